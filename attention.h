@@ -382,3 +382,3006 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #endif
 
 #endif /* ATTENTION_H */
+
+/* ==========================================================================
+ * IMPLEMENTATION
+ *
+ *   configuration          compiler, machine, refusals
+ *   numbers                what scalar code and every path share
+ *   kernel table           what a path offers to the driver
+ *   paths                  one vocabulary each, then one self-include per type
+ *   dispatch               CPU detection, choice of a table
+ *   arrays                 checking and walking strided views
+ *   driver                 tiles, blocks, the tree of states, redone rows
+ *   public functions
+ *   kernel template        at the very end: what each path instantiates
+ * ======================================================================== */
+
+#if defined(ATTENTION_IMPLEMENTATION) && !defined(ATTN__IMPLEMENTED)
+#define ATTN__IMPLEMENTED
+
+/* --------------------------------------------------------- configuration -- */
+
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0)
+#error "attention.h: -ffast-math (or -ffinite-math-only, -Ofast) breaks NaN handling, determinism and accuracy: compile this file without it"
+#endif
+
+#include <math.h>   /* fma, sqrt */
+#include <string.h> /* memcpy, memset */
+
+#ifndef ATTN_FILE
+#define ATTN_FILE "attention.h"
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ATTN__INLINE static inline __attribute__((always_inline))
+#define ATTN__UNUSED __attribute__((unused))
+#else
+#define ATTN__INLINE static __forceinline
+#define ATTN__UNUSED
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define ATTN__X86 1
+#else
+#define ATTN__X86 0
+#endif
+#if defined(__aarch64__) && !defined(__AARCH64EB__)
+#define ATTN__A64 1
+#else
+#define ATTN__A64 0
+#endif
+#ifdef ATTN_USE_SIMDE
+#define ATTN__SIMDE 1
+#else
+#define ATTN__SIMDE 0
+#endif
+#if !defined(ATTN_NO_AVX2) && (ATTN__X86 || ATTN__SIMDE)
+#define ATTN__AVX2 1
+#else
+#define ATTN__AVX2 0
+#endif
+#if !defined(ATTN_NO_AVX512) && (ATTN__X86 || ATTN__SIMDE)
+#define ATTN__AVX512 1
+#else
+#define ATTN__AVX512 0
+#endif
+#if !defined(ATTN_NO_NEON) && (ATTN__A64 || ATTN__SIMDE)
+#define ATTN__NEON 1
+#else
+#define ATTN__NEON 0
+#endif
+
+#if ATTN__X86 && (ATTN__AVX2 || ATTN__AVX512)
+#include <immintrin.h> /* before any target region */
+#ifdef _MSC_VER
+#include <intrin.h>
+#endif
+#elif ATTN__AVX2 || ATTN__AVX512 /* SIMDe piecemeal: whole families are 85,000 lines */
+#include <simde/x86/avx2.h>
+#include <simde/x86/avx512/add.h>
+#include <simde/x86/avx512/cast.h>
+#include <simde/x86/avx512/cmp.h>
+#include <simde/x86/avx512/div.h>
+#include <simde/x86/avx512/insert.h>
+#include <simde/x86/avx512/loadu.h>
+#include <simde/x86/avx512/max.h>
+#include <simde/x86/avx512/mov.h>
+#include <simde/x86/avx512/mul.h>
+#include <simde/x86/avx512/set1.h>
+#include <simde/x86/avx512/sll.h>
+#include <simde/x86/avx512/slli.h>
+#include <simde/x86/avx512/storeu.h>
+#include <simde/x86/avx512/sub.h>
+#include <simde/x86/avx512/unpackhi.h>
+#include <simde/x86/avx512/unpacklo.h>
+#endif
+#if ATTN__NEON && ATTN__A64
+#include <arm_neon.h>
+#elif ATTN__NEON
+#include <simde/arm/neon/add.h>
+#include <simde/arm/neon/bsl.h>
+#include <simde/arm/neon/clt.h>
+#include <simde/arm/neon/combine.h>
+#include <simde/arm/neon/dup_n.h>
+#include <simde/arm/neon/get_high.h>
+#include <simde/arm/neon/get_low.h>
+#include <simde/arm/neon/ld1.h>
+#include <simde/arm/neon/max.h>
+#include <simde/arm/neon/mul.h>
+#include <simde/arm/neon/reinterpret.h>
+#include <simde/arm/neon/shl_n.h>
+#include <simde/arm/neon/st1.h>
+#include <simde/arm/neon/sub.h>
+#include <simde/arm/neon/trn1.h>
+#include <simde/arm/neon/trn2.h>
+#endif
+
+#define ATTN__CAT_(a, b) a##b
+#define ATTN__CAT(a, b) ATTN__CAT_(a, b)
+
+/* X(0) ... X(n - 1): unrolling that every compiler performs. */
+#define ATTN__REPEAT_1(X) X(0)
+#define ATTN__REPEAT_2(X) ATTN__REPEAT_1(X) X(1)
+#define ATTN__REPEAT_4(X) ATTN__REPEAT_2(X) X(2) X(3)
+#define ATTN__REPEAT_6(X) ATTN__REPEAT_4(X) X(4) X(5)
+#define ATTN__REPEAT_8(X) ATTN__REPEAT_6(X) X(6) X(7)
+#define ATTN__REPEAT_14(X) ATTN__REPEAT_8(X) X(8) X(9) X(10) X(11) X(12) X(13)
+#define ATTN__REPEAT_16(X) ATTN__REPEAT_14(X) X(14) X(15)
+
+/* --------------------------------------------------------------- numbers -- */
+
+/* Keys are cut into blocks at absolute positions, and nothing else ever cuts
+ * them: sums over keys must not depend on who computes what. */
+#define ATTN__BLOCK 512
+/* Distance between rows of a tile, in elements: a constant, so that rows are
+ * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
+ * sets of the cache. */
+#define ATTN__LD 528
+/* Virtual lanes of a sum of weights: 64 bytes' worth on every path. */
+#define ATTN__LANES_F32 16
+#define ATTN__LANES_F64 8
+/* Query rows that share one packing of a block of keys. */
+#define ATTN__ROWS 252
+#define ATTN__MR_MAX 14
+#define ATTN__NR_MAX 32
+
+/* A masked score while it waits for exp. It is finite so that the search for
+ * overflow need not tell it apart; a row whose maximum comes near it is redone. */
+#define ATTN__MASKED_F32 (-3.402823466e+38f)
+#define ATTN__MASKED_F64 (-1.7976931348623157e+308)
+#define ATTN__ODD_F32 (-1.0e+38f)
+#define ATTN__ODD_F64 (-1.0e+307)
+
+ATTN__INLINE uint32_t attn__bits_f32(float x) { uint32_t b; memcpy(&b, &x, sizeof b); return b; }
+ATTN__INLINE uint64_t attn__bits_f64(double x) { uint64_t b; memcpy(&b, &x, sizeof b); return b; }
+ATTN__INLINE float attn__from_bits_f32(uint32_t b) { float x; memcpy(&x, &b, sizeof x); return x; }
+ATTN__INLINE double attn__from_bits_f64(uint64_t b) { double x; memcpy(&x, &b, sizeof x); return x; }
+
+/* Integers decide what is finite: compilers may assume things about floats. */
+ATTN__INLINE int attn__finite_f32(float x) { return (attn__bits_f32(x) & 0x7f800000u) != 0x7f800000u; }
+ATTN__INLINE int attn__finite_f64(double x) { return (attn__bits_f64(x) >> 52 & 0x7ffu) != 0x7ffu; }
+
+/* a * b + c with one rounding. The product of two floats is exact in double;
+ * the sum, rounded to odd, rounds correctly a second time (Boldo & Melquiond
+ * 2008). Faster than a library call, and right where the library's is not. */
+ATTN__INLINE float attn__fma_f32(float a, float b, float c)
+{
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || ATTN__A64
+    return fmaf(a, b, c);
+#else
+    double p = (double)a * (double)b, q = (double)c, s = p + q;
+    double t = s - p, e = (p - (s - t)) + (q - t); /* s + e = p + q exactly */
+    uint64_t u = attn__bits_f64(s);
+    if ((u & 1) == 0 && attn__finite_f64(s) && (e < 0 || e > 0)) {
+        u = (e > 0) == (s > 0) ? u + 1 : u - 1;
+        s = attn__from_bits_f64(u);
+    }
+    return (float)s;
+#endif
+}
+ATTN__INLINE double attn__fma_f64(double a, double b, double c) { return fma(a, b, c); }
+
+ATTN__INLINE int attn__nan_f64(double x) { return (attn__bits_f64(x) & 0x7fffffffffffffffu) > 0x7ff0000000000000u; }
+
+ATTN__INLINE double attn__infinity(void) { return attn__from_bits_f64(0x7ff0000000000000u); }
+
+/* x = 2^e m, 0.5 <= |m| < 1, for finite x; e = 0 for x = 0. */
+ATTN__INLINE double attn__split(double x, int *e)
+{
+    uint64_t u = attn__bits_f64(x);
+    int k = (int)(u >> 52 & 0x7ff), shift = 0;
+    if ((u & 0x7fffffffffffffffu) == 0) {
+        *e = 0;
+        return x;
+    }
+    if (k == 0) { /* subnormal */
+        u = attn__bits_f64(x * 18014398509481984.0); /* 2^54 */
+        k = (int)(u >> 52 & 0x7ff);
+        shift = 54;
+    }
+    *e = k - 1022 - shift;
+    return attn__from_bits_f64((u & 0x800fffffffffffffu) | (uint64_t)1022 << 52);
+}
+
+/* 2^e x, saturating to infinity and 0 as multiplication does. */
+ATTN__INLINE double attn__scale2(double x, int e)
+{
+    while (e > 1000) {
+        x *= attn__from_bits_f64((uint64_t)2023 << 52); /* 2^1000 */
+        e -= 1000;
+        if (e > 3000) e = 3000;
+    }
+    while (e < -1000) {
+        x *= attn__from_bits_f64((uint64_t)23 << 52); /* 2^-1000 */
+        e += 1000;
+        if (e < -3000) e = -3000;
+    }
+    return x * attn__from_bits_f64((uint64_t)(1023 + e) << 52);
+}
+
+/* exp(x) for x <= 0: x = n ln 2 + r, |r| <= ln 2 / 2, exp(x) = 2^n exp(r). The
+ * coefficients are minimax in relative error on that interval with 1 + r given.
+ * The vector forms, in the template, take the same steps.
+ * float32: 0 below -87.3, else at most 1 ulp. */
+#define ATTN__EXP_MIN_F32 (-87.3f)
+#define ATTN__EXP_MIN_F64 (-708.3)
+#define ATTN__EXP_FIRST_F32 1.382352202e-03f
+#define ATTN__EXP_COEFFICIENTS_F32(X) X(8.368819021e-03f) X(4.166823626e-02f) X(1.666651964e-01f) X(4.999999404e-01f) X(1.0f)
+#define ATTN__EXP_FIRST_F64 2.500392177050154e-08
+#define ATTN__EXP_COEFFICIENTS_F64(X)                                                                           \
+    X(2.7630507131537777e-07) X(2.7557574526753285e-06) X(2.480149233606113e-05) X(0.00019841269519485787)    \
+    X(0.0013888888944421397) X(0.008333333333488638) X(0.041666666666526804) X(0.16666666666666421)           \
+    X(0.5000000000000011) X(1.0)
+#define ATTN__LOG2E_F32 1.442695022f
+#define ATTN__LOG2E_F64 1.4426950408889634
+#define ATTN__LN2_HI_F32 6.931457520e-01f
+#define ATTN__LN2_HI_F64 0.6931471805598903
+#define ATTN__LN2_LO_F32 1.428606765e-06f
+#define ATTN__LN2_LO_F64 5.497923018708371e-14
+/* 1.5 * 2^23 (2^52): adding it leaves the nearest integer in the low bits. */
+#define ATTN__MAGIC_F32 12582912.0f
+#define ATTN__MAGIC_F64 6755399441055744.0
+
+/* r with x = n ln 2 + r, and (exp(r) - 1) / r; the low bits of *t hold n. */
+ATTN__INLINE double attn__exp_reduce_f64(double x, double *t, double *p)
+{
+    double n, r;
+    *t = attn__fma_f64(x, ATTN__LOG2E_F64, ATTN__MAGIC_F64);
+    n = *t - ATTN__MAGIC_F64;
+    r = attn__fma_f64(n, -ATTN__LN2_LO_F64, attn__fma_f64(n, -ATTN__LN2_HI_F64, x));
+    *p = ATTN__EXP_FIRST_F64;
+#define ATTN__X(c) *p = attn__fma_f64(*p, r, c);
+    ATTN__EXP_COEFFICIENTS_F64(ATTN__X)
+#undef ATTN__X
+    return r;
+}
+ATTN__INLINE double attn__exp_f64(double x)
+{
+    double t, p, r;
+    if (x < ATTN__EXP_MIN_F64) return 0;
+    r = attn__exp_reduce_f64(x, &t, &p);
+    return attn__from_bits_f64(attn__bits_f64(attn__fma_f64(p, r, 1)) + (attn__bits_f64(t) << 52));
+}
+
+/* tanh(x) = -e / (2 + e), e = exp(-2 |x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1); with
+ * the sign of x. At most 3 ulp. Beyond the clamp tanh rounds to 1. */
+#define ATTN__TANH_MIN_F32 (-20.0f)
+#define ATTN__TANH_MIN_F64 (-40.0)
+static double attn__tanh_f64(double x)
+{
+    double t, p, r, e, a = x < 0 ? x + x : -x - x;
+    if (a < ATTN__TANH_MIN_F64) a = ATTN__TANH_MIN_F64;
+    r = attn__exp_reduce_f64(a, &t, &p);
+    e = attn__from_bits_f64(attn__bits_f64(1.0) + (attn__bits_f64(t) << 52));
+    e = attn__fma_f64(e, p * r, e - 1);
+    e = -e / (2 + e);
+    return x < 0 ? -e : e;
+}
+
+/* log(x) for finite x > 0: x = 2^e m, sqrt(1/2) <= m < sqrt(2), s = (m-1)/(m+1),
+ * log m = 2 atanh(s) = 2 s (1 + s^2/3 + s^4/5 + ...), |s| <= 0.1716: the term
+ * after s^20/21 is below 2^-59. At most 2 ulp. */
+ATTN__INLINE double attn__log_f64(double x)
+{
+    int e, i;
+    double m = attn__split(x, &e), s, z, p = 1.0 / 21;
+    if (m < 0.70710678118654752) {
+        m *= 2;
+        e -= 1;
+    }
+    s = (m - 1) / (m + 1);
+    z = s * s;
+    for (i = 19; i >= 3; i -= 2) p = attn__fma_f64(p, z, 1.0 / i);
+    p = attn__fma_f64(p, z, 0.0); /* the series less 1 */
+    s += s;
+    p = attn__fma_f64(s, p, attn__fma_f64((double)e, ATTN__LN2_LO_F64, s));
+    return attn__fma_f64((double)e, ATTN__LN2_HI_F64, p);
+}
+
+/* binary16 and bfloat16 to float32, exactly. */
+ATTN__INLINE float attn__f16_to_f32(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, rest = (uint32_t)(h & 0x7fffu) << 13;
+    if (rest >= 0x0f800000u) return attn__from_bits_f32(sign | (rest + 0x70000000u)); /* inf, NaN */
+    if (rest >= 0x00800000u) return attn__from_bits_f32(sign | (rest + 0x38000000u));
+    /* subnormal: rest is an integer multiple of 2^-24 */
+    return attn__from_bits_f32(sign | attn__bits_f32((float)(rest >> 13) * 5.9604644775390625e-08f));
+}
+ATTN__INLINE float attn__bf16_to_f32(uint16_t h) { return attn__from_bits_f32((uint32_t)h << 16); }
+
+/* float32 to binary16 and bfloat16, to nearest even, in integers. NaN stays NaN. */
+ATTN__INLINE uint16_t attn__f32_to_f16(float x)
+{
+    uint32_t u = attn__bits_f32(x), sign = u >> 16 & 0x8000u, a = u & 0x7fffffffu;
+    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and more */
+    if (a < 0x38800000u) {                                   /* below 2^-14: subnormal */
+        uint32_t shift = 126 - (a >> 23), m = (a & 0x7fffffu) | 0x800000u, q, rest;
+        if (shift > 24) return (uint16_t)sign;
+        q = m >> shift;
+        rest = m & ((1u << shift) - 1);
+        q += rest > 1u << (shift - 1) || (rest == 1u << (shift - 1) && (q & 1));
+        return (uint16_t)(sign | q);
+    }
+    a -= 0x38000000u;
+    return (uint16_t)(sign | ((a + 0xfffu + (a >> 13 & 1)) >> 13));
+}
+ATTN__INLINE uint16_t attn__f32_to_bf16(float x)
+{
+    uint32_t u = attn__bits_f32(x);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
+}
+
+/* n elements of any float type to float or double and back, by index order. */
+static void attn__load_f32(float *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
+{
+    size_t i;
+    if (dtype == ATTN_F32 && stride == 1) {
+        memcpy(to, from, n * sizeof *to);
+        return;
+    }
+    for (i = 0; i < n; i++) {
+        ptrdiff_t at = (ptrdiff_t)i * stride;
+        switch (dtype) {
+        case ATTN_F16: to[i] = attn__f16_to_f32(((const uint16_t *)from)[at]); break;
+        case ATTN_BF16: to[i] = attn__bf16_to_f32(((const uint16_t *)from)[at]); break;
+        case ATTN_F64: to[i] = (float)((const double *)from)[at]; break;
+        default: to[i] = ((const float *)from)[at]; break;
+        }
+    }
+}
+static void attn__load_f64(double *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        ptrdiff_t at = (ptrdiff_t)i * stride;
+        switch (dtype) {
+        case ATTN_F16: to[i] = (double)attn__f16_to_f32(((const uint16_t *)from)[at]); break;
+        case ATTN_BF16: to[i] = (double)attn__bf16_to_f32(((const uint16_t *)from)[at]); break;
+        case ATTN_F64: to[i] = ((const double *)from)[at]; break;
+        default: to[i] = (double)((const float *)from)[at]; break;
+        }
+    }
+}
+static void attn__store_f32(void *to, attn_dtype dtype, ptrdiff_t stride, const float *from, size_t n)
+{
+    size_t i;
+    if (dtype == ATTN_F32 && stride == 1) {
+        memcpy(to, from, n * sizeof *from);
+        return;
+    }
+    for (i = 0; i < n; i++) {
+        ptrdiff_t at = (ptrdiff_t)i * stride;
+        switch (dtype) {
+        case ATTN_F16: ((uint16_t *)to)[at] = attn__f32_to_f16(from[i]); break;
+        case ATTN_BF16: ((uint16_t *)to)[at] = attn__f32_to_bf16(from[i]); break;
+        case ATTN_F64: ((double *)to)[at] = (double)from[i]; break;
+        default: ((float *)to)[at] = from[i]; break;
+        }
+    }
+}
+static void attn__store_f64(void *to, attn_dtype dtype, ptrdiff_t stride, const double *from, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        ptrdiff_t at = (ptrdiff_t)i * stride;
+        if (dtype == ATTN_F64) ((double *)to)[at] = from[i];
+        else ((float *)to)[at] = (float)from[i];
+    }
+}
+
+/* ---------------------------------------------------------- kernel table -- */
+
+/* What a path offers to the driver, for one compute type T (float or double).
+ * A tile has at most `mr` rows, ATTN__LD elements apart; a panel has `nr`
+ * columns. Element counts everywhere. */
+typedef struct attn__kernel {
+    size_t size; /* of T */
+    size_t mr, nr, lanes;
+    size_t step; /* ranges of keys are rounded to this: both nr and lanes divide it */
+    attn_dtype dtype;
+
+    /* panels[column / nr][depth][nr] = src[column * column_stride + k * depth_stride],
+     * converted to T, columns beyond `columns` 0 */
+    void (*pack)(void *panels, const void *src, attn_dtype dtype, size_t columns, size_t depth, ptrdiff_t column_stride,
+                 ptrdiff_t depth_stride);
+
+    /* c[i][j] (+)= sum_k a[i][k] b[k][j], k in order, one fused multiply-add each;
+     * b[k][j] = b[j / nr * panel_stride + k * ldb + j % nr]; n is a multiple of nr */
+    void (*multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb, size_t panel_stride, void *c,
+                     size_t ldc, int accumulate);
+
+    /* row[lo..hi) are scores; they become exp(score - max), and the rest of
+     * row[first..last) becomes 0. Positions are within a block; first and last
+     * are multiples of step. Gives max and sum; -inf and 0 if lo >= hi.
+     * Returns 1, with the row undefined, if a score or the maximum is not safely finite. */
+    int (*softmax)(void *row, size_t first, size_t lo, size_t hi, size_t last, double *max, double *sum);
+
+    /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr. */
+    void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b, const double *max_b,
+                 const double *sum_b);
+
+    /* exp((T)x - (T)y), for x <= y */
+    double (*exp)(double x, double y);
+
+    /* to[i] = from[i] * factor, never -0 from 0; returns 1 if one of them is not finite */
+    int (*scale)(void *to, const void *from, size_t n, double factor);
+
+    /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
+     * redone. May go on to the end of a vector. */
+    void (*softcap)(void *row, size_t n, double softcap);
+    /* row[i] += bias[i], or MASKED where bias is -inf. May go on to the end of a vector. */
+    void (*bias)(void *row, const void *bias, size_t n);
+
+    void (*load)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n);
+    void (*store)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n);
+} attn__kernel;
+
+/* ----------------------------------------------------------------- paths --
+ *
+ * To add one: a value of attn_path with its name, a block like those below and
+ * a line in attn__kernels and attn__machine. A block is, per element type:
+ *   vec, VL                      vector type and its length
+ *   load store set1 add sub mul div max
+ *   fma(a, b, c)                 a * b + c with one rounding
+ *   exp2i(p, t)                  adds the low bits of t to the exponent of p
+ *   choose(p, x, limit, other)   x < limit ? other : p (NaN in x keeps p)
+ *   transpose(p, stride, out)    out[c][i] = p[i * stride + c], c < 16 / sizeof(T)
+ * MR rows by two vectors is the register tile. */
+
+/* For what a machine lacks, or rounds differently: lane by lane. */
+#define ATTN__BY_LANES(T, n, load, store, a, b, c, expression) \
+    T x[n], y[n], z[n];                                        \
+    int i;                                                     \
+    store(x, a);                                               \
+    store(y, b);                                               \
+    store(z, c);                                               \
+    for (i = 0; i < (n); i++) z[i] = (expression);             \
+    return load(z)
+
+/* scalar: one lane; read this one to know what the others do */
+ATTN__INLINE float attn__scalar_f32_load(const float *p) { return *p; }
+ATTN__INLINE void attn__scalar_f32_store(float *p, float a) { *p = a; }
+ATTN__INLINE float attn__scalar_f32_set1(float a) { return a; }
+ATTN__INLINE float attn__scalar_f32_add(float a, float b) { return a + b; }
+ATTN__INLINE float attn__scalar_f32_sub(float a, float b) { return a - b; }
+ATTN__INLINE float attn__scalar_f32_mul(float a, float b) { return a * b; }
+ATTN__INLINE float attn__scalar_f32_div(float a, float b) { return a / b; }
+ATTN__INLINE float attn__scalar_f32_max(float a, float b) { return a > b ? a : b; }
+ATTN__INLINE float attn__scalar_f32_fma(float a, float b, float c) { return attn__fma_f32(a, b, c); }
+ATTN__INLINE float attn__scalar_f32_exp2i(float p, float t) { return attn__from_bits_f32(attn__bits_f32(p) + (attn__bits_f32(t) << 23)); }
+ATTN__INLINE float attn__scalar_f32_choose(float p, float x, float limit, float other) { return x < limit ? other : p; }
+ATTN__INLINE void attn__scalar_f32_transpose(const float *p, ptrdiff_t stride, float out[4])
+{
+    (void)stride;
+    memcpy(out, p, 4 * sizeof *p);
+}
+typedef float attn__scalar_f32_vec;
+#define ATTN__ISA scalar
+#define ATTN__VL 1
+#define ATTN__MR 4
+#define ATTN__F64 0
+#define ATTN__KERNEL
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+
+ATTN__INLINE double attn__scalar_f64_load(const double *p) { return *p; }
+ATTN__INLINE void attn__scalar_f64_store(double *p, double a) { *p = a; }
+ATTN__INLINE double attn__scalar_f64_set1(double a) { return a; }
+ATTN__INLINE double attn__scalar_f64_add(double a, double b) { return a + b; }
+ATTN__INLINE double attn__scalar_f64_sub(double a, double b) { return a - b; }
+ATTN__INLINE double attn__scalar_f64_mul(double a, double b) { return a * b; }
+ATTN__INLINE double attn__scalar_f64_div(double a, double b) { return a / b; }
+ATTN__INLINE double attn__scalar_f64_max(double a, double b) { return a > b ? a : b; }
+ATTN__INLINE double attn__scalar_f64_fma(double a, double b, double c) { return attn__fma_f64(a, b, c); }
+ATTN__INLINE double attn__scalar_f64_exp2i(double p, double t) { return attn__from_bits_f64(attn__bits_f64(p) + (attn__bits_f64(t) << 52)); }
+ATTN__INLINE double attn__scalar_f64_choose(double p, double x, double limit, double other) { return x < limit ? other : p; }
+ATTN__INLINE void attn__scalar_f64_transpose(const double *p, ptrdiff_t stride, double out[2])
+{
+    (void)stride;
+    memcpy(out, p, 2 * sizeof *p);
+}
+typedef double attn__scalar_f64_vec;
+#define ATTN__VL 1
+#define ATTN__F64 1
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+#undef ATTN__MR
+#undef ATTN__ISA
+
+/* AVX2 with FMA and F16C */
+#if ATTN__AVX2
+#if ATTN__X86
+#define ATTN__I(op) _mm256_##op
+#define ATTN__I128(op) _mm_##op
+#define ATTN__TYPE(t) t
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#endif
+#else
+#define ATTN__I(op) simde_mm256_##op
+#define ATTN__I128(op) simde_mm_##op
+#define ATTN__TYPE(t) simde##t
+#endif
+
+typedef ATTN__TYPE(__m256) attn__avx2_f32_vec;
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load(const float *p) { return ATTN__I(loadu_ps)(p); }
+ATTN__INLINE void attn__avx2_f32_store(float *p, attn__avx2_f32_vec a) { ATTN__I(storeu_ps)(p, a); }
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_set1(float a) { return ATTN__I(set1_ps)(a); }
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_add(attn__avx2_f32_vec a, attn__avx2_f32_vec b) { return ATTN__I(add_ps)(a, b); }
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_sub(attn__avx2_f32_vec a, attn__avx2_f32_vec b) { return ATTN__I(sub_ps)(a, b); }
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_mul(attn__avx2_f32_vec a, attn__avx2_f32_vec b) { return ATTN__I(mul_ps)(a, b); }
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_div(attn__avx2_f32_vec a, attn__avx2_f32_vec b) { return ATTN__I(div_ps)(a, b); }
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_max(attn__avx2_f32_vec a, attn__avx2_f32_vec b) { return ATTN__I(max_ps)(a, b); }
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_fma(attn__avx2_f32_vec a, attn__avx2_f32_vec b, attn__avx2_f32_vec c)
+{
+#if ATTN__X86
+    return _mm256_fmadd_ps(a, b, c);
+#else
+    ATTN__BY_LANES(float, 8, attn__avx2_f32_load, attn__avx2_f32_store, a, b, c, attn__fma_f32(x[i], y[i], z[i]));
+#endif
+}
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_exp2i(attn__avx2_f32_vec p, attn__avx2_f32_vec t)
+{
+    return ATTN__I(castsi256_ps)(ATTN__I(add_epi32)(ATTN__I(castps_si256)(p), ATTN__I(slli_epi32)(ATTN__I(castps_si256)(t), 23)));
+}
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_choose(attn__avx2_f32_vec p, attn__avx2_f32_vec x, attn__avx2_f32_vec limit, attn__avx2_f32_vec other)
+{
+    return ATTN__I(blendv_ps)(p, other, ATTN__I(cmp_ps)(x, limit, 17 /* less than, ordered, quiet */));
+}
+/* 128-bit lane L of row r holds 4 floats of key 4 L + r: the 4 x 4 transpose stays in lanes. */
+ATTN__INLINE void attn__avx2_f32_transpose(const float *p, ptrdiff_t stride, attn__avx2_f32_vec out[4])
+{
+#define ATTN__ROW(r) \
+    ATTN__I(insertf128_ps)(ATTN__I(castps128_ps256)(ATTN__I128(loadu_ps)(p + (r) * stride)), ATTN__I128(loadu_ps)(p + (4 + (r)) * stride), 1)
+    attn__avx2_f32_vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1), r2 = ATTN__ROW(2), r3 = ATTN__ROW(3);
+    attn__avx2_f32_vec t0 = ATTN__I(unpacklo_ps)(r0, r1), t1 = ATTN__I(unpackhi_ps)(r0, r1);
+    attn__avx2_f32_vec t2 = ATTN__I(unpacklo_ps)(r2, r3), t3 = ATTN__I(unpackhi_ps)(r2, r3);
+#undef ATTN__ROW
+    out[0] = ATTN__I(shuffle_ps)(t0, t2, 0x44);
+    out[1] = ATTN__I(shuffle_ps)(t0, t2, 0xee);
+    out[2] = ATTN__I(shuffle_ps)(t1, t3, 0x44);
+    out[3] = ATTN__I(shuffle_ps)(t1, t3, 0xee);
+}
+#define ATTN__ISA avx2
+#define ATTN__VL 8
+#define ATTN__MR 6
+#define ATTN__F64 0
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+
+typedef ATTN__TYPE(__m256d) attn__avx2_f64_vec;
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_load(const double *p) { return ATTN__I(loadu_pd)(p); }
+ATTN__INLINE void attn__avx2_f64_store(double *p, attn__avx2_f64_vec a) { ATTN__I(storeu_pd)(p, a); }
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_set1(double a) { return ATTN__I(set1_pd)(a); }
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_add(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(add_pd)(a, b); }
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_sub(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(sub_pd)(a, b); }
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_mul(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(mul_pd)(a, b); }
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_div(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(div_pd)(a, b); }
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_max(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(max_pd)(a, b); }
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_fma(attn__avx2_f64_vec a, attn__avx2_f64_vec b, attn__avx2_f64_vec c)
+{
+#if ATTN__X86
+    return _mm256_fmadd_pd(a, b, c);
+#else
+    ATTN__BY_LANES(double, 4, attn__avx2_f64_load, attn__avx2_f64_store, a, b, c, attn__fma_f64(x[i], y[i], z[i]));
+#endif
+}
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_exp2i(attn__avx2_f64_vec p, attn__avx2_f64_vec t)
+{
+    return ATTN__I(castsi256_pd)(ATTN__I(add_epi64)(ATTN__I(castpd_si256)(p), ATTN__I(slli_epi64)(ATTN__I(castpd_si256)(t), 52)));
+}
+ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_choose(attn__avx2_f64_vec p, attn__avx2_f64_vec x, attn__avx2_f64_vec limit, attn__avx2_f64_vec other)
+{
+    return ATTN__I(blendv_pd)(p, other, ATTN__I(cmp_pd)(x, limit, 17 /* less than, ordered, quiet */));
+}
+ATTN__INLINE void attn__avx2_f64_transpose(const double *p, ptrdiff_t stride, attn__avx2_f64_vec out[2])
+{
+#define ATTN__ROW(r) \
+    ATTN__I(insertf128_pd)(ATTN__I(castpd128_pd256)(ATTN__I128(loadu_pd)(p + (r) * stride)), ATTN__I128(loadu_pd)(p + (2 + (r)) * stride), 1)
+    attn__avx2_f64_vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1);
+#undef ATTN__ROW
+    out[0] = ATTN__I(unpacklo_pd)(r0, r1);
+    out[1] = ATTN__I(unpackhi_pd)(r0, r1);
+}
+#define ATTN__VL 4
+#define ATTN__F64 1
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+#undef ATTN__MR
+#undef ATTN__ISA
+
+#if ATTN__X86
+#if defined(__clang__)
+#pragma clang attribute pop
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+#endif
+#undef ATTN__I
+#undef ATTN__I128
+#undef ATTN__TYPE
+#endif /* ATTN__AVX2 */
+
+/* AVX-512 F, DQ, BW, VL */
+#if ATTN__AVX512
+#if ATTN__X86
+#define ATTN__I(op) _mm512_##op
+#define ATTN__I128(op) _mm_##op
+#define ATTN__TYPE(t) t
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized" /* gcc's own _mm512_undefined_epi32 */
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
+#endif
+#else
+#define ATTN__I(op) simde_mm512_##op
+#define ATTN__I128(op) simde_mm_##op
+#define ATTN__TYPE(t) simde##t
+#endif
+
+typedef ATTN__TYPE(__m512) attn__avx512_f32_vec;
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load(const float *p) { return ATTN__I(loadu_ps)(p); }
+ATTN__INLINE void attn__avx512_f32_store(float *p, attn__avx512_f32_vec a) { ATTN__I(storeu_ps)(p, a); }
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_set1(float a) { return ATTN__I(set1_ps)(a); }
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_add(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(add_ps)(a, b); }
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_sub(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(sub_ps)(a, b); }
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_mul(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(mul_ps)(a, b); }
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_div(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(div_ps)(a, b); }
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_max(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(max_ps)(a, b); }
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_fma(attn__avx512_f32_vec a, attn__avx512_f32_vec b, attn__avx512_f32_vec c)
+{
+#if ATTN__X86
+    return _mm512_fmadd_ps(a, b, c);
+#else
+    ATTN__BY_LANES(float, 16, attn__avx512_f32_load, attn__avx512_f32_store, a, b, c, attn__fma_f32(x[i], y[i], z[i]));
+#endif
+}
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_exp2i(attn__avx512_f32_vec p, attn__avx512_f32_vec t)
+{
+    return ATTN__I(castsi512_ps)(ATTN__I(add_epi32)(ATTN__I(castps_si512)(p), ATTN__I(slli_epi32)(ATTN__I(castps_si512)(t), 23)));
+}
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_choose(attn__avx512_f32_vec p, attn__avx512_f32_vec x, attn__avx512_f32_vec limit, attn__avx512_f32_vec other)
+{
+    return ATTN__I(mask_mov_ps)(p, ATTN__I(cmp_ps_mask)(x, limit, 17 /* less than, ordered, quiet */), other);
+}
+ATTN__INLINE void attn__avx512_f32_transpose(const float *p, ptrdiff_t stride, attn__avx512_f32_vec out[4])
+{
+#define ATTN__ROW(r)                                                                                             \
+    ATTN__I(insertf32x4)                                                                                         \
+    (ATTN__I(insertf32x4)(ATTN__I(insertf32x4)(ATTN__I(castps128_ps512)(ATTN__I128(loadu_ps)(p + (r) * stride)), \
+                                               ATTN__I128(loadu_ps)(p + (4 + (r)) * stride), 1),                 \
+                          ATTN__I128(loadu_ps)(p + (8 + (r)) * stride), 2),                                      \
+     ATTN__I128(loadu_ps)(p + (12 + (r)) * stride), 3)
+    attn__avx512_f32_vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1), r2 = ATTN__ROW(2), r3 = ATTN__ROW(3);
+    attn__avx512_f32_vec t0 = ATTN__I(unpacklo_ps)(r0, r1), t1 = ATTN__I(unpackhi_ps)(r0, r1);
+    attn__avx512_f32_vec t2 = ATTN__I(unpacklo_ps)(r2, r3), t3 = ATTN__I(unpackhi_ps)(r2, r3);
+#undef ATTN__ROW
+    out[0] = ATTN__I(shuffle_ps)(t0, t2, 0x44);
+    out[1] = ATTN__I(shuffle_ps)(t0, t2, 0xee);
+    out[2] = ATTN__I(shuffle_ps)(t1, t3, 0x44);
+    out[3] = ATTN__I(shuffle_ps)(t1, t3, 0xee);
+}
+#define ATTN__ISA avx512
+#define ATTN__VL 16
+#define ATTN__MR 14
+#define ATTN__F64 0
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+
+typedef ATTN__TYPE(__m512d) attn__avx512_f64_vec;
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_load(const double *p) { return ATTN__I(loadu_pd)(p); }
+ATTN__INLINE void attn__avx512_f64_store(double *p, attn__avx512_f64_vec a) { ATTN__I(storeu_pd)(p, a); }
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_set1(double a) { return ATTN__I(set1_pd)(a); }
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_add(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(add_pd)(a, b); }
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_sub(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(sub_pd)(a, b); }
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_mul(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(mul_pd)(a, b); }
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_div(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(div_pd)(a, b); }
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_max(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(max_pd)(a, b); }
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_fma(attn__avx512_f64_vec a, attn__avx512_f64_vec b, attn__avx512_f64_vec c)
+{
+#if ATTN__X86
+    return _mm512_fmadd_pd(a, b, c);
+#else
+    ATTN__BY_LANES(double, 8, attn__avx512_f64_load, attn__avx512_f64_store, a, b, c, attn__fma_f64(x[i], y[i], z[i]));
+#endif
+}
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_exp2i(attn__avx512_f64_vec p, attn__avx512_f64_vec t)
+{
+    return ATTN__I(castsi512_pd)(ATTN__I(add_epi64)(ATTN__I(castpd_si512)(p), ATTN__I(slli_epi64)(ATTN__I(castpd_si512)(t), 52)));
+}
+ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_choose(attn__avx512_f64_vec p, attn__avx512_f64_vec x, attn__avx512_f64_vec limit, attn__avx512_f64_vec other)
+{
+    return ATTN__I(mask_mov_pd)(p, ATTN__I(cmp_pd_mask)(x, limit, 17 /* less than, ordered, quiet */), other);
+}
+ATTN__INLINE void attn__avx512_f64_transpose(const double *p, ptrdiff_t stride, attn__avx512_f64_vec out[2])
+{
+#define ATTN__ROW(r)                                                                                             \
+    ATTN__I(insertf64x2)                                                                                         \
+    (ATTN__I(insertf64x2)(ATTN__I(insertf64x2)(ATTN__I(castpd128_pd512)(ATTN__I128(loadu_pd)(p + (r) * stride)), \
+                                               ATTN__I128(loadu_pd)(p + (2 + (r)) * stride), 1),                 \
+                          ATTN__I128(loadu_pd)(p + (4 + (r)) * stride), 2),                                      \
+     ATTN__I128(loadu_pd)(p + (6 + (r)) * stride), 3)
+    attn__avx512_f64_vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1);
+#undef ATTN__ROW
+    out[0] = ATTN__I(unpacklo_pd)(r0, r1);
+    out[1] = ATTN__I(unpackhi_pd)(r0, r1);
+}
+#define ATTN__VL 8
+#define ATTN__F64 1
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+#undef ATTN__MR
+#undef ATTN__ISA
+
+#if ATTN__X86
+#if defined(__clang__)
+#pragma clang attribute pop
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#pragma GCC diagnostic pop
+#endif
+#endif
+#undef ATTN__I
+#undef ATTN__I128
+#undef ATTN__TYPE
+#endif /* ATTN__AVX512 */
+
+/* NEON (AArch64; elsewhere through SIMDe) */
+#if ATTN__NEON
+#if ATTN__A64
+#define ATTN__I(op) v##op
+#define ATTN__TYPE(t) t
+#else
+#define ATTN__I(op) simde_v##op
+#define ATTN__TYPE(t) simde_##t
+#endif
+
+typedef ATTN__TYPE(float32x4_t) attn__neon_f32_vec;
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load(const float *p) { return ATTN__I(ld1q_f32)(p); }
+ATTN__INLINE void attn__neon_f32_store(float *p, attn__neon_f32_vec a) { ATTN__I(st1q_f32)(p, a); }
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_set1(float a) { return ATTN__I(dupq_n_f32)(a); }
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_add(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(addq_f32)(a, b); }
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_sub(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(subq_f32)(a, b); }
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_mul(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(mulq_f32)(a, b); }
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_div(attn__neon_f32_vec a, attn__neon_f32_vec b)
+{
+#if ATTN__A64
+    return vdivq_f32(a, b);
+#else
+    ATTN__BY_LANES(float, 4, attn__neon_f32_load, attn__neon_f32_store, a, b, b, x[i] / y[i]);
+#endif
+}
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_max(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(maxq_f32)(a, b); }
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_fma(attn__neon_f32_vec a, attn__neon_f32_vec b, attn__neon_f32_vec c)
+{
+#if ATTN__A64
+    return vfmaq_f32(c, a, b);
+#else
+    ATTN__BY_LANES(float, 4, attn__neon_f32_load, attn__neon_f32_store, a, b, c, attn__fma_f32(x[i], y[i], z[i]));
+#endif
+}
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_exp2i(attn__neon_f32_vec p, attn__neon_f32_vec t)
+{
+    return ATTN__I(reinterpretq_f32_s32)(ATTN__I(addq_s32)(ATTN__I(reinterpretq_s32_f32)(p), ATTN__I(shlq_n_s32)(ATTN__I(reinterpretq_s32_f32)(t), 23)));
+}
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_choose(attn__neon_f32_vec p, attn__neon_f32_vec x, attn__neon_f32_vec limit, attn__neon_f32_vec other)
+{
+    return ATTN__I(bslq_f32)(ATTN__I(cltq_f32)(x, limit), other, p);
+}
+ATTN__INLINE void attn__neon_f32_transpose(const float *p, ptrdiff_t stride, attn__neon_f32_vec out[4])
+{
+    attn__neon_f32_vec r0 = ATTN__I(ld1q_f32)(p), r1 = ATTN__I(ld1q_f32)(p + stride);
+    attn__neon_f32_vec r2 = ATTN__I(ld1q_f32)(p + 2 * stride), r3 = ATTN__I(ld1q_f32)(p + 3 * stride);
+    attn__neon_f32_vec t0 = ATTN__I(trn1q_f32)(r0, r1), t1 = ATTN__I(trn2q_f32)(r0, r1);
+    attn__neon_f32_vec t2 = ATTN__I(trn1q_f32)(r2, r3), t3 = ATTN__I(trn2q_f32)(r2, r3);
+    out[0] = ATTN__I(combine_f32)(ATTN__I(get_low_f32)(t0), ATTN__I(get_low_f32)(t2));
+    out[1] = ATTN__I(combine_f32)(ATTN__I(get_low_f32)(t1), ATTN__I(get_low_f32)(t3));
+    out[2] = ATTN__I(combine_f32)(ATTN__I(get_high_f32)(t0), ATTN__I(get_high_f32)(t2));
+    out[3] = ATTN__I(combine_f32)(ATTN__I(get_high_f32)(t1), ATTN__I(get_high_f32)(t3));
+}
+#define ATTN__ISA neon
+#define ATTN__VL 4
+#define ATTN__MR 8
+#define ATTN__F64 0
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+
+typedef ATTN__TYPE(float64x2_t) attn__neon_f64_vec;
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_load(const double *p) { return ATTN__I(ld1q_f64)(p); }
+ATTN__INLINE void attn__neon_f64_store(double *p, attn__neon_f64_vec a) { ATTN__I(st1q_f64)(p, a); }
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_set1(double a) { return ATTN__I(dupq_n_f64)(a); }
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_add(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(addq_f64)(a, b); }
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_sub(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(subq_f64)(a, b); }
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_mul(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(mulq_f64)(a, b); }
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_div(attn__neon_f64_vec a, attn__neon_f64_vec b)
+{
+#if ATTN__A64
+    return vdivq_f64(a, b);
+#else
+    ATTN__BY_LANES(double, 2, attn__neon_f64_load, attn__neon_f64_store, a, b, b, x[i] / y[i]);
+#endif
+}
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_max(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(maxq_f64)(a, b); }
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_fma(attn__neon_f64_vec a, attn__neon_f64_vec b, attn__neon_f64_vec c)
+{
+#if ATTN__A64
+    return vfmaq_f64(c, a, b);
+#else
+    ATTN__BY_LANES(double, 2, attn__neon_f64_load, attn__neon_f64_store, a, b, c, attn__fma_f64(x[i], y[i], z[i]));
+#endif
+}
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_exp2i(attn__neon_f64_vec p, attn__neon_f64_vec t)
+{
+    return ATTN__I(reinterpretq_f64_s64)(ATTN__I(addq_s64)(ATTN__I(reinterpretq_s64_f64)(p), ATTN__I(shlq_n_s64)(ATTN__I(reinterpretq_s64_f64)(t), 52)));
+}
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_choose(attn__neon_f64_vec p, attn__neon_f64_vec x, attn__neon_f64_vec limit, attn__neon_f64_vec other)
+{
+    return ATTN__I(bslq_f64)(ATTN__I(cltq_f64)(x, limit), other, p);
+}
+ATTN__INLINE void attn__neon_f64_transpose(const double *p, ptrdiff_t stride, attn__neon_f64_vec out[2])
+{
+    attn__neon_f64_vec r0 = ATTN__I(ld1q_f64)(p), r1 = ATTN__I(ld1q_f64)(p + stride);
+    out[0] = ATTN__I(combine_f64)(ATTN__I(get_low_f64)(r0), ATTN__I(get_low_f64)(r1));
+    out[1] = ATTN__I(combine_f64)(ATTN__I(get_high_f64)(r0), ATTN__I(get_high_f64)(r1));
+}
+#define ATTN__VL 2
+#define ATTN__F64 1
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+#undef ATTN__MR
+#undef ATTN__ISA
+#undef ATTN__I
+#undef ATTN__TYPE
+#endif /* ATTN__NEON */
+#undef ATTN__KERNEL
+
+/* -------------------------------------------------------------- dispatch -- */
+
+/* Bits 1 << path: this machine's own instruction sets. */
+static unsigned attn__detect(void)
+{
+    unsigned paths = 1u << ATTN_PATH_SCALAR;
+#if ATTN__A64
+    paths |= 1u << ATTN_PATH_NEON;
+#elif ATTN__X86
+    /* CPUID says what the CPU has, XGETBV what the system saves: both count. */
+    uint32_t leaf0[4], leaf1[4], leaf7[4] = {0, 0, 0, 0}, state = 0;
+#ifdef _MSC_VER
+#define ATTN__CPUID(leaf, r) __cpuidex((int *)(r), leaf, 0)
+#else
+#define ATTN__CPUID(leaf, r) \
+    __asm__ volatile("cpuid" : "=a"((r)[0]), "=b"((r)[1]), "=c"((r)[2]), "=d"((r)[3]) : "a"(leaf), "c"(0))
+#endif
+    ATTN__CPUID(0, leaf0);
+    ATTN__CPUID(1, leaf1);
+    if (leaf0[0] >= 7) ATTN__CPUID(7, leaf7);
+#undef ATTN__CPUID
+    if (leaf1[2] >> 27 & 1) { /* OSXSAVE */
+#ifdef _MSC_VER
+        state = (uint32_t)_xgetbv(0);
+#else
+        uint32_t high;
+        __asm__ volatile(".byte 0x0f, 0x01, 0xd0" : "=a"(state), "=d"(high) : "c"(0)); /* xgetbv */
+        (void)high;
+#endif
+    }
+    if ((state & 0x06) == 0x06 && (leaf1[2] & 0x30001000u) == 0x30001000u /* AVX, F16C, FMA */ && (leaf7[1] >> 5 & 1)) {
+        paths |= 1u << ATTN_PATH_AVX2;
+        if ((state & 0xe6) == 0xe6 && (leaf7[1] & 0xc0030000u) == 0xc0030000u /* F, DQ, BW, VL */) paths |= 1u << ATTN_PATH_AVX512;
+    }
+#endif
+    return paths;
+}
+
+/* Detected once; threads that race store the same value. */
+static unsigned attn__machine(void)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    static unsigned cache;
+    unsigned paths = __atomic_load_n(&cache, __ATOMIC_RELAXED);
+    if (!paths) {
+        paths = attn__detect();
+        __atomic_store_n(&cache, paths, __ATOMIC_RELAXED);
+    }
+#else
+    static volatile unsigned cache;
+    unsigned paths = cache;
+    if (!paths) cache = paths = attn__detect();
+#endif
+    return paths;
+}
+
+/* The table of a path for a compute type, NULL if not compiled in. */
+static const attn__kernel *attn__kernel_of(attn_path path, attn_dtype dtype)
+{
+    static const attn__kernel *const kernels[ATTN_PATH_COUNT][2] = {
+        {NULL, NULL},
+        {&attn__scalar_f32_kernel, &attn__scalar_f64_kernel},
+#if ATTN__NEON
+        {&attn__neon_f32_kernel, &attn__neon_f64_kernel},
+#else
+        {NULL, NULL},
+#endif
+#if ATTN__AVX2
+        {&attn__avx2_f32_kernel, &attn__avx2_f64_kernel},
+#else
+        {NULL, NULL},
+#endif
+#if ATTN__AVX512
+        {&attn__avx512_f32_kernel, &attn__avx512_f64_kernel},
+#else
+        {NULL, NULL},
+#endif
+    };
+    return (unsigned)path < ATTN_PATH_COUNT ? kernels[path][dtype == ATTN_F64] : NULL;
+}
+
+ATTN_DEF const char *attn_path_name(attn_path path)
+{
+    static const char *const names[ATTN_PATH_COUNT] = {"auto", "scalar", "neon", "avx2", "avx512"};
+    return (unsigned)path < ATTN_PATH_COUNT ? names[path] : "unknown";
+}
+ATTN_DEF int attn_path_compiled(attn_path path) { return path == ATTN_PATH_AUTO || attn__kernel_of(path, ATTN_F32) != NULL; }
+ATTN_DEF int attn_path_native(attn_path path)
+{
+    return attn_path_compiled(path) && (path == ATTN_PATH_AUTO || (attn__machine() >> path & 1));
+}
+ATTN_DEF int attn_path_supported(attn_path path)
+{
+    /* A path that is foreign to this architecture is emulated, and so always runs. */
+    static const unsigned emulated = (ATTN__A64 ? 0u : 1u << ATTN_PATH_NEON) | (ATTN__X86 ? 0u : 1u << ATTN_PATH_AVX2 | 1u << ATTN_PATH_AVX512);
+    return attn_path_compiled(path) && (attn_path_native(path) || (emulated >> path & 1));
+}
+ATTN_DEF attn_path attn_best_path(void)
+{
+    int path = ATTN_PATH_COUNT - 1;
+    while (!attn_path_native((attn_path)path)) path--;
+    return (attn_path)path;
+}
+ATTN_DEF const char *attn_arithmetic(void) { return "fused"; }
+
+/* ---------------------------------------------------------------- arrays -- */
+
+/* A checked array: 8 dimensions, absent ones 1, strides in elements. */
+typedef struct attn__view {
+    char *data;
+    attn_dtype dtype;
+    ptrdiff_t size; /* bytes of an element */
+    size_t shape[ATTN_MAX_DIMS];
+    ptrdiff_t stride[ATTN_MAX_DIMS];
+    uintptr_t low, high; /* bytes it touches: [low, high) */
+} attn__view;
+
+/* The last four dimensions of a view, as attention names them. */
+#define ATTN__B 4
+#define ATTN__H 5
+#define ATTN__S 6
+#define ATTN__D 7
+
+#define ATTN__FLOATS (1u << ATTN_F32 | 1u << ATTN_F64 | 1u << ATTN_F16 | 1u << ATTN_BF16)
+#define ATTN__HALVES (1u << ATTN_F32 | 1u << ATTN_F16 | 1u << ATTN_BF16)
+#define ATTN__INTS (1u << ATTN_I32 | 1u << ATTN_I64)
+#define ATTN__INPUT 0
+#define ATTN__OUTPUT 1
+
+static int attn__multiply_size(size_t a, size_t b, size_t *product)
+{
+    *product = a * b;
+    return b == 0 || a <= (size_t)-1 / b;
+}
+
+/* Checks one array by itself. `measuring`: data is not looked at. */
+static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, unsigned dtypes, int output, int measuring, attn__view *v)
+{
+    const size_t limit = (size_t)-1 / 2;
+    size_t below = 0, above = 0, count = 1;
+    int i, j, contiguous = 1, overlap = 0;
+    if (!a) return ATTN_ERR_NULL;
+    if (a->ndim < min_dims || a->ndim > max_dims) return ATTN_ERR_RANK;
+    if ((unsigned)a->dtype >= ATTN_DTYPE_COUNT || !(dtypes >> a->dtype & 1)) return ATTN_ERR_DTYPE;
+    memset(v, 0, sizeof *v);
+    v->data = (char *)a->data;
+    v->dtype = a->dtype;
+    v->size = (ptrdiff_t)attn_dtype_size(a->dtype);
+    for (i = 0; i < ATTN_MAX_DIMS; i++) v->shape[i] = 1;
+    for (i = 0; i < a->ndim; i++) {
+        v->shape[ATTN_MAX_DIMS - a->ndim + i] = a->shape[i];
+        v->stride[ATTN_MAX_DIMS - a->ndim + i] = a->stride[i];
+        if (a->stride[i]) contiguous = 0;
+        if (a->shape[i] == 0) count = 0;
+    }
+    if (contiguous) {
+        size_t stride = 1;
+        for (i = ATTN_MAX_DIMS - 1; i >= 0; i--) {
+            v->stride[i] = (ptrdiff_t)stride;
+            if (v->shape[i] && (!attn__multiply_size(stride, v->shape[i], &stride) || stride > limit)) return ATTN_ERR_OVERFLOW;
+        }
+    }
+    if (count) {
+        for (i = 0; i < ATTN_MAX_DIMS; i++) {
+            /* |PTRDIFF_MIN| has no signed form, hence the detour through size_t */
+            size_t step = v->stride[i] < 0 ? (size_t)0 - (size_t)v->stride[i] : (size_t)v->stride[i], reach;
+            if (v->shape[i] == 1) continue;
+            if (!attn__multiply_size(step, (size_t)v->size, &step) || !attn__multiply_size(step, v->shape[i] - 1, &reach)) return ATTN_ERR_OVERFLOW;
+            if (v->stride[i] < 0) {
+                if (reach > limit || below > limit - reach) return ATTN_ERR_OVERFLOW;
+                below += reach;
+            } else {
+                if (reach > limit || above > limit - reach) return ATTN_ERR_OVERFLOW;
+                above += reach;
+            }
+        }
+        if (above > limit - (size_t)v->size || below > limit - above - (size_t)v->size) return ATTN_ERR_OVERFLOW;
+        above += (size_t)v->size;
+    }
+    if (output && count) {
+        /* No two elements in one place: sorted by size, each stride steps over
+         * all that the smaller ones span. Sufficient, and true of every layout in use. */
+        for (i = 0; i < ATTN_MAX_DIMS; i++) {
+            size_t span = 1, step = v->stride[i] < 0 ? (size_t)0 - (size_t)v->stride[i] : (size_t)v->stride[i];
+            if (v->shape[i] == 1) continue;
+            for (j = 0; j < ATTN_MAX_DIMS; j++) {
+                size_t other = v->stride[j] < 0 ? (size_t)0 - (size_t)v->stride[j] : (size_t)v->stride[j];
+                if (j != i && v->shape[j] > 1 && (other < step || (other == step && j > i))) span += other * (v->shape[j] - 1);
+            }
+            if (step < span) overlap = 1;
+        }
+        if (overlap) return ATTN_ERR_STRIDE;
+    }
+    if (measuring || !count) return ATTN_OK;
+    if (!a->data) return ATTN_ERR_NULL;
+    if ((uintptr_t)a->data % (uintptr_t)v->size) return ATTN_ERR_ALIGN;
+    v->low = (uintptr_t)a->data - below;
+    v->high = (uintptr_t)a->data + above;
+    return ATTN_OK;
+}
+
+static int attn__apart(const attn__view *a, const attn__view *b) { return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high; }
+
+/* Absent arrays have no data and no dimensions. */
+static int attn__present(const attn_array *a) { return a->ndim > 0 || a->data; }
+
+ATTN__INLINE char *attn__at(const attn__view *v, size_t b, size_t h, size_t s)
+{
+    return v->data + ((ptrdiff_t)b * v->stride[ATTN__B] + (ptrdiff_t)h * v->stride[ATTN__H] + (ptrdiff_t)s * v->stride[ATTN__S]) * v->size;
+}
+
+static int64_t attn__integer(const attn__view *v, ptrdiff_t at)
+{
+    return v->dtype == ATTN_I64 ? ((const int64_t *)(const void *)v->data)[at] : (int64_t)((const int32_t *)(const void *)v->data)[at];
+}
+
+/* Lets dimensions of 1 broadcast to those of the problem; others must agree. */
+static attn_status attn__broadcast(attn__view *v, const size_t shape[4])
+{
+    int i;
+    for (i = 0; i < 4; i++) {
+        if (v->shape[4 + i] == shape[i]) continue;
+        if (v->shape[4 + i] != 1) return ATTN_ERR_SHAPE;
+        v->stride[4 + i] = 0;
+    }
+    return ATTN_OK;
+}
+static int attn__shape_is(const attn__view *v, size_t b, size_t h, size_t s, size_t d)
+{
+    return v->shape[ATTN__B] == b && v->shape[ATTN__H] == h && v->shape[ATTN__S] == s && v->shape[ATTN__D] == d;
+}
+
+/* Workspace as a sequence of pieces, each aligned to 64 bytes. With base NULL it
+ * only measures. */
+typedef struct attn__arena {
+    char *base;
+    size_t used;
+    int overflow;
+} attn__arena;
+static void *attn__take(attn__arena *arena, size_t count, size_t size)
+{
+    size_t bytes;
+    void *at = arena->base ? arena->base + arena->used : NULL;
+    if (!attn__multiply_size(count, size, &bytes) || bytes > (size_t)-1 / 4 || arena->used > (size_t)-1 / 4) {
+        arena->overflow = 1;
+        return NULL;
+    }
+    arena->used += (bytes + 63) / 64 * 64;
+    return at;
+}
+
+/* -------------------------------------------------------------- execution -- */
+
+/* What attn_exec comes to. */
+typedef struct attn__run {
+    const attn__kernel *kernel;
+    size_t workers;
+    char *workspace; /* aligned to 64 bytes */
+    size_t each;     /* bytes for one worker */
+    const attn_exec *exec;
+} attn__run;
+
+static attn_status attn__path_of(const attn_exec *exec, attn_path *path)
+{
+    *path = exec ? exec->path : ATTN_PATH_AUTO;
+    if ((unsigned)*path >= ATTN_PATH_COUNT) return ATTN_ERR_PATH;
+    if (*path == ATTN_PATH_AUTO) *path = attn_best_path();
+    return attn_path_supported(*path) ? ATTN_OK : ATTN_ERR_PATH;
+}
+static int attn__measuring(const attn_exec *exec) { return exec && exec->query; }
+static size_t attn__workers(const attn_exec *exec) { return exec && exec->parallel_for && exec->num_workers ? exec->num_workers : 1; }
+
+/* Kernel and workspace for `each` bytes a worker. `*measured` says that the
+ * caller only asked for the size, and has it now. */
+static attn_status attn__prepare(const attn_exec *exec, attn_dtype compute, size_t each, attn__run *run, int *measured)
+{
+    attn_path path;
+    size_t total;
+    uintptr_t start;
+    attn_status status = attn__path_of(exec, &path);
+    *measured = 0;
+    if (status) return status;
+    run->kernel = attn__kernel_of(path, compute);
+    run->workers = attn__workers(exec);
+    run->each = each;
+    run->exec = exec;
+    if (!attn__multiply_size(each, run->workers, &total) || total > (size_t)-1 / 2 - 64) return ATTN_ERR_OVERFLOW;
+    if (total) total += 63; /* to align what the caller gives */
+    if (attn__measuring(exec)) {
+        *exec->query = total;
+        *measured = 1;
+        return ATTN_OK;
+    }
+    if (total && (!exec || !exec->workspace || exec->workspace_size < total)) return ATTN_ERR_WORKSPACE;
+    start = total ? (uintptr_t)exec->workspace : 0;
+    run->workspace = total ? (char *)exec->workspace + (64 - start % 64) % 64 : NULL;
+    return ATTN_OK;
+}
+
+static void attn__parallel(const attn__run *run, size_t count, attn_task task, void *arg)
+{
+    size_t i;
+    if (run->exec && run->exec->parallel_for && run->workers > 1 && count > 1) run->exec->parallel_for(run->exec->parallel_context, count, task, arg);
+    else
+        for (i = 0; i < count; i++) task(arg, i, 0);
+}
+
+ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
+ATTN__INLINE size_t attn__round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/* ---------------------------------------------------------------- matmul -- */
+
+/* One C = (scale A) B among the batches of a call. */
+typedef struct attn__gemm {
+    attn__run run;
+    attn__view a, b, c;
+    size_t m, n, k, batches, row_blocks, column_blocks;
+    double scale;
+} attn__gemm;
+
+static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t k, attn__arena *arena, void **a, void **b, void **c)
+{
+    *a = attn__take(arena, kernel->mr * ATTN__LD, kernel->size);
+    *c = attn__take(arena, kernel->mr * ATTN__LD, kernel->size);
+    *b = attn__take(arena, attn__round_up(attn__min(n, ATTN__BLOCK), kernel->nr) * attn__min(k, ATTN__BLOCK), kernel->size);
+    return arena->used;
+}
+
+/* Rows of T times scale: the one rounding that scores have before their chain. */
+static void attn__scale_row(const attn__kernel *kernel, void *row, size_t n, double scale)
+{
+    size_t i;
+    if (kernel->dtype == ATTN_F64)
+        for (i = 0; i < n; i++) ((double *)row)[i] *= scale;
+    else
+        for (i = 0; i < n; i++) ((float *)row)[i] *= (float)scale;
+}
+
+static void attn__gemm_task(void *arg, size_t index, size_t worker)
+{
+    const attn__gemm *g = (const attn__gemm *)arg;
+    const attn__kernel *kernel = g->run.kernel;
+    const size_t es = kernel->size;
+    attn__arena arena = {NULL, 0, 0};
+    void *a_tile, *b_block, *c_tile;
+    size_t j0 = index % g->column_blocks * ATTN__BLOCK, i0, i1, k0, t, tiles, batch = index / g->column_blocks;
+    size_t n = attn__min(g->n - j0, ATTN__BLOCK), padded = attn__round_up(n, kernel->nr);
+    const char *a = g->a.data, *b = g->b.data;
+    char *c = g->c.data;
+    int dim;
+
+    i0 = batch % g->row_blocks * ATTN__ROWS;
+    i1 = attn__min(g->m, i0 + ATTN__ROWS);
+    batch /= g->row_blocks;
+    arena.base = g->run.workspace + worker * g->run.each;
+    attn__gemm_workspace(kernel, g->n, g->k, &arena, &a_tile, &b_block, &c_tile);
+    for (dim = ATTN__H; dim >= 0; dim--) {
+        ptrdiff_t at = (ptrdiff_t)(batch % g->c.shape[dim]);
+        batch /= g->c.shape[dim];
+        a += at * g->a.stride[dim] * g->a.size;
+        b += at * g->b.stride[dim] * g->b.size;
+        c += at * g->c.stride[dim] * g->c.size;
+    }
+    tiles = (i1 - i0 + kernel->mr - 1) / kernel->mr;
+    for (k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
+        size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
+        kernel->pack(b_block, b + ((ptrdiff_t)k0 * g->b.stride[ATTN__S] + (ptrdiff_t)j0 * g->b.stride[ATTN__D]) * g->b.size, g->b.dtype, n, depth,
+                     g->b.stride[ATTN__D], g->b.stride[ATTN__S]);
+        for (t = 0; t < tiles; t++) {
+            size_t r0 = i0 + (i1 - i0) * t / tiles, r1 = i0 + (i1 - i0) * (t + 1) / tiles, r;
+            for (r = r0; r < r1; r++) {
+                char *row = (char *)a_tile + (r - r0) * ATTN__LD * es;
+                kernel->load(row, a + ((ptrdiff_t)r * g->a.stride[ATTN__S] + (ptrdiff_t)k0 * g->a.stride[ATTN__D]) * g->a.size, g->a.dtype,
+                             g->a.stride[ATTN__D], depth);
+                if (g->scale < 1 || g->scale > 1) attn__scale_row(kernel, row, depth, g->scale);
+                if (k0)
+                    kernel->load((char *)c_tile + (r - r0) * ATTN__LD * es, c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size,
+                                 g->c.dtype, g->c.stride[ATTN__D], n);
+            }
+            kernel->multiply(r1 - r0, padded, depth, a_tile, b_block, kernel->nr, depth * kernel->nr, c_tile, ATTN__LD, k0 != 0);
+            for (r = r0; r < r1; r++)
+                kernel->store(c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size, g->c.dtype, g->c.stride[ATTN__D],
+                              (char *)c_tile + (r - r0) * ATTN__LD * es, n);
+        }
+    }
+}
+
+/* c = (scale a) b, or b transposed. */
+static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale, const attn_array *c, const attn_exec *exec)
+{
+    attn__gemm g;
+    attn__arena arena = {NULL, 0, 0};
+    attn_path path;
+    attn_status status;
+    void *piece;
+    int i, measured, measuring = attn__measuring(exec);
+    if (!a || !b || !c) return ATTN_ERR_NULL;
+    memset(&g, 0, sizeof g);
+    if ((status = attn__check(a, 2, ATTN_MAX_DIMS, 1u << ATTN_F32 | 1u << ATTN_F64, ATTN__INPUT, measuring, &g.a))) return status;
+    if ((status = attn__check(b, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__INPUT, measuring, &g.b))) return status;
+    if ((status = attn__check(c, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__OUTPUT, measuring, &g.c))) return status;
+    if (transpose_b) {
+        size_t n = g.b.shape[ATTN__S];
+        ptrdiff_t stride = g.b.stride[ATTN__S];
+        g.b.shape[ATTN__S] = g.b.shape[ATTN__D];
+        g.b.stride[ATTN__S] = g.b.stride[ATTN__D];
+        g.b.shape[ATTN__D] = n;
+        g.b.stride[ATTN__D] = stride;
+    }
+    g.m = g.a.shape[ATTN__S];
+    g.k = g.a.shape[ATTN__D];
+    g.n = g.b.shape[ATTN__D];
+    if (g.b.shape[ATTN__S] != g.k || g.c.shape[ATTN__S] != g.m || g.c.shape[ATTN__D] != g.n) return ATTN_ERR_SHAPE;
+    g.batches = 1;
+    for (i = 0; i < ATTN__S; i++) {
+        size_t n = g.a.shape[i] == 1 ? g.b.shape[i] : g.a.shape[i];
+        if (g.c.shape[i] != n || (g.b.shape[i] != n && g.b.shape[i] != 1)) return ATTN_ERR_SHAPE;
+        if (g.a.shape[i] != n) g.a.stride[i] = 0;
+        if (g.b.shape[i] != n) g.b.stride[i] = 0;
+        g.batches *= n; /* no overflow where c has elements: its size was checked */
+    }
+    if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return ATTN_ERR_ALIAS;
+    if ((status = attn__path_of(exec, &path))) return status;
+    attn__gemm_workspace(attn__kernel_of(path, a->dtype), g.n, g.k, &arena, &piece, &piece, &piece);
+    if ((status = attn__prepare(exec, a->dtype, arena.used, &g.run, &measured)) || measured) return status;
+    g.scale = scale;
+    for (i = 0; i < ATTN_MAX_DIMS; i++)
+        if (g.c.shape[i] == 0) return ATTN_OK;
+    g.row_blocks = (g.m + ATTN__ROWS - 1) / ATTN__ROWS;
+    g.column_blocks = (g.n + ATTN__BLOCK - 1) / ATTN__BLOCK;
+    attn__parallel(&g.run, g.batches * g.row_blocks * g.column_blocks, attn__gemm_task, &g);
+    return ATTN_OK;
+}
+
+/* ------------------------------------------------- attention: the problem -- */
+
+typedef struct attn__problem {
+    attn__run run;
+    const attn_desc *desc;
+    attn__view q, k, v, out, mask, kv_lens, alibi, sinks, lse, scores;
+    int has_mask, has_lens, has_alibi, has_sinks, has_lse, has_scores;
+    size_t batch, q_heads, kv_heads, q_len, kv_len, dim, dim_v, width; /* width: dim_v padded to panels */
+    size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
+    size_t chunks, slots;
+    double scale, softcap;
+    int64_t left, right; /* visible distance from p, each -1 if unbounded */
+} attn__problem;
+
+/* One worker's scratch. Slots are states on the stack of the tree of blocks. */
+typedef struct attn__scratch {
+    char *q;      /* (chunks, rows, LD): scaled queries, 512 of head_dim a chunk */
+    char *k;      /* one block of keys, packed: (chunks, panels, <= 512, nr) */
+    char *v;      /* one block of values, packed: (panels, keys, nr) */
+    char *tile;   /* (mr, LD): scores, then weights */
+    char *bias;   /* (LD): what is added to one row of scores */
+    char *acc;    /* (slots, rows, width): sum of weight * v */
+    double *max, *sum;  /* (slots, rows) */
+    size_t *lo, *hi;    /* (rows): visible keys, before the mask */
+    double *factor;     /* (rows): weight = exp(score - max of row) * factor */
+    double *row_max;    /* (rows) */
+    unsigned char *odd; /* (rows): set by attn__states for scores that are not safely finite */
+    unsigned char *redo; /* (rows): what becomes of a row, ATTN__REDO_... */
+    double *wide;       /* (BLOCK + 3 dim_v): a row in wide arithmetic */
+    size_t last[72];    /* (slots): the last block in each state */
+} attn__scratch;
+
+/* Rows that are computed together: queries [query, query + queries) of heads
+ * [head, head + heads), which share one KV head; row r is query r / heads. */
+typedef struct attn__rows {
+    size_t b, head, heads, kv_head, query, count;
+} attn__rows;
+
+#define ATTN__REDO_EXACT 1 /* the output is not finite: perhaps by a value that the row does not see */
+#define ATTN__REDO_WIDE 2  /* a score is not safely finite, or the exact output is not */
+
+static void attn__scratch_layout(const attn__problem *p, const attn__kernel *kernel, attn__arena *arena, attn__scratch *s)
+{
+    const size_t es = kernel->size, keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step));
+    size_t k_keys = p->rows <= kernel->mr ? kernel->nr : keys, n;
+    if (!attn__multiply_size(p->chunks * ATTN__LD, p->rows, &n)) arena->overflow = 1;
+    s->q = (char *)attn__take(arena, n, es);
+    if (!attn__multiply_size(k_keys, p->dim, &n)) arena->overflow = 1;
+    s->k = (char *)attn__take(arena, n, es);
+    if (!attn__multiply_size(keys, p->width, &n)) arena->overflow = 1;
+    s->v = (char *)attn__take(arena, n, es);
+    s->tile = (char *)attn__take(arena, kernel->mr * ATTN__LD, es);
+    s->bias = (char *)attn__take(arena, ATTN__LD, es);
+    if (!attn__multiply_size(p->rows * p->slots, p->width, &n)) arena->overflow = 1;
+    s->acc = (char *)attn__take(arena, n, es);
+    s->max = (double *)attn__take(arena, p->rows * p->slots, sizeof(double));
+    s->sum = (double *)attn__take(arena, p->rows * p->slots, sizeof(double));
+    s->lo = (size_t *)attn__take(arena, p->rows, sizeof(size_t));
+    s->hi = (size_t *)attn__take(arena, p->rows, sizeof(size_t));
+    s->factor = (double *)attn__take(arena, p->rows, sizeof(double));
+    s->row_max = (double *)attn__take(arena, p->rows, sizeof(double));
+    s->odd = (unsigned char *)attn__take(arena, p->rows, 1);
+    s->redo = (unsigned char *)attn__take(arena, p->rows, 1);
+    if (!attn__multiply_size(3, p->dim_v, &n)) arena->overflow = 1;
+    s->wide = (double *)attn__take(arena, ATTN__BLOCK + n, sizeof(double));
+}
+
+static size_t attn__head_of(const attn__rows *rows, size_t r) { return rows->head + r % rows->heads; }
+static size_t attn__query_of(const attn__rows *rows, size_t r) { return rows->query + r / rows->heads; }
+
+static size_t attn__kv_len_of(const attn__problem *p, size_t b)
+{
+    return p->has_lens ? (size_t)attn__integer(&p->kv_lens, (ptrdiff_t)b * p->kv_lens.stride[ATTN__D]) : p->kv_len;
+}
+
+/* Where query i of batch b stands among the keys. */
+static int64_t attn__position(const attn__problem *p, size_t b, size_t i)
+{
+    int64_t offset = 0;
+    if (p->desc->align == ATTN_ALIGN_LOWER_RIGHT) offset = (int64_t)attn__kv_len_of(p, b) - (int64_t)p->q_len;
+    else if (p->desc->align == ATTN_ALIGN_OFFSET) offset = p->desc->q_offset;
+    return (int64_t)i + offset;
+}
+
+/* The keys [*lo, *hi) that length, causality and window leave to query i. */
+static void attn__visible(const attn__problem *p, size_t b, size_t i, size_t *lo, size_t *hi)
+{
+    int64_t at = attn__position(p, b, i), first = 0, end = (int64_t)attn__kv_len_of(p, b);
+    if (p->left >= 0 && at - p->left > first) first = at - p->left;
+    if (p->right >= 0 && at + p->right + 1 < end) end = at + p->right + 1;
+    if (first >= end) first = end = 0;
+    *lo = (size_t)first;
+    *hi = (size_t)end;
+}
+
+static void attn__load_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    size_t r, c;
+    for (r = 0; r < rows->count; r++) {
+        const char *q = attn__at(&p->q, rows->b, attn__head_of(rows, r), attn__query_of(rows, r));
+        for (c = 0; c < p->chunks; c++) {
+            char *to = s->q + (c * p->rows + r) * ATTN__LD * kernel->size;
+            size_t n = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
+            kernel->load(to, q + (ptrdiff_t)(c * ATTN__BLOCK) * p->q.stride[ATTN__D] * p->q.size, p->q.dtype, p->q.stride[ATTN__D], n);
+            attn__scale_row(kernel, to, n, p->scale);
+        }
+    }
+}
+
+/* Packs keys [from, to) of a block, `from` a multiple of nr; panels beyond the
+ * keys are left as they are. */
+static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to, size_t c)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    size_t n = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
+    kernel->pack(s->k + (p->rows <= kernel->mr ? 0 : c * ATTN__BLOCK * attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step)) * kernel->size),
+                 attn__at(&p->k, rows->b, rows->kv_head, from) + (ptrdiff_t)(c * ATTN__BLOCK) * p->k.stride[ATTN__D] * p->k.size, p->k.dtype, to - from, n,
+                 p->k.stride[ATTN__S], p->k.stride[ATTN__D]);
+}
+
+/* Scores of rows [r0, r1) with keys base + [from, to), from a multiple of nr:
+ * s->tile[row][key - base]. The keys base + [packed, ...) were packed before,
+ * unless all rows fit one tile: then each panel is packed as it is needed, and
+ * stays in the nearest cache. */
+static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t r1, size_t base, size_t from, size_t to,
+                              size_t packed)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, p->kv_len - base);
+    const size_t keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step));
+    size_t c, j;
+    for (c = 0; c < p->chunks; c++) {
+        const size_t depth = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
+        const char *q = s->q + (c * p->rows + r0) * ATTN__LD * es;
+        if (p->rows > kernel->mr)
+            kernel->multiply(r1 - r0, attn__round_up(end - from, nr), depth, q, s->k + (c * ATTN__BLOCK * keys + (from - packed) * depth) * es, nr, depth * nr,
+                             s->tile + from * es, ATTN__LD, c != 0);
+        else
+            for (j = from; j < end; j += nr) {
+                attn__pack_keys(p, rows, s, base + j, base + attn__min(j + nr, end), c);
+                kernel->multiply(r1 - r0, nr, depth, q, s->k, nr, 0, s->tile + j * es, ATTN__LD, c != 0);
+            }
+    }
+}
+
+/* What is added to the scores of a row for keys base + [lo, hi): ALiBi and mask,
+ * -inf where the mask drops the key. Returns 0 if nothing is. */
+static int attn__row_bias(const attn__problem *p, size_t b, size_t h, size_t i, size_t base, size_t lo, size_t hi, void *bias)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const int wide = kernel->dtype == ATTN_F64;
+    size_t j;
+    if (!p->has_mask && !p->has_alibi) return 0;
+    if (p->has_mask) {
+        const char *row = attn__at(&p->mask, b, h, i) + (ptrdiff_t)(base + lo) * p->mask.stride[ATTN__D] * p->mask.size;
+        if (p->mask.dtype == ATTN_BOOL)
+            for (j = lo; j < hi; j++) {
+                double x = row[(ptrdiff_t)(j - lo) * p->mask.stride[ATTN__D]] ? 0.0 : -attn__infinity();
+                if (wide) ((double *)bias)[j] = x;
+                else ((float *)bias)[j] = (float)x;
+            }
+        else kernel->load((char *)bias + lo * kernel->size, row, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
+    } else memset((char *)bias + lo * kernel->size, 0, (hi - lo) * kernel->size);
+    if (p->has_alibi) {
+        const int64_t at = attn__position(p, b, i);
+        double slope;
+        attn__load_f64(&slope, p->alibi.data + ((ptrdiff_t)b * p->alibi.stride[ATTN__S] + (ptrdiff_t)h * p->alibi.stride[ATTN__D]) * p->alibi.size,
+                       p->alibi.dtype, 1, 1);
+        for (j = lo; j < hi; j++) {
+            int64_t distance = at - (int64_t)(base + j);
+            if (distance > 0) distance = -distance;
+            if (wide) ((double *)bias)[j] = attn__fma_f64((double)distance, slope, ((double *)bias)[j]);
+            else ((float *)bias)[j] = attn__fma_f32((float)distance, (float)slope, ((float *)bias)[j]);
+        }
+    }
+    return 1;
+}
+
+static int attn__drops_all(const attn__kernel *kernel, const void *bias, size_t lo, size_t hi)
+{
+    for (; lo < hi; lo++) {
+        double x;
+        attn__load_f64(&x, (const char *)bias + lo * kernel->size, kernel->dtype, 1, 1);
+        if (!(x <= -attn__infinity())) return 0;
+    }
+    return 1;
+}
+
+/* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
+ * become weights relative to the row's maximum in this block. */
+static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row, size_t base, size_t from, size_t to,
+                             double *max, double *sum)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    size_t lo = s->lo[r] > base ? attn__min(s->lo[r] - base, to) : 0, hi = s->hi[r] > base ? attn__min(s->hi[r] - base, to) : 0;
+    int biased = 0, odd;
+    if (lo < from) lo = from;
+    if (lo < hi) {
+        if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
+        biased = attn__row_bias(p, rows->b, attn__head_of(rows, r), attn__query_of(rows, r), base, lo, hi, s->bias);
+        if (biased) kernel->bias(row + lo * kernel->size, s->bias + lo * kernel->size, hi - lo);
+    }
+    odd = kernel->softmax(row, from, lo, hi, to, max, sum);
+    if (odd && biased && attn__drops_all(kernel, s->bias, lo, hi)) odd = kernel->softmax(row, from, to, from, to, max, sum); /* an empty row */
+    return odd;
+}
+
+/* Level of the smallest subtree of blocks that holds both. */
+static int attn__level(size_t a, size_t b)
+{
+    size_t x = a ^ b;
+    int level = 0;
+    while (x) x >>= 1, level++;
+    return level;
+}
+
+/* The states of all rows over all visible keys, in slot 0.
+ *
+ * Each block of 512 keys gives a state (max, sum of exp(score - max), sum of
+ * weight * v), whatever the other blocks hold. States are joined along the
+ * binary tree over block numbers; empty ones are its identity. So any range of
+ * blocks can be computed by anybody, at any time, and skipping is free.
+ *
+ * `exact`: values of keys that a row does not see are not even multiplied by 0. */
+static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int exact)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, nr = kernel->nr, width = p->width, count = rows->count;
+    const size_t tiles = (count + kernel->mr - 1) / kernel->mr, direct = p->rows <= kernel->mr && p->v.dtype == kernel->dtype && p->v.stride[ATTN__D] == 1 && p->v.stride[ATTN__S] >= 0;
+    size_t block, r, t, c, depth = 0, all_lo = p->kv_len, all_hi = 0;
+
+    for (r = 0; r < count; r++) {
+        attn__visible(p, rows->b, attn__query_of(rows, r), &s->lo[r], &s->hi[r]);
+        if (s->lo[r] < s->hi[r]) {
+            if (s->lo[r] < all_lo) all_lo = s->lo[r];
+            if (s->hi[r] > all_hi) all_hi = s->hi[r];
+        }
+        s->odd[r] = 0;
+        s->max[r] = -attn__infinity();
+        s->sum[r] = 0;
+    }
+    attn__load_queries(p, rows, s);
+
+    for (block = all_lo / ATTN__BLOCK; block * ATTN__BLOCK < all_hi; block++) {
+        const size_t base = block * ATTN__BLOCK, lo = all_lo > base ? all_lo - base : 0, hi = attn__min(all_hi - base, ATTN__BLOCK);
+        const size_t packed = lo / kernel->step * kernel->step; /* first packed key */
+        const size_t whole = direct ? width / nr * nr - (p->dim_v % nr ? nr : 0) : 0; /* columns of v used where they are */
+        char *acc;
+        double *max, *sum;
+
+        while (depth >= 2 && attn__level(s->last[depth - 2], s->last[depth - 1]) < attn__level(s->last[depth - 1], block)) {
+            depth--;
+            kernel->join(count, width, s->acc + (depth - 1) * p->rows * width * es, s->max + (depth - 1) * p->rows, s->sum + (depth - 1) * p->rows,
+                         s->acc + depth * p->rows * width * es, s->max + depth * p->rows, s->sum + depth * p->rows);
+            s->last[depth - 1] = s->last[depth];
+        }
+        acc = s->acc + depth * p->rows * width * es;
+        max = s->max + depth * p->rows;
+        sum = s->sum + depth * p->rows;
+        s->last[depth++] = block;
+
+        if (p->rows > kernel->mr)
+            for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + packed, attn__min(base + attn__round_up(hi, kernel->step), p->kv_len), c);
+        if (whole < width && p->dim_v)
+            kernel->pack(s->v, attn__at(&p->v, rows->b, rows->kv_head, base + lo) + (ptrdiff_t)whole * p->v.stride[ATTN__D] * p->v.size, p->v.dtype,
+                         p->dim_v - whole, hi - lo, p->v.stride[ATTN__D], p->v.stride[ATTN__S]);
+
+        for (t = 0; t < tiles; t++) { /* of balanced heights: no nearly empty last one */
+            const size_t r0 = count * t / tiles, r1 = count * (t + 1) / tiles;
+            size_t tile_lo = ATTN__BLOCK, tile_hi = 0, from, to;
+            for (r = r0; r < r1; r++) {
+                size_t row_lo = s->lo[r] > base ? s->lo[r] - base : 0, row_hi = s->hi[r] > base ? attn__min(s->hi[r] - base, ATTN__BLOCK) : 0;
+                if (row_lo >= row_hi) continue;
+                if (row_lo < tile_lo) tile_lo = row_lo;
+                if (row_hi > tile_hi) tile_hi = row_hi;
+            }
+            if (tile_lo >= tile_hi) {
+                for (r = r0; r < r1; r++) max[r] = -attn__infinity(), sum[r] = 0;
+                continue;
+            }
+            from = tile_lo / kernel->step * kernel->step;
+            to = attn__round_up(tile_hi, kernel->step);
+            attn__tile_scores(p, rows, s, r0, r1, base, from, to, packed);
+            for (r = r0; r < r1; r++) {
+                char *row = s->tile + (r - r0) * ATTN__LD * es;
+                if (attn__row_softmax(p, rows, s, r, row, base, from, to, &max[r], &sum[r])) {
+                    s->odd[r] = 1;
+                    max[r] = -attn__infinity();
+                    sum[r] = 0;
+                    memset(row + from * es, 0, (to - from) * es);
+                }
+            }
+            if (exact) { /* one row; a step of the chain for each key it sees */
+                const size_t h = attn__head_of(rows, 0), i = attn__query_of(rows, 0);
+                const int biased = attn__row_bias(p, rows->b, h, i, base, tile_lo, tile_hi, s->bias);
+                size_t j;
+                memset(acc, 0, width * es);
+                for (j = tile_lo; j < tile_hi; j++) {
+                    double bias = 0;
+                    if (biased) attn__load_f64(&bias, s->bias + j * es, kernel->dtype, 1, 1);
+                    if (bias <= -attn__infinity()) continue;
+                    if (whole) kernel->multiply(1, whole, 1, s->tile + j * es, attn__at(&p->v, rows->b, rows->kv_head, base + j), 0, nr, acc, width, 1);
+                    if (whole < width) kernel->multiply(1, width - whole, 1, s->tile + j * es, s->v + (j - lo) * nr * es, 0, (hi - lo) * nr, acc + whole * es, width, 1);
+                }
+            } else {
+                const char *weights = s->tile + tile_lo * es;
+                if (whole)
+                    kernel->multiply(r1 - r0, whole, tile_hi - tile_lo, weights, attn__at(&p->v, rows->b, rows->kv_head, base + tile_lo), (size_t)p->v.stride[ATTN__S], nr,
+                                     acc + r0 * width * es, width, 0);
+                if (whole < width)
+                    kernel->multiply(r1 - r0, width - whole, tile_hi - tile_lo, weights, s->v + (tile_lo - lo) * nr * es, nr, (hi - lo) * nr,
+                                     acc + (r0 * width + whole) * es, width, 0);
+            }
+        }
+    }
+    while (depth >= 2) {
+        depth--;
+        kernel->join(count, width, s->acc + (depth - 1) * p->rows * width * es, s->max + (depth - 1) * p->rows, s->sum + (depth - 1) * p->rows,
+                     s->acc + depth * p->rows * width * es, s->max + depth * p->rows, s->sum + depth * p->rows);
+    }
+}
+
+static double attn__sink_of(const attn__problem *p, size_t h)
+{
+    double sink;
+    attn__load_f64(&sink, p->sinks.data + (ptrdiff_t)h * p->sinks.stride[ATTN__D] * p->sinks.size, p->sinks.dtype, 1, 1);
+    return sink;
+}
+
+static void attn__store_one(const attn__problem *p, const attn__view *view, char *at, double x)
+{
+    double wide = x;
+    float narrow = (float)x;
+    p->run.kernel->store(at, view->dtype, 1, p->run.kernel->dtype == ATTN_F64 ? (const void *)&wide : (const void *)&narrow, 1);
+}
+
+/* From the state of row r in slot 0 to its output: divides, writes, and sets
+ * what the weights need. Returns 1 if the output is not finite. */
+static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    char *out = attn__at(&p->out, rows->b, h, i), *acc = s->acc + r * p->width * kernel->size;
+    double max = s->max[r], sum = s->sum[r], factor = 0, lse = max;
+    int odd = 0, empty = !(sum > 0);
+    if (p->has_sinks) { /* one more logit below the line */
+        double sink = attn__sink_of(p, h);
+        if (empty) lse = sink;
+        else if (sink <= max) sum += attn__exp_f64(sink - max), factor = 1 / sum;
+        else {
+            double small = attn__exp_f64(max - sink);
+            sum = attn__fma_f64(sum, small, 1);
+            factor = small / sum;
+            lse = sink;
+        }
+    } else if (!empty) factor = 1 / sum;
+    s->factor[r] = factor;
+    s->row_max[r] = max;
+    if (empty) memset(acc, 0, p->width * kernel->size);
+    else {
+        odd = kernel->scale(acc, acc, p->dim_v, factor);
+        lse += attn__log_f64(sum);
+    }
+    if (odd) return 1;
+    kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
+    if (p->has_lse)
+        attn__store_one(p, &p->lse, p->lse.data + ((ptrdiff_t)rows->b * p->lse.stride[ATTN__H] + (ptrdiff_t)h * p->lse.stride[ATTN__S] + (ptrdiff_t)i * p->lse.stride[ATTN__D]) * p->lse.size, lse);
+    return 0;
+}
+
+/* ------------------------------------------- attention: wide arithmetic -- */
+
+/* m * 2^e with 0.5 <= |m| < 1: doubles that neither overflow nor underflow. NaN
+ * and infinities are in m. Used for rows that fast arithmetic cannot do. */
+typedef struct attn__wide {
+    double m;
+    int e;
+} attn__wide;
+
+static attn__wide attn__widen(double x)
+{
+    attn__wide w = {x, 0};
+    if (attn__finite_f64(x)) w.m = attn__split(x, &w.e);
+    return w;
+}
+static double attn__narrow(attn__wide w) { return attn__finite_f64(w.m) ? attn__scale2(w.m, w.e) : w.m; }
+static attn__wide attn__wide_mul(attn__wide a, attn__wide b)
+{
+    attn__wide w = attn__widen(a.m * b.m);
+    if (attn__finite_f64(w.m)) w.e += a.e + b.e;
+    return w;
+}
+static attn__wide attn__wide_add(attn__wide a, attn__wide b)
+{
+    attn__wide w;
+    if (!attn__finite_f64(a.m) || !attn__finite_f64(b.m)) return attn__widen(a.m + b.m);
+    if (!(a.m < 0 || a.m > 0)) return b;
+    if (!(b.m < 0 || b.m > 0)) return a;
+    if (a.e < b.e) {
+        w = a;
+        a = b;
+        b = w;
+    }
+    if (a.e - b.e > 200) return a;
+    w = attn__widen(a.m + attn__scale2(b.m, b.e - a.e)); /* scaling is exact here */
+    w.e += a.e;
+    return w;
+}
+static attn__wide attn__wide_negate(attn__wide a)
+{
+    a.m = -a.m;
+    return a;
+}
+
+/* The score of one visible key. q and k are read again, unscaled. */
+static attn__wide attn__wide_score(const attn__problem *p, size_t b, size_t h, size_t i, size_t j, attn_stage stage)
+{
+    const char *q = attn__at(&p->q, b, h, i), *k = attn__at(&p->k, b, h / p->group, j);
+    attn__wide score = {0, 0};
+    double x, y;
+    size_t c;
+    for (c = 0; c < p->dim; c++) {
+        attn__load_f64(&x, q + (ptrdiff_t)c * p->q.stride[ATTN__D] * p->q.size, p->q.dtype, 1, 1);
+        attn__load_f64(&y, k + (ptrdiff_t)c * p->k.stride[ATTN__D] * p->k.size, p->k.dtype, 1, 1);
+        score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen(y)));
+    }
+    score = attn__wide_mul(score, attn__widen(p->scale));
+    if (stage == ATTN_STAGE_RAW) return score;
+    if (p->softcap > 0) {
+        x = attn__narrow(attn__wide_mul(score, attn__widen(1 / p->softcap)));
+        score = attn__wide_mul(attn__widen(attn__tanh_f64(x)), attn__widen(p->softcap));
+    }
+    if (stage == ATTN_STAGE_SOFTCAPPED) return score;
+    if (p->has_alibi) {
+        int64_t distance = attn__position(p, b, i) - (int64_t)j;
+        if (distance > 0) distance = -distance;
+        attn__load_f64(&x, p->alibi.data + ((ptrdiff_t)b * p->alibi.stride[ATTN__S] + (ptrdiff_t)h * p->alibi.stride[ATTN__D]) * p->alibi.size, p->alibi.dtype, 1, 1);
+        score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen((double)distance)));
+    }
+    if (p->has_mask && p->mask.dtype != ATTN_BOOL) {
+        attn__load_f64(&x, attn__at(&p->mask, b, h, i) + (ptrdiff_t)j * p->mask.stride[ATTN__D] * p->mask.size, p->mask.dtype, 1, 1);
+        score = attn__wide_add(score, attn__widen(x));
+    }
+    return score;
+}
+
+static int attn__masked(const attn__problem *p, size_t b, size_t h, size_t i, size_t j)
+{
+    const char *at;
+    double x;
+    if (!p->has_mask) return 0;
+    at = attn__at(&p->mask, b, h, i) + (ptrdiff_t)j * p->mask.stride[ATTN__D] * p->mask.size;
+    if (p->mask.dtype == ATTN_BOOL) return !*at;
+    attn__load_f64(&x, at, p->mask.dtype, 1, 1);
+    return x <= -attn__infinity();
+}
+
+/* Writes scores or weights of one row; the place of (row, key). */
+static char *attn__scores_at(const attn__problem *p, size_t b, size_t h, size_t i, size_t j)
+{
+    return attn__at(&p->scores, b, h, i) + (ptrdiff_t)j * p->scores.stride[ATTN__D] * p->scores.size;
+}
+
+static double attn__saturate(const attn__problem *p, double x)
+{
+    const double limit = p->run.kernel->dtype == ATTN_F64 ? 1.7976931348623157e+308 : 3.4028234663852886e+38;
+    return x > limit ? limit : x < -limit ? -limit : x;
+}
+
+/* A whole row, outputs and all, where no exponent overflows: the plain three
+ * passes over the keys (maximum, sum, weighted sum), then the hull of the values,
+ * from which only rounding could have led out. */
+static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
+{
+    const size_t b = rows->b, h = attn__head_of(rows, r), i = attn__query_of(rows, r), n = p->dim_v;
+    double *acc = s->wide + ATTN__BLOCK, *low = acc + n, *high = low + n, sum = 0, lse, x;
+    attn__wide max = {0, 0}, sink = {0, 0};
+    size_t j, c, lo = s->lo[r], hi = s->hi[r], first = hi;
+    char *out = attn__at(&p->out, b, h, i);
+    int nan = 0, saturate = 1;
+
+    for (j = lo; j < hi; j++) { /* pass 1 */
+        attn__wide score;
+        if (attn__masked(p, b, h, i, j)) continue;
+        score = attn__wide_score(p, b, h, i, j, ATTN_STAGE_BIASED);
+        x = attn__narrow(attn__wide_add(score, attn__wide_negate(max)));
+        if (!attn__finite_f64(score.m)) saturate = 0;
+        if (attn__nan_f64(score.m)) nan = 1;
+        if (first == hi || x > 0) max = score;
+        if (first == hi) first = j;
+    }
+    if (p->has_sinks) {
+        sink = attn__widen(attn__sink_of(p, h));
+        if (attn__narrow(attn__wide_add(sink, attn__wide_negate(max))) > 0) max = sink;
+        sum = attn__exp_f64(attn__narrow(attn__wide_add(sink, attn__wide_negate(max))));
+    }
+    if (!attn__finite_f64(max.m)) nan = 1; /* infinity minus itself */
+    for (c = 0; c < n; c++) acc[c] = low[c] = high[c] = 0;
+    for (j = first; j < hi && !nan; j++) /* pass 2 */
+        if (!attn__masked(p, b, h, i, j))
+            sum += attn__exp_f64(attn__narrow(attn__wide_add(attn__wide_score(p, b, h, i, j, ATTN_STAGE_BIASED), attn__wide_negate(max))));
+    for (j = first; j < hi; j++) { /* pass 3 */
+        double weight;
+        if (attn__masked(p, b, h, i, j)) continue;
+        weight = nan ? attn__infinity() - attn__infinity()
+                     : attn__exp_f64(attn__narrow(attn__wide_add(attn__wide_score(p, b, h, i, j, ATTN_STAGE_BIASED), attn__wide_negate(max)))) / sum;
+        for (c = 0; c < n; c++) {
+            attn__load_f64(&x, attn__at(&p->v, b, rows->kv_head, j) + (ptrdiff_t)c * p->v.stride[ATTN__D] * p->v.size, p->v.dtype, 1, 1);
+            acc[c] = attn__fma_f64(weight, x * 0.5, acc[c]); /* halves: the sum may round up */
+            if (j == first && !p->has_sinks) low[c] = high[c] = x;
+            if (x < low[c]) low[c] = x;
+            if (x > high[c]) high[c] = x;
+        }
+        if (p->has_scores)
+            attn__store_one(p, &p->scores, attn__scores_at(p, b, h, i, j),
+                            p->desc->stage == ATTN_STAGE_PROBS ? weight : attn__narrow(attn__wide_score(p, b, h, i, j, p->desc->stage)));
+    }
+    for (c = 0; c < n; c++) {
+        x = acc[c] * 2;
+        if (x < low[c]) x = low[c];
+        if (x > high[c]) x = high[c];
+        attn__store_one(p, &p->out, out + (ptrdiff_t)c * p->out.stride[ATTN__D] * p->out.size, x);
+    }
+    lse = nan ? max.m : attn__narrow(attn__wide_add(max, attn__widen(attn__log_f64(sum))));
+    if (saturate && !nan) lse = attn__saturate(p, lse);
+    if (p->has_lse)
+        attn__store_one(p, &p->lse, p->lse.data + ((ptrdiff_t)b * p->lse.stride[ATTN__H] + (ptrdiff_t)h * p->lse.stride[ATTN__S] + (ptrdiff_t)i * p->lse.stride[ATTN__D]) * p->lse.size, lse);
+}
+
+/* -------------------------------------------------- attention: the tasks -- */
+
+/* The score matrix at a stage, a tile at a time: scores are computed again by
+ * the same code, so the weights are the very ones that were used. */
+static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, tiles = (rows->count + kernel->mr - 1) / kernel->mr;
+    const attn_stage stage = p->desc->stage;
+    size_t base, t, r, c, j;
+
+    for (r = 0; r < rows->count; r++) attn__visible(p, rows->b, attn__query_of(rows, r), &s->lo[r], &s->hi[r]);
+    attn__load_queries(p, rows, s);
+    for (base = 0; base < p->kv_len; base += ATTN__BLOCK) {
+        const size_t n = attn__min(p->kv_len - base, ATTN__BLOCK), to = attn__round_up(n, kernel->step);
+        if (p->rows > kernel->mr)
+            for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base, base + n, c);
+        for (t = 0; t < tiles; t++) {
+            const size_t r0 = rows->count * t / tiles, r1 = rows->count * (t + 1) / tiles;
+            attn__tile_scores(p, rows, s, r0, r1, base, 0, to, 0);
+            for (r = r0; r < r1; r++) {
+                const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+                char *row = s->tile + (r - r0) * ATTN__LD * es;
+                double max, sum;
+                if (stage == ATTN_STAGE_PROBS) {
+                    if (attn__row_softmax(p, rows, s, r, row, base, 0, to, &max, &sum) || s->redo[r] == ATTN__REDO_WIDE) memset(row, 0, n * es);
+                    else if (sum > 0) kernel->scale(row, row, n, kernel->exp(max, s->row_max[r]) * s->factor[r]);
+                } else if (stage != ATTN_STAGE_RAW && p->softcap > 0) kernel->softcap(row, n, p->softcap);
+                if (stage == ATTN_STAGE_BIASED) {
+                    const size_t lo = s->lo[r] > base ? attn__min(s->lo[r] - base, n) : 0, hi = s->hi[r] > base ? attn__min(s->hi[r] - base, n) : 0;
+                    int biased = 0;
+                    if (lo < hi) biased = attn__row_bias(p, rows->b, h, i, base, lo, hi, s->bias);
+                    if (biased) kernel->bias(row + lo * es, s->bias + lo * es, hi - lo);
+                    for (j = 0; j < n; j++) {
+                        const double infinite = -attn__infinity();
+                        double bias = 0;
+                        if (biased && j >= lo && j < hi) attn__load_f64(&bias, s->bias + j * es, kernel->dtype, 1, 1);
+                        if (j < lo || j >= hi || bias <= infinite) attn__store_one(p, &p->scores, attn__scores_at(p, rows->b, h, i, base + j), infinite);
+                        else kernel->store(attn__scores_at(p, rows->b, h, i, base + j), p->scores.dtype, 1, row + j * es, 1);
+                    }
+                } else kernel->store(attn__scores_at(p, rows->b, h, i, base), p->scores.dtype, p->scores.stride[ATTN__D], row, n);
+            }
+        }
+    }
+}
+
+/* Rows whose fast result cannot stand, one by one. The second try leaves out what
+ * a row does not see, and so gives the bits it would have had without it; the
+ * third is wide. Both depend on nothing but what the row sees. */
+static void attn__redo(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+{
+    size_t r;
+    for (r = 0; r < rows->count; r++) {
+        attn__rows one = *rows;
+        double factor = s->factor[0], row_max = s->row_max[0];
+        if (s->redo[r] != ATTN__REDO_EXACT) continue;
+        one.head = attn__head_of(rows, r);
+        one.heads = 1;
+        one.query = attn__query_of(rows, r);
+        one.count = 1;
+        attn__states(p, &one, s, 1);
+        if (attn__finish_row(p, &one, s, 0)) s->redo[r] = ATTN__REDO_WIDE;
+        if (r) {
+            s->factor[r] = s->factor[0];
+            s->row_max[r] = s->row_max[0];
+            s->factor[0] = factor;
+            s->row_max[0] = row_max;
+        }
+    }
+}
+
+static void attn__task(void *arg, size_t index, size_t worker)
+{
+    const attn__problem *p = (const attn__problem *)arg;
+    attn__arena arena = {NULL, 0, 0};
+    attn__scratch s;
+    attn__rows rows;
+    size_t chunk, r;
+    int any = 0;
+
+    arena.base = p->run.workspace + worker * p->run.each;
+    attn__scratch_layout(p, p->run.kernel, &arena, &s);
+    rows.query = index % p->query_blocks * p->query_block;
+    index /= p->query_blocks;
+    chunk = index % p->head_chunks * p->head_chunk;
+    index /= p->head_chunks;
+    rows.kv_head = index % p->kv_heads;
+    rows.b = index / p->kv_heads;
+    rows.head = rows.kv_head * p->group + chunk;
+    rows.heads = attn__min(p->head_chunk, p->group - chunk);
+    rows.count = attn__min(p->query_block, p->q_len - rows.query) * rows.heads;
+
+    attn__states(p, &rows, &s, 0);
+    for (r = 0; r < rows.count; r++) {
+        s.redo[r] = s.odd[r] ? ATTN__REDO_WIDE : attn__finish_row(p, &rows, &s, r) ? ATTN__REDO_EXACT : 0;
+        any |= s.redo[r];
+    }
+    if (any) attn__redo(p, &rows, &s);
+    if (p->has_scores) attn__sweep(p, &rows, &s);
+    if (any)
+        for (r = 0; r < rows.count; r++)
+            if (s.redo[r] == ATTN__REDO_WIDE) attn__wide_row(p, &rows, &s, r);
+}
+
+/* ------------------------------------------------------- public functions -- */
+
+ATTN_DEF attn_array attn_array_4d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2, size_t n3)
+{
+    attn_array a;
+    memset(&a, 0, sizeof a);
+    memcpy(&a.data, &data, sizeof data); /* inputs are never written */
+    a.dtype = dtype;
+    a.ndim = 4;
+    a.shape[0] = n0;
+    a.shape[1] = n1;
+    a.shape[2] = n2;
+    a.shape[3] = n3;
+    return a;
+}
+ATTN_DEF attn_array attn_array_3d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2)
+{
+    attn_array a = attn_array_4d(dtype, data, n0, n1, n2, 0);
+    a.ndim = 3;
+    return a;
+}
+ATTN_DEF attn_array attn_array_2d(attn_dtype dtype, const void *data, size_t rows, size_t columns)
+{
+    attn_array a = attn_array_4d(dtype, data, rows, columns, 0, 0);
+    a.ndim = 2;
+    return a;
+}
+ATTN_DEF attn_array attn_array_1d(attn_dtype dtype, const void *data, size_t n)
+{
+    attn_array a = attn_array_4d(dtype, data, n, 0, 0, 0);
+    a.ndim = 1;
+    return a;
+}
+
+ATTN_DEF attn_array attn_array_swap(const attn_array *a, int axis_a, int axis_b)
+{
+    attn_array b;
+    size_t n;
+    ptrdiff_t stride;
+    attn__view v;
+    if (!a) return attn_array_1d(ATTN_F32, NULL, 0);
+    b = *a;
+    if (axis_a < 0 || axis_b < 0 || axis_a >= a->ndim || axis_b >= a->ndim) return b;
+    if (attn__check(a, 1, ATTN_MAX_DIMS, ~0u, ATTN__INPUT, 1, &v)) return b;
+    for (n = 0; n < (size_t)b.ndim; n++) b.stride[n] = v.stride[ATTN_MAX_DIMS - (size_t)b.ndim + n]; /* no longer implied */
+    n = b.shape[axis_a];
+    b.shape[axis_a] = b.shape[axis_b];
+    b.shape[axis_b] = n;
+    stride = b.stride[axis_a];
+    b.stride[axis_a] = b.stride[axis_b];
+    b.stride[axis_b] = stride;
+    return b;
+}
+
+ATTN_DEF attn_exec attn_exec_default(void)
+{
+    attn_exec e;
+    memset(&e, 0, sizeof e);
+    return e;
+}
+ATTN_DEF attn_exec attn_exec_in(void *workspace, size_t workspace_size)
+{
+    attn_exec e = attn_exec_default();
+    e.workspace = workspace;
+    e.workspace_size = workspace_size;
+    return e;
+}
+ATTN_DEF attn_desc attn_desc_default(void)
+{
+    attn_desc d;
+    memset(&d, 0, sizeof d);
+    return d;
+}
+ATTN_DEF attn_layer attn_layer_default(void)
+{
+    attn_layer l;
+    memset(&l, 0, sizeof l);
+    return l;
+}
+
+ATTN_DEF size_t attn_dtype_size(attn_dtype dtype)
+{
+    static const unsigned char sizes[ATTN_DTYPE_COUNT] = {4, 8, 2, 2, 1, 4, 8};
+    return (unsigned)dtype < ATTN_DTYPE_COUNT ? sizes[dtype] : 0;
+}
+ATTN_DEF const char *attn_dtype_name(attn_dtype dtype)
+{
+    static const char *const names[ATTN_DTYPE_COUNT] = {"float32", "float64", "float16", "bfloat16", "bool", "int32", "int64"};
+    return (unsigned)dtype < ATTN_DTYPE_COUNT ? names[dtype] : "unknown";
+}
+ATTN_DEF const char *attn_version(void) { return ATTN_VERSION; }
+ATTN_DEF const char *attn_status_string(attn_status status)
+{
+    static const char *const strings[ATTN_STATUS_COUNT] = {
+        "no error",
+        "a required array or argument is missing (NULL)",
+        "an element type is not supported here, or the element types do not fit together",
+        "an array has the wrong number of dimensions",
+        "shapes do not agree",
+        "the number of query heads is not a multiple of the number of key/value heads",
+        "axis out of range",
+        "an output's strides make its elements overlap",
+        "a pointer is not aligned for its element type",
+        "an output overlaps an input or another output",
+        "a size is too large for this machine's memory",
+        "a parameter is out of range",
+        "a key/value length or sequence offset is out of range",
+        "a page index is out of range",
+        "this path is not compiled in, or this machine does not support it",
+        "the workspace is missing or too small",
+        "this version does not compute this combination",
+    };
+    return (unsigned)status < ATTN_STATUS_COUNT ? strings[status] : "unknown status";
+}
+
+ATTN_DEF attn_status attn_matmul(const attn_array *a, const attn_array *b, const attn_array *c, const attn_exec *exec)
+{
+    return attn__matmul(a, b, 0, 1, c, exec);
+}
+
+ATTN_DEF attn_status attn_weighted_sum(const attn_array *w, const attn_array *v, const attn_array *o, const attn_exec *exec)
+{
+    return attn__matmul(w, v, 0, 1, o, exec);
+}
+
+/* The scale that a problem uses, rounded to its compute type. */
+static attn_status attn__scale_of(double scale, size_t dim, attn_dtype compute, double *out)
+{
+    if (!attn__finite_f64(scale)) return ATTN_ERR_PARAMETER;
+    if (!(scale < 0 || scale > 0)) scale = dim ? 1 / sqrt((double)dim) : 1;
+    if (compute != ATTN_F64) {
+        if (scale > 3.4028234663852886e+38 || scale < -3.4028234663852886e+38) return ATTN_ERR_PARAMETER;
+        scale = (double)(float)scale;
+    }
+    *out = scale;
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, double scale, const attn_array *s, const attn_exec *exec)
+{
+    attn_status status;
+    if (!q || !k || !s) return ATTN_ERR_NULL;
+    if (q->ndim < 2 || q->ndim > ATTN_MAX_DIMS) return ATTN_ERR_RANK;
+    if ((status = attn__scale_of(scale, q->shape[q->ndim - 1], q->dtype, &scale))) return status;
+    return attn__matmul(q, k, 1, scale, s, exec);
+}
+
+ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v, const attn_array *q,
+                                      const attn_array *k, const attn_array *v, const attn_exec *exec)
+{
+    const attn_array *w[3], *to[3];
+    attn_exec ask = exec ? *exec : attn_exec_default();
+    size_t bytes, most = 0;
+    int i, j;
+    w[0] = w_q, w[1] = w_k, w[2] = w_v;
+    to[0] = q, to[1] = k, to[2] = v;
+    for (i = 0; i < 3; i++) { /* all arguments before any result */
+        attn_status status;
+        ask.query = &bytes;
+        if ((status = attn_matmul(x, w[i], to[i], &ask))) return status;
+        if (bytes > most) most = bytes;
+    }
+    if (attn__measuring(exec)) {
+        *exec->query = most;
+        return ATTN_OK;
+    }
+    for (i = 0; i < 3; i++) {
+        attn__view a, b;
+        attn_status status;
+        if ((status = attn__check(to[i], 2, ATTN_MAX_DIMS, ~0u, ATTN__OUTPUT, 0, &a))) return status;
+        for (j = 0; j < 7; j++) {
+            const attn_array *other = j == 0 ? x : j < 4 ? w[j - 1] : to[j - 4];
+            if (j - 4 == i) continue;
+            if ((status = attn__check(other, 2, ATTN_MAX_DIMS, ~0u, ATTN__INPUT, 0, &b))) return status;
+            if (!attn__apart(&a, &b)) return ATTN_ERR_ALIAS;
+        }
+    }
+    if (most && (!exec || !exec->workspace || exec->workspace_size < most)) return ATTN_ERR_WORKSPACE;
+    for (i = 0; i < 3; i++) {
+        attn_status status = attn_matmul(x, w[i], to[i], exec);
+        if (status) return status;
+    }
+    return ATTN_OK;
+}
+
+/* ---- softmax along an axis: lines of n elements ---- */
+
+typedef struct attn__lines {
+    attn__run run;
+    attn__view x, y;
+    size_t lines, chunk; /* lines of one task */
+    size_t n;
+    int axis; /* in the view */
+} attn__lines;
+
+/* One block of a line: exp(x - max) in row, max and sum. -inf is a masked
+ * element. Returns 1 for what needs double arithmetic: NaN, +inf, huge values. */
+static int attn__softmax_block(const attn__kernel *kernel, void *row, const char *x, const attn__view *v, ptrdiff_t stride, size_t n, double *max, double *sum)
+{
+    const size_t to = attn__round_up(n, kernel->step);
+    size_t i, masked = 0;
+    kernel->load(row, x, v->dtype, stride, n);
+    if (!kernel->softmax(row, 0, 0, n, to, max, sum)) return 0;
+    kernel->load(row, x, v->dtype, stride, n);
+    for (i = 0; i < n; i++) {
+        double e;
+        attn__load_f64(&e, (char *)row + i * kernel->size, kernel->dtype, 1, 1);
+        if (!(e <= -attn__infinity())) continue;
+        if (kernel->dtype == ATTN_F64) ((double *)row)[i] = ATTN__MASKED_F64;
+        else ((float *)row)[i] = ATTN__MASKED_F32;
+        masked++;
+    }
+    return kernel->softmax(row, 0, 0, masked == n ? 0 : n, to, max, sum);
+}
+
+static void attn__softmax_in_double(const attn__kernel *kernel, const char *x, const attn__view *v, ptrdiff_t stride, char *y, ptrdiff_t y_stride, size_t n)
+{
+    double max = -attn__infinity(), sum = 0, e;
+    int nan = 0;
+    size_t i;
+    for (i = 0; i < n; i++) {
+        attn__load_f64(&e, x + (ptrdiff_t)i * stride * v->size, v->dtype, 1, 1);
+        if (attn__nan_f64(e) || e >= attn__infinity()) nan = 1;
+        if (e > max) max = e;
+    }
+    for (i = 0; i < n; i++) {
+        attn__load_f64(&e, x + (ptrdiff_t)i * stride * v->size, v->dtype, 1, 1);
+        sum += nan ? attn__infinity() - attn__infinity() : attn__exp_f64(e - max);
+    }
+    for (i = 0; i < n; i++) {
+        float narrow;
+        attn__load_f64(&e, x + (ptrdiff_t)i * stride * v->size, v->dtype, 1, 1);
+        e = nan ? sum : attn__exp_f64(e - max) / sum;
+        narrow = (float)e;
+        kernel->store(y + (ptrdiff_t)i * y_stride * v->size, v->dtype, 1, kernel->dtype == ATTN_F64 ? (const void *)&e : (const void *)&narrow, 1);
+    }
+}
+
+static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y)
+{
+    const ptrdiff_t stride = l->x.stride[l->axis], y_stride = l->y.stride[l->axis];
+    double row[ATTN__LD]; /* T, aligned */
+    double max[72], sum[72], block_max, block_sum, factor;
+    size_t last[72], depth = 0, block, blocks = (l->n + ATTN__BLOCK - 1) / ATTN__BLOCK;
+    for (block = 0; block < blocks; block++) {
+        size_t n = attn__min(l->n - block * ATTN__BLOCK, ATTN__BLOCK);
+        while (depth >= 2 && attn__level(last[depth - 2], last[depth - 1]) < attn__level(last[depth - 1], block)) {
+            depth--;
+            kernel->join(1, 0, NULL, &max[depth - 1], &sum[depth - 1], NULL, &max[depth], &sum[depth]);
+            last[depth - 1] = last[depth];
+        }
+        if (attn__softmax_block(kernel, row, x + (ptrdiff_t)(block * ATTN__BLOCK) * stride * l->x.size, &l->x, stride, n, &max[depth], &sum[depth])) {
+            attn__softmax_in_double(kernel, x, &l->x, stride, y, y_stride, l->n);
+            return;
+        }
+        last[depth++] = block;
+    }
+    while (depth >= 2) {
+        depth--;
+        kernel->join(1, 0, NULL, &max[depth - 1], &sum[depth - 1], NULL, &max[depth], &sum[depth]);
+    }
+    factor = sum[0] > 0 ? 1 / sum[0] : 0;
+    for (block = 0; block < blocks; block++) {
+        size_t n = attn__min(l->n - block * ATTN__BLOCK, ATTN__BLOCK);
+        if (blocks > 1)
+            attn__softmax_block(kernel, row, x + (ptrdiff_t)(block * ATTN__BLOCK) * stride * l->x.size, &l->x, stride, n, &block_max, &block_sum);
+        else block_max = max[0], block_sum = sum[0];
+        if (block_sum > 0) kernel->scale(row, row, n, kernel->exp(block_max, max[0]) * factor);
+        kernel->store(y + (ptrdiff_t)(block * ATTN__BLOCK) * y_stride * l->y.size, l->y.dtype, y_stride, row, n);
+    }
+}
+
+static void attn__softmax_task(void *arg, size_t index, size_t worker)
+{
+    const attn__lines *l = (const attn__lines *)arg;
+    size_t line, end = attn__min(l->lines, (index + 1) * l->chunk);
+    (void)worker;
+    for (line = index * l->chunk; line < end; line++) {
+        size_t rest = line;
+        ptrdiff_t x = 0, y = 0;
+        int dim;
+        for (dim = ATTN_MAX_DIMS - 1; dim >= 0; dim--) {
+            if (dim == l->axis || l->x.shape[dim] == 1) continue;
+            x += (ptrdiff_t)(rest % l->x.shape[dim]) * l->x.stride[dim];
+            y += (ptrdiff_t)(rest % l->x.shape[dim]) * l->y.stride[dim];
+            rest /= l->x.shape[dim];
+        }
+        attn__softmax_line(l->run.kernel, l, l->x.data + x * l->x.size, l->y.data + y * l->y.size);
+    }
+}
+
+ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_array *y, const attn_exec *exec)
+{
+    attn__lines l;
+    attn_status status;
+    int i, measured, measuring = attn__measuring(exec), same = 1;
+    if (!x || !y) return ATTN_ERR_NULL;
+    memset(&l, 0, sizeof l);
+    if ((status = attn__check(x, 1, ATTN_MAX_DIMS, 1u << ATTN_F32 | 1u << ATTN_F64, ATTN__INPUT, measuring, &l.x))) return status;
+    if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, measuring, &l.y))) return status;
+    if (axis < -x->ndim || axis >= x->ndim) return ATTN_ERR_AXIS;
+    l.axis = axis < 0 ? ATTN_MAX_DIMS + axis : ATTN_MAX_DIMS - x->ndim + axis;
+    l.n = l.x.shape[l.axis];
+    l.lines = 1;
+    for (i = 0; i < ATTN_MAX_DIMS; i++) {
+        if (l.x.shape[i] != l.y.shape[i]) return ATTN_ERR_SHAPE;
+        if (l.x.shape[i] > 1 && l.x.stride[i] != l.y.stride[i]) same = 0;
+        if (i != l.axis) l.lines *= l.x.shape[i];
+    }
+    if (!attn__apart(&l.x, &l.y) && !(same && l.x.data == l.y.data)) return ATTN_ERR_ALIAS;
+    if ((status = attn__prepare(exec, x->dtype, 0, &l.run, &measured)) || measured) return status;
+    if (l.n == 0 || l.lines == 0) return ATTN_OK;
+    l.chunk = 1 + 16384 / l.n;
+    attn__parallel(&l.run, (l.lines + l.chunk - 1) / l.chunk, attn__softmax_task, &l);
+    return ATTN_OK;
+}
+
+/* ---- fused attention ---- */
+
+/* Everything about a problem but its workspace and where data lies. */
+static attn_status attn__describe(const attn_desc *d, int measuring, attn__problem *p)
+{
+    const int64_t far = (int64_t)1 << 62;
+    attn_dtype compute;
+    attn_status status;
+    unsigned floats;
+    size_t heads[4], n, b;
+    int i, j;
+
+    p->desc = d;
+    if ((status = attn__check(&d->q, 2, 4, ATTN__FLOATS, ATTN__INPUT, measuring, &p->q))) return status;
+    compute = d->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
+    floats = compute == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
+    if ((status = attn__check(&d->k, 2, 4, floats, ATTN__INPUT, measuring, &p->k))) return status;
+    if ((status = attn__check(&d->v, 2, 4, floats, ATTN__INPUT, measuring, &p->v))) return status;
+    if ((status = attn__check(&d->out, 2, 4, floats, ATTN__OUTPUT, measuring, &p->out))) return status;
+    p->batch = p->q.shape[ATTN__B];
+    p->q_heads = p->q.shape[ATTN__H];
+    p->q_len = p->q.shape[ATTN__S];
+    p->dim = p->q.shape[ATTN__D];
+    p->kv_heads = p->k.shape[ATTN__H];
+    p->kv_len = p->k.shape[ATTN__S];
+    p->dim_v = p->v.shape[ATTN__D];
+    if (!attn__shape_is(&p->k, p->batch, p->kv_heads, p->kv_len, p->dim) || !attn__shape_is(&p->v, p->batch, p->kv_heads, p->kv_len, p->dim_v) ||
+        !attn__shape_is(&p->out, p->batch, p->q_heads, p->q_len, p->dim_v))
+        return ATTN_ERR_SHAPE;
+    if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN_ERR_HEADS;
+    if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
+    if (p->kv_len > (size_t)-1 / 4 || p->q_len > (size_t)-1 / 4 || p->dim > (size_t)-1 / 4096 || p->dim_v > (size_t)-1 / 4096) return ATTN_ERR_OVERFLOW;
+
+    if ((status = attn__scale_of(d->scale, p->dim, compute, &p->scale))) return status;
+    if (!attn__finite_f64(d->softcap) || d->softcap < 0) return ATTN_ERR_PARAMETER;
+    p->softcap = d->softcap;
+    if ((unsigned)d->align >= ATTN_ALIGN_COUNT || (unsigned)d->stage >= ATTN_STAGE_COUNT) return ATTN_ERR_PARAMETER;
+    if (d->align == ATTN_ALIGN_OFFSET && (d->q_offset > far || d->q_offset < -far)) return ATTN_ERR_PARAMETER;
+    p->left = p->right = -1;
+    if (d->window) {
+        if (d->window_left < -1 || d->window_right < -1) return ATTN_ERR_PARAMETER;
+        if (d->window_left < far) p->left = d->window_left;
+        if (d->window_right < far) p->right = d->window_right;
+    }
+    if (d->causal && (p->right < 0 || p->right > 0)) p->right = 0;
+
+    if (attn__present(&d->block_table) || attn__present(&d->cu_seqlens_q) || attn__present(&d->cu_seqlens_k) || attn__present(&d->colsum)) return ATTN_ERR_UNSUPPORTED;
+    heads[0] = p->batch, heads[1] = p->q_heads, heads[2] = p->q_len, heads[3] = p->kv_len;
+    p->has_mask = attn__present(&d->mask);
+    if (p->has_mask) {
+        if ((status = attn__check(&d->mask, 1, 4, floats | 1u << ATTN_BOOL, ATTN__INPUT, measuring, &p->mask))) return status;
+        if (p->mask.shape[ATTN__D] != p->kv_len) return ATTN_ERR_SHAPE; /* keys are not broadcast: a short mask is a mistake */
+        if ((status = attn__broadcast(&p->mask, heads))) return status;
+    }
+    p->has_scores = attn__present(&d->scores);
+    if (p->has_scores) {
+        if ((status = attn__check(&d->scores, 2, 4, floats, ATTN__OUTPUT, measuring, &p->scores))) return status;
+        if (!attn__shape_is(&p->scores, heads[0], heads[1], heads[2], heads[3])) return ATTN_ERR_SHAPE;
+    }
+    p->has_lse = attn__present(&d->lse);
+    if (p->has_lse) {
+        if ((status = attn__check(&d->lse, 1, 3, floats, ATTN__OUTPUT, measuring, &p->lse))) return status;
+        if (!attn__shape_is(&p->lse, 1, p->batch, p->q_heads, p->q_len)) return ATTN_ERR_SHAPE;
+    }
+    p->has_alibi = attn__present(&d->alibi);
+    if (p->has_alibi) {
+        if ((status = attn__check(&d->alibi, 1, 2, floats, ATTN__INPUT, measuring, &p->alibi))) return status;
+        if (p->alibi.shape[ATTN__D] != p->q_heads || (p->alibi.shape[ATTN__S] != 1 && p->alibi.shape[ATTN__S] != p->batch)) return ATTN_ERR_SHAPE;
+        if (p->alibi.shape[ATTN__S] != p->batch) p->alibi.stride[ATTN__S] = 0;
+    }
+    p->has_sinks = attn__present(&d->sinks);
+    if (p->has_sinks) {
+        if ((status = attn__check(&d->sinks, 1, 1, floats, ATTN__INPUT, measuring, &p->sinks))) return status;
+        if (p->sinks.shape[ATTN__D] != p->q_heads) return ATTN_ERR_SHAPE;
+    }
+    p->has_lens = attn__present(&d->kv_lens);
+    if (p->has_lens) {
+        if ((status = attn__check(&d->kv_lens, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->kv_lens))) return status;
+        if (p->kv_lens.shape[ATTN__D] != p->batch) return ATTN_ERR_SHAPE;
+        for (b = 0; b < p->batch && !measuring; b++) {
+            int64_t len = attn__integer(&p->kv_lens, (ptrdiff_t)b * p->kv_lens.stride[ATTN__D]);
+            if (len < 0 || (uint64_t)len > p->kv_len) return ATTN_ERR_LENGTH;
+        }
+    }
+    { /* absent arrays touch no bytes, so they are apart from everything */
+        const attn__view *outputs[3], *others[10];
+        outputs[0] = &p->out, outputs[1] = &p->lse, outputs[2] = &p->scores;
+        others[0] = &p->q, others[1] = &p->k, others[2] = &p->v, others[3] = &p->mask, others[4] = &p->kv_lens, others[5] = &p->alibi, others[6] = &p->sinks;
+        others[7] = outputs[0], others[8] = outputs[1], others[9] = outputs[2];
+        for (i = 0; i < 3; i++)
+            for (j = 0; j < 10; j++)
+                if (j - 7 != i && !attn__apart(outputs[i], others[j])) return ATTN_ERR_ALIAS;
+    }
+    return ATTN_OK;
+}
+
+/* Cuts a problem into tasks for a kernel. */
+static void attn__cut(attn__problem *p, const attn__kernel *kernel)
+{
+    p->group = p->kv_heads ? p->q_heads / p->kv_heads : 0;
+    p->head_chunk = attn__min(p->group, ATTN__ROWS);
+    p->head_chunks = p->head_chunk ? (p->group + p->head_chunk - 1) / p->head_chunk : 0;
+    p->query_block = p->head_chunk ? ATTN__ROWS / p->head_chunk : 1;
+    p->query_blocks = (p->q_len + p->query_block - 1) / p->query_block;
+    if (p->query_blocks) p->query_block = (p->q_len + p->query_blocks - 1) / p->query_blocks; /* balanced */
+    p->rows = p->query_block * p->head_chunk;
+    p->chunks = p->dim ? (p->dim + ATTN__BLOCK - 1) / ATTN__BLOCK : 1;
+    p->width = attn__round_up(p->dim_v, kernel->nr);
+    p->slots = p->kv_len ? (size_t)attn__level((p->kv_len - 1) / ATTN__BLOCK, 0) + 1 : 1;
+}
+
+ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
+{
+    attn__problem p;
+    attn__scratch s;
+    attn__arena arena = {NULL, 0, 0};
+    attn_path path;
+    attn_status status;
+    int measured;
+    if (!desc) return ATTN_ERR_NULL;
+    memset(&p, 0, sizeof p);
+    if ((status = attn__describe(desc, attn__measuring(exec), &p))) return status;
+    if ((status = attn__path_of(exec, &path))) return status;
+    attn__cut(&p, attn__kernel_of(path, desc->q.dtype));
+    attn__scratch_layout(&p, attn__kernel_of(path, desc->q.dtype), &arena, &s);
+    if (arena.overflow) return ATTN_ERR_OVERFLOW;
+    if ((status = attn__prepare(exec, desc->q.dtype, arena.used, &p.run, &measured)) || measured) return status;
+    attn__parallel(&p.run, p.batch * p.kv_heads * p.head_chunks * p.query_blocks, attn__task, &p);
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out, const attn_array *weights,
+                                         const attn_exec *exec)
+{
+    attn_desc d;
+    if (!q || !k || !v || !out) return ATTN_ERR_NULL;
+    d = attn_desc_default();
+    d.q = *q;
+    d.k = *k;
+    d.v = *v;
+    d.out = *out;
+    if (weights) d.scores = *weights;
+    return attn_forward(&d, exec);
+}
+
+/* ---- layers ---- */
+
+/* rows (B, S, columns) += bias (columns) */
+static void attn__add_bias(const attn_array *rows, const attn_array *bias)
+{
+    attn__view v, b;
+    size_t i, s, c;
+    if (attn__check(rows, 3, 3, ~0u, ATTN__INPUT, 0, &v) || attn__check(bias, 1, 1, ~0u, ATTN__INPUT, 0, &b)) return; /* checked before */
+    for (i = 0; i < v.shape[ATTN__H]; i++)
+        for (s = 0; s < v.shape[ATTN__S]; s++)
+            for (c = 0; c < v.shape[ATTN__D]; c++) {
+                char *at = attn__at(&v, 0, i, s) + (ptrdiff_t)c * v.stride[ATTN__D] * v.size;
+                const char *add = b.data + (ptrdiff_t)c * b.stride[ATTN__D] * b.size;
+                if (v.dtype == ATTN_F64) *(double *)(void *)at += *(const double *)(const void *)add;
+                else *(float *)(void *)at += *(const float *)(const void *)add;
+            }
+}
+
+/* A (B, S, heads * n) array as (B, heads, S, n). */
+static attn_array attn__heads_of(const attn_array *a, size_t heads)
+{
+    attn_array r = attn_array_4d(a->dtype, a->data, a->shape[0], heads, a->shape[1], heads ? a->shape[2] / heads : 0);
+    r.stride[0] = a->stride[0];
+    r.stride[1] = a->stride[2] * (ptrdiff_t)r.shape[3];
+    r.stride[2] = a->stride[1];
+    r.stride[3] = a->stride[2];
+    return r;
+}
+
+/* (S, N) or (B, S, N) as (B, S, N) with explicit strides. */
+static attn_status attn__batched(const attn_array *a, attn_dtype dtype, int output, int measuring, attn_array *r)
+{
+    attn__view v;
+    int i;
+    attn_status status = attn__check(a, 2, 3, 1u << dtype, output, measuring, &v);
+    if (status) return status;
+    *r = attn_array_3d(a->dtype, a->data, v.shape[ATTN__H], v.shape[ATTN__S], v.shape[ATTN__D]);
+    for (i = 0; i < 3; i++) r->stride[i] = v.stride[ATTN__H + i];
+    return ATTN_OK;
+}
+
+/* Contiguous (B, S, N) in the workspace. */
+static attn_array attn__temporary(attn__arena *arena, attn_dtype dtype, size_t b, size_t s, size_t n)
+{
+    attn_array r;
+    size_t count;
+    if (!attn__multiply_size(b, s, &count) || !attn__multiply_size(count, n, &count)) arena->overflow = 1, count = 0;
+    r = attn_array_3d(dtype, attn__take(arena, count, attn_dtype_size(dtype)), b, s, n);
+    r.stride[0] = (ptrdiff_t)(s * n);
+    r.stride[1] = (ptrdiff_t)n;
+    r.stride[2] = 1;
+    return r;
+}
+
+ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
+{
+    const int measuring = attn__measuring(exec);
+    const attn_array *w[4], *bias[4];
+    attn_array x, out, to[4];
+    attn_desc d;
+    attn_exec sub = exec ? *exec : attn_exec_default();
+    attn__view views[11];
+    attn__arena arena = {NULL, 0, 0};
+    attn_dtype dtype;
+    attn_status status;
+    size_t num_heads, kv_heads, bytes, most = 0, columns[4];
+    uintptr_t start;
+    int i, j, pass, has_o;
+
+    if (!layer) return ATTN_ERR_NULL;
+    dtype = layer->x.dtype;
+    if (dtype != ATTN_F32 && dtype != ATTN_F64) return ATTN_ERR_DTYPE;
+    num_heads = layer->num_heads ? layer->num_heads : 1;
+    kv_heads = layer->kv_num_heads ? layer->kv_num_heads : num_heads;
+    if (num_heads % kv_heads) return ATTN_ERR_HEADS;
+    w[0] = &layer->w_q, w[1] = &layer->w_k, w[2] = &layer->w_v, w[3] = &layer->w_o;
+    bias[0] = &layer->b_q, bias[1] = &layer->b_k, bias[2] = &layer->b_v, bias[3] = &layer->b_o;
+    has_o = attn__present(&layer->w_o);
+
+    memset(views, 0, sizeof views);
+    if ((status = attn__batched(&layer->x, dtype, ATTN__INPUT, measuring, &x))) return status;
+    if ((status = attn__batched(&layer->out, dtype, ATTN__OUTPUT, measuring, &out))) return status;
+    if (layer->x.ndim != layer->out.ndim) return ATTN_ERR_RANK;
+    for (i = 0; i < 4; i++) {
+        columns[i] = 0;
+        if (i == 3 && !has_o) {
+            if (attn__present(bias[i])) return ATTN_ERR_UNSUPPORTED; /* a bias of nothing */
+            continue;
+        }
+        if ((status = attn__check(w[i], 2, 2, 1u << dtype, ATTN__INPUT, measuring, &views[i]))) return status;
+        columns[i] = views[i].shape[ATTN__D];
+        if (attn__present(bias[i])) {
+            if ((status = attn__check(bias[i], 1, 1, 1u << dtype, ATTN__INPUT, measuring, &views[4 + i]))) return status;
+            if (views[4 + i].shape[ATTN__D] != columns[i]) return ATTN_ERR_SHAPE;
+        }
+    }
+    if (columns[0] % num_heads || columns[1] % kv_heads || columns[2] % kv_heads || columns[0] / num_heads != columns[1] / kv_heads) return ATTN_ERR_SHAPE;
+    if (!attn__multiply_size(columns[2] / kv_heads, num_heads, &bytes)) return ATTN_ERR_OVERFLOW;
+    if (out.shape[0] != x.shape[0] || out.shape[1] != x.shape[1] || out.shape[2] != (has_o ? columns[3] : bytes) || (has_o && views[3].shape[ATTN__S] != bytes))
+        return ATTN_ERR_SHAPE;
+
+    d = layer->attention;
+    d.q = d.k = d.v = d.out = d.scores = attn_desc_default().scores;
+    if (attn__present(&layer->weights)) {
+        if ((status = attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[10]))) return status;
+        d.scores = attn_array_4d(dtype, layer->weights.data, views[10].shape[ATTN__B], views[10].shape[ATTN__H], views[10].shape[ATTN__S], views[10].shape[ATTN__D]);
+        for (i = 0; i < 4; i++) d.scores.stride[i] = views[10].stride[4 + i];
+        if (layer->weights.ndim == 3 && num_heads == 1) { /* (B, S, S) */
+            d.scores.shape[0] = d.scores.shape[1];
+            d.scores.stride[0] = d.scores.stride[1];
+            d.scores.shape[1] = 1;
+        }
+    }
+    if ((status = attn__check(&x, 3, 3, ~0u, ATTN__INPUT, measuring, &views[8])) || (status = attn__check(&out, 3, 3, ~0u, ATTN__OUTPUT, measuring, &views[9]))) return status;
+    for (i = 9; i < 11; i++)
+        for (j = 0; j < 11; j++)
+            if (i != j && !attn__apart(&views[i], &views[j])) return ATTN_ERR_ALIAS;
+
+    /* Pass 0 measures, and checks what the parts check; pass 1 computes. */
+    sub.query = &bytes;
+    sub.workspace = NULL;
+    for (pass = 0;; pass++) {
+        arena.used = 0;
+        for (i = 0; i < 3; i++) {
+            to[i] = attn__temporary(&arena, dtype, x.shape[0], x.shape[1], columns[i]);
+            if ((status = attn_matmul(&x, w[i], &to[i], &sub))) return status;
+            if (bytes > most) most = bytes;
+            if (pass && attn__present(bias[i])) attn__add_bias(&to[i], bias[i]);
+        }
+        to[3] = has_o ? attn__temporary(&arena, dtype, x.shape[0], x.shape[1], columns[2] / kv_heads * num_heads) : out;
+        d.q = attn__heads_of(&to[0], num_heads);
+        d.k = attn__heads_of(&to[1], kv_heads);
+        d.v = attn__heads_of(&to[2], kv_heads);
+        d.out = attn__heads_of(&to[3], num_heads);
+        if ((status = attn_forward(&d, &sub))) return status;
+        if (bytes > most) most = bytes;
+        if (has_o) {
+            if ((status = attn_matmul(&to[3], w[3], &out, &sub))) return status;
+            if (bytes > most) most = bytes;
+            if (pass && attn__present(bias[3])) attn__add_bias(&out, bias[3]);
+        }
+        if (pass) return ATTN_OK;
+
+        if (arena.overflow || most > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
+        bytes = arena.used + most;
+        if (bytes) bytes += 63;
+        if (measuring) {
+            *exec->query = bytes;
+            return ATTN_OK;
+        }
+        if (bytes && (!exec || !exec->workspace || exec->workspace_size < bytes)) return ATTN_ERR_WORKSPACE;
+        start = (uintptr_t)exec->workspace;
+        arena.base = (char *)exec->workspace + (64 - start % 64) % 64;
+        sub.query = NULL;
+        sub.workspace = arena.base + arena.used;
+        sub.workspace_size = most;
+    }
+}
+
+#endif /* ATTENTION_IMPLEMENTATION */
+
+/* ==========================================================================
+ * KERNEL TEMPLATE: one body for every path and compute type
+ *
+ * Included by this very file with ATTN__ISA, ATTN__VL (vector length), ATTN__MR
+ * (rows of the register tile) and ATTN__F64 (0: float, 1: double) defined, and
+ * the vocabulary of the path. "attn_v" names are this path's own.
+ * ======================================================================== */
+#if defined(ATTN__KERNEL)
+
+#if ATTN__F64
+#define ATTN__V(name) ATTN__CAT(attn__, ATTN__CAT(ATTN__ISA, ATTN__CAT(_f64_, name)))
+#define ATTN__C(name) ATTN__CAT(ATTN__, ATTN__CAT(name, _F64))
+#define attn_real double
+#define attn_vfinite attn__finite_f64
+#else
+#define ATTN__V(name) ATTN__CAT(attn__, ATTN__CAT(ATTN__ISA, ATTN__CAT(_f32_, name)))
+#define ATTN__C(name) ATTN__CAT(ATTN__, ATTN__CAT(name, _F32))
+#define attn_real float
+#define attn_vfinite attn__finite_f32
+#endif
+#define attn_vec ATTN__V(vec)
+#define attn_vload ATTN__V(load)
+#define attn_vstore ATTN__V(store)
+#define attn_vset1 ATTN__V(set1)
+#define attn_vadd ATTN__V(add)
+#define attn_vsub ATTN__V(sub)
+#define attn_vmul ATTN__V(mul)
+#define attn_vmax ATTN__V(max)
+#define attn_vfma ATTN__V(fma)
+#define attn_vexp2i ATTN__V(exp2i)
+#define attn_vdiv ATTN__V(div)
+#define attn_vchoose ATTN__V(choose)
+#define attn_vtranspose ATTN__V(transpose)
+#define attn_vexp ATTN__V(vexp)
+#define attn_vtanh ATTN__V(vtanh)
+
+#define ATTN__NR (2 * ATTN__VL)                    /* columns of a panel */
+#define ATTN__QUAD (16 / (int)sizeof(attn_real)) /* elements of a 128-bit lane */
+#define ATTN__LANES ATTN__C(LANES)
+#define ATTN__STEP_KEYS (ATTN__NR > ATTN__LANES ? ATTN__NR : ATTN__LANES)
+
+/* X(0) ... X(vectors in the virtual lanes - 1) */
+#if ATTN__F64
+#if ATTN__VL == 8
+#define ATTN__EACH ATTN__REPEAT_1
+#elif ATTN__VL == 4
+#define ATTN__EACH ATTN__REPEAT_2
+#elif ATTN__VL == 2
+#define ATTN__EACH ATTN__REPEAT_4
+#else
+#define ATTN__EACH ATTN__REPEAT_8
+#endif
+#else
+#if ATTN__VL == 16
+#define ATTN__EACH ATTN__REPEAT_1
+#elif ATTN__VL == 8
+#define ATTN__EACH ATTN__REPEAT_2
+#elif ATTN__VL == 4
+#define ATTN__EACH ATTN__REPEAT_4
+#else
+#define ATTN__EACH ATTN__REPEAT_16
+#endif
+#endif
+
+/* ... X(MR - 1) */
+#if ATTN__MR == 14
+#define ATTN__EACH_ROW ATTN__REPEAT_14
+#elif ATTN__MR == 8
+#define ATTN__EACH_ROW ATTN__REPEAT_8
+#elif ATTN__MR == 6
+#define ATTN__EACH_ROW ATTN__REPEAT_6
+#else
+#define ATTN__EACH_ROW ATTN__REPEAT_4
+#endif
+
+/* The register tile: M rows by two vectors, each element one chain of fused
+ * multiply-adds over k. M is a constant wherever this is inlined. */
+ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, const attn_real *b, size_t ldb, attn_real *c, size_t ldc, int accumulate)
+{
+    size_t k;
+#define ATTN__X(i) attn_vec c##i##0 = attn_vset1(0), c##i##1 = c##i##0;
+    ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+    if (accumulate) {
+#define ATTN__X(i) \
+    if (M > i) c##i##0 = attn_vload(c + i * ldc), c##i##1 = attn_vload(c + i * ldc + ATTN__VL);
+        ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+    }
+    for (k = 0; k < depth; k++, a++, b += ldb) {
+        attn_vec b0 = attn_vload(b), b1 = attn_vload(b + ATTN__VL);
+#define ATTN__X(i)                                      \
+    if (M > i) {                                        \
+        attn_vec ai = attn_vset1(a[i * ATTN__LD]);      \
+        c##i##0 = attn_vfma(ai, b0, c##i##0);           \
+        c##i##1 = attn_vfma(ai, b1, c##i##1);           \
+    }
+        ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+    }
+#define ATTN__X(i) \
+    if (M > i) attn_vstore(c + i * ldc, c##i##0), attn_vstore(c + i * ldc + ATTN__VL, c##i##1);
+    ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+}
+
+static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, const void *b_, size_t ldb, size_t panel_stride, void *c_, size_t ldc,
+                              int accumulate)
+{
+    const attn_real *a = (const attn_real *)a_, *b = (const attn_real *)b_;
+    attn_real *c = (attn_real *)c_;
+    size_t j;
+    for (j = 0; j < n; j += ATTN__NR, b += panel_stride, c += ATTN__NR) {
+        switch (m) {
+#define ATTN__X(i)                                                                \
+    case i + 1: ATTN__V(tile)(i + 1, depth, a, b, ldb, c, ldc, accumulate); break;
+            ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+        default: break;
+        }
+    }
+}
+
+static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
+{
+#if ATTN__F64
+    attn__load_f64((double *)to, from, dtype, stride, n);
+#else
+    attn__load_f32((float *)to, from, dtype, stride, n);
+#endif
+}
+static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n)
+{
+#if ATTN__F64
+    attn__store_f64(to, dtype, stride, (const double *)from, n);
+#else
+    attn__store_f32(to, dtype, stride, (const float *)from, n);
+#endif
+}
+
+/* One panel: `columns` <= NR of them, contiguous along the depth. */
+ATTN__INLINE void ATTN__V(pack_columns)(attn_real *to, const attn_real *src, size_t columns, size_t depth, ptrdiff_t column_stride)
+{
+    size_t k = 0, j;
+    if (columns == ATTN__NR) {
+        for (; k + ATTN__QUAD <= depth; k += ATTN__QUAD) {
+            attn_vec x[ATTN__QUAD], y[ATTN__QUAD];
+            int i;
+            if (ATTN__VL == 1) break; /* no lanes to transpose */
+            attn_vtranspose(src + k, column_stride, x);
+            attn_vtranspose(src + k + ATTN__VL * column_stride, column_stride, y);
+            for (i = 0; i < ATTN__QUAD; i++) {
+                attn_vstore(to + (k + (size_t)i) * ATTN__NR, x[i]);
+                attn_vstore(to + (k + (size_t)i) * ATTN__NR + ATTN__VL, y[i]);
+            }
+        }
+    }
+    for (; k < depth; k++) {
+        for (j = 0; j < columns; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+        for (; j < ATTN__NR; j++) to[k * ATTN__NR + j] = 0;
+    }
+}
+
+static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size_t columns, size_t depth, ptrdiff_t column_stride, ptrdiff_t depth_stride)
+{
+    const char *src = (const char *)src_;
+    attn_real *to = (attn_real *)panels;
+    ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
+    size_t j, k;
+    for (j = 0; j < columns; j += ATTN__NR, to += depth * ATTN__NR) {
+        const char *from = src + (ptrdiff_t)j * column_stride * size;
+        size_t width = columns - j < ATTN__NR ? columns - j : ATTN__NR;
+        if (depth_stride != 1) { /* values: rows of the panel as they come */
+            for (k = 0; k < depth; k++) {
+                const char *row = from + (ptrdiff_t)k * depth_stride * size;
+                attn_real *panel = to + k * ATTN__NR;
+                if (width == ATTN__NR && column_stride == 1 && size == (ptrdiff_t)sizeof(attn_real)) {
+                    attn_vstore(panel, attn_vload((const attn_real *)(const void *)row));
+                    attn_vstore(panel + ATTN__VL, attn_vload((const attn_real *)(const void *)row + ATTN__VL));
+                } else {
+                    size_t i;
+                    ATTN__V(load_row)(panel, row, dtype, column_stride, width);
+                    for (i = width; i < ATTN__NR; i++) panel[i] = 0;
+                }
+            }
+        } else if (size == (ptrdiff_t)sizeof(attn_real)) { /* keys: transposed */
+            ATTN__V(pack_columns)(to, (const attn_real *)(const void *)from, width, depth, column_stride);
+        } else { /* converted, a piece of the depth at a time */
+            attn_real piece[ATTN__NR][64];
+            for (k = 0; k < depth; k += 64) {
+                size_t i, n = depth - k < 64 ? depth - k : 64;
+                for (i = 0; i < width; i++) ATTN__V(load_row)(piece[i], from + ((ptrdiff_t)i * column_stride + (ptrdiff_t)k) * size, dtype, 1, n);
+                ATTN__V(pack_columns)(to + k * ATTN__NR, piece[0], width, n, 64);
+            }
+        }
+    }
+}
+
+/* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. */
+ATTN__INLINE attn_vec ATTN__V(exp_reduce)(attn_vec x, attn_vec *t, attn_vec *p)
+{
+    const attn_vec magic = attn_vset1(ATTN__C(MAGIC));
+    attn_vec n, r;
+    *t = attn_vfma(x, attn_vset1(ATTN__C(LOG2E)), magic);
+    n = attn_vsub(*t, magic);
+    r = attn_vfma(n, attn_vset1(-ATTN__C(LN2_LO)), attn_vfma(n, attn_vset1(-ATTN__C(LN2_HI)), x));
+    *p = attn_vset1(ATTN__C(EXP_FIRST));
+#define ATTN__X(c) *p = attn_vfma(*p, r, attn_vset1(c));
+    ATTN__C(EXP_COEFFICIENTS)(ATTN__X)
+#undef ATTN__X
+    return r;
+}
+ATTN__INLINE attn_vec attn_vexp(attn_vec x)
+{
+    attn_vec t, p, r = ATTN__V(exp_reduce)(x, &t, &p);
+    p = attn_vexp2i(attn_vfma(p, r, attn_vset1(1)), t);
+    return attn_vchoose(p, x, attn_vset1(ATTN__C(EXP_MIN)), attn_vset1(0));
+}
+ATTN__INLINE attn_vec attn_vtanh(attn_vec x)
+{
+    const attn_vec zero = attn_vset1(0), one = attn_vset1(1), limit = attn_vset1(ATTN__C(TANH_MIN));
+    attn_vec t, p, r, e, a = attn_vchoose(attn_vsub(zero, x), x, zero, x); /* -|x| */
+    a = attn_vadd(a, a);
+    r = ATTN__V(exp_reduce)(attn_vchoose(a, a, limit, limit), &t, &p);
+    e = attn_vexp2i(one, t);
+    e = attn_vfma(e, attn_vmul(p, r), attn_vsub(e, one));
+    e = attn_vdiv(e, attn_vadd(attn_vset1(2), e));
+    return attn_vchoose(attn_vsub(zero, e), x, zero, e);
+}
+
+static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
+{
+    attn_real *row = (attn_real *)row_;
+    const attn_vec cap = attn_vset1((attn_real)softcap), inverse = attn_vset1((attn_real)(1 / softcap));
+    size_t i;
+    for (i = 0; i < n; i += ATTN__VL) {
+        attn_vec x = attn_vload(row + i), y = attn_vmul(cap, attn_vtanh(attn_vmul(x, inverse)));
+        attn_vstore(row + i, attn_vfma(x, attn_vset1(0), y)); /* NaN for infinity */
+    }
+}
+
+static void ATTN__V(bias)(void *row_, const void *bias_, size_t n)
+{
+    attn_real *row = (attn_real *)row_;
+    const attn_real *bias = (const attn_real *)bias_;
+    const attn_vec lowest = attn_vset1(ATTN__C(MASKED));
+    size_t i;
+    for (i = 0; i < n; i += ATTN__VL) {
+        attn_vec b = attn_vload(bias + i);
+        attn_vstore(row + i, attn_vchoose(attn_vadd(attn_vload(row + i), b), b, lowest, lowest));
+    }
+}
+
+static double ATTN__V(exp)(double x, double y)
+{
+    attn_real out[ATTN__VL];
+    attn_vstore(out, attn_vexp(attn_vset1((attn_real)x - (attn_real)y)));
+    return (double)out[0];
+}
+
+static int ATTN__V(softmax)(void *row_, size_t first, size_t lo, size_t hi, size_t last, double *max_out, double *sum_out)
+{
+    attn_real *row = (attn_real *)row_, lane[ATTN__LANES], odd[ATTN__LANES], max;
+    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, j, i, w, half;
+
+    if (lo >= hi) {
+        for (j = first; j < last; j++) row[j] = 0;
+        *max_out = -attn__infinity();
+        *sum_out = 0;
+        return 0;
+    }
+    for (j = first; j < from; j++) row[j] = 0;
+    for (; j < lo; j++) row[j] = ATTN__C(MASKED);
+    for (j = hi; j < to; j++) row[j] = ATTN__C(MASKED);
+    for (; j < last; j++) row[j] = 0;
+
+    { /* pass 1: the maximum; `odd` turns NaN, and stays so, at NaN and infinity */
+#define ATTN__X(v) attn_vec max##v = attn_vset1(ATTN__C(MASKED)), odd##v = attn_vset1(0);
+        ATTN__EACH(ATTN__X)
+#undef ATTN__X
+        for (j = from; j < to; j += ATTN__LANES) {
+#define ATTN__X(v)                                               \
+    {                                                            \
+        attn_vec x = attn_vload(row + j + v * ATTN__VL);         \
+        max##v = attn_vmax(max##v, x);                           \
+        odd##v = attn_vfma(x, attn_vset1(0), odd##v);            \
+    }
+            ATTN__EACH(ATTN__X)
+#undef ATTN__X
+        }
+#define ATTN__X(v) attn_vstore(lane + v * ATTN__VL, max##v), attn_vstore(odd + v * ATTN__VL, odd##v);
+        ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    }
+    max = lane[0];
+    for (i = 0; i < ATTN__LANES; i++) {
+        if (!attn_vfinite(odd[i])) return 1;
+        if (lane[i] > max) max = lane[i];
+    }
+    if (!(max > ATTN__C(ODD))) return 1;
+
+    { /* pass 2: exp and sum, lane by lane, in two halves of a block: shorter
+         chains of additions, and so half the error */
+        const attn_vec m = attn_vset1(max);
+#define ATTN__X(v) attn_vec total##v = attn_vset1(0);
+        ATTN__EACH(ATTN__X)
+#undef ATTN__X
+        j = from;
+        for (half = ATTN__BLOCK / 2; half <= ATTN__BLOCK; half += ATTN__BLOCK / 2) {
+            size_t end = to < half ? to : half;
+#define ATTN__X(v) attn_vec sum##v = attn_vset1(0);
+            ATTN__EACH(ATTN__X)
+#undef ATTN__X
+            for (; j < end; j += ATTN__LANES) {
+#define ATTN__X(v)                                                                        \
+    {                                                                                     \
+        attn_vec p = attn_vexp(attn_vsub(attn_vload(row + j + v * ATTN__VL), m));         \
+        attn_vstore(row + j + v * ATTN__VL, p);                                           \
+        sum##v = attn_vadd(sum##v, p);                                                    \
+    }
+                ATTN__EACH(ATTN__X)
+#undef ATTN__X
+            }
+#define ATTN__X(v) total##v = attn_vadd(total##v, sum##v);
+            ATTN__EACH(ATTN__X)
+#undef ATTN__X
+        }
+#define ATTN__X(v) attn_vstore(lane + v * ATTN__VL, total##v);
+        ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    }
+    for (w = ATTN__LANES / 2; w; w /= 2)
+        for (i = 0; i < w; i++) lane[i] += lane[i + w];
+    *max_out = (double)(max + 0); /* +0: never -0 */
+    *sum_out = (double)lane[0];
+    return 0;
+}
+
+static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b, const double *max_b,
+                          const double *sum_b)
+{
+    const double empty = -attn__infinity();
+    size_t i, c;
+    for (i = 0; i < rows; i++) {
+        attn_real *a = (attn_real *)acc_a + i * width;
+        const attn_real *b = (const attn_real *)acc_b + i * width;
+        if (max_b[i] <= empty) continue; /* empty states are the identity */
+        if (max_a[i] <= empty) {
+            memcpy(a, b, width * sizeof *a);
+            max_a[i] = max_b[i];
+            sum_a[i] = sum_b[i];
+        } else {
+            double max = max_a[i] > max_b[i] ? max_a[i] : max_b[i];
+            double fa = ATTN__V(exp)(max_a[i], max), fb = ATTN__V(exp)(max_b[i], max); /* one of them is 1 */
+            const attn_vec va = attn_vset1((attn_real)fa), vb = attn_vset1((attn_real)fb);
+            for (c = 0; c < width; c += ATTN__VL) attn_vstore(a + c, attn_vfma(attn_vload(a + c), va, attn_vmul(attn_vload(b + c), vb)));
+            max_a[i] = max;
+            sum_a[i] = attn__fma_f64(sum_a[i], fa, sum_b[i] * fb);
+        }
+    }
+}
+
+static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
+{
+    attn_real *to = (attn_real *)to_, odd[ATTN__VL];
+    const attn_real *from = (const attn_real *)from_;
+    const attn_vec f = attn_vset1((attn_real)factor), zero = attn_vset1(0);
+    attn_vec bad = zero;
+    size_t i = 0, j;
+    for (; i + ATTN__VL <= n; i += ATTN__VL) {
+        attn_vec y = attn_vfma(attn_vload(from + i), f, zero); /* + 0: never -0 from 0 */
+        attn_vstore(to + i, y);
+        bad = attn_vfma(y, zero, bad);
+    }
+    if (i < n) { /* the tail, by the same arithmetic */
+        attn_real tail[ATTN__VL];
+        attn_vec y;
+        for (j = 0; j < ATTN__VL; j++) tail[j] = i + j < n ? from[i + j] : 0;
+        y = attn_vfma(attn_vload(tail), f, zero);
+        attn_vstore(tail, y);
+        bad = attn_vfma(y, zero, bad);
+        for (j = 0; i + j < n; j++) to[i + j] = tail[j];
+    }
+    attn_vstore(odd, bad);
+    for (j = 0; j < ATTN__VL; j++)
+        if (!attn_vfinite(odd[j])) return 1;
+    return 0;
+}
+
+static const attn__kernel ATTN__V(kernel) = {
+    sizeof(attn_real), ATTN__MR, ATTN__NR, ATTN__LANES, ATTN__STEP_KEYS, ATTN__F64 ? ATTN_F64 : ATTN_F32,
+    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(softcap), ATTN__V(bias), ATTN__V(load_row), ATTN__V(store_row)
+};
+
+#undef ATTN__V
+#undef ATTN__C
+#undef attn_real
+#undef attn_vfinite
+#undef attn_vec
+#undef attn_vload
+#undef attn_vstore
+#undef attn_vset1
+#undef attn_vadd
+#undef attn_vsub
+#undef attn_vmul
+#undef attn_vmax
+#undef attn_vfma
+#undef attn_vexp2i
+#undef attn_vdiv
+#undef attn_vchoose
+#undef attn_vtranspose
+#undef attn_vexp
+#undef attn_vtanh
+#undef ATTN__NR
+#undef ATTN__QUAD
+#undef ATTN__LANES
+#undef ATTN__STEP_KEYS
+#undef ATTN__EACH
+#undef ATTN__EACH_ROW
+#endif /* ATTN__KERNEL */
+
+/* ==========================================================================
+ * LICENSE: MIT No Attribution (MIT-0)
+ *
+ * Copyright the attention.h contributors
+ *
+ * Permission is hereby granted, free of charge, to any person obtaining a copy
+ * of this software and associated documentation files (the "Software"), to deal
+ * in the Software without restriction, including without limitation the rights
+ * to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+ * copies of the Software, and to permit persons to whom the Software is
+ * furnished to do so.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+ * IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+ * FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+ * AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+ * LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+ * SOFTWARE.
+ * ======================================================================== */
