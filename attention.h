@@ -269,15 +269,28 @@ typedef struct attn_desc {
     attn_array alibi;   /* optional, (Hq) or (B, Hq): slopes */
     attn_array sinks;   /* optional, (Hq): a logit in the denominator only */
 
-    attn_array block_table; /* optional, (B, pages): k and v are then pages
-                               (num_pages, Hkv, page_size, D); i32 or i64 */
-    attn_array cu_seqlens_q; /* optional, (sequences + 1): q is (Hq, total, D), packed */
-    attn_array cu_seqlens_k; /* with cu_seqlens_q */
+    attn_array block_table;  /* optional, (B, pages), i32 or i64: k and v are then pages
+                                (num_pages, Hkv, page_size, D), and key j of batch b is
+                                row j % page_size of page block_table[b][j / page_size];
+                                kv_len = pages * page_size, of which kv_lens says how
+                                many keys there are (pages beyond are not looked at) */
+    attn_array cu_seqlens_q; /* optional, (sequences + 1), i32 or i64, from 0 up to the
+                                total: q and out are (Hq, total_q, D), k and v
+                                (Hkv, total_k, D), sequence n is the rows
+                                [cu_seqlens[n], cu_seqlens[n + 1]) of each, and a batch
+                                of its own; lse is then (Hq, total_q) */
+    attn_array cu_seqlens_k; /* together with cu_seqlens_q */
+    size_t kv_begin;         /* position of the first key of k, v and mask, for parts of
+                                a longer sequence; window, causal and kv_lens count
+                                positions from 0 */
 
     attn_array lse;    /* optional output, (B, Hq, q_len) */
-    attn_array scores; /* optional output, (B, Hq, q_len, kv_len) at `stage` */
+    attn_array scores; /* optional output at `stage`, (B, heads, queries, kv_len): of heads
+                          from scores_head on and queries from scores_query on */
     attn_stage stage;
-    attn_array colsum; /* optional output, (B, Hq, kv_len): sums of weights over queries */
+    size_t scores_head, scores_query;
+    attn_array colsum; /* optional output, (B, Hq, kv_len): sums of weights over queries
+                          (tasks are then whole heads) */
 } attn_desc;
 
 /* A layer: projections, attention, output projection. x is (S, d_model) or
@@ -314,6 +327,13 @@ ATTN_DEF attn_exec attn_exec_default(void);
 ATTN_DEF attn_exec attn_exec_in(void *workspace, size_t workspace_size);
 ATTN_DEF attn_desc attn_desc_default(void);
 ATTN_DEF attn_layer attn_layer_default(void);
+
+/* Descriptors set up as other libraries define their arguments; then set q, k, v
+ * and out. Where ports break is the alignment of a causal mask when q_len and
+ * kv_len differ, and the polarity of boolean masks (here and there: true = keep). */
+ATTN_DEF attn_desc attn_desc_pytorch(int is_causal); /* scaled_dot_product_attention: upper-left */
+ATTN_DEF attn_desc attn_desc_onnx(int is_causal, size_t past_len); /* Attention-23: query 0 stands at past_len */
+ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t window_right); /* flash_attn >= 2.1: lower-right, -1 unbounded */
 
 ATTN_DEF size_t attn_dtype_size(attn_dtype dtype); /* bytes; 0 if unknown */
 ATTN_DEF const char *attn_dtype_name(attn_dtype dtype);
@@ -370,6 +390,44 @@ ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *
  * Rabe & Staats 2021, Dao et al. 2022): memory bounded by tiles. Asking for
  * scores, weights or lse changes no bit of the output. */
 ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec);
+
+/* States: attention over a part of the keys, to be merged with that over others
+ * (other tasks, other machines). desc gives the part: k, v and mask hold keys
+ * from kv_begin on; its out, lse, scores, colsum and sinks are ignored. A state
+ * is plain bytes without pointers, 8-byte aligned, of a size that
+ * attn_state_size gives.
+ *
+ * attn_state_merge joins the states of two adjacent parts, `a` before `b`, into
+ * that of both (its size: attn_state_merged_size). attn_state_finish divides, and
+ * counts the sinks of its descriptor. Parts cut at multiples of 512 keys and
+ * merged in any order of adjacent pairs give the very bits of attn_forward over
+ * all keys; other cuts stay within the error bound. A part of no keys is the
+ * identity. A row whose part overflows is computed in wide arithmetic and rounded
+ * to the compute type, so it is finite but no longer bit-identical. */
+ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes);
+ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec);
+ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes);
+ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size, attn_path path);
+ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path); /* desc: out, lse, sinks */
+
+/* ------------------------------------------------------- caches, rotary -- */
+
+/* Appends rows to a key or value cache, rounding to its element type (to nearest,
+ * ties to even). cache (B, H, capacity, D); rows (B, H, n, D); batch b's rows go to
+ * positions lens[b] ... lens[b] + n - 1 (lens (B), i32 or i64, or NULL for 0),
+ * which must fit. With a block table (B, pages) the cache is (num_pages, H,
+ * page_size, D). Neither table nor lengths are changed. No workspace. */
+ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens, const attn_array *block_table);
+
+/* Rotary position embedding (Su et al. 2021). x and y (B, H, S, D) or fewer
+ * dimensions; positions (S) or (B, S), i32 or i64, or NULL for 0, 1, 2, ... The
+ * first rotary_dim (even; 0: D) elements of a row are rotated in pairs, pair i by
+ * position * base^(-2 i / rotary_dim) radians: (2i, 2i + 1) if interleaved, else
+ * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Angles, sines
+ * and cosines are computed in double, with an error below
+ * 2^-50 (1 + |angle|), on every machine the same. y may be x itself. */
+ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim, int interleaved,
+                                 const attn_array *y);
 
 /* ---------------------------------------------------- level 4: layers -- */
 
@@ -714,6 +772,13 @@ ATTN__INLINE uint16_t attn__f32_to_bf16(float x)
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
 }
 
+/* double to float; the language leaves open what happens beyond FLT_MAX */
+ATTN__INLINE float attn__to_f32(double x)
+{
+    const double limit = 3.4028235677973366e+38; /* rounds to infinity */
+    return x >= limit ? attn__from_bits_f32(0x7f800000u) : x <= -limit ? attn__from_bits_f32(0xff800000u) : (float)x;
+}
+
 /* n elements of any float type to float or double and back, by index order. */
 static void attn__load_f32(float *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
 {
@@ -727,7 +792,6 @@ static void attn__load_f32(float *to, const void *from, attn_dtype dtype, ptrdif
         switch (dtype) {
         case ATTN_F16: to[i] = attn__f16_to_f32(((const uint16_t *)from)[at]); break;
         case ATTN_BF16: to[i] = attn__bf16_to_f32(((const uint16_t *)from)[at]); break;
-        case ATTN_F64: to[i] = (float)((const double *)from)[at]; break;
         default: to[i] = ((const float *)from)[at]; break;
         }
     }
@@ -757,7 +821,6 @@ static void attn__store_f32(void *to, attn_dtype dtype, ptrdiff_t stride, const 
         switch (dtype) {
         case ATTN_F16: ((uint16_t *)to)[at] = attn__f32_to_f16(from[i]); break;
         case ATTN_BF16: ((uint16_t *)to)[at] = attn__f32_to_bf16(from[i]); break;
-        case ATTN_F64: ((double *)to)[at] = (double)from[i]; break;
         default: ((float *)to)[at] = from[i]; break;
         }
     }
@@ -765,11 +828,16 @@ static void attn__store_f32(void *to, attn_dtype dtype, ptrdiff_t stride, const 
 static void attn__store_f64(void *to, attn_dtype dtype, ptrdiff_t stride, const double *from, size_t n)
 {
     size_t i;
-    for (i = 0; i < n; i++) {
-        ptrdiff_t at = (ptrdiff_t)i * stride;
-        if (dtype == ATTN_F64) ((double *)to)[at] = from[i];
-        else ((float *)to)[at] = (float)from[i];
-    }
+    (void)dtype; /* float64 is computed in and stored as float64 only */
+    for (i = 0; i < n; i++) ((double *)to)[(ptrdiff_t)i * stride] = from[i];
+}
+
+/* One element, rounded through float32 to the narrow types. */
+static void attn__put(void *to, attn_dtype dtype, double x)
+{
+    float narrow = attn__to_f32(x);
+    if (dtype == ATTN_F64) memcpy(to, &x, sizeof x);
+    else attn__store_f32(to, dtype, 1, &narrow, 1);
 }
 
 /* ---------------------------------------------------------- kernel table -- */
@@ -1692,56 +1760,66 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
 typedef struct attn__problem {
     attn__run run;
     const attn_desc *desc;
-    attn__view q, k, v, out, mask, kv_lens, alibi, sinks, lse, scores;
-    int has_mask, has_lens, has_alibi, has_sinks, has_lse, has_scores;
+    attn__view q, k, v, out, mask, kv_lens, alibi, sinks, table, cu_q, cu_k, lse, scores, colsum;
+    int has_mask, has_lens, has_alibi, has_sinks, has_pages, has_cu, has_lse, has_scores, has_colsum;
     size_t batch, q_heads, kv_heads, q_len, kv_len, dim, dim_v, width; /* width: dim_v padded to panels */
+    size_t kv_begin, page_size;
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
-    size_t chunks, slots;
+    size_t chunks, slots, keys; /* keys: packed at most, of one block */
+    int gather;                 /* keys and values are copied together before use */
+    size_t tasks, parts, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
+    char *part_states;
+    int stand_in;               /* out is the shape of a result only */
     double scale, softcap;
     int64_t left, right; /* visible distance from p, each -1 if unbounded */
 } attn__problem;
 
 /* One worker's scratch. Slots are states on the stack of the tree of blocks. */
 typedef struct attn__scratch {
-    char *q;      /* (chunks, rows, LD): scaled queries, 512 of head_dim a chunk */
-    char *k;      /* one block of keys, packed: (chunks, panels, <= 512, nr) */
-    char *v;      /* one block of values, packed: (panels, keys, nr) */
-    char *tile;   /* (mr, LD): scores, then weights */
-    char *bias;   /* (LD): what is added to one row of scores */
-    char *acc;    /* (slots, rows, width): sum of weight * v */
+    char *q;            /* (chunks, rows, LD): scaled queries, 512 of head_dim a chunk */
+    char *k;            /* one block of keys, packed: (chunks, panels, <= 512, nr) */
+    char *v;            /* one block of values, packed: (panels, keys, nr) */
+    char *rows;         /* (keys, dim or dim_v): gathered rows */
+    char *tile;         /* (mr, LD): scores, then weights */
+    char *bias;         /* (LD): what is added to one row of scores */
+    char *acc;          /* (slots, rows, width): sum of weight * v */
     double *max, *sum;  /* (slots, rows) */
     size_t *lo, *hi;    /* (rows): visible keys, before the mask */
-    double *factor;     /* (rows): weight = exp(score - max of row) * factor */
+    double *factor;     /* (rows): weight = exp(score - row_max) * factor */
     double *row_max;    /* (rows) */
-    unsigned char *odd; /* (rows): set by attn__states for scores that are not safely finite */
+    unsigned char *odd; /* (rows): a visible score is not safely finite */
     unsigned char *redo; /* (rows): what becomes of a row, ATTN__REDO_... */
-    double *wide;       /* (BLOCK + 3 dim_v): a row in wide arithmetic */
+    double *wide;       /* (3, dim_v): a row in wide arithmetic */
     size_t last[72];    /* (slots): the last block in each state */
 } attn__scratch;
 
-/* Rows that are computed together: queries [query, query + queries) of heads
- * [head, head + heads), which share one KV head; row r is query r / heads. */
+/* Rows that are computed together: row r is query `query + r / heads` of head
+ * `head + r % heads`; all read one KV head. Keys are named by position. */
 typedef struct attn__rows {
     size_t b, head, heads, kv_head, query, count;
+    size_t q_base, k_base; /* rows before this sequence, when packed */
+    size_t q_len, kv_end;  /* of this batch or sequence; keys are [kv_begin, kv_end) */
 } attn__rows;
 
 #define ATTN__REDO_EXACT 1 /* the output is not finite: perhaps by a value that the row does not see */
 #define ATTN__REDO_WIDE 2  /* a score is not safely finite, or the exact output is not */
 
+static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
+{
+    size_t n;
+    if (!attn__multiply_size(a, b, &n)) arena->overflow = 1;
+    return n;
+}
 static void attn__scratch_layout(const attn__problem *p, const attn__kernel *kernel, attn__arena *arena, attn__scratch *s)
 {
-    const size_t es = kernel->size, keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step));
-    size_t k_keys = p->rows <= kernel->mr ? kernel->nr : keys, n;
-    if (!attn__multiply_size(p->chunks * ATTN__LD, p->rows, &n)) arena->overflow = 1;
-    s->q = (char *)attn__take(arena, n, es);
-    if (!attn__multiply_size(k_keys, p->dim, &n)) arena->overflow = 1;
-    s->k = (char *)attn__take(arena, n, es);
-    if (!attn__multiply_size(keys, p->width, &n)) arena->overflow = 1;
-    s->v = (char *)attn__take(arena, n, es);
+    const size_t es = kernel->size;
+    s->q = (char *)attn__take(arena, attn__take_2d(arena, p->chunks * ATTN__LD, p->rows), es);
+    s->k = (char *)attn__take(arena, attn__take_2d(arena, p->rows <= kernel->mr ? kernel->nr : p->keys, p->dim), es);
+    s->v = (char *)attn__take(arena, attn__take_2d(arena, p->keys, p->width), es);
+    s->rows = (char *)attn__take(arena, p->gather ? attn__take_2d(arena, p->keys, p->dim > p->dim_v ? p->dim : p->dim_v) : 0, es);
     s->tile = (char *)attn__take(arena, kernel->mr * ATTN__LD, es);
     s->bias = (char *)attn__take(arena, ATTN__LD, es);
-    if (!attn__multiply_size(p->rows * p->slots, p->width, &n)) arena->overflow = 1;
-    s->acc = (char *)attn__take(arena, n, es);
+    s->acc = (char *)attn__take(arena, attn__take_2d(arena, p->rows * p->slots, p->width), es);
     s->max = (double *)attn__take(arena, p->rows * p->slots, sizeof(double));
     s->sum = (double *)attn__take(arena, p->rows * p->slots, sizeof(double));
     s->lo = (size_t *)attn__take(arena, p->rows, sizeof(size_t));
@@ -1750,36 +1828,118 @@ static void attn__scratch_layout(const attn__problem *p, const attn__kernel *ker
     s->row_max = (double *)attn__take(arena, p->rows, sizeof(double));
     s->odd = (unsigned char *)attn__take(arena, p->rows, 1);
     s->redo = (unsigned char *)attn__take(arena, p->rows, 1);
-    if (!attn__multiply_size(3, p->dim_v, &n)) arena->overflow = 1;
-    s->wide = (double *)attn__take(arena, ATTN__BLOCK + n, sizeof(double));
+    s->wide = (double *)attn__take(arena, attn__take_2d(arena, 3, p->dim_v), sizeof(double));
 }
 
+static size_t attn__integer_at(const attn__view *v, size_t i) { return (size_t)attn__integer(v, (ptrdiff_t)i * v->stride[ATTN__D]); }
+
+/* The rows of a task; count 0 if the sequence is too short for it. */
+static attn__rows attn__rows_of(const attn__problem *p, size_t index)
+{
+    attn__rows r;
+    size_t chunk;
+    memset(&r, 0, sizeof r);
+    r.query = index % p->query_blocks * p->query_block;
+    index /= p->query_blocks;
+    chunk = index % p->head_chunks * p->head_chunk;
+    index /= p->head_chunks;
+    r.kv_head = index % p->kv_heads;
+    r.b = index / p->kv_heads;
+    r.head = r.kv_head * p->group + chunk;
+    r.heads = attn__min(p->head_chunk, p->group - chunk);
+    r.q_len = p->q_len;
+    r.kv_end = p->kv_begin + p->kv_len;
+    if (p->has_lens) r.kv_end = attn__integer_at(&p->kv_lens, r.b);
+    if (r.kv_end > p->kv_begin + p->kv_len) r.kv_end = p->kv_begin + p->kv_len; /* a part before the end */
+    if (p->has_cu) {
+        r.q_base = attn__integer_at(&p->cu_q, r.b);
+        r.q_len = attn__integer_at(&p->cu_q, r.b + 1) - r.q_base;
+        r.k_base = attn__integer_at(&p->cu_k, r.b);
+        r.kv_end = attn__integer_at(&p->cu_k, r.b + 1) - r.k_base;
+    }
+    r.count = r.query < r.q_len ? attn__min(p->query_block, r.q_len - r.query) * r.heads : 0;
+    return r;
+}
 static size_t attn__head_of(const attn__rows *rows, size_t r) { return rows->head + r % rows->heads; }
 static size_t attn__query_of(const attn__rows *rows, size_t r) { return rows->query + r / rows->heads; }
 
-static size_t attn__kv_len_of(const attn__problem *p, size_t b)
+/* Row i of a query-shaped array, or key j of a key-shaped one. */
+static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t h, size_t i) { return attn__at(v, rows->b, h, rows->q_base + i); }
+static char *attn__key_at(const attn__problem *p, const attn__view *v, const attn__rows *rows, size_t j)
 {
-    return p->has_lens ? (size_t)attn__integer(&p->kv_lens, (ptrdiff_t)b * p->kv_lens.stride[ATTN__D]) : p->kv_len;
+    if (p->has_pages) {
+        const ptrdiff_t at = (ptrdiff_t)rows->b * p->table.stride[ATTN__S] + (ptrdiff_t)(j / p->page_size) * p->table.stride[ATTN__D];
+        return attn__at(v, (size_t)attn__integer(&p->table, at), rows->kv_head, j % p->page_size);
+    }
+    return attn__at(v, rows->b, rows->kv_head, rows->k_base + j - p->kv_begin);
+}
+static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
+{
+    return attn__at(&p->mask, rows->b, h, i) + (ptrdiff_t)(j - p->kv_begin) * p->mask.stride[ATTN__D] * p->mask.size;
+}
+static char *attn__lse_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i)
+{
+    return p->lse.data + ((ptrdiff_t)rows->b * p->lse.stride[ATTN__H] + (ptrdiff_t)h * p->lse.stride[ATTN__S] + (ptrdiff_t)(rows->q_base + i) * p->lse.stride[ATTN__D]) * p->lse.size;
+}
+static double attn__slope_of(const attn__problem *p, const attn__rows *rows, size_t h)
+{
+    double x;
+    attn__load_f64(&x, p->alibi.data + ((ptrdiff_t)rows->b * p->alibi.stride[ATTN__S] + (ptrdiff_t)h * p->alibi.stride[ATTN__D]) * p->alibi.size, p->alibi.dtype, 1, 1);
+    return x;
+}
+static double attn__sink_of(const attn__problem *p, size_t h)
+{
+    double x;
+    attn__load_f64(&x, p->sinks.data + (ptrdiff_t)h * p->sinks.stride[ATTN__D] * p->sinks.size, p->sinks.dtype, 1, 1);
+    return x;
 }
 
-/* Where query i of batch b stands among the keys. */
-static int64_t attn__position(const attn__problem *p, size_t b, size_t i)
+/* Where query i stands among the keys. */
+static int64_t attn__position(const attn__problem *p, const attn__rows *rows, size_t i)
 {
     int64_t offset = 0;
-    if (p->desc->align == ATTN_ALIGN_LOWER_RIGHT) offset = (int64_t)attn__kv_len_of(p, b) - (int64_t)p->q_len;
+    if (p->desc->align == ATTN_ALIGN_LOWER_RIGHT) offset = (int64_t)rows->kv_end - (int64_t)rows->q_len;
     else if (p->desc->align == ATTN_ALIGN_OFFSET) offset = p->desc->q_offset;
     return (int64_t)i + offset;
 }
 
 /* The keys [*lo, *hi) that length, causality and window leave to query i. */
-static void attn__visible(const attn__problem *p, size_t b, size_t i, size_t *lo, size_t *hi)
+static void attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, size_t *lo, size_t *hi)
 {
-    int64_t at = attn__position(p, b, i), first = 0, end = (int64_t)attn__kv_len_of(p, b);
+    int64_t at = attn__position(p, rows, i), first = (int64_t)p->kv_begin, end = (int64_t)rows->kv_end;
     if (p->left >= 0 && at - p->left > first) first = at - p->left;
     if (p->right >= 0 && at + p->right + 1 < end) end = at + p->right + 1;
-    if (first >= end) first = end = 0;
+    if (first >= end) first = end = (int64_t)p->kv_begin;
     *lo = (size_t)first;
     *hi = (size_t)end;
+}
+
+/* Does the mask leave row i anything of keys [lo, hi)? */
+static int attn__mask_keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t lo, size_t hi)
+{
+    const char *at = attn__mask_at(p, rows, h, i, lo);
+    const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
+    double x;
+    if (p->mask.dtype == ATTN_BOOL) {
+        if (step == 1)
+            for (; hi - lo >= 8; lo += 8, at += 8) {
+                uint64_t eight;
+                memcpy(&eight, at, sizeof eight);
+                if (eight) return 1;
+            }
+        for (; lo < hi; lo++, at += step)
+            if (*at) return 1;
+        return 0;
+    }
+    for (; lo < hi; lo++, at += step) {
+        attn__load_f64(&x, at, p->mask.dtype, 1, 1);
+        if (!(x <= -attn__infinity())) return 1;
+    }
+    return 0;
+}
+static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
+{
+    return !p->has_mask || attn__mask_keeps(p, rows, h, i, j, j + 1);
 }
 
 static void attn__load_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
@@ -1787,7 +1947,7 @@ static void attn__load_queries(const attn__problem *p, const attn__rows *rows, a
     const attn__kernel *kernel = p->run.kernel;
     size_t r, c;
     for (r = 0; r < rows->count; r++) {
-        const char *q = attn__at(&p->q, rows->b, attn__head_of(rows, r), attn__query_of(rows, r));
+        const char *q = attn__query_at(&p->q, rows, attn__head_of(rows, r), attn__query_of(rows, r));
         for (c = 0; c < p->chunks; c++) {
             char *to = s->q + (c * p->rows + r) * ATTN__LD * kernel->size;
             size_t n = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
@@ -1797,33 +1957,47 @@ static void attn__load_queries(const attn__problem *p, const attn__rows *rows, a
     }
 }
 
-/* Packs keys [from, to) of a block, `from` a multiple of nr; panels beyond the
- * keys are left as they are. */
-static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to, size_t c)
+/* Rows [from, to) of keys or values, columns [c, c + n), contiguous in s->rows;
+ * what is not there is 0. For pages, and where a part begins within a panel. */
+static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__view *v, size_t from, size_t to, size_t c, size_t n)
 {
     const attn__kernel *kernel = p->run.kernel;
-    size_t n = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
-    kernel->pack(s->k + (p->rows <= kernel->mr ? 0 : c * ATTN__BLOCK * attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step)) * kernel->size),
-                 attn__at(&p->k, rows->b, rows->kv_head, from) + (ptrdiff_t)(c * ATTN__BLOCK) * p->k.stride[ATTN__D] * p->k.size, p->k.dtype, to - from, n,
-                 p->k.stride[ATTN__S], p->k.stride[ATTN__D]);
+    char *row = s->rows;
+    for (; from < to; from++, row += n * kernel->size) {
+        if (from < p->kv_begin || from >= rows->kv_end) memset(row, 0, n * kernel->size);
+        else kernel->load(row, attn__key_at(p, v, rows, from) + (ptrdiff_t)c * v->stride[ATTN__D] * v->size, v->dtype, v->stride[ATTN__D], n);
+    }
 }
 
-/* Scores of rows [r0, r1) with keys base + [from, to), from a multiple of nr:
- * s->tile[row][key - base]. The keys base + [packed, ...) were packed before,
- * unless all rows fit one tile: then each panel is packed as it is needed, and
- * stays in the nearest cache. */
+/* Packs keys [from, to), `from` a multiple of nr; what the last panel has beyond is 0. */
+static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to, size_t chunk)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t c = chunk * ATTN__BLOCK, n = attn__min(p->dim - c, ATTN__BLOCK);
+    char *panels = s->k + (p->rows <= kernel->mr ? 0 : c * p->keys * kernel->size);
+    if (p->gather) {
+        attn__gather(p, rows, s, &p->k, from, to, c, n);
+        kernel->pack(panels, s->rows, kernel->dtype, to - from, n, (ptrdiff_t)n, 1);
+    } else
+        kernel->pack(panels, attn__key_at(p, &p->k, rows, from) + (ptrdiff_t)c * p->k.stride[ATTN__D] * p->k.size, p->k.dtype, to - from, n, p->k.stride[ATTN__S],
+                     p->k.stride[ATTN__D]);
+}
+
+/* Scores of rows [r0, r1) with keys base + [from, to), from a multiple of nr, to
+ * s->tile[row][key - base]. Keys from base + packed on were packed before, unless
+ * all rows fit one tile: then each panel is packed when it is needed, and stays
+ * in the nearest cache. */
 static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t r1, size_t base, size_t from, size_t to,
                               size_t packed)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, p->kv_len - base);
-    const size_t keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step));
+    const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
     size_t c, j;
     for (c = 0; c < p->chunks; c++) {
         const size_t depth = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
         const char *q = s->q + (c * p->rows + r0) * ATTN__LD * es;
         if (p->rows > kernel->mr)
-            kernel->multiply(r1 - r0, attn__round_up(end - from, nr), depth, q, s->k + (c * ATTN__BLOCK * keys + (from - packed) * depth) * es, nr, depth * nr,
+            kernel->multiply(r1 - r0, attn__round_up(end - from, nr), depth, q, s->k + (c * ATTN__BLOCK * p->keys + (from - packed) * depth) * es, nr, depth * nr,
                              s->tile + from * es, ATTN__LD, c != 0);
         else
             for (j = from; j < end; j += nr) {
@@ -1835,45 +2009,42 @@ static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, at
 
 /* What is added to the scores of a row for keys base + [lo, hi): ALiBi and mask,
  * -inf where the mask drops the key. Returns 0 if nothing is. */
-static int attn__row_bias(const attn__problem *p, size_t b, size_t h, size_t i, size_t base, size_t lo, size_t hi, void *bias)
+static int attn__row_bias(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t base, size_t lo, size_t hi, void *bias)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const int wide = kernel->dtype == ATTN_F64;
+    const int f64 = kernel->dtype == ATTN_F64;
     size_t j;
     if (!p->has_mask && !p->has_alibi) return 0;
     if (p->has_mask) {
-        const char *row = attn__at(&p->mask, b, h, i) + (ptrdiff_t)(base + lo) * p->mask.stride[ATTN__D] * p->mask.size;
+        const char *row = attn__mask_at(p, rows, h, i, base + lo);
         if (p->mask.dtype == ATTN_BOOL)
             for (j = lo; j < hi; j++) {
                 double x = row[(ptrdiff_t)(j - lo) * p->mask.stride[ATTN__D]] ? 0.0 : -attn__infinity();
-                if (wide) ((double *)bias)[j] = x;
+                if (f64) ((double *)bias)[j] = x;
                 else ((float *)bias)[j] = (float)x;
             }
         else kernel->load((char *)bias + lo * kernel->size, row, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
     } else memset((char *)bias + lo * kernel->size, 0, (hi - lo) * kernel->size);
     if (p->has_alibi) {
-        const int64_t at = attn__position(p, b, i);
-        double slope;
-        attn__load_f64(&slope, p->alibi.data + ((ptrdiff_t)b * p->alibi.stride[ATTN__S] + (ptrdiff_t)h * p->alibi.stride[ATTN__D]) * p->alibi.size,
-                       p->alibi.dtype, 1, 1);
+        const int64_t at = attn__position(p, rows, i);
+        const double slope = attn__slope_of(p, rows, h);
         for (j = lo; j < hi; j++) {
             int64_t distance = at - (int64_t)(base + j);
             if (distance > 0) distance = -distance;
-            if (wide) ((double *)bias)[j] = attn__fma_f64((double)distance, slope, ((double *)bias)[j]);
+            if (f64) ((double *)bias)[j] = attn__fma_f64((double)distance, slope, ((double *)bias)[j]);
             else ((float *)bias)[j] = attn__fma_f32((float)distance, (float)slope, ((float *)bias)[j]);
         }
     }
     return 1;
 }
 
-static int attn__drops_all(const attn__kernel *kernel, const void *bias, size_t lo, size_t hi)
+/* A row's visible keys within the block at base, cut to [from, to). */
+static void attn__row_range(const attn__scratch *s, size_t r, size_t base, size_t from, size_t to, size_t *lo, size_t *hi)
 {
-    for (; lo < hi; lo++) {
-        double x;
-        attn__load_f64(&x, (const char *)bias + lo * kernel->size, kernel->dtype, 1, 1);
-        if (!(x <= -attn__infinity())) return 0;
-    }
-    return 1;
+    *lo = s->lo[r] > base ? attn__min(s->lo[r] - base, to) : 0;
+    *hi = s->hi[r] > base ? attn__min(s->hi[r] - base, to) : 0;
+    if (*lo < from) *lo = from;
+    if (*hi < *lo) *hi = *lo;
 }
 
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
@@ -1882,17 +2053,15 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
                              double *max, double *sum)
 {
     const attn__kernel *kernel = p->run.kernel;
-    size_t lo = s->lo[r] > base ? attn__min(s->lo[r] - base, to) : 0, hi = s->hi[r] > base ? attn__min(s->hi[r] - base, to) : 0;
-    int biased = 0, odd;
-    if (lo < from) lo = from;
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    size_t lo, hi;
+    attn__row_range(s, r, base, from, to, &lo, &hi);
+    if (lo < hi && p->has_mask && !attn__mask_keeps(p, rows, h, i, base + lo, base + hi)) hi = lo;
     if (lo < hi) {
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
-        biased = attn__row_bias(p, rows->b, attn__head_of(rows, r), attn__query_of(rows, r), base, lo, hi, s->bias);
-        if (biased) kernel->bias(row + lo * kernel->size, s->bias + lo * kernel->size, hi - lo);
+        if (attn__row_bias(p, rows, h, i, base, lo, hi, s->bias)) kernel->bias(row + lo * kernel->size, s->bias + lo * kernel->size, hi - lo);
     }
-    odd = kernel->softmax(row, from, lo, hi, to, max, sum);
-    if (odd && biased && attn__drops_all(kernel, s->bias, lo, hi)) odd = kernel->softmax(row, from, to, from, to, max, sum); /* an empty row */
-    return odd;
+    return kernel->softmax(row, from, lo, hi, to, max, sum);
 }
 
 /* Level of the smallest subtree of blocks that holds both. */
@@ -1904,7 +2073,24 @@ static int attn__level(size_t a, size_t b)
     return level;
 }
 
-/* The states of all rows over all visible keys, in slot 0.
+static void attn__join_slots(const attn__problem *p, size_t count, attn__scratch *s, size_t a)
+{
+    const size_t b = a + 1, stride = p->rows * p->width * p->run.kernel->size;
+    p->run.kernel->join(count, p->width, s->acc + a * stride, s->max + a * p->rows, s->sum + a * p->rows, s->acc + b * stride, s->max + b * p->rows,
+                        s->sum + b * p->rows);
+    s->last[a] = s->last[b];
+}
+
+/* Makes room for the state of `block` on the stack: joins what will not meet it
+ * before meeting each other. Returns its slot. */
+static size_t attn__push(const attn__problem *p, size_t count, attn__scratch *s, size_t *depth, size_t block)
+{
+    while (*depth >= 2 && attn__level(s->last[*depth - 2], s->last[*depth - 1]) < attn__level(s->last[*depth - 1], block)) attn__join_slots(p, count, s, --*depth - 1);
+    s->last[*depth] = block;
+    return (*depth)++;
+}
+
+/* The states of all rows over their visible keys in [key_lo, key_hi), in slot 0.
  *
  * Each block of 512 keys gives a state (max, sum of exp(score - max), sum of
  * weight * v), whatever the other blocks hold. States are joined along the
@@ -1912,19 +2098,23 @@ static int attn__level(size_t a, size_t b)
  * blocks can be computed by anybody, at any time, and skipping is free.
  *
  * `exact`: values of keys that a row does not see are not even multiplied by 0. */
-static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int exact)
+static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t key_lo, size_t key_hi, int exact)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, width = p->width, count = rows->count;
-    const size_t tiles = (count + kernel->mr - 1) / kernel->mr, direct = p->rows <= kernel->mr && p->v.dtype == kernel->dtype && p->v.stride[ATTN__D] == 1 && p->v.stride[ATTN__S] >= 0;
-    size_t block, r, t, c, depth = 0, all_lo = p->kv_len, all_hi = 0;
+    const size_t tiles = (count + kernel->mr - 1) / kernel->mr;
+    const int direct = p->rows <= kernel->mr && !p->gather && p->v.dtype == kernel->dtype && p->v.stride[ATTN__D] == 1 && p->v.stride[ATTN__S] >= 0;
+    const size_t whole = direct ? p->dim_v / nr * nr : 0; /* columns of v that are used where they are */
+    size_t block, r, t, c, depth = 0, all_lo = (size_t)-1, all_hi = 0;
 
     for (r = 0; r < count; r++) {
-        attn__visible(p, rows->b, attn__query_of(rows, r), &s->lo[r], &s->hi[r]);
+        attn__visible(p, rows, attn__query_of(rows, r), &s->lo[r], &s->hi[r]);
+        if (s->lo[r] < key_lo) s->lo[r] = key_lo;
+        if (s->hi[r] > key_hi) s->hi[r] = key_hi;
         if (s->lo[r] < s->hi[r]) {
             if (s->lo[r] < all_lo) all_lo = s->lo[r];
             if (s->hi[r] > all_hi) all_hi = s->hi[r];
-        }
+        } else s->hi[r] = s->lo[r];
         s->odd[r] = 0;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
@@ -1934,40 +2124,33 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     for (block = all_lo / ATTN__BLOCK; block * ATTN__BLOCK < all_hi; block++) {
         const size_t base = block * ATTN__BLOCK, lo = all_lo > base ? all_lo - base : 0, hi = attn__min(all_hi - base, ATTN__BLOCK);
         const size_t packed = lo / kernel->step * kernel->step; /* first packed key */
-        const size_t whole = direct ? width / nr * nr - (p->dim_v % nr ? nr : 0) : 0; /* columns of v used where they are */
-        char *acc;
-        double *max, *sum;
-
-        while (depth >= 2 && attn__level(s->last[depth - 2], s->last[depth - 1]) < attn__level(s->last[depth - 1], block)) {
-            depth--;
-            kernel->join(count, width, s->acc + (depth - 1) * p->rows * width * es, s->max + (depth - 1) * p->rows, s->sum + (depth - 1) * p->rows,
-                         s->acc + depth * p->rows * width * es, s->max + depth * p->rows, s->sum + depth * p->rows);
-            s->last[depth - 1] = s->last[depth];
-        }
-        acc = s->acc + depth * p->rows * width * es;
-        max = s->max + depth * p->rows;
-        sum = s->sum + depth * p->rows;
-        s->last[depth++] = block;
+        const size_t slot = attn__push(p, count, s, &depth, block);
+        char *acc = s->acc + slot * p->rows * width * es;
+        double *max = s->max + slot * p->rows, *sum = s->sum + slot * p->rows;
 
         if (p->rows > kernel->mr)
-            for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + packed, attn__min(base + attn__round_up(hi, kernel->step), p->kv_len), c);
-        if (whole < width && p->dim_v)
-            kernel->pack(s->v, attn__at(&p->v, rows->b, rows->kv_head, base + lo) + (ptrdiff_t)whole * p->v.stride[ATTN__D] * p->v.size, p->v.dtype,
-                         p->dim_v - whole, hi - lo, p->v.stride[ATTN__D], p->v.stride[ATTN__S]);
+            for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + packed, attn__min(base + attn__round_up(hi, kernel->step), rows->kv_end), c);
+        if (whole < p->dim_v) {
+            if (p->gather) {
+                attn__gather(p, rows, s, &p->v, base + lo, base + hi, 0, p->dim_v);
+                kernel->pack(s->v, s->rows, kernel->dtype, p->dim_v, hi - lo, 1, (ptrdiff_t)p->dim_v);
+            } else
+                kernel->pack(s->v, attn__key_at(p, &p->v, rows, base + lo) + (ptrdiff_t)whole * p->v.stride[ATTN__D] * p->v.size, p->v.dtype, p->dim_v - whole, hi - lo,
+                             p->v.stride[ATTN__D], p->v.stride[ATTN__S]);
+        }
 
         for (t = 0; t < tiles; t++) { /* of balanced heights: no nearly empty last one */
             const size_t r0 = count * t / tiles, r1 = count * (t + 1) / tiles;
-            size_t tile_lo = ATTN__BLOCK, tile_hi = 0, from, to;
+            size_t tile_lo = ATTN__BLOCK, tile_hi = 0, from, to, row_lo, row_hi;
             for (r = r0; r < r1; r++) {
-                size_t row_lo = s->lo[r] > base ? s->lo[r] - base : 0, row_hi = s->hi[r] > base ? attn__min(s->hi[r] - base, ATTN__BLOCK) : 0;
-                if (row_lo >= row_hi) continue;
+                max[r] = -attn__infinity();
+                sum[r] = 0;
+                attn__row_range(s, r, base, 0, ATTN__BLOCK, &row_lo, &row_hi);
+                if (row_lo >= row_hi || (p->has_mask && !attn__mask_keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + row_lo, base + row_hi))) continue;
                 if (row_lo < tile_lo) tile_lo = row_lo;
                 if (row_hi > tile_hi) tile_hi = row_hi;
             }
-            if (tile_lo >= tile_hi) {
-                for (r = r0; r < r1; r++) max[r] = -attn__infinity(), sum[r] = 0;
-                continue;
-            }
+            if (tile_lo >= tile_hi) continue;
             from = tile_lo / kernel->step * kernel->step;
             to = attn__round_up(tile_hi, kernel->step);
             attn__tile_scores(p, rows, s, r0, r1, base, from, to, packed);
@@ -1981,21 +2164,18 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
                 }
             }
             if (exact) { /* one row; a step of the chain for each key it sees */
-                const size_t h = attn__head_of(rows, 0), i = attn__query_of(rows, 0);
-                const int biased = attn__row_bias(p, rows->b, h, i, base, tile_lo, tile_hi, s->bias);
                 size_t j;
                 memset(acc, 0, width * es);
                 for (j = tile_lo; j < tile_hi; j++) {
-                    double bias = 0;
-                    if (biased) attn__load_f64(&bias, s->bias + j * es, kernel->dtype, 1, 1);
-                    if (bias <= -attn__infinity()) continue;
-                    if (whole) kernel->multiply(1, whole, 1, s->tile + j * es, attn__at(&p->v, rows->b, rows->kv_head, base + j), 0, nr, acc, width, 1);
-                    if (whole < width) kernel->multiply(1, width - whole, 1, s->tile + j * es, s->v + (j - lo) * nr * es, 0, (hi - lo) * nr, acc + whole * es, width, 1);
+                    const char *weight = s->tile + j * es;
+                    if (!attn__keeps(p, rows, attn__head_of(rows, 0), attn__query_of(rows, 0), base + j)) continue;
+                    if (whole) kernel->multiply(1, whole, 1, weight, attn__key_at(p, &p->v, rows, base + j), 0, nr, acc, width, 1);
+                    if (whole < width) kernel->multiply(1, width - whole, 1, weight, s->v + (j - lo) * nr * es, 0, (hi - lo) * nr, acc + whole * es, width, 1);
                 }
             } else {
                 const char *weights = s->tile + tile_lo * es;
                 if (whole)
-                    kernel->multiply(r1 - r0, whole, tile_hi - tile_lo, weights, attn__at(&p->v, rows->b, rows->kv_head, base + tile_lo), (size_t)p->v.stride[ATTN__S], nr,
+                    kernel->multiply(r1 - r0, whole, tile_hi - tile_lo, weights, attn__key_at(p, &p->v, rows, base + tile_lo), (size_t)p->v.stride[ATTN__S], nr,
                                      acc + r0 * width * es, width, 0);
                 if (whole < width)
                     kernel->multiply(r1 - r0, width - whole, tile_hi - tile_lo, weights, s->v + (tile_lo - lo) * nr * es, nr, (hi - lo) * nr,
@@ -2003,36 +2183,20 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             }
         }
     }
-    while (depth >= 2) {
-        depth--;
-        kernel->join(count, width, s->acc + (depth - 1) * p->rows * width * es, s->max + (depth - 1) * p->rows, s->sum + (depth - 1) * p->rows,
-                     s->acc + depth * p->rows * width * es, s->max + depth * p->rows, s->sum + depth * p->rows);
-    }
+    while (depth >= 2) attn__join_slots(p, count, s, --depth - 1);
 }
 
-static double attn__sink_of(const attn__problem *p, size_t h)
-{
-    double sink;
-    attn__load_f64(&sink, p->sinks.data + (ptrdiff_t)h * p->sinks.stride[ATTN__D] * p->sinks.size, p->sinks.dtype, 1, 1);
-    return sink;
-}
-
-static void attn__store_one(const attn__problem *p, const attn__view *view, char *at, double x)
-{
-    double wide = x;
-    float narrow = (float)x;
-    p->run.kernel->store(at, view->dtype, 1, p->run.kernel->dtype == ATTN_F64 ? (const void *)&wide : (const void *)&narrow, 1);
-}
+static void attn__store_one(const attn__view *view, char *at, double x) { attn__put(at, view->dtype, x); }
 
 /* From the state of row r in slot 0 to its output: divides, writes, and sets
- * what the weights need. Returns 1 if the output is not finite. */
+ * what the weights need. Returns 1, with nothing written, if it is not finite. */
 static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    char *out = attn__at(&p->out, rows->b, h, i), *acc = s->acc + r * p->width * kernel->size;
+    char *acc = s->acc + r * p->width * kernel->size;
     double max = s->max[r], sum = s->sum[r], factor = 0, lse = max;
-    int odd = 0, empty = !(sum > 0);
+    const int empty = max <= -attn__infinity();
     if (p->has_sinks) { /* one more logit below the line */
         double sink = attn__sink_of(p, h);
         if (empty) lse = sink;
@@ -2048,13 +2212,11 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     s->row_max[r] = max;
     if (empty) memset(acc, 0, p->width * kernel->size);
     else {
-        odd = kernel->scale(acc, acc, p->dim_v, factor);
+        if (kernel->scale(acc, acc, p->dim_v, factor)) return 1;
         lse += attn__log_f64(sum);
     }
-    if (odd) return 1;
-    kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
-    if (p->has_lse)
-        attn__store_one(p, &p->lse, p->lse.data + ((ptrdiff_t)rows->b * p->lse.stride[ATTN__H] + (ptrdiff_t)h * p->lse.stride[ATTN__S] + (ptrdiff_t)i * p->lse.stride[ATTN__D]) * p->lse.size, lse);
+    kernel->store(attn__query_at(&p->out, rows, h, i), p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
+    if (p->has_lse) attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
     return 0;
 }
 
@@ -2069,7 +2231,9 @@ typedef struct attn__wide {
 
 static attn__wide attn__widen(double x)
 {
-    attn__wide w = {x, 0};
+    attn__wide w;
+    w.m = x;
+    w.e = 0;
     if (attn__finite_f64(x)) w.m = attn__split(x, &w.e);
     return w;
 }
@@ -2096,16 +2260,16 @@ static attn__wide attn__wide_add(attn__wide a, attn__wide b)
     w.e += a.e;
     return w;
 }
-static attn__wide attn__wide_negate(attn__wide a)
+static attn__wide attn__wide_sub(attn__wide a, attn__wide b)
 {
-    a.m = -a.m;
-    return a;
+    b.m = -b.m;
+    return attn__wide_add(a, b);
 }
 
-/* The score of one visible key. q and k are read again, unscaled. */
-static attn__wide attn__wide_score(const attn__problem *p, size_t b, size_t h, size_t i, size_t j, attn_stage stage)
+/* The score of one key at a stage. q and k are read again, unscaled. */
+static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j, attn_stage stage)
 {
-    const char *q = attn__at(&p->q, b, h, i), *k = attn__at(&p->k, b, h / p->group, j);
+    const char *q = attn__query_at(&p->q, rows, h, i), *k = attn__key_at(p, &p->k, rows, j);
     attn__wide score = {0, 0};
     double x, y;
     size_t c;
@@ -2117,147 +2281,162 @@ static attn__wide attn__wide_score(const attn__problem *p, size_t b, size_t h, s
     score = attn__wide_mul(score, attn__widen(p->scale));
     if (stage == ATTN_STAGE_RAW) return score;
     if (p->softcap > 0) {
-        x = attn__narrow(attn__wide_mul(score, attn__widen(1 / p->softcap)));
-        score = attn__wide_mul(attn__widen(attn__tanh_f64(x)), attn__widen(p->softcap));
+        x = attn__tanh_f64(attn__narrow(attn__wide_mul(score, attn__widen(1 / p->softcap))));
+        score = attn__wide_mul(attn__widen(x), attn__widen(p->softcap));
     }
     if (stage == ATTN_STAGE_SOFTCAPPED) return score;
     if (p->has_alibi) {
-        int64_t distance = attn__position(p, b, i) - (int64_t)j;
+        int64_t distance = attn__position(p, rows, i) - (int64_t)j;
         if (distance > 0) distance = -distance;
-        attn__load_f64(&x, p->alibi.data + ((ptrdiff_t)b * p->alibi.stride[ATTN__S] + (ptrdiff_t)h * p->alibi.stride[ATTN__D]) * p->alibi.size, p->alibi.dtype, 1, 1);
-        score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen((double)distance)));
+        score = attn__wide_add(score, attn__wide_mul(attn__widen(attn__slope_of(p, rows, h)), attn__widen((double)distance)));
     }
     if (p->has_mask && p->mask.dtype != ATTN_BOOL) {
-        attn__load_f64(&x, attn__at(&p->mask, b, h, i) + (ptrdiff_t)j * p->mask.stride[ATTN__D] * p->mask.size, p->mask.dtype, 1, 1);
+        attn__load_f64(&x, attn__mask_at(p, rows, h, i, j), p->mask.dtype, 1, 1);
         score = attn__wide_add(score, attn__widen(x));
     }
     return score;
 }
 
-static int attn__masked(const attn__problem *p, size_t b, size_t h, size_t i, size_t j)
+/* The place of a score, NULL if it is not asked for. */
+static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    const char *at;
-    double x;
-    if (!p->has_mask) return 0;
-    at = attn__at(&p->mask, b, h, i) + (ptrdiff_t)j * p->mask.stride[ATTN__D] * p->mask.size;
-    if (p->mask.dtype == ATTN_BOOL) return !*at;
-    attn__load_f64(&x, at, p->mask.dtype, 1, 1);
-    return x <= -attn__infinity();
+    const size_t head = h - p->desc->scores_head, query = i - p->desc->scores_query;
+    if (!p->has_scores || head >= p->scores.shape[ATTN__H] || query >= p->scores.shape[ATTN__S]) return NULL;
+    return attn__at(&p->scores, rows->b, head, query) + (ptrdiff_t)(j - p->kv_begin) * p->scores.stride[ATTN__D] * p->scores.size;
+}
+static void attn__add_column(const attn__problem *p, const attn__rows *rows, size_t h, size_t j, double weight)
+{
+    char *at = attn__at(&p->colsum, 0, rows->b, h) + (ptrdiff_t)(j - p->kv_begin) * p->colsum.stride[ATTN__D] * p->colsum.size;
+    if (p->colsum.dtype == ATTN_F64) *(double *)(void *)at += weight;
+    else *(float *)(void *)at += (float)weight;
 }
 
-/* Writes scores or weights of one row; the place of (row, key). */
-static char *attn__scores_at(const attn__problem *p, size_t b, size_t h, size_t i, size_t j)
+/* One row over its visible keys in [key_lo, key_hi) where no exponent overflows:
+ * the plain three passes over the keys (maximum, sum, weighted sum), then the hull
+ * of the values, from which only rounding could have led out. Result in s->wide;
+ * returns the log-sum-exp. Weights go to scores and colsum if `outputs`. */
+static double attn__wide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, size_t key_lo, size_t key_hi, int outputs)
 {
-    return attn__at(&p->scores, b, h, i) + (ptrdiff_t)j * p->scores.stride[ATTN__D] * p->scores.size;
-}
-
-static double attn__saturate(const attn__problem *p, double x)
-{
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), n = p->dim_v;
     const double limit = p->run.kernel->dtype == ATTN_F64 ? 1.7976931348623157e+308 : 3.4028234663852886e+38;
-    return x > limit ? limit : x < -limit ? -limit : x;
-}
-
-/* A whole row, outputs and all, where no exponent overflows: the plain three
- * passes over the keys (maximum, sum, weighted sum), then the hull of the values,
- * from which only rounding could have led out. */
-static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
-{
-    const size_t b = rows->b, h = attn__head_of(rows, r), i = attn__query_of(rows, r), n = p->dim_v;
-    double *acc = s->wide + ATTN__BLOCK, *low = acc + n, *high = low + n, sum = 0, lse, x;
+    const int sinks = p->has_sinks && outputs;
+    double *acc = s->wide, *low = acc + n, *high = low + n, sum = 0, lse, x;
     attn__wide max = {0, 0}, sink = {0, 0};
-    size_t j, c, lo = s->lo[r], hi = s->hi[r], first = hi;
-    char *out = attn__at(&p->out, b, h, i);
-    int nan = 0, saturate = 1;
+    size_t j, c, lo, hi, first;
+    int nan = 0, finite = 1;
 
+    attn__visible(p, rows, i, &lo, &hi);
+    if (lo < key_lo) lo = key_lo;
+    if (hi > key_hi) hi = key_hi;
+    first = hi;
     for (j = lo; j < hi; j++) { /* pass 1 */
         attn__wide score;
-        if (attn__masked(p, b, h, i, j)) continue;
-        score = attn__wide_score(p, b, h, i, j, ATTN_STAGE_BIASED);
-        x = attn__narrow(attn__wide_add(score, attn__wide_negate(max)));
-        if (!attn__finite_f64(score.m)) saturate = 0;
+        if (!attn__keeps(p, rows, h, i, j)) continue;
+        score = attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED);
+        if (!attn__finite_f64(score.m)) finite = 0;
         if (attn__nan_f64(score.m)) nan = 1;
-        if (first == hi || x > 0) max = score;
-        if (first == hi) first = j;
+        if (first == hi) first = j, max = score;
+        else if (attn__narrow(attn__wide_sub(score, max)) > 0) max = score;
     }
-    if (p->has_sinks) {
+    if (sinks) {
         sink = attn__widen(attn__sink_of(p, h));
-        if (attn__narrow(attn__wide_add(sink, attn__wide_negate(max))) > 0) max = sink;
-        sum = attn__exp_f64(attn__narrow(attn__wide_add(sink, attn__wide_negate(max))));
+        if (attn__nan_f64(sink.m)) nan = 1;
+        if (attn__narrow(attn__wide_sub(sink, max)) > 0) max = sink;
+        if (attn__finite_f64(max.m)) sum = attn__exp_f64(attn__narrow(attn__wide_sub(sink, max)));
     }
+    lse = max.m;
     if (!attn__finite_f64(max.m)) nan = 1; /* infinity minus itself */
+    for (j = first; j < hi && !nan; j++)   /* pass 2 */
+        if (attn__keeps(p, rows, h, i, j)) sum += attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), max)));
     for (c = 0; c < n; c++) acc[c] = low[c] = high[c] = 0;
-    for (j = first; j < hi && !nan; j++) /* pass 2 */
-        if (!attn__masked(p, b, h, i, j))
-            sum += attn__exp_f64(attn__narrow(attn__wide_add(attn__wide_score(p, b, h, i, j, ATTN_STAGE_BIASED), attn__wide_negate(max))));
     for (j = first; j < hi; j++) { /* pass 3 */
-        double weight;
-        if (attn__masked(p, b, h, i, j)) continue;
-        weight = nan ? attn__infinity() - attn__infinity()
-                     : attn__exp_f64(attn__narrow(attn__wide_add(attn__wide_score(p, b, h, i, j, ATTN_STAGE_BIASED), attn__wide_negate(max)))) / sum;
+        double weight = attn__infinity() - attn__infinity();
+        char *at;
+        if (!attn__keeps(p, rows, h, i, j)) continue;
+        if (!nan) weight = attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), max))) / sum;
         for (c = 0; c < n; c++) {
-            attn__load_f64(&x, attn__at(&p->v, b, rows->kv_head, j) + (ptrdiff_t)c * p->v.stride[ATTN__D] * p->v.size, p->v.dtype, 1, 1);
+            attn__load_f64(&x, attn__key_at(p, &p->v, rows, j) + (ptrdiff_t)c * p->v.stride[ATTN__D] * p->v.size, p->v.dtype, 1, 1);
             acc[c] = attn__fma_f64(weight, x * 0.5, acc[c]); /* halves: the sum may round up */
-            if (j == first && !p->has_sinks) low[c] = high[c] = x;
+            if (j == first && !sinks) low[c] = high[c] = x;
             if (x < low[c]) low[c] = x;
             if (x > high[c]) high[c] = x;
         }
-        if (p->has_scores)
-            attn__store_one(p, &p->scores, attn__scores_at(p, b, h, i, j),
-                            p->desc->stage == ATTN_STAGE_PROBS ? weight : attn__narrow(attn__wide_score(p, b, h, i, j, p->desc->stage)));
+        if (!outputs) continue;
+        at = attn__score_at(p, rows, h, i, j);
+        if (at) attn__store_one(&p->scores, at, p->desc->stage == ATTN_STAGE_PROBS ? weight : attn__narrow(attn__wide_score(p, rows, h, i, j, p->desc->stage)));
+        if (p->has_colsum) attn__add_column(p, rows, h, j, weight);
     }
     for (c = 0; c < n; c++) {
-        x = acc[c] * 2;
-        if (x < low[c]) x = low[c];
-        if (x > high[c]) x = high[c];
-        attn__store_one(p, &p->out, out + (ptrdiff_t)c * p->out.stride[ATTN__D] * p->out.size, x);
+        acc[c] *= 2;
+        if (acc[c] < low[c]) acc[c] = low[c];
+        if (acc[c] > high[c]) acc[c] = high[c];
     }
-    lse = nan ? max.m : attn__narrow(attn__wide_add(max, attn__widen(attn__log_f64(sum))));
-    if (saturate && !nan) lse = attn__saturate(p, lse);
-    if (p->has_lse)
-        attn__store_one(p, &p->lse, p->lse.data + ((ptrdiff_t)b * p->lse.stride[ATTN__H] + (ptrdiff_t)h * p->lse.stride[ATTN__S] + (ptrdiff_t)i * p->lse.stride[ATTN__D]) * p->lse.size, lse);
+    if (!nan) lse = attn__narrow(attn__wide_add(max, attn__widen(attn__log_f64(sum))));
+    if (nan && finite && !attn__nan_f64(lse)) finite = 0;
+    if (finite && lse > limit) lse = limit;
+    if (finite && lse < -limit) lse = -limit;
+    return lse;
 }
 
 /* -------------------------------------------------- attention: the tasks -- */
 
-/* The score matrix at a stage, a tile at a time: scores are computed again by
- * the same code, so the weights are the very ones that were used. */
+/* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
+static void attn__store_scores(const attn__problem *p, char *at, const char *row, size_t begin, size_t end, size_t n, double rest)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const ptrdiff_t step = p->scores.stride[ATTN__D] * p->scores.size;
+    kernel->store(at, p->scores.dtype, p->scores.stride[ATTN__D], row + begin * kernel->size, end - begin);
+    for (; end < n; end++) attn__store_one(&p->scores, at + (ptrdiff_t)(end - begin) * step, rest);
+}
+
+/* The score matrix at a stage and the column sums, a tile at a time: scores are
+ * computed again by the same code, so the weights are the very ones in use. */
 static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, tiles = (rows->count + kernel->mr - 1) / kernel->mr;
+    const double infinite = -attn__infinity();
+    const size_t es = kernel->size, tiles = (rows->count + kernel->mr - 1) / kernel->mr, array_end = p->kv_begin + p->kv_len;
     const attn_stage stage = p->desc->stage;
     size_t base, t, r, c, j;
 
-    for (r = 0; r < rows->count; r++) attn__visible(p, rows->b, attn__query_of(rows, r), &s->lo[r], &s->hi[r]);
+    for (r = 0; r < rows->count; r++) attn__visible(p, rows, attn__query_of(rows, r), &s->lo[r], &s->hi[r]);
     attn__load_queries(p, rows, s);
-    for (base = 0; base < p->kv_len; base += ATTN__BLOCK) {
-        const size_t n = attn__min(p->kv_len - base, ATTN__BLOCK), to = attn__round_up(n, kernel->step);
-        if (p->rows > kernel->mr)
-            for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base, base + n, c);
+    for (base = p->kv_begin / ATTN__BLOCK * ATTN__BLOCK; base < array_end; base += ATTN__BLOCK) {
+        const size_t begin = p->kv_begin > base ? p->kv_begin - base : 0, n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
+        const size_t end = rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
+        const size_t from = begin / kernel->step * kernel->step, to = attn__round_up(end, kernel->step);
+        if (p->rows > kernel->mr && begin < end)
+            for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + from, base + end, c);
         for (t = 0; t < tiles; t++) {
             const size_t r0 = rows->count * t / tiles, r1 = rows->count * (t + 1) / tiles;
-            attn__tile_scores(p, rows, s, r0, r1, base, 0, to, 0);
+            if (begin < end) attn__tile_scores(p, rows, s, r0, r1, base, from, to, from);
             for (r = r0; r < r1; r++) {
                 const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-                char *row = s->tile + (r - r0) * ATTN__LD * es;
-                double max, sum;
-                if (stage == ATTN_STAGE_PROBS) {
-                    if (attn__row_softmax(p, rows, s, r, row, base, 0, to, &max, &sum) || s->redo[r] == ATTN__REDO_WIDE) memset(row, 0, n * es);
-                    else if (sum > 0) kernel->scale(row, row, n, kernel->exp(max, s->row_max[r]) * s->factor[r]);
-                } else if (stage != ATTN_STAGE_RAW && p->softcap > 0) kernel->softcap(row, n, p->softcap);
-                if (stage == ATTN_STAGE_BIASED) {
-                    const size_t lo = s->lo[r] > base ? attn__min(s->lo[r] - base, n) : 0, hi = s->hi[r] > base ? attn__min(s->hi[r] - base, n) : 0;
-                    int biased = 0;
-                    if (lo < hi) biased = attn__row_bias(p, rows->b, h, i, base, lo, hi, s->bias);
-                    if (biased) kernel->bias(row + lo * es, s->bias + lo * es, hi - lo);
-                    for (j = 0; j < n; j++) {
-                        const double infinite = -attn__infinity();
-                        double bias = 0;
-                        if (biased && j >= lo && j < hi) attn__load_f64(&bias, s->bias + j * es, kernel->dtype, 1, 1);
-                        if (j < lo || j >= hi || bias <= infinite) attn__store_one(p, &p->scores, attn__scores_at(p, rows->b, h, i, base + j), infinite);
-                        else kernel->store(attn__scores_at(p, rows->b, h, i, base + j), p->scores.dtype, 1, row + j * es, 1);
+                char *row = s->tile + (r - r0) * ATTN__LD * es, *at = attn__score_at(p, rows, h, i, base + begin);
+                double max, sum, x;
+                size_t lo, hi;
+                int biased = 0;
+                attn__row_range(s, r, base, begin, end, &lo, &hi);
+                if (at && stage == ATTN_STAGE_RAW) attn__store_scores(p, at, row, begin, end, n, infinite);
+                if (p->softcap > 0) kernel->softcap(row + begin * es, end - begin, p->softcap);
+                if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
+                if (lo < hi) biased = attn__row_bias(p, rows, h, i, base, lo, hi, s->bias);
+                if (biased) kernel->bias(row + lo * es, s->bias + lo * es, hi - lo);
+                if (at && stage == ATTN_STAGE_BIASED) {
+                    attn__store_scores(p, at, row, begin, hi, n, infinite);
+                    for (j = begin; j < hi; j++)
+                        if (j < lo || !attn__keeps(p, rows, h, i, base + j)) attn__store_one(&p->scores, attn__score_at(p, rows, h, i, base + j), infinite);
+                }
+                if (!p->has_colsum && (!at || stage != ATTN_STAGE_PROBS)) continue;
+                if (lo < hi && p->has_mask && !attn__mask_keeps(p, rows, h, i, base + lo, base + hi)) hi = lo;
+                if (kernel->softmax(row, from, lo, hi, to, &max, &sum) || s->redo[r] == ATTN__REDO_WIDE) memset(row + from * es, 0, (to - from) * es);
+                else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp(max, s->row_max[r]) * s->factor[r]);
+                if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
+                if (p->has_colsum)
+                    for (j = begin; j < end; j++) {
+                        attn__load_f64(&x, row + j * es, kernel->dtype, 1, 1);
+                        attn__add_column(p, rows, h, base + j, x);
                     }
-                } else kernel->store(attn__scores_at(p, rows->b, h, i, base), p->scores.dtype, p->scores.stride[ATTN__D], row, n);
             }
         }
     }
@@ -2268,57 +2447,138 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
  * third is wide. Both depend on nothing but what the row sees. */
 static void attn__redo(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
+    const double factor = s->factor[0], row_max = s->row_max[0];
     size_t r;
-    for (r = 0; r < rows->count; r++) {
+    for (r = rows->count; r-- > 0;) { /* the last one to use the place of row 0 is row 0 */
         attn__rows one = *rows;
-        double factor = s->factor[0], row_max = s->row_max[0];
         if (s->redo[r] != ATTN__REDO_EXACT) continue;
         one.head = attn__head_of(rows, r);
         one.heads = 1;
         one.query = attn__query_of(rows, r);
         one.count = 1;
-        attn__states(p, &one, s, 1);
+        attn__states(p, &one, s, 0, (size_t)-1, 1);
         if (attn__finish_row(p, &one, s, 0)) s->redo[r] = ATTN__REDO_WIDE;
-        if (r) {
-            s->factor[r] = s->factor[0];
-            s->row_max[r] = s->row_max[0];
-            s->factor[0] = factor;
-            s->row_max[0] = row_max;
-        }
+        s->factor[r] = s->factor[0];
+        s->row_max[r] = s->row_max[0];
     }
+    if (s->redo[0] != ATTN__REDO_EXACT) {
+        s->factor[0] = factor;
+        s->row_max[0] = row_max;
+    }
+}
+
+/* From the states in slot 0 to all outputs. */
+static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+{
+    size_t r, c;
+    int any = 0;
+    for (r = 0; r < rows->count; r++) {
+        s->redo[r] = s->odd[r] ? ATTN__REDO_WIDE : attn__finish_row(p, rows, s, r) ? ATTN__REDO_EXACT : 0;
+        any |= s->redo[r];
+    }
+    if (any) attn__redo(p, rows, s);
+    if (p->has_scores || p->has_colsum) attn__sweep(p, rows, s);
+    for (r = 0; any && r < rows->count; r++) {
+        const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+        double lse;
+        if (s->redo[r] != ATTN__REDO_WIDE) continue;
+        lse = attn__wide_row(p, rows, s, r, 0, (size_t)-1, 1);
+        for (c = 0; c < p->dim_v; c++)
+            attn__store_one(&p->out, attn__query_at(&p->out, rows, h, i) + (ptrdiff_t)c * p->out.stride[ATTN__D] * p->out.size, s->wide[c]);
+        if (p->has_lse) attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
+    }
+}
+
+static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratch *s)
+{
+    attn__arena arena = {NULL, 0, 0};
+    arena.base = p->run.workspace + worker * p->run.each;
+    attn__scratch_layout(p, p->run.kernel, &arena, s);
 }
 
 static void attn__task(void *arg, size_t index, size_t worker)
 {
     const attn__problem *p = (const attn__problem *)arg;
-    attn__arena arena = {NULL, 0, 0};
     attn__scratch s;
     attn__rows rows;
-    size_t chunk, r;
-    int any = 0;
+    size_t j, h;
 
-    arena.base = p->run.workspace + worker * p->run.each;
-    attn__scratch_layout(p, p->run.kernel, &arena, &s);
-    rows.query = index % p->query_blocks * p->query_block;
-    index /= p->query_blocks;
-    chunk = index % p->head_chunks * p->head_chunk;
-    index /= p->head_chunks;
-    rows.kv_head = index % p->kv_heads;
-    rows.b = index / p->kv_heads;
-    rows.head = rows.kv_head * p->group + chunk;
-    rows.heads = attn__min(p->head_chunk, p->group - chunk);
-    rows.count = attn__min(p->query_block, p->q_len - rows.query) * rows.heads;
-
-    attn__states(p, &rows, &s, 0);
-    for (r = 0; r < rows.count; r++) {
-        s.redo[r] = s.odd[r] ? ATTN__REDO_WIDE : attn__finish_row(p, &rows, &s, r) ? ATTN__REDO_EXACT : 0;
-        any |= s.redo[r];
+    attn__scratch_of(p, worker, &s);
+    if (!p->has_colsum) {
+        rows = attn__rows_of(p, index);
+        if (!rows.count) return;
+        attn__states(p, &rows, &s, 0, (size_t)-1, 0);
+        attn__finish(p, &rows, &s);
+        return;
     }
-    if (any) attn__redo(p, &rows, &s);
-    if (p->has_scores) attn__sweep(p, &rows, &s);
-    if (any)
-        for (r = 0; r < rows.count; r++)
-            if (s.redo[r] == ATTN__REDO_WIDE) attn__wide_row(p, &rows, &s, r);
+    /* Column sums add up over queries in order: one task for all of them. */
+    for (j = 0; j < p->query_blocks; j++) {
+        rows = attn__rows_of(p, index * p->query_blocks + j);
+        for (h = 0; h < rows.heads && j == 0; h++) {
+            size_t key;
+            for (key = 0; key < p->kv_len; key++)
+                attn__store_one(&p->colsum, attn__at(&p->colsum, 0, rows.b, rows.head + h) + (ptrdiff_t)key * p->colsum.stride[ATTN__D] * p->colsum.size, 0);
+        }
+        attn__states(p, &rows, &s, 0, (size_t)-1, 0);
+        attn__finish(p, &rows, &s);
+    }
+}
+
+/* Few rows and many keys: parts of whole subtrees of blocks are tasks of their
+ * own, and joined in a second round. */
+typedef struct attn__part {
+    char *acc;
+    double *max, *sum;
+    unsigned char *odd;
+} attn__part;
+static size_t attn__part_layout(const attn__problem *p, size_t es, char *base, attn__part *part)
+{
+    attn__arena arena = {NULL, 0, 0};
+    arena.base = base;
+    part->acc = (char *)attn__take(&arena, p->rows * p->width, es);
+    part->max = (double *)attn__take(&arena, p->rows, sizeof(double));
+    part->sum = (double *)attn__take(&arena, p->rows, sizeof(double));
+    part->odd = (unsigned char *)attn__take(&arena, p->rows, 1);
+    return arena.used;
+}
+
+static void attn__part_task(void *arg, size_t index, size_t worker)
+{
+    const attn__problem *p = (const attn__problem *)arg;
+    const size_t es = p->run.kernel->size, keys = p->part_blocks * ATTN__BLOCK, number = index % p->parts;
+    const attn__rows rows = attn__rows_of(p, index / p->parts);
+    attn__scratch s;
+    attn__part part;
+    attn__scratch_of(p, worker, &s);
+    attn__part_layout(p, es, p->part_states + index * p->part_bytes, &part);
+    attn__states(p, &rows, &s, number * keys, (number + 1) * keys, 0);
+    memcpy(part.acc, s.acc, rows.count * p->width * es);
+    memcpy(part.max, s.max, rows.count * sizeof *s.max);
+    memcpy(part.sum, s.sum, rows.count * sizeof *s.sum);
+    memcpy(part.odd, s.odd, rows.count);
+}
+
+static void attn__join_task(void *arg, size_t index, size_t worker)
+{
+    const attn__problem *p = (const attn__problem *)arg;
+    const size_t es = p->run.kernel->size;
+    const attn__rows rows = attn__rows_of(p, index);
+    attn__scratch s;
+    size_t number, r, depth = 0;
+    attn__scratch_of(p, worker, &s);
+    if (!rows.count) return;
+    memset(s.odd, 0, rows.count);
+    for (number = 0; number < p->parts; number++) {
+        const size_t slot = attn__push(p, rows.count, &s, &depth, number);
+        attn__part part;
+        attn__part_layout(p, es, p->part_states + (index * p->parts + number) * p->part_bytes, &part);
+        memcpy(s.acc + slot * p->rows * p->width * es, part.acc, rows.count * p->width * es);
+        memcpy(s.max + slot * p->rows, part.max, rows.count * sizeof *s.max);
+        memcpy(s.sum + slot * p->rows, part.sum, rows.count * sizeof *s.sum);
+        for (r = 0; r < rows.count; r++) s.odd[r] |= part.odd[r];
+    }
+    while (depth >= 2) attn__join_slots(p, rows.count, &s, --depth - 1);
+    attn__finish(p, &rows, &s);
 }
 
 /* ------------------------------------------------------- public functions -- */
@@ -2399,6 +2659,31 @@ ATTN_DEF attn_layer attn_layer_default(void)
     attn_layer l;
     memset(&l, 0, sizeof l);
     return l;
+}
+
+ATTN_DEF attn_desc attn_desc_pytorch(int is_causal)
+{
+    attn_desc d = attn_desc_default();
+    d.causal = is_causal;
+    return d;
+}
+ATTN_DEF attn_desc attn_desc_onnx(int is_causal, size_t past_len)
+{
+    attn_desc d = attn_desc_default();
+    d.causal = is_causal;
+    d.align = ATTN_ALIGN_OFFSET;
+    d.q_offset = (int64_t)past_len;
+    return d;
+}
+ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t window_right)
+{
+    attn_desc d = attn_desc_default();
+    d.causal = causal;
+    d.align = ATTN_ALIGN_LOWER_RIGHT;
+    d.window = 1;
+    d.window_left = window_left;
+    d.window_right = window_right;
+    return d;
 }
 
 ATTN_DEF size_t attn_dtype_size(attn_dtype dtype)
@@ -2536,7 +2821,7 @@ static int attn__softmax_block(const attn__kernel *kernel, void *row, const char
     return kernel->softmax(row, 0, 0, masked == n ? 0 : n, to, max, sum);
 }
 
-static void attn__softmax_in_double(const attn__kernel *kernel, const char *x, const attn__view *v, ptrdiff_t stride, char *y, ptrdiff_t y_stride, size_t n)
+static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_t stride, char *y, ptrdiff_t y_stride, size_t n)
 {
     double max = -attn__infinity(), sum = 0, e;
     int nan = 0;
@@ -2551,11 +2836,8 @@ static void attn__softmax_in_double(const attn__kernel *kernel, const char *x, c
         sum += nan ? attn__infinity() - attn__infinity() : attn__exp_f64(e - max);
     }
     for (i = 0; i < n; i++) {
-        float narrow;
         attn__load_f64(&e, x + (ptrdiff_t)i * stride * v->size, v->dtype, 1, 1);
-        e = nan ? sum : attn__exp_f64(e - max) / sum;
-        narrow = (float)e;
-        kernel->store(y + (ptrdiff_t)i * y_stride * v->size, v->dtype, 1, kernel->dtype == ATTN_F64 ? (const void *)&e : (const void *)&narrow, 1);
+        attn__put(y + (ptrdiff_t)i * y_stride * v->size, v->dtype, nan ? sum : attn__exp_f64(e - max) / sum);
     }
 }
 
@@ -2573,7 +2855,7 @@ static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l,
             last[depth - 1] = last[depth];
         }
         if (attn__softmax_block(kernel, row, x + (ptrdiff_t)(block * ATTN__BLOCK) * stride * l->x.size, &l->x, stride, n, &max[depth], &sum[depth])) {
-            attn__softmax_in_double(kernel, x, &l->x, stride, y, y_stride, l->n);
+            attn__softmax_in_double(x, &l->x, stride, y, y_stride, l->n);
             return;
         }
         last[depth++] = block;
@@ -2647,7 +2929,7 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     attn_dtype compute;
     attn_status status;
     unsigned floats;
-    size_t heads[4], n, b;
+    size_t heads[4], n, b, kv_batch;
     int i, j;
 
     p->desc = d;
@@ -2656,7 +2938,7 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     floats = compute == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
     if ((status = attn__check(&d->k, 2, 4, floats, ATTN__INPUT, measuring, &p->k))) return status;
     if ((status = attn__check(&d->v, 2, 4, floats, ATTN__INPUT, measuring, &p->v))) return status;
-    if ((status = attn__check(&d->out, 2, 4, floats, ATTN__OUTPUT, measuring, &p->out))) return status;
+    if ((status = attn__check(&d->out, 2, 4, floats, ATTN__OUTPUT, measuring || p->stand_in, &p->out))) return status;
     p->batch = p->q.shape[ATTN__B];
     p->q_heads = p->q.shape[ATTN__H];
     p->q_len = p->q.shape[ATTN__S];
@@ -2664,9 +2946,32 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     p->kv_heads = p->k.shape[ATTN__H];
     p->kv_len = p->k.shape[ATTN__S];
     p->dim_v = p->v.shape[ATTN__D];
-    if (!attn__shape_is(&p->k, p->batch, p->kv_heads, p->kv_len, p->dim) || !attn__shape_is(&p->v, p->batch, p->kv_heads, p->kv_len, p->dim_v) ||
-        !attn__shape_is(&p->out, p->batch, p->q_heads, p->q_len, p->dim_v))
+    kv_batch = p->batch;
+    p->has_lens = attn__present(&d->kv_lens);
+    if (p->has_lens && (status = attn__check(&d->kv_lens, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->kv_lens))) return status;
+    p->has_pages = attn__present(&d->block_table);
+    if (p->has_pages) {
+        if ((status = attn__check(&d->block_table, 2, 2, ATTN__INTS, ATTN__INPUT, measuring, &p->table))) return status;
+        if (d->k.ndim != 4 || d->v.ndim != 4) return ATTN_ERR_RANK;
+        if (p->table.shape[ATTN__S] != p->batch || p->kv_len == 0) return ATTN_ERR_SHAPE;
+        if (!p->has_lens) return ATTN_ERR_NULL; /* how many keys the pages hold */
+        p->page_size = p->kv_len;
+        kv_batch = p->k.shape[ATTN__B];
+        if (!attn__multiply_size(p->page_size, p->table.shape[ATTN__D], &p->kv_len)) return ATTN_ERR_OVERFLOW;
+    }
+    if (!attn__shape_is(&p->k, kv_batch, p->kv_heads, p->has_pages ? p->page_size : p->kv_len, p->dim) ||
+        !attn__shape_is(&p->v, kv_batch, p->kv_heads, p->k.shape[ATTN__S], p->dim_v) || !attn__shape_is(&p->out, p->batch, p->q_heads, p->q_len, p->dim_v))
         return ATTN_ERR_SHAPE;
+    p->has_cu = attn__present(&d->cu_seqlens_q) || attn__present(&d->cu_seqlens_k);
+    if (p->has_cu) { /* sequences take the place of batches */
+        if ((status = attn__check(&d->cu_seqlens_q, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->cu_q))) return status;
+        if ((status = attn__check(&d->cu_seqlens_k, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->cu_k))) return status;
+        if (p->batch != 1 || p->cu_q.shape[ATTN__D] == 0 || p->cu_q.shape[ATTN__D] != p->cu_k.shape[ATTN__D]) return ATTN_ERR_SHAPE;
+        if (attn__present(&d->mask) || p->has_lens || p->has_pages || attn__present(&d->scores) || attn__present(&d->colsum) || d->kv_begin) return ATTN_ERR_UNSUPPORTED;
+    }
+    p->kv_begin = d->kv_begin;
+    if (p->kv_begin && p->has_pages) return ATTN_ERR_UNSUPPORTED;
+    if (p->kv_begin > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
     if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN_ERR_HEADS;
     if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
     if (p->kv_len > (size_t)-1 / 4 || p->q_len > (size_t)-1 / 4 || p->dim > (size_t)-1 / 4096 || p->dim_v > (size_t)-1 / 4096) return ATTN_ERR_OVERFLOW;
@@ -2684,7 +2989,6 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     }
     if (d->causal && (p->right < 0 || p->right > 0)) p->right = 0;
 
-    if (attn__present(&d->block_table) || attn__present(&d->cu_seqlens_q) || attn__present(&d->cu_seqlens_k) || attn__present(&d->colsum)) return ATTN_ERR_UNSUPPORTED;
     heads[0] = p->batch, heads[1] = p->q_heads, heads[2] = p->q_len, heads[3] = p->kv_len;
     p->has_mask = attn__present(&d->mask);
     if (p->has_mask) {
@@ -2694,13 +2998,21 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     }
     p->has_scores = attn__present(&d->scores);
     if (p->has_scores) {
+        const size_t most_heads = p->q_heads - d->scores_head, most_queries = p->q_len - d->scores_query;
         if ((status = attn__check(&d->scores, 2, 4, floats, ATTN__OUTPUT, measuring, &p->scores))) return status;
-        if (!attn__shape_is(&p->scores, heads[0], heads[1], heads[2], heads[3])) return ATTN_ERR_SHAPE;
+        if (d->scores_head > p->q_heads || d->scores_query > p->q_len || p->scores.shape[ATTN__H] > most_heads || p->scores.shape[ATTN__S] > most_queries ||
+            p->scores.shape[ATTN__B] != p->batch || p->scores.shape[ATTN__D] != p->kv_len)
+            return ATTN_ERR_SHAPE;
     }
     p->has_lse = attn__present(&d->lse);
     if (p->has_lse) {
         if ((status = attn__check(&d->lse, 1, 3, floats, ATTN__OUTPUT, measuring, &p->lse))) return status;
         if (!attn__shape_is(&p->lse, 1, p->batch, p->q_heads, p->q_len)) return ATTN_ERR_SHAPE;
+    }
+    p->has_colsum = attn__present(&d->colsum);
+    if (p->has_colsum) {
+        if ((status = attn__check(&d->colsum, 1, 3, 1u << compute, ATTN__OUTPUT, measuring, &p->colsum))) return status;
+        if (!attn__shape_is(&p->colsum, 1, p->batch, p->q_heads, p->kv_len)) return ATTN_ERR_SHAPE;
     }
     p->has_alibi = attn__present(&d->alibi);
     if (p->has_alibi) {
@@ -2713,30 +3025,53 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
         if ((status = attn__check(&d->sinks, 1, 1, floats, ATTN__INPUT, measuring, &p->sinks))) return status;
         if (p->sinks.shape[ATTN__D] != p->q_heads) return ATTN_ERR_SHAPE;
     }
-    p->has_lens = attn__present(&d->kv_lens);
     if (p->has_lens) {
-        if ((status = attn__check(&d->kv_lens, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->kv_lens))) return status;
         if (p->kv_lens.shape[ATTN__D] != p->batch) return ATTN_ERR_SHAPE;
         for (b = 0; b < p->batch && !measuring; b++) {
-            int64_t len = attn__integer(&p->kv_lens, (ptrdiff_t)b * p->kv_lens.stride[ATTN__D]);
-            if (len < 0 || (uint64_t)len > p->kv_len) return ATTN_ERR_LENGTH;
+            const int64_t len = attn__integer(&p->kv_lens, (ptrdiff_t)b * p->kv_lens.stride[ATTN__D]);
+            if (len < 0 || len > far || (p->kv_begin == 0 && (uint64_t)len > p->kv_len)) return ATTN_ERR_LENGTH;
+            for (n = 0; p->has_pages && n < (size_t)len; n += p->page_size) {
+                const int64_t page = attn__integer(&p->table, (ptrdiff_t)b * p->table.stride[ATTN__S] + (ptrdiff_t)(n / p->page_size) * p->table.stride[ATTN__D]);
+                if (page < 0 || (uint64_t)page >= p->k.shape[ATTN__B]) return ATTN_ERR_PAGE;
+            }
         }
     }
+    if (p->has_cu && !measuring)
+        for (b = 0; b < p->batch; b++) {
+            const attn__view *cu[2];
+            size_t total[2];
+            cu[0] = &p->cu_q, cu[1] = &p->cu_k;
+            total[0] = p->q_len, total[1] = p->kv_len;
+            for (i = 0; i < 2; i++) {
+                const int64_t x = attn__integer(cu[i], (ptrdiff_t)b * cu[i]->stride[ATTN__D]), y = attn__integer(cu[i], (ptrdiff_t)(b + 1) * cu[i]->stride[ATTN__D]);
+                if ((b == 0 && x != 0) || x < 0 || y < x || (uint64_t)y > total[i]) return ATTN_ERR_LENGTH;
+            }
+        }
     { /* absent arrays touch no bytes, so they are apart from everything */
-        const attn__view *outputs[3], *others[10];
-        outputs[0] = &p->out, outputs[1] = &p->lse, outputs[2] = &p->scores;
-        others[0] = &p->q, others[1] = &p->k, others[2] = &p->v, others[3] = &p->mask, others[4] = &p->kv_lens, others[5] = &p->alibi, others[6] = &p->sinks;
-        others[7] = outputs[0], others[8] = outputs[1], others[9] = outputs[2];
-        for (i = 0; i < 3; i++)
+        const attn__view *outputs[4], *inputs[10];
+        outputs[0] = &p->out, outputs[1] = &p->lse, outputs[2] = &p->scores, outputs[3] = &p->colsum;
+        inputs[0] = &p->q, inputs[1] = &p->k, inputs[2] = &p->v, inputs[3] = &p->mask, inputs[4] = &p->kv_lens;
+        inputs[5] = &p->alibi, inputs[6] = &p->sinks, inputs[7] = &p->table, inputs[8] = &p->cu_q, inputs[9] = &p->cu_k;
+        for (i = 0; i < 4; i++) {
             for (j = 0; j < 10; j++)
-                if (j - 7 != i && !attn__apart(outputs[i], others[j])) return ATTN_ERR_ALIAS;
+                if (!attn__apart(outputs[i], inputs[j])) return ATTN_ERR_ALIAS;
+            for (j = 0; j < i; j++)
+                if (!attn__apart(outputs[i], outputs[j])) return ATTN_ERR_ALIAS;
+        }
+    }
+    if (p->has_cu) {
+        p->batch = p->cu_q.shape[ATTN__D] - 1;
+        p->q.stride[ATTN__B] = p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->out.stride[ATTN__B] = p->lse.stride[ATTN__H] = p->alibi.stride[ATTN__S] = 0;
     }
     return ATTN_OK;
 }
 
-/* Cuts a problem into tasks for a kernel. */
-static void attn__cut(attn__problem *p, const attn__kernel *kernel)
+/* Cuts a problem into tasks for a kernel and a number of workers. */
+static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_t workers)
 {
+    const size_t end = p->kv_begin + p->kv_len, blocks = (end + ATTN__BLOCK - 1) / ATTN__BLOCK, begin = p->kv_begin / ATTN__BLOCK;
+    size_t needed;
+    attn__part part;
     p->group = p->kv_heads ? p->q_heads / p->kv_heads : 0;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
     p->head_chunks = p->head_chunk ? (p->group + p->head_chunk - 1) / p->head_chunk : 0;
@@ -2746,26 +3081,63 @@ static void attn__cut(attn__problem *p, const attn__kernel *kernel)
     p->rows = p->query_block * p->head_chunk;
     p->chunks = p->dim ? (p->dim + ATTN__BLOCK - 1) / ATTN__BLOCK : 1;
     p->width = attn__round_up(p->dim_v, kernel->nr);
-    p->slots = p->kv_len ? (size_t)attn__level((p->kv_len - 1) / ATTN__BLOCK, 0) + 1 : 1;
+    p->slots = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
+    p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
+    p->gather = p->has_pages || p->kv_begin % kernel->step != 0;
+    if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) || !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
+
+    /* Fewer tasks than two for each worker: cut the keys too, into whole subtrees. */
+    p->parts = 1;
+    p->part_blocks = 1;
+    if (p->tasks && p->tasks < 2 * workers && blocks > 1 && !p->has_colsum && workers > 1) {
+        needed = (2 * workers + p->tasks - 1) / p->tasks;
+        while ((blocks + p->part_blocks - 1) / p->part_blocks > needed) p->part_blocks *= 2;
+        p->parts = (blocks + p->part_blocks - 1) / p->part_blocks;
+    }
+    p->part_bytes = p->parts > 1 ? attn__part_layout(p, kernel->size, NULL, &part) : 0;
+    return ATTN_OK;
+}
+
+/* A described problem, cut and ready to run; or `measured`. */
+static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *measured)
+{
+    const attn_dtype compute = p->desc->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
+    const size_t workers = attn__workers(exec);
+    attn__scratch s;
+    attn__arena arena = {NULL, 0, 0};
+    attn_path path;
+    size_t shared;
+    attn_status status = attn__path_of(exec, &path);
+    if (status) return status;
+    if ((status = attn__cut(p, attn__kernel_of(path, compute), workers))) return status;
+    attn__scratch_layout(p, attn__kernel_of(path, compute), &arena, &s);
+    if (arena.overflow || !attn__multiply_size(p->part_bytes, p->tasks * p->parts, &shared)) return ATTN_ERR_OVERFLOW;
+    shared = (shared + workers - 1) / workers;              /* each worker's share of what all use together */
+    if (shared > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
+    shared = attn__round_up(shared, 64);
+    status = attn__prepare(exec, compute, arena.used + shared, &p->run, measured);
+    p->part_states = p->run.workspace;
+    if (!status && !*measured) {
+        p->run.workspace += shared * workers;
+        p->run.each = arena.used;
+    }
+    return status;
 }
 
 ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
 {
     attn__problem p;
-    attn__scratch s;
-    attn__arena arena = {NULL, 0, 0};
-    attn_path path;
     attn_status status;
     int measured;
     if (!desc) return ATTN_ERR_NULL;
     memset(&p, 0, sizeof p);
     if ((status = attn__describe(desc, attn__measuring(exec), &p))) return status;
-    if ((status = attn__path_of(exec, &path))) return status;
-    attn__cut(&p, attn__kernel_of(path, desc->q.dtype));
-    attn__scratch_layout(&p, attn__kernel_of(path, desc->q.dtype), &arena, &s);
-    if (arena.overflow) return ATTN_ERR_OVERFLOW;
-    if ((status = attn__prepare(exec, desc->q.dtype, arena.used, &p.run, &measured)) || measured) return status;
-    attn__parallel(&p.run, p.batch * p.kv_heads * p.head_chunks * p.query_blocks, attn__task, &p);
+    if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
+    if (p.has_colsum && p.query_blocks) attn__parallel(&p.run, p.tasks / p.query_blocks, attn__task, &p);
+    else if (p.parts > 1) {
+        attn__parallel(&p.run, p.tasks * p.parts, attn__part_task, &p);
+        attn__parallel(&p.run, p.tasks, attn__join_task, &p);
+    } else attn__parallel(&p.run, p.tasks, attn__task, &p);
     return ATTN_OK;
 }
 
@@ -2781,6 +3153,499 @@ ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *
     d.out = *out;
     if (weights) d.scores = *weights;
     return attn_forward(&d, exec);
+}
+
+/* ---- states of parts ---- */
+
+/* The head of a state. Its nodes are the largest whole subtrees of blocks in
+ * [begin, end), and the cut blocks at both ends: that list follows from begin and
+ * end alone, so states of the same part are the same bytes whoever makes them. */
+typedef struct attn__state {
+    uint64_t magic;
+    uint64_t dtype, batch, q_heads, q_len, dim_v;
+    uint64_t begin, end, nodes;
+} attn__state;
+#define ATTN__STATE_MAGIC UINT64_C(0x3174747461747361)
+#define ATTN__NODES 128 /* two for each level of a tree over 2^63 keys */
+
+typedef struct attn__node {
+    size_t begin, end;
+} attn__node;
+
+/* May the last two nodes be joined, in a list that covers [begin, end) in all?
+ * Both in one block, or halves of a subtree that lies inside. */
+static int attn__joinable(const attn__node *a, const attn__node *b, size_t begin, size_t end)
+{
+    const size_t x = (a->end - 1) / ATTN__BLOCK, y = (b->end - 1) / ATTN__BLOCK;
+    const int level = attn__level(x, y);
+    const size_t start = level < (int)(8 * sizeof(size_t)) - 9 ? (x >> level << level) * ATTN__BLOCK : 0;
+    const size_t whole = level < (int)(8 * sizeof(size_t)) - 10 ? (size_t)ATTN__BLOCK << level : (size_t)-1;
+    if (level == 0) return 1;
+    return b->end % ATTN__BLOCK == 0 && start >= begin && whole <= end && start <= end - whole;
+}
+
+/* The nodes of [begin, end). A block at a time would be simple; a subtree at a time is quick. */
+static size_t attn__nodes(size_t begin, size_t end, attn__node *nodes)
+{
+    size_t n = 0, at = begin;
+    while (at < end) {
+        size_t size = ATTN__BLOCK, next;
+        if (at % ATTN__BLOCK == 0)
+            while (at % (2 * size) == 0 && 2 * size <= end - at) size *= 2;
+        next = at % ATTN__BLOCK ? attn__round_up(at, ATTN__BLOCK) : at + size;
+        nodes[n].begin = at;
+        nodes[n++].end = at = attn__min(next, end);
+    }
+    return n;
+}
+
+/* A state in memory: head, then per node max (rows), sum (rows), acc (rows, width). */
+static size_t attn__state_width(size_t dim_v) { return attn__round_up(dim_v, ATTN__NR_MAX); }
+static attn_status attn__state_bytes(size_t rows, size_t dim_v, attn_dtype dtype, size_t nodes, size_t *node_bytes, size_t *bytes)
+{
+    size_t row;
+    if (dim_v > (size_t)-1 / 64) return ATTN_ERR_OVERFLOW;
+    row = attn__state_width(dim_v) * attn_dtype_size(dtype) + 2 * sizeof(double);
+    if (!attn__multiply_size(row, rows, node_bytes) || !attn__multiply_size(*node_bytes, nodes, bytes) || *bytes > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
+    *bytes += sizeof(attn__state);
+    return ATTN_OK;
+}
+static void attn__node_parts(char *node, size_t rows, double **max, double **sum, char **acc)
+{
+    *max = (double *)(void *)node;
+    *sum = *max + rows;
+    *acc = (char *)(void *)(*sum + rows);
+}
+
+/* A state somebody hands in: is it one, and what does it hold? */
+static attn_status attn__state_check(const void *state, attn__state *head, size_t *rows, size_t *node_bytes)
+{
+    attn__node nodes[ATTN__NODES];
+    size_t bytes;
+    if (!state) return ATTN_ERR_NULL;
+    if ((uintptr_t)state % sizeof(double)) return ATTN_ERR_ALIGN;
+    memcpy(head, state, sizeof *head);
+    if (head->magic != ATTN__STATE_MAGIC || head->dtype > ATTN_F64 || head->begin > head->end || head->end > (size_t)-1 / 2) return ATTN_ERR_PARAMETER;
+    if (head->nodes != attn__nodes((size_t)head->begin, (size_t)head->end, nodes)) return ATTN_ERR_PARAMETER;
+    if (!attn__multiply_size((size_t)head->batch, (size_t)head->q_heads, rows) || !attn__multiply_size(*rows, (size_t)head->q_len, rows)) return ATTN_ERR_OVERFLOW;
+    return attn__state_bytes(*rows, (size_t)head->dim_v, (attn_dtype)head->dtype, (size_t)head->nodes, node_bytes, &bytes);
+}
+
+/* A problem without its own outputs: those of a state stand in. */
+static attn_status attn__part_describe(const attn_desc *desc, attn_desc *d, int measuring, attn__problem *p)
+{
+    attn_status status;
+    attn__view out;
+    *d = *desc;
+    memset(&d->lse, 0, sizeof d->lse);
+    d->scores = d->colsum = d->sinks = d->lse;
+    /* out is not written; what stands in has its shape and touches no memory of ours */
+    if ((status = attn__check(&d->q, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &out))) return status;
+    d->out = attn_array_4d(d->q.dtype, NULL, out.shape[ATTN__B], out.shape[ATTN__H], out.shape[ATTN__S], 0);
+    if ((status = attn__check(&d->v, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &out))) return status;
+    d->out.shape[3] = out.shape[ATTN__D];
+    memset(p, 0, sizeof *p);
+    p->stand_in = 1;
+    if ((status = attn__describe(d, measuring, p))) return status;
+    return p->has_cu || p->has_pages ? ATTN_ERR_UNSUPPORTED : ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes)
+{
+    attn_desc d;
+    attn__problem p;
+    attn_status status;
+    attn__node nodes[ATTN__NODES];
+    size_t node_bytes;
+    if (!desc || !bytes) return ATTN_ERR_NULL;
+    if ((status = attn__part_describe(desc, &d, 1, &p))) return status;
+    return attn__state_bytes(p.batch * p.q_heads * p.q_len, p.dim_v, d.q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32,
+                             attn__nodes(p.kv_begin, p.kv_begin + p.kv_len, nodes), &node_bytes, bytes);
+}
+
+typedef struct attn__partial {
+    attn__problem p;
+    char *nodes;
+    size_t node_bytes, node_count;
+    attn__node node[ATTN__NODES];
+} attn__partial;
+
+/* One node for the rows of one task. */
+static void attn__partial_task(void *arg, size_t index, size_t worker)
+{
+    const attn__partial *part = (const attn__partial *)arg;
+    const attn__problem *p = &part->p;
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, width = attn__state_width(p->dim_v), all = p->batch * p->q_heads * p->q_len;
+    const attn__node *node = &part->node[index % part->node_count];
+    const attn__rows rows = attn__rows_of(p, index / part->node_count);
+    attn__scratch s;
+    double *max, *sum;
+    char *acc;
+    size_t r;
+
+    attn__scratch_of(p, worker, &s);
+    attn__node_parts(part->nodes + index % part->node_count * part->node_bytes, all, &max, &sum, &acc);
+    attn__states(p, &rows, &s, node->begin, node->end, 0);
+    for (r = 0; r < rows.count; r++) {
+        const size_t at = (rows.b * p->q_heads + attn__head_of(&rows, r)) * p->q_len + attn__query_of(&rows, r);
+        char *to = acc + at * width * es;
+        max[at] = s.max[r];
+        sum[at] = s.sum[r];
+        s.redo[r] = s.odd[r] ? ATTN__REDO_WIDE : 0;
+        memset(to, 0, width * es);
+        if (s.max[r] <= -attn__infinity()) continue;
+        if (kernel->scale(to, s.acc + r * p->width * es, p->dim_v, 1)) s.redo[r] = ATTN__REDO_EXACT;
+    }
+    for (r = 0; r < rows.count; r++) {
+        const size_t at = (rows.b * p->q_heads + attn__head_of(&rows, r)) * p->q_len + attn__query_of(&rows, r);
+        char *to = acc + at * width * es;
+        size_t c;
+        if (s.redo[r] == ATTN__REDO_EXACT) {
+            attn__rows one = rows;
+            one.head = attn__head_of(&rows, r);
+            one.heads = 1;
+            one.query = attn__query_of(&rows, r);
+            one.count = 1;
+            attn__states(p, &one, &s, node->begin, node->end, 1);
+            if (kernel->scale(to, s.acc, p->dim_v, 1)) s.redo[r] = ATTN__REDO_WIDE;
+        }
+        if (s.redo[r] == ATTN__REDO_WIDE) { /* as if it were one key with the score lse */
+            attn__view view = p->out;
+            max[at] = attn__wide_row(p, &rows, &s, r, node->begin, node->end, 0);
+            sum[at] = 1;
+            view.dtype = kernel->dtype;
+            for (c = 0; c < p->dim_v; c++) attn__store_one(&view, to + c * es, s.wide[c]);
+        }
+    }
+}
+
+ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec)
+{
+    attn_desc d;
+    attn__partial part;
+    attn__state head;
+    attn_status status;
+    size_t bytes;
+    int measured;
+    if (!desc) return ATTN_ERR_NULL;
+    if ((status = attn__part_describe(desc, &d, attn__measuring(exec), &part.p))) return status;
+    part.node_count = attn__nodes(part.p.kv_begin, part.p.kv_begin + part.p.kv_len, part.node);
+    if ((status = attn__state_bytes(part.p.batch * part.p.q_heads * part.p.q_len, part.p.dim_v, d.q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, part.node_count,
+                                    &part.node_bytes, &bytes)))
+        return status;
+    if (!attn__measuring(exec)) {
+        attn__view view, *inputs[7];
+        int i;
+        if (!state) return ATTN_ERR_NULL;
+        if ((uintptr_t)state % sizeof(double)) return ATTN_ERR_ALIGN;
+        if (state_size < bytes) return ATTN_ERR_WORKSPACE;
+        view.low = (uintptr_t)state;
+        view.high = view.low + bytes;
+        inputs[0] = &part.p.q, inputs[1] = &part.p.k, inputs[2] = &part.p.v, inputs[3] = &part.p.mask, inputs[4] = &part.p.kv_lens, inputs[5] = &part.p.alibi;
+        for (i = 0; i < 6; i++)
+            if (!attn__apart(&view, inputs[i])) return ATTN_ERR_ALIAS;
+    }
+    if ((status = attn__ready(&part.p, exec, &measured)) || measured) return status;
+    memset(&head, 0, sizeof head);
+    head.magic = ATTN__STATE_MAGIC;
+    head.dtype = part.p.run.kernel->dtype;
+    head.batch = part.p.batch;
+    head.q_heads = part.p.q_heads;
+    head.q_len = part.p.q_len;
+    head.dim_v = part.p.dim_v;
+    head.begin = part.p.kv_begin;
+    head.end = part.p.kv_begin + part.p.kv_len;
+    head.nodes = part.node_count;
+    memcpy(state, &head, sizeof head);
+    part.nodes = (char *)state + sizeof head;
+    attn__parallel(&part.p.run, part.p.tasks * part.node_count, attn__partial_task, &part);
+    return ATTN_OK;
+}
+
+/* Plays the merge of two states, on memory if there is any: nodes are pushed in
+ * order and joined as soon as they may. Returns the room for nodes it needs. */
+static size_t attn__merge_nodes(const attn__state *a, const attn__state *b, const char *from_a, const char *from_b, char *to, size_t rows, size_t node_bytes,
+                                const attn__kernel *kernel)
+{
+    attn__node in_a[ATTN__NODES], in_b[ATTN__NODES], stack[2 * ATTN__NODES];
+    const size_t n_a = attn__nodes((size_t)a->begin, (size_t)a->end, in_a), n_b = attn__nodes((size_t)b->begin, (size_t)b->end, in_b);
+    size_t i, depth = 0, most = 0;
+    for (i = 0; i < n_a + n_b; i++) {
+        stack[depth] = i < n_a ? in_a[i] : in_b[i - n_a];
+        if (to) memcpy(to + depth * node_bytes, i < n_a ? from_a + i * node_bytes : from_b + (i - n_a) * node_bytes, node_bytes);
+        if (++depth > most) most = depth;
+        while (depth >= 2 && attn__joinable(&stack[depth - 2], &stack[depth - 1], (size_t)a->begin, (size_t)b->end)) {
+            depth--;
+            stack[depth - 1].end = stack[depth].end;
+            if (to) {
+                double *max[2], *sum[2];
+                char *acc[2];
+                attn__node_parts(to + (depth - 1) * node_bytes, rows, &max[0], &sum[0], &acc[0]);
+                attn__node_parts(to + depth * node_bytes, rows, &max[1], &sum[1], &acc[1]);
+                kernel->join(rows, attn__state_width((size_t)a->dim_v), acc[0], max[0], sum[0], acc[1], max[1], sum[1]);
+            }
+        }
+    }
+    return most;
+}
+
+static attn_status attn__mergeable(const void *a, const void *b, attn__state *head_a, attn__state *head_b, size_t *rows, size_t *node_bytes, size_t *bytes)
+{
+    attn_status status;
+    if ((status = attn__state_check(a, head_a, rows, node_bytes)) || (status = attn__state_check(b, head_b, rows, node_bytes))) return status;
+    if (head_a->dtype != head_b->dtype) return ATTN_ERR_DTYPE;
+    if (head_a->batch != head_b->batch || head_a->q_heads != head_b->q_heads || head_a->q_len != head_b->q_len || head_a->dim_v != head_b->dim_v) return ATTN_ERR_SHAPE;
+    if (head_a->end != head_b->begin) return ATTN_ERR_LENGTH; /* not adjacent, or in the wrong order */
+    return attn__state_bytes(*rows, (size_t)head_a->dim_v, (attn_dtype)head_a->dtype, attn__merge_nodes(head_a, head_b, NULL, NULL, NULL, *rows, *node_bytes, NULL),
+                             node_bytes, bytes);
+}
+
+ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes)
+{
+    attn__state head_a, head_b;
+    size_t rows, node_bytes;
+    if (!bytes) return ATTN_ERR_NULL;
+    return attn__mergeable(a, b, &head_a, &head_b, &rows, &node_bytes, bytes);
+}
+
+static attn_status attn__state_kernel(attn_path path, attn_dtype dtype, const attn__kernel **kernel)
+{
+    attn_exec exec = attn_exec_default();
+    attn_status status;
+    exec.path = path;
+    if ((status = attn__path_of(&exec, &path))) return status;
+    *kernel = attn__kernel_of(path, dtype);
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size, attn_path path)
+{
+    attn__state head_a, head_b;
+    const attn__kernel *kernel;
+    attn__node nodes[ATTN__NODES];
+    attn__view views[3];
+    size_t rows, node_bytes, bytes;
+    attn_status status = attn__mergeable(a, b, &head_a, &head_b, &rows, &node_bytes, &bytes);
+    if (status) return status;
+    if ((status = attn__state_kernel(path, (attn_dtype)head_a.dtype, &kernel))) return status;
+    if (!merged) return ATTN_ERR_NULL;
+    if ((uintptr_t)merged % sizeof(double)) return ATTN_ERR_ALIGN;
+    if (merged_size < bytes) return ATTN_ERR_WORKSPACE;
+    views[0].low = (uintptr_t)merged, views[0].high = views[0].low + bytes;
+    views[1].low = (uintptr_t)a, views[1].high = views[1].low + sizeof head_a + (size_t)head_a.nodes * node_bytes;
+    views[2].low = (uintptr_t)b, views[2].high = views[2].low + sizeof head_b + (size_t)head_b.nodes * node_bytes;
+    if (!attn__apart(&views[0], &views[1]) || !attn__apart(&views[0], &views[2])) return ATTN_ERR_ALIAS;
+    attn__merge_nodes(&head_a, &head_b, (const char *)a + sizeof head_a, (const char *)b + sizeof head_b, (char *)merged + sizeof head_a, rows, node_bytes, kernel);
+    head_a.end = head_b.end;
+    head_a.nodes = attn__nodes((size_t)head_a.begin, (size_t)head_a.end, nodes);
+    memcpy(merged, &head_a, sizeof head_a);
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path)
+{
+    attn__problem p;
+    attn__rows rows;
+    attn__state head;
+    attn__scratch s;
+    double max[ATTN__NODES], sum[ATTN__NODES];
+    double acc[ATTN__NODES][ATTN__NR_MAX]; /* T; one row, a few columns at a time: columns do not meet */
+    size_t all, node_bytes, row, n, c, last, width;
+    attn_status status = attn__state_check(state, &head, &all, &node_bytes);
+    if (status) return status;
+    if (!desc) return ATTN_ERR_NULL;
+    memset(&p, 0, sizeof p);
+    memset(&rows, 0, sizeof rows);
+    memset(&s, 0, sizeof s);
+    p.desc = desc;
+    if ((status = attn__check(&desc->out, 2, 4, head.dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES, ATTN__OUTPUT, 0, &p.out))) return status;
+    if (!attn__shape_is(&p.out, (size_t)head.batch, (size_t)head.q_heads, (size_t)head.q_len, (size_t)head.dim_v)) return ATTN_ERR_SHAPE;
+    p.has_lse = attn__present(&desc->lse);
+    if (p.has_lse) {
+        if ((status = attn__check(&desc->lse, 1, 3, head.dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES, ATTN__OUTPUT, 0, &p.lse))) return status;
+        if (!attn__shape_is(&p.lse, 1, (size_t)head.batch, (size_t)head.q_heads, (size_t)head.q_len)) return ATTN_ERR_SHAPE;
+    }
+    p.has_sinks = attn__present(&desc->sinks);
+    if (p.has_sinks) {
+        if ((status = attn__check(&desc->sinks, 1, 1, ATTN__FLOATS, ATTN__INPUT, 0, &p.sinks))) return status;
+        if (p.sinks.shape[ATTN__D] != head.q_heads) return ATTN_ERR_SHAPE;
+    }
+    { /* what is written may overlap neither the state nor the sinks */
+        attn__view whole;
+        whole.low = (uintptr_t)state, whole.high = whole.low + sizeof head + (size_t)head.nodes * node_bytes;
+        if (!attn__apart(&p.out, &whole) || !attn__apart(&p.lse, &whole) || !attn__apart(&p.out, &p.lse) || !attn__apart(&p.out, &p.sinks) || !attn__apart(&p.lse, &p.sinks))
+            return ATTN_ERR_ALIAS;
+    }
+    if ((status = attn__state_kernel(path, (attn_dtype)head.dtype, &p.run.kernel))) return status;
+    width = attn__state_width((size_t)head.dim_v);
+    for (row = 0; row < all; row++) {
+        size_t rest = row;
+        rows.query = rest % (size_t)head.q_len;
+        rest /= (size_t)head.q_len;
+        rows.head = rest % (size_t)head.q_heads;
+        rows.b = rest / (size_t)head.q_heads;
+        rows.heads = rows.count = 1;
+        for (c = 0; c < width || c == 0; c += ATTN__NR_MAX) {
+            const size_t columns = attn__min(ATTN__NR_MAX, width - c);
+            attn__view out = p.out;
+            int odd;
+            for (n = 0; n < head.nodes; n++) {
+                double *from_max, *from_sum;
+                char *from;
+                attn__node_parts((char *)(uintptr_t)state + sizeof head + n * node_bytes, all, &from_max, &from_sum, &from);
+                max[n] = from_max[row];
+                sum[n] = from_sum[row];
+                memcpy(acc[n], from + (row * width + c) * p.run.kernel->size, columns * p.run.kernel->size);
+            }
+            max[n] = -attn__infinity();
+            sum[n] = 0;
+            for (last = n; last >= 2; last--) p.run.kernel->join(1, columns, acc[last - 2], &max[last - 2], &sum[last - 2], acc[last - 1], &max[last - 1], &sum[last - 1]);
+            s.acc = (char *)acc[0];
+            s.max = max;
+            s.sum = sum;
+            s.factor = &max[ATTN__NODES - 1];
+            s.row_max = &sum[ATTN__NODES - 1];
+            p.width = columns;
+            p.dim_v = attn__min(columns, (size_t)head.dim_v - c);
+            p.out.data = out.data + (ptrdiff_t)c * out.stride[ATTN__D] * out.size;
+            odd = attn__finish_row(&p, &rows, &s, 0);
+            if (odd) p.run.kernel->store(attn__query_at(&p.out, &rows, rows.head, rows.query), out.dtype, out.stride[ATTN__D], acc[0], p.dim_v);
+            p.out = out;
+        }
+    }
+    return ATTN_OK;
+}
+
+/* ---- caches ---- */
+
+ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens, const attn_array *block_table)
+{
+    attn__view to, from, at, table;
+    attn_status status;
+    size_t b, h, i, c, capacity, page_size;
+    int pass;
+    const unsigned floats = cache && cache->dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
+    if (!cache || !rows) return ATTN_ERR_NULL;
+    if ((status = attn__check(cache, 4, 4, floats, ATTN__OUTPUT, 0, &to))) return status;
+    if ((status = attn__check(rows, 4, 4, floats, ATTN__INPUT, 0, &from))) return status;
+    if (lens && (status = attn__check(lens, 1, 1, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
+    if (block_table && (status = attn__check(block_table, 2, 2, ATTN__INTS, ATTN__INPUT, 0, &table))) return status;
+    capacity = page_size = to.shape[ATTN__S];
+    if (block_table) {
+        if (table.shape[ATTN__S] != from.shape[ATTN__B] || page_size == 0) return ATTN_ERR_SHAPE;
+        if (!attn__multiply_size(page_size, table.shape[ATTN__D], &capacity)) return ATTN_ERR_OVERFLOW;
+    }
+    if ((!block_table && to.shape[ATTN__B] != from.shape[ATTN__B]) || to.shape[ATTN__H] != from.shape[ATTN__H] || to.shape[ATTN__D] != from.shape[ATTN__D]) return ATTN_ERR_SHAPE;
+    if (lens && at.shape[ATTN__D] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
+    if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table))) return ATTN_ERR_ALIAS;
+    for (pass = 0; pass < 2; pass++) /* checks everything, then writes */
+        for (b = 0; b < from.shape[ATTN__B]; b++) {
+            const int64_t len = lens ? attn__integer(&at, (ptrdiff_t)b * at.stride[ATTN__D]) : 0;
+            if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len) return ATTN_ERR_LENGTH;
+            for (i = 0; i < from.shape[ATTN__S]; i++) {
+                size_t row = (size_t)len + i, place = b;
+                if (block_table) {
+                    const int64_t page = attn__integer(&table, (ptrdiff_t)b * table.stride[ATTN__S] + (ptrdiff_t)(row / page_size) * table.stride[ATTN__D]);
+                    if (page < 0 || (uint64_t)page >= to.shape[ATTN__B]) return ATTN_ERR_PAGE;
+                    place = (size_t)page;
+                    row %= page_size;
+                }
+                for (h = 0; pass && h < from.shape[ATTN__H]; h++) {
+                    char *x = attn__at(&to, place, h, row);
+                    const char *y = attn__at(&from, b, h, i);
+                    for (c = 0; c < from.shape[ATTN__D]; c++, x += to.stride[ATTN__D] * to.size, y += from.stride[ATTN__D] * from.size) {
+                        float narrow;
+                        if (to.dtype == ATTN_F64) *(double *)(void *)x = *(const double *)(const void *)y;
+                        else {
+                            attn__load_f32(&narrow, y, from.dtype, 1, 1);
+                            attn__store_f32(x, to.dtype, 1, &narrow, 1);
+                        }
+                    }
+                }
+            }
+        }
+    return ATTN_OK;
+}
+
+/* ---- rotary embedding ---- */
+
+/* sin and cos of any |x| < 2^30: x = n pi/2 + r, pi/2 in three parts of 33 bits
+ * and more, so that n times the first two is exact; then the Taylor series on
+ * |r| <= pi/4, whose next terms are below 2^-58. */
+static void attn__sin_cos(double x, double *sine, double *cosine)
+{
+    const double n = attn__fma_f64(x, 0.63661977236758134, ATTN__MAGIC_F64) - ATTN__MAGIC_F64;
+    double r, z, s = 0, c = 0;
+    int i, quarter;
+    r = attn__fma_f64(n, -1.57079632673412561417, x);
+    r = attn__fma_f64(n, -6.07710050630396597660e-11, r);
+    r = attn__fma_f64(n, -2.02226624879595063154e-21, r);
+    z = r * r;
+    for (i = 19; i >= 3; i -= 2) s = attn__fma_f64(s, z, 1.0) * (-1.0 / (i * (i - 1)));
+    for (i = 20; i >= 2; i -= 2) c = attn__fma_f64(c, z, 1.0) * (-1.0 / (i * (i - 1)));
+    s = attn__fma_f64(s * z, r, r);
+    c = attn__fma_f64(c, z, 1.0);
+    quarter = (int)((int64_t)n & 3);
+    *sine = quarter == 0 ? s : quarter == 1 ? c : quarter == 2 ? -s : -c;
+    *cosine = quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s;
+}
+
+ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim, int interleaved, const attn_array *y)
+{
+    attn__view from, to, at;
+    attn_status status;
+    size_t b, h, i, c, half;
+    double log_base;
+    int same = 1, dim;
+    if (!x || !y) return ATTN_ERR_NULL;
+    if ((status = attn__check(x, 2, 4, ATTN__FLOATS, ATTN__INPUT, 0, &from))) return status;
+    if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, 0, &to))) return status;
+    for (dim = ATTN__B; dim <= ATTN__D; dim++) {
+        if (from.shape[dim] != to.shape[dim]) return ATTN_ERR_SHAPE;
+        if (from.shape[dim] > 1 && from.stride[dim] != to.stride[dim]) same = 0;
+    }
+    if (!attn__apart(&from, &to) && !(same && from.data == to.data)) return ATTN_ERR_ALIAS;
+    if (!rotary_dim) rotary_dim = from.shape[ATTN__D];
+    if (rotary_dim > from.shape[ATTN__D] || rotary_dim % 2) return ATTN_ERR_SHAPE;
+    if (!attn__finite_f64(base) || base < 0) return ATTN_ERR_PARAMETER;
+    if (!(base > 0)) base = 10000;
+    half = rotary_dim / 2;
+    log_base = attn__log_f64(base);
+    if (positions) {
+        if ((status = attn__check(positions, 1, 2, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
+        if (at.shape[ATTN__D] != from.shape[ATTN__S] || (at.shape[ATTN__S] != 1 && at.shape[ATTN__S] != from.shape[ATTN__B])) return ATTN_ERR_SHAPE;
+        if (at.shape[ATTN__S] != from.shape[ATTN__B]) at.stride[ATTN__S] = 0;
+        if (!attn__apart(&to, &at)) return ATTN_ERR_ALIAS;
+    }
+    for (b = 0; b < from.shape[ATTN__B]; b++) /* angles below 2^30, where the reduction is exact enough */
+        for (i = 0; i < from.shape[ATTN__S]; i++) {
+            const int64_t p = positions ? attn__integer(&at, (ptrdiff_t)b * at.stride[ATTN__S] + (ptrdiff_t)i * at.stride[ATTN__D]) : (int64_t)i;
+            if (p >= (int64_t)1 << 30 || p <= -((int64_t)1 << 30)) return ATTN_ERR_LENGTH;
+        }
+    if (base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian a position */
+    for (b = 0; b < from.shape[ATTN__B]; b++)
+        for (i = 0; i < from.shape[ATTN__S]; i++) {
+            const int64_t p = positions ? attn__integer(&at, (ptrdiff_t)b * at.stride[ATTN__S] + (ptrdiff_t)i * at.stride[ATTN__D]) : (int64_t)i;
+            for (c = 0; c < half; c++) {
+                const size_t first = interleaved ? 2 * c : c, second = interleaved ? 2 * c + 1 : c + half;
+                double sine, cosine, u, v;
+                attn__sin_cos((double)p * attn__exp_f64(-log_base * (2.0 * (double)c / (double)rotary_dim)), &sine, &cosine);
+                for (h = 0; h < from.shape[ATTN__H]; h++) {
+                    const char *row = attn__at(&from, b, h, i);
+                    char *out = attn__at(&to, b, h, i);
+                    attn__load_f64(&u, row + (ptrdiff_t)first * from.stride[ATTN__D] * from.size, from.dtype, 1, 1);
+                    attn__load_f64(&v, row + (ptrdiff_t)second * from.stride[ATTN__D] * from.size, from.dtype, 1, 1);
+                    attn__put(out + (ptrdiff_t)first * to.stride[ATTN__D] * to.size, to.dtype, attn__fma_f64(u, cosine, -(v * sine)));
+                    attn__put(out + (ptrdiff_t)second * to.stride[ATTN__D] * to.size, to.dtype, attn__fma_f64(u, sine, v * cosine));
+                }
+            }
+            for (h = 0; h < from.shape[ATTN__H]; h++)
+                for (c = rotary_dim; c < from.shape[ATTN__D]; c++)
+                    memmove(attn__at(&to, b, h, i) + (ptrdiff_t)c * to.stride[ATTN__D] * to.size, attn__at(&from, b, h, i) + (ptrdiff_t)c * from.stride[ATTN__D] * from.size,
+                            (size_t)to.size);
+        }
+    return ATTN_OK;
 }
 
 /* ---- layers ---- */

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * bench.c - how fast is attention.h, as a share of what the machine can do and
+ * as a multiple of what one would use instead? See NOTES.md.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "bench.h"
+#include "measure.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char usage[] = "usage: bench [OPTION]...\n"
+                            "Measures attention.h against the machine's ceilings and against other ways to\n"
+                            "compute the same, all interleaved in one run on one thread.\n"
+                            "\n"
+                            "  --list              the names of the cases\n"
+                            "  --cases NAME,...    these only; \"roofline\" is one, too\n"
+                            "  --paths NAME,...    our paths to run (default: the machine's vector paths)\n"
+                            "  --seconds S         time per case (default 3)\n"
+                            "  --rounds N          at least so many rounds per case, whatever the time (default 15)\n"
+                            "  --json FILE         write all figures there, too\n"
+                            "  --svg FILE          write a bar plot there\n"
+                            "  --help\n"
+                            "\n"
+                            "Exit status: 0; 1 when an output was wrong or something failed; 2 for wrong options.\n";
+
+typedef struct options {
+    bench_plan plan;
+    const char *cases, *paths, *json, *svg;
+    int list;
+} options;
+
+static int complain(const char *what, const char *argument)
+{
+    fprintf(stderr, "bench: %s: %s\n", argument, what);
+    return 2;
+}
+
+/* OpenBLAS reads it when it is loaded, which is before main, and it can make it
+ * half as fast: start again without. */
+static void restart_without_chosen_core(char **argv)
+{
+    if (getenv("OPENBLAS_CORETYPE") && !unsetenv("OPENBLAS_CORETYPE"))
+        execv("/proc/self/exe", argv);
+}
+
+static int parse_number(const char *text, double least, double most, double *to)
+{
+    char *end;
+    double x = strtod(text, &end);
+    if (end == text || *end || !(x >= least && x <= most))
+        return 0;
+    *to = x;
+    return 1;
+}
+
+static int every_case_exists(const char *list)
+{
+    for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+        size_t length = strcspn(p, ",");
+        int found = length == 8 && !strncmp(p, "roofline", 8);
+        for (size_t i = 0; i < bench_case_count(); i++) {
+            const char *name = bench_case_at(i)->name;
+            found |= strlen(name) == length && !strncmp(p, name, length);
+        }
+        if (!found)
+            return 0;
+    }
+    return 1;
+}
+
+/* Finds out before the long run whether the file can be written after it. What is
+ * there may be replaced if it is a plain file, and not if it is /dev/stdout. */
+static int writable(const char *path)
+{
+    char directory[4096];
+    struct stat there;
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+    if (!*path || length >= sizeof directory)
+        return 0;
+    snprintf(directory, sizeof directory, "%.*s.", (int)length, path);
+    return access(directory, W_OK) == 0 && (lstat(path, &there) || S_ISREG(there.st_mode));
+}
+
+/* -1 to go on, else the exit status. */
+static int parse(int argc, char **argv, options *o)
+{
+    static const struct option names[] = {
+        {"list", no_argument, NULL, 'l'},          {"cases", required_argument, NULL, 'c'},  {"paths", required_argument, NULL, 'p'},
+        {"seconds", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'r'}, {"json", required_argument, NULL, 'j'},
+        {"svg", required_argument, NULL, 'v'},     {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    double rounds = 15;
+    o->plan.seconds = 3;
+    for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
+        switch (c) {
+        case 'l': o->list = 1; break;
+        case 'c': o->cases = optarg; break;
+        case 'p': o->paths = optarg; break;
+        case 'j': o->json = optarg; break;
+        case 'v': o->svg = optarg; break;
+        case 's':
+            if (!parse_number(optarg, 0, 3600, &o->plan.seconds))
+                return complain("--seconds takes a number from 0 to 3600", optarg);
+            break;
+        case 'r':
+            if (!parse_number(optarg, 1, 1000, &rounds))
+                return complain("--rounds takes a number from 1 to 1000", optarg);
+            break;
+        case 'h': return fputs(usage, stdout) < 0;
+        default: fputs("Try bench --help.\n", stderr); return 2;
+        }
+    o->plan.rounds = (size_t)rounds;
+    if (optind < argc)
+        return complain("there are only options; see --help", argv[optind]);
+    if (o->cases && !every_case_exists(o->cases))
+        return complain("not all of these are cases; see --list", o->cases);
+    if (o->paths && !bench_ours_knows(o->paths))
+        return complain("not all of these are paths that this machine runs", o->paths);
+    if (o->json && !writable(o->json))
+        return complain("cannot be written", o->json);
+    if (o->svg && !writable(o->svg))
+        return complain("cannot be written", o->svg);
+    return -1;
+}
+
+static int run(const options *o, bench_report *report)
+{
+    int status = 0;
+    bench_print_head(report);
+    if (!o->cases || bench_listed(o->cases, "roofline")) {
+        if (bench_measure_roofline(report, &o->plan)) {
+            fprintf(stderr, "bench: roofline: not enough memory\n");
+            status = 1;
+        }
+        bench_print_roofline(report);
+    }
+    for (size_t i = 0; i < bench_case_count(); i++) {
+        const bench_case *shape = bench_case_at(i);
+        bench_report_case *c = &report->at[report->cases];
+        if (o->cases && !bench_listed(o->cases, shape->name))
+            continue;
+        if (bench_measure_case(c, shape, o->paths, &o->plan)) {
+            fprintf(stderr, "bench: %s: not enough memory\n", shape->name);
+            status = 1;
+            continue;
+        }
+        for (size_t k = 0; k < c->count; k++)
+            status |= c->result[k].wrong;
+        bench_print_case(c);
+        report->cases++;
+    }
+    if (o->json && bench_write_json(report, o->json)) {
+        fprintf(stderr, "bench: %s: %s\n", o->json, strerror(errno));
+        status = 1;
+    }
+    if (o->svg && bench_write_svg(report, o->svg)) {
+        fprintf(stderr, "bench: %s: %s\n", o->svg, strerror(errno));
+        status = 1;
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static bench_report report;
+    options o = {0};
+    restart_without_chosen_core(argv);
+    int status = parse(argc, argv, &o);
+    if (status >= 0)
+        return status;
+    if (o.list) {
+        puts("roofline                the ceilings of the machine");
+        for (size_t i = 0; i < bench_case_count(); i++)
+            printf("%-23s %s\n", bench_case_at(i)->name, bench_case_at(i)->what);
+        return ferror(stdout) || fflush(stdout);
+    }
+    report.at = calloc(bench_case_count(), sizeof *report.at);
+    if (!report.at) {
+        fputs("bench: not enough memory\n", stderr);
+        return 1;
+    }
+    bench_machine(&report);
+    status = run(&o, &report);
+    free(report.at);
+    return status || ferror(stdout) || fflush(stdout);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * bench.h - what the parts of the benchmark share.
+ *
+ * It knows nothing of attention.h, because peer_softmax.c, which is compiled
+ * with -ffast-math, includes it and attention.h refuses that flag.
+ */
+#ifndef ATTN_BENCH_H
+#define ATTN_BENCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* ------------------------------------------------------------- roofline -- */
+
+enum { BENCH_WIDTHS = 3 };
+
+/* The loops of one vector width. Data is aligned to 64 bytes; streams is 1 or 4. */
+typedef struct bench_loops {
+    int width;        /* bits */
+    size_t fma_flops; /* float32 operations per repetition of fma */
+    void (*fma)(size_t repetitions);
+    void (*read)(const void *data, size_t bytes, int streams);
+    void (*copy)(void *to, const void *from, size_t bytes, int streams);
+    void (*copy_past_cache)(void *to, const void *from, size_t bytes, int streams); /* NULL: no such store */
+} bench_loops;
+
+/* The loops this machine runs, widest first; returns their number. */
+size_t bench_roofline(const bench_loops *loops[BENCH_WIDTHS]);
+
+/* ---------------------------------------------------------------- cases -- */
+
+typedef enum bench_kind { BENCH_ATTENTION, BENCH_SOFTMAX, BENCH_MATMUL } bench_kind;
+typedef enum bench_type { BENCH_F32, BENCH_F64, BENCH_F16, BENCH_BF16 } bench_type;
+
+/* What bounds the work: arithmetic, reading the operands, or copying in to out. */
+typedef enum bench_bound { BENCH_BY_FMA, BENCH_BY_READ, BENCH_BY_COPY } bench_bound;
+
+/* The unit in which the work is counted. */
+typedef enum bench_unit { BENCH_GFLOPS, BENCH_GBS } bench_unit;
+
+typedef struct bench_case {
+    const char *name, *what;
+    bench_kind kind;
+    bench_type type; /* f16, bf16: of K and V only, the rest is float32 */
+    bench_bound bound;
+    size_t heads, kv_heads;
+    /* attention: m queries, n keys, head dimension k; matmul: (m, k) by (k, n);
+     * softmax: (m, n) */
+    size_t m, n, k;
+    int causal;
+    int axis; /* softmax: 0 or 1 */
+} bench_case;
+
+/* A case with its memory. a, b, c are q, k, v or x, or the two factors. */
+typedef struct bench_job {
+    const bench_case *shape;
+    void *a, *b, *c, *out;
+    void *b_half, *c_half; /* K and V in 16 bits, holding the same values */
+    void *scratch;         /* for the peers */
+    size_t a_count, b_count, c_count, out_count;
+    size_t element;      /* bytes of the compute type */
+    double flops;        /* 2 per multiply-add of visible work */
+    double bytes;        /* that have to be moved */
+    double peer_bytes;   /* the same for peers, which know no 16-bit types */
+    const void *span[2]; /* what BENCH_BY_READ reads */
+    size_t span_bytes[2];
+} bench_job;
+
+typedef struct bench_entry bench_entry;
+
+/* Does the work once; NULL, or the reason why it does not. */
+typedef const char *(*bench_run)(const bench_job *job, const bench_entry *entry);
+
+enum { BENCH_MAX_ENTRIES = 16, BENCH_NAME = 24 };
+
+struct bench_entry {
+    char name[BENCH_NAME];
+    int ours;
+    int width;    /* bits of its vectors, which choose the ceiling; 0: the widest */
+    size_t block; /* private to `run` */
+    double bytes; /* that it has to move */
+    bench_run run;
+    void *state; /* private to `run` */
+};
+
+size_t bench_case_count(void);
+const bench_case *bench_case_at(size_t index);
+bench_unit bench_case_unit(const bench_case *shape);
+
+/* Is `name` one of the comma-separated `list`? */
+int bench_listed(const char *list, const char *name);
+
+/* Inputs filled, scratch allocated. NULL: not enough memory. */
+bench_job *bench_job_open(const bench_case *shape);
+void bench_job_close(bench_job *job);
+
+/* Fills the output with NaN, so that an element nobody writes is noticed. */
+void bench_job_poison(const bench_job *job);
+
+/* Largest error in the output on a sample of rows, as a multiple of what the
+ * reference allows our arithmetic; NaN if there is a NaN anywhere. */
+double bench_job_error(const bench_job *job);
+
+/* 64-byte aligned; NULL when there is no memory. Free with free(). */
+void *bench_allocate(size_t bytes);
+
+/* Contestants; each appends to entries[count] and returns the new count. `paths`
+ * is a list of names with commas; NULL means the machine's vector paths. */
+size_t bench_peers(const bench_job *job, bench_entry *entries, size_t count);
+size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries, size_t count);
+void bench_ours_free(bench_entry *entry);
+int bench_ours_knows(const char *paths); /* does this machine run every path named? */
+const char *bench_ours_version(void);
+
+/* ---------------------------------------------------------------- peers -- */
+
+/* The core that OpenBLAS chose, or NULL; sets it to one thread. */
+const char *bench_blas_core(void);
+
+/* peer_softmax.c: loops written by hand, compiled for one vector width. */
+typedef struct peer_loops {
+    /* x[i] = exp(x[i] - max x), returns their sum */
+    float (*exp_f32)(float *x, size_t n);
+    double (*exp_f64)(double *x, size_t n);
+    void (*scale_f32)(float *x, size_t n, float factor);
+    void (*scale_f64)(double *x, size_t n, double factor);
+    /* y = softmax of x (rows, columns) along the rows, or along axis 0 */
+    void (*softmax_rows)(const float *x, float *y, size_t rows, size_t columns);
+    void (*softmax_columns)(const float *x, float *y, float *sums, size_t rows, size_t columns);
+    /* one head, q (m, d), k and v (n, d), scores (n); matmul (m, k) by (k, n) */
+    void (*small_attention)(const float *q, const float *k, const float *v, float *out, float *scores, size_t m, size_t n, size_t d);
+    void (*small_matmul)(const float *a, const float *b, float *c, size_t m, size_t n, size_t k);
+} peer_loops;
+
+const peer_loops *bench_peer_loops(int width);
+
+/* --------------------------------------------------------------- results -- */
+
+typedef struct bench_quartiles {
+    double low, median, high;
+} bench_quartiles;
+
+typedef struct bench_result {
+    bench_entry entry;
+    const char *failure;      /* not NULL: why there are no figures */
+    int wrong;                /* the output did not match */
+    double error;             /* see bench_job_error */
+    double work;              /* per run, in the unit of the case */
+    bench_quartiles seconds;  /* per run */
+    bench_quartiles rate;     /* 1e9 work per second */
+    bench_quartiles fraction; /* of the ceiling in the same round */
+    bench_quartiles speedup;  /* over the best peer in the same round */
+    int has_peer;
+    char ceiling[BENCH_NAME];
+    bench_quartiles ceiling_rate;
+} bench_result;
+
+typedef struct bench_report_case {
+    const bench_case *shape;
+    size_t count, rounds;
+    double share; /* of a processor that this process got */
+    bench_result result[BENCH_MAX_ENTRIES];
+} bench_report_case;
+
+typedef struct bench_roof {
+    char name[40];
+    const char *unit;
+    bench_quartiles rate;
+} bench_roof;
+
+enum { BENCH_MAX_ROOFS = 64 };
+
+typedef struct bench_report {
+    char cpu[128], cpu_numbers[64];
+    size_t cache[4]; /* bytes of data per level; [0] unused; 0: unknown */
+    const char *compiler, *version, *blas_core;
+    size_t roofs, cases;
+    bench_roof roof[BENCH_MAX_ROOFS];
+    bench_report_case *at;
+} bench_report;
+
+void bench_machine(bench_report *report); /* fills in what comes before the figures */
+
+void bench_print_head(const bench_report *report);
+void bench_print_roofline(const bench_report *report);
+void bench_print_case(const bench_report_case *c);
+
+/* Whole or not at all: 0, or -1 with errno. */
+int bench_write_json(const bench_report *report, const char *path);
+int bench_write_svg(const bench_report *report, const char *path);
+
+#endif

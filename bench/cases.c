@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * cases.c - the work that is timed: shapes, inputs, and what the output must be.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "bench.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Heads, queries, keys, head dimension; a matrix has its rows, columns and depth. */
+#define SHAPE(h, kv, rows, columns, depth) .heads = (h), .kv_heads = (kv), .m = (rows), .n = (columns), .k = (depth)
+
+/* What is not named is 0: attention, float32, bound by multiply-adds, not causal. */
+static const bench_case cases[] = {
+    {.name = "prefill-2048-d64", .what = "causal prefill, 8 heads, 2048 tokens, d 64", SHAPE(8, 8, 2048, 2048, 64), .causal = 1},
+    {.name = "prefill-gqa-2048-d128",
+     .what = "causal prefill, 8 query and 2 key heads, 2048 tokens, d 128",
+     SHAPE(8, 2, 2048, 2048, 128),
+     .causal = 1},
+    {.name = "full-512-d64", .what = "8 heads, 512 tokens, d 64", SHAPE(8, 8, 512, 512, 64)},
+    {.name = "full-197-d64", .what = "ViT-B: 12 heads, 197 tokens, d 64", SHAPE(12, 12, 197, 197, 64)},
+    {.name = "prefill-8192-d128", .what = "causal prefill, 2 heads, 8192 tokens, d 128", SHAPE(2, 2, 8192, 8192, 128), .causal = 1},
+    {.name = "decode-1024",
+     .what = "decode, 32 query and 8 key heads, 1024 keys, d 128",
+     SHAPE(32, 8, 1, 1024, 128),
+     .bound = BENCH_BY_READ},
+    {.name = "decode-4096",
+     .what = "decode, 32 query and 8 key heads, 4096 keys, d 128",
+     SHAPE(32, 8, 1, 4096, 128),
+     .bound = BENCH_BY_READ},
+    {.name = "decode-32768",
+     .what = "decode, 32 query and 8 key heads, 32768 keys, d 128",
+     SHAPE(32, 8, 1, 32768, 128),
+     .bound = BENCH_BY_READ},
+    {.name = "decode-32768-f16",
+     .what = "decode, 32 query and 8 key heads, 32768 float16 keys, d 128",
+     SHAPE(32, 8, 1, 32768, 128),
+     .type = BENCH_F16,
+     .bound = BENCH_BY_READ},
+    {.name = "decode-32768-bf16",
+     .what = "decode, 32 query and 8 key heads, 32768 bfloat16 keys, d 128",
+     SHAPE(32, 8, 1, 32768, 128),
+     .type = BENCH_BF16,
+     .bound = BENCH_BY_READ},
+    {.name = "softmax-4096x4096",
+     .what = "softmax of 4096 rows of 4096",
+     SHAPE(1, 1, 4096, 4096, 0),
+     .kind = BENCH_SOFTMAX,
+     .bound = BENCH_BY_COPY,
+     .axis = 1},
+    {.name = "softmax-1024x1000",
+     .what = "softmax of 1024 rows of 1000",
+     SHAPE(1, 1, 1024, 1000, 0),
+     .kind = BENCH_SOFTMAX,
+     .bound = BENCH_BY_COPY,
+     .axis = 1},
+    {.name = "softmax-axis0",
+     .what = "softmax of 4096 x 4096 along axis 0",
+     SHAPE(1, 1, 4096, 4096, 0),
+     .kind = BENCH_SOFTMAX,
+     .bound = BENCH_BY_COPY,
+     .axis = 0},
+    {.name = "small-6-d8", .what = "one head, 6 tokens, d 8", SHAPE(1, 1, 6, 6, 8)},
+    {.name = "small-16-d64", .what = "one head, 16 tokens, d 64", SHAPE(1, 1, 16, 16, 64)},
+    {.name = "matmul-512", .what = "matmul (512, 512) by (512, 512)", SHAPE(1, 1, 512, 512, 512), .kind = BENCH_MATMUL},
+    {.name = "matmul-2048x768x768", .what = "matmul (2048, 768) by (768, 768)", SHAPE(1, 1, 2048, 768, 768), .kind = BENCH_MATMUL},
+    {.name = "matmul-1x4096x4096",
+     .what = "matmul (1, 4096) by (4096, 4096)",
+     SHAPE(1, 1, 1, 4096, 4096),
+     .kind = BENCH_MATMUL,
+     .bound = BENCH_BY_READ},
+    {.name = "matmul-6x8x8", .what = "matmul (6, 8) by (8, 8)", SHAPE(1, 1, 6, 8, 8), .kind = BENCH_MATMUL},
+    {.name = "full-512-d64-f64", .what = "8 heads, 512 tokens, d 64, float64", SHAPE(8, 8, 512, 512, 64), .type = BENCH_F64},
+};
+
+size_t bench_case_count(void) { return sizeof cases / sizeof *cases; }
+
+const bench_case *bench_case_at(size_t index) { return &cases[index]; }
+
+bench_unit bench_case_unit(const bench_case *shape) { return shape->bound == BENCH_BY_FMA ? BENCH_GFLOPS : BENCH_GBS; }
+
+int bench_listed(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
+        if (!strncmp(p, name, length) && (p[length] == ',' || !p[length]))
+            return 1;
+    return 0;
+}
+
+void *bench_allocate(size_t bytes)
+{
+    void *p = NULL;
+    return posix_memalign(&p, 64, bytes ? bytes : 1) ? NULL : p;
+}
+
+/* --------------------------------------------------------------- inputs -- */
+
+static uint64_t next(uint64_t *state) /* splitmix64 */
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* Nearly normal, mean 0 and variance 1: four uniform numbers out of one word. */
+static double normal(uint64_t *state)
+{
+    uint64_t z = next(state);
+    double sum = (double)((z & 0xffff) + (z >> 16 & 0xffff) + (z >> 32 & 0xffff) + (z >> 48));
+    return (sum - 4 * 32767.5) * (1.7320508075688772 / 65536);
+}
+
+/* Of magnitude below 4 with 8 significant bits, so that it fits both 16-bit
+ * types exactly and the peers see the same numbers in float32. */
+static float coarse(double x)
+{
+    double y = nearbyint(x * 64);
+    y = y > 255 ? 255 : y < -255 ? -255 : y;
+    return (float)(y / 64);
+}
+
+static uint16_t half(bench_type type, float x)
+{
+    uint32_t bits, magnitude;
+    memcpy(&bits, &x, sizeof bits);
+    if (type == BENCH_BF16)
+        return (uint16_t)(bits >> 16);
+    magnitude = bits & 0x7fffffff;
+    return (uint16_t)((bits >> 16 & 0x8000) | (magnitude ? (magnitude - (112u << 23)) >> 13 : 0));
+}
+
+static void fill(bench_type type, void *data, uint16_t *halves, size_t count, uint64_t seed)
+{
+    double *wide = data;
+    float *narrow = data;
+    for (size_t i = 0; i < count; i++)
+        if (type == BENCH_F64)
+            wide[i] = normal(&seed);
+        else
+            narrow[i] = halves ? coarse(normal(&seed)) : (float)normal(&seed);
+    for (size_t i = 0; halves && i < count; i++)
+        halves[i] = half(type, narrow[i]);
+}
+
+static double visible_pairs(const bench_case *s)
+{
+    double pairs = 0;
+    for (size_t i = 0; i < s->m; i++)
+        pairs += (double)(s->causal && i < s->n ? i + 1 : s->n);
+    return pairs;
+}
+
+static int is_half(const bench_case *s) { return s->type == BENCH_F16 || s->type == BENCH_BF16; }
+
+static int allocate(bench_job *job)
+{
+    const bench_case *s = job->shape;
+    size_t scratch = 2 * s->n * sizeof(float);
+    if (s->kind == BENCH_ATTENTION)
+        scratch = s->m * sizeof(double) + (s->m > 1 ? s->m : s->heads) * s->n * job->element;
+    job->a = bench_allocate(job->a_count * job->element);
+    job->b = bench_allocate(job->b_count * job->element);
+    job->c = bench_allocate(job->c_count * job->element);
+    job->out = bench_allocate(job->out_count * job->element);
+    job->scratch = bench_allocate(scratch);
+    if (is_half(s)) {
+        job->b_half = bench_allocate(job->b_count * sizeof(uint16_t));
+        job->c_half = bench_allocate(job->c_count * sizeof(uint16_t));
+    }
+    if (!job->a || !job->b || !job->c || !job->out || !job->scratch || (is_half(s) && (!job->b_half || !job->c_half)))
+        return 0;
+    /* Nobody who is timed shall pay for the first touch. */
+    memset(job->scratch, 0, scratch);
+    bench_job_poison(job);
+    return 1;
+}
+
+bench_job *bench_job_open(const bench_case *s)
+{
+    bench_job *job = calloc(1, sizeof *job);
+    if (!job)
+        return NULL;
+    job->shape = s;
+    job->element = s->type == BENCH_F64 ? sizeof(double) : sizeof(float);
+    switch (s->kind) {
+    case BENCH_ATTENTION:
+        job->a_count = job->out_count = s->heads * s->m * s->k;
+        job->b_count = job->c_count = s->kv_heads * s->n * s->k;
+        job->flops = (double)s->heads * visible_pairs(s) * 4 * (double)s->k;
+        job->peer_bytes = (double)(job->b_count + job->c_count) * (double)job->element;
+        break;
+    case BENCH_SOFTMAX:
+        job->a_count = job->out_count = s->m * s->n;
+        job->peer_bytes = 2 * (double)job->a_count * (double)job->element;
+        break;
+    case BENCH_MATMUL:
+        job->a_count = s->m * s->k;
+        job->b_count = s->k * s->n;
+        job->out_count = s->m * s->n;
+        job->flops = 2 * (double)s->m * (double)s->n * (double)s->k;
+        job->peer_bytes = (double)job->b_count * (double)job->element;
+        break;
+    }
+    job->bytes = is_half(s) ? job->peer_bytes / 2 : job->peer_bytes;
+    if (!allocate(job)) {
+        bench_job_close(job);
+        return NULL;
+    }
+    fill(s->type, job->a, NULL, job->a_count, 1);
+    fill(s->type, job->b, job->b_half, job->b_count, 2);
+    fill(s->type, job->c, job->c_half, job->c_count, 3);
+    size_t element = is_half(s) ? sizeof(uint16_t) : job->element;
+    job->span[0] = is_half(s) ? job->b_half : job->b;
+    job->span[1] = is_half(s) ? job->c_half : job->c;
+    job->span_bytes[0] = job->b_count * element;
+    job->span_bytes[1] = job->c_count * element;
+    return job;
+}
+
+void bench_job_close(bench_job *job)
+{
+    if (!job)
+        return;
+    free(job->a);
+    free(job->b);
+    free(job->c);
+    free(job->out);
+    free(job->b_half);
+    free(job->c_half);
+    free(job->scratch);
+    free(job);
+}
+
+void bench_job_poison(const bench_job *job) { memset(job->out, 0xff, job->out_count * job->element); /* all ones is a NaN */ }

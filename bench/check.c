@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * check.c - is what a contestant left in the output right? Judged by the
+ * reference of the tests, on a sample of rows.
+ */
+#include "arrays.h"
+
+#include "reference.h"
+
+#include <math.h>
+
+bench_arrays bench_describe(const bench_job *job)
+{
+    const bench_case *s = job->shape;
+    attn_dtype type = s->type == BENCH_F64 ? ATTN_F64 : ATTN_F32;
+    attn_dtype kv_type = s->type == BENCH_F16 ? ATTN_F16 : s->type == BENCH_BF16 ? ATTN_BF16 : type;
+    bench_arrays t = {.desc = attn_desc_default()};
+    if (s->kind == BENCH_ATTENTION) {
+        t.desc.q = attn_array_4d(type, job->a, 1, s->heads, s->m, s->k);
+        t.desc.k = attn_array_4d(kv_type, job->span[0], 1, s->kv_heads, s->n, s->k);
+        t.desc.v = attn_array_4d(kv_type, job->span[1], 1, s->kv_heads, s->n, s->k);
+        t.desc.out = attn_array_4d(type, job->out, 1, s->heads, s->m, s->k);
+        t.desc.causal = s->causal;
+    } else {
+        t.a = attn_array_2d(type, job->a, s->m, s->kind == BENCH_MATMUL ? s->k : s->n);
+        t.b = attn_array_2d(type, job->b, s->k, s->n);
+        t.out = attn_array_2d(type, job->out, s->m, s->n);
+    }
+    return t;
+}
+
+enum { SAMPLES = 7, HEADS = 3 };
+
+/* Sample i of `samples` among n, both ends included. */
+static size_t pick(size_t i, size_t samples, size_t n) { return samples > 1 ? i * (n - 1) / (samples - 1) : 0; }
+
+static void keep_worst(double *worst, double ratio)
+{
+    if (!(ratio <= *worst)) /* a NaN is the worst */
+        *worst = ratio;
+}
+
+static double attention_ratio(const bench_case *s, const attn_desc *desc)
+{
+    size_t heads = s->heads < HEADS ? s->heads : HEADS, rows = s->m < SAMPLES ? s->m : SAMPLES;
+    double worst = 0;
+    for (size_t i = 0; i < heads; i++) {
+        size_t h = pick(i, heads, s->heads);
+        ref_head *head = ref_open(desc, 0, h);
+        for (size_t j = 0; j < rows; j++) {
+            size_t query = pick(j, rows, s->m);
+            const ref_row *row = ref_compute_row(head, query);
+            for (size_t c = 0; c < row->head_dim_v; c++)
+                keep_worst(&worst, ref_ratio(&row->out[c], ref_get(&desc->out, 0, h, query, c)));
+        }
+        ref_close(head);
+    }
+    return worst;
+}
+
+/* Rows `row` to `row` and columns `column` to `column` of a, or all of them where
+ * that is past the end. */
+static attn_array part(const attn_array *a, size_t row, size_t column)
+{
+    attn_array p = *a;
+    size_t width = a->shape[1], first = 0;
+    p.stride[0] = (ptrdiff_t)width;
+    p.stride[1] = 1;
+    if (row < a->shape[0]) {
+        p.shape[0] = 1;
+        first += row * width;
+    }
+    if (column < width) {
+        p.shape[1] = 1;
+        first += column;
+    }
+    p.data = (char *)a->data + first * attn_dtype_size(a->dtype);
+    return p;
+}
+
+double bench_job_error(const bench_job *job)
+{
+    const bench_case *s = job->shape;
+    const bench_arrays t = bench_describe(job);
+    double worst = 0;
+    for (size_t i = 0; i < job->out_count; i++)
+        if (job->element == sizeof(double) ? isnan(((double *)job->out)[i]) : isnan(((float *)job->out)[i]))
+            return (double)NAN;
+    if (s->kind == BENCH_ATTENTION)
+        return attention_ratio(s, &t.desc);
+    for (size_t i = 0; i < SAMPLES; i++) {
+        size_t row = pick(i, SAMPLES, s->m);
+        if (s->kind == BENCH_SOFTMAX) {
+            size_t r = s->axis ? row : SIZE_MAX, c = s->axis ? SIZE_MAX : pick(i, SAMPLES, s->n);
+            attn_array x = part(&t.a, r, c), y = part(&t.out, r, c);
+            keep_worst(&worst, ref_check_softmax(&x, s->axis, &y).worst);
+        }
+        for (size_t j = 0; j < SAMPLES && s->kind == BENCH_MATMUL; j++) {
+            size_t column = pick(j, SAMPLES, s->n);
+            attn_array a = part(&t.a, row, SIZE_MAX), b = part(&t.b, SIZE_MAX, column), c = part(&t.out, row, column);
+            keep_worst(&worst, ref_check_matmul(&a, &b, &c).worst);
+        }
+    }
+    return worst;
+}

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT-0
+EXTRA_PROGRAMS += bench/bench
+bench_bench_SOURCES = \
+	bench/arrays.h \
+	bench/bench.c \
+	bench/bench.h \
+	bench/cases.c \
+	bench/check.c \
+	bench/machine.c \
+	bench/measure.c \
+	bench/measure.h \
+	bench/ours.c \
+	bench/peers.c \
+	bench/report.c \
+	bench/roofline.c \
+	bench/roofline_body.h \
+	tests/reference.c
+bench_bench_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests $(BLAS_CPPFLAGS)
+bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS)
+
+# What a good C programmer writes for himself, with the flags that it wants.
+EXTRA_LIBRARIES += bench/libpeer.a
+bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
+bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math -ftree-vectorize
+
+.PHONY: bench
+bench: bench/bench$(EXEEXT)
+	bench/bench$(EXEEXT) $(BENCH_ARGS)

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * measure.c - how times are taken.
+ *
+ * A machine whose speed wanders makes absolute figures worthless, so everything
+ * of one case is interleaved: a round runs a short slice of every contestant,
+ * each between two slices of its ceiling, and ratios are formed within the round.
+ * What is reported are medians and quartiles over the rounds. The clock is the
+ * thread's processor time, or else a long slice would pay for the neighbours
+ * that interrupt it and a short one would not.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "measure.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { MAX_ROUNDS = 1000, CHOOSING_ROUNDS = 9 };
+
+/* Seconds. A ceiling's slice grows with what it stands beside, to a limit. */
+static const double slice = 5e-3, ceiling_slice = 1.5e-3, ceiling_share = 0.05, ceiling_most = 20e-3;
+
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double now(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
+
+static double wall(void) { return seconds_of(CLOCK_MONOTONIC); }
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Sorts the samples. */
+static bench_quartiles quartiles(double *x, size_t n)
+{
+    bench_quartiles q;
+    qsort(x, n, sizeof *x, ascending);
+    q.low = x[(n - 1) / 4];
+    q.median = n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+    q.high = x[n - 1 - (n - 1) / 4];
+    return q;
+}
+
+/* ------------------------------------------------------------- ceilings -- */
+
+/* One loop of the roofline on given memory. */
+typedef struct ceiling {
+    const bench_loops *loops;
+    bench_bound bound;
+    int streams, past_cache;
+    const void *from[2];
+    size_t bytes[2];
+    void *to;
+    size_t repetitions;
+    double work; /* per repetition: operations, or bytes read and written */
+} ceiling;
+
+static const size_t fma_steps = 1000;
+
+static void run_ceiling(const ceiling *c, size_t repetitions)
+{
+    for (size_t i = 0; i < repetitions; i++)
+        switch (c->bound) {
+        case BENCH_BY_FMA: c->loops->fma(fma_steps); break;
+        case BENCH_BY_READ:
+            for (size_t j = 0; j < 2; j++)
+                if (c->bytes[j])
+                    c->loops->read(c->from[j], c->bytes[j], c->streams);
+            break;
+        case BENCH_BY_COPY: (c->past_cache ? c->loops->copy_past_cache : c->loops->copy)(c->to, c->from[0], c->bytes[0], c->streams); break;
+        }
+}
+
+/* Work per second. */
+static double ceiling_rate(const ceiling *c, size_t repetitions)
+{
+    double start = now();
+    run_ceiling(c, repetitions);
+    return c->work * (double)repetitions / (now() - start);
+}
+
+static void set_repetitions(ceiling *c)
+{
+    c->repetitions = 1;
+    for (;;) {
+        double rate = ceiling_rate(c, c->repetitions), wanted = ceil(ceiling_slice * rate / c->work);
+        if (wanted <= (double)c->repetitions * 2) {
+            c->repetitions = wanted > 1 ? (size_t)wanted : 1;
+            return;
+        }
+        c->repetitions *= 2;
+    }
+}
+
+static void name_ceiling(const ceiling *c, char *name, size_t size)
+{
+    switch (c->bound) {
+    case BENCH_BY_FMA: snprintf(name, size, "FMA, %d bits", c->loops->width); break;
+    case BENCH_BY_READ: snprintf(name, size, "read x%d, %d bits", c->streams, c->loops->width); break;
+    case BENCH_BY_COPY: snprintf(name, size, "copy%s x%d, %d bits", c->past_cache ? " nt" : "", c->streams, c->loops->width); break;
+    }
+}
+
+/* The fastest loop of this width on the case's own memory, where there is more
+ * than one way: four streams or one, stores through the cache or past it. A later
+ * way has to be clearly faster than an earlier one. The upper quartile decides,
+ * because disturbances only ever slow a loop down. */
+static ceiling choose_ceiling(const bench_job *job, const bench_loops *loops)
+{
+    ceiling candidate[4];
+    double rate[4][CHOOSING_ROUNDS];
+    size_t count = 0, best = 0;
+    for (int past_cache = 0; past_cache < 2; past_cache++)
+        for (int streams = 4; streams >= 1; streams -= 3) {
+            ceiling c = {.loops = loops, .bound = job->shape->bound, .streams = streams, .past_cache = past_cache};
+            if (c.bound == BENCH_BY_FMA ? streams < 4 || past_cache : c.bound == BENCH_BY_READ && past_cache)
+                continue;
+            if (past_cache && !loops->copy_past_cache)
+                continue;
+            if (c.bound == BENCH_BY_FMA) {
+                c.work = (double)(loops->fma_flops * fma_steps);
+                if (job->shape->type == BENCH_F64) /* as many instructions, half as many lanes */
+                    c.work /= 2;
+            } else if (c.bound == BENCH_BY_READ) {
+                memcpy(c.from, job->span, sizeof c.from);
+                memcpy(c.bytes, job->span_bytes, sizeof c.bytes);
+                c.work = job->bytes;
+            } else {
+                c.from[0] = job->a;
+                c.to = job->out;
+                c.bytes[0] = job->a_count * job->element;
+                c.work = 2 * (double)c.bytes[0];
+            }
+            set_repetitions(&c);
+            candidate[count++] = c;
+        }
+    for (size_t r = 0; r < CHOOSING_ROUNDS; r++)
+        for (size_t i = 0; i < count; i++)
+            rate[i][r] = ceiling_rate(&candidate[i], candidate[i].repetitions);
+    for (size_t i = 0; i < count; i++)
+        if (quartiles(rate[i], CHOOSING_ROUNDS).high > 1.05 * quartiles(rate[best], CHOOSING_ROUNDS).high)
+            best = i;
+    return candidate[best];
+}
+
+/* ---------------------------------------------------------------- cases -- */
+
+typedef struct contestant {
+    bench_result *result;
+    const ceiling *roof;
+    size_t repetitions, roof_repetitions;
+    double seconds[MAX_ROUNDS], roofs[MAX_ROUNDS];
+} contestant;
+
+static double time_entry(const bench_job *job, const bench_entry *e, size_t repetitions)
+{
+    double start = now();
+    for (size_t i = 0; i < repetitions; i++)
+        e->run(job, e);
+    return (now() - start) / (double)repetitions;
+}
+
+/* Runs it once and looks at what it did: is it fit to be timed? */
+static int admit(const bench_job *job, bench_result *r)
+{
+    bench_job_poison(job);
+    r->failure = r->entry.run(job, &r->entry);
+    if (r->failure)
+        return 0;
+    r->error = bench_job_error(job);
+    /* The bound is made for our arithmetic; a faster exp may miss it by little. */
+    if (r->error <= (r->entry.ours ? 1 : 4))
+        return 1;
+    r->wrong = 1;
+    r->failure = "wrong output";
+    return 0;
+}
+
+static void set_slices(const bench_job *job, contestant *c)
+{
+    double t = 0;
+    c->repetitions = 1;
+    for (;;) {
+        t = time_entry(job, &c->result->entry, c->repetitions);
+        if (t * (double)c->repetitions * 4 >= slice)
+            break;
+        c->repetitions *= 4;
+    }
+    if (t * (double)c->repetitions < slice)
+        c->repetitions = (size_t)ceil(slice / t);
+    double beside = fmin(ceiling_most, ceiling_share * t * (double)c->repetitions);
+    c->roof_repetitions = (size_t)ceil((double)c->roof->repetitions * fmax(1, beside / ceiling_slice));
+}
+
+static void one_round(const bench_job *job, contestant *all, size_t count, size_t round)
+{
+    for (size_t i = 0; i < count; i++) {
+        /* Another first one each time, and back and forth, so that nobody always
+         * follows the same neighbour. */
+        size_t j = (round + i) % count;
+        contestant *c = &all[round % 2 ? count - 1 - j : j];
+        double before = ceiling_rate(c->roof, c->roof_repetitions);
+        c->seconds[round] = time_entry(job, &c->result->entry, c->repetitions);
+        c->roofs[round] = (before + ceiling_rate(c->roof, c->roof_repetitions)) / 2;
+    }
+}
+
+static void summarise(const bench_job *job, contestant *all, size_t count, size_t rounds, double *buffer)
+{
+    const contestant *peer = NULL;
+    double best = DBL_MAX;
+    for (size_t i = 0; i < count; i++) {
+        contestant *c = &all[i];
+        bench_result *r = c->result;
+        int flops = bench_case_unit(job->shape) == BENCH_GFLOPS;
+        r->work = flops ? job->flops : r->entry.bytes;
+        memcpy(buffer, c->seconds, rounds * sizeof *buffer);
+        r->seconds = quartiles(buffer, rounds);
+        r->rate.low = 1e-9 * r->work / r->seconds.high;
+        r->rate.median = 1e-9 * r->work / r->seconds.median;
+        r->rate.high = 1e-9 * r->work / r->seconds.low;
+        for (size_t k = 0; k < rounds; k++)
+            buffer[k] = r->work / c->seconds[k] / c->roofs[k];
+        r->fraction = quartiles(buffer, rounds);
+        for (size_t k = 0; k < rounds; k++)
+            buffer[k] = 1e-9 * c->roofs[k];
+        r->ceiling_rate = quartiles(buffer, rounds);
+        name_ceiling(c->roof, r->ceiling, sizeof r->ceiling);
+        if (!r->entry.ours && r->seconds.median < best) {
+            best = r->seconds.median;
+            peer = c;
+        }
+    }
+    for (size_t i = 0; i < count && peer; i++) {
+        contestant *c = &all[i];
+        for (size_t k = 0; k < rounds; k++)
+            buffer[k] = peer->seconds[k] / c->seconds[k];
+        c->result->speedup = quartiles(buffer, rounds);
+        c->result->has_peer = 1;
+    }
+}
+
+int bench_measure_case(bench_report_case *to, const bench_case *shape, const char *paths, const bench_plan *plan)
+{
+    const bench_loops *loops[BENCH_WIDTHS];
+    size_t widths = bench_roofline(loops), entries = 0, count = 0, round = 0;
+    ceiling roofs[BENCH_WIDTHS];
+    bench_entry entry[BENCH_MAX_ENTRIES];
+    bench_job *job = bench_job_open(shape);
+    contestant *all = calloc(BENCH_MAX_ENTRIES, sizeof *all);
+    double *buffer = malloc(MAX_ROUNDS * sizeof *buffer);
+    memset(to, 0, sizeof *to);
+    to->shape = shape;
+    if (!job || !all || !buffer) {
+        bench_job_close(job);
+        free(all);
+        free(buffer);
+        return -1;
+    }
+    entries = bench_ours(job, paths, entry, entries);
+    entries = bench_peers(job, entry, entries);
+    to->count = entries;
+    for (size_t i = 0; i < widths; i++)
+        roofs[i] = choose_ceiling(job, loops[i]);
+    for (size_t i = 0; i < entries; i++) {
+        bench_result *r = &to->result[i];
+        r->entry = entry[i];
+        if (!admit(job, r))
+            continue;
+        contestant *c = &all[count++];
+        c->result = r;
+        c->roof = &roofs[0];
+        for (size_t k = 0; k < widths; k++)
+            if (loops[k]->width == r->entry.width)
+                c->roof = &roofs[k];
+        set_slices(job, c);
+    }
+    double start = now(), start_wall = wall();
+    while (count && round < MAX_ROUNDS && (round < plan->rounds || wall() - start_wall < plan->seconds))
+        one_round(job, all, count, round++);
+    to->rounds = round;
+    to->share = count ? (now() - start) / (wall() - start_wall) : 0;
+    if (round)
+        summarise(job, all, count, round, buffer);
+    for (size_t i = 0; i < entries; i++)
+        bench_ours_free(&entry[i]);
+    for (size_t i = 0; i < entries; i++)
+        to->result[i].entry.state = NULL;
+    bench_job_close(job);
+    free(all);
+    free(buffer);
+    return 0;
+}
+
+/* ------------------------------------------------------------- roofline -- */
+
+static void add_roof(bench_report *report, ceiling *roofs, const char *level, const ceiling *c)
+{
+    if (report->roofs == BENCH_MAX_ROOFS)
+        return;
+    bench_roof *r = &report->roof[report->roofs];
+    char name[BENCH_NAME];
+    name_ceiling(c, name, sizeof name);
+    snprintf(r->name, sizeof r->name, "%s%s%s", level, *level ? " " : "", name);
+    r->unit = c->bound == BENCH_BY_FMA ? "GFLOP/s" : "GB/s";
+    roofs[report->roofs] = *c;
+    set_repetitions(&roofs[report->roofs]);
+    report->roofs++;
+}
+
+/* Every loop on a piece of memory of a size that one level of cache holds. */
+static void add_level(bench_report *report, ceiling *roofs, const char *level, void *to, const void *from, size_t bytes)
+{
+    const bench_loops *loops[BENCH_WIDTHS];
+    size_t widths = bench_roofline(loops);
+    for (int what = 0; what < 3; what++)
+        for (size_t i = 0; i < widths; i++)
+            for (int streams = 1; streams <= 4; streams += 3) {
+                ceiling c = {.loops = loops[i], .streams = streams, .from = {from}, .bytes = {bytes}, .to = to};
+                c.bound = what ? BENCH_BY_COPY : BENCH_BY_READ;
+                c.past_cache = what == 2;
+                /* A copy has its source and its target in that level. */
+                if (what)
+                    c.bytes[0] /= 2;
+                c.work = (double)bytes;
+                if (c.past_cache && (!c.loops->copy_past_cache || strcmp(level, "DRAM")))
+                    continue;
+                add_roof(report, roofs, level, &c);
+            }
+}
+
+int bench_measure_roofline(bench_report *report, const bench_plan *plan)
+{
+    const bench_loops *loops[BENCH_WIDTHS];
+    size_t widths = bench_roofline(loops), l2 = report->cache[2], l3 = report->cache[3];
+    size_t dram = 8 * (l3 ? l3 : l2), round = 0;
+    ceiling roofs[BENCH_MAX_ROOFS];
+    dram = dram < (size_t)64 << 20 ? (size_t)64 << 20 : dram > (size_t)512 << 20 ? (size_t)512 << 20 : dram;
+    char *from = bench_allocate(dram), *to = bench_allocate(dram / 2);
+    double *samples = malloc(BENCH_MAX_ROOFS * MAX_ROUNDS * sizeof *samples);
+    if (!from || !to || !samples) {
+        free(from);
+        free(to);
+        free(samples);
+        return -1;
+    }
+    memset(from, 1, dram);
+    memset(to, 1, dram / 2);
+    for (size_t i = 0; i < widths; i++) {
+        ceiling c = {.loops = loops[i], .bound = BENCH_BY_FMA, .work = (double)(loops[i]->fma_flops * fma_steps)};
+        add_roof(report, roofs, "", &c);
+    }
+    if (l2)
+        add_level(report, roofs, "L2", to, from, l2 / 2);
+    if (l3)
+        add_level(report, roofs, "L3", to, from, l3 / 4);
+    add_level(report, roofs, "DRAM", to, from, dram);
+    for (double start = wall(); round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds); round++)
+        for (size_t i = 0; i < report->roofs; i++) {
+            run_ceiling(&roofs[i], 1); /* brings its data to the level it belongs to */
+            samples[i * MAX_ROUNDS + round] = 1e-9 * ceiling_rate(&roofs[i], roofs[i].repetitions);
+        }
+    for (size_t i = 0; i < report->roofs; i++)
+        report->roof[i].rate = quartiles(samples + i * MAX_ROUNDS, round);
+    free(from);
+    free(to);
+    free(samples);
+    return 0;
+}

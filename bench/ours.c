@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * ours.c - attention.h as a contestant, one entry per path, through its public
+ * functions only.
+ */
+#define ATTENTION_IMPLEMENTATION
+#include "arrays.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct state {
+    bench_arrays arrays;
+    attn_exec exec;
+} state;
+
+static attn_status run_once(const bench_job *job, const bench_arrays *t, const attn_exec *exec)
+{
+    switch (job->shape->kind) {
+    case BENCH_SOFTMAX: return attn_softmax(&t->a, job->shape->axis, &t->out, exec);
+    case BENCH_MATMUL: return attn_matmul(&t->a, &t->b, &t->out, exec);
+    case BENCH_ATTENTION: break;
+    }
+    return attn_forward(&t->desc, exec);
+}
+
+static const char *run(const bench_job *job, const bench_entry *entry)
+{
+    const state *t = entry->state;
+    attn_status status = run_once(job, &t->arrays, &t->exec);
+    return status ? attn_status_string(status) : NULL;
+}
+
+/* For an entry whose arguments were refused before there was anything to run. */
+static const char *run_refused(const bench_job *job, const bench_entry *entry)
+{
+    (void)job;
+    return attn_status_string((attn_status)entry->block);
+}
+
+static int width_of(attn_path path)
+{
+    switch (path) {
+    case ATTN_PATH_AVX512: return 512;
+    case ATTN_PATH_AVX2: return 256;
+    case ATTN_PATH_NEON: return 128;
+    default: return 0;
+    }
+}
+
+/* Emulated paths have no ceiling to be measured against, and scalar code takes
+ * minutes for the large cases: only on demand. */
+static int wanted(attn_path path, const char *paths)
+{
+    if (!attn_path_supported(path))
+        return 0;
+    if (paths)
+        return bench_listed(paths, attn_path_name(path));
+    return path != ATTN_PATH_SCALAR ? attn_path_native(path) : attn_best_path() == ATTN_PATH_SCALAR;
+}
+
+int bench_ours_knows(const char *paths)
+{
+    for (const char *p = paths; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+        size_t length = strcspn(p, ",");
+        int found = 0;
+        for (int path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++) {
+            const char *name = attn_path_name((attn_path)path);
+            found |= strlen(name) == length && !strncmp(p, name, length) && attn_path_supported((attn_path)path);
+        }
+        if (!found)
+            return 0;
+    }
+    return 1;
+}
+
+size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries, size_t count)
+{
+    for (int path = ATTN_PATH_COUNT - 1; path >= ATTN_PATH_SCALAR; path--) {
+        if (!wanted((attn_path)path, paths))
+            continue;
+        bench_entry *e = &entries[count];
+        state *t = calloc(1, sizeof *t);
+        if (!t)
+            return count;
+        memset(e, 0, sizeof *e);
+        snprintf(e->name, sizeof e->name, "%s", attn_path_name((attn_path)path));
+        e->ours = 1;
+        e->width = width_of((attn_path)path);
+        e->bytes = job->bytes;
+        e->state = t;
+        t->arrays = bench_describe(job);
+        size_t bytes = 0;
+        attn_exec ask = attn_exec_default();
+        ask.path = (attn_path)path;
+        ask.query = &bytes;
+        attn_status status = run_once(job, &t->arrays, &ask);
+        void *workspace = status || !bytes ? NULL : bench_allocate(bytes);
+        if (!status && bytes && !workspace)
+            status = ATTN_ERR_WORKSPACE;
+        t->exec = attn_exec_in(workspace, bytes);
+        t->exec.path = (attn_path)path;
+        e->run = status ? run_refused : run;
+        e->block = (size_t)status;
+        count++;
+    }
+    return count;
+}
+
+void bench_ours_free(bench_entry *entry)
+{
+    state *t = entry->state;
+    if (t)
+        free(t->exec.workspace);
+    free(t);
+    entry->state = NULL;
+}
+
+const char *bench_ours_version(void) { return attn_version(); }

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * peers.c - what a user would write instead: C over a BLAS with a vectorised
+ * exp, and plain loops where the work is too small for a library call.
+ */
+#include "bench.h"
+
+#include <math.h>
+#include <string.h>
+
+static void add(const bench_job *job, bench_entry *entries, size_t *count, const char *name, bench_run run, int width, size_t block)
+{
+    bench_entry *e = &entries[(*count)++];
+    memset(e, 0, sizeof *e);
+    snprintf(e->name, sizeof e->name, "%s", name);
+    e->run = run;
+    e->width = width;
+    e->block = block;
+    e->bytes = job->peer_bytes;
+}
+
+#ifdef ATTN_BENCH_CBLAS
+#include <cblas.h>
+
+/* Only OpenBLAS has these; another cblas leaves them unresolved. */
+extern void openblas_set_num_threads(int count) __attribute__((weak));
+extern char *openblas_get_corename(void) __attribute__((weak));
+
+const char *bench_blas_core(void)
+{
+    if (openblas_set_num_threads)
+        openblas_set_num_threads(1);
+    return openblas_get_corename ? openblas_get_corename() : "unknown";
+}
+
+/* C (m, n) = alpha A (m, k) B; B is (k, n), or (n, k) if transposed. */
+static void gemm(const bench_job *job, int transposed, size_t m, size_t n, size_t k, double alpha, const void *a, const void *b, void *c)
+{
+    int rows = (int)m, columns = (int)n, depth = (int)k, ldb = transposed ? depth : columns;
+    if (job->shape->type == BENCH_F64)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasTrans : CblasNoTrans, rows, columns, depth, alpha, a, depth, b, ldb, 0,
+                    c, columns);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasTrans : CblasNoTrans, rows, columns, depth, (float)alpha, a, depth, b,
+                    ldb, 0, c, columns);
+}
+
+/* x = exp(x - max x); returns 1 / sum. */
+static double exponentials(const bench_job *job, int width, void *x, size_t n)
+{
+    if (job->shape->type == BENCH_F64)
+        return 1 / bench_peer_loops(width)->exp_f64(x, n);
+    return 1 / (double)bench_peer_loops(width)->exp_f32(x, n);
+}
+
+static void scale(const bench_job *job, int width, void *x, size_t n, double factor)
+{
+    if (job->shape->type == BENCH_F64)
+        bench_peer_loops(width)->scale_f64(x, n, factor);
+    else
+        bench_peer_loops(width)->scale_f32(x, n, (float)factor);
+}
+
+/* Scores of `block` query rows at a time, of the keys they see and no more. The
+ * sum divides the output and not the weights, which are many more. */
+static const char *run_attention(const bench_job *job, const bench_entry *entry)
+{
+    const bench_case *s = job->shape;
+    size_t d = s->k, e = job->element;
+    double *inverse = job->scratch;
+    for (size_t h = 0; h < s->heads; h++) {
+        size_t kv = h / (s->heads / s->kv_heads);
+        const char *q = (const char *)job->a + h * s->m * d * e;
+        const char *k = (const char *)job->b + kv * s->n * d * e;
+        const char *v = (const char *)job->c + kv * s->n * d * e;
+        char *out = (char *)job->out + h * s->m * d * e;
+        char *scores = (char *)(inverse + s->m);
+        for (size_t first = 0; first < s->m; first += entry->block) {
+            size_t rows = s->m - first < entry->block ? s->m - first : entry->block;
+            size_t columns = s->causal ? first + rows : s->n;
+            gemm(job, 1, rows, columns, d, 1 / sqrt((double)d), q + first * d * e, k, scores);
+            for (size_t r = 0; r < rows; r++) {
+                size_t visible = s->causal ? first + r + 1 : s->n;
+                char *row = scores + r * columns * e;
+                inverse[r] = exponentials(job, entry->width, row, visible);
+                memset(row + visible * e, 0, (columns - visible) * e);
+            }
+            gemm(job, 0, rows, d, columns, 1, scores, v, out + first * d * e);
+            for (size_t r = 0; r < rows; r++)
+                scale(job, entry->width, out + (first + r) * d * e, d, inverse[r]);
+        }
+    }
+    return NULL;
+}
+
+/* One query per head: all of a group in one product, which reads K and V once. */
+static const char *run_decode_gemm(const bench_job *job, const bench_entry *entry)
+{
+    const bench_case *s = job->shape;
+    size_t d = s->k, group = s->heads / s->kv_heads;
+    float *scores = job->scratch;
+    for (size_t kv = 0; kv < s->kv_heads; kv++) {
+        const float *q = (const float *)job->a + kv * group * d;
+        const float *k = (const float *)job->b + kv * s->n * d, *v = (const float *)job->c + kv * s->n * d;
+        float *out = (float *)job->out + kv * group * d;
+        gemm(job, 1, group, s->n, d, 1 / sqrt((double)d), q, k, scores);
+        for (size_t g = 0; g < group; g++) {
+            double inverse = exponentials(job, entry->width, scores + g * s->n, s->n);
+            scale(job, entry->width, scores + g * s->n, s->n, inverse);
+        }
+        gemm(job, 0, group, d, s->n, 1, scores, v, out);
+    }
+    return NULL;
+}
+
+static const char *run_decode_gemv(const bench_job *job, const bench_entry *entry)
+{
+    const bench_case *s = job->shape;
+    size_t d = s->k, group = s->heads / s->kv_heads;
+    float *scores = job->scratch;
+    for (size_t h = 0; h < s->heads; h++) {
+        const float *q = (const float *)job->a + h * d;
+        const float *k = (const float *)job->b + h / group * s->n * d, *v = (const float *)job->c + h / group * s->n * d;
+        float *out = (float *)job->out + h * d;
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)s->n, (int)d, 1 / sqrtf((float)d), k, (int)d, q, 1, 0, scores, 1);
+        double inverse = exponentials(job, entry->width, scores, s->n);
+        cblas_sgemv(CblasRowMajor, CblasTrans, (int)s->n, (int)d, (float)inverse, v, (int)d, scores, 1, 0, out, 1);
+    }
+    return NULL;
+}
+
+static const char *run_gemm(const bench_job *job, const bench_entry *entry)
+{
+    const bench_case *s = job->shape;
+    (void)entry;
+    gemm(job, 0, s->m, s->n, s->k, 1, job->a, job->b, job->out);
+    return NULL;
+}
+
+static const char *run_gemv(const bench_job *job, const bench_entry *entry)
+{
+    const bench_case *s = job->shape;
+    (void)entry;
+    cblas_sgemv(CblasRowMajor, CblasTrans, (int)s->k, (int)s->n, 1, job->b, (int)s->n, job->a, 1, 0, job->out, 1);
+    return NULL;
+}
+
+enum { BLOCK = 256 };
+
+static void add_blas(const bench_job *job, int width, bench_entry *entries, size_t *count)
+{
+    const bench_case *s = job->shape;
+    if (s->kind == BENCH_MATMUL) {
+        add(job, entries, count, "openblas gemm", run_gemm, width, 0);
+        if (s->m == 1)
+            add(job, entries, count, "openblas gemv", run_gemv, width, 0);
+    } else if (s->kind == BENCH_ATTENTION && s->m == 1) {
+        add(job, entries, count, "openblas gemm", run_decode_gemm, width, 0);
+        add(job, entries, count, "openblas gemv", run_decode_gemv, width, 0);
+    } else if (s->kind == BENCH_ATTENTION) {
+        add(job, entries, count, "openblas plain", run_attention, width, s->m);
+        if (s->m > BLOCK)
+            add(job, entries, count, "openblas blocks", run_attention, width, BLOCK);
+    }
+}
+#else
+const char *bench_blas_core(void) { return NULL; }
+
+static void add_blas(const bench_job *job, int width, bench_entry *entries, size_t *count)
+{
+    (void)job, (void)width, (void)entries, (void)count;
+}
+#endif
+
+static const char *run_softmax(const bench_job *job, const bench_entry *entry)
+{
+    const bench_case *s = job->shape;
+    const peer_loops *loops = bench_peer_loops(entry->width);
+    if (s->axis == 0)
+        loops->softmax_columns(job->a, job->out, job->scratch, s->m, s->n);
+    else
+        loops->softmax_rows(job->a, job->out, s->m, s->n);
+    return NULL;
+}
+
+/* Head by head; the query heads of a group find their K and V in the cache. */
+static const char *run_loops(const bench_job *job, const bench_entry *entry)
+{
+    const bench_case *s = job->shape;
+    const peer_loops *loops = bench_peer_loops(entry->width);
+    for (size_t h = 0; h < s->heads; h++) {
+        size_t q = h * s->m * s->k, kv = h / (s->heads / s->kv_heads) * s->n * s->k;
+        loops->small_attention((const float *)job->a + q, (const float *)job->b + kv, (const float *)job->c + kv, (float *)job->out + q,
+                               job->scratch, s->m, s->n, s->k);
+    }
+    return NULL;
+}
+
+static const char *run_matmul_loops(const bench_job *job, const bench_entry *entry)
+{
+    const bench_case *s = job->shape;
+    bench_peer_loops(entry->width)->small_matmul(job->a, job->b, job->out, s->m, s->n, s->k);
+    return NULL;
+}
+
+/* Operations up to which plain loops are what one would write; besides, they do
+ * well where each operand is used once. */
+static const double small = 1e5;
+
+size_t bench_peers(const bench_job *job, bench_entry *entries, size_t count)
+{
+    const bench_case *s = job->shape;
+    const bench_loops *loops[BENCH_WIDTHS];
+    size_t widths = bench_roofline(loops);
+    add_blas(job, loops[0]->width, entries, &count);
+    bench_run run = s->kind == BENCH_SOFTMAX ? run_softmax : s->kind == BENCH_MATMUL ? run_matmul_loops : run_loops;
+    if (s->kind != BENCH_SOFTMAX && s->m > 1 && job->flops > small)
+        return count;
+    for (size_t i = 0; i < widths; i++) {
+        char name[BENCH_NAME];
+        snprintf(name, sizeof name, "%s, %d bits", s->kind == BENCH_SOFTMAX ? "libmvec" : "C loops", loops[i]->width);
+        add(job, entries, &count, name, run, loops[i]->width, 0);
+    }
+    return count;
+}

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT-0
+EXTRA_DIST += \
+	examples/pthread_parallel_for.h \
+	examples/quick_start.c

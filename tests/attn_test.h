@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * What the tests share: results in TAP, random numbers, guarded memory, calls.
+ * Link with attn_test.c, reference.c and one implementation of attention.h.
+ */
+#ifndef ATTN_TEST_H
+#define ATTN_TEST_H
+
+#include "attention.h"
+#include "reference.h"
+
+#if defined(__GNUC__)
+#define TEST_PRINTF(string, first) __attribute__((format(printf, string, first)))
+#else
+#define TEST_PRINTF(string, first)
+#endif
+
+/* --------------------------------------------------------------- results -- */
+
+/* One line each. Returns what it was told. */
+int test_ok(int pass, const char *format, ...) TEST_PRINTF(2, 3);
+void test_skip(const char *reason, const char *format, ...) TEST_PRINTF(2, 3);
+void test_note(const char *format, ...) TEST_PRINTF(1, 2);
+
+/* The plan, and the exit status for main. Releases all memory. */
+int test_done(void);
+
+/* Bits of the elements, of up to 4 dimensions; notes the first difference. */
+int test_same(const attn_array *got, const attn_array *want);
+
+/* Notes what the status means where another was wanted. */
+int test_status(attn_status got, attn_status want);
+
+/* Nothing of the report is wrong; notes the worst number otherwise. */
+int test_within(const ref_report *report);
+
+/* ---------------------------------------------------------------- memory -- */
+
+/* Memory full of NaN between two guards, at `shift` bytes past a multiple of 64. */
+void *test_memory(size_t bytes, size_t shift);
+
+/* Frees all that test_memory gave. Returns whether all guards are as they were. */
+int test_release(void);
+int test_guards(void);
+
+/* The same, as arrays in C order. */
+attn_array test_1d(attn_dtype type, size_t n);
+attn_array test_2d(attn_dtype type, size_t rows, size_t columns);
+attn_array test_3d(attn_dtype type, size_t n0, size_t n1, size_t n2);
+attn_array test_4d(attn_dtype type, size_t n0, size_t n1, size_t n2, size_t n3);
+
+/* No array at all, for optional ones. */
+extern const attn_array test_absent;
+
+/* Elements of up to 4 dimensions. */
+void test_assign(const attn_array *to, const attn_array *from);
+attn_array test_copy(const attn_array *a); /* in C order */
+void test_fill(const attn_array *a, double value);
+void test_poison(const attn_array *a);     /* NaN */
+
+/* ---------------------------------------------------------------- random -- */
+
+typedef struct test_rng {
+    uint64_t state;
+} test_rng;
+
+uint64_t test_u64(test_rng *rng);
+size_t test_below(test_rng *rng, size_t n);
+double test_uniform(test_rng *rng); /* [0, 1) */
+double test_normal(test_rng *rng);  /* the same numbers on every machine */
+void test_fill_normal(const attn_array *a, test_rng *rng, double deviation);
+
+/* ----------------------------------------------------------------- calls -- */
+
+/* The paths that this machine runs, the scalar one first. */
+size_t test_paths(attn_path paths[ATTN_PATH_COUNT]);
+
+/* The types that are computed in their own precision. */
+extern const attn_dtype test_types[2];
+
+/* How to run: on a path; with tasks out of order on `workers` workers. */
+attn_exec test_on(attn_path path);
+attn_exec test_shuffled(attn_path path, size_t workers);
+
+/* The library's functions in a workspace of exactly the size they ask for. */
+attn_status test_matmul(const attn_array *a, const attn_array *b, const attn_array *c, attn_exec run);
+attn_status test_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v,
+                             const attn_array *q, const attn_array *k, const attn_array *v, attn_exec run);
+attn_status test_scores(const attn_array *q, const attn_array *k, double scale, const attn_array *s, attn_exec run);
+attn_status test_softmax(const attn_array *x, int axis, const attn_array *y, attn_exec run);
+attn_status test_weighted_sum(const attn_array *w, const attn_array *v, const attn_array *o, attn_exec run);
+attn_status test_self_attention(const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out,
+                                const attn_array *weights, attn_exec run);
+attn_status test_forward(const attn_desc *desc, attn_exec run);
+attn_status test_layer(const attn_layer *layer, attn_exec run);
+
+/* Makes the call on every path, into outputs full of NaN, and compares them with
+ * those of the scalar path. Returns the first status that is not ATTN_OK. */
+typedef attn_status (*test_call)(const void *context, attn_exec run);
+attn_status test_all_paths(test_call call, const void *context, const attn_array *const *outputs, size_t count, int *same);
+
+/* One result line: within bounds, the same bits on all paths, guards
+ * intact. Skipped where the library has not got that far. */
+int test_attention(const attn_desc *desc, const char *format, ...) TEST_PRINTF(2, 3);
+
+/* A plain attention with q, k, v normal and out, lse and scores of the right
+ * shapes. */
+typedef struct test_shape {
+    attn_dtype type;
+    size_t batch, q_heads, kv_heads, q_len, kv_len, head_dim, head_dim_v;
+} test_shape;
+
+attn_desc test_problem(const test_shape *shape, test_rng *rng);
+
+#endif

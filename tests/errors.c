@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Each cause of failure has its own status, found before anything is written:
+ * outputs, workspace and the queried size stay as they are.
+ */
+#include "attn_test.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+static const test_shape shape = {ATTN_F32, 2, 4, 2, 5, 7, 6, 3};
+
+/* A call in progress: what a case may spoil. */
+typedef struct call {
+    attn_desc desc;
+    attn_layer layer;
+    attn_array a, b, c;
+    int axis;
+    double scale;
+    attn_exec run;
+} call;
+
+typedef attn_status (*function)(const call *c, const attn_exec *run);
+
+static attn_status do_forward(const call *c, const attn_exec *run)
+{
+    return attn_forward(&c->desc, run);
+}
+static attn_status do_self_attention(const call *c, const attn_exec *run)
+{
+    return attn_self_attention(&c->desc.q, &c->desc.k, &c->desc.v, &c->desc.out, &c->desc.scores, run);
+}
+static attn_status do_matmul(const call *c, const attn_exec *run)
+{
+    return attn_matmul(&c->a, &c->b, &c->c, run);
+}
+static attn_status do_weighted_sum(const call *c, const attn_exec *run)
+{
+    return attn_weighted_sum(&c->a, &c->b, &c->c, run);
+}
+static attn_status do_scores(const call *c, const attn_exec *run)
+{
+    const attn_array k = attn_array_swap(&c->b, 0, 1);
+    return attn_scores(&c->a, &k, c->scale, &c->c, run);
+}
+static attn_status do_softmax(const call *c, const attn_exec *run)
+{
+    return attn_softmax(&c->a, c->axis, &c->c, run);
+}
+static attn_status do_layer(const call *c, const attn_exec *run)
+{
+    return attn_layer_forward(&c->layer, run);
+}
+
+static const struct {
+    function f;
+    const char *name;
+} functions[] = {
+    {do_forward, "forward"}, {do_self_attention, "self_attention"}, {do_matmul, "matmul"}, {do_weighted_sum, "weighted_sum"},
+    {do_scores, "scores"},   {do_softmax, "softmax"},               {do_layer, "layer"},
+};
+enum { FUNCTIONS = sizeof functions / sizeof *functions };
+
+static const char *name_of(function f)
+{
+    size_t i = 0;
+    while (functions[i].f != f)
+        i++;
+    return functions[i].name;
+}
+
+static attn_layer good_layer(void)
+{
+    attn_layer l = attn_layer_default();
+    l.x = test_3d(ATTN_F32, 2, 5, 8);
+    l.w_q = test_2d(ATTN_F32, 8, 12);
+    l.w_k = test_2d(ATTN_F32, 8, 6);
+    l.w_v = test_2d(ATTN_F32, 8, 10);
+    l.w_o = test_2d(ATTN_F32, 20, 7);
+    l.b_q = test_1d(ATTN_F32, 12);
+    l.num_heads = 4;
+    l.kv_num_heads = 2;
+    l.out = test_3d(ATTN_F32, 2, 5, 7);
+    l.weights = test_4d(ATTN_F32, 2, 4, 5, 5);
+    return l;
+}
+
+static call good_call(function f)
+{
+    test_rng rng = {1};
+    call c;
+    memset(&c, 0, sizeof c);
+    c.desc = test_problem(&shape, &rng);
+    c.layer = good_layer();
+    c.a = test_2d(ATTN_F32, 5, 7);
+    c.b = test_2d(ATTN_F32, 7, 6);
+    c.c = f == do_softmax ? test_2d(ATTN_F32, 5, 7) : test_2d(ATTN_F32, 5, 6);
+    c.axis = -1;
+    return c;
+}
+
+static int fresh(const void *memory, size_t bytes)
+{
+    const unsigned char *p = memory;
+    for (size_t i = 0; i < bytes; i++)
+        if (p[i] != 0xff)
+            return 0;
+    return 1;
+}
+
+typedef struct output {
+    const unsigned char *data;
+    size_t bytes;
+} output;
+
+enum { OUTPUTS = 6, ROOM = 1 << 20 };
+
+static void outputs_of(const call *c, output outputs[OUTPUTS])
+{
+    const attn_array *const arrays[OUTPUTS] = {&c->desc.out, &c->desc.lse, &c->desc.scores, &c->c, &c->layer.out, &c->layer.weights};
+    for (int i = 0; i < OUTPUTS; i++) {
+        outputs[i].data = arrays[i]->data;
+        outputs[i].bytes = arrays[i]->ndim ? 4 : 0;
+        for (int axis = 0; axis < arrays[i]->ndim; axis++)
+            outputs[i].bytes *= arrays[i]->shape[axis];
+    }
+}
+
+/* Cases spoil one thing of a call that works. */
+static void refuse(function f, const char *spoiled, const call *good, const call *bad, attn_status want)
+{
+    output outputs[OUTPUTS];
+    size_t bytes = 12345;
+    void *const workspace = test_memory(ROOM, 0);
+    attn_exec run = bad->run;
+    attn_status computed, measured;
+    int untouched = 1;
+    outputs_of(good, outputs);
+    if (!run.workspace && run.workspace_size == 0) {
+        run.workspace = workspace;
+        run.workspace_size = ROOM;
+    }
+    computed = f(bad, &run);
+    run.query = &bytes;
+    measured = f(bad, &run);
+    for (int i = 0; i < OUTPUTS; i++)
+        untouched &= fresh(outputs[i].data, outputs[i].bytes);
+    untouched &= fresh(workspace, ROOM) && (measured == ATTN_OK || bytes == 12345);
+    test_ok(test_status(computed, want) && untouched && test_guards(), "%s, %s: %s", name_of(f), spoiled, attn_status_string(want));
+    /* What depends on where things lie, on their contents or on the workspace
+     * cannot be known while the size is asked for. */
+    if (want != ATTN_ERR_NULL && want != ATTN_ERR_ALIGN && want != ATTN_ERR_ALIAS && want != ATTN_ERR_WORKSPACE && want != ATTN_ERR_LENGTH)
+        test_ok(test_status(measured, want), "%s, %s: the same when only the size is asked for", name_of(f), spoiled);
+}
+
+/* The call works as it is, and fails with `want` after `spoil`. */
+#define REFUSE(f, want, spoil)                \
+    do {                                      \
+        const call good = good_call(f);       \
+        call c = good;                        \
+        spoil;                                \
+        refuse(f, #spoil, &good, &c, want);   \
+        test_release();                       \
+    } while (0)
+
+static int writes(function f)
+{
+    call c = good_call(f);
+    attn_exec run = attn_exec_default();
+    output outputs[OUTPUTS];
+    size_t bytes = 0, written = 0;
+    int pass;
+    test_fill(&c.a, 1);
+    test_fill(&c.b, 1);
+    run.query = &bytes;
+    pass = test_status(f(&c, &run), ATTN_OK);
+    run.query = NULL;
+    run.workspace = test_memory(bytes, 0);
+    run.workspace_size = bytes;
+    pass = pass && test_status(f(&c, &run), ATTN_OK);
+    outputs_of(&c, outputs);
+    for (int i = 0; i < OUTPUTS; i++)
+        written += !fresh(outputs[i].data, outputs[i].bytes);
+    test_release();
+    return pass && written > 0;
+}
+
+static void *shifted(const attn_array *a, size_t bytes)
+{
+    return (char *)a->data + bytes;
+}
+
+static const size_t huge = SIZE_MAX / 2;
+
+static void try_forward(function f)
+{
+    REFUSE(f, ATTN_ERR_NULL, c.desc.q.data = NULL);
+    REFUSE(f, ATTN_ERR_NULL, c.desc.k.data = NULL);
+    REFUSE(f, ATTN_ERR_NULL, c.desc.v.data = NULL);
+    REFUSE(f, ATTN_ERR_NULL, c.desc.out.data = NULL);
+    REFUSE(f, ATTN_ERR_NULL, c.desc.scores.data = NULL);
+    REFUSE(f, ATTN_ERR_DTYPE, c.desc.q.dtype = ATTN_I32);
+    REFUSE(f, ATTN_ERR_DTYPE, c.desc.k.dtype = ATTN_F64);
+    REFUSE(f, ATTN_ERR_DTYPE, c.desc.v.dtype = ATTN_BOOL);
+    REFUSE(f, ATTN_ERR_DTYPE, c.desc.out.dtype = ATTN_DTYPE_COUNT);
+    REFUSE(f, ATTN_ERR_DTYPE, c.desc.q.dtype = (attn_dtype)-1);
+    REFUSE(f, ATTN_ERR_RANK, c.desc.q.ndim = 1);
+    REFUSE(f, ATTN_ERR_RANK, c.desc.q.ndim = 5);
+    REFUSE(f, ATTN_ERR_RANK, c.desc.out.ndim = -1);
+    REFUSE(f, ATTN_ERR_SHAPE, c.desc.k.shape[3] = 5);
+    REFUSE(f, ATTN_ERR_SHAPE, c.desc.v.shape[2] = 6);
+    REFUSE(f, ATTN_ERR_SHAPE, c.desc.out.shape[2] = 4);
+    REFUSE(f, ATTN_ERR_SHAPE, c.desc.out.shape[3] = 2);
+    REFUSE(f, ATTN_ERR_SHAPE, c.desc.k.shape[0] = 1);
+    REFUSE(f, ATTN_ERR_SHAPE, c.desc.v.shape[1] = 1);
+    REFUSE(f, ATTN_ERR_SHAPE, c.desc.scores.shape[3] = 6);
+    REFUSE(f, ATTN_ERR_HEADS, c.desc.k.shape[1] = c.desc.v.shape[1] = 3);
+    REFUSE(f, ATTN_ERR_HEADS, c.desc.k.shape[1] = c.desc.v.shape[1] = 0);
+    REFUSE(f, ATTN_ERR_STRIDE, c.desc.out.stride[3] = 1);
+    REFUSE(f, ATTN_ERR_STRIDE, (c.desc.out.stride[3] = 1, c.desc.out.stride[2] = 2, c.desc.out.stride[1] = 15, c.desc.out.stride[0] = 60));
+    REFUSE(f, ATTN_ERR_ALIGN, c.desc.q.data = shifted(&c.desc.q, 1));
+    REFUSE(f, ATTN_ERR_ALIGN, c.desc.out.data = shifted(&c.desc.out, 2));
+    REFUSE(f, ATTN_ERR_ALIAS, c.desc.out.data = c.desc.q.data);
+    REFUSE(f, ATTN_ERR_ALIAS, c.desc.out.data = shifted(&c.desc.v, 4 * (2 * 2 * 7 * 3 - 1)));
+    REFUSE(f, ATTN_ERR_ALIAS, c.desc.scores.data = c.desc.out.data);
+    REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.q.shape[2] = c.desc.out.shape[2] = c.desc.scores.shape[2] = huge);
+    REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.q.stride[2] = PTRDIFF_MIN);
+    REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.k.stride[0] = PTRDIFF_MAX);
+    REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
+    REFUSE(f, ATTN_ERR_PATH, c.run.path = (attn_path)-1);
+    REFUSE(f, ATTN_ERR_WORKSPACE, c.run.workspace_size = 1);
+}
+
+static void try_descriptor(void)
+{
+    REFUSE(do_forward, ATTN_ERR_NULL, c.desc.lse.data = NULL);
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.lse.shape[2] = 4);
+    REFUSE(do_forward, ATTN_ERR_ALIAS, c.desc.lse.data = c.desc.scores.data);
+    REFUSE(do_forward, ATTN_ERR_STRIDE, c.desc.lse.stride[0] = 1);
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.scale = (double)NAN);
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.scale = (double)INFINITY);
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.softcap = -1);
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.softcap = (double)NAN);
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.align = ATTN_ALIGN_COUNT);
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.stage = (attn_stage)-1);
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.window = 1, c.desc.window_left = -2));
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.window = 1, c.desc.window_right = INT64_MIN));
+    REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.mask = test_2d(ATTN_I32, 5, 7));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.mask = test_2d(ATTN_BOOL, 5, 6));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.mask = test_2d(ATTN_BOOL, 5, 1));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.mask = test_2d(ATTN_BOOL, 4, 7));
+    REFUSE(do_forward, ATTN_ERR_ALIAS, (c.desc.mask = test_2d(ATTN_F32, 5, 7), c.desc.out.data = c.desc.mask.data));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.alibi = test_1d(ATTN_F32, 3));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.sinks = test_1d(ATTN_F32, 2));
+    REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.kv_lens = test_1d(ATTN_F32, 2));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.kv_lens = test_1d(ATTN_I32, 3));
+    REFUSE(do_forward, ATTN_ERR_LENGTH, (c.desc.kv_lens = test_1d(ATTN_I32, 2), test_fill(&c.desc.kv_lens, 8)));
+    REFUSE(do_forward, ATTN_ERR_LENGTH, (c.desc.kv_lens = test_1d(ATTN_I64, 2), test_fill(&c.desc.kv_lens, -1)));
+}
+
+static void try_product(function f)
+{
+    REFUSE(f, ATTN_ERR_NULL, c.a.data = NULL);
+    REFUSE(f, ATTN_ERR_NULL, c.c.data = NULL);
+    REFUSE(f, ATTN_ERR_DTYPE, c.a.dtype = ATTN_F16);
+    REFUSE(f, ATTN_ERR_DTYPE, c.b.dtype = ATTN_F64);
+    REFUSE(f, ATTN_ERR_RANK, c.a.ndim = 1);
+    REFUSE(f, ATTN_ERR_RANK, c.c.ndim = ATTN_MAX_DIMS + 1);
+    REFUSE(f, ATTN_ERR_SHAPE, c.a.shape[1] = 6);
+    REFUSE(f, ATTN_ERR_SHAPE, c.c.shape[0] = 4);
+    REFUSE(f, ATTN_ERR_SHAPE, c.c = attn_array_3d(ATTN_F32, c.c.data, 2, 5, 6));
+    REFUSE(f, ATTN_ERR_STRIDE, c.c.stride[1] = 1);
+    REFUSE(f, ATTN_ERR_ALIGN, c.b.data = shifted(&c.b, 3));
+    REFUSE(f, ATTN_ERR_ALIAS, c.c.data = c.a.data);
+    REFUSE(f, ATTN_ERR_ALIAS, c.c.data = shifted(&c.b, 8));
+    REFUSE(f, ATTN_ERR_OVERFLOW, (c.a.shape[0] = huge, c.c.shape[0] = huge));
+    REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
+    REFUSE(f, ATTN_ERR_WORKSPACE, c.run.workspace_size = 1);
+}
+
+static void try_softmax(function f)
+{
+    REFUSE(f, ATTN_ERR_NULL, c.a.data = NULL);
+    REFUSE(f, ATTN_ERR_DTYPE, c.a.dtype = c.c.dtype = ATTN_BF16);
+    REFUSE(f, ATTN_ERR_DTYPE, c.c.dtype = ATTN_F64);
+    REFUSE(f, ATTN_ERR_RANK, c.a.ndim = 0);
+    REFUSE(f, ATTN_ERR_RANK, c.a.ndim = 9);
+    REFUSE(f, ATTN_ERR_RANK, c.c.ndim = 1);
+    REFUSE(f, ATTN_ERR_SHAPE, c.c.shape[1] = 6);
+    REFUSE(f, ATTN_ERR_AXIS, c.axis = 2);
+    REFUSE(f, ATTN_ERR_AXIS, c.axis = -3);
+    REFUSE(f, ATTN_ERR_STRIDE, c.c.stride[0] = 1);
+    REFUSE(f, ATTN_ERR_ALIGN, c.a.data = shifted(&c.a, 2));
+    REFUSE(f, ATTN_ERR_ALIAS, c.c.data = shifted(&c.a, 4));
+    REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = huge);
+    REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
+}
+
+static void try_layer(function f)
+{
+    REFUSE(f, ATTN_ERR_NULL, c.layer.x.data = NULL);
+    REFUSE(f, ATTN_ERR_NULL, c.layer.w_v.data = NULL);
+    REFUSE(f, ATTN_ERR_NULL, c.layer.out.data = NULL);
+    REFUSE(f, ATTN_ERR_DTYPE, c.layer.x.dtype = ATTN_F16);
+    REFUSE(f, ATTN_ERR_DTYPE, c.layer.w_q.dtype = ATTN_F64);
+    REFUSE(f, ATTN_ERR_RANK, c.layer.w_o.ndim = 3);
+    REFUSE(f, ATTN_ERR_RANK, c.layer.out.ndim = 2);
+    REFUSE(f, ATTN_ERR_RANK, c.layer.x.ndim = 4);
+    REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_k.shape[1] = 8);
+    REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_q.shape[0] = 7);
+    REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_o.shape[0] = 19);
+    REFUSE(f, ATTN_ERR_SHAPE, c.layer.b_q.shape[0] = 11);
+    REFUSE(f, ATTN_ERR_SHAPE, c.layer.out.shape[2] = 6);
+    REFUSE(f, ATTN_ERR_SHAPE, c.layer.weights.shape[1] = 2);
+    REFUSE(f, ATTN_ERR_HEADS, c.layer.kv_num_heads = 3);
+    REFUSE(f, ATTN_ERR_STRIDE, c.layer.out.stride[2] = 1);
+    REFUSE(f, ATTN_ERR_ALIGN, c.layer.w_o.data = shifted(&c.layer.w_o, 1));
+    REFUSE(f, ATTN_ERR_ALIAS, c.layer.out.data = c.layer.x.data);
+    REFUSE(f, ATTN_ERR_ALIAS, c.layer.weights.data = c.layer.out.data);
+    REFUSE(f, ATTN_ERR_PARAMETER, c.layer.attention.scale = (double)NAN);
+    REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
+    REFUSE(f, ATTN_ERR_WORKSPACE, c.run.workspace_size = 1);
+}
+
+/* Pages 0 and 1 of 4 keys exist. */
+static void try_pages(void)
+{
+    call c = good_call(do_forward);
+    attn_exec run = attn_exec_in(test_memory(ROOM, 0), ROOM);
+    attn_status status;
+    c.desc.k = test_4d(ATTN_F32, 2, 2, 4, 6);
+    c.desc.v = test_4d(ATTN_F32, 2, 2, 4, 3);
+    c.desc.scores = test_absent;
+    c.desc.block_table = test_2d(ATTN_I32, 2, 2);
+    test_fill(&c.desc.block_table, 2);
+    status = do_forward(&c, &run);
+    if (status == ATTN_ERR_UNSUPPORTED)
+        test_skip("not yet supported", "a page index out of range");
+    else
+        test_ok(test_status(status, ATTN_ERR_PAGE), "a page index out of range");
+    test_release();
+}
+
+/* Paths that are not there, if any. */
+static void try_missing_paths(void)
+{
+    for (int path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++) {
+        const char *name = attn_path_name((attn_path)path);
+        if (attn_path_supported((attn_path)path)) {
+            test_skip("this machine runs it", "a missing path: %s", name);
+            continue;
+        }
+        REFUSE(do_forward, ATTN_ERR_PATH, c.run.path = (attn_path)path);
+    }
+}
+
+/* Pointers to whole arguments. */
+static void try_null_arguments(void)
+{
+    const attn_array a = test_2d(ATTN_F32, 2, 2);
+    const attn_exec run = attn_exec_default();
+    test_ok(test_status(attn_forward(NULL, &run), ATTN_ERR_NULL), "forward(NULL)");
+    test_ok(test_status(attn_layer_forward(NULL, &run), ATTN_ERR_NULL), "layer_forward(NULL)");
+    for (int i = 0; i < 3; i++) {
+        const attn_array *const x = i == 0 ? NULL : &a, *const y = i == 1 ? NULL : &a, *const z = i == 2 ? NULL : &a;
+        test_ok(test_status(attn_matmul(x, y, z, &run), ATTN_ERR_NULL), "matmul, argument %d NULL", i);
+        test_ok(test_status(attn_scores(x, y, 0, z, &run), ATTN_ERR_NULL), "scores, argument %d NULL", i);
+        test_ok(test_status(attn_weighted_sum(x, y, z, &run), ATTN_ERR_NULL), "weighted_sum, argument %d NULL", i);
+        test_ok(test_status(attn_self_attention(x, y, z, &a, NULL, &run), ATTN_ERR_NULL), "self_attention, argument %d NULL", i);
+        test_ok(test_status(attn_compute_qkv(x, y, z, &a, &a, &a, &a, &run), ATTN_ERR_NULL), "compute_qkv, argument %d NULL", i);
+    }
+    test_ok(test_status(attn_compute_qkv(&a, &a, &a, &a, NULL, &a, &a, &run), ATTN_ERR_NULL), "compute_qkv, no q");
+    test_ok(test_status(attn_softmax(NULL, 0, &a, &run), ATTN_ERR_NULL), "softmax(NULL)");
+    test_ok(test_status(attn_softmax(&a, 0, NULL, &run), ATTN_ERR_NULL), "softmax into NULL");
+    test_release();
+}
+
+/* compute_qkv has three outputs: none may be written if one is wrong. */
+static void try_compute_qkv(void)
+{
+    for (int spoiled = 0; spoiled < 5; spoiled++) {
+        const attn_array x = test_2d(ATTN_F32, 5, 8), w = test_2d(ATTN_F32, 8, 3);
+        attn_array y[3];
+        attn_status want = ATTN_ERR_SHAPE;
+        for (int i = 0; i < 3; i++)
+            y[i] = test_2d(ATTN_F32, 5, 3);
+        if (spoiled < 3)
+            y[spoiled].shape[1] = 2;
+        else if (spoiled == 3)
+            y[2].data = y[0].data, want = ATTN_ERR_ALIAS;
+        else
+            y[2].data = w.data, want = ATTN_ERR_ALIAS;
+        {
+            attn_exec run = attn_exec_in(test_memory(ROOM, 0), ROOM);
+            const attn_status status = attn_compute_qkv(&x, &w, &w, &w, &y[0], &y[1], &y[2], &run);
+            test_ok(test_status(status, want) && fresh(y[0].data, 40) && fresh(y[1].data, 40) && fresh(y[2].data, 40), "compute_qkv, case %d: %s",
+                    spoiled, attn_status_string(want));
+        }
+        test_release();
+    }
+}
+
+static void try_strings(void)
+{
+    int distinct = 1;
+    for (int s = 0; s < ATTN_STATUS_COUNT; s++)
+        for (int t = 0; t < s; t++)
+            distinct &= strcmp(attn_status_string((attn_status)s), attn_status_string((attn_status)t)) != 0;
+    test_ok(distinct, "each status has its own message");
+    test_ok(attn_status_string(ATTN_STATUS_COUNT) != NULL && attn_status_string((attn_status)-1) != NULL, "unknown statuses have one");
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < FUNCTIONS; i++)
+        test_ok(writes(functions[i].f), "%s works before it is spoiled", functions[i].name);
+    try_forward(do_forward);
+    try_forward(do_self_attention);
+    try_descriptor();
+    try_product(do_matmul);
+    try_product(do_weighted_sum);
+    REFUSE(do_scores, ATTN_ERR_PARAMETER, c.scale = (double)NAN);
+    REFUSE(do_scores, ATTN_ERR_SHAPE, c.a.shape[1] = 6);
+    REFUSE(do_scores, ATTN_ERR_ALIAS, c.c.data = c.a.data);
+    try_softmax(do_softmax);
+    try_layer(do_layer);
+    try_pages();
+    try_missing_paths();
+    try_null_arguments();
+    try_compute_qkv();
+    try_strings();
+    return test_done();
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Finite in, finite out: up to the largest float everywhere the output is finite
+ * and within the visible values, weights and log-sum-exp are within bounds. A
+ * visible NaN or infinity stays in its row (for V, in its column), a masked one
+ * changes no bit.
+ */
+#include "attn_test.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Powers of two: largest, square root of it, beyond exp, normal, least. */
+typedef struct size_class {
+    const char *name;
+    int exponent32, exponent64;
+} size_class;
+
+static const size_class classes[] = {
+    {"largest", 127, 1023}, {"root of largest", 63, 511}, {"1e6", 20, 20},         {"1", 0, 0},
+    {"tiny", -80, -600},    {"least normal", -126, -1022}, {"denormal", -140, -1060},
+};
+enum { LARGEST, ROOT, MILLION, ONE, TINY, LEAST, DENORMAL, CLASSES };
+
+/* Numbers of either sign in [0.5, 2) times the power, or [0.5, 1) times twice
+ * the largest power, so that the largest of all is among them. */
+static void fill_class(const attn_array *a, const size_class *c, test_rng *rng)
+{
+    const int exponent = a->dtype == ATTN_F64 ? c->exponent64 : c->exponent32;
+    for (size_t h = 0; h < ref_length(a, 3); h++)
+        for (size_t i = 0; i < ref_length(a, 2); i++)
+            for (size_t k = 0; k < ref_length(a, 1); k++) {
+                const double u = test_uniform(rng);
+                const double last = a->dtype == ATTN_F64 ? ldexp(1, -52) : ldexp(1, -23);
+                double x = u < 0.1 ? 2 - last : 0.5 + u;
+                x = ldexp(x, exponent);
+                ref_set(a, 0, h, i, k, test_u64(rng) % 2 ? x : -x);
+            }
+}
+
+static attn_desc problem(attn_dtype type, size_t q_len, size_t kv_len, size_t dim, test_rng *rng)
+{
+    test_shape shape = {ATTN_F32, 1, 2, 1, 0, 0, 0, 5};
+    shape.type = type;
+    shape.q_len = q_len;
+    shape.kv_len = kv_len;
+    shape.head_dim = dim;
+    return test_problem(&shape, rng);
+}
+
+static void try_classes(attn_dtype type)
+{
+    static const size_t kv_lens[] = {1, 6, 600};
+    for (size_t q = 0; q < CLASSES; q++)
+        for (size_t k = 0; k < CLASSES; k++) {
+            const size_t v = (q + 3 * k) % CLASSES, kv_len = kv_lens[(q + k) % 3];
+            test_rng rng = {10 * q + k};
+            attn_desc d = problem(type, 3, kv_len, q % 2 ? 9 : 1, &rng);
+            fill_class(&d.q, &classes[q], &rng);
+            fill_class(&d.k, &classes[k], &rng);
+            fill_class(&d.v, &classes[v], &rng);
+            test_attention(&d, "%s, %zu keys, q %s, k %s, v %s", attn_dtype_name(type), kv_len, classes[q].name, classes[k].name,
+                           classes[v].name);
+            test_release();
+        }
+    for (size_t v = 0; v < CLASSES; v++) {
+        test_rng rng = {v};
+        attn_desc d = problem(type, 20, 1100, 8, &rng);
+        fill_class(&d.v, &classes[v], &rng);
+        test_attention(&d, "%s, many keys, v %s", attn_dtype_name(type), classes[v].name);
+        test_release();
+    }
+}
+
+/* Ordinary rows beside rows that overflow: the latter alone may be redone. */
+static void try_mixture(attn_dtype type)
+{
+    test_rng rng = {77};
+    attn_desc d = problem(type, 21, 700, 16, &rng), plain = d;
+    int pass;
+    plain.out = test_copy(&d.out);
+    plain.scores = test_copy(&d.scores);
+    plain.lse = test_copy(&d.lse);
+    pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    for (size_t i = 0; i < 21; i += 4)
+        for (size_t k = 0; k < 16; k++)
+            ref_set(&d.q, 0, 0, i, k, ldexp(k % 2 ? 1 : -1, type == ATTN_F64 ? 1023 : 127));
+    test_attention(&d, "%s, some rows overflow", attn_dtype_name(type));
+    for (size_t h = 0; h < 2; h++)
+        for (size_t i = 0; i < 21; i++)
+            for (size_t c = 0; c < 5; c++)
+                if (h == 1 || i % 4)
+                    pass &= ref_get(&d.out, 0, h, i, c) == ref_get(&plain.out, 0, h, i, c);
+    test_ok(pass, "%s, some rows overflow: the others are as before", attn_dtype_name(type));
+    test_release();
+}
+
+static void try_parameters(attn_dtype type)
+{
+    const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+    const double scales[] = {largest, -largest, 1e30, -3, type == ATTN_F64 ? 5e-324 : 1.5e-45};
+    for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
+        for (size_t v = 0; v < 2; v++) {
+            test_rng rng = {s};
+            attn_desc d = problem(type, 4, 530, 8, &rng);
+            if (v)
+                fill_class(&d.q, &classes[LARGEST], &rng);
+            d.scale = scales[s];
+            test_attention(&d, "%s, scale %g, q %s", attn_dtype_name(type), scales[s], classes[v ? LARGEST : ONE].name);
+            test_release();
+        }
+    for (int sign = -1; sign <= 2; sign++) { /* 2: of either sign */
+        test_rng rng = {(uint64_t)(sign + 1)};
+        attn_desc d = problem(type, 4, 530, 8, &rng);
+        d.mask = test_2d(type, 4, 530);
+        for (size_t i = 0; i < 4 * 530; i++)
+            ref_set(&d.mask, 0, 0, i / 530, i % 530, sign == 2 ? (test_u64(&rng) % 2 ? largest : -largest) : sign * largest);
+        test_attention(&d, "%s, additive mask of the largest numbers, case %d", attn_dtype_name(type), sign);
+        if (sign) {
+            d.mask = test_absent;
+            d.alibi = test_1d(type, 2);
+            test_fill(&d.alibi, sign == 2 ? largest / 600 : sign * largest);
+            test_attention(&d, "%s, slopes of the largest numbers, case %d", attn_dtype_name(type), sign);
+            d.alibi = test_absent;
+            d.sinks = test_1d(type, 2);
+            test_fill(&d.sinks, sign == 2 ? 1e6 : sign * largest);
+            test_attention(&d, "%s, sinks of the largest numbers, case %d", attn_dtype_name(type), sign);
+            d.sinks = test_absent;
+            d.softcap = sign == -1 ? ldexp(1, -100) : sign == 1 ? ldexp(1, 100) : 1;
+            fill_class(&d.q, &classes[LARGEST], &rng);
+            test_attention(&d, "%s, softcap %g of largest scores", attn_dtype_name(type), d.softcap);
+        }
+        test_release();
+    }
+}
+
+/* Where the poison is, and whom it may reach. What column of V it stays in is
+ * for the reference to say. */
+static void try_poisoned(attn_dtype type, double poison)
+{
+    enum { Q, K, V };
+    static const char *const names[] = {"q", "k", "v"};
+    for (int where = Q; where <= V; where++)
+        for (int visible = 0; visible < 2; visible++) {
+            test_rng rng = {(uint64_t)where};
+            attn_desc d = problem(type, 30, 540, 12, &rng), clean;
+            const size_t key = 525; /* seen by queries 15 ... 29 */
+            int pass = 1;
+            d.causal = 1;
+            d.align = ATTN_ALIGN_LOWER_RIGHT;
+            clean = d;
+            clean.out = test_copy(&d.out);
+            clean.scores = test_copy(&d.scores);
+            clean.lse = test_copy(&d.lse);
+            pass &= test_status(test_forward(&clean, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+            if (where == Q)
+                ref_set(&d.q, 0, 1, 20, 3, poison);
+            else
+                ref_set(where == K ? &d.k : &d.v, 0, 0, key, 3, poison);
+            if (!visible) { /* to anybody */
+                clean.mask = d.mask = test_1d(ATTN_BOOL, 540);
+                test_fill(&d.mask, 1);
+                ref_set(&d.mask, 0, 0, 0, key, 0);
+                pass &= test_status(test_forward(&clean, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+            }
+            test_attention(&d, "%s, %g in %s, key %s", attn_dtype_name(type), poison, names[where], visible ? "visible" : "masked");
+            for (size_t h = 0; h < 2; h++)
+                for (size_t i = 0; i < 30; i++)
+                    for (size_t c = 0; c < 5; c++) {
+                        const int reached = where == Q ? h == 1 && i == 20 : visible && i >= 15;
+                        if (!reached)
+                            pass &= ref_get(&d.out, 0, h, i, c) == ref_get(&clean.out, 0, h, i, c);
+                    }
+            test_ok(pass, "%s, %g in %s, key %s: other rows are as before", attn_dtype_name(type), poison, names[where],
+                    visible ? "visible" : "masked");
+            test_release();
+        }
+}
+
+int main(void)
+{
+    for (size_t t = 0; t < 2; t++) {
+        try_classes(test_types[t]);
+        try_mixture(test_types[t]);
+        try_parameters(test_types[t]);
+        try_poisoned(test_types[t], (double)NAN);
+        try_poisoned(test_types[t], (double)INFINITY);
+        try_poisoned(test_types[t], -(double)INFINITY);
+    }
+    return test_done();
+}

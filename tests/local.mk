@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT-0
+check_LIBRARIES += tests/libattn_test.a
+tests_libattn_test_a_SOURCES = \
+	tests/attn_impl.c \
+	tests/attn_test.c \
+	tests/attn_test.h \
+	tests/reference.c \
+	tests/reference.h
+
+test_programs = \
+	tests/accuracy \
+	tests/element_types \
+	tests/errors \
+	tests/extremes \
+	tests/known_values \
+	tests/layer \
+	tests/masked_rows \
+	tests/masks \
+	tests/matmul \
+	tests/modifiers \
+	tests/outputs \
+	tests/row_alone \
+	tests/same_bits \
+	tests/softmax_axis \
+	tests/strides \
+	tests/threads \
+	tests/weights \
+	tests/workspace
+test_scripts = \
+	tests/inclusion.sh \
+	tests/readme.sh \
+	tests/tool.sh
+
+check_PROGRAMS += $(test_programs)
+TESTS += $(test_programs) $(test_scripts)
+EXTRA_DIST += $(test_scripts)
+
+# of the programs that say nothing else
+LDADD = tests/libattn_test.a
+
+TEST_EXTENSIONS = .sh
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+SH_LOG_DRIVER = $(LOG_DRIVER)
+SH_LOG_COMPILER = $(SHELL)
+
+# LOG_COMPILER is the user's: make check LOG_COMPILER="qemu-aarch64 -L ..."
+AM_TESTS_ENVIRONMENT = \
+	ATTN='$(abs_top_builddir)/attn$(EXEEXT)'; export ATTN; \
+	CC='$(CC)'; export CC; \
+	RUN='$(LOG_COMPILER)'; export RUN;

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Boolean and additive masks with every way of broadcasting, causality with
+ * each alignment, windows, lengths of keys: each alone and all pairs of them,
+ * against the reference. What is masked is NaN in these tests.
+ */
+#include "attn_test.h"
+
+#include <math.h>
+
+static const size_t batch = 2, heads = 4, q_len = 7, kv_len = 533;
+
+static attn_desc problem(attn_dtype type, test_rng *rng)
+{
+    const test_shape shape = {type, batch, heads, heads / 2, q_len, kv_len, 11, 6};
+    return test_problem(&shape, rng);
+}
+
+/* Keys that nobody sees are NaN from here on. */
+static void poison_hidden(const attn_desc *d)
+{
+    for (size_t b = 0; b < batch; b++)
+        for (size_t h = 0; h < heads / 2; h++) {
+            unsigned char seen[1024] = {0};
+            for (size_t g = 0; g < 2; g++) {
+                ref_head *head = ref_open(d, b, 2 * h + g);
+                for (size_t i = 0; i < q_len; i++) {
+                    const ref_row *row = ref_compute_row(head, i);
+                    for (size_t j = 0; j < kv_len; j++)
+                        seen[j] |= row->keep[j];
+                }
+                ref_close(head);
+            }
+            for (size_t j = 0; j < kv_len; j++) {
+                for (size_t c = 0; c < ref_length(&d->k, 1) && !seen[j]; c++)
+                    ref_set(&d->k, b, h, j, c, (double)NAN);
+                for (size_t c = 0; c < ref_length(&d->v, 1) && !seen[j]; c++)
+                    ref_set(&d->v, b, h, j, c, (double)NAN);
+            }
+        }
+}
+
+/* Additive: a third is -inf, the rest in [-2, 2]. Boolean: two thirds are true.
+ * A run of keys is hidden from all. */
+static attn_array make_mask(attn_dtype type, size_t n0, size_t n1, size_t n2, test_rng *rng)
+{
+    const attn_array mask = test_4d(type, n0, n1, n2, kv_len);
+    for (size_t b = 0; b < n0; b++)
+        for (size_t h = 0; h < n1; h++)
+            for (size_t i = 0; i < n2; i++)
+                for (size_t j = 0; j < kv_len; j++) {
+                    const int keep = test_below(rng, 3) > 0 && (j < 100 || j >= 140);
+                    ref_set(&mask, b, h, i, j, type == ATTN_BOOL ? keep : keep ? 4 * test_uniform(rng) - 2 : -(double)INFINITY);
+                }
+    return mask;
+}
+
+static void try_broadcasts(attn_dtype type)
+{
+    for (unsigned full = 0; full < 8; full++)
+        for (int additive = 0; additive < 2; additive++) {
+            test_rng rng = {full};
+            attn_desc d = problem(type, &rng);
+            const size_t n0 = full & 1 ? batch : 1, n1 = full & 2 ? heads : 1, n2 = full & 4 ? q_len : 1;
+            d.mask = make_mask(additive ? type : ATTN_BOOL, n0, n1, n2, &rng);
+            poison_hidden(&d);
+            test_attention(&d, "%s, %s mask (%zu, %zu, %zu, %zu)", attn_dtype_name(type), additive ? "additive" : "boolean", n0, n1, n2, kv_len);
+            test_release();
+        }
+    for (int rank = 1; rank <= 3; rank++) {
+        test_rng rng = {(uint64_t)rank};
+        attn_desc d = problem(type, &rng);
+        d.mask = make_mask(ATTN_BOOL, 1, rank == 3 ? heads : 1, rank >= 2 ? q_len : 1, &rng);
+        d.mask = rank == 1   ? attn_array_1d(ATTN_BOOL, d.mask.data, kv_len)
+                 : rank == 2 ? attn_array_2d(ATTN_BOOL, d.mask.data, q_len, kv_len)
+                             : attn_array_3d(ATTN_BOOL, d.mask.data, heads, q_len, kv_len);
+        test_attention(&d, "%s, %d-D mask", attn_dtype_name(type), rank);
+        test_release();
+    }
+    for (int reversed = 0; reversed < 2; reversed++) { /* strides of the mask itself */
+        test_rng rng = {9};
+        attn_desc d = problem(type, &rng);
+        attn_array mask = make_mask(reversed ? ATTN_BOOL : type, 1, 1, q_len, &rng), columns = test_2d(mask.dtype, kv_len, q_len), view;
+        view = attn_array_swap(&columns, 0, 1);
+        mask = attn_array_2d(mask.dtype, mask.data, q_len, kv_len);
+        if (reversed) {
+            view = attn_array_swap(&mask, 0, 0);
+            view.data = ref_at(&mask, 0, 0, q_len - 1, kv_len - 1);
+            view.stride[0] = -(ptrdiff_t)kv_len;
+            view.stride[1] = -1;
+        } else
+            test_assign(&view, &mask);
+        d.mask = view;
+        test_attention(&d, "%s, mask %s", attn_dtype_name(type), reversed ? "reversed" : "transposed");
+        test_release();
+    }
+    { /* any byte but 0 keeps */
+        test_rng rng = {10};
+        attn_desc d = problem(type, &rng);
+        d.mask = make_mask(ATTN_BOOL, 1, 1, q_len, &rng);
+        for (size_t i = 0; i < q_len * kv_len; i++)
+            if (((unsigned char *)d.mask.data)[i])
+                ((unsigned char *)d.mask.data)[i] = (unsigned char)(1u << i % 8);
+        test_attention(&d, "%s, true is any byte but 0", attn_dtype_name(type));
+        test_release();
+    }
+}
+
+enum { CAUSAL_LEFT = 1, CAUSAL_RIGHT, CAUSAL_OFFSET, WINDOW, ONE_SIDED, LENGTHS, BOOLEAN, ADDITIVE, FEATURES };
+
+static const char *const feature_names[FEATURES] = {"",        "causal upper-left",  "causal lower-right",
+                                                    "causal with offset", "window", "one-sided window", "kv_lens",
+                                                    "boolean mask",     "additive mask"};
+
+static void add_feature(attn_desc *d, int feature, test_rng *rng)
+{
+    switch (feature) {
+    case CAUSAL_LEFT:
+    case CAUSAL_RIGHT:
+    case CAUSAL_OFFSET:
+        d->causal = 1;
+        d->align = feature == CAUSAL_LEFT ? ATTN_ALIGN_UPPER_LEFT : feature == CAUSAL_RIGHT ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_OFFSET;
+        d->q_offset = 500;
+        break;
+    case WINDOW:
+    case ONE_SIDED:
+        d->window = 1;
+        d->window_left = feature == WINDOW ? 5 : 40;
+        d->window_right = feature == WINDOW ? 2 : -1;
+        break;
+    case LENGTHS:
+        d->kv_lens = test_1d(ATTN_I64, batch);
+        ref_set(&d->kv_lens, 0, 0, 0, 0, 523);
+        ref_set(&d->kv_lens, 0, 0, 0, 1, 17);
+        break;
+    case BOOLEAN: d->mask = make_mask(ATTN_BOOL, batch, 1, q_len, rng); break;
+    case ADDITIVE: d->mask = make_mask(d->q.dtype, 1, heads, 1, rng); break;
+    default: break;
+    }
+}
+
+static void try_pairs(attn_dtype type)
+{
+    for (int a = 1; a < FEATURES; a++)
+        for (int b = a; b < FEATURES; b++) {
+            test_rng rng = {(uint64_t)(10 * a + b)};
+            attn_desc d = problem(type, &rng);
+            add_feature(&d, a, &rng);
+            if (b != a)
+                add_feature(&d, b, &rng);
+            poison_hidden(&d);
+            test_attention(&d, "%s, %s%s%s", attn_dtype_name(type), feature_names[a], b != a ? " and " : "", b != a ? feature_names[b] : "");
+            test_release();
+        }
+}
+
+/* Both ends are included; -1 means unbounded; a causal window ends at p. */
+static void try_windows(attn_dtype type)
+{
+    static const int64_t sides[] = {-1, 0, 1, 7, 511, 512, 600, INT64_MAX};
+    for (size_t l = 0; l < sizeof sides / sizeof *sides; l++)
+        for (size_t r = 0; r < sizeof sides / sizeof *sides; r++) {
+            const test_shape shape = {type, 1, 1, 1, 10, 600, 3, 2};
+            test_rng rng = {l};
+            attn_desc d = test_problem(&shape, &rng);
+            d.window = 1;
+            d.window_left = sides[l];
+            d.window_right = sides[r];
+            d.align = l % 2 ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_UPPER_LEFT;
+            test_attention(&d, "%s, window %lld, %lld", attn_dtype_name(type), (long long)sides[l], (long long)sides[r]);
+            test_release();
+        }
+}
+
+static void try_offsets(attn_dtype type)
+{
+    static const int64_t offsets[] = {-50, -1, 0, 1, 470, 512, 599, 100000, -((int64_t)1 << 62), (int64_t)1 << 62};
+    for (size_t o = 0; o < sizeof offsets / sizeof *offsets; o++)
+        for (int window = 0; window < 2; window++) {
+            const test_shape shape = {type, 1, 1, 1, 10, 600, 3, 2};
+            test_rng rng = {o};
+            attn_desc d = test_problem(&shape, &rng);
+            d.causal = 1;
+            d.align = ATTN_ALIGN_OFFSET;
+            d.q_offset = offsets[o];
+            d.window = window;
+            d.window_left = 30;
+            d.window_right = 4;
+            test_attention(&d, "%s, offset %lld%s", attn_dtype_name(type), (long long)offsets[o], window ? ", window 30, 4" : "");
+            test_release();
+        }
+}
+
+int main(void)
+{
+    for (size_t t = 0; t < 2; t++) {
+        try_broadcasts(test_types[t]);
+        try_pairs(test_types[t]);
+        try_windows(test_types[t]);
+        try_offsets(test_types[t]);
+    }
+    return test_done();
+}

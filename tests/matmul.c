@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * attn_matmul, attn_compute_qkv, attn_scores, attn_weighted_sum: within k u sum
+ * |a b|, the same bits on all paths and in any layout, batched with leading
+ * dimensions that broadcast, +0 where there is nothing to sum.
+ */
+#include "attn_test.h"
+
+#include <math.h>
+
+typedef struct problem {
+    attn_array a, b, c;
+} problem;
+
+static attn_status call_matmul(const void *context, attn_exec run)
+{
+    const problem *p = context;
+    return test_matmul(&p->a, &p->b, &p->c, run);
+}
+
+static int right(const problem *p)
+{
+    const attn_array *outputs[1];
+    ref_report report;
+    int same;
+    outputs[0] = &p->c;
+    if (!test_status(test_all_paths(call_matmul, p, outputs, 1, &same), ATTN_OK))
+        return 0;
+    report = ref_check_matmul(&p->a, &p->b, &p->c);
+    return test_within(&report) && same;
+}
+
+static void try_shapes(attn_dtype type)
+{
+    static const size_t shapes[][3] = {{1, 1, 1},    {2, 3, 4},   {7, 9, 8},    {16, 16, 16}, {17, 33, 31}, {1, 513, 65}, {65, 1, 129},
+                                       {129, 64, 1}, {31, 80, 3}, {40, 600, 20}, {5, 0, 6},    {0, 4, 5},    {3, 4, 0}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const size_t m = shapes[i][0], k = shapes[i][1], n = shapes[i][2];
+        test_rng rng = {i};
+        problem p;
+        p.a = test_2d(type, m, k);
+        p.b = test_2d(type, k, n);
+        p.c = test_2d(type, m, n);
+        test_fill_normal(&p.a, &rng, 1);
+        test_fill_normal(&p.b, &rng, 1);
+        test_ok(right(&p) && test_release(), "%s: (%zu, %zu) by (%zu, %zu)", attn_dtype_name(type), m, k, k, n);
+    }
+}
+
+/* Operands and result turned, reversed, spread. */
+static void try_layouts(attn_dtype type)
+{
+    const size_t m = 37, k = 50, n = 29;
+    for (unsigned layout = 0; layout < 8; layout++) {
+        test_rng rng = {layout};
+        problem p;
+        attn_array *arrays[3];
+        arrays[0] = &p.a;
+        arrays[1] = &p.b;
+        arrays[2] = &p.c;
+        p.a = test_2d(type, layout & 1 ? k : m, layout & 1 ? m : k);
+        p.b = test_2d(type, layout & 1 ? n : k, layout & 1 ? k : n);
+        p.c = test_2d(type, layout & 1 ? n : m, layout & 1 ? m : n);
+        for (int i = 0; i < 3; i++) {
+            attn_array *x = arrays[i];
+            if (layout & 2) { /* in a larger array, starting off any alignment */
+                const attn_array large = test_2d(type, 2 * x->shape[0] + 1, 3 * x->shape[1] + 1);
+                x->data = ref_at(&large, 0, 0, 1, 1);
+                x->stride[0] = 2 * (ptrdiff_t)large.shape[1];
+                x->stride[1] = 3;
+            }
+            if (layout & 1)
+                *x = attn_array_swap(x, 0, 1);
+            if (layout & 4) {
+                *x = attn_array_swap(x, 0, 0); /* gives strides to arrays that have none */
+                if (x->stride[0] == 0) {
+                    x->stride[0] = (ptrdiff_t)x->shape[1];
+                    x->stride[1] = 1;
+                }
+                x->data = ref_at(x, 0, 0, x->shape[0] - 1, x->shape[1] - 1);
+                x->stride[0] = -x->stride[0];
+                x->stride[1] = -x->stride[1];
+            }
+        }
+        test_fill_normal(&p.a, &rng, 1);
+        test_fill_normal(&p.b, &rng, 1);
+        test_ok(right(&p) && test_release(), "%s:%s%s%s", attn_dtype_name(type), layout & 1 ? " transposed" : "",
+                layout & 2 ? " spread" : "", layout & 4 ? " reversed" : "");
+    }
+}
+
+static void try_batches(attn_dtype type)
+{
+    /* leading dimensions of a, b and c */
+    static const size_t leading[][6] = {{2, 3, 2, 3, 2, 3}, {2, 3, 1, 1, 2, 3}, {1, 3, 2, 3, 2, 3}, {2, 1, 1, 3, 2, 3}};
+    for (size_t i = 0; i < sizeof leading / sizeof *leading; i++) {
+        const size_t *l = leading[i];
+        test_rng rng = {i};
+        problem p;
+        p.a = test_4d(type, l[0], l[1], 5, 7);
+        p.b = test_4d(type, l[2], l[3], 7, 9);
+        p.c = test_4d(type, l[4], l[5], 5, 9);
+        test_fill_normal(&p.a, &rng, 1);
+        test_fill_normal(&p.b, &rng, 1);
+        test_ok(right(&p), "%s: (%zu, %zu, ...) by (%zu, %zu, ...)", attn_dtype_name(type), l[0], l[1], l[2], l[3]);
+        test_ok(test_release(), "%s: guards", attn_dtype_name(type));
+    }
+}
+
+/* What is not finite follows IEEE 754, element by element; what is huge or tiny
+ * is within bounds. */
+static void try_extremes(attn_dtype type)
+{
+    static const double values[] = {0, -0.0, 1, -1, 1e-30, 1e30, 3e38, -3e38, 1e-45, 1.2e-38};
+    const size_t count = sizeof values / sizeof *values;
+    test_rng rng = {1};
+    problem p;
+    p.a = test_2d(type, 20, 3);
+    p.b = test_2d(type, 3, 40);
+    p.c = test_2d(type, 20, 40);
+    for (size_t i = 0; i < 60; i++)
+        ref_set(&p.a, 0, 0, i / 3, i % 3, values[test_below(&rng, count)]);
+    for (size_t i = 0; i < 120; i++)
+        ref_set(&p.b, 0, 0, i / 40, i % 40, (i % 40) % 2 ? values[test_below(&rng, 5)] : ldexp(values[test_below(&rng, count)], -100));
+    ref_set(&p.a, 0, 0, 4, 1, (double)NAN);
+    ref_set(&p.a, 0, 0, 9, 2, (double)INFINITY);
+    ref_set(&p.b, 0, 0, 0, 33, -(double)INFINITY);
+    test_ok(right(&p) && test_release(), "%s: extreme values", attn_dtype_name(type));
+}
+
+/* compute_qkv, scores and weighted_sum are such products. */
+static void try_steps(attn_dtype type)
+{
+    const attn_exec run = test_on(ATTN_PATH_AUTO);
+    test_rng rng = {2};
+    attn_array x = test_3d(type, 2, 21, 18), w[3], y[3], product = test_3d(type, 2, 21, 10), kt, s, o, weighted, scaled;
+    int pass = 1;
+    test_fill_normal(&x, &rng, 1);
+    for (int i = 0; i < 3; i++) {
+        w[i] = test_2d(type, 18, i == 2 ? 7 : 10);
+        y[i] = test_3d(type, 2, 21, i == 2 ? 7 : 10);
+        test_fill_normal(&w[i], &rng, 1);
+    }
+    pass = test_status(test_compute_qkv(&x, &w[0], &w[1], &w[2], &y[0], &y[1], &y[2], run), ATTN_OK);
+    for (int i = 0; i < 2; i++)
+        pass = pass && test_status(test_matmul(&x, &w[i], &product, run), ATTN_OK) && test_same(&y[i], &product);
+    product = test_3d(type, 2, 21, 7);
+    pass = pass && test_status(test_matmul(&x, &w[2], &product, run), ATTN_OK) && test_same(&y[2], &product);
+    test_ok(pass, "%s: compute_qkv is three products", attn_dtype_name(type));
+
+    /* a scale of 1/4 is exact, so that the order of scaling does not matter */
+    kt = attn_array_swap(&y[1], 1, 2);
+    s = test_3d(type, 2, 21, 21);
+    scaled = test_3d(type, 2, 21, 21);
+    pass = test_status(test_scores(&y[0], &y[1], 0.25, &s, run), ATTN_OK) && test_status(test_matmul(&y[0], &kt, &scaled, run), ATTN_OK);
+    for (size_t i = 0; i < 2 * 21 * 21; i++) {
+        const double number = (double)ref_get(&scaled, 0, i / 441, i / 21 % 21, i % 21);
+        ref_set(&scaled, 0, i / 441, i / 21 % 21, i % 21, number * 0.25);
+    }
+    test_ok(pass && test_same(&s, &scaled), "%s: scores are a product", attn_dtype_name(type));
+
+    o = test_3d(type, 2, 21, 7);
+    weighted = test_3d(type, 2, 21, 7);
+    pass = test_status(test_weighted_sum(&s, &y[2], &o, run), ATTN_OK) && test_status(test_matmul(&s, &y[2], &weighted, run), ATTN_OK);
+    test_ok(pass && test_same(&o, &weighted), "%s: weighted_sum is a product", attn_dtype_name(type));
+    test_ok(test_release(), "%s: guards", attn_dtype_name(type));
+}
+
+int main(void)
+{
+    for (size_t t = 0; t < 2; t++) {
+        try_shapes(test_types[t]);
+        try_layouts(test_types[t]);
+        try_batches(test_types[t]);
+        try_extremes(test_types[t]);
+        try_steps(test_types[t]);
+    }
+    return test_done();
+}

@@ -1,0 +1,858 @@
+/* SPDX-License-Identifier: MIT-0 */
+#include "reference.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef REF_DOUBLE
+#define REF_MANT_DIG DBL_MANT_DIG
+#define REF_MAX_EXP DBL_MAX_EXP
+#define REF_MIN_EXP DBL_MIN_EXP
+#define ref_exp exp
+#define ref_log log
+#define ref_tanh tanh
+#define ref_sqrt sqrt
+#define ref_abs fabs
+#define ref_ldexp ldexp
+#define ref_frexp frexp
+#else
+#define REF_MANT_DIG LDBL_MANT_DIG
+#define REF_MAX_EXP LDBL_MAX_EXP
+#define REF_MIN_EXP LDBL_MIN_EXP
+#define ref_exp expl
+#define ref_log logl
+#define ref_tanh tanhl
+#define ref_sqrt sqrtl
+#define ref_abs fabsl
+#define ref_ldexp ldexpl
+#define ref_frexp frexpl
+#endif
+
+/* The library's arithmetic, as far as its errors depend on it. */
+#define BLOCK 512    /* keys that are summed together, at absolute positions */
+#define EXP_ULP 1.5  /* largest error of exp */
+#define TANH_ULP 3.0 /* ... and of tanh */
+
+/* ------------------------------------------------------------ elements -- */
+
+static void *ref_malloc(size_t count, size_t size)
+{
+    void *p = calloc(count ? count : 1, size);
+    if (!p) {
+        fprintf(stderr, "reference: out of memory\n");
+        exit(99);
+    }
+    return p;
+}
+
+size_t ref_length(const attn_array *a, int from_end)
+{
+    return from_end <= a->ndim ? a->shape[a->ndim - from_end] : 1;
+}
+
+void *ref_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
+{
+    const size_t index[4] = {i0, i1, i2, i3};
+    ptrdiff_t offset = 0, packed = 1;
+    int strided = 0;
+    for (int axis = 0; axis < a->ndim; axis++)
+        strided |= a->stride[axis] != 0;
+    for (int axis = a->ndim - 1, k = 3; axis >= 0 && k >= 0; axis--, k--) {
+        if (a->shape[axis] != 1)
+            offset += (ptrdiff_t)index[k] * (strided ? a->stride[axis] : packed);
+        packed *= (ptrdiff_t)a->shape[axis];
+    }
+    return (char *)a->data + offset * (ptrdiff_t)attn_dtype_size(a->dtype);
+}
+
+/* binary16 (10 fraction bits, smallest exponent -14) and bfloat16 (7, -126) */
+static double small_decode(unsigned bits, int fraction_bits, int min_exponent)
+{
+    const unsigned magnitude = bits & 0x7fffu;
+    const unsigned field = magnitude >> fraction_bits;
+    const unsigned fraction = magnitude & ((1u << fraction_bits) - 1u);
+    double value;
+    if ((int)field == 1 - 2 * (min_exponent - 1))
+        value = fraction ? (double)NAN : (double)INFINITY;
+    else if (field == 0)
+        value = ldexp(fraction, min_exponent - fraction_bits);
+    else
+        value = ldexp(fraction + (1u << fraction_bits), min_exponent - fraction_bits + (int)field - 1);
+    return bits & 0x8000u ? -value : value;
+}
+
+static uint16_t small_encode(double value, int fraction_bits, int min_exponent)
+{
+    const unsigned sign = signbit(value) ? 0x8000u : 0u;
+    const unsigned infinity = (unsigned)(1 - 2 * (min_exponent - 1)) << fraction_bits;
+    const double magnitude = fabs(value);
+    int exponent = min_exponent;
+    unsigned bits;
+    if (isnan(value))
+        return (uint16_t)(sign | infinity | 1u << (fraction_bits - 1));
+    if (magnitude > 0 && isfinite(value) && ilogb(magnitude) > exponent)
+        exponent = ilogb(magnitude);
+    if (exponent > 1 - min_exponent || isinf(value))
+        return (uint16_t)(sign | infinity);
+    /* the leading 1 of the fraction carries into the exponent field */
+    bits = (unsigned)(exponent - min_exponent) << fraction_bits;
+    bits += (unsigned)nearbyint(ldexp(magnitude, fraction_bits - exponent));
+    return (uint16_t)(sign | bits);
+}
+
+ref_real ref_get(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
+{
+    const void *e = ref_at(a, i0, i1, i2, i3);
+    switch (a->dtype) {
+    case ATTN_F32: return (ref_real)*(const float *)e;
+    case ATTN_F64: return (ref_real)*(const double *)e;
+    case ATTN_F16: return (ref_real)small_decode(*(const uint16_t *)e, 10, -14);
+    case ATTN_BF16: return (ref_real)small_decode(*(const uint16_t *)e, 7, -126);
+    case ATTN_BOOL: return (ref_real)(*(const unsigned char *)e != 0);
+    case ATTN_I32: return (ref_real)*(const int32_t *)e;
+    case ATTN_I64: return (ref_real)*(const int64_t *)e;
+    case ATTN_DTYPE_COUNT: break;
+    }
+    return (ref_real)NAN;
+}
+
+void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, double value)
+{
+    void *e = ref_at(a, i0, i1, i2, i3);
+    switch (a->dtype) {
+    case ATTN_F32: *(float *)e = (float)value; break;
+    case ATTN_F64: *(double *)e = value; break;
+    case ATTN_F16: *(uint16_t *)e = small_encode(value, 10, -14); break;
+    case ATTN_BF16: *(uint16_t *)e = small_encode(value, 7, -126); break;
+    case ATTN_BOOL: *(unsigned char *)e = value != 0; break;
+    case ATTN_I32: *(int32_t *)e = (int32_t)value; break;
+    case ATTN_I64: *(int64_t *)e = (int64_t)value; break;
+    case ATTN_DTYPE_COUNT: break;
+    }
+}
+
+/* ------------------------------------------------------------ rounding -- */
+
+/* An element type's arithmetic: |fl(x) - x| <= u |x| + eta. */
+typedef struct arithmetic {
+    ref_real u, eta, max;
+    ref_real flushed; /* exp gives 0 below this */
+    int sum_depth;    /* additions that a weight meets in the sum of its block */
+} arithmetic;
+
+static arithmetic arithmetic_of(attn_dtype type)
+{
+    arithmetic t;
+    int precision = 24, min_exponent = -126, max_exponent = 127;
+    if (type == ATTN_F64)
+        precision = 53, min_exponent = -1022, max_exponent = 1023;
+    else if (type == ATTN_F16)
+        precision = 11, min_exponent = -14, max_exponent = 15;
+    else if (type == ATTN_BF16)
+        precision = 8;
+    t.u = ref_ldexp(1, -precision);
+    t.eta = ref_ldexp(1, min_exponent - precision + 1);
+    t.max = ref_ldexp(2 - 2 * t.u, max_exponent);
+    /* exp(-87.3) = 1.04 * 2^-126, exp(-708.3) = 1.11 * 2^-1022 */
+    t.flushed = ref_ldexp((ref_real)1.25, min_exponent);
+    /* Two halves of 256 keys, each in 16 lanes (float64: 8) one after the
+     * other; then the halves; then the tree of the lanes. */
+    t.sum_depth = type == ATTN_F64 ? 32 + 1 + 3 : 16 + 1 + 4;
+    return t;
+}
+
+static attn_dtype compute_type(attn_dtype type)
+{
+    return type == ATTN_F64 ? ATTN_F64 : ATTN_F32;
+}
+
+/* Relative error of n roundings, n u / (1 - n u), by the library (u) and by
+ * the reference itself. */
+static ref_real gamma_n(ref_real n, ref_real u)
+{
+    const ref_real nu = n * (u + ref_ldexp(1, -REF_MANT_DIG));
+    return nu < (ref_real)0.5 ? nu / (1 - nu) : 1;
+}
+
+void ref_add(ref_sum *s, ref_real x)
+{
+    const ref_real sum = s->sum + x, part = sum - s->sum;
+    s->rest += (s->sum - (sum - part)) + (x - part);
+    s->sum = sum;
+}
+
+static ref_bounds exactly(ref_real value)
+{
+    const ref_bounds b = {value, value, value};
+    return b;
+}
+
+static ref_bounds not_finite(void)
+{
+    const ref_bounds b = {(ref_real)INFINITY, -(ref_real)INFINITY, (ref_real)INFINITY};
+    return b;
+}
+
+static ref_bounds around(ref_real value, ref_real error)
+{
+    const ref_bounds b = {value, value - error, value + error};
+    return b;
+}
+
+/* Bounds after storing in an element type: one more rounding where it is
+ * narrower than the compute type; beyond its largest number, that or infinity. */
+static ref_bounds stored(ref_bounds b, attn_dtype type, attn_dtype compute)
+{
+    const arithmetic t = arithmetic_of(type);
+    if (!isfinite(b.value) && b.low != b.high)
+        return b;
+    if (isnan(b.value) || (b.low == b.value && b.high == b.value))
+        return b;
+    if (type != compute && t.u > arithmetic_of(compute).u) {
+        b.low -= t.u * ref_abs(b.low) + t.eta;
+        b.high += t.u * ref_abs(b.high) + t.eta;
+    }
+    if (b.high > t.max)
+        b.high = (ref_real)INFINITY;
+    if (b.low < -t.max)
+        b.low = -(ref_real)INFINITY;
+    if (b.low > t.max)
+        b.low = t.max;
+    if (b.high < -t.max)
+        b.high = -t.max;
+    if (b.value > t.max)
+        b.value = t.max;
+    if (b.value < -t.max)
+        b.value = -t.max;
+    return b;
+}
+
+double ref_ratio(const ref_bounds *bounds, ref_real number)
+{
+    const ref_real value = bounds->value;
+    ref_real room;
+    if (isnan(value))
+        return isnan(number) ? 0 : (double)INFINITY;
+    if (isinf(value) && bounds->low != bounds->high)
+        return isfinite(number) ? (double)INFINITY : 0;
+    if (isnan(number))
+        return (double)INFINITY;
+    if (value == 0 && bounds->low == bounds->high)
+        return number == 0 && !signbit(number) ? 0 : (double)INFINITY;
+    if (number == value || (number == 0 && bounds->low == 0)) /* a weight that exp flushes would always be at its bound */
+        return 0;
+    if (!(number >= bounds->low && number <= bounds->high) && isinf(number))
+        return (double)INFINITY;
+    room = number > value ? bounds->high - value : value - bounds->low;
+    if (isinf(room))
+        return 0;
+    return room > 0 ? (double)(ref_abs(number - value) / room) : (double)INFINITY;
+}
+
+/* ------------------------------------------------------------- one head -- */
+
+struct ref_head {
+    const attn_desc *desc;
+    size_t batch, head;
+    size_t q_len, kv_len, head_dim, head_dim_v;
+    attn_dtype compute;
+    arithmetic t;
+    ref_real scale;
+    int64_t offset;    /* position of query 0 */
+    size_t valid;      /* keys of this batch */
+    ref_real *q;       /* (head_dim) of the row */
+    ref_real *k;       /* (kv_len, head_dim) */
+    ref_real *v;       /* (kv_len, head_dim_v) */
+    ref_real *score;   /* (kv_len), in units of 2^shift */
+    ref_real *delta;   /* (kv_len) its error */
+    ref_real *low;     /* (kv_len) what exp(score - max) lies between */
+    ref_real *high;
+    unsigned char *keep;
+    ref_bounds *scores, *weights, *out;
+    int shift;
+    ref_row row;
+};
+
+static int present(const attn_array *a)
+{
+    return a->ndim > 0;
+}
+
+ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
+{
+    ref_head *h = ref_malloc(1, sizeof *h);
+    const size_t kv_head = head / (ref_length(&desc->q, 3) / ref_length(&desc->k, 3));
+    h->desc = desc;
+    h->batch = batch;
+    h->head = head;
+    h->q_len = ref_length(&desc->q, 2);
+    h->kv_len = ref_length(&desc->k, 2);
+    h->head_dim = ref_length(&desc->q, 1);
+    h->head_dim_v = present(&desc->v) ? ref_length(&desc->v, 1) : 0;
+    h->compute = compute_type(desc->q.dtype);
+    h->t = arithmetic_of(h->compute);
+    if (desc->scale == 0)
+        h->scale = 1 / ref_sqrt((ref_real)(h->head_dim ? h->head_dim : 1));
+    else
+        h->scale = h->compute == ATTN_F64 ? (ref_real)desc->scale : (ref_real)(float)desc->scale;
+
+    h->valid = h->kv_len;
+    if (present(&desc->kv_lens))
+        h->valid = (size_t)ref_get(&desc->kv_lens, 0, 0, 0, batch);
+    h->offset = 0;
+    if (desc->align == ATTN_ALIGN_LOWER_RIGHT)
+        h->offset = (int64_t)h->valid - (int64_t)h->q_len;
+    else if (desc->align == ATTN_ALIGN_OFFSET)
+        h->offset = desc->q_offset;
+
+    h->q = ref_malloc(h->head_dim, sizeof *h->q);
+    h->k = ref_malloc(h->kv_len * h->head_dim, sizeof *h->k);
+    h->v = ref_malloc(h->kv_len * h->head_dim_v, sizeof *h->v);
+    h->score = ref_malloc(h->kv_len, sizeof *h->score);
+    h->delta = ref_malloc(h->kv_len, sizeof *h->delta);
+    h->low = ref_malloc(h->kv_len, sizeof *h->low);
+    h->high = ref_malloc(h->kv_len, sizeof *h->high);
+    h->keep = ref_malloc(h->kv_len, sizeof *h->keep);
+    h->scores = ref_malloc(h->kv_len, sizeof *h->scores);
+    h->weights = ref_malloc(h->kv_len, sizeof *h->weights);
+    h->out = ref_malloc(h->head_dim_v, sizeof *h->out);
+    for (size_t j = 0; j < h->kv_len; j++) {
+        for (size_t c = 0; c < h->head_dim; c++)
+            h->k[j * h->head_dim + c] = ref_get(&desc->k, batch, kv_head, j, c);
+        for (size_t c = 0; c < h->head_dim_v; c++)
+            h->v[j * h->head_dim_v + c] = ref_get(&desc->v, batch, kv_head, j, c);
+    }
+    return h;
+}
+
+void ref_close(ref_head *h)
+{
+    free(h->q);
+    free(h->k);
+    free(h->v);
+    free(h->score);
+    free(h->delta);
+    free(h->low);
+    free(h->high);
+    free(h->keep);
+    free(h->scores);
+    free(h->weights);
+    free(h->out);
+    free(h);
+}
+
+static uint64_t distance(int64_t a, int64_t b)
+{
+    return a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
+}
+
+static int is_visible(const ref_head *h, size_t i, int64_t p, size_t j)
+{
+    const attn_desc *d = h->desc;
+    const int64_t key = (int64_t)j;
+    if (j >= h->valid)
+        return 0;
+    if (d->causal && key > p)
+        return 0;
+    if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left)
+        return 0;
+    if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right)
+        return 0;
+    if (present(&d->mask)) {
+        const ref_real mask = ref_get(&d->mask, h->batch, h->head, i, j);
+        if (d->mask.dtype == ATTN_BOOL ? mask == 0 : mask == -(ref_real)INFINITY)
+            return 0;
+    }
+    return 1;
+}
+
+static ref_real largest_exponent(const ref_real *x, size_t n)
+{
+    int e, largest = -REF_MAX_EXP;
+    for (size_t i = 0; i < n; i++)
+        if (x[i] != 0 && isfinite(x[i])) {
+            ref_frexp(x[i], &e);
+            largest = e > largest ? e : largest;
+        }
+    return largest;
+}
+
+/* Scores of finite float64 inputs reach 2^3072. Where ref_real cannot hold that
+ * the row is computed in units of 2^shift. */
+static int unit_of_row(const ref_head *h)
+{
+    int e;
+    ref_real exponent;
+    if (REF_MAX_EXP > 4096)
+        return 0;
+    ref_frexp(h->scale, &e);
+    exponent = largest_exponent(h->q, h->head_dim) + largest_exponent(h->k, h->kv_len * h->head_dim) + e;
+    ref_frexp((ref_real)h->head_dim + 1, &e);
+    exponent += e;
+    /* a slope times a distance, or a mask */
+    if (h->compute == ATTN_F64 && (present(&h->desc->alibi) || present(&h->desc->mask)) && exponent < 1024 + 64)
+        exponent = 1024 + 64;
+    return exponent > REF_MAX_EXP - 20 ? (int)exponent - (REF_MAX_EXP - 20) : 0;
+}
+
+static ref_real softcapped(ref_real score, ref_real cap, int shift)
+{
+    return ref_ldexp(cap * ref_tanh(ref_ldexp(score, shift) / cap), -shift);
+}
+
+/* Scores and their absolute errors.
+ *
+ *   q'     = fl(q scale)              1 rounding, 2 more in the default scale
+ *   score  = sum of fl(... + q' k)    1 rounding per element of head_dim
+ *            so |error| <= gamma(d + 3) A, A = |scale| sum |q k|; where a
+ *            rounding meets a denormal it errs by eta: d of them in the sum, and
+ *            one in each q', which k multiplies
+ *   softcap: c tanh(score / c) is monotonous, so the error of the score moves it
+ *            at most to its value at score +- error. On top come the error of
+ *            tanh and four roundings: of c, 1 / c and two products, of which
+ *            those before tanh count in full, since |x| tanh'(x) <= tanh |x|
+ *   bias:    fl(mask - slope distance), of a rounded slope and distance, then
+ *            one addition to the score */
+static void compute_scores(ref_head *h, size_t i)
+{
+    const attn_desc *desc = h->desc;
+    const arithmetic t = h->t;
+    const size_t d = h->head_dim;
+    const ref_real cap = (ref_real)desc->softcap;
+    const ref_real own_eta = ref_ldexp(1, REF_MIN_EXP - REF_MANT_DIG);
+    const int64_t room = INT64_MAX - (int64_t)i;
+    const int64_t p = h->offset > room ? INT64_MAX : (int64_t)i + h->offset;
+    for (size_t c = 0; c < d; c++)
+        h->q[c] = ref_get(&desc->q, h->batch, h->head, i, c);
+    h->shift = unit_of_row(h);
+    for (size_t c = 0; c < d; c++)
+        h->q[c] = ref_ldexp(h->q[c], -(h->shift / 2)) * h->scale;
+    h->row.visible = 0;
+    for (size_t j = 0; j < h->kv_len; j++) {
+        const ref_real *k = h->k + j * d;
+        ref_real s = 0, magnitude = 0, sum_k = 0, delta;
+        ref_bounds stage;
+        h->keep[j] = (unsigned char)is_visible(h, i, p, j);
+        if (!h->keep[j]) {
+            h->scores[j] = exactly(-(ref_real)INFINITY);
+            if (desc->stage == ATTN_STAGE_RAW || desc->stage == ATTN_STAGE_SOFTCAPPED)
+                h->scores[j] = around(0, (ref_real)INFINITY); /* no promise but not NaN */
+            continue;
+        }
+        h->row.visible++;
+        for (size_t c = 0; c < d; c++) {
+            const ref_real kc = h->shift ? ref_ldexp(k[c], h->shift / 2 - h->shift) : k[c];
+            s += h->q[c] * kc;
+            magnitude += ref_abs(h->q[c] * kc);
+            sum_k += ref_abs(kc);
+        }
+        delta = gamma_n((ref_real)d + 3, t.u) * magnitude;
+        delta += ref_ldexp(t.eta, -h->shift) * (ref_real)(2 * d) + ref_ldexp(t.eta, -(h->shift / 2)) * 2 * sum_k;
+        delta += own_eta * ((ref_real)d + 2 * sum_k);
+        stage = around(ref_ldexp(s, h->shift), ref_ldexp(delta, h->shift));
+        if (cap > 0) {
+            const ref_real middle = softcapped(s, cap, h->shift);
+            const ref_real up = softcapped(s + delta, cap, h->shift) - middle;
+            const ref_real down = middle - softcapped(s - delta, cap, h->shift);
+            delta = up > down ? up : down;
+            delta += gamma_n(4 + 2 * (ref_real)TANH_ULP, t.u) * ref_abs(middle) + ref_ldexp(2 * t.eta, -h->shift) * (1 + cap);
+            s = middle;
+        }
+        if (desc->stage == ATTN_STAGE_SOFTCAPPED)
+            stage = around(ref_ldexp(s, h->shift), ref_ldexp(delta, h->shift));
+        if (present(&desc->alibi)) {
+            const ref_real slope = ref_get(&desc->alibi, 0, 0, h->batch, h->head);
+            const ref_real bias = ref_ldexp(slope, -h->shift) * (ref_real)distance(p, (int64_t)j);
+            s -= bias;
+            delta += gamma_n(3, t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s) + ref_ldexp(2 * t.eta, -h->shift);
+        }
+        if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL) {
+            const ref_real mask = ref_ldexp(ref_get(&desc->mask, h->batch, h->head, i, j), -h->shift);
+            s += mask;
+            delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s));
+        }
+        if (desc->stage == ATTN_STAGE_BIASED)
+            stage = around(ref_ldexp(s, h->shift), ref_ldexp(delta, h->shift));
+        h->score[j] = s;
+        h->delta[j] = delta;
+        h->scores[j] = isfinite(s) ? stage : exactly(s);
+    }
+}
+
+/* ----------------------------------------------------------- weights -- */
+
+typedef struct softmax_row {
+    size_t n;
+    const ref_real *score, *delta; /* in units of 2^shift */
+    const unsigned char *keep;
+    int shift;
+    int has_sink;
+    ref_real sink; /* likewise */
+    ref_real *low, *high;
+    ref_bounds *weight;
+    ref_bounds lse;
+} softmax_row;
+
+static int levels_of(size_t n)
+{
+    int levels = 0;
+    for (size_t blocks = (n + BLOCK - 1) / BLOCK; blocks > 1; blocks = (blocks + 1) / 2)
+        levels++;
+    return levels;
+}
+
+/* exp(x) may come out between exp(*low) and exp(*high): with the error `delta` of
+ * x, the roundings of the subtractions of the block's maximum and of the maxima
+ * from one another (they err by u times what they subtract, x in all) and one
+ * exp at each level. */
+static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_real x, ref_real delta, ref_real *low, ref_real *high)
+{
+    const ref_real inf = (ref_real)INFINITY, huge = (ref_real)1e300, least = ref_log(t.flushed);
+    const ref_real exps = gamma_n(2 * (ref_real)EXP_ULP, t.u) * (ref_real)(1 + levels);
+    const ref_real error = delta + gamma_n(1, t.u) * (ref_abs(x) + delta);
+    *low = ref_ldexp(x - error, r->shift) - exps;
+    *high = ref_ldexp(x + error, r->shift) + exps;
+    if (*low < least)
+        *low = -inf;
+    if (*high < least)
+        *high = least;
+    if (*high > huge)
+        *high = huge;
+}
+
+/* Weights and log-sum-exp.
+ *
+ *   D_j       = error of the score + u |x_j| + errors of exp, x_j = s_j - max
+ *   exp       lies in p_j e^(-D_j) ... p_j e^(D_j), p_j = exp(x_j)
+ *   their sum errs by sum_depth roundings in the type, and in double by two at
+ *             each level of the tree of blocks and two for the sink
+ *   weight    exp * (T)(factor / sum): two roundings more, and two in double
+ *   lse       max + log(sum) in double, rounded once
+ *
+ * The sink's exp is computed in double. */
+static void compute_weights(softmax_row *r, attn_dtype type)
+{
+    const arithmetic t = arithmetic_of(type);
+    const ref_real inf = (ref_real)INFINITY;
+    const ref_real in_double = ref_ldexp(1, -53);
+    const int levels = levels_of(r->n);
+    ref_sum sum = {0, 0}, sum_low = {0, 0}, sum_high = {0, 0};
+    ref_real max = -inf, above = -inf, max_delta = 0, shift_of_max;
+    ref_real total, least, largest, sum_error, weight_error, cap, lse_error;
+    ref_real sink_low = -inf, sink_high = -inf, max_low = -inf, max_high = -inf;
+    int nan = 0, infinite = 0, any = 0;
+
+    for (size_t j = 0; j < r->n; j++) {
+        r->weight[j] = exactly(0);
+        if (!r->keep[j])
+            continue;
+        any = 1;
+        nan |= isnan(r->score[j]);
+        infinite |= r->score[j] == inf;
+        if (r->score[j] > max)
+            max = r->score[j], max_delta = r->delta[j];
+        if (r->score[j] + r->delta[j] > above)
+            above = r->score[j] + r->delta[j];
+    }
+    if (!any) {
+        r->lse = exactly(-inf);
+        return;
+    }
+    if (r->has_sink) {
+        nan |= isnan(r->sink);
+        infinite |= r->sink == inf;
+        if (r->sink > max)
+            max = r->sink, max_delta = 0;
+    }
+    if (nan || infinite || max == -inf) { /* infinity less infinity */
+        for (size_t j = 0; j < r->n; j++)
+            if (r->keep[j])
+                r->weight[j] = exactly((ref_real)NAN);
+        r->lse = nan ? exactly((ref_real)NAN) : not_finite();
+        return;
+    }
+    /* The computed maximum is between max - max_delta and `above`; x_j moves with
+     * it, which matters for its rounding only. */
+    shift_of_max = gamma_n(1, t.u) * (above - max > max_delta ? above - max : max_delta);
+
+    for (size_t j = 0; j < r->n; j++) {
+        if (!r->keep[j] || r->score[j] == -inf)
+            continue;
+        exponent_bounds(r, t, levels, r->score[j] - max, r->delta[j] + shift_of_max, &r->low[j], &r->high[j]);
+        max_low = r->low[j] > max_low ? r->low[j] : max_low;
+        max_high = r->high[j] > max_high ? r->high[j] : max_high;
+    }
+    if (r->has_sink && r->sink > -inf) {
+        exponent_bounds(r, arithmetic_of(ATTN_F64), 0, r->sink - max, shift_of_max, &sink_low, &sink_high);
+        max_low = sink_low > max_low ? sink_low : max_low;
+        max_high = sink_high > max_high ? sink_high : max_high;
+        ref_add(&sum, ref_exp(ref_ldexp(r->sink - max, r->shift)));
+        ref_add(&sum_low, ref_exp(sink_low - max_high));
+        ref_add(&sum_high, ref_exp(sink_high - max_high));
+    }
+    for (size_t j = 0; j < r->n; j++) { /* bounds relative to exp(max_high) from here */
+        if (!r->keep[j] || r->score[j] == -inf)
+            continue;
+        r->low[j] = ref_exp(r->low[j] - max_high);
+        r->high[j] = ref_exp(r->high[j] - max_high);
+        r->weight[j].value = ref_exp(ref_ldexp(r->score[j] - max, r->shift));
+        ref_add(&sum, r->weight[j].value);
+        ref_add(&sum_low, r->low[j]);
+        ref_add(&sum_high, r->high[j]);
+    }
+    total = sum.sum + sum.rest;
+    least = sum_low.sum + sum_low.rest;
+    largest = sum_high.sum + sum_high.rest;
+    sum_error = gamma_n((ref_real)t.sum_depth, t.u) + gamma_n((ref_real)(2 * levels + 2), in_double);
+    weight_error = sum_error + gamma_n(2, t.u) + gamma_n(2, in_double);
+    cap = 1 + weight_error; /* no term of a sum is above it */
+
+    for (size_t j = 0; j < r->n; j++) {
+        ref_bounds *w = &r->weight[j];
+        if (!r->keep[j] || r->score[j] == -inf)
+            continue;
+        w->value /= total;
+        w->low = r->low[j] > 0 ? r->low[j] / largest * (1 - weight_error) - 3 * t.eta : 0;
+        w->high = r->high[j] / least * (1 + weight_error) + 3 * t.eta;
+        if (!(w->high < cap)) /* also where nothing is known of the sum */
+            w->high = cap;
+        if (w->low < 0)
+            w->low = 0;
+    }
+    max = ref_ldexp(max, r->shift);
+    r->lse.value = max + ref_log(total);
+    lse_error = sum_error + t.eta + gamma_n(1, t.u) * ref_abs(r->lse.value);
+    lse_error += gamma_n(4, in_double) * (ref_abs(r->lse.value) + ref_abs(ref_log(total)));
+    least = max_high + ref_log(least);
+    if (least < max_low) /* exponents too far apart for exp */
+        least = max_low;
+    r->lse.low = max + least - lse_error;
+    r->lse.high = max + max_high + ref_log(largest) + lse_error;
+}
+
+/* ----------------------------------------------------------- output -- */
+
+/*   o = (tree of (sum over a block of fma(p_j, v_j, .))) * (T)(1 / sum)
+ *
+ * The weights' bounds move it by sum |w - w_j| |v_j|; the sum over the visible
+ * keys of a block errs by one rounding each, a level of the tree by two, the
+ * product by one; eta wherever a rounding meets a denormal. And the same
+ * exponentials stand above and below the fraction line, so that their errors
+ * cannot push the output out of the range of the visible values (with a sink:
+ * and zero): only the roundings of the two sums can. */
+static void compute_out(ref_head *h)
+{
+    const arithmetic t = h->t;
+    const size_t visible = h->row.visible;
+    const ref_real levels = (ref_real)levels_of(h->kv_len);
+    const ref_real in_block = (ref_real)(visible < BLOCK ? visible : BLOCK);
+    const ref_real roundings = gamma_n(in_block + 2 * levels + 1, t.u) + gamma_n((ref_real)visible, 0);
+    const ref_real underflow = t.eta * (ref_real)(2 * visible + 8);
+    const ref_real hull_roundings = roundings + gamma_n((ref_real)(t.sum_depth + 3) + 2 * levels, t.u);
+    for (size_t c = 0; c < h->head_dim_v; c++) {
+        ref_real value = 0, moved = 0, magnitude = 0, error, hull, largest;
+        ref_real least_v = 0, largest_v = 0;
+        int first = !present(&h->desc->sinks), nan = 0, infinite = 0;
+        for (size_t j = 0; j < h->kv_len; j++) {
+            const ref_bounds *w = &h->weights[j];
+            const ref_real v = h->v[j * h->head_dim_v + c];
+            const ref_real up = w->high - w->value, down = w->value - w->low;
+            if (!h->keep[j])
+                continue;
+            nan |= isnan(v) || isnan(w->value);
+            infinite |= isinf(v);
+            if (first || v < least_v)
+                least_v = v;
+            if (first || v > largest_v)
+                largest_v = v;
+            first = 0;
+            value += w->value * v;
+            moved += (up > down ? up : down) * ref_abs(v);
+            magnitude += w->high * ref_abs(v);
+        }
+        if (visible == 0) {
+            h->out[c] = exactly(0);
+        } else if (nan) {
+            h->out[c] = exactly((ref_real)NAN);
+        } else if (infinite) {
+            h->out[c] = not_finite();
+        } else {
+            largest = largest_v > -least_v ? largest_v : -least_v;
+            value = value < least_v ? least_v : value > largest_v ? largest_v : value;
+            error = moved + roundings * magnitude + underflow;
+            hull = hull_roundings * largest + underflow;
+            h->out[c] = around(value, error);
+            if (h->out[c].low < least_v - hull)
+                h->out[c].low = least_v - hull;
+            if (h->out[c].high > largest_v + hull)
+                h->out[c].high = largest_v + hull;
+        }
+    }
+}
+
+const ref_row *ref_compute_row(ref_head *h, size_t query)
+{
+    softmax_row r;
+    memset(&r, 0, sizeof r);
+    compute_scores(h, query);
+    r.n = h->kv_len;
+    r.score = h->score;
+    r.delta = h->delta;
+    r.keep = h->keep;
+    r.shift = h->shift;
+    r.low = h->low;
+    r.high = h->high;
+    r.weight = h->weights;
+    if (present(&h->desc->sinks)) {
+        r.has_sink = 1;
+        r.sink = ref_ldexp(ref_get(&h->desc->sinks, 0, 0, 0, h->head), -h->shift);
+    }
+    compute_weights(&r, h->compute);
+    compute_out(h);
+    if (h->desc->stage == ATTN_STAGE_PROBS)
+        memcpy(h->scores, h->weights, h->kv_len * sizeof *h->scores);
+    h->row.kv_len = h->kv_len;
+    h->row.head_dim_v = h->head_dim_v;
+    h->row.keep = h->keep;
+    h->row.scores = h->scores;
+    h->row.weights = h->weights;
+    h->row.out = h->out;
+    h->row.lse = r.lse;
+    return &h->row;
+}
+
+/* ------------------------------------------------------------- checking -- */
+
+static void check_number(ref_report *report, const char *what, ref_bounds want, ref_real got, size_t i0, size_t i1, size_t i2, size_t i3)
+{
+    const double ratio = ref_ratio(&want, got);
+    report->checked++;
+    report->wrong += !(ratio <= 1);
+    if (report->checked > 1 && !(ratio > report->worst))
+        return;
+    report->worst = ratio;
+    report->what = what;
+    report->at[0] = i0;
+    report->at[1] = i1;
+    report->at[2] = i2;
+    report->at[3] = i3;
+    report->got = (double)got;
+    report->want = want;
+}
+
+ref_report ref_check(const attn_desc *desc, size_t step)
+{
+    const size_t q_len = ref_length(&desc->q, 2), kv_len = ref_length(&desc->k, 2);
+    const attn_dtype compute = compute_type(desc->q.dtype);
+    const arithmetic t = arithmetic_of(compute);
+    ref_bounds *columns = ref_malloc(kv_len, sizeof *columns);
+    ref_report report;
+    memset(&report, 0, sizeof report);
+    for (size_t b = 0; b < ref_length(&desc->q, 4); b++)
+        for (size_t h = 0; h < ref_length(&desc->q, 3); h++) {
+            ref_head *head = ref_open(desc, b, h);
+            memset(columns, 0, kv_len * sizeof *columns);
+            for (size_t i = 0; i < q_len; i += step) {
+                const ref_row *row = ref_compute_row(head, i);
+                if (present(&desc->out))
+                    for (size_t c = 0; c < row->head_dim_v; c++)
+                        check_number(&report, "out", stored(row->out[c], desc->out.dtype, compute), ref_get(&desc->out, b, h, i, c), b, h,
+                                     i, c);
+                if (present(&desc->lse))
+                    check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute), ref_get(&desc->lse, 0, b, h, i), b, h, i, 0);
+                if (present(&desc->scores))
+                    for (size_t j = 0; j < kv_len; j++)
+                        check_number(&report, "scores", stored(row->scores[j], desc->scores.dtype, compute),
+                                     ref_get(&desc->scores, b, h, i, j), b, h, i, j);
+                for (size_t j = 0; j < kv_len; j++) {
+                    columns[j].value += row->weights[j].value;
+                    columns[j].low += row->weights[j].low;
+                    columns[j].high += row->weights[j].high;
+                }
+            }
+            if (present(&desc->colsum) && step == 1)
+                for (size_t j = 0; j < kv_len; j++) {
+                    const ref_real error = gamma_n((ref_real)q_len, t.u) * columns[j].high + (ref_real)q_len * t.eta;
+                    if (columns[j].high > 0) {
+                        columns[j].low -= error;
+                        columns[j].high += error;
+                    }
+                    check_number(&report, "colsum", stored(columns[j], desc->colsum.dtype, compute), ref_get(&desc->colsum, 0, b, h, j), b,
+                                 h, 0, j);
+                }
+            ref_close(head);
+        }
+    free(columns);
+    return report;
+}
+
+/* A chain of fused multiply-adds: |error| <= k u sum |a b|. */
+ref_report ref_check_matmul(const attn_array *a, const attn_array *b, const attn_array *c)
+{
+    const arithmetic t = arithmetic_of(compute_type(c->dtype));
+    const size_t inner = ref_length(a, 1);
+    ref_report report;
+    memset(&report, 0, sizeof report);
+    for (size_t i0 = 0; i0 < ref_length(c, 4); i0++)
+        for (size_t i1 = 0; i1 < ref_length(c, 3); i1++)
+            for (size_t i = 0; i < ref_length(c, 2); i++)
+                for (size_t j = 0; j < ref_length(c, 1); j++) {
+                    ref_real value = 0, magnitude = 0, error;
+                    for (size_t k = 0; k < inner; k++) {
+                        const ref_real product = ref_get(a, i0, i1, i, k) * ref_get(b, i0, i1, k, j);
+                        value += product;
+                        magnitude += ref_abs(product);
+                    }
+                    error = gamma_n((ref_real)inner, t.u) * magnitude + (ref_real)inner * t.eta;
+                    check_number(&report, "product", stored(isfinite(value) ? around(value, error) : exactly(value), c->dtype, c->dtype),
+                                 ref_get(c, i0, i1, i, j), i0, i1, i, j);
+                }
+    return report;
+}
+
+ref_report ref_check_softmax(const attn_array *x, int axis, const attn_array *y)
+{
+    const int k = (axis < 0 ? axis + x->ndim : axis) + 4 - x->ndim; /* among four */
+    size_t shape[4], at[4], n;
+    softmax_row r;
+    ref_real *score, *delta;
+    unsigned char *keep;
+    ref_report report;
+    memset(&report, 0, sizeof report);
+    memset(&r, 0, sizeof r);
+    for (int i = 0; i < 4; i++)
+        shape[i] = ref_length(x, 4 - i);
+    n = shape[k];
+    r.n = n;
+    r.score = score = ref_malloc(n, sizeof *score);
+    r.delta = delta = ref_malloc(n, sizeof *delta);
+    r.keep = keep = ref_malloc(n, sizeof *keep);
+    r.low = ref_malloc(n, sizeof *r.low);
+    r.high = ref_malloc(n, sizeof *r.high);
+    r.weight = ref_malloc(n, sizeof *r.weight);
+    shape[k] = 1;
+    for (at[0] = 0; at[0] < shape[0]; at[0]++)
+        for (at[1] = 0; at[1] < shape[1]; at[1]++)
+            for (at[2] = 0; at[2] < shape[2]; at[2]++)
+                for (at[3] = 0; at[3] < shape[3]; at[3]++) {
+                    size_t e[4];
+                    memcpy(e, at, sizeof e);
+                    for (e[k] = 0; e[k] < n; e[k]++) {
+                        score[e[k]] = ref_get(x, e[0], e[1], e[2], e[3]);
+                        keep[e[k]] = (unsigned char)(score[e[k]] != -(ref_real)INFINITY);
+                    }
+                    compute_weights(&r, compute_type(x->dtype));
+                    for (e[k] = 0; e[k] < n; e[k]++)
+                        check_number(&report, "softmax", r.weight[e[k]], ref_get(y, e[0], e[1], e[2], e[3]), e[0], e[1], e[2], e[3]);
+                }
+    free(score);
+    free(delta);
+    free(keep);
+    free(r.low);
+    free(r.high);
+    free(r.weight);
+    return report;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * The reference: attn_desc computed the plain way, with the error that the
+ * library's arithmetic may commit derived for every single result. Tests,
+ * fuzzers and benchmarks all judge by this one. Link with reference.c.
+ *
+ * It computes in long double. For float32 results binary64 would do; for float64
+ * results the wider the better. The bounds count the reference's own rounding
+ * too, which matters only where long double is binary64. Define REF_DOUBLE to
+ * compute in binary64 where long double is emulated and slow.
+ *
+ * Paged and packed calls promise the results of plain ones: describe the plain
+ * one to the reference.
+ */
+#ifndef REFERENCE_H
+#define REFERENCE_H
+
+#include "attention.h"
+
+#ifdef REF_DOUBLE
+typedef double ref_real;
+#else
+typedef long double ref_real;
+#endif
+
+/* A sum that errs by about one rounding however long it is (Neumaier 1974). */
+typedef struct ref_sum {
+    ref_real sum, rest;
+} ref_sum;
+void ref_add(ref_sum *sum, ref_real x);
+
+/* What a computed number may be:
+ *   value finite      low <= number <= high
+ *   value NaN         NaN
+ *   value infinite    this infinity where low == high, else anything not finite
+ * A number that must be +0 has value = low = high = 0. */
+typedef struct ref_bounds {
+    ref_real value, low, high;
+} ref_bounds;
+
+/* Distance from the value in units of what is allowed: at most 1 if the number
+ * is right, infinite where no distance makes sense. */
+double ref_ratio(const ref_bounds *bounds, ref_real number);
+
+/* One element, aligned to the last axis: i3 is the last index, and dimensions of
+ * 1 and missing dimensions broadcast. */
+void *ref_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3);
+ref_real ref_get(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3);
+
+/* Rounds to the nearest even, to every element type. */
+void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, double value);
+
+/* One query row of one head. The pointers stay valid until the next row. */
+typedef struct ref_row {
+    size_t kv_len, head_dim_v;
+    size_t visible;                /* how many keys count */
+    const unsigned char *keep;     /* (kv_len) which */
+    const ref_bounds *scores;      /* (kv_len) at desc->stage */
+    const ref_bounds *weights;     /* (kv_len) */
+    const ref_bounds *out;         /* (head_dim_v) */
+    ref_bounds lse;
+} ref_row;
+
+typedef struct ref_head ref_head;
+ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head);
+const ref_row *ref_compute_row(ref_head *head, size_t query);
+void ref_close(ref_head *head);
+
+/* The worst number of a whole result. */
+typedef struct ref_report {
+    size_t checked;            /* numbers looked at */
+    size_t wrong;              /* numbers out of bounds */
+    double worst;              /* the largest ref_ratio */
+    const char *what;          /* where it was found */
+    size_t at[4];              /* batch, head, query, column */
+    double got;
+    ref_bounds want;
+} ref_report;
+
+/* The length of an axis counted from the end (1 is the last); 1 where missing. */
+size_t ref_length(const attn_array *a, int from_end);
+
+/* Checks out, lse, scores and colsum of a finished call, whichever are present,
+ * on every `step`-th query (colsum where step is 1). */
+ref_report ref_check(const attn_desc *desc, size_t step);
+
+/* The steps: c = a b of up to 4 dimensions; y = softmax of x along an axis. */
+ref_report ref_check_matmul(const attn_array *a, const attn_array *b, const attn_array *c);
+ref_report ref_check_softmax(const attn_array *x, int axis, const attn_array *y);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * attn_softmax: along any axis of an array of up to 8 dimensions, in place too,
+ * within bounds, the same bits on all paths and in any layout, and the very
+ * weights of the fused forms.
+ */
+#include "attn_test.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct problem {
+    attn_array x, y;
+    int axis;
+} problem;
+
+static attn_status call_softmax(const void *context, attn_exec run)
+{
+    const problem *p = context;
+    return test_softmax(&p->x, p->axis, &p->y, run);
+}
+
+static attn_array new_array(attn_dtype type, int ndim, const size_t *shape)
+{
+    attn_array a = attn_array_1d(type, NULL, 0);
+    size_t n = 1;
+    a.ndim = ndim;
+    for (int i = 0; i < ndim; i++)
+        n *= a.shape[i] = shape[i];
+    a.data = test_memory(n * attn_dtype_size(type), 0);
+    return a;
+}
+
+/* In place, and with the axis given from the end, too. */
+static void try_axis(const attn_array *x, int axis, const char *name)
+{
+    const attn_array *outputs[1];
+    problem p;
+    attn_array again;
+    ref_report report;
+    int pass;
+    p.x = *x;
+    p.y = test_copy(x);
+    p.axis = axis;
+    outputs[0] = &p.y;
+    if (!test_status(test_all_paths(call_softmax, &p, outputs, 1, &pass), ATTN_OK)) {
+        test_ok(0, "%s, axis %d", name, axis);
+        return;
+    }
+    report = ref_check_softmax(x, axis, &p.y);
+    test_ok(test_within(&report) && pass, "%s, axis %d", name, axis);
+    again = test_copy(x);
+    pass = test_status(test_softmax(&again, axis - x->ndim, &again, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    test_ok(pass && test_same(&again, &p.y), "%s, axis %d: in place", name, axis - x->ndim);
+    test_poison(&again);
+    pass = test_status(test_softmax(x, axis, &again, test_shuffled(ATTN_PATH_AUTO, 3)), ATTN_OK);
+    test_ok(pass && test_same(&again, &p.y), "%s, axis %d: three workers", name, axis);
+}
+
+static void try_shapes(attn_dtype type)
+{
+    static const struct {
+        int ndim;
+        size_t shape[4];
+    } shapes[] = {
+        {1, {1, 0, 0, 0}},   {1, {17, 0, 0, 0}},  {1, {2500, 0, 0, 0}}, {2, {5, 33, 0, 0}},
+        {2, {600, 3, 0, 0}}, {3, {4, 515, 5, 0}}, {4, {3, 2, 7, 9}},    {4, {1, 6, 1, 6}},
+    };
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int axis = 0; axis < shapes[s].ndim; axis++) {
+            attn_array x = new_array(type, shapes[s].ndim, shapes[s].shape);
+            test_rng rng = {s};
+            char name[64];
+            test_fill_normal(&x, &rng, s % 2 ? 3 : 20);
+            snprintf(name, sizeof name, "%s, shape %zu (%d-D)", attn_dtype_name(type), s, x.ndim);
+            try_axis(&x, axis, name);
+            test_ok(test_release(), "%s: guards", name);
+        }
+}
+
+/* Eight dimensions are three: those before the axis, the axis, those after it. */
+static void try_eight_dimensions(attn_dtype type)
+{
+    static const size_t shape[8] = {2, 1, 3, 2, 5, 1, 2, 3};
+    const size_t n = 360;
+    attn_array x = new_array(type, 8, shape), y = new_array(type, 8, shape), x1 = attn_array_1d(type, x.data, n);
+    test_rng rng = {8};
+    test_fill_normal(&x1, &rng, 4);
+    for (int axis = 0; axis < 8; axis++) {
+        size_t before = 1;
+        attn_array x3, y3;
+        int pass;
+        for (int i = 0; i < axis; i++)
+            before *= shape[i];
+        x3 = attn_array_3d(type, x.data, before, shape[axis], n / before / shape[axis]);
+        y3 = test_copy(&x3);
+        pass = test_status(test_softmax(&x, axis, &y, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+        pass = pass && test_status(test_softmax(&x3, 1, &y3, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+        test_ok(pass && memcmp(y.data, y3.data, n * attn_dtype_size(type)) == 0, "%s, 8-D, axis %d", attn_dtype_name(type), axis);
+    }
+    test_ok(test_release(), "%s, 8-D: guards", attn_dtype_name(type));
+}
+
+/* Transposed, reversed and spread input and output. */
+static void try_layouts(attn_dtype type)
+{
+    const attn_array x = test_2d(type, 40, 70), y = test_2d(type, 40, 70);
+    test_rng rng = {4};
+    test_fill_normal(&x, &rng, 3);
+    for (int axis = 0; axis < 2; axis++) {
+        const attn_array turned = test_2d(type, 70, 40), backwards = test_2d(type, 40, 70), spread = test_2d(type, 80, 210);
+        void *const memory[3] = {turned.data, backwards.data, spread.data};
+        void *const to_memory = test_memory(80 * 210 * attn_dtype_size(type), 0);
+        attn_array from[3], to[3];
+        int pass = test_status(test_softmax(&x, axis, &y, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+        from[0] = attn_array_swap(&turned, 0, 1);
+        from[1] = backwards;
+        from[1].data = ref_at(&backwards, 0, 0, 39, 69);
+        from[1].stride[0] = -70;
+        from[1].stride[1] = -1;
+        from[2] = x;
+        from[2].data = spread.data;
+        from[2].stride[0] = 420;
+        from[2].stride[1] = 3;
+        for (int f = 0; f < 3; f++) {
+            test_assign(&from[f], &x);
+            to[f] = from[f];
+            to[f].data = (char *)to_memory + ((char *)from[f].data - (char *)memory[f]);
+            pass &= test_status(test_softmax(&from[f], axis, &to[f], test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&to[f], &y);
+            pass &= test_status(test_softmax(&from[f], axis, &from[f], test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&from[f], &y);
+        }
+        test_ok(pass, "%s: strided, axis %d", attn_dtype_name(type), axis);
+    }
+    test_ok(test_release(), "%s, strided: guards", attn_dtype_name(type));
+}
+
+/* Row r of the special rows: what the values are, where they are not normal. */
+static void try_special_rows(attn_dtype type)
+{
+    static const char *const names[] = {"magnitudes of 1e4", "-inf among numbers", "nothing but -inf", "NaN", "+inf", "one number among -inf",
+                                        "largest numbers"};
+    enum { ROWS = sizeof names / sizeof *names, N = 530 };
+    const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+    const attn_array x = test_2d(type, ROWS, N);
+    attn_array columns;
+    test_rng rng = {5};
+    test_fill_normal(&x, &rng, 1);
+    for (size_t j = 0; j < N; j++) {
+        ref_set(&x, 0, 0, 0, j, 1e4 * test_normal(&rng));
+        ref_set(&x, 0, 0, 2, j, -(double)INFINITY);
+        ref_set(&x, 0, 0, 5, j, -(double)INFINITY);
+        ref_set(&x, 0, 0, 6, j, j % 3 ? largest : -largest);
+        if (j % 5)
+            ref_set(&x, 0, 0, 1, j, -(double)INFINITY);
+    }
+    ref_set(&x, 0, 0, 3, 200, (double)NAN);
+    ref_set(&x, 0, 0, 4, 17, (double)INFINITY);
+    ref_set(&x, 0, 0, 5, 521, -3);
+    for (size_t r = 0; r < ROWS; r++) {
+        const attn_array row = attn_array_2d(type, ref_at(&x, 0, 0, r, 0), 1, N);
+        char name[64];
+        snprintf(name, sizeof name, "%s, %s", attn_dtype_name(type), names[r]);
+        try_axis(&row, 1, name);
+    }
+    columns = attn_array_swap(&x, 0, 1);
+    try_axis(&x, 1, "all of these");
+    try_axis(&columns, 0, "all of these as columns");
+    test_ok(test_release(), "%s: guards", attn_dtype_name(type));
+}
+
+/* softmax of attn_scores is what attn_self_attention weighs with. */
+static void try_weights(attn_dtype type)
+{
+    static const size_t kv_lens[] = {1, 7, 64, 513, 1300};
+    for (size_t i = 0; i < sizeof kv_lens / sizeof *kv_lens; i++) {
+        const test_shape shape = {type, 1, 2, 2, 9, kv_lens[i], 20, 11};
+        test_rng rng = {i};
+        attn_desc d = test_problem(&shape, &rng);
+        attn_array scores = test_copy(&d.scores);
+        const attn_exec run = test_on(ATTN_PATH_AUTO);
+        const int pass = test_status(test_self_attention(&d.q, &d.k, &d.v, &d.out, &d.scores, run), ATTN_OK) &&
+                         test_status(test_scores(&d.q, &d.k, 0, &scores, run), ATTN_OK) &&
+                         test_status(test_softmax(&scores, -1, &scores, run), ATTN_OK);
+        test_ok(pass && test_same(&scores, &d.scores), "%s, %zu keys: softmax of scores is the weights of self_attention",
+                attn_dtype_name(type), kv_lens[i]);
+        test_release();
+    }
+}
+
+int main(void)
+{
+    for (size_t t = 0; t < 2; t++) {
+        try_shapes(test_types[t]);
+        try_eight_dimensions(test_types[t]);
+        try_layouts(test_types[t]);
+        try_special_rows(test_types[t]);
+        try_weights(test_types[t]);
+    }
+    return test_done();
+}

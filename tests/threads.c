@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * The adapter for POSIX threads in examples/: every task once, no worker in two
+ * places at a time, and the same bits for any number of threads.
+ */
+#include "attn_test.h"
+
+#include "examples/pthread_parallel_for.h"
+
+enum { TASKS = 2000, WORKERS = 4 };
+
+typedef struct tally {
+    unsigned char runs[TASKS];
+    volatile int busy[WORKERS];
+    volatile int twice;
+} tally;
+
+static void count_task(void *arg, size_t index, size_t worker)
+{
+    tally *t = arg;
+    if (t->busy[worker]++)
+        t->twice = 1;
+    t->runs[index]++;
+    t->busy[worker]--;
+}
+
+static void try_adapter(size_t workers)
+{
+    static tally t;
+    attn_pthreads threads;
+    int pass = 1;
+    if (!test_ok(attn_pthreads_start(&threads, workers), "%zu threads start", workers))
+        return;
+    for (size_t call = 0; call < 20; call++) {
+        const size_t count = call * call * 5;
+        for (size_t i = 0; i < TASKS; i++)
+            t.runs[i] = 0;
+        attn_pthreads_for(&threads, count, count_task, &t);
+        for (size_t i = 0; i < TASKS; i++)
+            pass &= t.runs[i] == (i < count);
+    }
+    attn_pthreads_stop(&threads);
+    test_ok(pass && !t.twice, "%zu threads: every task once, each worker in one place", workers);
+}
+
+static void try_bits(attn_dtype type, size_t workers)
+{
+    const test_shape shape = {type, 2, 4, 2, 130, 600, 16, 12};
+    test_rng rng = {5};
+    attn_desc alone = test_problem(&shape, &rng), together = alone;
+    attn_exec run = test_on(ATTN_PATH_AUTO);
+    attn_pthreads threads;
+    int pass = 1;
+    alone.causal = together.causal = 1;
+    together.out = test_copy(&alone.out);
+    together.scores = test_copy(&alone.scores);
+    together.lse = test_copy(&alone.lse);
+    pass &= test_status(test_forward(&alone, run), ATTN_OK) && attn_pthreads_start(&threads, workers);
+    if (pass) {
+        run.parallel_for = attn_pthreads_for;
+        run.parallel_context = &threads;
+        run.num_workers = threads.num_workers;
+        for (int call = 0; call < 5; call++) {
+            test_poison(&together.out);
+            test_poison(&together.scores);
+            test_poison(&together.lse);
+            pass &= test_status(test_forward(&together, run), ATTN_OK) && test_same(&together.out, &alone.out) &&
+                    test_same(&together.scores, &alone.scores) && test_same(&together.lse, &alone.lse);
+        }
+        attn_pthreads_stop(&threads);
+    }
+    test_ok(pass, "%s, %zu threads: the bits of one", attn_dtype_name(type), workers);
+    test_ok(test_release(), "%s, %zu threads: guards", attn_dtype_name(type), workers);
+}
+
+int main(void)
+{
+    for (size_t workers = 1; workers <= WORKERS; workers++) {
+        try_adapter(workers);
+        for (size_t t = 0; t < 2; t++)
+            try_bits(test_types[t], workers);
+    }
+    return test_done();
+}

@@ -1,0 +1,586 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT-0
+#
+# tool.sh - the attn program on files: values, formats, the same bits, errors.
+# Prints TAP. $ATTN is the program (./attn without it), $RUN a command that runs it.
+
+attn="${RUN:+$RUN }${ATTN:-./attn}"
+dir=${TMPDIR:-/tmp}/attn-tool.$$
+mkdir "$dir" || exit 99
+trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
+trap 'exit 99' HUP INT TERM
+unset ATTN_PATH
+LC_ALL=C
+export LC_ALL
+
+# ------------------------------------------------------------------- helpers --
+
+number=0
+ok() { # NAME: the last command decides
+    status=$?
+    number=$((number + 1))
+    if [ $status -eq 0 ]; then echo "ok $number - $1"; else echo "not ok $number - $1"; fi
+}
+skip() { # NAME WHY
+    number=$((number + 1))
+    echo "ok $number - $1 # SKIP $2"
+}
+
+# $attn is not quoted: it may begin with an emulator and its arguments.
+run() { $attn "$@" 2>"$dir/stderr"; }
+
+# The numbers of standard input as printf escapes: TYPE (f2 f4 f8 i4 i8 b1),
+# little or big. Floats are cut, not rounded, where they need more digits.
+escapes() {
+    awk -v type="$1" -v order="$2" '
+    function binary(x, n,  s) { for (s = ""; n > 0; n--) { s = (x % 2) s; x = int(x / 2) } return s }
+    function bits(x,  exponent, sign) {
+        if (type == "b1") return binary(x, 8)
+        if (type ~ /i/) return binary(0, size * 8 - 32) binary(x, 32)
+        sign = x < 0 ? 1 : 0
+        if (x == 0) return binary(0, size * 8)
+        if (sign) x = -x
+        for (exponent = 0; x >= 2; exponent++) x /= 2
+        for (; x < 1; exponent--) x *= 2
+        return sign binary(exponent + bias, exponents) binary(int((x - 1) * 2 ^ fraction), fraction)
+    }
+    BEGIN {
+        size = substr(type, 2)
+        exponents = size == 2 ? 5 : size == 4 ? 8 : 11
+        bias = 2 ^ (exponents - 1) - 1
+        fraction = size * 8 - 1 - exponents
+    }
+    {
+        for (i = 1; i <= NF; i++) {
+            word = bits($i); line = ""
+            for (k = 0; k < size; k++) {
+                byte = 0
+                for (j = 1; j <= 8; j++) byte = byte * 2 + substr(word, 8 * k + j, 1)
+                byte = sprintf("\\%03o", byte)
+                line = order == "big" ? line byte : byte line
+            }
+            printf "%s", line
+        }
+    }'
+}
+
+# npy FILE TYPE SHAPE [ORDER [FORTRAN]]: a file from the numbers on standard input.
+npy() {
+    sign='<'
+    if [ "$4" = big ]; then sign='>'; fi
+    printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '$sign$2', 'fortran_order': ${5:-False}, 'shape': $3, }" >"$1"
+    # shellcheck disable=SC2059
+    printf "$(escapes "$2" "${4:-little}")" >>"$1"
+}
+
+# noise COUNT SEED: numbers in [-1, 1) that fill a float32.
+noise() {
+    awk -v n="$1" -v x="$2" 'BEGIN {
+        for (; n > 0; n--) { x = (x * 1103515245 + 12345) % 2147483648; printf "%.17g ", (int(x / 128) - 8388608) / 8388608 }
+    }'
+}
+
+header_size() { od -An -tu1 -j8 -N2 "$1" | awk '{ print 10 + $1 + 256 * $2 }'; }
+header() { head -c "$(header_size "$1")" "$1" | tail -c +11; }
+
+# values FILE TYPE: the elements, as od reads them (TYPE is od's).
+values() { od -An -v -t"$2" -j "$(header_size "$1")" "$1" | tr -s ' \n' ' '; }
+
+# near TOLERANCE VALUES WANTED: as many, all within the tolerance.
+near() {
+    echo "$2 | $3" | awk -v e="$1" '{
+        for (n = 1; $n != "|"; n++);
+        if (NF - n != n - 1 || n == 1) exit 1
+        for (i = 1; i < n; i++) { d = $i - $(n + i); if (!(d <= e && -d <= e)) exit 1 }
+    }'
+}
+
+has() { case $1 in *"$2"*) true ;; *) false ;; esac; }
+
+# Nothing but what was there: no output, no temporary file.
+clean() { [ ! -e "$dir/no.npy" ] && [ ! -e "$dir/no2.npy" ] && [ -z "$(find "$dir" -name '.attn*')" ]; }
+
+# refused NAME PATTERN ARGUMENTS...: status 2, one line that holds the pattern, no output.
+refused() {
+    name=$1
+    pattern=$2
+    shift 2
+    run "$@" >"$dir/stdout"
+    refused_status=$?
+    line=$(cat "$dir/stderr")
+    [ $refused_status -eq 2 ] && [ "$(wc -l <"$dir/stderr")" -eq 1 ] && [ ! -s "$dir/stdout" ] && clean &&
+        has "$line" "attn: " && has "$line" "$pattern"
+    ok "refused: $name"
+    rm -f "$dir/no.npy"
+}
+
+# Scaled dot-product attention of the numbers in x (rows, columns), q = k = v = x, in
+# the plainest form: prints what is asked for (out, weights or lse).
+reference() {
+    awk -v rows="$1" -v columns="$2" -v what="$3" '{ for (i = 1; i <= NF; i++) x[n++] = $i }
+    END {
+        for (i = 0; i < rows; i++) {
+            sum = 0; max = -1e300
+            for (j = 0; j < rows; j++) {
+                s[j] = 0
+                for (c = 0; c < columns; c++) s[j] += x[i * columns + c] * x[j * columns + c]
+                s[j] /= sqrt(columns)
+                if (s[j] > max) max = s[j]
+            }
+            for (j = 0; j < rows; j++) sum += s[j] = exp(s[j] - max)
+            if (what == "lse") printf "%.17g ", max + log(sum)
+            for (j = 0; j < rows && what == "weights"; j++) printf "%.17g ", s[j] / sum
+            for (c = 0; c < columns && what == "out"; c++) {
+                o = 0
+                for (j = 0; j < rows; j++) o += s[j] / sum * x[j * columns + c]
+                printf "%.17g ", o
+            }
+        }
+    }'
+}
+
+# -------------------------------------------------------------------- values --
+
+echo '1 0 0 1' | npy "$dir/i2.npy" f4 '(2, 2)'
+echo '1 2 3 4' | npy "$dir/wv.npy" f4 '(2, 2)'
+echo '1 0 0 1' | npy "$dir/i2d.npy" f8 '(2, 2)'
+echo '1 2 3 4' | npy "$dir/wvd.npy" f8 '(2, 2)'
+known='1.6604769 2.6604769 2.3395231 3.3395231'
+
+i=$dir/i2.npy
+run layer --x "$i" --wq "$i" --wk "$i" --wv "$dir/wv.npy" -o "$dir/layer.npy" --weights "$dir/w.npy" &&
+    near 1e-6 "$(values "$dir/layer.npy" f4)" "$known"
+ok 'layer: the known values, float32'
+near 1e-6 "$(values "$dir/w.npy" f4)" '0.66976155 0.33023845 0.33023845 0.66976155'
+ok 'layer: the weights'
+has "$(header "$dir/layer.npy")" "'fortran_order': False, 'shape': (2, 2), }" && [ "$(header_size "$dir/layer.npy")" -eq 128 ] &&
+    [ "$(wc -c <"$dir/layer.npy")" -eq 144 ]
+ok 'the header of an output'
+i=$dir/i2d.npy
+run layer --x "$i" --wq "$i" --wk "$i" --wv "$dir/wvd.npy" -o "$dir/layerd.npy" &&
+    near 1e-7 "$(values "$dir/layerd.npy" f8)" "$known"
+ok 'layer: the known values, float64'
+run layer --x "$i" --wq "$i" --wk "$i" --wv "$dir/wvd.npy" -o "$dir/out.npy" --dtype f32 && cmp -s "$dir/out.npy" "$dir/layer.npy"
+ok '--dtype f32 computes float64 input in float32'
+run layer --x "$dir/i2.npy" --wq "$i" --wk "$i" --wv "$dir/wvd.npy" -o "$dir/out.npy" && cmp -s "$dir/out.npy" "$dir/layerd.npy"
+ok 'one float64 input is enough for float64'
+
+for scale in 1 5; do
+    tokens=$(echo '1 0 1 0 0 2 0 2 1 1 1 1' | awk -v s=$scale '{ for (i = 1; i <= NF; i++) printf "%d ", s * $i }')
+    for type in f4 f8; do
+        tolerance=2e-6
+        if [ $type = f8 ]; then tolerance=1e-14; fi
+        if [ $scale = 5 ]; then tolerance=${tolerance%?}5; fi # |score| is 100
+        echo "$tokens" | npy "$dir/x.npy" $type '(3, 4)'
+        x=$dir/x.npy
+        run sdpa --q "$x" --k "$x" --v "$x" -o "$dir/out.npy" --weights "$dir/w.npy"
+        near "$tolerance" "$(values "$dir/out.npy" $type)" "$(echo "$tokens" | reference 3 4 out)" &&
+            near "$tolerance" "$(values "$dir/w.npy" $type)" "$(echo "$tokens" | reference 3 4 weights)"
+        ok "sdpa: three tokens times $scale, $type"
+    done
+done
+run sdpa --q "$x" --k "$x" --v "$x" -o "$dir/out.npy" --lse "$dir/l.npy" &&
+    near 1e-12 "$(values "$dir/l.npy" f8)" "$(echo "$tokens" | reference 3 4 lse)" && has "$(header "$dir/l.npy")" "'shape': (3,)"
+ok 'sdpa: --lse'
+
+run matmul --a "$dir/wv.npy" --b "$dir/wv.npy" -o "$dir/out.npy" && near 0 "$(values "$dir/out.npy" f4)" '7 10 15 22'
+ok 'matmul: 2 x 2'
+echo '1 0 0 1 2 0 0 2' | npy "$dir/two.npy" f4 '(2, 2, 2)'
+run matmul --a "$dir/two.npy" --b "$dir/wv.npy" -o "$dir/out.npy" &&
+    near 0 "$(values "$dir/out.npy" f4)" '1 2 3 4 2 4 6 8' && has "$(header "$dir/out.npy")" "'shape': (2, 2, 2)"
+ok 'matmul: a matrix broadcasts over a batch'
+run matmul --a "$dir/wv.npy" --b "$dir/two.npy" -o "$dir/out.npy" && near 0 "$(values "$dir/out.npy" f4)" '1 2 3 4 2 4 6 8'
+ok 'matmul: from the left too'
+echo '0 0 1 1' | npy "$dir/rows.npy" f4 '(2, 2)'
+run softmax --in "$dir/rows.npy" -o "$dir/out.npy" && near 1e-7 "$(values "$dir/out.npy" f4)" '.5 .5 .5 .5'
+ok 'softmax: the last axis without --axis'
+run softmax --in "$dir/rows.npy" --axis 0 -o "$dir/out.npy" &&
+    near 1e-7 "$(values "$dir/out.npy" f4)" '.26894142 .26894142 .73105858 .73105858'
+ok 'softmax: --axis 0'
+run softmax --in "$dir/rows.npy" --axis=-2 -o "$dir/out2.npy" && cmp -s "$dir/out.npy" "$dir/out2.npy"
+ok 'softmax: --axis=-2 is the same axis'
+echo '10000 0 -10000 10000' | npy "$dir/big.npy" f4 '(2, 2)'
+run softmax --in "$dir/big.npy" -o "$dir/out.npy" && near 0 "$(values "$dir/out.npy" f4)" '1 0 0 1'
+ok 'softmax: scores of 10000'
+
+# ------------------------------------------------------------------- formats --
+
+# The matrix 1 2 3 / 4 5 6 in every way that a file may hold it; times 1 it shows itself.
+echo '1 0 0 0 1 0 0 0 1' | npy "$dir/i3.npy" f4 '(3, 3)'
+echo '1 2 3 4 5 6' | npy "$dir/c.npy" f4 '(2, 3)'
+run matmul --a "$dir/c.npy" --b "$dir/i3.npy" -o "$dir/plain.npy" && near 0 "$(values "$dir/plain.npy" f4)" '1 2 3 4 5 6'
+ok 'C order, little endian'
+same_as_plain() { # NAME, file.npy being the matrix
+    run matmul --a "$dir/file.npy" --b "$dir/i3.npy" -o "$dir/out.npy" --dtype f32 && cmp -s "$dir/out.npy" "$dir/plain.npy"
+    ok "read: $1"
+    rm -f "$dir/out.npy"
+}
+echo '1 4 2 5 3 6' | npy "$dir/file.npy" f4 '(2, 3)' little True
+same_as_plain 'Fortran order'
+echo '1 2 3 4 5 6' | npy "$dir/file.npy" f4 '(2, 3)' big
+same_as_plain 'big endian'
+echo '1 4 2 5 3 6' | npy "$dir/file.npy" f8 '(2,3,)' big True
+same_as_plain 'float64, big endian, Fortran order'
+echo '1 2 3 4 5 6' | npy "$dir/file.npy" f2 '(2, 3)'
+same_as_plain 'float16'
+echo '1 2 3 4 5 6' | npy "$dir/file.npy" f2 '(2, 3)' big
+same_as_plain 'float16, big endian'
+for version in 2 3; do
+    printf '%b' "\\0223NUMPY\\000$version\\0000\\0164\\0000\\0000\\0000" >"$dir/file.npy"
+    printf '%-115s\n' '{"shape":(2,3),"fortran_order":False,"descr":"<f4"}' >>"$dir/file.npy"
+    tail -c 24 "$dir/c.npy" >>"$dir/file.npy"
+    same_as_plain "version $version.0, keys in another order, double quotes"
+done
+printf '\223NUMPY\001\000\073\000%s' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" >"$dir/file.npy"
+tail -c 24 "$dir/c.npy" >>"$dir/file.npy"
+same_as_plain 'a header without padding'
+# shellcheck disable=SC2002
+cat "$dir/c.npy" | run matmul --a /dev/stdin --b "$dir/i3.npy" -o "$dir/out.npy" && cmp -s "$dir/out.npy" "$dir/plain.npy"
+ok 'read: a pipe'
+run matmul --a "$dir/plain.npy" --b "$dir/i3.npy" -o "$dir/plain.npy" && near 0 "$(values "$dir/plain.npy" f4)" '1 2 3 4 5 6'
+ok 'an output may replace its input'
+ln -s plain.npy "$dir/link.npy" && run matmul --a "$dir/rows.npy" --b "$dir/rows.npy" -o "$dir/link.npy" &&
+    [ -h "$dir/link.npy" ] && near 0 "$(values "$dir/plain.npy" f4)" '0 0 1 1'
+ok 'an output goes where a link points'
+printf '' | npy "$dir/empty.npy" f4 '(0, 3)'
+run matmul --a "$dir/empty.npy" --b "$dir/i3.npy" -o "$dir/out.npy" && [ "$(wc -c <"$dir/out.npy")" -eq 128 ] &&
+    has "$(header "$dir/out.npy")" "'shape': (0, 3)"
+ok 'no rows in, no rows out'
+
+# ------------------------------------------------------------------ the same --
+
+q_count=$((2 * 17 * 9)) kv_count=$((40 * 9))
+noise $q_count 1 | npy "$dir/q.npy" f4 '(2, 17, 9)'
+noise $kv_count 2 | npy "$dir/k.npy" f4 '(1, 40, 9)'
+noise $kv_count 3 | npy "$dir/v.npy" f4 '(1, 40, 9)'
+noise $q_count 1 | npy "$dir/q4.npy" f4 '(1, 2, 17, 9)'
+noise $kv_count 2 | npy "$dir/k4.npy" f4 '(1, 1, 40, 9)'
+noise $kv_count 3 | npy "$dir/v4.npy" f4 '(1, 1, 40, 9)'
+sdpa() { run sdpa --q "$dir/q.npy" --k "$dir/k.npy" --v "$dir/v.npy" "$@"; }
+
+sdpa -o "$dir/o.npy" --weights "$dir/w.npy" --lse "$dir/l.npy" && has "$(header "$dir/o.npy")" "'shape': (2, 17, 9)" &&
+    has "$(header "$dir/w.npy")" "'shape': (2, 17, 40)" && has "$(header "$dir/l.npy")" "'shape': (2, 17)"
+ok 'sdpa: two query heads over one key head, and its shapes'
+values "$dir/w.npy" f4 | awk '{ for (i = 1; i <= NF; i++) { s += $i; if (i % 40 == 0) { if (s < .99999 || s > 1.00001) exit 1; s = 0 } } }
+    END { if (i != 2 * 17 * 40 + 1) exit 1 }'
+ok 'sdpa: every row of the weights sums to 1'
+run sdpa --q "$dir/q4.npy" --k "$dir/k4.npy" --v "$dir/v4.npy" -o "$dir/o4.npy" --weights "$dir/w4.npy" &&
+    [ "$(values "$dir/o4.npy" x1)" = "$(values "$dir/o.npy" x1)" ] && [ "$(values "$dir/w4.npy" x1)" = "$(values "$dir/w.npy" x1)" ] &&
+    has "$(header "$dir/w4.npy")" "'shape': (1, 2, 17, 40)"
+ok 'sdpa: 4-D gives the bytes of 3-D'
+noise $((17 * 9)) 1 | npy "$dir/q2.npy" f4 '(17, 9)'
+noise $kv_count 2 | npy "$dir/k2.npy" f4 '(40, 9)'
+noise $kv_count 3 | npy "$dir/v2.npy" f4 '(40, 9)'
+run sdpa --q "$dir/q2.npy" --k "$dir/k2.npy" --v "$dir/v2.npy" -o "$dir/o2.npy" &&
+    has "$(values "$dir/o.npy" x1)" "$(values "$dir/o2.npy" x1)" && [ "$(wc -c <"$dir/o2.npy")" -eq $((128 + 17 * 9 * 4)) ]
+ok 'sdpa: 2-D gives the bytes of the first head'
+
+run info >"$dir/info" && grep -q '^scalar  *yes  *yes  *yes' "$dir/info"
+ok 'info: the scalar path is there'
+for path in neon avx2 avx512; do
+    name="--path $path gives the bytes of --path scalar"
+    if grep -q "^$path  *yes  *yes" "$dir/info"; then
+        sdpa -o "$dir/o1.npy" --weights "$dir/w1.npy" --lse "$dir/l1.npy" --causal lower-right --path scalar &&
+            sdpa -o "$dir/o2.npy" --weights "$dir/w2.npy" --lse "$dir/l2.npy" --causal lower-right --path $path &&
+            cmp -s "$dir/o1.npy" "$dir/o2.npy" && cmp -s "$dir/w1.npy" "$dir/w2.npy" && cmp -s "$dir/l1.npy" "$dir/l2.npy"
+        ok "$name"
+        ATTN_PATH=$path
+        export ATTN_PATH
+        sdpa -o "$dir/o2.npy" --causal lower-right && cmp -s "$dir/o1.npy" "$dir/o2.npy"
+        ok "ATTN_PATH=$path too"
+        unset ATTN_PATH
+    else
+        skip "$name" 'not on this machine'
+        refused "--path $path where it is not" "--path: " sdpa --q "$dir/q.npy" --k "$dir/k.npy" --v "$dir/v.npy" \
+            -o "$dir/no.npy" --path $path
+    fi
+done
+sdpa -o "$dir/o1.npy" --lse "$dir/l1.npy" --threads 1 && sdpa -o "$dir/o2.npy" --lse "$dir/l2.npy" --threads 3 &&
+    cmp -s "$dir/o1.npy" "$dir/o.npy" && cmp -s "$dir/o1.npy" "$dir/o2.npy" && cmp -s "$dir/l1.npy" "$dir/l2.npy"
+ok '--threads 1 and --threads 3 give the same bytes'
+
+# ------------------------------------------------------------------- visible --
+
+sdpa -o "$dir/out.npy" --causal upper-left && near 0 "$(values "$dir/out.npy" f4 | cut -d' ' -f2-10)" "$(values "$dir/v.npy" f4 | cut -d' ' -f2-10)"
+ok '--causal upper-left: the first query sees the first key'
+sdpa -o "$dir/o2.npy" --causal 0 && cmp -s "$dir/out.npy" "$dir/o2.npy"
+ok '--causal 0 is upper-left'
+sdpa -o "$dir/o1.npy" --causal lower-right && sdpa -o "$dir/o2.npy" --causal 23 && cmp -s "$dir/o1.npy" "$dir/o2.npy" &&
+    ! cmp -s "$dir/o1.npy" "$dir/out.npy"
+ok '--causal lower-right is the offset 40 - 17'
+sdpa -o "$dir/o2.npy" --causal 39 && cmp -s "$dir/o2.npy" "$dir/o.npy"
+ok '--causal 39 hides nothing'
+sdpa -o "$dir/out.npy" --causal -100 --weights "$dir/w2.npy" && [ -z "$(values "$dir/out.npy" x1 | tr -d ' 0')" ] &&
+    [ -z "$(values "$dir/w2.npy" x1 | tr -d ' 0')" ]
+ok '--causal -100 hides everything: zeros'
+sdpa -o "$dir/out.npy" --weights "$dir/w2.npy" --scale 1e-30 && near 1e-6 "$(values "$dir/w2.npy" f4 | cut -d' ' -f2-4)" '.025 .025 .025'
+ok '--scale'
+
+# option NAME ARGUMENTS...: runs sdpa with them, or skips where this version cannot.
+option() {
+    name=$1
+    shift
+    sdpa -o "$dir/out.npy" "$@" && return 0
+    if grep -q 'sdpa: ' "$dir/stderr"; then skip "$name" "$(cat "$dir/stderr")"; else false && ok "$name"; fi
+    return 1
+}
+if option '--window 0,0' --window 0,0; then
+    near 0 "$(values "$dir/out.npy" f4 | cut -d' ' -f2-154)" "$(values "$dir/v.npy" f4 | cut -d' ' -f2-154)"
+    ok '--window 0,0: each query sees its own key'
+fi
+awk 'BEGIN { for (i = 0; i < 17; i++) for (j = 0; j < 40; j++) printf "%d ", j <= i }' | npy "$dir/mask.npy" b1 '(17, 40)'
+if option '--mask' --mask "$dir/mask.npy"; then
+    sdpa -o "$dir/o2.npy" --causal upper-left && cmp -s "$dir/out.npy" "$dir/o2.npy"
+    ok '--mask: a triangle of bool is --causal upper-left'
+fi
+echo 1 | npy "$dir/len.npy" i8 '(1,)'
+if option '--kv-lens' --kv-lens "$dir/len.npy"; then
+    near 0 "$(values "$dir/out.npy" f4 | cut -d' ' -f11-19)" "$(values "$dir/v.npy" f4 | cut -d' ' -f2-10)"
+    ok '--kv-lens: of one key, each query sees it alone'
+fi
+echo '1e6 1e6' | npy "$dir/slopes.npy" f4 '(2,)'
+if option '--alibi' --alibi "$dir/slopes.npy"; then
+    near 0 "$(values "$dir/out.npy" f4 | cut -d' ' -f2-154)" "$(values "$dir/v.npy" f4 | cut -d' ' -f2-154)"
+    ok '--alibi: with steep slopes each query sees its own key'
+fi
+echo '-1e30 1e30' | npy "$dir/sinks.npy" f4 '(2,)'
+if option '--sinks' --sinks "$dir/sinks.npy" --weights "$dir/w2.npy"; then
+    values "$dir/w2.npy" f4 | awk '{ for (i = 1; i <= NF; i++) if (i <= 17 * 40) low += $i; else high += $i }
+        END { exit !(low > 16.999 && low < 17.001 && high == 0) }'
+    ok '--sinks: a low one takes nothing, a high one everything'
+fi
+if option '--softcap' --softcap 1e-6 --weights "$dir/w2.npy"; then
+    near 1e-6 "$(values "$dir/w2.npy" f4 | cut -d' ' -f2-4)" '.025 .025 .025'
+    ok '--softcap: a cap of 1e-6 leaves equal weights'
+fi
+if option '--scores --stage probs' --scores "$dir/s.npy" --stage probs --weights "$dir/w2.npy"; then
+    cmp -s "$dir/s.npy" "$dir/w.npy" && cmp -s "$dir/w2.npy" "$dir/w.npy"
+    ok '--scores --stage probs are the weights'
+fi
+if option '--scores --stage raw' --scores "$dir/s.npy" --stage raw; then
+    run softmax --in "$dir/s.npy" -o "$dir/w2.npy" && cmp -s "$dir/w2.npy" "$dir/w.npy"
+    ok '--scores --stage raw: their softmax are the weights'
+fi
+if option '--colsum' --colsum "$dir/c.npy"; then
+    has "$(header "$dir/c.npy")" "'shape': (2, 40)" &&
+        values "$dir/c.npy" f4 | awk '{ for (i = 1; i <= NF; i++) s += $i } END { exit !(s > 33.999 && s < 34.001) }'
+    ok '--colsum: adds up to the number of rows'
+fi
+if option '--dtype f16' --dtype f16; then
+    awk 'BEGIN { for (i = 0; i < 81; i++) printf "%d ", i % 10 == 0 }' | npy "$dir/i9.npy" f4 '(9, 9)'
+    has "$(header "$dir/out.npy")" "f2'" && run matmul --a "$dir/out.npy" --b "$dir/i9.npy" -o "$dir/o2.npy" &&
+        near .002 "$(values "$dir/o2.npy" f4)" "$(values "$dir/o.npy" f4)"
+    ok '--dtype f16 writes float16, near float32'
+fi
+if option '--dtype bf16' --dtype bf16; then
+    near .02 "$(values "$dir/out.npy" f4)" "$(values "$dir/o.npy" f4)"
+    ok '--dtype bf16 is near float32'
+fi
+if option '--kv-dtype f16' --kv-dtype f16; then
+    near .002 "$(values "$dir/out.npy" f4)" "$(values "$dir/o.npy" f4)" && ! cmp -s "$dir/out.npy" "$dir/o.npy"
+    ok '--kv-dtype f16 is near float32'
+fi
+
+# --------------------------------------------------------------------- layer --
+
+noise $((6 * 8)) 4 | npy "$dir/x.npy" f4 '(1, 6, 8)'
+noise 64 5 | npy "$dir/wq.npy" f4 '(8, 8)'
+noise 32 6 | npy "$dir/wk.npy" f4 '(8, 4)'
+noise 48 7 | npy "$dir/wv6.npy" f4 '(8, 6)'
+noise 36 8 | npy "$dir/wo.npy" f4 '(12, 3)'
+echo '1 2 3' | npy "$dir/bo.npy" f4 '(3,)'
+layer() { run layer --x "$dir/x.npy" --wq "$dir/wq.npy" --wk "$dir/wk.npy" --wv "$dir/wv6.npy" "$@"; }
+layer --heads 4 --wo "$dir/wo.npy" -o "$dir/y.npy" --weights "$dir/w.npy" && has "$(header "$dir/y.npy")" "'shape': (1, 6, 3)" &&
+    has "$(header "$dir/w.npy")" "'shape': (1, 4, 6, 6)"
+ok 'layer: 4 heads, 2 key heads, an output projection'
+layer --heads 4 -o "$dir/y2.npy" && run matmul --a "$dir/y2.npy" --b "$dir/wo.npy" -o "$dir/y3.npy" && cmp -s "$dir/y.npy" "$dir/y3.npy"
+ok 'layer: the output projection is a matmul'
+layer --heads 4 --wo "$dir/wo.npy" --bo "$dir/bo.npy" -o "$dir/y2.npy" &&
+    near 1e-5 "$(values "$dir/y2.npy" f4)" "$(values "$dir/y.npy" f4 | awk '{ for (i = 1; i <= NF; i++) printf "%.9g ", $i + 1 + (i - 1) % 3 }')"
+ok 'layer: --bo'
+noise $((6 * 8)) 4 | awk '{ for (i = 1; i <= NF; i++) printf "%s %s", $i, i % 8 ? "" : "1 " }' | npy "$dir/x1.npy" f4 '(1, 6, 9)'
+for w in wq:8:64:5 wk:4:32:6 wv6:6:48:7; do # the same with the biases as a ninth row, under a column of ones
+    IFS=: read -r name columns count seed <<EOT
+$w
+EOT
+    bias=$(noise "$columns" 9)
+    echo "$bias" | npy "$dir/b$name.npy" f4 "($columns,)"
+    echo "$(noise "$count" "$seed") $bias" | npy "$dir/${name}9.npy" f4 "(9, $columns)"
+done
+layer --heads 4 --bq "$dir/bwq.npy" --bk "$dir/bwk.npy" --bv "$dir/bwv6.npy" -o "$dir/y2.npy" &&
+    run layer --x "$dir/x1.npy" --wq "$dir/wq9.npy" --wk "$dir/wk9.npy" --wv "$dir/wv69.npy" --heads 4 -o "$dir/y3.npy" &&
+    near 1e-5 "$(values "$dir/y2.npy" f4)" "$(values "$dir/y3.npy" f4)"
+ok 'layer: --bq, --bk, --bv'
+run layer --x "$dir/x.npy" --wq "$dir/wq.npy" --wk "$dir/wq.npy" --wv "$dir/wq.npy" -o "$dir/y2.npy" --weights "$dir/w.npy" &&
+    has "$(header "$dir/y2.npy")" "'shape': (1, 6, 8)" && has "$(header "$dir/w.npy")" "'shape': (1, 6, 6)"
+ok 'layer: the shapes of a batch of one'
+layer --heads 4 -o "$dir/y2.npy" --causal upper-left --weights "$dir/w.npy" &&
+    near 0 "$(values "$dir/w.npy" f4 | cut -d' ' -f2-7)" '1 0 0 0 0 0'
+ok 'layer: --causal'
+
+# -------------------------------------------------------------------- errors --
+
+q=$dir/q.npy k=$dir/k.npy v=$dir/v.npy no=$dir/no.npy
+refused 'no command' 'attn --help'
+refused 'an unknown command' "'attend'" attend
+refused 'an unknown option' "unknown option '--foo' (see attn sdpa --help)" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --foo 1
+refused 'an option without its value' "'-o'" sdpa --q "$q" --k "$k" --v "$v" -o
+refused 'an option twice' "'--q'" sdpa --q "$q" --q "$q" --k "$k" --v "$v" -o "$no"
+refused 'an option missing' '--v' sdpa --q "$q" --k "$k" -o "$no"
+refused 'an argument too many' "'extra'" softmax --in "$q" -o "$no" extra
+refused 'a scale that is no number' "--scale: 'x'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --scale x
+refused 'an offset that is no number' "--causal: 'lower'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --causal lower
+refused 'half a window' "--window: '3'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --window 3
+refused 'a window of -2' "--window: -2" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --window -2,0
+refused 'no threads' "--threads: 0" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --threads 0
+refused 'an unknown path' "--path: unknown value 'sse'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --path sse
+refused 'an unknown element type' "--dtype: unknown value 'f8'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --dtype f8
+refused 'a stage of nothing' '--stage' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --stage raw
+ATTN_PATH=sse
+export ATTN_PATH
+refused 'an unknown path in ATTN_PATH' "ATTN_PATH: unknown value 'sse'" sdpa --q "$q" --k "$k" --v "$v" -o "$no"
+unset ATTN_PATH
+
+refused 'a missing file' "$dir/none.npy: " sdpa --q "$dir/none.npy" --k "$k" --v "$v" -o "$no"
+refused 'a name with a newline' "$dir/a?b.npy: " softmax --in "$dir/a
+b.npy" -o "$no"
+refused 'a directory as input' "$dir: " softmax --in "$dir" -o "$no"
+refused 'another head dimension' "$dir/two.npy: the head dimension is 2" sdpa --q "$q" --k "$dir/two.npy" --v "$v" -o "$no"
+refused 'another number of keys' "$q: the number of keys is 17" sdpa --q "$q" --k "$k" --v "$q" -o "$no"
+refused 'heads that do not divide' "$q: has 2 heads" sdpa --q "$k" --k "$q" --v "$q" -o "$no"
+refused 'another rank' "$dir/k2.npy: has 2 dimensions" sdpa --q "$q" --k "$dir/k2.npy" --v "$dir/v2.npy" -o "$no"
+refused 'a vector for a matrix' "$dir/slopes.npy: has shape (2,)" matmul --a "$dir/slopes.npy" --b "$dir/wv.npy" -o "$no"
+refused 'matrices that do not fit' "$dir/wv.npy: the inner dimension is 2" matmul --a "$dir/i3.npy" --b "$dir/wv.npy" -o "$no"
+refused 'an axis that is not there' "$dir/rows.npy: has no axis 2" softmax --in "$dir/rows.npy" --axis 2 -o "$no"
+refused 'a mask of another shape' "$dir/wv.npy: axis 1" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/wv.npy"
+refused 'slopes that are too few' "$dir/len.npy: has shape (1,)" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --alibi "$dir/len.npy"
+echo 40 | npy "$dir/one.npy" f4 '(1,)'
+echo '1 1' | npy "$dir/short.npy" b1 '(2, 1)'
+refused 'a mask with one key' "$dir/short.npy: axis 1 has length 1, but 40" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/short.npy"
+refused 'lengths that are no integers' "$dir/one.npy: holds" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --kv-lens "$dir/one.npy"
+refused 'integers for floats' "$dir/len.npy: holds int64" softmax --in "$dir/len.npy" -o "$no"
+echo 1e300 | npy "$dir/huge.npy" f8 '(1,)'
+refused 'a number too large for float32' "$dir/huge.npy: 1e+300" softmax --in "$dir/huge.npy" -o "$no" --dtype f32
+refused 'a layer with columns that are not heads' "$dir/wq.npy: 8 columns" layer --x "$dir/x.npy" --wq "$dir/wq.npy" \
+    --wk "$dir/wk.npy" --wv "$dir/wv6.npy" --heads 3 -o "$no"
+refused 'a layer with another d_model' "$dir/i3.npy: d_model is 3" layer --x "$dir/x.npy" --wq "$dir/i3.npy" --wk "$dir/i3.npy" \
+    --wv "$dir/i3.npy" -o "$no"
+
+# bad NAME WHAT: file.npy is refused with that.
+bad() { refused "$1" "$dir/file.npy: $2" softmax --in "$dir/file.npy" -o "$no"; }
+# lying NAME HEADER WHAT: that header before 24 bytes.
+lying() {
+    printf '\223NUMPY\001\000\166\000%-117s\n' "$2" >"$dir/file.npy"
+    tail -c 24 "$dir/plain6.npy" >>"$dir/file.npy"
+    bad "$1" "$3"
+}
+echo '1 2 3 4 5 6' | npy "$dir/plain6.npy" f4 '(2, 3)'
+head -c 148 "$dir/plain6.npy" >"$dir/file.npy"
+bad 'a truncated file' 'header says (2, 3) of <f4, 24 bytes, but the file holds 20'
+head -c 100 "$dir/plain6.npy" >"$dir/file.npy"
+bad 'a file cut in its header' 'the file ends inside its header'
+head -c 9 "$dir/plain6.npy" >"$dir/file.npy"
+bad 'a file cut before its header' 'the file ends inside its header'
+: >"$dir/file.npy"
+bad 'an empty file' 'the file is empty'
+{ cat "$dir/plain6.npy" && echo; } >"$dir/file.npy"
+bad 'a byte too many' 'header says (2, 3) of <f4, 24 bytes, but the file holds 25'
+{ printf '\223NUMPX' && tail -c +7 "$dir/plain6.npy"; } >"$dir/file.npy"
+bad 'a bad magic' 'is not an .npy file (bad magic)'
+{ printf '\223NUMPY\004' && tail -c +8 "$dir/plain6.npy"; } >"$dir/file.npy"
+bad 'an unknown version' '.npy version 4.0'
+{ printf '\223NUMPY\001\001' && tail -c +9 "$dir/plain6.npy"; } >"$dir/file.npy"
+bad 'an unknown minor version' '.npy version 1.1'
+lying 'a shape larger than the file' "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 8), }" \
+    'header says (4, 8) of <f4, 128 bytes, but the file holds 24'
+lying 'a shape that overflows' "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }" 'header says more elements'
+lying 'a shape that overflows beside a 0' "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 0), }" \
+    'header says more elements'
+lying 'a dimension that overflows' "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,), }" 'bad header: the dimension'
+lying 'a dimension with a leading zero' "{'descr': '<f4', 'fortran_order': False, 'shape': (02, 3), }" 'bad header: a number'
+lying 'a negative dimension' "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }" 'bad header: a dimension'
+lying 'a dimension with an L' "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L), }" "bad header: ',' or ')'"
+lying 'a shape that is no tuple' "{'descr': '<f4', 'fortran_order': False, 'shape': (6), }" 'bad header: the shape'
+lying 'nine dimensions' "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 1, 2, 3), }" 'has more than 8'
+lying 'an unknown element type' "{'descr': '<c8', 'fortran_order': False, 'shape': (3,), }" "element type '<c8'"
+lying 'records' "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (6,), }" 'holds records'
+lying 'a key twice' "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" "bad header: 'descr' appears twice"
+lying 'a key missing' "{'descr': '<f4', 'shape': (2, 3), }" "bad header: 'fortran_order' is missing"
+lying 'an unknown key' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), 'x': 1}" "bad header: unknown key 'x'"
+lying 'something after the dictionary' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } x" 'bad header: something follows'
+
+# ------------------------------------------------------------- whole or none --
+
+mkdir "$dir/folder"
+refused 'a directory as output' "$dir/folder: is a directory" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/folder"
+refused 'a folder that is not there' "$dir/none/no.npy: " matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/none/no.npy"
+mkfifo "$dir/pipe" # a device, in a test that may go wrong as root, would be a pity
+refused 'a pipe as output' "$dir/pipe: is not a regular file" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/pipe"
+refused 'one bad output of two' "$dir/folder: is a directory" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$dir/folder"
+refused 'one name for two outputs' "$no: is named for two outputs" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$no"
+closed=$dir/folder
+if [ "$(id -u)" -eq 0 ]; then closed=/proc; fi # where not even root creates files
+chmod a-w "$dir/folder"
+if [ -d "$closed" ]; then
+    refused 'a folder that cannot be written to' "$closed/no.npy: cannot be written" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" \
+        -o "$closed/no.npy"
+else
+    skip 'refused: a folder that cannot be written to' 'root may write anywhere'
+fi
+noise 16384 9 | npy "$dir/large.npy" f4 '(128, 128)'
+echo before >"$dir/kept.npy"
+(
+    trap '' XFSZ
+    ulimit -f 64 || exit 1
+    run matmul --a "$dir/large.npy" --b "$dir/large.npy" -o "$no" --dtype f64
+    [ $? -eq 2 ] || exit 1
+    run matmul --a "$dir/large.npy" --b "$dir/large.npy" -o "$dir/kept.npy" --dtype f64
+    [ $? -eq 2 ]
+) 2>/dev/null && clean && [ "$(cat "$dir/kept.npy")" = before ] && has "$(cat "$dir/stderr")" "attn: $dir/kept.npy: cannot be written"
+ok 'a full disk leaves no file, and an old file as it was'
+
+# ------------------------------------------------------- sentence and the rest --
+
+run sentence 'The cat sat on the mat' >"$dir/text" && [ "$(grep -c '[.][0-9][0-9][0-9]' "$dir/text")" -eq 18 ] &&
+    grep -q '^ *The  *cat  *sat  *on  *the  *mat$' "$dir/text" && grep -q '^  mat  *->  [a-zA-Z]* (0[.][0-9]*)$' "$dir/text"
+ok 'sentence: a table of weights, the most attended words, the output'
+awk 'NF == 7 && $2 ~ /^[01][.][0-9]+$/ { n++; s = 0; for (i = 2; i <= 7; i++) s += $i; if (s < .995 || s > 1.005) bad = 1 }
+    END { exit !(n == 6 && !bad) }' "$dir/text"
+ok 'sentence: the rows of the table sum to 1'
+[ "$(grep '^  The ' "$dir/text" | tr T t)" = "$(grep '^  the ' "$dir/text")" ]
+ok 'sentence: a word in capitals has the embedding of the word in small letters'
+run sentence The cat 'sat on' the mat >"$dir/text2" && cmp -s "$dir/text" "$dir/text2"
+ok 'sentence: words without quotes'
+run sentence 'The cat sat on the mat' --seed 2 >"$dir/text2" && ! cmp -s "$dir/text" "$dir/text2"
+ok 'sentence: --seed changes the numbers'
+run sentence 'The cat sat on the mat' --dim 6 --heads 3 >"$dir/text2" && grep -q 'head 3' "$dir/text2" && grep -q '(3, 6, 2)' "$dir/text2"
+ok 'sentence: --dim and --heads'
+run sentence -- --help | grep -q '^  --help  *1[.]000$'
+ok 'sentence: one word, after --'
+run sentence "$(printf 'internationalization \303\251t\303\251\303\251t\303\251\303\251t\303\251\303\251t\303\251 \377\033[1m')" >"$dir/text2" &&
+    grep -q 'internat[.][.]' "$dir/text2" && grep -q "$(printf '\303\251t\303\251\303\251t\303\251\303\251t[.][.]')" "$dir/text2" &&
+    grep -q '??\[1m' "$dir/text2" && ! grep -q "$(printf '\033')" "$dir/text2"
+ok 'sentence: long words are cut between characters, control characters not printed'
+run sentence "$(awk 'BEGIN { for (i = 0; i < 300; i++) printf "w%d ", i }')" >"$dir/text2" && grep -q 'of 300 words' "$dir/text2" &&
+    awk 'length($0) > 80 { exit 1 }' "$dir/text2"
+ok 'sentence: many words fit lines of 80'
+refused 'a sentence without words' 'at least one word' sentence '  '
+refused 'heads that do not divide the dimension' '--heads' sentence hello --heads 3
+refused 'no dimension' '--dim' sentence hello --dim 0
+refused 'too many words' '4096 words' sentence "$(awk 'BEGIN { for (i = 0; i < 4097; i++) printf "w " }')"
+
+[ "$(run --version)" = "attn $(awk '/^attention.h/ { print $2 }' "$dir/info")" ]
+ok '--version'
+run --help >"$dir/text" && for command in sdpa layer softmax matmul sentence info; do
+    grep -q "^  $command " "$dir/text" && run $command --help | grep -q "^attn $command - " || exit 1
+done
+ok '--help of everything'
+if [ -c /dev/full ]; then
+    run info >/dev/full
+    [ $? -eq 2 ] && [ "$(wc -l <"$dir/stderr")" -eq 1 ]
+    ok 'standard output that cannot be written'
+else
+    skip 'standard output that cannot be written' 'no /dev/full'
+fi
+
+echo "1..$number"

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * info.c - attn info: what this program holds and what this machine runs.
+ */
+#include "tool.h"
+
+#include <stdio.h>
+
+const char info_help[] = "attn info - version, code paths, what this machine runs\n"
+                         "\n"
+                         "  attn info\n"
+                         "\n"
+                         "cpu: what it has of avx, fma, avx2, avx512f, avx512dq, avx512bw, avx512vl, neon.\n"
+                         "arithmetic: fused multiply-add, or a multiplication and an addition; results are\n"
+                         "the same bits wherever this is the same.\n"
+                         "compiled: in this program; runs: on this machine; native: without emulation.\n";
+
+static const char *yes_no(int value) { return value ? "yes" : "no"; }
+
+/* What the paths ask of the CPU, for the curious: the library looks for itself. */
+static void print_cpu(void)
+{
+    printf("cpu         ");
+#if defined(__x86_64__) && defined(__GNUC__)
+#define PRINT_IF(feature) printf("%s", __builtin_cpu_supports(feature) ? " " feature : "")
+    __builtin_cpu_init();
+    PRINT_IF("avx");
+    PRINT_IF("fma");
+    PRINT_IF("avx2");
+    PRINT_IF("avx512f");
+    PRINT_IF("avx512dq");
+    PRINT_IF("avx512bw");
+    PRINT_IF("avx512vl");
+#undef PRINT_IF
+    printf(" (x86-64)\n");
+#elif defined(__aarch64__)
+    printf(" neon fma (aarch64)\n");
+#else
+    printf(" not known\n");
+#endif
+}
+
+int info_command(int argc, char **argv)
+{
+    int i;
+    if (!options_read(argc, argv, NULL, 0, NULL))
+        return 0;
+    printf("attention.h  %s\n", attn_version());
+    print_cpu();
+    printf("arithmetic   %s\n", attn_arithmetic());
+    printf("best path    %s\n\n", attn_path_name(attn_best_path()));
+    printf("%-8s  %-8s  %-4s  %s\n", "path", "compiled", "runs", "native");
+    for (i = ATTN_PATH_SCALAR; i < ATTN_PATH_COUNT; i++) {
+        const attn_path path = (attn_path)i;
+        printf("%-8s  %-8s  %-4s  %s\n", attn_path_name(path), yes_no(attn_path_compiled(path)), yes_no(attn_path_supported(path)),
+               yes_no(attn_path_native(path)));
+    }
+    return 1;
+}

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT-0
+bin_PROGRAMS += attn
+attn_SOURCES = \
+	tools/arrays.c \
+	tools/attn.c \
+	tools/files.c \
+	tools/info.c \
+	tools/layer.c \
+	tools/npy.c \
+	tools/npy.h \
+	tools/options.c \
+	tools/report.c \
+	tools/run.c \
+	tools/sdpa.c \
+	tools/sentence.c \
+	tools/steps.c \
+	tools/tool.h
+attn_LDADD =

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * report.c - one line for an error; memory that the end of the program frees.
+ */
+#include "tool.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int fail(const char *format, ...)
+{
+    char line[16384]; /* longer than two paths */
+    size_t i;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    /* A file's name may hold a newline; the message is one line all the same. */
+    for (i = 0; line[i] != 0; i++)
+        if ((unsigned char)line[i] < ' ' || line[i] == 127)
+            line[i] = '?';
+    fprintf(stderr, "attn: %s\n", line);
+    return 0;
+}
+
+typedef struct block {
+    struct block *next;
+    void *memory;
+} block;
+
+static block *blocks;
+
+void *keep(void *memory)
+{
+    block *b = (block *)malloc(sizeof *b);
+    if (!b) {
+        free(memory);
+        fail("out of memory");
+        return NULL;
+    }
+    b->memory = memory;
+    b->next = blocks;
+    blocks = b;
+    return memory;
+}
+
+void *reserve(size_t bytes)
+{
+    void *memory = malloc(bytes ? bytes : 1);
+    if (!memory) {
+        fail("out of memory (%zu bytes wanted)", bytes);
+        return NULL;
+    }
+    return keep(memory);
+}
+
+void release_all(void)
+{
+    while (blocks) {
+        block *b = blocks;
+        blocks = b->next;
+        free(b->memory);
+        free(b);
+    }
+}
