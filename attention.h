@@ -3181,7 +3181,7 @@ static int attn__joinable(const attn__node *a, const attn__node *b, size_t begin
     const size_t start = level < (int)(8 * sizeof(size_t)) - 9 ? (x >> level << level) * ATTN__BLOCK : 0;
     const size_t whole = level < (int)(8 * sizeof(size_t)) - 10 ? (size_t)ATTN__BLOCK << level : (size_t)-1;
     if (level == 0) return 1;
-    return b->end % ATTN__BLOCK == 0 && start >= begin && whole <= end && start <= end - whole;
+    return start >= begin && whole <= end && start <= end - whole && b->end == start + whole;
 }
 
 /* The nodes of [begin, end). A block at a time would be simple; a subtree at a time is quick. */

@@ -1,0 +1,282 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT-0
+#
+# inclusion.sh - attention.h compiles wherever a C or C++ compiler takes it, with
+# no warning, and exports nothing but attn_ names. Prints TAP.
+# $CC is the compiler of the build, $RUN runs its programs (may be empty),
+# $srcdir is the top of the sources.
+
+top=$(cd "${srcdir:-.}" && pwd) || exit 99
+CC=${CC:-cc}
+dir=${TMPDIR:-/tmp}/attn-inclusion.$$
+mkdir "$dir" || exit 99
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 99' HUP INT TERM
+cd "$dir" || exit 99
+LC_ALL=C
+export LC_ALL
+
+warnings='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-align -Wundef -Wdouble-promotion -Werror'
+
+# ------------------------------------------------------------------- helpers --
+
+number=0
+
+# check NAME COMMAND...: a line of TAP, at the end, in order; two at a time
+check() {
+    number=$((number + 1))
+    echo "$1" >"$number.name"
+    shift
+    ("$@" >"$number.log" 2>&1 && : >"$number.ok") &
+    [ $((number % 2)) = 1 ] || wait
+}
+
+skip() { # NAME WHY
+    number=$((number + 1))
+    echo "$1 # SKIP $2" >"$number.name"
+    : >"$number.ok"
+}
+
+report() {
+    wait
+    failed=0
+    i=1
+    while [ $i -le $number ]; do
+        if [ -e $i.ok ]; then
+            echo "ok $i - $(cat $i.name)"
+        else
+            echo "not ok $i - $(cat $i.name)"
+            head -20 $i.log | sed 's/^/# /'
+            failed=1
+        fi
+        i=$((i + 1))
+    done
+    echo "1..$number"
+    exit $failed
+}
+
+have() { command -v "${1%% *}" >/dev/null 2>&1; }
+
+refuses() { ! "$@"; }
+
+compilers() { # the first of each, if there is one
+    for c in "$@"; do
+        case " $seen " in *" ${c%% *} "*) continue ;; esac
+        seen="$seen ${c%% *}"
+        have "$c" && echo "$c"
+    done
+}
+seen=
+c_compilers=$(compilers "$CC" gcc clang | tr '\n' ';')
+seen=
+cxx_compilers=$(compilers g++ clang++ | tr '\n' ';')
+
+# ------------------------------------------------------------------- sources --
+
+cat >declarations.c <<'END'
+#include "attention.h"
+#include "attention.h"
+int main(void) { return attn_version == 0; }
+END
+cat >implementation.c <<'END'
+#include "attention.h"
+#define ATTENTION_IMPLEMENTATION
+#include "attention.h"
+#include "attention.h"
+END
+cat >static.c <<'END'
+#define ATTN_STATIC
+#define ATTENTION_IMPLEMENTATION
+#include "attention.h"
+int main(void) { return attn_dtype_size(ATTN_F32) != 4; }
+END
+# Everything that is computed, as one number. NAME is defined by the compiler's
+# command line, so that several copies go into one program.
+cat >hash.c <<'END'
+#define ATTN_STATIC
+#define ATTENTION_IMPLEMENTATION
+#include "attention.h"
+
+unsigned long long NAME(void);
+
+static float q[2 * 40 * 24], k[600 * 24], v[600 * 20], out[2 * 40 * 20], weights[2 * 40 * 600], lse[2 * 40];
+static double x[60 * 90], y[60 * 60];
+static char workspace[1 << 22];
+
+static unsigned long long hash(unsigned long long h, const void *data, size_t bytes)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    size_t i;
+    for (i = 0; i < bytes; i++) h = (h ^ p[i]) * 1099511628211ull; /* FNV-1a */
+    return h;
+}
+
+static void fill(float *p, size_t n, unsigned s, float scale)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        s = s * 1664525u + 1013904223u;
+        p[i] = ((float)(s >> 8) / 8388608.0f - 1.0f) * scale;
+    }
+}
+
+unsigned long long NAME(void)
+{
+    static const float sizes[3] = {1.0f, 100.0f, 1e30f};
+    unsigned long long h = 14695981039346656037ull;
+    attn_exec run = attn_exec_in(workspace, sizeof workspace);
+    attn_desc d = attn_desc_default();
+    attn_array a = attn_array_2d(ATTN_F64, x, 60, 90), b = attn_array_2d(ATTN_F64, x, 90, 60), c = attn_array_2d(ATTN_F64, y, 60, 60);
+    size_t i;
+    d.q = attn_array_3d(ATTN_F32, q, 2, 40, 24);
+    d.k = attn_array_3d(ATTN_F32, k, 1, 600, 24);
+    d.v = attn_array_3d(ATTN_F32, v, 1, 600, 20);
+    d.out = attn_array_3d(ATTN_F32, out, 2, 40, 20);
+    d.scores = attn_array_3d(ATTN_F32, weights, 2, 40, 600);
+    d.lse = attn_array_2d(ATTN_F32, lse, 2, 40);
+    for (i = 0; i < 6; i++) {
+        fill(q, 2 * 40 * 24, (unsigned)i, sizes[i / 2]);
+        fill(k, 600 * 24, 7, sizes[i / 2]);
+        fill(v, 600 * 20, 9, sizes[i / 2]);
+        d.causal = i % 2;
+        d.align = ATTN_ALIGN_LOWER_RIGHT;
+        d.softcap = i % 2 ? 30 : 0;
+        h = h * 31 + (unsigned)attn_forward(&d, &run);
+        h = hash(h, out, sizeof out);
+        h = hash(h, weights, sizeof weights);
+        h = hash(h, lse, sizeof lse);
+    }
+    for (i = 0; i < 60 * 90; i++) x[i] = (double)k[i] * 1e-29;
+    h = h * 31 + (unsigned)attn_matmul(&a, &b, &c, &run);
+    h = h * 31 + (unsigned)attn_softmax(&c, 0, &c, &run);
+    return hash(h, y, sizeof y);
+}
+END
+cat >two.c <<'END'
+#include <stdio.h>
+unsigned long long first(void);
+unsigned long long second(void);
+int main(void)
+{
+    printf("%llx %llx\n", first(), second());
+    return first() != second();
+}
+END
+cat >program.cpp <<'END'
+#include "attention.h"
+#include <cstdio>
+#include <vector>
+namespace app {
+attn_status attention(const std::vector<float> &x, std::vector<float> &y)
+{
+    attn_array in = attn_array_2d(ATTN_F32, x.data(), 2, x.size() / 2), out = attn_array_2d(ATTN_F32, y.data(), 2, y.size() / 2);
+    std::size_t bytes = 0;
+    attn_exec run = attn_exec_default();
+    run.query = &bytes;
+    attn_status status = attn_self_attention(&in, &in, &in, &out, nullptr, &run);
+    if (status != ATTN_OK) return status;
+    std::vector<char> workspace(bytes);
+    run = attn_exec_in(workspace.data(), workspace.size());
+    return attn_self_attention(&in, &in, &in, &out, nullptr, &run);
+}
+}
+using namespace app;
+int main()
+{
+    std::vector<float> x = {1, 0, 0, 1}, y(4);
+    const attn_status status = attention(x, y);
+    std::printf("%s\n", attn_status_string(status));
+    return status != ATTN_OK || !(y[0] > 0.5f && y[0] < 1.0f);
+}
+END
+
+# -------------------------------------------------------------------- checks --
+
+IFS=';'
+for cc in $c_compilers; do
+    IFS=' '
+    for std in c99 c11 c17 c2x; do
+        check "$cc, $std: declarations, twice" $cc -std=$std $warnings -I"$top" -fsyntax-only declarations.c
+        check "$cc, $std: implementation" $cc -std=$std $warnings -I"$top" -fsyntax-only implementation.c
+    done
+    for level in -O0 -O2; do
+        check "$cc $level: no warning" $cc -std=c99 $level $warnings -I"$top" -c implementation.c -o "${cc##*/}$level.o"
+    done
+    check "$cc: ATTN_STATIC without unused warnings" $cc -std=c99 -O1 $warnings -I"$top" -c static.c -o "${cc##*/}-static.o"
+done
+IFS=';'
+for cxx in $cxx_compilers; do
+    IFS=' '
+    for std in c++11 c++14 c++17 c++20; do
+        check "$cxx, $std: declarations, twice" $cxx -x c++ -std=$std $warnings -I"$top" -fsyntax-only declarations.c
+        check "$cxx, $std: implementation" $cxx -x c++ -std=$std $warnings -I"$top" -fsyntax-only implementation.c
+    done
+    for level in -O0 -O2; do
+        check "$cxx $level: no warning" $cxx -x c++ -std=c++11 $level $warnings -I"$top" -c implementation.c -o "$cxx$level.o"
+    done
+    check "$cxx: ATTN_STATIC without unused warnings" $cxx -x c++ -std=c++11 $warnings -I"$top" -fsyntax-only static.c
+done
+IFS=' '
+[ -n "$cxx_compilers" ] || skip "C++" "no C++ compiler"
+
+for option in -DATTN_NO_AVX2 -DATTN_NO_AVX512 -DATTN_NO_NEON "-DATTN_NO_AVX2 -DATTN_NO_AVX512 -DATTN_NO_NEON"; do
+    check "$option" $CC -std=c99 $warnings $option -I"$top" -fsyntax-only implementation.c
+done
+
+mkdir renamed
+cp "$top/attention.h" renamed/my_attention.h
+sed 's/attention\.h/my_attention.h/' implementation.c >renamed/implementation.c
+check "renamed, with ATTN_FILE" $CC -std=c99 $warnings -DATTN_FILE='"my_attention.h"' -fsyntax-only renamed/implementation.c
+check "renamed, without: refused" refuses $CC -std=c99 -fsyntax-only renamed/implementation.c
+
+for flag in -ffast-math -Ofast -ffinite-math-only; do
+    check "$flag is refused" refuses $CC $flag -I"$top" -fsyntax-only implementation.c
+    check "$flag is refused by name" sh -c "$CC $flag -I'$top' -fsyntax-only implementation.c 2>&1 | grep 'attention.h: .*-ffast-math'"
+done
+
+# Two copies, compiled for different machines, in one program: each keeps to
+# itself, and both give the same bits.
+wide=
+for flags in '-mavx2 -mfma' '-mcpu=neoverse-n1' '-mcpu=power9'; do
+    $CC $flags -fsyntax-only declarations.c -I"$top" 2>/dev/null && wide=$flags && break
+done
+wait
+two_copies() {
+    $CC -O1 -DNAME=first -I"$top" -c hash.c -o first.o &&
+        $CC -O3 $wide -ffp-contract=fast -DNAME=second -I"$top" -c hash.c -o second.o &&
+        $CC two.c first.o second.o -lm -o two && $RUN ./two
+}
+check "two copies with different flags ($wide): the same bits" two_copies
+
+cxx_program() { # the implementation compiled as C, used from C++
+    "${cxx_compilers%%;*}" -std=c++11 $warnings -I"$top" program.cpp "${CC##*/}-O2.o" -lm -o program && ./program
+}
+wait
+case $CC in
+*gcc | *clang | cc)
+    if [ -n "$cxx_compilers" ] && [ -z "$RUN" ]; then
+        check "a C++ program with namespaces" cxx_program
+    else
+        skip "a C++ program with namespaces" "no C++ compiler for this machine"
+    fi
+    ;;
+*) skip "a C++ program with namespaces" "unknown C compiler" ;;
+esac
+
+symbols() { # PATTERN OBJECT: is there a global symbol of another name?
+    nm --defined-only --extern-only "$1" | awk '{ print $NF }' >"$1.symbols" && [ -s "$1.symbols" ] && refuses grep -v '^attn_[a-z]' "$1.symbols"
+}
+variables() { # writable memory other than the cache of CPU features
+    nm --format=sysv "$1" | awk -F'|' '
+        $7 ~ /^\.(data|bss|tdata|tbss)/ && $7 !~ /^\.data\.rel\.ro/ { gsub(/ /, "", $1); print $1 }
+        $3 ~ /C/ { print $1 }' | refuses grep -v '^cache'
+}
+if have nm; then
+    for object in *-O2.o; do
+        check "$object exports only attn_ names" symbols "$object"
+        check "$object has no variable but the cache" variables "$object"
+    done
+else
+    skip "symbols" "no nm"
+fi
+report
