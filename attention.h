@@ -520,6 +520,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #include <simde/x86/avx512/add.h>
 #include <simde/x86/avx512/cast.h>
 #include <simde/x86/avx512/cmp.h>
+#include <simde/x86/avx512/extract.h>
 #include <simde/x86/avx512/div.h>
 #include <simde/x86/avx512/insert.h>
 #include <simde/x86/avx512/loadu.h>
@@ -546,6 +547,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #include <simde/arm/neon/get_low.h>
 #include <simde/arm/neon/ld1.h>
 #include <simde/arm/neon/max.h>
+#include <simde/arm/neon/movl.h>
 #include <simde/arm/neon/mul.h>
 #include <simde/arm/neon/reinterpret.h>
 #include <simde/arm/neon/shl_n.h>
@@ -566,6 +568,15 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define ATTN__REPEAT_8(X) ATTN__REPEAT_6(X) X(6) X(7)
 #define ATTN__REPEAT_14(X) ATTN__REPEAT_8(X) X(8) X(9) X(10) X(11) X(12) X(13)
 #define ATTN__REPEAT_16(X) ATTN__REPEAT_14(X) X(14) X(15)
+
+/* x0 = x0 op x1 and so on: x<i> = x<i> op x<i + w> for w = n / 2 ... 1. */
+#define ATTN__FOLD_2(op, x) x##0 = op(x##0, x##1);
+#define ATTN__FOLD_4(op, x) x##0 = op(x##0, x##2), x##1 = op(x##1, x##3); ATTN__FOLD_2(op, x)
+#define ATTN__FOLD_8(op, x) \
+    x##0 = op(x##0, x##4), x##1 = op(x##1, x##5), x##2 = op(x##2, x##6), x##3 = op(x##3, x##7); ATTN__FOLD_4(op, x)
+#define ATTN__FOLD_16(op, x)                                                                      \
+    x##0 = op(x##0, x##8), x##1 = op(x##1, x##9), x##2 = op(x##2, x##10), x##3 = op(x##3, x##11); \
+    x##4 = op(x##4, x##12), x##5 = op(x##5, x##13), x##6 = op(x##6, x##14), x##7 = op(x##7, x##15); ATTN__FOLD_8(op, x)
 
 /* --------------------------------------------------------------- numbers -- */
 
@@ -832,10 +843,13 @@ static void attn__store_f64(void *to, attn_dtype dtype, ptrdiff_t stride, const 
     for (i = 0; i < n; i++) ((double *)to)[(ptrdiff_t)i * stride] = from[i];
 }
 
-/* One element, rounded through float32 to the narrow types. */
+/* One element, rounded through float32 to the narrow types. NaN gets one form:
+ * machines differ in the sign of what they make themselves. */
 static void attn__put(void *to, attn_dtype dtype, double x)
 {
-    float narrow = attn__to_f32(x);
+    float narrow;
+    if (attn__nan_f64(x)) x = attn__from_bits_f64(0x7ff8000000000000u);
+    narrow = attn__to_f32(x);
     if (dtype == ATTN_F64) memcpy(to, &x, sizeof x);
     else attn__store_f32(to, dtype, 1, &narrow, 1);
 }
@@ -897,6 +911,8 @@ typedef struct attn__kernel {
  *   exp2i(p, t)                  adds the low bits of t to the exponent of p
  *   choose(p, x, limit, other)   x < limit ? other : p (NaN in x keeps p)
  *   transpose(p, stride, out)    out[c][i] = p[i * stride + c], c < 16 / sizeof(T)
+ *   sum(a)                       all lanes: a[i] += a[i + w] for w = VL / 2 ... 1
+ *   load_f16 load_bf16           float32 only: widened from uint16_t
  * MR rows by two vectors is the register tile. */
 
 /* For what a machine lacks, or rounds differently: lane by lane. */
@@ -926,6 +942,9 @@ ATTN__INLINE void attn__scalar_f32_transpose(const float *p, ptrdiff_t stride, f
     (void)stride;
     memcpy(out, p, 4 * sizeof *p);
 }
+ATTN__INLINE float attn__scalar_f32_sum(float a) { return a; }
+ATTN__INLINE float attn__scalar_f32_load_f16(const uint16_t *p) { return attn__f16_to_f32(*p); }
+ATTN__INLINE float attn__scalar_f32_load_bf16(const uint16_t *p) { return attn__bf16_to_f32(*p); }
 typedef float attn__scalar_f32_vec;
 #define ATTN__ISA scalar
 #define ATTN__VL 1
@@ -952,6 +971,7 @@ ATTN__INLINE void attn__scalar_f64_transpose(const double *p, ptrdiff_t stride, 
     (void)stride;
     memcpy(out, p, 2 * sizeof *p);
 }
+ATTN__INLINE double attn__scalar_f64_sum(double a) { return a; }
 typedef double attn__scalar_f64_vec;
 #define ATTN__VL 1
 #define ATTN__F64 1
@@ -1018,6 +1038,27 @@ ATTN__INLINE void attn__avx2_f32_transpose(const float *p, ptrdiff_t stride, att
     out[2] = ATTN__I(shuffle_ps)(t1, t3, 0x44);
     out[3] = ATTN__I(shuffle_ps)(t1, t3, 0xee);
 }
+ATTN__INLINE float attn__avx2_f32_sum(attn__avx2_f32_vec a)
+{
+    ATTN__TYPE(__m128) b = ATTN__I128(add_ps)(ATTN__I(castps256_ps128)(a), ATTN__I(extractf128_ps)(a, 1));
+    b = ATTN__I128(add_ps)(b, ATTN__I128(movehl_ps)(b, b));
+    return ATTN__I128(cvtss_f32)(ATTN__I128(add_ss)(b, ATTN__I128(shuffle_ps)(b, b, 1)));
+}
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_f16(const uint16_t *p)
+{
+#if ATTN__X86
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+#else
+    float x[8];
+    int i;
+    for (i = 0; i < 8; i++) x[i] = attn__f16_to_f32(p[i]);
+    return attn__avx2_f32_load(x);
+#endif
+}
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_bf16(const uint16_t *p)
+{
+    return ATTN__I(castsi256_ps)(ATTN__I(slli_epi32)(ATTN__I(cvtepu16_epi32)(ATTN__I128(loadu_si128)((const ATTN__TYPE(__m128i) *)(const void *)p)), 16));
+}
 #define ATTN__ISA avx2
 #define ATTN__VL 8
 #define ATTN__MR 6
@@ -1060,6 +1101,11 @@ ATTN__INLINE void attn__avx2_f64_transpose(const double *p, ptrdiff_t stride, at
     out[0] = ATTN__I(unpacklo_pd)(r0, r1);
     out[1] = ATTN__I(unpackhi_pd)(r0, r1);
 }
+ATTN__INLINE double attn__avx2_f64_sum(attn__avx2_f64_vec a)
+{
+    ATTN__TYPE(__m128d) b = ATTN__I128(add_pd)(ATTN__I(castpd256_pd128)(a), ATTN__I(extractf128_pd)(a, 1));
+    return ATTN__I128(cvtsd_f64)(ATTN__I128(add_sd)(b, ATTN__I128(unpackhi_pd)(b, b)));
+}
 #define ATTN__VL 4
 #define ATTN__F64 1
 #include ATTN_FILE
@@ -1084,6 +1130,7 @@ ATTN__INLINE void attn__avx2_f64_transpose(const double *p, ptrdiff_t stride, at
 #if ATTN__AVX512
 #if ATTN__X86
 #define ATTN__I(op) _mm512_##op
+#define ATTN__I256(op) _mm256_##op
 #define ATTN__I128(op) _mm_##op
 #define ATTN__TYPE(t) t
 #if defined(__clang__)
@@ -1097,6 +1144,7 @@ ATTN__INLINE void attn__avx2_f64_transpose(const double *p, ptrdiff_t stride, at
 #endif
 #else
 #define ATTN__I(op) simde_mm512_##op
+#define ATTN__I256(op) simde_mm256_##op
 #define ATTN__I128(op) simde_mm_##op
 #define ATTN__TYPE(t) simde##t
 #endif
@@ -1142,6 +1190,35 @@ ATTN__INLINE void attn__avx512_f32_transpose(const float *p, ptrdiff_t stride, a
     out[1] = ATTN__I(shuffle_ps)(t0, t2, 0xee);
     out[2] = ATTN__I(shuffle_ps)(t1, t3, 0x44);
     out[3] = ATTN__I(shuffle_ps)(t1, t3, 0xee);
+}
+ATTN__INLINE float attn__avx512_f32_sum(attn__avx512_f32_vec a)
+{
+    ATTN__TYPE(__m256) h = ATTN__I256(add_ps)(ATTN__I(castps512_ps256)(a), ATTN__I256(castpd_ps)(ATTN__I(extractf64x4_pd)(ATTN__I(castps_pd)(a), 1)));
+    ATTN__TYPE(__m128) b = ATTN__I128(add_ps)(ATTN__I256(castps256_ps128)(h), ATTN__I256(extractf128_ps)(h, 1));
+    b = ATTN__I128(add_ps)(b, ATTN__I128(movehl_ps)(b, b));
+    return ATTN__I128(cvtss_f32)(ATTN__I128(add_ss)(b, ATTN__I128(shuffle_ps)(b, b, 1)));
+}
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load_f16(const uint16_t *p)
+{
+#if ATTN__X86
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+#else
+    float x[16];
+    int i;
+    for (i = 0; i < 16; i++) x[i] = attn__f16_to_f32(p[i]);
+    return attn__avx512_f32_load(x);
+#endif
+}
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load_bf16(const uint16_t *p)
+{
+#if ATTN__X86
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16));
+#else
+    float x[16];
+    int i;
+    for (i = 0; i < 16; i++) x[i] = attn__bf16_to_f32(p[i]);
+    return attn__avx512_f32_load(x);
+#endif
 }
 #define ATTN__ISA avx512
 #define ATTN__VL 16
@@ -1189,6 +1266,12 @@ ATTN__INLINE void attn__avx512_f64_transpose(const double *p, ptrdiff_t stride, 
     out[0] = ATTN__I(unpacklo_pd)(r0, r1);
     out[1] = ATTN__I(unpackhi_pd)(r0, r1);
 }
+ATTN__INLINE double attn__avx512_f64_sum(attn__avx512_f64_vec a)
+{
+    ATTN__TYPE(__m256d) h = ATTN__I256(add_pd)(ATTN__I(castpd512_pd256)(a), ATTN__I(extractf64x4_pd)(a, 1));
+    ATTN__TYPE(__m128d) b = ATTN__I128(add_pd)(ATTN__I256(castpd256_pd128)(h), ATTN__I256(extractf128_pd)(h, 1));
+    return ATTN__I128(cvtsd_f64)(ATTN__I128(add_sd)(b, ATTN__I128(unpackhi_pd)(b, b)));
+}
 #define ATTN__VL 8
 #define ATTN__F64 1
 #include ATTN_FILE
@@ -1206,6 +1289,7 @@ ATTN__INLINE void attn__avx512_f64_transpose(const double *p, ptrdiff_t stride, 
 #endif
 #endif
 #undef ATTN__I
+#undef ATTN__I256
 #undef ATTN__I128
 #undef ATTN__TYPE
 #endif /* ATTN__AVX512 */
@@ -1263,6 +1347,27 @@ ATTN__INLINE void attn__neon_f32_transpose(const float *p, ptrdiff_t stride, att
     out[2] = ATTN__I(combine_f32)(ATTN__I(get_high_f32)(t0), ATTN__I(get_high_f32)(t2));
     out[3] = ATTN__I(combine_f32)(ATTN__I(get_high_f32)(t1), ATTN__I(get_high_f32)(t3));
 }
+ATTN__INLINE float attn__neon_f32_sum(attn__neon_f32_vec a)
+{
+    float x[4];
+    attn__neon_f32_store(x, a);
+    return (x[0] + x[2]) + (x[1] + x[3]);
+}
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_f16(const uint16_t *p)
+{
+#if ATTN__A64
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+#else
+    float x[4];
+    int i;
+    for (i = 0; i < 4; i++) x[i] = attn__f16_to_f32(p[i]);
+    return attn__neon_f32_load(x);
+#endif
+}
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_bf16(const uint16_t *p)
+{
+    return ATTN__I(reinterpretq_f32_u32)(ATTN__I(shlq_n_u32)(ATTN__I(movl_u16)(ATTN__I(ld1_u16)(p)), 16));
+}
 #define ATTN__ISA neon
 #define ATTN__VL 4
 #define ATTN__MR 8
@@ -1308,6 +1413,12 @@ ATTN__INLINE void attn__neon_f64_transpose(const double *p, ptrdiff_t stride, at
     attn__neon_f64_vec r0 = ATTN__I(ld1q_f64)(p), r1 = ATTN__I(ld1q_f64)(p + stride);
     out[0] = ATTN__I(combine_f64)(ATTN__I(get_low_f64)(r0), ATTN__I(get_low_f64)(r1));
     out[1] = ATTN__I(combine_f64)(ATTN__I(get_high_f64)(r0), ATTN__I(get_high_f64)(r1));
+}
+ATTN__INLINE double attn__neon_f64_sum(attn__neon_f64_vec a)
+{
+    double x[2];
+    attn__neon_f64_store(x, a);
+    return x[0] + x[1];
 }
 #define ATTN__VL 2
 #define ATTN__F64 1
@@ -1649,16 +1760,6 @@ static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t 
     return arena->used;
 }
 
-/* Rows of T times scale: the one rounding that scores have before their chain. */
-static void attn__scale_row(const attn__kernel *kernel, void *row, size_t n, double scale)
-{
-    size_t i;
-    if (kernel->dtype == ATTN_F64)
-        for (i = 0; i < n; i++) ((double *)row)[i] *= scale;
-    else
-        for (i = 0; i < n; i++) ((float *)row)[i] *= (float)scale;
-}
-
 static void attn__gemm_task(void *arg, size_t index, size_t worker)
 {
     const attn__gemm *g = (const attn__gemm *)arg;
@@ -1695,7 +1796,7 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
                 char *row = (char *)a_tile + (r - r0) * ATTN__LD * es;
                 kernel->load(row, a + ((ptrdiff_t)r * g->a.stride[ATTN__S] + (ptrdiff_t)k0 * g->a.stride[ATTN__D]) * g->a.size, g->a.dtype,
                              g->a.stride[ATTN__D], depth);
-                if (g->scale < 1 || g->scale > 1) attn__scale_row(kernel, row, depth, g->scale);
+                if (g->scale < 1 || g->scale > 1) kernel->scale(row, row, depth, g->scale); /* the one rounding before the chain */
                 if (k0)
                     kernel->load((char *)c_tile + (r - r0) * ATTN__LD * es, c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size,
                                  g->c.dtype, g->c.stride[ATTN__D], n);
@@ -1952,7 +2053,7 @@ static void attn__load_queries(const attn__problem *p, const attn__rows *rows, a
             char *to = s->q + (c * p->rows + r) * ATTN__LD * kernel->size;
             size_t n = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
             kernel->load(to, q + (ptrdiff_t)(c * ATTN__BLOCK) * p->q.stride[ATTN__D] * p->q.size, p->q.dtype, p->q.stride[ATTN__D], n);
-            attn__scale_row(kernel, to, n, p->scale);
+            kernel->scale(to, to, n, p->scale);
         }
     }
 }
@@ -2103,7 +2204,9 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, width = p->width, count = rows->count;
     const size_t tiles = (count + kernel->mr - 1) / kernel->mr;
-    const int direct = p->rows <= kernel->mr && !p->gather && p->v.dtype == kernel->dtype && p->v.stride[ATTN__D] == 1 && p->v.stride[ATTN__S] >= 0;
+    /* values stay where they are for one tile, or if their rows are next to each other */
+    const int direct = !p->gather && p->v.dtype == kernel->dtype && p->v.stride[ATTN__D] == 1 && p->v.stride[ATTN__S] >= 0 &&
+                       (p->rows <= kernel->mr || (size_t)p->v.stride[ATTN__S] <= p->dim_v);
     const size_t whole = direct ? p->dim_v / nr * nr : 0; /* columns of v that are used where they are */
     size_t block, r, t, c, depth = 0, all_lo = (size_t)-1, all_hi = 0;
 
@@ -2213,7 +2316,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     if (empty) memset(acc, 0, p->width * kernel->size);
     else {
         if (kernel->scale(acc, acc, p->dim_v, factor)) return 1;
-        lse += attn__log_f64(sum);
+        if (p->has_lse) lse += attn__log_f64(sum);
     }
     kernel->store(attn__query_at(&p->out, rows, h, i), p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
     if (p->has_lse) attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
@@ -3842,6 +3945,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define attn_vdiv ATTN__V(div)
 #define attn_vchoose ATTN__V(choose)
 #define attn_vtranspose ATTN__V(transpose)
+#define attn_vsum ATTN__V(sum)
 #define attn_vexp ATTN__V(vexp)
 #define attn_vtanh ATTN__V(vtanh)
 
@@ -3850,26 +3954,35 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define ATTN__LANES ATTN__C(LANES)
 #define ATTN__STEP_KEYS (ATTN__NR > ATTN__LANES ? ATTN__NR : ATTN__LANES)
 
-/* X(0) ... X(vectors in the virtual lanes - 1) */
+/* X(0) ... X(vectors in the virtual lanes - 1); FOLD joins those vectors, first
+ * half with second half, until one is left */
 #if ATTN__F64
 #if ATTN__VL == 8
 #define ATTN__EACH ATTN__REPEAT_1
+#define ATTN__FOLD(op, x)
 #elif ATTN__VL == 4
 #define ATTN__EACH ATTN__REPEAT_2
+#define ATTN__FOLD ATTN__FOLD_2
 #elif ATTN__VL == 2
 #define ATTN__EACH ATTN__REPEAT_4
+#define ATTN__FOLD ATTN__FOLD_4
 #else
 #define ATTN__EACH ATTN__REPEAT_8
+#define ATTN__FOLD ATTN__FOLD_8
 #endif
 #else
 #if ATTN__VL == 16
 #define ATTN__EACH ATTN__REPEAT_1
+#define ATTN__FOLD(op, x)
 #elif ATTN__VL == 8
 #define ATTN__EACH ATTN__REPEAT_2
+#define ATTN__FOLD ATTN__FOLD_2
 #elif ATTN__VL == 4
 #define ATTN__EACH ATTN__REPEAT_4
+#define ATTN__FOLD ATTN__FOLD_4
 #else
 #define ATTN__EACH ATTN__REPEAT_16
+#define ATTN__FOLD ATTN__FOLD_16
 #endif
 #endif
 
@@ -3937,7 +4050,14 @@ static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrd
 #if ATTN__F64
     attn__load_f64((double *)to, from, dtype, stride, n);
 #else
-    attn__load_f32((float *)to, from, dtype, stride, n);
+    const uint16_t *half = (const uint16_t *)from;
+    float *out = (float *)to;
+    size_t i = 0;
+    if (stride == 1 && dtype == ATTN_F16)
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn_vstore(out + i, ATTN__V(load_f16)(half + i));
+    if (stride == 1 && dtype == ATTN_BF16)
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn_vstore(out + i, ATTN__V(load_bf16)(half + i));
+    attn__load_f32(out + i, (const char *)from + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype, stride, n - i);
 #endif
 }
 static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n)
@@ -4071,8 +4191,8 @@ static double ATTN__V(exp)(double x, double y)
 
 static int ATTN__V(softmax)(void *row_, size_t first, size_t lo, size_t hi, size_t last, double *max_out, double *sum_out)
 {
-    attn_real *row = (attn_real *)row_, lane[ATTN__LANES], odd[ATTN__LANES], max;
-    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, j, i, w, half;
+    attn_real *row = (attn_real *)row_, lane[ATTN__VL], max;
+    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, j, i, half;
 
     if (lo >= hi) {
         for (j = first; j < last; j++) row[j] = 0;
@@ -4090,24 +4210,23 @@ static int ATTN__V(softmax)(void *row_, size_t first, size_t lo, size_t hi, size
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
         for (j = from; j < to; j += ATTN__LANES) {
-#define ATTN__X(v)                                               \
-    {                                                            \
-        attn_vec x = attn_vload(row + j + v * ATTN__VL);         \
-        max##v = attn_vmax(max##v, x);                           \
-        odd##v = attn_vfma(x, attn_vset1(0), odd##v);            \
+#define ATTN__X(v)                                       \
+    {                                                    \
+        attn_vec x = attn_vload(row + j + v * ATTN__VL); \
+        max##v = attn_vmax(max##v, x);                   \
+        odd##v = attn_vfma(x, attn_vset1(0), odd##v);    \
     }
             ATTN__EACH(ATTN__X)
 #undef ATTN__X
         }
-#define ATTN__X(v) attn_vstore(lane + v * ATTN__VL, max##v), attn_vstore(odd + v * ATTN__VL, odd##v);
-        ATTN__EACH(ATTN__X)
-#undef ATTN__X
+        ATTN__FOLD(attn_vmax, max)
+        ATTN__FOLD(attn_vadd, odd)
+        attn_vstore(lane, max0);
+        if (!attn_vfinite(attn_vsum(odd0))) return 1;
     }
     max = lane[0];
-    for (i = 0; i < ATTN__LANES; i++) {
-        if (!attn_vfinite(odd[i])) return 1;
+    for (i = 1; i < ATTN__VL; i++)
         if (lane[i] > max) max = lane[i];
-    }
     if (!(max > ATTN__C(ODD))) return 1;
 
     { /* pass 2: exp and sum, lane by lane, in two halves of a block: shorter
@@ -4136,14 +4255,10 @@ static int ATTN__V(softmax)(void *row_, size_t first, size_t lo, size_t hi, size
             ATTN__EACH(ATTN__X)
 #undef ATTN__X
         }
-#define ATTN__X(v) attn_vstore(lane + v * ATTN__VL, total##v);
-        ATTN__EACH(ATTN__X)
-#undef ATTN__X
+        ATTN__FOLD(attn_vadd, total)
+        *sum_out = (double)attn_vsum(total0);
     }
-    for (w = ATTN__LANES / 2; w; w /= 2)
-        for (i = 0; i < w; i++) lane[i] += lane[i + w];
     *max_out = (double)(max + 0); /* +0: never -0 */
-    *sum_out = (double)lane[0];
     return 0;
 }
 
@@ -4173,7 +4288,7 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
 
 static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
 {
-    attn_real *to = (attn_real *)to_, odd[ATTN__VL];
+    attn_real *to = (attn_real *)to_;
     const attn_real *from = (const attn_real *)from_;
     const attn_vec f = attn_vset1((attn_real)factor), zero = attn_vset1(0);
     attn_vec bad = zero;
@@ -4192,10 +4307,7 @@ static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
         bad = attn_vfma(y, zero, bad);
         for (j = 0; i + j < n; j++) to[i + j] = tail[j];
     }
-    attn_vstore(odd, bad);
-    for (j = 0; j < ATTN__VL; j++)
-        if (!attn_vfinite(odd[j])) return 1;
-    return 0;
+    return !attn_vfinite(attn_vsum(bad));
 }
 
 static const attn__kernel ATTN__V(kernel) = {
@@ -4220,6 +4332,7 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef attn_vdiv
 #undef attn_vchoose
 #undef attn_vtranspose
+#undef attn_vsum
 #undef attn_vexp
 #undef attn_vtanh
 #undef ATTN__NR
@@ -4227,6 +4340,7 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef ATTN__LANES
 #undef ATTN__STEP_KEYS
 #undef ATTN__EACH
+#undef ATTN__FOLD
 #undef ATTN__EACH_ROW
 #endif /* ATTN__KERNEL */
 

@@ -1,21 +1,20 @@
 #define ATTENTION_IMPLEMENTATION
 #include "attention.h"
-
 #include <stdio.h>
-#include <stdlib.h>
 
 int main(void)
 {
-    float x[] = {1, 0, 0, 2, 1, 1}, y[6] = {0}; /* three tokens of two numbers */
-    attn_array in = attn_array_2d(ATTN_F32, x, 3, 2), out = attn_array_2d(ATTN_F32, y, 3, 2);
-    size_t bytes = 0;
-    attn_exec run = attn_exec_default();
-    run.query = &bytes; /* how much scratch memory? */
-    attn_status status = attn_self_attention(&in, &in, &in, &out, NULL, &run);
-    run = attn_exec_in(malloc(bytes), bytes);
-    if (!status) status = attn_self_attention(&in, &in, &in, &out, NULL, &run);
-    puts(attn_status_string(status));
-    for (int i = 0; i < 6; i += 2) printf("%.4f %.4f\n", (double)y[i], (double)y[i + 1]);
-    free(run.workspace);
-    return status != ATTN_OK;
+    float x[2][2] = {{1, 0}, {0, 1}}, wq[2][2] = {{1, 0}, {0, 1}}, wv[2][2] = {{1, 2}, {3, 4}}, weights[2][2], out[2][2];
+    static char scratch[1 << 20];
+    attn_exec run = attn_exec_in(scratch, sizeof scratch);
+    attn_layer layer = attn_layer_default();
+    layer.x = attn_array_2d(ATTN_F32, x, 2, 2);
+    layer.w_q = layer.w_k = attn_array_2d(ATTN_F32, wq, 2, 2);
+    layer.w_v = attn_array_2d(ATTN_F32, wv, 2, 2);
+    layer.weights = attn_array_2d(ATTN_F32, weights, 2, 2);
+    layer.out = attn_array_2d(ATTN_F32, out, 2, 2);
+    puts(attn_status_string(attn_layer_forward(&layer, &run)));
+    printf("weights %.7f %.7f\n        %.7f %.7f\n", (double)weights[0][0], (double)weights[0][1], (double)weights[1][0], (double)weights[1][1]);
+    printf("output  %.7f %.7f\n        %.7f %.7f\n", (double)out[0][0], (double)out[0][1], (double)out[1][0], (double)out[1][1]);
+    return 0;
 }
