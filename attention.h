@@ -172,6 +172,7 @@ typedef enum attn_status {
     ATTN_ERR_PATH,        /* the path is not compiled in, or this machine lacks it */
     ATTN_ERR_WORKSPACE,   /* workspace missing or too small */
     ATTN_ERR_UNSUPPORTED, /* a combination that this version does not compute */
+    ATTN_ERR_UNSOUND,     /* attn_self_test: this build does not compute what it should */
     ATTN_STATUS_COUNT
 } attn_status;
 
@@ -348,6 +349,12 @@ ATTN_DEF int attn_path_supported(attn_path path);     /* ... and does this machi
 ATTN_DEF int attn_path_native(attn_path path);        /* ... without emulation? */
 ATTN_DEF attn_path attn_best_path(void);              /* what ATTN_PATH_AUTO chooses */
 ATTN_DEF const char *attn_arithmetic(void);           /* "fused" or "unfused" multiply-add */
+
+/* Is the build this program sits in sound on this machine? Runs small problems
+ * on every path (or on exec.path) and compares the bits with known ones. Catches
+ * what no macro tells: clang's -fassociative-math, a wrong fma, a broken emulator.
+ * Costs about a millisecond; ATTN_ERR_UNSOUND says no. */
+ATTN_DEF attn_status attn_self_test(const attn_exec *exec);
 
 /* --------------------------------------------------- level 1: the steps -- */
 
@@ -708,6 +715,7 @@ ATTN__INLINE double attn__exp_reduce_f64(double x, double *t, double *p)
 ATTN__INLINE double attn__exp_f64(double x)
 {
     double t, p, r;
+    if (attn__nan_f64(x)) return x;
     if (x < ATTN__EXP_MIN_F64) return 0;
     r = attn__exp_reduce_f64(x, &t, &p);
     return attn__from_bits_f64(attn__bits_f64(attn__fma_f64(p, r, 1)) + (attn__bits_f64(t) << 52));
@@ -1176,6 +1184,7 @@ ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_choose(attn__avx512_f32_vec p
 }
 ATTN__INLINE void attn__avx512_f32_transpose(const float *p, ptrdiff_t stride, attn__avx512_f32_vec out[4])
 {
+#if ATTN__X86
 #define ATTN__ROW(r)                                                                                             \
     ATTN__I(insertf32x4)                                                                                         \
     (ATTN__I(insertf32x4)(ATTN__I(insertf32x4)(ATTN__I(castps128_ps512)(ATTN__I128(loadu_ps)(p + (r) * stride)), \
@@ -1190,6 +1199,14 @@ ATTN__INLINE void attn__avx512_f32_transpose(const float *p, ptrdiff_t stride, a
     out[1] = ATTN__I(shuffle_ps)(t0, t2, 0xee);
     out[2] = ATTN__I(shuffle_ps)(t1, t3, 0x44);
     out[3] = ATTN__I(shuffle_ps)(t1, t3, 0xee);
+#else
+    float x[16];
+    int c, i;
+    for (c = 0; c < 4; c++) {
+        for (i = 0; i < 16; i++) x[i] = p[i * stride + c];
+        out[c] = attn__avx512_f32_load(x);
+    }
+#endif
 }
 ATTN__INLINE float attn__avx512_f32_sum(attn__avx512_f32_vec a)
 {
@@ -1255,6 +1272,7 @@ ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_choose(attn__avx512_f64_vec p
 }
 ATTN__INLINE void attn__avx512_f64_transpose(const double *p, ptrdiff_t stride, attn__avx512_f64_vec out[2])
 {
+#if ATTN__X86
 #define ATTN__ROW(r)                                                                                             \
     ATTN__I(insertf64x2)                                                                                         \
     (ATTN__I(insertf64x2)(ATTN__I(insertf64x2)(ATTN__I(castpd128_pd512)(ATTN__I128(loadu_pd)(p + (r) * stride)), \
@@ -1265,6 +1283,14 @@ ATTN__INLINE void attn__avx512_f64_transpose(const double *p, ptrdiff_t stride, 
 #undef ATTN__ROW
     out[0] = ATTN__I(unpacklo_pd)(r0, r1);
     out[1] = ATTN__I(unpackhi_pd)(r0, r1);
+#else
+    double x[8];
+    int c, i;
+    for (c = 0; c < 2; c++) {
+        for (i = 0; i < 8; i++) x[i] = p[i * stride + c];
+        out[c] = attn__avx512_f64_load(x);
+    }
+#endif
 }
 ATTN__INLINE double attn__avx512_f64_sum(attn__avx512_f64_vec a)
 {
@@ -1868,7 +1894,7 @@ typedef struct attn__problem {
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
     size_t chunks, slots, keys; /* keys: packed at most, of one block */
     int gather;                 /* keys and values are copied together before use */
-    size_t tasks, parts, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
+    size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
     int stand_in;               /* out is the shape of a result only */
     double scale, softcap;
@@ -1899,7 +1925,8 @@ typedef struct attn__scratch {
 typedef struct attn__rows {
     size_t b, head, heads, kv_head, query, count;
     size_t q_base, k_base; /* rows before this sequence, when packed */
-    size_t q_len, kv_end;  /* of this batch or sequence; keys are [kv_begin, kv_end) */
+    size_t q_len, kv_total; /* of this batch or sequence */
+    size_t kv_end;          /* keys are [kv_begin, kv_end), all or a part of kv_total */
 } attn__rows;
 
 #define ATTN__REDO_EXACT 1 /* the output is not finite: perhaps by a value that the row does not see */
@@ -1950,13 +1977,14 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
     r.heads = attn__min(p->head_chunk, p->group - chunk);
     r.q_len = p->q_len;
     r.kv_end = p->kv_begin + p->kv_len;
-    if (p->has_lens) r.kv_end = attn__integer_at(&p->kv_lens, r.b);
-    if (r.kv_end > p->kv_begin + p->kv_len) r.kv_end = p->kv_begin + p->kv_len; /* a part before the end */
+    r.kv_total = r.kv_end;
+    if (p->has_lens) r.kv_total = attn__integer_at(&p->kv_lens, r.b);
+    if (r.kv_end > r.kv_total) r.kv_end = r.kv_total;
     if (p->has_cu) {
         r.q_base = attn__integer_at(&p->cu_q, r.b);
         r.q_len = attn__integer_at(&p->cu_q, r.b + 1) - r.q_base;
         r.k_base = attn__integer_at(&p->cu_k, r.b);
-        r.kv_end = attn__integer_at(&p->cu_k, r.b + 1) - r.k_base;
+        r.kv_end = r.kv_total = attn__integer_at(&p->cu_k, r.b + 1) - r.k_base;
     }
     r.count = r.query < r.q_len ? attn__min(p->query_block, r.q_len - r.query) * r.heads : 0;
     return r;
@@ -1999,7 +2027,7 @@ static double attn__sink_of(const attn__problem *p, size_t h)
 static int64_t attn__position(const attn__problem *p, const attn__rows *rows, size_t i)
 {
     int64_t offset = 0;
-    if (p->desc->align == ATTN_ALIGN_LOWER_RIGHT) offset = (int64_t)rows->kv_end - (int64_t)rows->q_len;
+    if (p->desc->align == ATTN_ALIGN_LOWER_RIGHT) offset = (int64_t)rows->kv_total - (int64_t)rows->q_len;
     else if (p->desc->align == ATTN_ALIGN_OFFSET) offset = p->desc->q_offset;
     return (int64_t)i + offset;
 }
@@ -2303,6 +2331,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     if (p->has_sinks) { /* one more logit below the line */
         double sink = attn__sink_of(p, h);
         if (empty) lse = sink;
+        else if (!(sink < attn__infinity())) return 1; /* NaN, or infinity minus itself */
         else if (sink <= max) sum += attn__exp_f64(sink - max), factor = 1 / sum;
         else {
             double small = attn__exp_f64(max - sink);
@@ -2447,7 +2476,7 @@ static double attn__wide_row(const attn__problem *p, const attn__rows *rows, att
         if (attn__narrow(attn__wide_sub(sink, max)) > 0) max = sink;
         if (attn__finite_f64(max.m)) sum = attn__exp_f64(attn__narrow(attn__wide_sub(sink, max)));
     }
-    lse = max.m;
+    lse = nan ? attn__infinity() - attn__infinity() : max.m; /* unless it turns out below */
     if (!attn__finite_f64(max.m)) nan = 1; /* infinity minus itself */
     for (j = first; j < hi && !nan; j++)   /* pass 2 */
         if (attn__keeps(p, rows, h, i, j)) sum += attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), max)));
@@ -2475,9 +2504,8 @@ static double attn__wide_row(const attn__problem *p, const attn__rows *rows, att
         if (acc[c] > high[c]) acc[c] = high[c];
     }
     if (!nan) lse = attn__narrow(attn__wide_add(max, attn__widen(attn__log_f64(sum))));
-    if (nan && finite && !attn__nan_f64(lse)) finite = 0;
-    if (finite && lse > limit) lse = limit;
-    if (finite && lse < -limit) lse = -limit;
+    if (finite && !nan && lse > limit) lse = limit;
+    if (finite && !nan && lse < -limit) lse = -limit;
     return lse;
 }
 
@@ -2604,7 +2632,7 @@ static void attn__task(void *arg, size_t index, size_t worker)
     const attn__problem *p = (const attn__problem *)arg;
     attn__scratch s;
     attn__rows rows;
-    size_t j, h;
+    size_t j;
 
     attn__scratch_of(p, worker, &s);
     if (!p->has_colsum) {
@@ -2617,11 +2645,6 @@ static void attn__task(void *arg, size_t index, size_t worker)
     /* Column sums add up over queries in order: one task for all of them. */
     for (j = 0; j < p->query_blocks; j++) {
         rows = attn__rows_of(p, index * p->query_blocks + j);
-        for (h = 0; h < rows.heads && j == 0; h++) {
-            size_t key;
-            for (key = 0; key < p->kv_len; key++)
-                attn__store_one(&p->colsum, attn__at(&p->colsum, 0, rows.b, rows.head + h) + (ptrdiff_t)key * p->colsum.stride[ATTN__D] * p->colsum.size, 0);
-        }
         attn__states(p, &rows, &s, 0, (size_t)-1, 0);
         attn__finish(p, &rows, &s);
     }
@@ -2648,7 +2671,7 @@ static size_t attn__part_layout(const attn__problem *p, size_t es, char *base, a
 static void attn__part_task(void *arg, size_t index, size_t worker)
 {
     const attn__problem *p = (const attn__problem *)arg;
-    const size_t es = p->run.kernel->size, keys = p->part_blocks * ATTN__BLOCK, number = index % p->parts;
+    const size_t es = p->run.kernel->size, keys = p->part_blocks * ATTN__BLOCK, number = p->first_part + index % p->parts;
     const attn__rows rows = attn__rows_of(p, index / p->parts);
     attn__scratch s;
     attn__part part;
@@ -2672,7 +2695,7 @@ static void attn__join_task(void *arg, size_t index, size_t worker)
     if (!rows.count) return;
     memset(s.odd, 0, rows.count);
     for (number = 0; number < p->parts; number++) {
-        const size_t slot = attn__push(p, rows.count, &s, &depth, number);
+        const size_t slot = attn__push(p, rows.count, &s, &depth, p->first_part + number);
         attn__part part;
         attn__part_layout(p, es, p->part_states + (index * p->parts + number) * p->part_bytes, &part);
         memcpy(s.acc + slot * p->rows * p->width * es, part.acc, rows.count * p->width * es);
@@ -2820,6 +2843,7 @@ ATTN_DEF const char *attn_status_string(attn_status status)
         "this path is not compiled in, or this machine does not support it",
         "the workspace is missing or too small",
         "this version does not compute this combination",
+        "this build computes other bits than it should: look at the compiler's floating-point options",
     };
     return (unsigned)status < ATTN_STATUS_COUNT ? strings[status] : "unknown status";
 }
@@ -3132,7 +3156,7 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
         if (p->kv_lens.shape[ATTN__D] != p->batch) return ATTN_ERR_SHAPE;
         for (b = 0; b < p->batch && !measuring; b++) {
             const int64_t len = attn__integer(&p->kv_lens, (ptrdiff_t)b * p->kv_lens.stride[ATTN__D]);
-            if (len < 0 || len > far || (p->kv_begin == 0 && (uint64_t)len > p->kv_len)) return ATTN_ERR_LENGTH;
+            if (len < 0 || len > far || (!p->stand_in && (uint64_t)len > p->kv_begin + p->kv_len)) return ATTN_ERR_LENGTH;
             for (n = 0; p->has_pages && n < (size_t)len; n += p->page_size) {
                 const int64_t page = attn__integer(&p->table, (ptrdiff_t)b * p->table.stride[ATTN__S] + (ptrdiff_t)(n / p->page_size) * p->table.stride[ATTN__D]);
                 if (page < 0 || (uint64_t)page >= p->k.shape[ATTN__B]) return ATTN_ERR_PAGE;
@@ -3192,10 +3216,12 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     /* Fewer tasks than two for each worker: cut the keys too, into whole subtrees. */
     p->parts = 1;
     p->part_blocks = 1;
-    if (p->tasks && p->tasks < 2 * workers && blocks > 1 && !p->has_colsum && workers > 1) {
+    p->first_part = 0;
+    if (p->tasks && p->tasks < 2 * workers && blocks > begin && !p->has_colsum && workers > 1) {
         needed = (2 * workers + p->tasks - 1) / p->tasks;
-        while ((blocks + p->part_blocks - 1) / p->part_blocks > needed) p->part_blocks *= 2;
-        p->parts = (blocks + p->part_blocks - 1) / p->part_blocks;
+        while ((blocks - begin + p->part_blocks - 1) / p->part_blocks > needed) p->part_blocks *= 2;
+        p->first_part = begin / p->part_blocks;
+        p->parts = (blocks + p->part_blocks - 1) / p->part_blocks - p->first_part;
     }
     p->part_bytes = p->parts > 1 ? attn__part_layout(p, kernel->size, NULL, &part) : 0;
     return ATTN_OK;
@@ -3236,6 +3262,13 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
     memset(&p, 0, sizeof p);
     if ((status = attn__describe(desc, attn__measuring(exec), &p))) return status;
     if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
+    if (p.has_colsum) { /* sums begin at 0, also where there is nothing to add */
+        size_t b, h, j;
+        for (b = 0; b < p.batch; b++)
+            for (h = 0; h < p.q_heads; h++)
+                for (j = 0; j < p.kv_len; j++)
+                    attn__store_one(&p.colsum, attn__at(&p.colsum, 0, b, h) + (ptrdiff_t)j * p.colsum.stride[ATTN__D] * p.colsum.size, 0);
+    }
     if (p.has_colsum && p.query_blocks) attn__parallel(&p.run, p.tasks / p.query_blocks, attn__task, &p);
     else if (p.parts > 1) {
         attn__parallel(&p.run, p.tasks * p.parts, attn__part_task, &p);
@@ -3256,6 +3289,96 @@ ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *
     d.out = *out;
     if (weights) d.scores = *weights;
     return attn_forward(&d, exec);
+}
+
+/* ---- self test ---- */
+
+#define ATTN__TEST_QUERIES 5
+#define ATTN__TEST_KEYS 530 /* crosses a block */
+#define ATTN__TEST_DIM 9
+#define ATTN__TEST_HEADS 2
+
+static void attn__hash(uint64_t *hash, const void *data, size_t n, attn_dtype dtype)
+{
+    size_t i;
+    for (i = 0; i < n; i++) { /* FNV-1a over elements, whatever the byte order */
+        *hash ^= dtype == ATTN_F64 ? attn__bits_f64(((const double *)data)[i]) : attn__bits_f32(((const float *)data)[i]);
+        *hash *= UINT64_C(0x100000001b3);
+    }
+}
+
+/* Exact small numbers in a fixed order. */
+static void attn__test_fill(void *to, size_t n, attn_dtype dtype, uint64_t *seed)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        double x;
+        *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        x = (double)(int64_t)(*seed >> 40) / 4194304.0 - 2; /* 24 bits in [-2, 2) */
+        if (dtype == ATTN_F64) ((double *)to)[i] = x;
+        else ((float *)to)[i] = (float)x;
+    }
+}
+
+ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
+{
+    static const uint64_t golden[2] = {UINT64_C(0x10d022eb3bb4a89d), UINT64_C(0x6e0b6fc82e52694d)};
+    const size_t nq = ATTN__TEST_HEADS * ATTN__TEST_QUERIES, queries = nq * ATTN__TEST_DIM, keys = ATTN__TEST_KEYS * ATTN__TEST_DIM;
+    attn_exec sub = exec ? *exec : attn_exec_default();
+    attn_path only;
+    attn_status status = attn__path_of(exec, &only);
+    size_t bytes, most = 0;
+    int path, measured = 0, type, round;
+    if (status) return status;
+    for (;; measured = 1) {
+        for (path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++) {
+            if (!attn_path_supported((attn_path)path) || (sub.path != ATTN_PATH_AUTO && path != (int)only)) continue;
+            for (type = 0; type < 2; type++) {
+                const attn_dtype dtype = type ? ATTN_F64 : ATTN_F32;
+                uint64_t hash = UINT64_C(0xcbf29ce484222325), seed = 1;
+                attn__arena arena = {NULL, 0, 0};
+                attn_desc d = attn_desc_default();
+                attn_exec one = attn_exec_default();
+                uintptr_t start = measured ? (uintptr_t)exec->workspace : 0;
+                if (measured) arena.base = (char *)exec->workspace + (64 - start % 64) % 64;
+                d.q = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES, ATTN__TEST_DIM);
+                d.k = attn_array_3d(dtype, attn__take(&arena, keys, sizeof(double)), 1, ATTN__TEST_KEYS, ATTN__TEST_DIM);
+                d.v = attn_array_3d(dtype, attn__take(&arena, keys, sizeof(double)), 1, ATTN__TEST_KEYS, ATTN__TEST_DIM);
+                d.out = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES, ATTN__TEST_DIM);
+                d.alibi = attn_array_1d(dtype, attn__take(&arena, ATTN__TEST_HEADS, sizeof(double)), ATTN__TEST_HEADS);
+                d.lse = attn_array_2d(dtype, attn__take(&arena, nq, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES);
+                d.causal = 1;
+                d.align = ATTN_ALIGN_OFFSET;
+                d.q_offset = ATTN__TEST_KEYS - 8;
+                one.path = (attn_path)path;
+                for (round = 0; round < 2; round++) { /* as it comes; then softcap, and a row that overflows */
+                    d.softcap = round ? 3 : 0;
+                    if (measured) {
+                        attn__test_fill(d.q.data, queries, dtype, &seed);
+                        attn__test_fill(d.k.data, keys, dtype, &seed);
+                        attn__test_fill(d.v.data, keys, dtype, &seed);
+                        attn__test_fill(d.alibi.data, ATTN__TEST_HEADS, dtype, &seed);
+                        if (round) attn__put(d.q.data, dtype, dtype == ATTN_F64 ? 1e308 : 3e38);
+                    }
+                    one.query = measured ? NULL : &bytes;
+                    one.workspace = measured ? arena.base + arena.used : NULL;
+                    one.workspace_size = measured ? most - arena.used : 0;
+                    if ((status = attn_forward(&d, &one))) return status;
+                    if (!measured && bytes + arena.used > most) most = bytes + arena.used;
+                    if (!measured) continue;
+                    attn__hash(&hash, d.out.data, queries, dtype);
+                    attn__hash(&hash, d.lse.data, nq, dtype);
+                }
+                if (measured && hash != golden[type]) return ATTN_ERR_UNSOUND;
+            }
+        }
+        if (measured) return ATTN_OK;
+        if (attn__measuring(exec)) {
+            *exec->query = most + 63;
+            return ATTN_OK;
+        }
+        if (!exec || !exec->workspace || exec->workspace_size < most + 63) return ATTN_ERR_WORKSPACE;
+    }
 }
 
 /* ---- states of parts ---- */
@@ -3306,11 +3429,11 @@ static size_t attn__nodes(size_t begin, size_t end, attn__node *nodes)
 static size_t attn__state_width(size_t dim_v) { return attn__round_up(dim_v, ATTN__NR_MAX); }
 static attn_status attn__state_bytes(size_t rows, size_t dim_v, attn_dtype dtype, size_t nodes, size_t *node_bytes, size_t *bytes)
 {
-    size_t row;
+    size_t row, all;
     if (dim_v > (size_t)-1 / 64) return ATTN_ERR_OVERFLOW;
     row = attn__state_width(dim_v) * attn_dtype_size(dtype) + 2 * sizeof(double);
-    if (!attn__multiply_size(row, rows, node_bytes) || !attn__multiply_size(*node_bytes, nodes, bytes) || *bytes > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
-    *bytes += sizeof(attn__state);
+    if (!attn__multiply_size(row, rows, node_bytes) || !attn__multiply_size(*node_bytes, nodes, &all) || all > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
+    *bytes = all + sizeof(attn__state);
     return ATTN_OK;
 }
 static void attn__node_parts(char *node, size_t rows, double **max, double **sum, char **acc)
