@@ -316,10 +316,15 @@ typedef struct attn_layer {
 /* ------------------------------------------------------------- utilities -- */
 
 /* Contiguous arrays. data is written only where the array is an output. */
-ATTN_DEF attn_array attn_array_1d(attn_dtype dtype, const void *data, size_t n);
-ATTN_DEF attn_array attn_array_2d(attn_dtype dtype, const void *data, size_t rows, size_t columns);
-ATTN_DEF attn_array attn_array_3d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2);
-ATTN_DEF attn_array attn_array_4d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2, size_t n3);
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
+#define ATTN__NOT_READ __attribute__((access(none, 2))) /* by these, so it may be uninitialised */
+#else
+#define ATTN__NOT_READ
+#endif
+ATTN_DEF attn_array attn_array_1d(attn_dtype dtype, const void *data, size_t n) ATTN__NOT_READ;
+ATTN_DEF attn_array attn_array_2d(attn_dtype dtype, const void *data, size_t rows, size_t columns) ATTN__NOT_READ;
+ATTN_DEF attn_array attn_array_3d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2) ATTN__NOT_READ;
+ATTN_DEF attn_array attn_array_4d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2, size_t n3) ATTN__NOT_READ;
 
 /* The same array with axes a and b exchanged; wrong axes give it back as it is. */
 ATTN_DEF attn_array attn_array_swap(const attn_array *a, int axis_a, int axis_b);
@@ -2328,10 +2333,9 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     char *acc = s->acc + r * p->width * kernel->size;
     double max = s->max[r], sum = s->sum[r], factor = 0, lse = max;
     const int empty = max <= -attn__infinity();
-    if (p->has_sinks) { /* one more logit below the line */
-        double sink = attn__sink_of(p, h);
-        if (empty) lse = sink;
-        else if (!(sink < attn__infinity())) return 1; /* NaN, or infinity minus itself */
+    if (p->has_sinks && !empty) { /* one more logit below the line */
+        const double sink = attn__sink_of(p, h);
+        if (!(sink < attn__infinity())) return 1; /* NaN, or infinity minus itself */
         else if (sink <= max) sum += attn__exp_f64(sink - max), factor = 1 / sum;
         else {
             double small = attn__exp_f64(max - sink);
@@ -2926,17 +2930,58 @@ typedef struct attn__lines {
     size_t lines, chunk; /* lines of one task */
     size_t n;
     int axis; /* in the view */
+    int near; /* the axis along which lines are one element apart, -1 if none */
 } attn__lines;
 
-/* One block of a line: exp(x - max) in row, max and sum. -inf is a masked
+/* Lines next to each other in memory are turned a few at a time, so that each
+ * has its elements in a row and whole cache lines are used. */
+#define ATTN__LINES 8
+#define ATTN__TURN 64 /* positions turned at once */
+
+/* Positions [at, at + n) of `count` lines from x to rows, or from rows to y. */
+static void attn__lines_load(const attn__kernel *kernel, const attn__lines *l, const char *x, size_t count, size_t at, size_t n, double rows[][ATTN__LD])
+{
+    const ptrdiff_t stride = l->x.stride[l->axis];
+    const size_t es = kernel->size, nr = kernel->nr;
+    double panels[ATTN__TURN * ATTN__LINES];
+    size_t j, i, line;
+    x += (ptrdiff_t)at * stride * l->x.size;
+    if (count == 1) kernel->load(rows[0], x, l->x.dtype, stride, n);
+    else
+        for (j = 0; j < n; j += ATTN__TURN, x += ATTN__TURN * stride * l->x.size) {
+            const size_t columns = attn__min(n - j, ATTN__TURN);
+            kernel->pack(panels, x, l->x.dtype, columns, count, stride, 1);
+            for (i = 0; i < columns; i += nr)
+                for (line = 0; line < count; line++)
+                    memcpy((char *)rows[line] + (j + i) * es, (char *)panels + (i * count + line * nr) * es, attn__min(nr, columns - i) * es);
+        }
+}
+static void attn__lines_store(const attn__kernel *kernel, const attn__lines *l, char *y, size_t count, size_t at, size_t n, double rows[][ATTN__LD])
+{
+    const ptrdiff_t stride = l->y.stride[l->axis];
+    const size_t es = kernel->size, nr = kernel->nr;
+    double panels[ATTN__TURN * ATTN__NR_MAX / 2]; /* nr columns of T: 32 floats, 16 doubles */
+    size_t j, i, line;
+    y += (ptrdiff_t)at * stride * l->y.size;
+    if (count == 1) kernel->store(y, l->y.dtype, stride, rows[0], n);
+    else
+        for (j = 0; j < n; j += ATTN__TURN) {
+            const size_t depth = attn__min(n - j, ATTN__TURN);
+            kernel->pack(panels, (char *)rows[0] + j * es, kernel->dtype, count, depth, (ptrdiff_t)(sizeof rows[0] / es), 1);
+            for (i = 0; i < depth; i++, y += stride * l->y.size)
+                for (line = 0; line < count; line += nr)
+                    memcpy(y + line * es, (char *)panels + (line * depth + i * nr) * es, attn__min(nr, count - line) * es);
+        }
+}
+
+/* One block of a line, in row: exp(x - max), max and sum. -inf is a masked
  * element. Returns 1 for what needs double arithmetic: NaN, +inf, huge values. */
-static int attn__softmax_block(const attn__kernel *kernel, void *row, const char *x, const attn__view *v, ptrdiff_t stride, size_t n, double *max, double *sum)
+static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l, void *row, const char *x, size_t n, double *max, double *sum)
 {
     const size_t to = attn__round_up(n, kernel->step);
     size_t i, masked = 0;
-    kernel->load(row, x, v->dtype, stride, n);
     if (!kernel->softmax(row, 0, 0, n, to, max, sum)) return 0;
-    kernel->load(row, x, v->dtype, stride, n);
+    kernel->load(row, x, l->x.dtype, l->x.stride[l->axis], n); /* it is undefined now */
     for (i = 0; i < n; i++) {
         double e;
         attn__load_f64(&e, (char *)row + i * kernel->size, kernel->dtype, 1, 1);
@@ -2968,56 +3013,84 @@ static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_
     }
 }
 
-static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y)
+/* `count` lines, one element apart if more than one. */
+static void attn__softmax_lines(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y, size_t count)
 {
-    const ptrdiff_t stride = l->x.stride[l->axis], y_stride = l->y.stride[l->axis];
-    double row[ATTN__LD]; /* T, aligned */
-    double max[72], sum[72], block_max, block_sum, factor;
-    size_t last[72], depth = 0, block, blocks = (l->n + ATTN__BLOCK - 1) / ATTN__BLOCK;
-    for (block = 0; block < blocks; block++) {
-        size_t n = attn__min(l->n - block * ATTN__BLOCK, ATTN__BLOCK);
+    double rows[ATTN__LINES][ATTN__LD]; /* of T */
+    double max[ATTN__LINES][72], sum[ATTN__LINES][72], maxima[64];
+    size_t last[72], depth = 0, at, line;
+    unsigned char odd[ATTN__LINES] = {0};
+    const ptrdiff_t stride = l->x.stride[l->axis] * l->x.size;
+    /* exp once: y keeps it until the whole sum is known, unless y is x */
+    const int keep = count == 1 && l->n <= 64 * ATTN__BLOCK && (l->n <= ATTN__BLOCK || l->x.data != l->y.data);
+
+    for (at = 0; at < l->n; at += ATTN__BLOCK) {
+        const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
         while (depth >= 2 && attn__level(last[depth - 2], last[depth - 1]) < attn__level(last[depth - 1], block)) {
             depth--;
-            kernel->join(1, 0, NULL, &max[depth - 1], &sum[depth - 1], NULL, &max[depth], &sum[depth]);
+            for (line = 0; line < count; line++) kernel->join(1, 0, NULL, &max[line][depth - 1], &sum[line][depth - 1], NULL, &max[line][depth], &sum[line][depth]);
             last[depth - 1] = last[depth];
         }
-        if (attn__softmax_block(kernel, row, x + (ptrdiff_t)(block * ATTN__BLOCK) * stride * l->x.size, &l->x, stride, n, &max[depth], &sum[depth])) {
-            attn__softmax_in_double(x, &l->x, stride, y, y_stride, l->n);
-            return;
+        attn__lines_load(kernel, l, x, count, at, n, rows);
+        for (line = 0; line < count; line++)
+            if (attn__softmax_block(kernel, l, rows[line], x + (ptrdiff_t)at * stride + (ptrdiff_t)line * l->x.size, n, &max[line][depth], &sum[line][depth])) {
+                odd[line] = 1;
+                max[line][depth] = -attn__infinity();
+                sum[line][depth] = 0;
+            }
+        if (keep) {
+            maxima[block] = max[0][depth];
+            if (l->n > ATTN__BLOCK) attn__lines_store(kernel, l, y, count, at, n, rows);
         }
         last[depth++] = block;
     }
     while (depth >= 2) {
         depth--;
-        kernel->join(1, 0, NULL, &max[depth - 1], &sum[depth - 1], NULL, &max[depth], &sum[depth]);
+        for (line = 0; line < count; line++) kernel->join(1, 0, NULL, &max[line][depth - 1], &sum[line][depth - 1], NULL, &max[line][depth], &sum[line][depth]);
     }
-    factor = sum[0] > 0 ? 1 / sum[0] : 0;
-    for (block = 0; block < blocks; block++) {
-        size_t n = attn__min(l->n - block * ATTN__BLOCK, ATTN__BLOCK);
-        if (blocks > 1)
-            attn__softmax_block(kernel, row, x + (ptrdiff_t)(block * ATTN__BLOCK) * stride * l->x.size, &l->x, stride, n, &block_max, &block_sum);
-        else block_max = max[0], block_sum = sum[0];
-        if (block_sum > 0) kernel->scale(row, row, n, kernel->exp(block_max, max[0]) * factor);
-        kernel->store(y + (ptrdiff_t)(block * ATTN__BLOCK) * y_stride * l->y.size, l->y.dtype, y_stride, row, n);
+    for (at = 0; at < l->n; at += ATTN__BLOCK) {
+        const size_t n = attn__min(l->n - at, ATTN__BLOCK);
+        if (keep && l->n > ATTN__BLOCK) kernel->load(rows[0], y + (ptrdiff_t)at * l->y.stride[l->axis] * l->y.size, l->y.dtype, l->y.stride[l->axis], n);
+        else if (!keep) attn__lines_load(kernel, l, x, count, at, n, rows);
+        for (line = 0; line < count; line++) {
+            double block_max = keep ? maxima[at / ATTN__BLOCK] : 0, block_sum;
+            if (odd[line]) { /* as it was: below, it is read for the last time */
+                kernel->load(rows[line], x + (ptrdiff_t)at * stride + (ptrdiff_t)line * l->x.size, l->x.dtype, l->x.stride[l->axis], n);
+                continue;
+            }
+            if (!keep) attn__softmax_block(kernel, l, rows[line], x + (ptrdiff_t)at * stride + (ptrdiff_t)line * l->x.size, n, &block_max, &block_sum);
+            if (block_max > -attn__infinity()) kernel->scale(rows[line], rows[line], n, kernel->exp(block_max, max[line][0]) * (1 / sum[line][0]));
+        }
+        attn__lines_store(kernel, l, y, count, at, n, rows);
     }
+    for (line = 0; line < count; line++) /* y is x by now, in place or by copy */
+        if (odd[line])
+            attn__softmax_in_double(y + (ptrdiff_t)line * l->y.size, &l->y, l->y.stride[l->axis], y + (ptrdiff_t)line * l->y.size, l->y.stride[l->axis], l->n);
 }
 
 static void attn__softmax_task(void *arg, size_t index, size_t worker)
 {
     const attn__lines *l = (const attn__lines *)arg;
-    size_t line, end = attn__min(l->lines, (index + 1) * l->chunk);
+    size_t line, end = attn__min(l->lines, (index + 1) * l->chunk), count;
     (void)worker;
-    for (line = index * l->chunk; line < end; line++) {
-        size_t rest = line;
+    for (line = index * l->chunk; line < end; line += count) {
+        size_t rest = line, i = 0;
         ptrdiff_t x = 0, y = 0;
         int dim;
+        count = 1;
+        if (l->near >= 0) { /* lines that are next to each other come one after the other */
+            const size_t near = l->x.shape[l->near];
+            i = rest % near;
+            rest /= near;
+            count = attn__min(attn__min(ATTN__LINES, near - i), end - line);
+        }
         for (dim = ATTN_MAX_DIMS - 1; dim >= 0; dim--) {
-            if (dim == l->axis || l->x.shape[dim] == 1) continue;
+            if (dim == l->axis || dim == l->near || l->x.shape[dim] == 1) continue;
             x += (ptrdiff_t)(rest % l->x.shape[dim]) * l->x.stride[dim];
             y += (ptrdiff_t)(rest % l->x.shape[dim]) * l->y.stride[dim];
             rest /= l->x.shape[dim];
         }
-        attn__softmax_line(l->run.kernel, l, l->x.data + x * l->x.size, l->y.data + y * l->y.size);
+        attn__softmax_lines(l->run.kernel, l, l->x.data + (x + (ptrdiff_t)i) * l->x.size, l->y.data + (y + (ptrdiff_t)i) * l->y.size, count);
     }
 }
 
@@ -3042,7 +3115,10 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
     if (!attn__apart(&l.x, &l.y) && !(same && l.x.data == l.y.data)) return ATTN_ERR_ALIAS;
     if ((status = attn__prepare(exec, x->dtype, 0, &l.run, &measured)) || measured) return status;
     if (l.n == 0 || l.lines == 0) return ATTN_OK;
-    l.chunk = 1 + 16384 / l.n;
+    l.near = -1;
+    for (i = 0; i < ATTN_MAX_DIMS; i++)
+        if (i != l.axis && l.x.shape[i] > 1 && l.x.stride[i] == 1 && l.y.stride[i] == 1) l.near = i;
+    l.chunk = attn__round_up(1 + 16384 / l.n, ATTN__LINES);
     attn__parallel(&l.run, (l.lines + l.chunk - 1) / l.chunk, attn__softmax_task, &l);
     return ATTN_OK;
 }
@@ -3277,6 +3353,14 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
     return ATTN_OK;
 }
 
+/* Are scores those of all heads and queries? Yes too where other checks will fail. */
+static int attn__whole_scores(const attn_desc *d)
+{
+    attn__view q, scores;
+    if (attn__check(&d->q, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &q) || attn__check(&d->scores, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &scores)) return 1;
+    return scores.shape[ATTN__H] == q.shape[ATTN__H] && scores.shape[ATTN__S] == q.shape[ATTN__S];
+}
+
 ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out, const attn_array *weights,
                                          const attn_exec *exec)
 {
@@ -3288,6 +3372,7 @@ ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *
     d.v = *v;
     d.out = *out;
     if (weights) d.scores = *weights;
+    if (weights && !attn__whole_scores(&d)) return ATTN_ERR_SHAPE;
     return attn_forward(&d, exec);
 }
 
@@ -4008,6 +4093,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
         d.k = attn__heads_of(&to[1], kv_heads);
         d.v = attn__heads_of(&to[2], kv_heads);
         d.out = attn__heads_of(&to[3], num_heads);
+        if (attn__present(&d.scores) && !attn__whole_scores(&d)) return ATTN_ERR_SHAPE;
         if ((status = attn_forward(&d, &sub))) return status;
         if (bytes > most) most = bytes;
         if (has_o) {
