@@ -472,9 +472,31 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 
 /* --------------------------------------------------------- configuration -- */
 
-#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0)
+/* Sums keep their order, and every operation rounds once, to its own type. Where
+ * the compiler was told otherwise, or cannot, there is no answer to give. */
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0) || defined(_M_FP_FAST)
 #error "attention.h: -ffast-math (or -ffinite-math-only, -Ofast) breaks NaN handling, determinism and accuracy: compile this file without it"
 #endif
+#if defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || (!defined(__clang__) && defined(__GNUC__) && __GNUC__ < 12 && defined(__GCC_IEC_559) && __GCC_IEC_559 == 0)
+#error "attention.h: -funsafe-math-optimizations (or -fassociative-math, -freciprocal-math) breaks determinism and accuracy: compile this file without it"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ < 0 || __FLT_EVAL_METHOD__ == 2)
+#error "attention.h: x87 arithmetic rounds twice: compile this file with -msse2 -mfpmath=sse"
+#endif
+#ifdef __clang__ /* which defines no macro for -funsafe-math-optimizations */
+static __attribute__((unused)) void attn__refuse_unsafe_math(void)
+{
+#if __clang_major__ >= 16 && !defined(__apple_build_version__)
+#pragma clang fp eval_method(source) /* an error here: attention.h cannot be compiled with that option */
+#else
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wignored-pragmas"
+#pragma STDC FENV_ACCESS ON /* an error here: attention.h cannot be compiled with -funsafe-math-optimizations and the like */
+#pragma clang diagnostic pop
+#endif
+}
+#endif
+typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1 : -1]; /* not with -fsingle-precision-constant */
 
 #include <math.h>   /* fma, sqrt */
 #include <string.h> /* memcpy, memset */
@@ -727,7 +749,8 @@ ATTN__INLINE double attn__exp_f64(double x)
 }
 
 /* tanh(x) = -e / (2 + e), e = exp(-2 |x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1); with
- * the sign of x. At most 3 ulp. Beyond the clamp tanh rounds to 1. */
+ * the sign of x. Beyond the clamp tanh rounds to 1. float64: at most 3 ulp; 2.8350
+ * at 0x1.8c5f13732a0c8p-3 (tests/elementary.c). */
 #define ATTN__TANH_MIN_F32 (-20.0f)
 #define ATTN__TANH_MIN_F64 (-40.0)
 static double attn__tanh_f64(double x)
@@ -743,7 +766,7 @@ static double attn__tanh_f64(double x)
 
 /* log(x) for finite x > 0: x = 2^e m, sqrt(1/2) <= m < sqrt(2), s = (m-1)/(m+1),
  * log m = 2 atanh(s) = 2 s (1 + s^2/3 + s^4/5 + ...), |s| <= 0.1716: the term
- * after s^20/21 is below 2^-59. At most 2 ulp. */
+ * after s^20/21 is below 2^-59. At most 2.5 ulp; 1.9951 at 1.00007625 (tests/elementary.c). */
 ATTN__INLINE double attn__log_f64(double x)
 {
     int e, i;
@@ -2415,9 +2438,13 @@ static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *row
         score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen(y)));
     }
     score = attn__wide_mul(score, attn__widen(p->scale));
+    score.m += 0; /* +0 where the terms cancel, as in the chain */
     if (stage == ATTN_STAGE_RAW) return score;
     if (p->softcap > 0) {
-        x = attn__tanh_f64(attn__narrow(attn__wide_mul(score, attn__widen(1 / p->softcap))));
+        const attn__wide cap = attn__widen(p->softcap);
+        attn__wide inverse = attn__widen(1 / cap.m);
+        inverse.e -= cap.e;
+        x = attn__tanh_f64(attn__narrow(attn__wide_mul(score, inverse)));
         score = attn__wide_mul(attn__widen(x), attn__widen(p->softcap));
     }
     if (stage == ATTN_STAGE_SOFTCAPPED) return score;
@@ -2516,10 +2543,16 @@ static double attn__wide_row(const attn__problem *p, const attn__rows *rows, att
 /* -------------------------------------------------- attention: the tasks -- */
 
 /* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
-static void attn__store_scores(const attn__problem *p, char *at, const char *row, size_t begin, size_t end, size_t n, double rest)
+static void attn__store_scores(const attn__problem *p, char *at, char *row, size_t begin, size_t end, size_t n, double rest)
 {
     const attn__kernel *kernel = p->run.kernel;
     const ptrdiff_t step = p->scores.stride[ATTN__D] * p->scores.size;
+    size_t j;
+    for (j = begin; j < end; j++) { /* which NaN an operation gives is up to the machine */
+        double x;
+        attn__load_f64(&x, row + j * kernel->size, kernel->dtype, 1, 1);
+        if (attn__nan_f64(x)) attn__put(row + j * kernel->size, kernel->dtype, x);
+    }
     kernel->store(at, p->scores.dtype, p->scores.stride[ATTN__D], row + begin * kernel->size, end - begin);
     for (; end < n; end++) attn__store_one(&p->scores, at + (ptrdiff_t)(end - begin) * step, rest);
 }
@@ -3240,7 +3273,7 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
         }
     }
     if (p->has_cu && !measuring)
-        for (b = 0; b < p->batch; b++) {
+        for (b = 0; b + 1 < p->cu_q.shape[ATTN__D]; b++) {
             const attn__view *cu[2];
             size_t total[2];
             cu[0] = &p->cu_q, cu[1] = &p->cu_k;

@@ -21,7 +21,8 @@ bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS)
 # What a good C programmer writes for himself, with the flags that it wants.
 EXTRA_LIBRARIES += bench/libpeer.a
 bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
-bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math -ftree-vectorize
+bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math $(VECLIB_CFLAGS)
+EXTRA_DIST += bench/NOTES.md
 
 .PHONY: bench
 bench: bench/bench$(EXEEXT)

@@ -196,6 +196,18 @@ void test_poison(const attn_array *a)
         test_fill(a, (double)NAN);
 }
 
+attn_array test_part(const attn_array *a, int from_end, size_t first, size_t count)
+{
+    const int cut = a->ndim - from_end;
+    attn_array part = *a;
+    if (in_c_order(a))
+        for (ptrdiff_t axis = a->ndim - 1, step = 1; axis >= 0; step *= (ptrdiff_t)a->shape[axis], axis--)
+            part.stride[axis] = step;
+    part.data = (char *)a->data + (ptrdiff_t)first * part.stride[cut] * (ptrdiff_t)attn_dtype_size(a->dtype);
+    part.shape[cut] = count;
+    return part;
+}
+
 /* ---------------------------------------------------------------- memory -- */
 
 enum { GUARD = 256, ALIGNMENT = 64 };
@@ -387,16 +399,16 @@ attn_exec test_shuffled(attn_path path, size_t workers)
 }
 
 /* Asks for the size, then computes in exactly that. */
-#define IN_EXACT_WORKSPACE(call)           \
-    size_t bytes = 0;                      \
-    attn_status status;                    \
-    run.query = &bytes;                    \
-    status = (call);                       \
-    if (status != ATTN_OK)                 \
-        return status;                     \
-    run.query = NULL;                      \
-    run.workspace = test_memory(bytes, 1); \
-    run.workspace_size = bytes;            \
+#define IN_EXACT_WORKSPACE(call)                                                                                                           \
+    size_t bytes = 0;                                                                                                                      \
+    attn_status status;                                                                                                                    \
+    run.query = &bytes;                                                                                                                    \
+    status = (call);                                                                                                                       \
+    if (status != ATTN_OK)                                                                                                                 \
+        return status;                                                                                                                     \
+    run.query = NULL;                                                                                                                      \
+    run.workspace = test_memory(bytes, 1);                                                                                                 \
+    run.workspace_size = bytes;                                                                                                            \
     return (call)
 
 attn_status test_matmul(const attn_array *a, const attn_array *b, const attn_array *c, attn_exec run)
@@ -404,8 +416,8 @@ attn_status test_matmul(const attn_array *a, const attn_array *b, const attn_arr
     IN_EXACT_WORKSPACE(attn_matmul(a, b, c, &run));
 }
 
-attn_status test_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v,
-                             const attn_array *q, const attn_array *k, const attn_array *v, attn_exec run)
+attn_status test_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v, const attn_array *q,
+                             const attn_array *k, const attn_array *v, attn_exec run)
 {
     IN_EXACT_WORKSPACE(attn_compute_qkv(x, w_q, w_k, w_v, q, k, v, &run));
 }
@@ -439,6 +451,11 @@ attn_status test_forward(const attn_desc *desc, attn_exec run)
 attn_status test_layer(const attn_layer *layer, attn_exec run)
 {
     IN_EXACT_WORKSPACE(attn_layer_forward(layer, &run));
+}
+
+attn_status test_partial(const attn_desc *desc, void *state, size_t state_size, attn_exec run)
+{
+    IN_EXACT_WORKSPACE(attn_partial(desc, state, state_size, &run));
 }
 
 enum { MAX_OUTPUTS = 4 };
@@ -522,4 +539,29 @@ attn_desc test_problem(const test_shape *s, test_rng *rng)
     test_fill_normal(&desc.k, rng, 1);
     test_fill_normal(&desc.v, rng, 1);
     return desc;
+}
+
+attn_desc test_again(const attn_desc *desc)
+{
+    attn_desc again = *desc;
+    attn_array *const outputs[MAX_OUTPUTS] = {&again.out, &again.lse, &again.scores, &again.colsum};
+    for (int i = 0; i < MAX_OUTPUTS; i++)
+        if (outputs[i]->ndim > 0) {
+            *outputs[i] = test_copy(outputs[i]);
+            test_poison(outputs[i]);
+        }
+    return again;
+}
+
+int test_same_outputs(const attn_desc *got, const attn_desc *want)
+{
+    static const char *const names[MAX_OUTPUTS] = {"out", "lse", "scores", "colsum"};
+    const attn_array *const a[MAX_OUTPUTS] = {&got->out, &got->lse, &got->scores, &got->colsum};
+    const attn_array *const b[MAX_OUTPUTS] = {&want->out, &want->lse, &want->scores, &want->colsum};
+    for (int i = 0; i < MAX_OUTPUTS; i++)
+        if (a[i]->ndim > 0 && !test_same(a[i], b[i])) {
+            test_note("%s differs", names[i]);
+            return 0;
+        }
+    return 1;
 }

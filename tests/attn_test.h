@@ -56,7 +56,11 @@ extern const attn_array test_absent;
 void test_assign(const attn_array *to, const attn_array *from);
 attn_array test_copy(const attn_array *a); /* in C order */
 void test_fill(const attn_array *a, double value);
-void test_poison(const attn_array *a);     /* NaN */
+void test_poison(const attn_array *a); /* NaN */
+
+/* A view of `count` positions from `first` on, of the axis that `from_end` counts
+ * from the end (1 is the last). */
+attn_array test_part(const attn_array *a, int from_end, size_t first, size_t count);
 
 /* ---------------------------------------------------------------- random -- */
 
@@ -84,8 +88,8 @@ attn_exec test_shuffled(attn_path path, size_t workers);
 
 /* The library's functions in a workspace of exactly the size they ask for. */
 attn_status test_matmul(const attn_array *a, const attn_array *b, const attn_array *c, attn_exec run);
-attn_status test_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v,
-                             const attn_array *q, const attn_array *k, const attn_array *v, attn_exec run);
+attn_status test_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v, const attn_array *q,
+                             const attn_array *k, const attn_array *v, attn_exec run);
 attn_status test_scores(const attn_array *q, const attn_array *k, double scale, const attn_array *s, attn_exec run);
 attn_status test_softmax(const attn_array *x, int axis, const attn_array *y, attn_exec run);
 attn_status test_weighted_sum(const attn_array *w, const attn_array *v, const attn_array *o, attn_exec run);
@@ -93,6 +97,7 @@ attn_status test_self_attention(const attn_array *q, const attn_array *k, const 
                                 const attn_array *weights, attn_exec run);
 attn_status test_forward(const attn_desc *desc, attn_exec run);
 attn_status test_layer(const attn_layer *layer, attn_exec run);
+attn_status test_partial(const attn_desc *desc, void *state, size_t state_size, attn_exec run);
 
 /* Makes the call on every path, into outputs full of NaN, and compares them with
  * those of the scalar path. Returns the first status that is not ATTN_OK. */
@@ -111,5 +116,10 @@ typedef struct test_shape {
 } test_shape;
 
 attn_desc test_problem(const test_shape *shape, test_rng *rng);
+
+/* The same problem into outputs of its own, full of NaN; then the bits of out, lse,
+ * scores and colsum, of those that are present. */
+attn_desc test_again(const attn_desc *desc);
+int test_same_outputs(const attn_desc *got, const attn_desc *want);
 
 #endif

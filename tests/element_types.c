@@ -155,7 +155,8 @@ static void try_as_float32(attn_dtype type)
                    test_status(test_forward(&f, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&d.lse, &f.lse) &&
                    test_same(&d.scores, &f.scores);
             for (size_t e = 0; e < 2 * 4 * 9 * sized.head_dim_v && pass; e++) {
-                const size_t c = e % sized.head_dim_v, row = e / sized.head_dim_v % 9, h = e / sized.head_dim_v / 9 % 4, b = e / sized.head_dim_v / 36;
+                const size_t c = e % sized.head_dim_v, row = e / sized.head_dim_v % 9, h = e / sized.head_dim_v / 9 % 4,
+                             b = e / sized.head_dim_v / 36;
                 const ref_real got = ref_get(&d.out, b, h, row, c);
                 ref_set(&d.out, b, h, row, c, (double)ref_get(&f.out, b, h, row, c));
                 same &= got == ref_get(&d.out, b, h, row, c);

@@ -7,7 +7,7 @@
 #include "attn_test.h"
 
 typedef struct layer_shape {
-    size_t batch; /* 0: two-dimensional x */
+    size_t batch;                                                         /* 0: two-dimensional x */
     size_t tokens, d_model, heads, kv_heads, head_dim, head_dim_v, d_out; /* d_out 0: no w_o */
     int bias, causal;
 } layer_shape;
@@ -100,8 +100,8 @@ static void try_layer(const layer_shape *s, attn_dtype type, attn_path path)
     pass = pass && test_status(test_layer(&l, run), ATTN_OK);
     pass = pass && same_numbers(&l.out, &out, batch * s->tokens * out.shape[2]);
     pass = pass && same_numbers(&l.weights, &d.scores, batch * s->heads * s->tokens * s->tokens);
-    test_ok(pass, "%s, %s: %zu x %zu x %zu, heads %zu/%zu of %zu and %zu, output %zu%s%s", attn_dtype_name(type), attn_path_name(path), batch,
-            s->tokens, s->d_model, s->heads, s->kv_heads, s->head_dim, s->head_dim_v, s->d_out, s->bias ? ", biases" : "",
+    test_ok(pass, "%s, %s: %zu x %zu x %zu, heads %zu/%zu of %zu and %zu, output %zu%s%s", attn_dtype_name(type), attn_path_name(path),
+            batch, s->tokens, s->d_model, s->heads, s->kv_heads, s->head_dim, s->head_dim_v, s->d_out, s->bias ? ", biases" : "",
             s->causal ? ", causal" : "");
     test_ok(test_release(), "%s, %s: guards", attn_dtype_name(type), attn_path_name(path));
 }

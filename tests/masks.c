@@ -64,7 +64,8 @@ static void try_broadcasts(attn_dtype type)
             const size_t n0 = full & 1 ? batch : 1, n1 = full & 2 ? heads : 1, n2 = full & 4 ? q_len : 1;
             d.mask = make_mask(additive ? type : ATTN_BOOL, n0, n1, n2, &rng);
             poison_hidden(&d);
-            test_attention(&d, "%s, %s mask (%zu, %zu, %zu, %zu)", attn_dtype_name(type), additive ? "additive" : "boolean", n0, n1, n2, kv_len);
+            test_attention(&d, "%s, %s mask (%zu, %zu, %zu, %zu)", attn_dtype_name(type), additive ? "additive" : "boolean", n0, n1, n2,
+                           kv_len);
             test_release();
         }
     for (int rank = 1; rank <= 3; rank++) {
@@ -108,9 +109,9 @@ static void try_broadcasts(attn_dtype type)
 
 enum { CAUSAL_LEFT = 1, CAUSAL_RIGHT, CAUSAL_OFFSET, WINDOW, ONE_SIDED, LENGTHS, BOOLEAN, ADDITIVE, FEATURES };
 
-static const char *const feature_names[FEATURES] = {"",        "causal upper-left",  "causal lower-right",
-                                                    "causal with offset", "window", "one-sided window", "kv_lens",
-                                                    "boolean mask",     "additive mask"};
+static const char *const feature_names[FEATURES] = {
+    "",        "causal upper-left", "causal lower-right", "causal with offset", "window", "one-sided window",
+    "kv_lens", "boolean mask",      "additive mask"};
 
 static void add_feature(attn_desc *d, int feature, test_rng *rng)
 {
@@ -149,7 +150,8 @@ static void try_pairs(attn_dtype type)
             if (b != a)
                 add_feature(&d, b, &rng);
             poison_hidden(&d);
-            test_attention(&d, "%s, %s%s%s", attn_dtype_name(type), feature_names[a], b != a ? " and " : "", b != a ? feature_names[b] : "");
+            test_attention(&d, "%s, %s%s%s", attn_dtype_name(type), feature_names[a], b != a ? " and " : "",
+                           b != a ? feature_names[b] : "");
             test_release();
         }
 }
@@ -170,6 +172,24 @@ static void try_windows(attn_dtype type)
             test_attention(&d, "%s, window %lld, %lld", attn_dtype_name(type), (long long)sides[l], (long long)sides[r]);
             test_release();
         }
+}
+
+/* A band across blocks of keys and tiles of queries: rows that are computed
+ * together do not see the same blocks, some not the first and some not the last. */
+static void try_bands(attn_dtype type)
+{
+    static const int64_t sides[][2] = {{20, 0}, {0, 20}, {3, -1}, {-1, 3}, {530, 0}};
+    for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
+        const test_shape shape = {type, 1, 1, 1, 620, 620, 3, 2};
+        test_rng rng = {i};
+        attn_desc d = test_problem(&shape, &rng);
+        d.scores = test_absent;
+        d.window = 1;
+        d.window_left = sides[i][0];
+        d.window_right = sides[i][1];
+        test_attention(&d, "%s, 620 queries, window %lld, %lld", attn_dtype_name(type), (long long)sides[i][0], (long long)sides[i][1]);
+        test_release();
+    }
 }
 
 static void try_offsets(attn_dtype type)
@@ -197,6 +217,7 @@ int main(void)
         try_broadcasts(test_types[t]);
         try_pairs(test_types[t]);
         try_windows(test_types[t]);
+        try_bands(test_types[t]);
         try_offsets(test_types[t]);
     }
     return test_done();

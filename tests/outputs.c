@@ -103,8 +103,10 @@ static void try_layouts(attn_dtype type)
     d.scores = attn_array_swap(&turned, 2, 3);
     d.lse = attn_array_swap(&lse, 0, 2);
     d.out = test_copy(&plain.out);
-    pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-    test_ok(pass && test_same(&d.scores, &plain.scores) && test_same(&d.lse, &plain.lse), "%s: scores and lse transposed", attn_dtype_name(type));
+    pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+           test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    test_ok(pass && test_same(&d.scores, &plain.scores) && test_same(&d.lse, &plain.lse), "%s: scores and lse transposed",
+            attn_dtype_name(type));
     if (type == ATTN_F32)
         for (int stage = 0; stage < ATTN_STAGE_COUNT; stage++) {
             d = plain;
@@ -123,8 +125,8 @@ static void try_colsum(attn_dtype type)
         attn_desc d = problem(type, &rng);
         add_modifiers(&d, which, &rng);
         d.colsum = test_3d(type, 2, 4, 530);
-        test_attention(&d, "%s, column sums%s%s%s", attn_dtype_name(type), which & 1 ? ", softcap" : "", which & 2 ? ", ALiBi and mask" : "",
-                       which & 4 ? ", causal" : "");
+        test_attention(&d, "%s, column sums%s%s%s", attn_dtype_name(type), which & 1 ? ", softcap" : "",
+                       which & 2 ? ", ALiBi and mask" : "", which & 4 ? ", causal" : "");
         test_release();
     }
 }

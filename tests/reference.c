@@ -107,13 +107,13 @@ ref_real ref_get(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3
 {
     const void *e = ref_at(a, i0, i1, i2, i3);
     switch (a->dtype) {
-    case ATTN_F32: return (ref_real)*(const float *)e;
-    case ATTN_F64: return (ref_real)*(const double *)e;
+    case ATTN_F32: return (ref_real) * (const float *)e;
+    case ATTN_F64: return (ref_real) * (const double *)e;
     case ATTN_F16: return (ref_real)small_decode(*(const uint16_t *)e, 10, -14);
     case ATTN_BF16: return (ref_real)small_decode(*(const uint16_t *)e, 7, -126);
     case ATTN_BOOL: return (ref_real)(*(const unsigned char *)e != 0);
-    case ATTN_I32: return (ref_real)*(const int32_t *)e;
-    case ATTN_I64: return (ref_real)*(const int64_t *)e;
+    case ATTN_I32: return (ref_real) * (const int32_t *)e;
+    case ATTN_I64: return (ref_real) * (const int64_t *)e;
     case ATTN_DTYPE_COUNT: break;
     }
     return (ref_real)NAN;
@@ -258,17 +258,18 @@ struct ref_head {
     const attn_desc *desc;
     size_t batch, head;
     size_t q_len, kv_len, head_dim, head_dim_v;
+    size_t q_base; /* where this sequence begins, if they are packed */
     attn_dtype compute;
     arithmetic t;
     ref_real scale;
-    int64_t offset;    /* position of query 0 */
-    size_t valid;      /* keys of this batch */
-    ref_real *q;       /* (head_dim) of the row */
-    ref_real *k;       /* (kv_len, head_dim) */
-    ref_real *v;       /* (kv_len, head_dim_v) */
-    ref_real *score;   /* (kv_len), in units of 2^shift */
-    ref_real *delta;   /* (kv_len) its error */
-    ref_real *low;     /* (kv_len) what exp(score - max) lies between */
+    int64_t offset;  /* position of query 0 */
+    int64_t length;  /* keys at this position and beyond do not count */
+    ref_real *q;     /* (head_dim) of the row */
+    ref_real *k;     /* (kv_len, head_dim) */
+    ref_real *v;     /* (kv_len, head_dim_v) */
+    ref_real *score; /* (kv_len), in units of 2^shift */
+    ref_real *delta; /* (kv_len) its error */
+    ref_real *low;   /* (kv_len) what exp(score - max) lies between */
     ref_real *high;
     unsigned char *keep;
     ref_bounds *scores, *weights, *out;
@@ -281,15 +282,34 @@ static int present(const attn_array *a)
     return a->ndim > 0;
 }
 
+static size_t integer(const attn_array *a, size_t i2, size_t i3)
+{
+    return (size_t)ref_get(a, 0, 0, i2, i3);
+}
+
+size_t ref_batches(const attn_desc *desc)
+{
+    return present(&desc->cu_seqlens_q) ? ref_length(&desc->cu_seqlens_q, 1) - 1 : ref_length(&desc->q, 4);
+}
+
 ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
 {
     ref_head *h = ref_malloc(1, sizeof *h);
     const size_t kv_head = head / (ref_length(&desc->q, 3) / ref_length(&desc->k, 3));
+    size_t k_base = 0, loaded;
     h->desc = desc;
     h->batch = batch;
     h->head = head;
     h->q_len = ref_length(&desc->q, 2);
     h->kv_len = ref_length(&desc->k, 2);
+    if (present(&desc->block_table))
+        h->kv_len *= ref_length(&desc->block_table, 1);
+    if (present(&desc->cu_seqlens_q)) {
+        h->q_base = integer(&desc->cu_seqlens_q, 0, batch);
+        h->q_len = integer(&desc->cu_seqlens_q, 0, batch + 1) - h->q_base;
+        k_base = integer(&desc->cu_seqlens_k, 0, batch);
+        h->kv_len = integer(&desc->cu_seqlens_k, 0, batch + 1) - k_base;
+    }
     h->head_dim = ref_length(&desc->q, 1);
     h->head_dim_v = present(&desc->v) ? ref_length(&desc->v, 1) : 0;
     h->compute = compute_type(desc->q.dtype);
@@ -299,12 +319,12 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
     else
         h->scale = h->compute == ATTN_F64 ? (ref_real)desc->scale : (ref_real)(float)desc->scale;
 
-    h->valid = h->kv_len;
+    h->length = (int64_t)(desc->kv_begin + h->kv_len);
     if (present(&desc->kv_lens))
-        h->valid = (size_t)ref_get(&desc->kv_lens, 0, 0, 0, batch);
+        h->length = (int64_t)integer(&desc->kv_lens, 0, batch);
     h->offset = 0;
     if (desc->align == ATTN_ALIGN_LOWER_RIGHT)
-        h->offset = (int64_t)h->valid - (int64_t)h->q_len;
+        h->offset = h->length - (int64_t)h->q_len;
     else if (desc->align == ATTN_ALIGN_OFFSET)
         h->offset = desc->q_offset;
 
@@ -319,11 +339,22 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
     h->scores = ref_malloc(h->kv_len, sizeof *h->scores);
     h->weights = ref_malloc(h->kv_len, sizeof *h->weights);
     h->out = ref_malloc(h->head_dim_v, sizeof *h->out);
-    for (size_t j = 0; j < h->kv_len; j++) {
+    loaded = h->kv_len;
+    if (present(&desc->block_table) && h->length < (int64_t)loaded) /* the table may end there */
+        loaded = (size_t)h->length;
+    for (size_t j = 0; j < loaded; j++) {
+        size_t at = batch, row = j;
+        if (present(&desc->block_table)) {
+            at = integer(&desc->block_table, batch, j / ref_length(&desc->k, 2));
+            row = j % ref_length(&desc->k, 2);
+        } else if (present(&desc->cu_seqlens_k)) {
+            at = 0;
+            row = k_base + j;
+        }
         for (size_t c = 0; c < h->head_dim; c++)
-            h->k[j * h->head_dim + c] = ref_get(&desc->k, batch, kv_head, j, c);
+            h->k[j * h->head_dim + c] = ref_get(&desc->k, at, kv_head, row, c);
         for (size_t c = 0; c < h->head_dim_v; c++)
-            h->v[j * h->head_dim_v + c] = ref_get(&desc->v, batch, kv_head, j, c);
+            h->v[j * h->head_dim_v + c] = ref_get(&desc->v, at, kv_head, row, c);
     }
     return h;
 }
@@ -352,8 +383,8 @@ static uint64_t distance(int64_t a, int64_t b)
 static int is_visible(const ref_head *h, size_t i, int64_t p, size_t j)
 {
     const attn_desc *d = h->desc;
-    const int64_t key = (int64_t)j;
-    if (j >= h->valid)
+    const int64_t key = (int64_t)(d->kv_begin + j);
+    if (key >= h->length)
         return 0;
     if (d->causal && key > p)
         return 0;
@@ -426,7 +457,7 @@ static void compute_scores(ref_head *h, size_t i)
     const int64_t room = INT64_MAX - (int64_t)i;
     const int64_t p = h->offset > room ? INT64_MAX : (int64_t)i + h->offset;
     for (size_t c = 0; c < d; c++)
-        h->q[c] = ref_get(&desc->q, h->batch, h->head, i, c);
+        h->q[c] = ref_get(&desc->q, present(&desc->cu_seqlens_q) ? 0 : h->batch, h->head, h->q_base + i, c);
     h->shift = unit_of_row(h);
     for (size_t c = 0; c < d; c++)
         h->q[c] = ref_ldexp(h->q[c], -(h->shift / 2)) * h->scale;
@@ -465,7 +496,7 @@ static void compute_scores(ref_head *h, size_t i)
             stage = around(ref_ldexp(s, h->shift), ref_ldexp(delta, h->shift));
         if (present(&desc->alibi)) {
             const ref_real slope = ref_get(&desc->alibi, 0, 0, h->batch, h->head);
-            const ref_real bias = ref_ldexp(slope, -h->shift) * (ref_real)distance(p, (int64_t)j);
+            const ref_real bias = ref_ldexp(slope, -h->shift) * (ref_real)distance(p, (int64_t)(desc->kv_begin + j));
             s -= bias;
             delta += gamma_n(3, t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s) + ref_ldexp(2 * t.eta, -h->shift);
         }
@@ -745,37 +776,40 @@ static void check_number(ref_report *report, const char *what, ref_bounds want, 
 
 ref_report ref_check(const attn_desc *desc, size_t step)
 {
-    const size_t q_len = ref_length(&desc->q, 2), kv_len = ref_length(&desc->k, 2);
     const attn_dtype compute = compute_type(desc->q.dtype);
     const arithmetic t = arithmetic_of(compute);
-    ref_bounds *columns = ref_malloc(kv_len, sizeof *columns);
+    const int packed = present(&desc->cu_seqlens_q);
     ref_report report;
     memset(&report, 0, sizeof report);
-    for (size_t b = 0; b < ref_length(&desc->q, 4); b++)
+    for (size_t b = 0; b < ref_batches(desc); b++)
         for (size_t h = 0; h < ref_length(&desc->q, 3); h++) {
+            const size_t at = packed ? 0 : b; /* in the arrays */
             ref_head *head = ref_open(desc, b, h);
-            memset(columns, 0, kv_len * sizeof *columns);
-            for (size_t i = 0; i < q_len; i += step) {
+            ref_bounds *columns = ref_malloc(head->kv_len, sizeof *columns);
+            for (size_t i = 0; i < head->q_len; i += step) {
                 const ref_row *row = ref_compute_row(head, i);
+                const size_t query = head->q_base + i;
                 if (present(&desc->out))
                     for (size_t c = 0; c < row->head_dim_v; c++)
-                        check_number(&report, "out", stored(row->out[c], desc->out.dtype, compute), ref_get(&desc->out, b, h, i, c), b, h,
-                                     i, c);
+                        check_number(&report, "out", stored(row->out[c], desc->out.dtype, compute), ref_get(&desc->out, at, h, query, c), b,
+                                     h, i, c);
                 if (present(&desc->lse))
-                    check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute), ref_get(&desc->lse, 0, b, h, i), b, h, i, 0);
-                if (present(&desc->scores))
-                    for (size_t j = 0; j < kv_len; j++)
+                    check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute), ref_get(&desc->lse, 0, at, h, query), b, h, i,
+                                 0);
+                if (present(&desc->scores) && h - desc->scores_head < ref_length(&desc->scores, 3) &&
+                    i - desc->scores_query < ref_length(&desc->scores, 2)) /* less than 0 is huge */
+                    for (size_t j = 0; j < row->kv_len; j++)
                         check_number(&report, "scores", stored(row->scores[j], desc->scores.dtype, compute),
-                                     ref_get(&desc->scores, b, h, i, j), b, h, i, j);
-                for (size_t j = 0; j < kv_len; j++) {
+                                     ref_get(&desc->scores, b, h - desc->scores_head, i - desc->scores_query, j), b, h, i, j);
+                for (size_t j = 0; j < row->kv_len; j++) {
                     columns[j].value += row->weights[j].value;
                     columns[j].low += row->weights[j].low;
                     columns[j].high += row->weights[j].high;
                 }
             }
             if (present(&desc->colsum) && step == 1)
-                for (size_t j = 0; j < kv_len; j++) {
-                    const ref_real error = gamma_n((ref_real)q_len, t.u) * columns[j].high + (ref_real)q_len * t.eta;
+                for (size_t j = 0; j < head->kv_len; j++) {
+                    const ref_real rows = (ref_real)head->q_len, error = gamma_n(rows, t.u) * columns[j].high + rows * t.eta;
                     if (columns[j].high > 0) {
                         columns[j].low -= error;
                         columns[j].high += error;
@@ -783,9 +817,9 @@ ref_report ref_check(const attn_desc *desc, size_t step)
                     check_number(&report, "colsum", stored(columns[j], desc->colsum.dtype, compute), ref_get(&desc->colsum, 0, b, h, j), b,
                                  h, 0, j);
                 }
+            free(columns);
             ref_close(head);
         }
-    free(columns);
     return report;
 }
 

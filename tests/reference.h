@@ -8,9 +8,6 @@
  * results the wider the better. The bounds count the reference's own rounding
  * too, which matters only where long double is binary64. Define REF_DOUBLE to
  * compute in binary64 where long double is emulated and slow.
- *
- * Paged and packed calls promise the results of plain ones: describe the plain
- * one to the reference.
  */
 #ifndef REFERENCE_H
 #define REFERENCE_H
@@ -53,26 +50,28 @@ void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, do
 /* One query row of one head. The pointers stay valid until the next row. */
 typedef struct ref_row {
     size_t kv_len, head_dim_v;
-    size_t visible;                /* how many keys count */
-    const unsigned char *keep;     /* (kv_len) which */
-    const ref_bounds *scores;      /* (kv_len) at desc->stage */
-    const ref_bounds *weights;     /* (kv_len) */
-    const ref_bounds *out;         /* (head_dim_v) */
+    size_t visible;            /* how many keys count */
+    const unsigned char *keep; /* (kv_len) which */
+    const ref_bounds *scores;  /* (kv_len) at desc->stage */
+    const ref_bounds *weights; /* (kv_len) */
+    const ref_bounds *out;     /* (head_dim_v) */
     ref_bounds lse;
 } ref_row;
 
+/* One head of one batch, or of one packed sequence. */
 typedef struct ref_head ref_head;
+size_t ref_batches(const attn_desc *desc);
 ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head);
 const ref_row *ref_compute_row(ref_head *head, size_t query);
 void ref_close(ref_head *head);
 
 /* The worst number of a whole result. */
 typedef struct ref_report {
-    size_t checked;            /* numbers looked at */
-    size_t wrong;              /* numbers out of bounds */
-    double worst;              /* the largest ref_ratio */
-    const char *what;          /* where it was found */
-    size_t at[4];              /* batch, head, query, column */
+    size_t checked;   /* numbers looked at */
+    size_t wrong;     /* numbers out of bounds */
+    double worst;     /* the largest ref_ratio */
+    const char *what; /* where it was found */
+    size_t at[4];     /* batch, head, query, column */
     double got;
     ref_bounds want;
 } ref_report;

@@ -138,8 +138,8 @@ static void try_layouts(attn_dtype type)
 /* Row r of the special rows: what the values are, where they are not normal. */
 static void try_special_rows(attn_dtype type)
 {
-    static const char *const names[] = {"magnitudes of 1e4", "-inf among numbers", "nothing but -inf", "NaN", "+inf", "one number among -inf",
-                                        "largest numbers"};
+    static const char *const names[] = {"magnitudes of 1e4",     "-inf among numbers", "nothing but -inf", "NaN", "+inf",
+                                        "one number among -inf", "largest numbers"};
     enum { ROWS = sizeof names / sizeof *names, N = 530 };
     const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
     const attn_array x = test_2d(type, ROWS, N);

@@ -121,7 +121,8 @@ static void try_packed_qkv(const attn_desc *plain, attn_path path)
     desc.scores = test_copy(&plain->scores);
     test_poison(&desc.out);
     test_poison(&desc.scores);
-    test_ok(test_status(test_forward(&desc, test_on(path)), ATTN_OK) && test_same(&desc.out, &plain->out) && test_same(&desc.scores, &plain->scores),
+    test_ok(test_status(test_forward(&desc, test_on(path)), ATTN_OK) && test_same(&desc.out, &plain->out) &&
+                test_same(&desc.scores, &plain->scores),
             "%s, %s: packed q, k and v", attn_dtype_name(desc.q.dtype), attn_path_name(path));
 }
 
@@ -145,7 +146,8 @@ static void try_broadcast(const attn_desc *plain, attn_path path)
     copied.out = test_copy(&plain->out);
     test_poison(&shared.out);
     test_poison(&copied.out);
-    test_ok(test_status(test_forward(&shared, test_on(path)), ATTN_OK) && test_status(test_forward(&copied, test_on(path)), ATTN_OK) && test_same(&shared.out, &copied.out),
+    test_ok(test_status(test_forward(&shared, test_on(path)), ATTN_OK) && test_status(test_forward(&copied, test_on(path)), ATTN_OK) &&
+                test_same(&shared.out, &copied.out),
             "%s, %s: keys and values broadcast over the batch", attn_dtype_name(plain->q.dtype), attn_path_name(path));
 }
 
@@ -184,7 +186,8 @@ static void try_type(attn_dtype type, attn_path path)
     const test_shape shape = {type, 2, 4, 2, 19, 37, 21, 21};
     test_rng rng = {1};
     attn_desc plain = test_problem(&shape, &rng);
-    if (!test_ok(test_status(test_forward(&plain, test_on(path)), ATTN_OK), "%s, %s: contiguous", attn_dtype_name(type), attn_path_name(path)))
+    if (!test_ok(test_status(test_forward(&plain, test_on(path)), ATTN_OK), "%s, %s: contiguous", attn_dtype_name(type),
+                 attn_path_name(path)))
         return;
     for (size_t l = 0; l < LAYOUTS; l++) {
         static const char *const names[5] = {"q", "k", "v", "out", "weights"};

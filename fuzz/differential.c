@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * One problem on every path and by every other way to the same result: the same
+ * bits. Then the reference's bounds, and what must hold of any attention.
+ */
+#include "oracle.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const fuzz_limits limits = {6000, FUZZ_BITS, ATTN_DTYPE_COUNT};
+
+/* Every path, in two schedules. */
+static void check_paths(fuzz_case *c, const fuzz_outputs *scalar)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    for (size_t p = 0; p < num_paths; p++) {
+        const int plain = p > 0 && paths[p] != c->path;
+        fuzz_poison(&c->desc);
+        fuzz_expect(c, attn_path_name(paths[p]), test_forward(&c->desc, plain ? test_on(paths[p]) : fuzz_shuffled(c, paths[p], c->workers)), ATTN_OK);
+        fuzz_same_outputs(c, plain ? "in order" : "shuffled", &c->desc, attn_path_name(paths[p]), scalar, "scalar", NULL);
+    }
+}
+
+/* ---- NaN where nobody looks ---- */
+
+/* Keys that nobody sees become NaN, and so does one that some see: `skip` gets those. */
+static void poison_keys(fuzz_case *c, attn_desc *d, unsigned char *skip)
+{
+    const size_t heads = ref_length(&d->q, 3), queries = ref_length(&d->q, 2), kv_heads = ref_length(&d->k, 3), group = heads / kv_heads;
+    const size_t chosen = test_below(&c->rng, ref_length(&d->k, 2) + 1);
+    const fuzz_values nan = test_u64(&c->rng) & 1 ? FUZZ_SOME_INFINITE : FUZZ_SOME_NAN;
+    for (size_t b = 0; b < ref_length(&d->q, 4); b++)
+        for (size_t kv = 0; kv < kv_heads; kv++)
+            for (size_t j = 0; j < ref_length(&d->k, 2); j++) {
+                const double bad = nan == FUZZ_SOME_NAN ? (double)NAN : (double)INFINITY;
+                int seen = 0;
+                for (size_t h = kv * group; h < (kv + 1) * group; h++)
+                    for (size_t i = 0; i < queries; i++)
+                        if (fuzz_sees(d, b, h, i, j)) {
+                            seen = 1;
+                            if (j == chosen)
+                                skip[(b * heads + h) * queries + i] = 1;
+                        }
+                if (seen && j != chosen)
+                    continue;
+                for (size_t e = 0; e < ref_length(&d->k, 1); e++)
+                    ref_set(&d->k, b, kv, j, e, bad);
+                for (size_t e = 0; e < ref_length(&d->v, 1); e++)
+                    ref_set(&d->v, b, kv, j, e, bad);
+            }
+}
+
+/* An additive mask's elements that other restrictions cover. */
+static void poison_mask(attn_desc *d)
+{
+    attn_desc unmasked = *d;
+    unmasked.mask = test_absent;
+    if (d->mask.ndim == 0 || d->mask.dtype == ATTN_BOOL)
+        return;
+    for (size_t b = 0; b < ref_length(&d->q, 4); b++)
+        for (size_t h = 0; h < ref_length(&d->q, 3); h++)
+            for (size_t i = 0; i < ref_length(&d->q, 2); i++)
+                for (size_t j = 0; j < ref_length(&d->k, 2); j++)
+                    if (!fuzz_sees(&unmasked, b, h, i, j))
+                        ref_set(&d->mask, b, h, i, j, (double)NAN);
+}
+
+static attn_array copy_broadcast(const attn_array *a, const size_t n[4])
+{
+    attn_array copy = test_4d(a->dtype, n[0], n[1], n[2], n[3]);
+    for (size_t b = 0; b < n[0]; b++)
+        for (size_t h = 0; h < n[1]; h++)
+            for (size_t s = 0; s < n[2]; s++)
+                for (size_t i = 0; i < n[3]; i++)
+                    memcpy(ref_at(&copy, b, h, s, i), ref_at(a, b, h, s, i), attn_dtype_size(a->dtype));
+    return copy;
+}
+
+static attn_array full_mask(const attn_desc *d)
+{
+    size_t n[4];
+    n[0] = ref_length(&d->q, 4), n[1] = ref_length(&d->q, 3), n[2] = ref_length(&d->q, 2), n[3] = ref_length(&d->k, 2);
+    return copy_broadcast(&d->mask, n);
+}
+
+static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
+{
+    attn_desc d = fuzz_into_copies(&c->desc);
+    fuzz_rows skip;
+    unsigned char *flags;
+    skip.c = c;
+    skip.heads = ref_length(&d.q, 3);
+    skip.queries = ref_length(&d.q, 2);
+    skip.flags = flags = test_memory(ref_length(&d.q, 4) * skip.heads * skip.queries, 0);
+    memset(flags, 0, ref_length(&d.q, 4) * skip.heads * skip.queries);
+    d.k = test_copy(&d.k);
+    d.v = test_copy(&d.v);
+    if (d.mask.ndim)
+        d.mask = full_mask(&d);
+    poison_keys(c, &d, flags);
+    poison_mask(&d);
+    fuzz_expect(c, "poisoned", test_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    fuzz_same_outputs(c, "what is masked is NaN", &d, "poisoned", scalar, "scalar", &skip);
+}
+
+/* ---- pages, packed sequences, parts ---- */
+
+/* Keys in pages in random places; what lies beyond the length is not looked at. */
+static void check_paged(fuzz_case *c, const fuzz_outputs *scalar)
+{
+    const size_t batch = ref_length(&c->desc.q, 4), kv_heads = ref_length(&c->desc.k, 3), kv_len = ref_length(&c->desc.k, 2);
+    size_t page_size = 1 + c->cut % 17, pages, spare, place = 0;
+    attn_desc d = fuzz_into_copies(&c->desc);
+    size_t shape[4];
+    if (kv_len == 0)
+        return;
+    while (kv_len % page_size)
+        page_size--;
+    pages = kv_len / page_size;
+    spare = 1 + test_below(&c->rng, 3);
+    shape[0] = batch * pages + spare, shape[1] = kv_heads, shape[2] = page_size, shape[3] = ref_length(&d.k, 1);
+    d.k = fuzz_array(c->desc.k.dtype, shape, (unsigned)test_below(&c->rng, 16), 0);
+    shape[3] = ref_length(&d.v, 1);
+    d.v = fuzz_array(c->desc.v.dtype, shape, (unsigned)test_below(&c->rng, 16), 0);
+    fuzz_fill(&d.k, FUZZ_SOME_NAN, &c->rng);
+    fuzz_fill(&d.v, FUZZ_SOME_NAN, &c->rng);
+    d.block_table = test_2d(c->cut & 1 ? ATTN_I32 : ATTN_I64, batch, pages);
+    if (!d.kv_lens.ndim) {
+        d.kv_lens = test_1d(ATTN_I64, batch);
+        test_fill(&d.kv_lens, (double)kv_len);
+    }
+    for (size_t b = 0; b < batch; b++)
+        for (size_t p = 0; p < pages; p++) {
+            const size_t page = shape[0] - 1 - place++;
+            if (p * page_size >= (size_t)ref_get(&d.kv_lens, 0, 0, 0, b)) {
+                ref_set(&d.block_table, 0, 0, b, p, -7);
+                continue;
+            }
+            ref_set(&d.block_table, 0, 0, b, p, (double)page);
+            for (size_t h = 0; h < kv_heads; h++)
+                for (size_t s = 0; s < page_size; s++) {
+                    for (size_t e = 0; e < ref_length(&d.k, 1); e++)
+                        memcpy(ref_at(&d.k, page, h, s, e), ref_at(&c->desc.k, b, h, p * page_size + s, e), attn_dtype_size(d.k.dtype));
+                    for (size_t e = 0; e < ref_length(&d.v, 1); e++)
+                        memcpy(ref_at(&d.v, page, h, s, e), ref_at(&c->desc.v, b, h, p * page_size + s, e), attn_dtype_size(d.v.dtype));
+                }
+        }
+    fuzz_expect(c, "pages", test_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    /* raw scores of keys beyond the length are not promised */
+    if (d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED)
+        d.scores = test_absent;
+    fuzz_same_outputs(c, "pages", &d, "paged", scalar, "scalar", NULL);
+}
+
+static attn_array rows_of(const attn_array *a, size_t b, size_t count)
+{
+    attn_array part = ref_length(a, 4) > 1 ? fuzz_slice(a, 4, b, 1) : *a;
+    return fuzz_slice(&part, 2, 0, count);
+}
+
+/* Sequences of several lengths, end to end. */
+static void check_packed(fuzz_case *c)
+{
+    enum { MOST = 3 };
+    const attn_desc *p = &c->desc;
+    const size_t batch = ref_length(&p->q, 4), heads = ref_length(&p->q, 3), kv_heads = ref_length(&p->k, 3);
+    size_t q_at[MOST + 1] = {0}, k_at[MOST + 1] = {0};
+    attn_desc d = *p;
+    const attn_path path = fuzz_random_path(c);
+    if (ref_length(&p->q, 4) > MOST || (p->alibi.ndim == 2 && batch > 1))
+        return;
+    for (size_t b = 0; b < batch; b++) {
+        q_at[b + 1] = q_at[b] + test_below(&c->rng, ref_length(&p->q, 2) + 1);
+        k_at[b + 1] = k_at[b] + (p->kv_lens.ndim ? (size_t)ref_get(&p->kv_lens, 0, 0, 0, b) : ref_length(&p->k, 2));
+    }
+    d.q = test_3d(p->q.dtype, heads, q_at[batch], ref_length(&p->q, 1));
+    d.out = test_3d(p->out.dtype, heads, q_at[batch], ref_length(&p->out, 1));
+    d.k = test_3d(p->k.dtype, kv_heads, k_at[batch], ref_length(&p->k, 1));
+    d.v = test_3d(p->v.dtype, kv_heads, k_at[batch], ref_length(&p->v, 1));
+    if (d.lse.ndim)
+        d.lse = test_2d(p->lse.dtype, heads, q_at[batch]);
+    d.mask = d.kv_lens = d.scores = d.colsum = test_absent;
+    d.scores_head = d.scores_query = 0;
+    d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
+    d.cu_seqlens_k = test_1d(ATTN_I64, batch + 1);
+    for (size_t b = 0; b <= batch; b++) {
+        ref_set(&d.cu_seqlens_q, 0, 0, 0, b, (double)q_at[b]);
+        ref_set(&d.cu_seqlens_k, 0, 0, 0, b, (double)k_at[b]);
+    }
+    for (size_t b = 0; b < batch; b++) {
+        const attn_array q = fuzz_slice(&d.q, 2, q_at[b], q_at[b + 1] - q_at[b]), k = fuzz_slice(&d.k, 2, k_at[b], k_at[b + 1] - k_at[b]);
+        const attn_array v = fuzz_slice(&d.v, 2, k_at[b], k_at[b + 1] - k_at[b]);
+        const attn_array from_q = rows_of(&p->q, b, ref_length(&q, 2)), from_k = rows_of(&p->k, b, ref_length(&k, 2));
+        const attn_array from_v = rows_of(&p->v, b, ref_length(&v, 2));
+        test_assign(&q, &from_q);
+        test_assign(&k, &from_k);
+        test_assign(&v, &from_v);
+    }
+    fuzz_expect(c, "packed sequences", test_forward(&d, fuzz_shuffled(c, path, c->workers)), ATTN_OK);
+    for (size_t b = 0; b < batch; b++) {
+        attn_desc one = d;
+        const size_t n = q_at[b + 1] - q_at[b];
+        const attn_array out = fuzz_slice(&d.out, 2, q_at[b], n), lse = d.lse.ndim ? fuzz_slice(&d.lse, 1, q_at[b], n) : test_absent;
+        one.cu_seqlens_q = one.cu_seqlens_k = test_absent;
+        one.q = fuzz_slice(&d.q, 2, q_at[b], n);
+        one.k = fuzz_slice(&d.k, 2, k_at[b], k_at[b + 1] - k_at[b]);
+        one.v = fuzz_slice(&d.v, 2, k_at[b], k_at[b + 1] - k_at[b]);
+        one.out = test_3d(p->out.dtype, heads, n, ref_length(&p->out, 1));
+        if (d.lse.ndim)
+            one.lse = attn_array_3d(d.lse.dtype, test_memory(heads * n * attn_dtype_size(d.lse.dtype), 0), 1, heads, n);
+        fuzz_expect(c, "a sequence alone", test_forward(&one, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
+        fuzz_same(c, "out", &out, "packed", &one.out, "the sequence alone", NULL);
+        if (d.lse.ndim)
+            one.lse = attn_array_2d(d.lse.dtype, one.lse.data, heads, n);
+        fuzz_same(c, "lse", &lse, "packed", &one.lse, "the sequence alone", NULL);
+    }
+}
+
+/* Keys from `cut` on, at their positions, are the whole with a mask over those before. */
+static void check_part(fuzz_case *c)
+{
+    const attn_desc *p = &c->desc;
+    const size_t kv_len = ref_length(&p->k, 2), n = kv_len - c->cut;
+    attn_desc whole = fuzz_into_copies(p), part;
+    fuzz_outputs want;
+    if (p->mask.ndim) {
+        whole.mask = full_mask(p);
+    } else {
+        whole.mask = test_4d(ATTN_BOOL, 1, 1, 1, kv_len);
+        test_fill(&whole.mask, 1);
+    }
+    for (size_t b = 0; b < ref_length(&whole.mask, 4); b++)
+        for (size_t h = 0; h < ref_length(&whole.mask, 3); h++)
+            for (size_t i = 0; i < ref_length(&whole.mask, 2); i++)
+                for (size_t j = 0; j < c->cut; j++)
+                    ref_set(&whole.mask, b, h, i, j, whole.mask.dtype == ATTN_BOOL ? 0 : -(double)INFINITY);
+    fuzz_expect(c, "the whole", test_forward(&whole, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
+    want = fuzz_outputs_of(&whole);
+    if (want.scores.ndim)
+        want.scores = fuzz_slice(&want.scores, 1, c->cut, n);
+    if (want.colsum.ndim)
+        want.colsum = fuzz_slice(&want.colsum, 1, c->cut, n);
+
+    part = *p;
+    part.kv_begin = c->cut;
+    part.k = fuzz_slice(&p->k, 2, c->cut, n);
+    part.v = fuzz_slice(&p->v, 2, c->cut, n);
+    if (p->mask.ndim)
+        part.mask = fuzz_slice(&p->mask, 1, c->cut, n);
+    if (p->scores.ndim)
+        part.scores = test_4d(p->scores.dtype, p->scores.shape[0], p->scores.shape[1], p->scores.shape[2], n);
+    if (p->colsum.ndim)
+        part.colsum = test_3d(p->colsum.dtype, p->colsum.shape[0], p->colsum.shape[1], n);
+    part.out = test_copy(&p->out);
+    if (p->lse.ndim)
+        part.lse = test_copy(&p->lse);
+    fuzz_poison(&part);
+    fuzz_expect(c, "a part", test_forward(&part, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    if (part.stage == ATTN_STAGE_RAW || part.stage == ATTN_STAGE_SOFTCAPPED)
+        part.scores = test_absent;
+    fuzz_same_outputs(c, "from kv_begin on", &part, "part", &want, "the whole, masked", NULL);
+}
+
+/* ---- states ---- */
+
+enum { MOST_PARTS = 4 };
+
+typedef struct state {
+    void *memory;
+    size_t bytes;
+} state;
+
+static state partial(fuzz_case *c, size_t begin, size_t end)
+{
+    attn_desc d = c->desc;
+    attn_exec run = fuzz_shuffled(c, fuzz_random_path(c), 1 + test_below(&c->rng, 4));
+    size_t bytes = 0;
+    state s;
+    d.kv_begin = begin;
+    d.k = fuzz_slice(&d.k, 2, begin, end - begin);
+    d.v = fuzz_slice(&d.v, 2, begin, end - begin);
+    if (d.mask.ndim)
+        d.mask = fuzz_slice(&d.mask, 1, begin, end - begin);
+    fuzz_expect(c, "attn_state_size", attn_state_size(&d, &s.bytes), ATTN_OK);
+    s.memory = test_memory(s.bytes, 8 * test_below(&c->rng, 4));
+    run.query = &bytes;
+    fuzz_expect(c, "attn_partial", attn_partial(&d, NULL, 0, &run), ATTN_OK);
+    run.query = NULL;
+    run.workspace = test_memory(bytes, 1);
+    run.workspace_size = bytes;
+    fuzz_expect(c, "attn_partial", attn_partial(&d, s.memory, s.bytes, &run), ATTN_OK);
+    return s;
+}
+
+static state merge(fuzz_case *c, const state *a, const state *b)
+{
+    state s;
+    fuzz_expect(c, "attn_state_merged_size", attn_state_merged_size(a->memory, b->memory, &s.bytes), ATTN_OK);
+    s.memory = test_memory(s.bytes, 8);
+    fuzz_expect(c, "attn_state_merge", attn_state_merge(a->memory, b->memory, s.memory, s.bytes, fuzz_random_path(c)), ATTN_OK);
+    return s;
+}
+
+/* Parts of the keys, merged in any order: the same bits if they are cut between
+ * blocks, else within the bounds. */
+static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
+{
+    const size_t kv_len = ref_length(&c->desc.k, 2);
+    const int blocks = (c->cut & 1) == 0;
+    size_t cuts[MOST_PARTS + 1], parts = 1 + test_below(&c->rng, MOST_PARTS);
+    attn_desc d = fuzz_into_copies(&c->desc);
+    state states[MOST_PARTS];
+    if (c->desc.align == ATTN_ALIGN_LOWER_RIGHT && !c->desc.kv_lens.ndim) { /* parts do not know how many keys there are */
+        d.align = c->desc.align = ATTN_ALIGN_OFFSET;
+        d.q_offset = c->desc.q_offset = (int64_t)kv_len - (int64_t)ref_length(&d.q, 2);
+    }
+    d.scores = d.colsum = test_absent;
+    cuts[0] = 0;
+    for (size_t i = 1; i < parts; i++) {
+        cuts[i] = blocks ? test_below(&c->rng, kv_len / 512 + 1) * 512 : test_below(&c->rng, kv_len + 1);
+        for (size_t k = i; k > 1 && cuts[k] < cuts[k - 1]; k--) {
+            const size_t swap = cuts[k];
+            cuts[k] = cuts[k - 1];
+            cuts[k - 1] = swap;
+        }
+    }
+    cuts[parts] = kv_len;
+    for (size_t i = 0; i < parts; i++)
+        states[i] = partial(c, cuts[i], cuts[i + 1]);
+    while (parts > 1) {
+        const size_t i = test_below(&c->rng, parts - 1);
+        states[i] = merge(c, &states[i], &states[i + 1]);
+        memmove(&states[i + 1], &states[i + 2], (parts - i - 2) * sizeof *states);
+        parts--;
+    }
+    fuzz_expect(c, "attn_state_finish", attn_state_finish(&d, states[0].memory, fuzz_random_path(c)), ATTN_OK);
+    if (!fuzz_tame(&c->desc)) {
+        fuzz_check_rows(c, &d);
+    } else if (blocks) {
+        fuzz_same_outputs(c, "parts merged", &d, "states", scalar, "scalar", NULL);
+    } else {
+        fuzz_within(c, "parts merged", ref_check(&d, 1));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    fuzz_case c;
+    fuzz_outputs scalar;
+    fuzz_decode(&c, bytes, size, &limits);
+    fuzz_expect(&c, "scalar", test_forward(&c.desc, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
+    scalar = fuzz_save(&c.desc);
+    fuzz_check_rows(&c, &c.desc);
+    check_paths(&c, &scalar);
+    fuzz_within(&c, "scalar", ref_check(&c.desc, 1));
+    check_poisoned(&c, &scalar);
+    switch (c.variant) {
+    case FUZZ_PAGED: check_paged(&c, &scalar); break;
+    case FUZZ_PACKED: check_packed(&c); break;
+    case FUZZ_PART: check_part(&c); break;
+    default: check_states(&c, &scalar); break;
+    }
+    fuzz_check_gaps(&c, &c.desc);
+    fuzz_end(&c);
+    return 0;
+}

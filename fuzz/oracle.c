@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT-0 */
+#include "oracle.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double largest_ratio;
+
+double fuzz_largest_ratio(void)
+{
+    return largest_ratio;
+}
+
+void fuzz_fail(const fuzz_case *c, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("\nFAILED: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    if (c)
+        fuzz_print(c);
+    fflush(NULL);
+    abort();
+}
+
+void fuzz_expect(const fuzz_case *c, const char *what, attn_status got, attn_status want)
+{
+    if (got != want)
+        fuzz_fail(c, "%s: %s; wanted: %s", what, attn_status_string(got), attn_status_string(want));
+}
+
+/* ------------------------------------------------------------------- bits -- */
+
+static uint64_t bits_at(const attn_array *a, const size_t at[4])
+{
+    const void *p = ref_at(a, at[0], at[1], at[2], at[3]);
+    uint64_t wide;
+    uint32_t single;
+    uint16_t half;
+    switch (attn_dtype_size(a->dtype)) {
+    case 8: memcpy(&wide, p, 8); return wide;
+    case 4: memcpy(&single, p, 4); return single;
+    case 2: memcpy(&half, p, 2); return half;
+    default: return *(const unsigned char *)p;
+    }
+}
+
+void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name, const attn_array *want, const char *want_name,
+               const fuzz_rows *skip)
+{
+    size_t at[4];
+    const int rows_last = strcmp(what, "lse") == 0; /* (batch, heads, queries) */
+    if (got->ndim == 0)
+        return;
+    for (int k = 1; k <= 4; k++)
+        if (ref_length(got, k) != ref_length(want, k) || got->dtype != want->dtype)
+            fuzz_fail(c, "%s: shapes of %s and %s differ", what, got_name, want_name);
+    for (at[0] = 0; at[0] < ref_length(got, 4); at[0]++)
+        for (at[1] = 0; at[1] < ref_length(got, 3); at[1]++)
+            for (at[2] = 0; at[2] < ref_length(got, 2); at[2]++)
+                for (at[3] = 0; at[3] < ref_length(got, 1); at[3]++) {
+                    const uint64_t x = bits_at(got, at), y = bits_at(want, at);
+                    if (x == y)
+                        continue;
+                    if (skip && skip->flags[rows_last ? (at[1] * skip->heads + at[2]) * skip->queries + at[3]
+                                                      : (at[0] * skip->heads + at[1]) * skip->queries + at[2]])
+                        continue;
+                    fuzz_fail(c, "%s[%zu, %zu, %zu, %zu]: %s gives %.17g (0x%0*llx), %s gives %.17g (0x%0*llx)", what, at[0], at[1], at[2], at[3], got_name,
+                              (double)ref_get(got, at[0], at[1], at[2], at[3]), (int)(2 * attn_dtype_size(got->dtype)), (unsigned long long)x, want_name,
+                              (double)ref_get(want, at[0], at[1], at[2], at[3]), (int)(2 * attn_dtype_size(got->dtype)), (unsigned long long)y);
+                }
+}
+
+fuzz_outputs fuzz_outputs_of(const attn_desc *desc)
+{
+    fuzz_outputs o;
+    o.out = desc->out;
+    o.lse = desc->lse;
+    o.scores = desc->scores;
+    o.colsum = desc->colsum;
+    return o;
+}
+
+static attn_array copy_of(const attn_array *a)
+{
+    return a->ndim ? test_copy(a) : test_absent;
+}
+
+fuzz_outputs fuzz_save(const attn_desc *desc)
+{
+    fuzz_outputs o;
+    o.out = copy_of(&desc->out);
+    o.lse = copy_of(&desc->lse);
+    o.scores = copy_of(&desc->scores);
+    o.colsum = copy_of(&desc->colsum);
+    return o;
+}
+
+attn_desc fuzz_into_copies(const attn_desc *desc)
+{
+    const fuzz_outputs o = fuzz_save(desc);
+    attn_desc d = *desc;
+    d.out = o.out;
+    d.lse = o.lse;
+    d.scores = o.scores;
+    d.colsum = o.colsum;
+    fuzz_poison(&d);
+    return d;
+}
+
+/* All bits 1, a NaN. (test_poison would write another NaN to strided arrays.) */
+static void poison(const attn_array *a)
+{
+    for (size_t b = 0; a->ndim && b < ref_length(a, 4); b++)
+        for (size_t h = 0; h < ref_length(a, 3); h++)
+            for (size_t s = 0; s < ref_length(a, 2); s++)
+                for (size_t i = 0; i < ref_length(a, 1); i++)
+                    memset(ref_at(a, b, h, s, i), 0xff, attn_dtype_size(a->dtype));
+}
+
+/* The bytes from the first element to the last, of an array that is poisoned. */
+static void check_gaps(const fuzz_case *c, const char *name, const attn_array *a)
+{
+    const unsigned char *low = a->data, *high = a->data;
+    if (a->ndim == 0 || ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * ref_length(a, 1) == 0)
+        return;
+    for (unsigned k = 0; k < 16; k++) {
+        const unsigned char *corner =
+            ref_at(a, k & 1 ? ref_length(a, 4) - 1 : 0, k & 2 ? ref_length(a, 3) - 1 : 0, k & 4 ? ref_length(a, 2) - 1 : 0, k & 8 ? ref_length(a, 1) - 1 : 0);
+        low = corner < low ? corner : low;
+        high = corner > high ? corner : high;
+    }
+    for (high += attn_dtype_size(a->dtype); low < high; low++)
+        if (*low != 0xff)
+            fuzz_fail(c, "a gap between the elements of %s is written", name);
+}
+
+void fuzz_check_gaps(const fuzz_case *c, const attn_desc *desc)
+{
+    fuzz_poison(desc);
+    check_gaps(c, "out", &desc->out);
+    check_gaps(c, "scores", &desc->scores);
+}
+
+void fuzz_poison(const attn_desc *desc)
+{
+    poison(&desc->out);
+    poison(&desc->lse);
+    poison(&desc->scores);
+    poison(&desc->colsum);
+}
+
+void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name, const fuzz_outputs *want, const char *want_name,
+                       const fuzz_rows *skip)
+{
+    char name[160];
+    snprintf(name, sizeof name, "%s (%s)", got_name, what);
+    fuzz_same(c, "out", &got->out, name, &want->out, want_name, skip);
+    fuzz_same(c, "lse", &got->lse, name, &want->lse, want_name, skip);
+    if (!skip) { /* scores may be of some heads and queries; sums of columns mix rows */
+        fuzz_same(c, "scores", &got->scores, name, &want->scores, want_name, NULL);
+        fuzz_same(c, "colsum", &got->colsum, name, &want->colsum, want_name, NULL);
+    }
+}
+
+/* -------------------------------------------------------------- schedules -- */
+
+enum { MOST_TASKS = 4096 };
+
+typedef struct schedule {
+    test_rng rng;
+    size_t workers;
+} schedule;
+
+/* Random order, random workers. */
+static void random_for(void *context, size_t count, attn_task task, void *arg)
+{
+    static size_t order[MOST_TASKS];
+    schedule *s = context;
+    if (count > MOST_TASKS)
+        fuzz_fail(NULL, "%zu tasks for so small a problem", count);
+    for (size_t i = 0; i < count; i++) {
+        const size_t j = test_below(&s->rng, i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+    for (size_t i = 0; i < count; i++)
+        task(arg, order[i], test_below(&s->rng, s->workers));
+}
+
+attn_exec fuzz_shuffled(fuzz_case *c, attn_path path, size_t workers)
+{
+    static schedule s;
+    attn_exec run = test_on(path);
+    s.rng.state = test_u64(&c->rng);
+    s.workers = workers;
+    run.parallel_for = random_for;
+    run.parallel_context = &s;
+    run.num_workers = workers;
+    return run;
+}
+
+attn_path fuzz_random_path(fuzz_case *c)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t n = test_paths(paths);
+    return paths[test_below(&c->rng, n)];
+}
+
+/* ------------------------------------------------------------------ bounds -- */
+
+void fuzz_within(const fuzz_case *c, const char *what, ref_report r)
+{
+    if (isfinite(r.worst) && r.worst > largest_ratio)
+        largest_ratio = r.worst;
+    if (r.wrong)
+        fuzz_fail(c, "%s: %zu of %zu numbers out of bounds; worst: %s[%zu, %zu, %zu, %zu] is %.17g (%a), wanted %.17g in %.17g ... %.17g (error/bound %g)", what, r.wrong,
+                  r.checked, r.what, r.at[0], r.at[1], r.at[2], r.at[3], r.got, r.got, (double)r.want.value, (double)r.want.low, (double)r.want.high, r.worst);
+}
+
+static int finite_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
+{
+    return a->ndim == 0 || isfinite((double)ref_get(a, i0, i1, i2, i3));
+}
+
+int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
+{
+    const size_t kv_head = h / (ref_length(&d->q, 3) / ref_length(&d->k, 3));
+    if (!finite_at(&d->alibi, 0, 0, b, h) || !finite_at(&d->sinks, 0, 0, 0, h))
+        return 0;
+    for (size_t c = 0; c < ref_length(&d->q, 1); c++)
+        if (!finite_at(&d->q, b, h, i, c))
+            return 0;
+    for (size_t j = 0; j < ref_length(&d->k, 2); j++) {
+        if (!fuzz_sees(d, b, h, i, j))
+            continue;
+        if (d->mask.ndim && d->mask.dtype != ATTN_BOOL && !finite_at(&d->mask, b, h, i, j))
+            return 0;
+        for (size_t c = 0; c < ref_length(&d->k, 1); c++)
+            if (!finite_at(&d->k, b, kv_head, j, c))
+                return 0;
+        for (size_t c = 0; c < ref_length(&d->v, 1); c++)
+            if (!finite_at(&d->v, b, kv_head, j, c))
+                return 0;
+    }
+    return 1;
+}
+
+static double largest(const attn_array *a, int masked_too)
+{
+    double most = 0;
+    for (size_t b = 0; a->ndim && b < ref_length(a, 4); b++)
+        for (size_t h = 0; h < ref_length(a, 3); h++)
+            for (size_t s = 0; s < ref_length(a, 2); s++)
+                for (size_t i = 0; i < ref_length(a, 1); i++) {
+                    const double x = (double)ref_get(a, b, h, s, i);
+                    if (masked_too && x == -(double)INFINITY)
+                        continue;
+                    if (!(fabs(x) <= most))
+                        most = isnan(x) ? (double)INFINITY : fabs(x);
+                }
+    return most;
+}
+
+int fuzz_tame(const attn_desc *d)
+{
+    const double limit = d->q.dtype == ATTN_F64 ? 1e280 : 1e30;
+    const double scale = d->scale == 0 ? 1 : fabs(d->scale), q = largest(&d->q, 0) * scale, k = largest(&d->k, 0);
+    const double reach = 1e6 + (double)(d->q_offset < 0 ? -d->q_offset : d->q_offset);
+    return q < limit && k < limit && q * k * (double)(1 + ref_length(&d->q, 1)) < limit && largest(&d->v, 0) * (double)(1 + ref_length(&d->k, 2)) < limit &&
+           largest(&d->mask, 1) < limit && largest(&d->alibi, 0) * reach < limit && largest(&d->sinks, 0) < limit &&
+           (d->softcap == 0 || (d->softcap > 1 / limit && d->softcap < limit));
+}
+
+/* ------------------------------------------------------------------- rows -- */
+
+static void check_weights(const fuzz_case *c, const attn_desc *d, size_t b, size_t h, size_t i, int any, int finite)
+{
+    const attn_array *s = &d->scores;
+    const size_t n = ref_length(s, 1), head = h - d->scores_head, query = i - d->scores_query;
+    const double u = s->dtype == ATTN_F64 ? 0x1p-53 : s->dtype == ATTN_F16 ? 0x1p-11 : s->dtype == ATTN_BF16 ? 0x1p-8 : 0x1p-24;
+    const double smallest = s->dtype == ATTN_F64 ? DBL_MIN : s->dtype == ATTN_F16 ? 0x1p-24 : (double)FLT_MIN;
+    double sum = 0;
+    if (h < d->scores_head || i < d->scores_query || head >= ref_length(s, 3) || query >= ref_length(s, 2) || !finite)
+        return;
+    for (size_t j = 0; j < n; j++) {
+        const double w = (double)ref_get(s, b, head, query, j);
+        if (!(w >= 0 && w <= 1 + 16 * u))
+            fuzz_fail(c, "weight [%zu, %zu, %zu, %zu] is %a", b, h, i, j, w);
+        sum += w;
+    }
+    if (!any ? sum != 0 : d->sinks.ndim ? sum > 1 + 16 * u : fabs(sum - 1) > 16 * u + (double)n * smallest)
+        fuzz_fail(c, "the weights of row [%zu, %zu, %zu] sum to 1 %+.3g (%.3g u)", b, h, i, sum - 1, (sum - 1) / u);
+}
+
+void fuzz_check_rows(const fuzz_case *c, const attn_desc *d)
+{
+    const double most = d->out.dtype == ATTN_F16 ? 65504 : d->out.dtype == ATTN_F64 ? DBL_MAX : d->out.dtype == ATTN_BF16 ? 0x1.fep127 : (double)FLT_MAX;
+    const int narrow = largest(&d->v, 0) > most;
+    for (size_t b = 0; b < ref_length(&d->q, 4); b++)
+        for (size_t h = 0; h < ref_length(&d->q, 3); h++)
+            for (size_t i = 0; i < ref_length(&d->q, 2); i++) {
+                const int finite = fuzz_row_finite(d, b, h, i);
+                int any = 0;
+                for (size_t j = 0; j < ref_length(&d->k, 2) && !any; j++)
+                    any = fuzz_sees(d, b, h, i, j);
+                for (size_t k = 0; k < ref_length(&d->out, 1); k++) {
+                    const double x = (double)ref_get(&d->out, b, h, i, k);
+                    if ((finite && !narrow && !isfinite(x)) || (!any && (x != 0 || signbit(x))))
+                        fuzz_fail(c, "out[%zu, %zu, %zu, %zu] is %a, though the row's input is finite%s", b, h, i, k, x, any ? "" : " and nothing is visible");
+                }
+                if (d->stage == ATTN_STAGE_PROBS && d->scores.ndim)
+                    check_weights(c, d, b, h, i, any, finite);
+            }
+}
+
+void fuzz_end(const fuzz_case *c)
+{
+    if (!test_guards())
+        fuzz_fail(c, "memory outside of an array, or between its elements, is written");
+    test_release();
+}

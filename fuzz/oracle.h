@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * What the targets check with. Every check prints what it found and the whole
+ * problem, and then aborts.
+ */
+#ifndef FUZZ_ORACLE_H
+#define FUZZ_ORACLE_H
+
+#include "grammar.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+/* Ends the program. `c` may be NULL. */
+void fuzz_fail(const fuzz_case *c, const char *format, ...) TEST_PRINTF(2, 3);
+
+/* ATTN_OK, or fails. */
+void fuzz_expect(const fuzz_case *c, const char *what, attn_status got, attn_status want);
+
+/* The same bits. `skip`, if there is one, tells which rows (b, h, i) may differ. */
+typedef struct fuzz_rows {
+    const fuzz_case *c;
+    const unsigned char *flags; /* (batch, heads, queries) */
+    size_t heads, queries;
+} fuzz_rows;
+void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name, const attn_array *want, const char *want_name,
+               const fuzz_rows *skip);
+
+/* The outputs of a descriptor: saved, compared, poisoned. */
+typedef struct fuzz_outputs {
+    attn_array out, lse, scores, colsum;
+} fuzz_outputs;
+fuzz_outputs fuzz_outputs_of(const attn_desc *desc);
+fuzz_outputs fuzz_save(const attn_desc *desc);
+void fuzz_poison(const attn_desc *desc);
+attn_desc fuzz_into_copies(const attn_desc *desc); /* packed outputs of its own */
+void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name, const fuzz_outputs *want, const char *want_name,
+                       const fuzz_rows *skip);
+
+/* How to run: tasks in random order on random workers. */
+attn_exec fuzz_shuffled(fuzz_case *c, attn_path path, size_t workers);
+attn_path fuzz_random_path(fuzz_case *c);
+
+/* The reference's bounds. */
+void fuzz_within(const fuzz_case *c, const char *what, ref_report report);
+double fuzz_largest_ratio(void);
+
+/* Everything visible to a row is finite; nothing of any element comes near overflow. */
+int fuzz_row_finite(const attn_desc *desc, size_t b, size_t h, size_t i);
+int fuzz_tame(const attn_desc *desc);
+
+/* Finite where the row's input is finite; weights within [0, 1] and their sum 1. */
+void fuzz_check_rows(const fuzz_case *c, const attn_desc *desc);
+
+/* Nothing between the elements of the outputs, which it erases, is written. */
+void fuzz_check_gaps(const fuzz_case *c, const attn_desc *desc);
+
+/* All guards are intact; frees everything. */
+void fuzz_end(const fuzz_case *c);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * A target without an engine: runs the files and folders given, or, without any,
+ * pseudo-random inputs that are the same everywhere.
+ *
+ *     target [-n inputs] [-s first] [-v] [-p] [file or folder ...]
+ *
+ * Input number i depends on i alone: -s 4711 -n 1 repeats one. -v prints each
+ * number, -p writes the input to standard output instead of running it.
+ */
+#include "oracle.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MOST_BYTES = 256, MOST_PATH = 4096 };
+
+static size_t executed;
+
+static void run_bytes(const uint8_t *bytes, size_t size)
+{
+    LLVMFuzzerTestOneInput(bytes, size);
+    executed++;
+}
+
+static int run_file(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    uint8_t *bytes = NULL;
+    long size = -1;
+    int fine = 0;
+    if (f && fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) >= 0 && fseek(f, 0, SEEK_SET) == 0) {
+        bytes = malloc(size ? (size_t)size : 1);
+        fine = bytes && fread(bytes, 1, (size_t)size, f) == (size_t)size;
+    }
+    if (f)
+        fclose(f);
+    if (fine) {
+        fprintf(stderr, "%s\n", path);
+        run_bytes(bytes, (size_t)size);
+    } else
+        fprintf(stderr, "%s: %s\n", path, strerror(errno));
+    free(bytes);
+    return fine;
+}
+
+static int run_path(const char *path)
+{
+    struct stat info;
+    DIR *folder;
+    const struct dirent *entry;
+    int fine = 1;
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+        return run_file(path);
+    folder = opendir(path);
+    if (!folder) {
+        fprintf(stderr, "%s: %s\n", path, strerror(errno));
+        return 0;
+    }
+    while ((entry = readdir(folder)) != NULL) {
+        char name[MOST_PATH];
+        if (entry->d_name[0] == '.')
+            continue;
+        if (snprintf(name, sizeof name, "%s/%s", path, entry->d_name) >= (int)sizeof name) {
+            fprintf(stderr, "%s: name too long\n", path);
+            fine = 0;
+        } else
+            fine &= run_path(name);
+    }
+    closedir(folder);
+    return fine;
+}
+
+/* Half of the bytes small: plain problems are the ones most found. */
+static size_t random_input(uint64_t number, uint8_t bytes[MOST_BYTES])
+{
+    test_rng rng;
+    size_t size;
+    rng.state = number * 0x9e3779b97f4a7c15u;
+    size = 30 + test_below(&rng, 50);
+    for (size_t i = 0; i < size; i++) {
+        const uint64_t random = test_u64(&rng);
+        bytes[i] = (uint8_t)(random & 256 ? random : random & 512 ? random & 15 : 0);
+    }
+    return size;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t first = 0, count = 1000;
+    int fine = 1, paths = 0, print = 0, verbose = 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-n") == 0 && i + 1 < argc) {
+            count = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc) {
+            first = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "-p") == 0) {
+            print = 1;
+        } else if (strcmp(argv[i], "-v") == 0) {
+            verbose = 1;
+        } else {
+            fine &= run_path(argv[i]);
+            paths++;
+        }
+    }
+    for (uint64_t i = first; paths == 0 && i < first + count; i++) {
+        uint8_t bytes[MOST_BYTES];
+        const size_t size = random_input(i, bytes);
+        if (verbose)
+            fprintf(stderr, "#%llu\n", (unsigned long long)i);
+        if (print)
+            fwrite(bytes, 1, size, stdout);
+        else
+            run_bytes(bytes, size);
+    }
+    fprintf(stderr, "%zu inputs, largest error/bound %.3f\n", executed, fuzz_largest_ratio());
+    return !fine;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * exp, tanh, log, sine and cosine against long double: the largest error, with
+ * the argument where it was found, and the same bits on every path. They are
+ * internal, so this includes an implementation of its own; vector forms are
+ * reached through the table of each path.
+ *
+ * With the argument "exhaustive", exp and tanh of float32 are compared for every
+ * float there is in their range.
+ */
+#define ATTN_STATIC
+#define ATTENTION_IMPLEMENTATION
+#include "attn_test.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum { ROW = 512 };
+
+typedef struct worst {
+    double ulp, at, got;
+    size_t count, split; /* split: how many differ between paths */
+} worst;
+
+typedef void (*evaluation)(const attn__kernel *kernel, const double *x, double *y);
+typedef void (*scalar_evaluation)(const double *x, double *y);
+typedef long double (*reference)(long double);
+
+/* The first of a row is 0, the maximum, so the others are their own exp. */
+static void evaluate_exp(const attn__kernel *kernel, const double *x, double *y)
+{
+    double row[ROW], max, sum;
+    size_t i;
+    for (i = 0; i < ROW; i++)
+        attn__put((char *)row + i * kernel->size, kernel->dtype, i ? x[i] : 0);
+    if (kernel->softmax(row, 0, 0, ROW, ROW, &max, &sum))
+        test_ok(0, "exp near %g is refused", x[1]);
+    for (i = 0; i < ROW; i++)
+        attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
+    y[0] = kernel->exp(x[0], 0);
+}
+
+static void evaluate_tanh(const attn__kernel *kernel, const double *x, double *y)
+{
+    double row[ROW];
+    size_t i;
+    for (i = 0; i < ROW; i++)
+        attn__put((char *)row + i * kernel->size, kernel->dtype, x[i]);
+    kernel->softcap(row, ROW, 1);
+    for (i = 0; i < ROW; i++)
+        attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
+}
+
+/* The scalar forms for the rows that are redone, as if they were a path. */
+static void evaluate_scalar_exp(const double *x, double *y)
+{
+    size_t i;
+    for (i = 0; i < ROW; i++)
+        y[i] = attn__exp_f64(x[i]);
+}
+static void evaluate_scalar_tanh(const double *x, double *y)
+{
+    size_t i;
+    for (i = 0; i < ROW; i++)
+        y[i] = attn__tanh_f64(x[i]);
+}
+static void evaluate_log(const double *x, double *y)
+{
+    size_t i;
+    for (i = 0; i < ROW; i++)
+        y[i] = attn__log_f64(x[i]);
+}
+
+/* In units of the last place that the exact result has in the type. */
+static double error_in_ulp(double got, long double want, int digits)
+{
+    int exponent;
+    if (!(want < 0 || want > 0))
+        return got < 0 || got > 0 ? HUGE_VAL : 0;
+    frexpl(want, &exponent);
+    return (double)(fabsl((long double)got - want) / ldexpl(1, exponent - digits));
+}
+
+static void compare(worst *w, const double *x, const double *y, reference function, int digits)
+{
+    size_t i;
+    for (i = 0; i < ROW; i++) {
+        const double ulp = error_in_ulp(y[i], function((long double)x[i]), digits);
+        w->count++;
+        if (ulp <= w->ulp)
+            continue;
+        w->ulp = ulp;
+        w->at = x[i];
+        w->got = y[i];
+    }
+}
+
+/* One row on every path, and in scalar form; the first is compared with the
+ * reference. */
+static void try_row(worst *w, attn_dtype dtype, const double *x, evaluation evaluate, scalar_evaluation scalar, reference function)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = evaluate ? test_paths(paths) : 0, forms = num_paths + (scalar != NULL);
+    double first[ROW], y[ROW];
+    size_t i;
+    for (i = 0; i < forms; i++) {
+        if (i < num_paths)
+            evaluate(attn__kernel_of(paths[i], dtype), x, y);
+        else
+            scalar(x, y);
+        if (i == 0)
+            memcpy(first, y, sizeof y);
+        w->split += memcmp(first, y, sizeof y) != 0;
+    }
+    compare(w, x, first, function, dtype == ATTN_F64 ? DBL_MANT_DIG : FLT_MANT_DIG);
+}
+
+static void report(const worst *w, double limit, const char *what)
+{
+    test_ok(w->ulp <= limit, "%s: at most %g ulp (%zu arguments)", what, limit, w->count);
+    test_note("%s: %.4f ulp at %a = %.17g, which gives %a", what, w->ulp, w->at, w->at, w->got);
+    test_ok(w->split == 0, "%s: the same bits in every form", what);
+}
+
+/* ---------------------------------------------------------------- float32 -- */
+
+/* Floats from the bits `first` to `last`, every `step`-th, and all within 64 of
+ * multiples of ln 2 / 2, where the reduction changes. */
+static void try_floats(worst *w, uint32_t first, uint32_t last, uint32_t step, evaluation evaluate, reference function)
+{
+    double x[ROW];
+    size_t n = 0;
+    uint64_t bits;
+    uint32_t near = 0, k = 0;
+    for (bits = first; bits <= last || n; bits += step) {
+        x[n++] = (double)attn__from_bits_f32(bits <= last ? (uint32_t)bits : last);
+        if (n < ROW)
+            continue;
+        try_row(w, ATTN_F32, x, evaluate, NULL, function);
+        n = 0;
+    }
+    if (step == 1)
+        return;
+    for (k = 1; k < 256; k++) {
+        const float middle = (float)k * 0.34657359f;
+        for (n = 0, near = 0; near < ROW; near++) {
+            bits = (first & 0x80000000u) | (attn__bits_f32(middle) - ROW / 2 + near);
+            x[n++] = (double)attn__from_bits_f32(bits <= last ? (uint32_t)bits : last);
+        }
+        try_row(w, ATTN_F32, x, evaluate, NULL, function);
+    }
+}
+
+static void try_float32(uint32_t step)
+{
+    worst w = {0, 0, 0, 0, 0};
+    try_floats(&w, 0x80000000u, attn__bits_f32(ATTN__EXP_MIN_F32), step, evaluate_exp, expl);
+    report(&w, 1, "exp float32");
+    memset(&w, 0, sizeof w);
+    try_floats(&w, 0, attn__bits_f32(-ATTN__TANH_MIN_F32), step, evaluate_tanh, tanhl);
+    report(&w, 3, "tanh float32");
+}
+
+/* ---------------------------------------------------------------- float64 -- */
+
+/* Of either half: uniform up to the limit, or in the exponent from 2^-60. */
+static double random_argument(test_rng *rng, double limit)
+{
+    const double u = test_uniform(rng);
+    return test_u64(rng) % 2 ? u * limit : ldexp(1 + u, (int)test_below(rng, 63) - 60);
+}
+
+static double argument_of_exp(test_rng *rng) { return -random_argument(rng, -ATTN__EXP_MIN_F64); }
+static double argument_of_tanh(test_rng *rng) { return random_argument(rng, 20); }
+
+/* Around 1, sums of weights, everything. */
+static double argument_of_log(test_rng *rng)
+{
+    const double u = test_uniform(rng);
+    switch (test_below(rng, 3)) {
+    case 0: return 1 + (u - 0.5) * ldexp(1, -(int)test_below(rng, 50));
+    case 1: return 1 + random_argument(rng, 1000);
+    default: return ldexp(1 + u, (int)test_below(rng, 2090) - 1070);
+    }
+}
+
+static void try_float64(const char *what, double limit, double (*argument)(test_rng *), evaluation evaluate, scalar_evaluation scalar,
+                        reference function)
+{
+    test_rng rng = {1};
+    worst w = {0, 0, 0, 0, 0};
+    double x[ROW];
+    size_t i, n;
+    if (LDBL_MANT_DIG < DBL_MANT_DIG + 10) {
+        test_skip("long double is no wider", "%s", what);
+        return;
+    }
+    for (n = 0; n < 2000; n++) {
+        for (i = 0; i < ROW; i++)
+            x[i] = argument(&rng);
+        try_row(&w, ATTN_F64, x, evaluate, scalar, function);
+    }
+    report(&w, limit, what);
+}
+
+/* Absolute errors: what attn_rotary promises of its factors. */
+static void try_sine(void)
+{
+    const double limit = ldexp(1, -52);
+    test_rng rng = {2};
+    double sine, cosine, error = 0, at = 0;
+    size_t n;
+    for (n = 0; n < 1000000; n++) {
+        const double x = (test_uniform(&rng) - 0.5) * ldexp(1, (int)test_below(&rng, 50) - 19);
+        double e, f;
+        attn__sin_cos(x, &sine, &cosine);
+        e = fabs((double)((long double)sine - sinl((long double)x)));
+        f = fabs((double)((long double)cosine - cosl((long double)x)));
+        if (f > e)
+            e = f;
+        if (e > error) {
+            error = e;
+            at = x;
+        }
+    }
+    test_ok(error <= limit, "sine and cosine: at most %g", limit);
+    test_note("sine and cosine: %g at %a", error, at);
+}
+
+/* -------------------------------------------------------------- multiply-add -- */
+
+/* Any bits, the addend often close to the product: cancellation, ties, overflow
+ * and subnormal results. */
+static void try_fma(void)
+{
+    test_rng rng = {3};
+    size_t n, wrong32 = 0, wrong64 = 0;
+    for (n = 0; n < 2000000; n++) {
+        const float a = attn__from_bits_f32((uint32_t)test_u64(&rng)), b = attn__from_bits_f32((uint32_t)test_u64(&rng));
+        const double x = attn__from_bits_f64(test_u64(&rng)), y = attn__from_bits_f64(test_u64(&rng));
+        float c = attn__from_bits_f32((uint32_t)test_u64(&rng)), want32, got32;
+        double z = attn__from_bits_f64(test_u64(&rng)), want64, got64;
+        if (n % 2) {
+            c = attn__from_bits_f32(attn__bits_f32(a * b) ^ 0x80000000u ^ ((uint32_t)test_u64(&rng) >> test_below(&rng, 32)));
+            z = attn__from_bits_f64(attn__bits_f64(x * y) ^ UINT64_C(1) << 63 ^ (test_u64(&rng) >> test_below(&rng, 64)));
+        }
+        want32 = fmaf(a, b, c);
+        got32 = attn__fma_f32(a, b, c);
+        want64 = fma(x, y, z);
+        got64 = attn__fma_f64(x, y, z);
+        wrong32 += attn__bits_f32(got32) != attn__bits_f32(want32) && !(isnan(got32) && isnan(want32));
+        wrong64 += attn__bits_f64(got64) != attn__bits_f64(want64) && !(isnan(got64) && isnan(want64));
+    }
+    test_ok(wrong32 == 0, "float32 multiply-add rounds once (%zu wrong)", wrong32);
+    test_ok(wrong64 == 0, "float64 multiply-add rounds once (%zu wrong)", wrong64);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "exhaustive") == 0) {
+        try_float32(1);
+        return test_done();
+    }
+    try_float32(4099);
+    try_float64("exp float64", 1, argument_of_exp, evaluate_exp, evaluate_scalar_exp, expl);
+    try_float64("tanh float64", 3, argument_of_tanh, evaluate_tanh, evaluate_scalar_tanh, tanhl);
+    try_float64("log float64", 2, argument_of_log, NULL, evaluate_log, logl);
+    try_sine();
+    try_fma();
+    return test_done();
+}
