@@ -33,7 +33,10 @@
  *                   attn_weighted_sum: what a notebook does, one line each
  *     2. attention  attn_self_attention: softmax(Q K^T / sqrt(d)) V
  *     3. fused      attn_forward: one descriptor for batches, grouped heads,
- *                   causal and other masks, log-sum-exp, weights
+ *                   masks, windows, ALiBi, softcap, sinks, lengths, pages, packed
+ *                   sequences; log-sum-exp, weights, scores, column sums.
+ *                   attn_partial and its states: over parts of the keys.
+ *                   attn_cache_append, attn_rotary: what decoding needs besides.
  *     4. layers     attn_layer_forward: projections, heads, output projection
  *
  * DEFINITIONS
@@ -66,9 +69,18 @@
  *   causal: key j is visible when j <= p. Window: p - left <= j <= p + right,
  *   both ends included. A key counts only where everything allows it.
  *
- *   A row with no visible key gives +0, weights +0 and lse -inf; this follows
- *   from the masks alone, never from the logits. What is masked is never read
- *   into a result: NaN there changes no bit.
+ *   A row with no visible key gives +0, weights +0 and lse -inf, with or without
+ *   a sink; this follows from the masks alone, never from the logits. What is
+ *   masked is never read into a result: NaN there changes no bit.
+ *
+ * DECODING
+ *
+ *   A cache is a pair of arrays (B, Hkv, capacity, D). Each step: attn_cache_append
+ *   the new keys and values at kv_lens, add to kv_lens, and call attn_forward with
+ *   the whole cache, kv_lens, causal and ATTN_ALIGN_LOWER_RIGHT. The rows are
+ *   those of one prefill, bit for bit, however they are cut into steps. The same
+ *   with pages: block_table says where they are. Few queries over many keys are
+ *   cut into tasks along the keys when there are several workers.
  *
  * NUMBERS
  *
@@ -86,13 +98,20 @@
  *   overflows is found and redone alone in wider arithmetic.
  *
  *   Visible NaN and infinity follow IEEE 754, in their own row (for V: their own
- *   column of the rows that see them).
+ *   column of the rows that see them). attn_forward and attn_softmax write one NaN;
+ *   in results of attn_matmul and attn_scores sign and payload are the machine's.
  *
  *   Element types: ATTN_F32 and ATTN_F64 compute in their own precision,
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
  *   the output.
  *
- *   Under -ffast-math the header refuses to compile: it would break all of this.
+ *   Other rounding modes and flush-to-zero are neither set nor reset: results stay
+ *   finite, but the bits are promised for the default modes only.
+ *
+ *   Under -ffast-math, and under the parts of it that would break all of this
+ *   (-funsafe-math-optimizations, -fassociative-math, -freciprocal-math,
+ *   -ffinite-math-only), the header refuses to compile. attn_self_test tells at
+ *   run time whether a build is sound.
  *
  * MEMORY AND THREADS
  *
@@ -102,7 +121,8 @@
  *   of workers, and hardly on the lengths (never on q_len * kv_len).
  *
  *   The library starts no threads. Give exec.parallel_for a function that runs
- *   independent tasks in any order; results do not depend on it.
+ *   independent tasks in any order; results do not depend on it. examples/ has
+ *   one for pthreads and one for OpenMP.
  *
  * ERRORS
  *
@@ -405,7 +425,8 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec);
 
 /* States: attention over a part of the keys, to be merged with that over others
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
- * from kv_begin on; its out, lse, scores, colsum and sinks are ignored. A state
+ * from kv_begin on (so ATTN_ALIGN_LOWER_RIGHT needs kv_lens, the lengths of the
+ * whole); its out, lse, scores, colsum and sinks are ignored. A state
  * is plain bytes without pointers, 8-byte aligned, of a size that
  * attn_state_size gives.
  *

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT-0
 EXTRA_DIST += \
+	examples/openmp_parallel_for.h \
 	examples/pthread_parallel_for.h \
 	examples/quick_start.c

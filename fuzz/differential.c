@@ -19,7 +19,7 @@ static void check_paths(fuzz_case *c, const fuzz_outputs *scalar)
     for (size_t p = 0; p < num_paths; p++) {
         const int plain = p > 0 && paths[p] != c->path;
         fuzz_poison(&c->desc);
-        fuzz_expect(c, attn_path_name(paths[p]), test_forward(&c->desc, plain ? test_on(paths[p]) : fuzz_shuffled(c, paths[p], c->workers)), ATTN_OK);
+        fuzz_expect(c, attn_path_name(paths[p]), fuzz_forward(&c->desc, plain ? test_on(paths[p]) : fuzz_shuffled(c, paths[p], c->workers)), ATTN_OK);
         fuzz_same_outputs(c, plain ? "in order" : "shuffled", &c->desc, attn_path_name(paths[p]), scalar, "scalar", NULL);
     }
 }
@@ -102,7 +102,7 @@ static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
         d.mask = full_mask(&d);
     poison_keys(c, &d, flags);
     poison_mask(&d);
-    fuzz_expect(c, "poisoned", test_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    fuzz_expect(c, "poisoned", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     fuzz_same_outputs(c, "what is masked is NaN", &d, "poisoned", scalar, "scalar", &skip);
 }
 
@@ -148,7 +148,7 @@ static void check_paged(fuzz_case *c, const fuzz_outputs *scalar)
                         memcpy(ref_at(&d.v, page, h, s, e), ref_at(&c->desc.v, b, h, p * page_size + s, e), attn_dtype_size(d.v.dtype));
                 }
         }
-    fuzz_expect(c, "pages", test_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    fuzz_expect(c, "pages", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     /* raw scores of keys beyond the length are not promised */
     if (d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED)
         d.scores = test_absent;
@@ -199,7 +199,7 @@ static void check_packed(fuzz_case *c)
         test_assign(&k, &from_k);
         test_assign(&v, &from_v);
     }
-    fuzz_expect(c, "packed sequences", test_forward(&d, fuzz_shuffled(c, path, c->workers)), ATTN_OK);
+    fuzz_expect(c, "packed sequences", fuzz_forward(&d, fuzz_shuffled(c, path, c->workers)), ATTN_OK);
     for (size_t b = 0; b < batch; b++) {
         attn_desc one = d;
         const size_t n = q_at[b + 1] - q_at[b];
@@ -211,7 +211,7 @@ static void check_packed(fuzz_case *c)
         one.out = test_3d(p->out.dtype, heads, n, ref_length(&p->out, 1));
         if (d.lse.ndim)
             one.lse = attn_array_3d(d.lse.dtype, test_memory(heads * n * attn_dtype_size(d.lse.dtype), 0), 1, heads, n);
-        fuzz_expect(c, "a sequence alone", test_forward(&one, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
+        fuzz_expect(c, "a sequence alone", fuzz_forward(&one, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
         fuzz_same(c, "out", &out, "packed", &one.out, "the sequence alone", NULL);
         if (d.lse.ndim)
             one.lse = attn_array_2d(d.lse.dtype, one.lse.data, heads, n);
@@ -237,7 +237,7 @@ static void check_part(fuzz_case *c)
             for (size_t i = 0; i < ref_length(&whole.mask, 2); i++)
                 for (size_t j = 0; j < c->cut; j++)
                     ref_set(&whole.mask, b, h, i, j, whole.mask.dtype == ATTN_BOOL ? 0 : -(double)INFINITY);
-    fuzz_expect(c, "the whole", test_forward(&whole, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
+    fuzz_expect(c, "the whole", fuzz_forward(&whole, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
     want = fuzz_outputs_of(&whole);
     if (want.scores.ndim)
         want.scores = fuzz_slice(&want.scores, 1, c->cut, n);
@@ -258,7 +258,7 @@ static void check_part(fuzz_case *c)
     if (p->lse.ndim)
         part.lse = test_copy(&p->lse);
     fuzz_poison(&part);
-    fuzz_expect(c, "a part", test_forward(&part, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    fuzz_expect(c, "a part", fuzz_forward(&part, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     if (part.stage == ATTN_STAGE_RAW || part.stage == ATTN_STAGE_SOFTCAPPED)
         part.scores = test_absent;
     fuzz_same_outputs(c, "from kv_begin on", &part, "part", &want, "the whole, masked", NULL);
@@ -289,7 +289,7 @@ static state partial(fuzz_case *c, size_t begin, size_t end)
     run.query = &bytes;
     fuzz_expect(c, "attn_partial", attn_partial(&d, NULL, 0, &run), ATTN_OK);
     run.query = NULL;
-    run.workspace = test_memory(bytes, 1);
+    run.workspace = fuzz_workspace(bytes);
     run.workspace_size = bytes;
     fuzz_expect(c, "attn_partial", attn_partial(&d, s.memory, s.bytes, &run), ATTN_OK);
     return s;
@@ -351,7 +351,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     fuzz_case c;
     fuzz_outputs scalar;
     fuzz_decode(&c, bytes, size, &limits);
-    fuzz_expect(&c, "scalar", test_forward(&c.desc, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
+    fuzz_expect(&c, "scalar", fuzz_forward(&c.desc, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
     scalar = fuzz_save(&c.desc);
     fuzz_check_rows(&c, &c.desc);
     check_paths(&c, &scalar);

@@ -61,7 +61,7 @@ static attn_status run_in_mode(fuzz_case *c, attn_path path, int rounding, int f
     if (flush)
         set_control(get_control() | FLUSH);
     mode = get_control();
-    status = test_forward(&c->desc, run);
+    status = fuzz_forward(&c->desc, run);
     kept = get_control() == mode && fegetround() == rounding;
     fesetround(FE_TONEAREST);
     set_control(before);

@@ -452,7 +452,8 @@ void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_lim
     c->cut = n.kv_len ? code * 7 % n.kv_len : 0;
     if (n.kv_len > 512 && code & 1)
         c->cut = 512;
-    c->workers = 1 + fuzz_byte(in, FUZZ_AT_WORKERS) % 9;
+    code = fuzz_byte(in, FUZZ_AT_WORKERS);
+    c->workers = 1 + (code < 224 ? code % 3 : code % 9); /* many need much memory */
     c->path = paths[fuzz_byte(in, FUZZ_AT_PATH) % num_paths];
     for (size_t i = 0; i < 6; i++)
         c->values[i] = values_of(fuzz_byte(in, FUZZ_AT_VALUES_QK + i / 2) >> (i % 2 ? 4 : 0), limits);

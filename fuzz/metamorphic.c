@@ -13,7 +13,7 @@ static const fuzz_limits limits = {4000, FUZZ_BITS, ATTN_DTYPE_COUNT};
 
 static void run(fuzz_case *c, const char *what, const attn_desc *d)
 {
-    fuzz_expect(c, what, test_forward(d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    fuzz_expect(c, what, fuzz_forward(d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
 }
 
 static double unit_of(attn_dtype type)

@@ -72,6 +72,37 @@ static void try_classes(attn_dtype type)
     }
 }
 
+/* Sums that overflow on the way to a small result: a score that is 0, or a mean of
+ * values that are all the largest. */
+static void try_detours(attn_dtype type)
+{
+    const int exponent = type == ATTN_F64 ? 1023 : 127;
+    const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+    for (int sign = -1; sign <= 1; sign += 2) {
+        test_rng rng = {3};
+        attn_desc d = problem(type, 3, 20, 4, &rng);
+        for (size_t h = 0; h < 2; h++)
+            for (size_t i = 0; i < 3; i++)
+                for (size_t k = 0; k < 2; k++)
+                    ref_set(&d.q, 0, h, i, k, ldexp(1, exponent / 2 + 2));
+        for (size_t j = 0; j < 20; j++)
+            for (size_t k = 0; k < 2; k++)
+                ref_set(&d.k, 0, 0, j, k, j % 4 ? 0 : ldexp(k ? sign : -sign, exponent / 2 + 2));
+        d.scale = 1;
+        test_attention(&d, "%s, scores that pass %sinf", attn_dtype_name(type), sign < 0 ? "" : "-");
+        test_release();
+        for (size_t n = 1; n <= 600; n += 13) {
+            d = problem(type, 2, n, 1, &rng);
+            d.scores = test_absent;
+            test_fill(&d.v, sign * largest);
+            if (n % 3 == 0) /* in arithmetic of their own from the start */
+                test_fill(&d.q, largest);
+            test_attention(&d, "%s, %zu values of %g", attn_dtype_name(type), n, sign * largest);
+            test_release();
+        }
+    }
+}
+
 /* Ordinary rows beside rows that overflow: the latter alone may be redone. */
 static void try_mixture(attn_dtype type)
 {
@@ -175,6 +206,7 @@ int main(void)
 {
     for (size_t t = 0; t < 2; t++) {
         try_classes(test_types[t]);
+        try_detours(test_types[t]);
         try_mixture(test_types[t]);
         try_parameters(test_types[t]);
         try_poisoned(test_types[t], (double)NAN);

@@ -27,6 +27,7 @@ test_programs = \
 	tests/weights \
 	tests/workspace
 test_scripts = \
+	tests/adapters.sh \
 	tests/inclusion.sh \
 	tests/readme.sh \
 	tests/tool.sh

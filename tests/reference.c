@@ -720,6 +720,11 @@ static void compute_out(ref_head *h)
                 h->out[c].low = least_v - hull;
             if (h->out[c].high > largest_v + hull)
                 h->out[c].high = largest_v + hull;
+            /* finite in, finite out */
+            if (h->out[c].low < -t.max)
+                h->out[c].low = -t.max;
+            if (h->out[c].high > t.max)
+                h->out[c].high = t.max;
         }
     }
 }
@@ -774,6 +779,21 @@ static void check_number(ref_report *report, const char *what, ref_bounds want, 
     report->want = want;
 }
 
+/* What the stored weights of a row may sum to: 16 u from 1, and what storing them
+ * errs by; with a sink anything below that. */
+static ref_bounds row_sum(const ref_row *row, attn_dtype type, attn_dtype compute, int sinks)
+{
+    const arithmetic t = arithmetic_of(compute), stored_as = arithmetic_of(type);
+    ref_real error = 16 * t.u + (ref_real)row->visible * t.flushed;
+    ref_bounds sum;
+    if (type != compute)
+        error += stored_as.u + (ref_real)row->visible * stored_as.eta;
+    sum = around(row->visible ? 1 : 0, row->visible ? error : 0);
+    if (sinks)
+        sum.low = 0;
+    return isfinite(row->lse.value) || !row->visible ? sum : exactly((ref_real)NAN);
+}
+
 ref_report ref_check(const attn_desc *desc, size_t step)
 {
     const attn_dtype compute = compute_type(desc->q.dtype);
@@ -797,10 +817,17 @@ ref_report ref_check(const attn_desc *desc, size_t step)
                     check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute), ref_get(&desc->lse, 0, at, h, query), b, h, i,
                                  0);
                 if (present(&desc->scores) && h - desc->scores_head < ref_length(&desc->scores, 3) &&
-                    i - desc->scores_query < ref_length(&desc->scores, 2)) /* less than 0 is huge */
-                    for (size_t j = 0; j < row->kv_len; j++)
-                        check_number(&report, "scores", stored(row->scores[j], desc->scores.dtype, compute),
-                                     ref_get(&desc->scores, b, h - desc->scores_head, i - desc->scores_query, j), b, h, i, j);
+                    i - desc->scores_query < ref_length(&desc->scores, 2)) { /* less than 0 is huge */
+                    ref_sum sum = {0, 0};
+                    for (size_t j = 0; j < row->kv_len; j++) {
+                        const ref_real score = ref_get(&desc->scores, b, h - desc->scores_head, i - desc->scores_query, j);
+                        check_number(&report, "scores", stored(row->scores[j], desc->scores.dtype, compute), score, b, h, i, j);
+                        ref_add(&sum, score);
+                    }
+                    if (desc->stage == ATTN_STAGE_PROBS)
+                        check_number(&report, "sum of weights", row_sum(row, desc->scores.dtype, compute, present(&desc->sinks)),
+                                     sum.sum + sum.rest, b, h, i, 0);
+                }
                 for (size_t j = 0; j < row->kv_len; j++) {
                     columns[j].value += row->weights[j].value;
                     columns[j].low += row->weights[j].low;
