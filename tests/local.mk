@@ -28,13 +28,14 @@ test_programs = \
 	tests/workspace
 test_scripts = \
 	tests/adapters.sh \
+	tests/golden.sh \
 	tests/inclusion.sh \
 	tests/readme.sh \
 	tests/tool.sh
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts)
+EXTRA_DIST += $(test_scripts) tests/golden.txt tests/hash.c
 
 # of the programs that say nothing else
 LDADD = tests/libattn_test.a

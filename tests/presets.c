@@ -120,7 +120,7 @@ static void try_onnx(void)
     for (int mask = 0; mask < 2; mask++) {
         try_types(attn_desc_onnx(0, 0), &all, mask);
         try_types(attn_desc_onnx(0, 2), &all, mask);
-        for (size_t i = 0; i < 3; i++) { /* from opset 23 on a mask may come with is_causal */
+        for (size_t i = 0; i < 3; i++) { /* a mask may come with is_causal */
             try_types(attn_desc_onnx(1, 0), &first[i], mask);
             try_types(attn_desc_onnx(1, 3), &past[i], mask);
         }

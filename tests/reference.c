@@ -779,19 +779,30 @@ static void check_number(ref_report *report, const char *what, ref_bounds want, 
     report->want = want;
 }
 
-/* What the stored weights of a row may sum to: 16 u from 1, and what storing them
- * errs by; with a sink anything below that. */
+/* What the stored weights of a row may sum to: 16 u from 1, or with a sink from
+ * what they should, and what storing them errs by. */
 static ref_bounds row_sum(const ref_row *row, attn_dtype type, attn_dtype compute, int sinks)
 {
     const arithmetic t = arithmetic_of(compute), stored_as = arithmetic_of(type);
     ref_real error = 16 * t.u + (ref_real)row->visible * t.flushed;
-    ref_bounds sum;
+    ref_bounds sum = around(1, 0);
+    if (row->visible == 0)
+        return exactly(0);
+    if (!isfinite(row->lse.value))
+        return exactly((ref_real)NAN);
+    if (sinks) {
+        sum = around(0, 0);
+        for (size_t j = 0; j < row->kv_len; j++) {
+            sum.value += row->weights[j].value;
+            sum.low += row->weights[j].low;
+            sum.high += row->weights[j].high;
+        }
+    }
     if (type != compute)
-        error += stored_as.u + (ref_real)row->visible * stored_as.eta;
-    sum = around(row->visible ? 1 : 0, row->visible ? error : 0);
-    if (sinks)
-        sum.low = 0;
-    return isfinite(row->lse.value) || !row->visible ? sum : exactly((ref_real)NAN);
+        error += stored_as.u * sum.high + (ref_real)row->visible * stored_as.eta;
+    sum.low -= error;
+    sum.high = sum.high < 1 ? sum.high + error : 1 + error;
+    return sum;
 }
 
 ref_report ref_check(const attn_desc *desc, size_t step)

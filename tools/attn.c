@@ -21,6 +21,7 @@ static const struct command {
     {"layer", "a self-attention layer on .npy files", layer_help, layer_command},
     {"softmax", "softmax along an axis of a .npy file", softmax_help, softmax_command},
     {"matmul", "a matrix product of .npy files", matmul_help, matmul_command},
+    {"hash", "hashes of results, to compare machines", hash_help, hash_command},
     {"info", "version, code paths, what this machine runs", info_help, info_command},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

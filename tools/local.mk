@@ -4,6 +4,7 @@ attn_SOURCES = \
 	tools/arrays.c \
 	tools/attn.c \
 	tools/files.c \
+	tools/hash.c \
 	tools/info.c \
 	tools/layer.c \
 	tools/npy.c \
@@ -14,5 +15,6 @@ attn_SOURCES = \
 	tools/sdpa.c \
 	tools/sentence.c \
 	tools/steps.c \
-	tools/tool.h
+	tools/tool.h \
+	tests/hash_cases.h
 attn_LDADD =

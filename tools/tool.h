@@ -109,8 +109,9 @@ int layer_command(int argc, char **argv);
 int softmax_command(int argc, char **argv);
 int matmul_command(int argc, char **argv);
 int sentence_command(int argc, char **argv);
+int hash_command(int argc, char **argv);
 int info_command(int argc, char **argv);
-extern const char sdpa_help[], layer_help[], softmax_help[], matmul_help[], sentence_help[], info_help[];
+extern const char sdpa_help[], layer_help[], softmax_help[], matmul_help[], sentence_help[], hash_help[], info_help[];
 
 /* --causal, for the commands that have it. */
 int causal_read(const char *text, attn_desc *desc);
