@@ -612,6 +612,13 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #include <simde/arm/neon/trn2.h>
 #endif
 
+/* The line at p + n elements, wherever that is. */
+#if defined(__GNUC__) || defined(__clang__)
+#define ATTN__PREFETCH(p, n) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(n) * sizeof *(p)))
+#else
+#define ATTN__PREFETCH(p, n) ((void)0)
+#endif
+
 #define ATTN__CAT_(a, b) a##b
 #define ATTN__CAT(a, b) ATTN__CAT_(a, b)
 
@@ -4276,6 +4283,10 @@ ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, c
     }
     for (k = 0; k < depth; k++, a++, b += ldb) {
         attn_vec b0 = attn_vload(b), b1 = attn_vload(b + ATTN__VL);
+        if (M <= 8) { /* few rows: b comes from memory as fast as it can */
+            ATTN__PREFETCH(b, 16 * ldb);
+            ATTN__PREFETCH(b, 16 * ldb + ATTN__VL);
+        }
 #define ATTN__X(i)                                      \
     if (M > i) {                                        \
         attn_vec ai = attn_vset1(a[i * ATTN__LD]);      \
@@ -4343,6 +4354,9 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn_real *to, const attn_real *src, siz
             if (ATTN__VL == 1) break; /* no lanes to transpose */
             attn_vtranspose(src + k, column_stride, x);
             attn_vtranspose(src + k + ATTN__VL * column_stride, column_stride, y);
+            /* the next panel, a part of its columns for each part of a cache line */
+            for (i = 0; i < ATTN__NR / 4; i++)
+                ATTN__PREFETCH(src, (ptrdiff_t)(ATTN__NR + (k / ATTN__QUAD % 4) * (ATTN__NR / 4) + (size_t)i) * column_stride + (ptrdiff_t)k);
             for (i = 0; i < ATTN__QUAD; i++) {
                 attn_vstore(to + (k + (size_t)i) * ATTN__NR, x[i]);
                 attn_vstore(to + (k + (size_t)i) * ATTN__NR + ATTN__VL, y[i]);

@@ -120,8 +120,8 @@ static void try_placement(size_t page_size, attn_dtype index_type, int with_lens
         for (size_t h = 0; h < HEADS; h++)
             for (size_t i = 0; i < NEW; i++)
                 for (size_t c = 0; c < DIM; c++)
-                    ref_set(&want, page_size ? page_of(&table, b, len + i, page_size) : b, h, page_size ? (len + i) % page_size : len + i, c,
-                            (double)ref_get(&rows, b, h, i, c));
+                    ref_set(&want, page_size ? page_of(&table, b, len + i, page_size) : b, h, page_size ? (len + i) % page_size : len + i,
+                            c, (double)ref_get(&rows, b, h, i, c));
     }
     test_ok(test_status(attn_cache_append(&cache, &rows, with_lens ? &lens : NULL, page_size ? &table : NULL), ATTN_OK) &&
                 test_same(&cache, &want),
@@ -387,7 +387,8 @@ static void try_decode(attn_dtype type, attn_dtype kv, attn_path path)
 enum { PAGED_BATCH = 3, PLAIN = 0, CAUSAL, WINDOW, BOOLEAN_MASK, ADDITIVE_MASK, OPTIONS };
 
 static const size_t paged_lens[PAGED_BATCH] = {1061, 0, 513};
-static const char *const option_names[OPTIONS] = {"plain", "causal", "window and ALiBi", "boolean mask and softcap", "additive mask and sinks"};
+static const char *const option_names[OPTIONS] = {"plain", "causal", "window and ALiBi", "boolean mask and softcap",
+                                                  "additive mask and sinks"};
 
 static void add_option(attn_desc *d, int option, size_t kv_len, test_rng *rng)
 {
@@ -503,7 +504,8 @@ static void try_shared_pages(void)
     d = in_pages(&plain, 64, ATTN_I32, 0);
     for (size_t page = 0; page < 8; page++)
         ref_set(&d.block_table, 0, 0, 2, page, (double)ref_get(&d.block_table, 0, 0, 0, page));
-    pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+           test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
     test_ok(pass && test_same_outputs(&d, &plain), "a prefix in pages that two batches share");
     test_release();
 }
@@ -517,12 +519,13 @@ static void try_page_errors(void)
         double value;
         attn_status want;
     } cases[] = {
-        {"a negative page", 0, 16, -1, ATTN_ERR_PAGE},          {"a page too far", 2, 8, 56, ATTN_ERR_PAGE},
-        {"page 2^32", 2, 0, 4294967296.0, ATTN_ERR_PAGE},       {"the last page there is", 2, 8, 55, ATTN_OK},
-        {"a bad page beyond the length", 2, 9, -7, ATTN_OK},    {"a bad page of no keys", 1, 0, -7, ATTN_OK},
+        {"a negative page", 0, 16, -1, ATTN_ERR_PAGE},       {"a page too far", 2, 8, 56, ATTN_ERR_PAGE},
+        {"page 2^32", 2, 0, 4294967296.0, ATTN_ERR_PAGE},    {"the last page there is", 2, 8, 55, ATTN_OK},
+        {"a bad page beyond the length", 2, 9, -7, ATTN_OK}, {"a bad page of no keys", 1, 0, -7, ATTN_OK},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const attn_desc plain = contiguous(ATTN_F32, ATTN_F32, 5, 1152, PLAIN), d = in_pages(&plain, 64, ATTN_I64, 0), before = test_again(&d);
+        const attn_desc plain = contiguous(ATTN_F32, ATTN_F32, 5, 1152, PLAIN), d = in_pages(&plain, 64, ATTN_I64, 0),
+                        before = test_again(&d);
         int pass;
         ref_set(&d.block_table, 0, 0, cases[i].batch, cases[i].page, cases[i].value);
         pass = test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), cases[i].want);

@@ -9,7 +9,9 @@ tests_libattn_test_a_SOURCES = \
 
 test_programs = \
 	tests/accuracy \
+	tests/cache \
 	tests/element_types \
+	tests/elementary \
 	tests/errors \
 	tests/extremes \
 	tests/known_values \
@@ -19,11 +21,17 @@ test_programs = \
 	tests/matmul \
 	tests/modifiers \
 	tests/outputs \
+	tests/presets \
+	tests/rotary \
 	tests/row_alone \
 	tests/same_bits \
+	tests/score_range \
 	tests/softmax_axis \
+	tests/split_keys \
+	tests/states \
 	tests/strides \
 	tests/threads \
+	tests/varlen \
 	tests/weights \
 	tests/workspace
 test_scripts = \

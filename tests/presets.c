@@ -76,7 +76,8 @@ static void try_preset(attn_desc preset, const expectation *e, attn_dtype type, 
         const ref_report report = ref_check(&d, 1);
         pass = test_within(&report);
     }
-    test_ok(test_release() && pass, "%s, %zu x %zu%s, %s", e->name, e->q_len, e->kv_len, mask ? ", boolean mask" : "", attn_dtype_name(type));
+    test_ok(test_release() && pass, "%s, %zu x %zu%s, %s", e->name, e->q_len, e->kv_len, mask ? ", boolean mask" : "",
+            attn_dtype_name(type));
 }
 
 static void try_types(attn_desc preset, const expectation *e, int mask)

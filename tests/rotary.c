@@ -92,7 +92,8 @@ static double worst_of(const attn_array *x, const attn_array *positions, const t
                 const long double angle = angle_of(t, position, pair);
                 for (size_t h = 0; h < ref_length(x, 3); h++)
                     for (int k = 0; k < 2; k++) {
-                        const ref_bounds want = turned(x->dtype, (long double)ref_get(x, b, h, i, c[0]), (long double)ref_get(x, b, h, i, c[1]), angle, k);
+                        const ref_bounds want =
+                            turned(x->dtype, (long double)ref_get(x, b, h, i, c[0]), (long double)ref_get(x, b, h, i, c[1]), angle, k);
                         const ref_real got = ref_get(y, b, h, i, c[k]);
                         const double ratio = ref_ratio(&want, got);
                         if (!(ratio <= 1) && worst <= 1)
@@ -140,8 +141,8 @@ static void try_angles(double base)
             ref_set(&x, 0, 0, e / dims[d], e % dims[d], e % 2 == 0);
         pass = test_status(attn_rotary(&x, &positions, base, 0, 1, &y), ATTN_OK);
         worst = worst_of(&x, &positions, &t, &y);
-        test_ok(pass && worst <= 1, "base %g, %zu angles a position: sines and cosines as exact as stated (error/bound %.3f)", base, dims[d] / 2,
-                worst);
+        test_ok(pass && worst <= 1, "base %g, %zu angles a position: sines and cosines as exact as stated (error/bound %.3f)", base,
+                dims[d] / 2, worst);
         test_release();
     }
 }
@@ -162,10 +163,11 @@ static void try_rows(attn_dtype type)
             if (kind)
                 positions = position_row(kind == 2 ? ATTN_I32 : ATTN_I64, kind == 1 ? 0 : kind == 2 ? 2 : 1, 14, &rng);
             test_fill_normal(&x, &rng, type == ATTN_F64 ? 1e200 : 3);
-            pass = test_status(attn_rotary(&x, kind ? &positions : NULL, 0, t.rotary_dim == 16 ? 0 : t.rotary_dim, t.interleaved, &y), ATTN_OK);
+            pass = test_status(attn_rotary(&x, kind ? &positions : NULL, 0, t.rotary_dim == 16 ? 0 : t.rotary_dim, t.interleaved, &y),
+                               ATTN_OK);
             worst = worst_of(&x, kind ? &positions : NULL, &t, &y);
-            test_ok(test_release() && pass && worst <= 1, "%s, %zu of 16 elements, %s, positions %s (error/bound %.3f)", attn_dtype_name(type),
-                    t.rotary_dim, t.interleaved ? "interleaved" : "halves", kinds[kind], worst);
+            test_ok(test_release() && pass && worst <= 1, "%s, %zu of 16 elements, %s, positions %s (error/bound %.3f)",
+                    attn_dtype_name(type), t.rotary_dim, t.interleaved ? "interleaved" : "halves", kinds[kind], worst);
         }
 }
 
@@ -310,8 +312,10 @@ static void try_distance(attn_dtype type, int interleaved)
            test_status(test_scores(&q, &k, 1, &scores, test_on(ATTN_PATH_AUTO)), ATTN_OK);
     for (size_t pair = 0; pair < D / 2; pair++) { /* what the distance of 3 makes of it */
         const long double angle = angle_of(&t, 3, pair);
-        const long double a = (long double)ref_get(&row_q, 0, 0, 0, first_of(&t, pair)), b = (long double)ref_get(&row_q, 0, 0, 0, second_of(&t, pair));
-        const long double c = (long double)ref_get(&row_k, 0, 0, 0, first_of(&t, pair)), d = (long double)ref_get(&row_k, 0, 0, 0, second_of(&t, pair));
+        const long double a = (long double)ref_get(&row_q, 0, 0, 0, first_of(&t, pair)),
+                          b = (long double)ref_get(&row_q, 0, 0, 0, second_of(&t, pair));
+        const long double c = (long double)ref_get(&row_k, 0, 0, 0, first_of(&t, pair)),
+                          d = (long double)ref_get(&row_k, 0, 0, 0, second_of(&t, pair));
         want += (a * c + b * d) * cosl(angle) + (a * d - b * c) * sinl(angle);
     }
     for (size_t i = 0; i < PLACES; i++) {
@@ -319,15 +323,18 @@ static void try_distance(attn_dtype type, int interleaved)
         const rounding r = rounding_of(type);
         long double room = 0;
         for (size_t pair = 0; pair < D / 2; pair++) {
-            const long double x = hypotl((long double)ref_get(&row_q, 0, 0, 0, first_of(&t, pair)), (long double)ref_get(&row_q, 0, 0, 0, second_of(&t, pair)));
-            const long double y = hypotl((long double)ref_get(&row_k, 0, 0, 0, first_of(&t, pair)), (long double)ref_get(&row_k, 0, 0, 0, second_of(&t, pair)));
-            const long double e = 2 * (error_of_angle(angle_of(&t, (int64_t)q_at[i], pair)) + error_of_angle(angle_of(&t, (int64_t)q_at[i] - 3, pair)));
+            const long double x = hypotl((long double)ref_get(&row_q, 0, 0, 0, first_of(&t, pair)),
+                                         (long double)ref_get(&row_q, 0, 0, 0, second_of(&t, pair)));
+            const long double y = hypotl((long double)ref_get(&row_k, 0, 0, 0, first_of(&t, pair)),
+                                         (long double)ref_get(&row_k, 0, 0, 0, second_of(&t, pair)));
+            const long double e =
+                2 * (error_of_angle(angle_of(&t, (int64_t)q_at[i], pair)) + error_of_angle(angle_of(&t, (int64_t)q_at[i] - 3, pair)));
             room += 2 * x * y * (e + 2 * r.u + (D + 1) * r.u);
         }
         worst = fmax(worst, (double)(fabsl((long double)ref_get(&scores, 0, 0, i, i) - want) / room));
     }
-    test_ok(pass && worst <= 1, "%s, %s: scores depend on distances (error/bound %.3f)", attn_dtype_name(type), interleaved ? "interleaved" : "halves",
-            worst);
+    test_ok(pass && worst <= 1, "%s, %s: scores depend on distances (error/bound %.3f)", attn_dtype_name(type),
+            interleaved ? "interleaved" : "halves", worst);
     test_release();
 }
 
@@ -380,7 +387,8 @@ static void try_errors(void)
     {
         const attn_array x = test_2d(ATTN_F32, 2, 2), y = test_copy(&x), none = test_2d(ATTN_F32, 0, 2);
         test_fill(&x, 1);
-        test_ok(test_status(attn_rotary(NULL, NULL, 0, 0, 0, &y), ATTN_ERR_NULL) && test_status(attn_rotary(&x, NULL, 0, 0, 0, NULL), ATTN_ERR_NULL),
+        test_ok(test_status(attn_rotary(NULL, NULL, 0, 0, 0, &y), ATTN_ERR_NULL) &&
+                    test_status(attn_rotary(&x, NULL, 0, 0, 0, NULL), ATTN_ERR_NULL),
                 "refused: no array");
         test_ok(test_status(attn_rotary(&none, NULL, 0, 0, 0, &none), ATTN_OK), "no rows");
         test_release();

@@ -15,8 +15,8 @@ static const char *const stage_names[ATTN_STAGE_COUNT] = {"weights", "raw", "sof
 
 enum { PLAIN = 0, MASKED, MODIFIED, EVERYTHING, MANY_QUERIES, OVERFLOWING, POISONED, PROBLEMS };
 
-static const char *const problem_names[PROBLEMS] = {
-    "plain", "mask and kv_lens", "softcap and sinks", "everything", "many queries", "rows that overflow", "NaN where masked"};
+static const char *const problem_names[PROBLEMS] = {"plain",        "mask and kv_lens",   "softcap and sinks", "everything",
+                                                    "many queries", "rows that overflow", "NaN where masked"};
 
 /* Two batches, two query heads for each key head. */
 static attn_desc problem(attn_dtype type, int which, test_rng *rng)
@@ -110,7 +110,8 @@ static void try_ranges(attn_dtype type, int which, attn_stage stage)
             test_note("heads %zu + %zu, queries %zu + %zu on %s", ranges[i].head, ranges[i].heads, ranges[i].query, ranges[i].queries,
                       attn_path_name(path));
     }
-    test_ok(test_release() && pass, "%s, %s, %s: ranges are parts of the matrix", attn_dtype_name(type), problem_names[which], stage_names[stage]);
+    test_ok(test_release() && pass, "%s, %s, %s: ranges are parts of the matrix", attn_dtype_name(type), problem_names[which],
+            stage_names[stage]);
 }
 
 /* In other layouts and types than that of the full matrix. */

@@ -17,32 +17,11 @@ enum { BATCH = 2, HEADS = 2, Q_LEN = 3, DIM = 7, DIM_V = 34, BLOCK = 512, MOST =
 
 /* ----------------------------------------------------------------- options -- */
 
-enum {
-    PLAIN = 0,
-    CAUSAL,
-    WINDOW,
-    BOOLEAN_MASK,
-    ADDITIVE_MASK,
-    LENGTHS,
-    LOWER_RIGHT,
-    ALIBI,
-    SOFTCAP,
-    SINKS,
-    EVERYTHING,
-    OPTIONS
-};
+enum { PLAIN = 0, CAUSAL, WINDOW, BOOLEAN_MASK, ADDITIVE_MASK, LENGTHS, LOWER_RIGHT, ALIBI, SOFTCAP, SINKS, EVERYTHING, OPTIONS };
 
-static const char *const option_names[OPTIONS] = {"plain",
-                                                  "causal",
-                                                  "window",
-                                                  "boolean mask",
-                                                  "additive mask",
-                                                  "kv_lens",
-                                                  "kv_lens, causal lower-right",
-                                                  "ALiBi",
-                                                  "softcap and scale",
-                                                  "sinks",
-                                                  "everything"};
+static const char *const option_names[OPTIONS] = {
+    "plain", "causal",    "window", "boolean mask", "additive mask", "kv_lens", "kv_lens, causal lower-right", "ALiBi", "softcap and scale",
+    "sinks", "everything"};
 
 static void add_option(attn_desc *d, int option, test_rng *rng)
 {
@@ -224,13 +203,15 @@ static void try_cuts(attn_dtype type, int option)
     test_rng rng = {(uint64_t)option};
     const attn_desc whole = problem(type, 2700, option);
     const int pass = bits_of_whole(&whole, 5, &rng);
-    test_ok(test_release() && pass, "%s, %s: any cuts at multiples of 512 give the bits of the whole", attn_dtype_name(type), option_names[option]);
+    test_ok(test_release() && pass, "%s, %s: any cuts at multiples of 512 give the bits of the whole", attn_dtype_name(type),
+            option_names[option]);
 }
 
 /* Deep trees; many queries; halves. */
 static void try_shapes(attn_dtype type)
 {
-    static const test_shape shapes[] = {{ATTN_F32, 1, 1, 1, 1, 20000, 1, 1}, {ATTN_F32, 1, 4, 2, 140, 1100, 2, 1}, {ATTN_F32, 1, 3, 1, 2, 1024, 3, 32}};
+    static const test_shape shapes[] = {
+        {ATTN_F32, 1, 1, 1, 1, 20000, 1, 1}, {ATTN_F32, 1, 4, 2, 140, 1100, 2, 1}, {ATTN_F32, 1, 3, 1, 2, 1024, 3, 32}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         test_shape shape = shapes[s];
         test_rng rng = {s};
@@ -240,7 +221,8 @@ static void try_shapes(attn_dtype type)
         whole = test_problem(&shape, &rng);
         whole.scores = test_absent;
         pass = bits_of_whole(&whole, s == 0 ? 20 : 3, &rng);
-        test_ok(test_release() && pass, "%s, %zu queries, %zu keys: any cuts at multiples of 512", attn_dtype_name(type), shape.q_len, shape.kv_len);
+        test_ok(test_release() && pass, "%s, %zu queries, %zu keys: any cuts at multiples of 512", attn_dtype_name(type), shape.q_len,
+                shape.kv_len);
     }
 }
 
@@ -275,7 +257,8 @@ static void try_bytes(attn_dtype type, int option)
             const state a = partial(&whole, 512, cut, test_on(paths[p])), b = partial(&whole, cut, 2100, test_on(paths[num_paths - 1 - p]));
             pass = pass && same_state(merge(a, b, paths[p]), first);
         }
-    test_ok(test_release() && pass, "%s, %s: the bytes do not depend on path, workers or cuts", attn_dtype_name(type), option_names[option]);
+    test_ok(test_release() && pass, "%s, %s: the bytes do not depend on path, workers or cuts", attn_dtype_name(type),
+            option_names[option]);
 }
 
 /* ------------------------------------------------------------- other cuts -- */
@@ -283,7 +266,7 @@ static void try_bytes(attn_dtype type, int option)
 /* The error is bounded where bits are not promised. */
 static void try_anywhere(attn_dtype type, int option)
 {
-    static const size_t units[] = {1, 37, 200, 511, 700};
+    static const size_t units[] = {1, 37, 200, 511, 600};
     test_rng rng = {(uint64_t)option};
     const attn_desc whole = problem(type, option % 2 ? 700 : 40, option);
     size_t cuts[MOST + 1];
@@ -322,7 +305,8 @@ static void try_empty(attn_dtype type)
     none.lse = test_copy(&whole.lse);
     pass = test_status(test_forward(&none, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
            finish(&d, partial(&whole, 700, 700, test_on(ATTN_PATH_AUTO)), ATTN_PATH_AUTO) && test_same_outputs(&d, &none);
-    test_ok(pass && ref_get(&d.lse, 0, 0, 0, 0) == -(ref_real)INFINITY, "%s: of nothing else, the result is that of no keys", attn_dtype_name(type));
+    test_ok(pass && ref_get(&d.lse, 0, 0, 0, 0) == -(ref_real)INFINITY, "%s: of nothing else, the result is that of no keys",
+            attn_dtype_name(type));
 
     none.sinks = d.sinks = sunk.sinks;
     pass = test_status(test_forward(&none, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
@@ -345,7 +329,8 @@ static void try_sinks(attn_dtype type)
     d = test_again(&with);
     test_ok(pass && finish(&d, s, ATTN_PATH_AUTO) && test_same_outputs(&d, &with), "%s: a sink counts once", attn_dtype_name(type));
     d = test_again(&without);
-    test_ok(pass && finish(&d, s, ATTN_PATH_AUTO) && test_same_outputs(&d, &without), "%s: and not where the end has none", attn_dtype_name(type));
+    test_ok(pass && finish(&d, s, ATTN_PATH_AUTO) && test_same_outputs(&d, &without), "%s: and not where the end has none",
+            attn_dtype_name(type));
     test_release();
 }
 
@@ -471,54 +456,53 @@ static void *shifted(const void *p, size_t bytes)
     return (char *)(uintptr_t)p + bytes;
 }
 
-/* A desc as good as that of `whole` but for one thing. */
-#define WITH(spoil) (d = part, spoil, d)
+#define REFUSE_PARTIAL(want, spoil)                                                                                                        \
+    do {                                                                                                                                   \
+        const attn_desc whole = problem(ATTN_F32, 1500, EVERYTHING);                                                                       \
+        attn_desc d = part_of(&whole, 512, 1500);                                                                                          \
+        attn_exec run = attn_exec_in(test_memory(WORKSPACE, 0), WORKSPACE);                                                                \
+        const size_t needed = partial(&whole, 512, 1500, test_on(ATTN_PATH_AUTO)).bytes;                                                   \
+        const state out = room_for(needed + 64);                                                                                           \
+        void *to = out.data;                                                                                                               \
+        size_t bytes = needed;                                                                                                             \
+        spoil;                                                                                                                             \
+        test_ok(test_status(attn_partial(&d, to, bytes, &run), want) && untouched(out.data, out.bytes) && test_guards(),                   \
+                "partial, nothing written: %s", #spoil);                                                                                   \
+        test_release();                                                                                                                    \
+    } while (0)
 
 static void try_partial_errors(void)
 {
-    const attn_desc whole = problem(ATTN_F32, 1500, EVERYTHING), part = part_of(&whole, 512, 1500);
-    const state s = partial(&whole, 512, 1500, test_on(ATTN_PATH_AUTO));
-    const state out = room_for(s.bytes + 64);
-    attn_exec run = attn_exec_in(test_memory(1 << 22, 0), 1 << 22), no_room = run, bad_path = run;
-    attn_desc d;
-    size_t bytes = 0;
-    const struct {
-        const char *name;
-        attn_desc desc;
-        void *state;
-        size_t bytes;
-        const attn_exec *run;
-        attn_status want;
-    } cases[] = {
-        {"room for a byte less", part, out.data, s.bytes - 1, &run, ATTN_ERR_WORKSPACE},
-        {"no room", part, NULL, s.bytes, &run, ATTN_ERR_NULL},
-        {"a state misaligned by 1", part, shifted(out.data, 1), s.bytes, &run, ATTN_ERR_ALIGN},
-        {"a state misaligned by 4", part, shifted(out.data, 4), s.bytes, &run, ATTN_ERR_ALIGN},
-        {"too little workspace", part, out.data, s.bytes, &no_room, ATTN_ERR_WORKSPACE},
-        {"an unknown path", part, out.data, s.bytes, &bad_path, ATTN_ERR_PATH},
-        {"another head_dim", WITH(d.k.shape[3] = DIM - 1), out.data, s.bytes, &run, ATTN_ERR_SHAPE},
-        {"a mask of the whole", WITH(d.mask = whole.mask), out.data, s.bytes, &run, ATTN_ERR_SHAPE},
-        {"a softcap below 0", WITH(d.softcap = -1), out.data, s.bytes, &run, ATTN_ERR_PARAMETER},
-        {"NULL keys", WITH(d.k.data = NULL), out.data, s.bytes, &run, ATTN_ERR_NULL},
-        {"keys of integers", WITH(d.k.dtype = ATTN_I32), out.data, s.bytes, &run, ATTN_ERR_DTYPE},
-        {"values in the state", WITH(d.v.data = out.data), out.data, s.bytes, &run, ATTN_ERR_ALIAS},
-        {"a begin that overflows", WITH(d.kv_begin = SIZE_MAX), out.data, s.bytes, &run, ATTN_ERR_OVERFLOW},
-        {"pages", WITH((d.block_table = test_2d(ATTN_I32, BATCH, 1), d.kv_begin = 0)), out.data, s.bytes, &run, ATTN_ERR_UNSUPPORTED},
-    };
-    no_room.workspace_size = 100;
-    bad_path.path = ATTN_PATH_COUNT;
-    ref_set(&cases[13].desc.kv_lens, 0, 0, 0, 0, 0);
-    ref_set(&cases[13].desc.kv_lens, 0, 0, 0, 1, 0);
-    test_ok(test_status(attn_partial(&part, out.data, s.bytes, &run), ATTN_OK), "a part before it is spoiled");
-    memset(out.data, 0xff, out.bytes);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        test_ok(test_status(attn_partial(&cases[i].desc, cases[i].state, cases[i].bytes, cases[i].run), cases[i].want) &&
-                    untouched(out.data, out.bytes) && test_guards(),
-                "a part with %s: %s", cases[i].name, attn_status_string(cases[i].want));
-    test_ok(test_status(attn_partial(NULL, out.data, s.bytes, &run), ATTN_ERR_NULL) &&
-                test_status(attn_state_size(NULL, &bytes), ATTN_ERR_NULL) && test_status(attn_state_size(&part, NULL), ATTN_ERR_NULL),
-            "a part of NULL");
-    test_release();
+    enum { WORKSPACE = 1 << 22 };
+    REFUSE_PARTIAL(ATTN_ERR_WORKSPACE, bytes--);
+    REFUSE_PARTIAL(ATTN_ERR_WORKSPACE, bytes = 0);
+    REFUSE_PARTIAL(ATTN_ERR_WORKSPACE, run.workspace_size = 100);
+    REFUSE_PARTIAL(ATTN_ERR_NULL, to = NULL);
+    REFUSE_PARTIAL(ATTN_ERR_NULL, d.k.data = NULL);
+    REFUSE_PARTIAL(ATTN_ERR_NULL, d.mask.data = NULL);
+    REFUSE_PARTIAL(ATTN_ERR_ALIGN, to = shifted(to, 1));
+    REFUSE_PARTIAL(ATTN_ERR_ALIGN, to = shifted(to, 4));
+    REFUSE_PARTIAL(ATTN_ERR_PATH, run.path = ATTN_PATH_COUNT);
+    REFUSE_PARTIAL(ATTN_ERR_SHAPE, d.k.shape[3] = DIM - 1);
+    REFUSE_PARTIAL(ATTN_ERR_SHAPE, d.mask = whole.mask);
+    REFUSE_PARTIAL(ATTN_ERR_PARAMETER, d.softcap = -1);
+    REFUSE_PARTIAL(ATTN_ERR_DTYPE, d.v.dtype = ATTN_I32);
+    REFUSE_PARTIAL(ATTN_ERR_LENGTH, ref_set(&d.kv_lens, 0, 0, 0, 1, -1));
+    REFUSE_PARTIAL(ATTN_ERR_OVERFLOW, d.kv_begin = SIZE_MAX);
+    REFUSE_PARTIAL(ATTN_ERR_ALIAS, to = d.v.data);
+    REFUSE_PARTIAL(ATTN_ERR_ALIAS, to = shifted(d.k.data, 16));
+    REFUSE_PARTIAL(ATTN_ERR_UNSUPPORTED,
+                   (d.block_table = test_2d(ATTN_I32, BATCH, 0), d.kv_begin = 0, d.mask = test_absent, test_fill(&d.kv_lens, 0)));
+    {
+        const attn_desc whole = problem(ATTN_F32, 1500, PLAIN);
+        const state out = room_for(1000);
+        size_t bytes = 77;
+        test_ok(test_status(attn_partial(NULL, out.data, 1000, NULL), ATTN_ERR_NULL) &&
+                    test_status(attn_state_size(NULL, &bytes), ATTN_ERR_NULL) &&
+                    test_status(attn_state_size(&whole, NULL), ATTN_ERR_NULL) && bytes == 77 && untouched(out.data, out.bytes),
+                "a part of NULL");
+        test_release();
+    }
 }
 
 static void try_merge_errors(void)
@@ -570,7 +554,8 @@ static void try_merge_errors(void)
                     "states %s: %s", cases[i].name, attn_status_string(cases[i].want));
         }
     }
-    test_ok(test_status(attn_state_merge(a.data, b.data, out.data, good.bytes, ATTN_PATH_COUNT), ATTN_ERR_PATH) && untouched(out.data, out.bytes),
+    test_ok(test_status(attn_state_merge(a.data, b.data, out.data, good.bytes, ATTN_PATH_COUNT), ATTN_ERR_PATH) &&
+                untouched(out.data, out.bytes),
             "states on an unknown path");
     test_ok(test_status(attn_state_merged_size(b.data, a.data, &bytes), ATTN_ERR_LENGTH) && bytes == 77 &&
                 test_status(attn_state_merged_size(a.data, b.data, NULL), ATTN_ERR_NULL),

@@ -19,8 +19,8 @@ enum { SEQUENCES = sizeof q_lens / sizeof *q_lens, HEADS = 4, KV_HEADS = 2, DIM 
 enum { PLAIN = 0, UPPER_LEFT, LOWER_RIGHT, OFFSET, WINDOW, CAUSAL_WINDOW, ALIBI, SINKS, SOFTCAP, EVERYTHING, OPTIONS };
 
 static const char *const option_names[OPTIONS] = {
-    "plain",          "causal upper-left", "causal lower-right", "causal with offset", "window", "causal lower-right, window",
-    "ALiBi, lower-right", "sinks",             "softcap and scale",  "everything"};
+    "plain", "causal upper-left", "causal lower-right", "causal with offset", "window", "causal lower-right, window", "ALiBi, lower-right",
+    "sinks", "softcap and scale", "everything"};
 
 static void add_option(attn_desc *d, int option)
 {

@@ -94,6 +94,19 @@ static size_t element_count(const attn_array *a)
     return count;
 }
 
+/* From one element to the next in C order; *at is its offset. */
+static void next_element(const attn_array *a, size_t index[ATTN_MAX_DIMS], ptrdiff_t *at)
+{
+    int axis = a->ndim - 1;
+    for (; axis >= 0; axis--) {
+        *at += a->stride[axis];
+        if (++index[axis] < a->shape[axis])
+            break;
+        *at -= a->stride[axis] * (ptrdiff_t)a->shape[axis];
+        index[axis] = 0;
+    }
+}
+
 int tensor_convert(tensor *t, attn_dtype dtype)
 {
     const attn_array from = t->array;
@@ -107,17 +120,33 @@ int tensor_convert(tensor *t, attn_dtype dtype)
         return 0;
     for (i = 0; i < count; i++) {
         const double value = value_at(&from, at);
-        int axis = from.ndim - 1;
         if (fabs(value) >= limit && fabs(value) < HUGE_VAL)
             return fail("%s: %g does not fit the element type %s", t->file, value, attn_dtype_name(dtype));
         set_value(&t->array, i, value);
-        for (; axis >= 0; axis--) {
-            at += from.stride[axis];
-            if (++index[axis] < from.shape[axis])
-                break;
-            at -= from.stride[axis] * (ptrdiff_t)from.shape[axis];
-            index[axis] = 0;
-        }
+        next_element(&from, index, &at);
+    }
+    return 1;
+}
+
+int tensor_resize(tensor *t, size_t n)
+{
+    const attn_array from = t->array;
+    const int last = from.ndim - 1;
+    const size_t count = element_count(&from), size = attn_dtype_size(from.dtype);
+    size_t index[ATTN_MAX_DIMS] = {0}, shape[ATTN_MAX_DIMS], i;
+    ptrdiff_t at = 0;
+    if (!t->file || from.shape[last] == n)
+        return 1;
+    memcpy(shape, from.shape, sizeof shape);
+    shape[last] = n;
+    if (!tensor_new(t, t->file, from.dtype, from.ndim, shape))
+        return 0;
+    memset(t->array.data, 0xff, element_count(&t->array) * size);
+    for (i = 0; i < count; i++) {
+        const size_t row = i / from.shape[last];
+        if (index[last] < n)
+            memcpy((char *)t->array.data + (row * n + index[last]) * size, (char *)from.data + at * (ptrdiff_t)size, size);
+        next_element(&from, index, &at);
     }
     return 1;
 }

@@ -17,17 +17,22 @@ static int read_one(int argc, char **argv, int i, const option *options, size_t 
     const size_t length = strcspn(word, "=");
     const char *value = word[length] == '=' ? word + length + 1 : NULL;
     size_t o = 0;
-    while (o < option_count && (strlen(options[o].name) != length || strncmp(word, options[o].name, length) != 0))
+    while (o < option_count && (strcspn(options[o].name, "!") != length || strncmp(word, options[o].name, length) != 0))
         o++;
     if (o == option_count)
         return fail("unknown option '%.*s' (see attn %s --help)", (int)length, word, argv[1]);
+    if (options[o].name[length] == '!') {
+        if (value)
+            return fail("option '%.*s' takes no value (see attn %s --help)", (int)length, word, argv[1]);
+        value = word;
+    }
     *taken = value ? 1 : 2;
     if (!value && i + 1 < argc)
         value = argv[i + 1];
     if (!value)
         return fail("option '%s' needs a value (see attn %s --help)", word, argv[1]);
     if (*options[o].value)
-        return fail("option '%s' is given twice", options[o].name);
+        return fail("option '%.*s' is given twice", (int)length, word);
     *options[o].value = value;
     return 1;
 }

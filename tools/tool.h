@@ -42,7 +42,8 @@ int files_write(const file_out *files, size_t count);
 
 /* ------------------------------------------------------------- options.c -- */
 
-/* `--name value` or `--name=value` sets *value. */
+/* `--name value` or `--name=value` sets *value; where the table has "--name!" it is
+ * `--name` alone that does. */
 typedef struct option {
     const char *name;
     const char **value;
@@ -73,6 +74,10 @@ int tensor_rank(const tensor *t, int low, int high, const char *wanted);
 /* The same values in another float type, rounded to nearest even. A finite value
  * that would become infinite is an error. */
 int tensor_convert(tensor *t, attn_dtype dtype);
+
+/* The same elements with a last axis of length n: cut, or filled up with bytes of
+ * 0xff, which are NaN in floats. */
+int tensor_resize(tensor *t, size_t n);
 
 /* Message unless axis `a` of t (negative: from the end) is as long as axis `b` of u. */
 int tensor_same(const tensor *t, int a, const tensor *u, int b, const char *meaning);

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Wrong arguments: sizes near SIZE_MAX, NULL, strides, aliases, alignment, a short
+ * workspace, states that are none. A status, and not one byte written; where the
+ * arguments turn out to be right, nothing outside of the arrays is touched.
+ *
+ *   byte 0: function, 1: how many faults; then five bytes a fault: array, field,
+ *   index, value (2). The rest as in grammar.h, for the problem that is spoiled.
+ */
+#include "oracle.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { ARRAYS = 14, FAULT = 5, MOST_FAULTS = 4, HEADER = 2 + FAULT * MOST_FAULTS, MOST_DIM = 600, ROOM = 1 << 22 };
+
+/* What is called, and what of it may be spoiled. */
+typedef struct call {
+    const fuzz_case *c;
+    attn_desc desc;
+    attn_array *arrays[ARRAYS];
+    struct {
+        const char *low, *high;
+    } memory[ARRAYS];
+    attn_exec run;
+    int axis, function;
+    double base;
+    size_t rotary_dim;
+} call;
+
+enum { FORWARD, SELF_ATTENTION, MATMUL, WEIGHTED_SUM, SCORES, SOFTMAX, ROTARY, CACHE, QKV, LAYER, FUNCTIONS };
+
+static attn_status do_call(const call *k, const attn_exec *run)
+{
+    const attn_desc *d = &k->desc;
+    switch (k->function) {
+    case FORWARD: return attn_forward(d, run);
+    case SELF_ATTENTION: return attn_self_attention(&d->q, &d->k, &d->v, &d->out, &d->scores, run);
+    case MATMUL: return attn_matmul(&d->q, &d->k, &d->out, run);
+    case WEIGHTED_SUM: return attn_weighted_sum(&d->q, &d->v, &d->out, run);
+    case SCORES: return attn_scores(&d->q, &d->k, d->scale, &d->scores, run);
+    case SOFTMAX: return attn_softmax(&d->mask, k->axis, &d->scores, run);
+    case QKV: return attn_compute_qkv(&d->q, &d->k, &d->v, &d->mask, &d->out, &d->scores, &d->colsum, run);
+    case LAYER: {
+        attn_layer layer = attn_layer_default();
+        layer.x = d->q;
+        layer.w_q = layer.w_k = d->k;
+        layer.w_v = d->v;
+        layer.w_o = d->mask;
+        layer.b_q = d->alibi;
+        layer.b_v = d->sinks;
+        layer.out = d->out;
+        layer.weights = d->scores;
+        layer.num_heads = d->scores_head;
+        layer.kv_num_heads = d->scores_query;
+        layer.attention.scale = d->scale;
+        layer.attention.causal = d->causal;
+        layer.attention.window = d->window;
+        layer.attention.window_left = d->window_left;
+        return attn_layer_forward(&layer, run);
+    }
+    /* these two have neither workspace nor query */
+    case ROTARY: return attn_rotary(&d->q, d->kv_lens.ndim ? &d->kv_lens : NULL, k->base, k->rotary_dim, d->causal, &d->out);
+    default: return attn_cache_append(&d->out, &d->q, d->kv_lens.ndim ? &d->kv_lens : NULL, d->block_table.ndim ? &d->block_table : NULL);
+    }
+}
+
+static int has_query(int function)
+{
+    return function != ROTARY && function != CACHE;
+}
+
+/* ---- faults ---- */
+
+static size_t odd_size(unsigned value)
+{
+    static const size_t sizes[16] = {0, 1, 2, 3, 5, SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2, SIZE_MAX / 2 + 1, SIZE_MAX / 4, SIZE_MAX / 8 + 1, SIZE_MAX / 512, SIZE_MAX / 4096 + 1, 4096, 65536, 17};
+    return value & 0x1000 ? (size_t)(value & 0xff) : sizes[value & 15] + (value >> 8 & 1);
+}
+
+static ptrdiff_t odd_stride(unsigned value)
+{
+    static const ptrdiff_t strides[16] = {0, 1, -1, 2, -2, PTRDIFF_MAX, PTRDIFF_MIN, PTRDIFF_MIN + 1, PTRDIFF_MAX / 2, PTRDIFF_MIN / 2, PTRDIFF_MAX / 4, PTRDIFF_MAX / 8 + 1, PTRDIFF_MIN / 8, 7, -7, 4096};
+    return value & 0x1000 ? (ptrdiff_t)(value & 0xff) - 128 : strides[value & 15];
+}
+
+static int64_t odd_integer(unsigned value)
+{
+    static const int64_t integers[8] = {INT64_MIN, INT64_MAX, -1, -2, (int64_t)1 << 62, -((int64_t)1 << 62) - 1, 0, ((int64_t)1 << 62) + 1};
+    return value & 0x1000 ? (int64_t)(value & 0xff) - 64 : integers[value & 7];
+}
+
+static double odd_number(unsigned value)
+{
+    static const double numbers[8] = {0, -1, 1e39, -1e39, 1e308, 1e-320, 0.5, 3};
+    const unsigned kind = value & 15;
+    return kind == 8 ? (double)NAN : kind == 9 ? (double)INFINITY : kind == 10 ? -(double)INFINITY : numbers[kind & 7];
+}
+
+static void spoil_array(call *k, size_t which, unsigned field, unsigned index, unsigned value)
+{
+    attn_array *a = k->arrays[which];
+    const attn_array *other = k->arrays[index % ARRAYS];
+    switch (field % 8) {
+    case 0: a->ndim = value & 1 ? (int)(value >> 1 & 15) - 2 : (int)odd_integer(value >> 1); break;
+    case 1: a->dtype = (attn_dtype)(value & 1 ? value >> 1 & 7 : value); break;
+    case 2:
+    case 3: a->shape[index % ATTN_MAX_DIMS] = odd_size(value); break;
+    case 4:
+    case 5: a->stride[index % ATTN_MAX_DIMS] = odd_stride(value); break;
+    case 6: a->data = value & 1 || !a->data ? NULL : (char *)a->data + (value >> 1 & 15); break;
+    default:
+        if (other->data)
+            a->data = (char *)other->data + (value & 1 ? value >> 1 & 63 : 0);
+        break;
+    }
+}
+
+/* One of the first eight lengths, pages or sequence offsets. */
+static void spoil_contents(call *k, unsigned index, unsigned value)
+{
+    static const int integers[4] = {5, 8, 9, 10};
+    const int which = integers[index & 3];
+    const int64_t x = odd_integer(value);
+    const int32_t narrow = (int32_t)(uint32_t)(uint64_t)x;
+    const size_t size = value & 0x2000 ? sizeof x : sizeof narrow, at = (index >> 2 & 7) * size;
+    const size_t room = (size_t)(k->memory[which].high - k->memory[which].low);
+    if (at + size <= room)
+        memcpy((char *)(uintptr_t)k->memory[which].low + at, size == sizeof x ? (const void *)&x : (const void *)&narrow, size);
+}
+
+static void spoil_scalar(call *k, unsigned index, unsigned value)
+{
+    attn_desc *d = &k->desc;
+    switch (index % 18) {
+    case 0: d->scale = odd_number(value); break;
+    case 1: d->softcap = odd_number(value); break;
+    case 2: d->causal = (int)odd_integer(value); break;
+    case 3: d->align = (attn_align)(value & 1 ? value >> 1 & 7 : value); break;
+    case 4: d->q_offset = odd_integer(value), d->align = ATTN_ALIGN_OFFSET; break;
+    case 5: d->window = 1; break;
+    case 6: d->window_left = odd_integer(value); break;
+    case 7: d->window_right = odd_integer(value); break;
+    case 8: d->kv_begin = odd_size(value); break;
+    case 9: d->stage = (attn_stage)(value & 1 ? value >> 1 & 7 : value); break;
+    case 10: d->scores_head = odd_size(value); break;
+    case 11: d->scores_query = odd_size(value); break;
+    case 12: k->run.path = (attn_path)(value & 1 ? value >> 1 & 7 : value); break;
+    case 13: k->run.num_workers = odd_size(value); break;
+    case 14: k->axis = (int)odd_integer(value); break;
+    case 15: k->base = odd_number(value); break;
+    case 16: k->rotary_dim = odd_size(value); break;
+    default: k->run.parallel_for = NULL; break;
+    }
+}
+
+/* ---- what a call may look at ---- */
+
+static int is_integer(const attn_array *a)
+{
+    return a->dtype == ATTN_I32 || a->dtype == ATTN_I64;
+}
+
+/* Does the array lie within the memory of some array of the problem, and is it small
+ * enough to wait for? In long double, where nothing overflows. */
+static int inside(const call *k, const attn_array *a)
+{
+    long double low = 0, high, packed = 1;
+    int strided = 0, empty = 0;
+    if (a->ndim == 0 && !a->data)
+        return 1;
+    if (a->ndim < 0 || a->ndim > ATTN_MAX_DIMS || (unsigned)a->dtype >= ATTN_DTYPE_COUNT)
+        return 0;
+    high = 1;
+    for (int i = 0; i < a->ndim; i++) {
+        strided |= a->stride[i] != 0;
+        empty |= a->shape[i] == 0;
+        if (a->shape[i] > MOST_DIM)
+            return 0;
+    }
+    if (empty)
+        return 1;
+    for (int i = a->ndim - 1; i >= 0; i--) {
+        const long double reach = ((long double)a->shape[i] - 1) * (strided ? (long double)a->stride[i] : packed);
+        *(reach < 0 ? &low : &high) += reach;
+        packed *= (long double)a->shape[i];
+    }
+    for (int i = 0; i < ARRAYS; i++) {
+        const long double size = (long double)attn_dtype_size(a->dtype);
+        const long double at = (long double)((const char *)a->data - k->memory[i].low), room = (long double)(k->memory[i].high - k->memory[i].low);
+        if (k->memory[i].low && a->data && at + low * size >= 0 && at + high * size <= room)
+            return 1;
+    }
+    return 0;
+}
+
+static void remember(call *k)
+{
+    for (int i = 0; i < ARRAYS; i++) {
+        const attn_array *a = k->arrays[i];
+        ptrdiff_t low = 0, high = 1, packed = 1;
+        int strided = 0;
+        k->memory[i].low = k->memory[i].high = NULL;
+        for (int axis = 0; axis < a->ndim; axis++)
+            strided |= a->stride[axis] != 0;
+        for (int axis = a->ndim - 1; axis >= 0; axis--) {
+            const ptrdiff_t reach = ((ptrdiff_t)a->shape[axis] - 1) * (strided ? a->stride[axis] : packed);
+            if (a->shape[axis] == 0)
+                return;
+            *(reach < 0 ? &low : &high) += reach;
+            packed *= (ptrdiff_t)a->shape[axis];
+        }
+        if (a->ndim) {
+            k->memory[i].low = (const char *)a->data + low * (ptrdiff_t)attn_dtype_size(a->dtype);
+            k->memory[i].high = (const char *)a->data + high * (ptrdiff_t)attn_dtype_size(a->dtype);
+        }
+    }
+}
+
+/* ---- one byte after the other ---- */
+
+typedef struct snapshot {
+    unsigned char *bytes[ARRAYS];
+} snapshot;
+
+static snapshot take(const call *k)
+{
+    snapshot s;
+    for (int i = 0; i < ARRAYS; i++) {
+        const size_t n = (size_t)(k->memory[i].high - k->memory[i].low);
+        s.bytes[i] = NULL;
+        if (!k->memory[i].low)
+            continue;
+        s.bytes[i] = test_memory(n, 0);
+        memcpy(s.bytes[i], k->memory[i].low, n);
+    }
+    return s;
+}
+
+static void compare(const call *k, const snapshot *s, const char *when, attn_status status)
+{
+    for (int i = 0; i < ARRAYS; i++)
+        if (k->memory[i].low && memcmp(s->bytes[i], k->memory[i].low, (size_t)(k->memory[i].high - k->memory[i].low)) != 0) {
+            fuzz_print_desc(&k->desc);
+            fuzz_fail(k->c, "function %d, %s: \"%s\", and yet array %d is written", k->function, when, attn_status_string(status), i);
+        }
+}
+
+static void random_for(void *context, size_t count, attn_task task, void *arg)
+{
+    (void)context;
+    for (size_t i = count; i-- > 0;)
+        task(arg, i, 0);
+}
+
+static void check_call(call *k)
+{
+    const snapshot before = take(k);
+    const size_t untouched = 0x5a5a5a5au;
+    size_t bytes = untouched;
+    attn_status asked = ATTN_OK, status;
+    int all = 1, integers = 1;
+    unsigned char *workspace;
+    attn_exec run = k->run;
+    for (int i = 0; i < ARRAYS; i++) {
+        const int fits = inside(k, k->arrays[i]);
+        all &= fits;
+        integers &= fits || !is_integer(k->arrays[i]);
+    }
+    if (has_query(k->function)) {
+        run.query = &bytes;
+        asked = do_call(k, &run);
+        compare(k, &before, "asked for the workspace", asked);
+        if (asked != ATTN_OK && bytes != untouched)
+            fuzz_fail(k->c, "function %d: \"%s\", and yet the size is stored", k->function, attn_status_string(asked));
+        run.query = NULL;
+    } else {
+        bytes = 0;
+        integers = all; /* whatever is wrong, sizes may be right */
+    }
+    if (asked == ATTN_OK ? !all || bytes > ROOM : !integers)
+        return;
+    if (asked == ATTN_OK && bytes > 0) { /* one byte less than needed, none at all */
+        workspace = fuzz_workspace(bytes);
+        run.workspace = workspace;
+        run.workspace_size = bytes - 1;
+        status = do_call(k, &run);
+        compare(k, &before, "with a short workspace", status);
+        for (size_t i = 0; i < bytes; i++)
+            if (workspace[i] != 0xff)
+                fuzz_fail(k->c, "function %d: a short workspace is written", k->function);
+        if (status == ATTN_OK)
+            fuzz_fail(k->c, "function %d: a short workspace is taken", k->function);
+        run.workspace = NULL;
+        run.workspace_size = bytes;
+        status = do_call(k, &run);
+        compare(k, &before, "without workspace", status);
+        if (status == ATTN_OK)
+            fuzz_fail(k->c, "function %d: no workspace is taken", k->function);
+    }
+    workspace = fuzz_workspace(asked == ATTN_OK ? bytes : 4096);
+    run.workspace = workspace;
+    run.workspace_size = asked == ATTN_OK ? bytes : 4096;
+    status = do_call(k, &run);
+    if (status == ATTN_OK && asked != ATTN_OK)
+        fuzz_fail(k->c, "function %d: \"%s\" when asked for the workspace, and then no error", k->function, attn_status_string(asked));
+    if (status == ATTN_OK)
+        return;
+    compare(k, &before, "called", status);
+    for (size_t i = 0; i < run.workspace_size; i++)
+        if (workspace[i] != 0xff)
+            fuzz_fail(k->c, "function %d: \"%s\", and yet the workspace is written", k->function, attn_status_string(status));
+}
+
+/* ---- states ---- */
+
+static void check_states(call *k, const fuzz_input *in)
+{
+    attn_desc d = k->desc;
+    attn_exec run = k->run;
+    size_t bytes = 0x5a5a5a5au, merged = 0x5a5a5a5au, scratch = 0;
+    uint64_t word;
+    unsigned char *state, *copy, *to;
+    attn_status status = attn_state_size(&d, &bytes);
+    if (status != ATTN_OK) {
+        if (bytes != 0x5a5a5a5au)
+            fuzz_fail(k->c, "attn_state_size: \"%s\", and yet the size is stored", attn_status_string(status));
+        return;
+    }
+    for (int i = 0; i < ARRAYS; i++)
+        if (!inside(k, k->arrays[i]))
+            return;
+    run.query = &scratch;
+    if (bytes > ROOM || attn_partial(&d, NULL, 0, &run) != ATTN_OK || scratch > ROOM)
+        return;
+    run.query = NULL;
+    run.workspace = fuzz_workspace(scratch);
+    run.workspace_size = scratch;
+    state = test_memory(bytes, 0);
+    for (int wrong = 0; wrong < 3; wrong++) {
+        status = attn_partial(&d, wrong == 0 ? NULL : wrong == 1 ? state + 4 : state, wrong == 2 ? bytes - 1 : bytes, &run);
+        if (status == ATTN_OK)
+            fuzz_fail(k->c, "attn_partial: no error in case %d", wrong);
+        for (size_t i = 0; i < bytes; i++)
+            if (state[i] != 0xff)
+                fuzz_fail(k->c, "attn_partial: \"%s\", and yet the state is written", attn_status_string(status));
+    }
+    if (attn_partial(&d, state, bytes, &run) != ATTN_OK)
+        return;
+    copy = test_memory(bytes, 0);
+    memcpy(copy, state, bytes);
+    /* magic, element type, begin, end or number of nodes: what tells a state from other bytes */
+    {
+        static const size_t words[5] = {0, 1, 6, 7, 8};
+        const size_t at = words[fuzz_byte(in, 2) % 5] * 8;
+        memcpy(&word, state + at, 8);
+        word ^= (uint64_t)1 << fuzz_byte(in, 3) % 64;
+        memcpy(copy + at, &word, 8);
+    }
+    to = test_memory(4 * bytes + 64, 0);
+    status = attn_state_merged_size(state, copy, &merged);
+    if (status != ATTN_OK && merged != 0x5a5a5a5au)
+        fuzz_fail(k->c, "attn_state_merged_size: \"%s\", and yet the size is stored", attn_status_string(status));
+    if (status != ATTN_OK) {
+        status = attn_state_merge(state, copy, to, 4 * bytes + 64, ATTN_PATH_AUTO);
+        for (size_t i = 0; i < 4 * bytes + 64; i++)
+            if (to[i] != 0xff)
+                fuzz_fail(k->c, "attn_state_merge: \"%s\", and yet the result is written", attn_status_string(status));
+        if (status == ATTN_OK)
+            fuzz_fail(k->c, "attn_state_merge takes what attn_state_merged_size refuses");
+    }
+    status = attn_state_finish(&d, state + 4, ATTN_PATH_AUTO);
+    if (status == ATTN_OK)
+        fuzz_fail(k->c, "attn_state_finish: a state that is not aligned is taken");
+    if (attn_state_finish(&d, NULL, ATTN_PATH_AUTO) == ATTN_OK || attn_state_finish(NULL, state, ATTN_PATH_AUTO) == ATTN_OK ||
+        attn_state_finish(&d, state, ATTN_PATH_COUNT) == ATTN_OK)
+        fuzz_fail(k->c, "attn_state_finish: no error");
+    attn_state_finish(&d, state, ATTN_PATH_AUTO);
+}
+
+/* ---- problems that are right before they are spoiled ---- */
+
+static void shape_for(call *k, const fuzz_case *c)
+{
+    attn_desc *d = &k->desc;
+    switch (k->function) {
+    case MATMUL:
+    case SCORES:
+    case WEIGHTED_SUM:
+        d->q = test_3d(ATTN_F32, 2, 5, 7);
+        d->k = k->function == SCORES ? test_3d(ATTN_F32, 2, 6, 7) : test_3d(ATTN_F32, 2, 7, 6);
+        d->v = test_2d(ATTN_F32, 7, 6);
+        d->out = d->scores = test_3d(ATTN_F32, 2, 5, 6);
+        break;
+    case SOFTMAX:
+        d->mask = test_3d(ATTN_F32, 3, 4, 5);
+        d->scores = test_3d(ATTN_F32, 3, 4, 5);
+        break;
+    case QKV:
+        d->q = test_2d(ATTN_F32, 5, 4);
+        d->k = test_2d(ATTN_F32, 4, 3);
+        d->v = test_2d(ATTN_F32, 4, 3);
+        d->mask = test_2d(ATTN_F32, 4, 2);
+        d->out = test_2d(ATTN_F32, 5, 3);
+        d->scores = test_2d(ATTN_F32, 5, 3);
+        d->colsum = test_2d(ATTN_F32, 5, 2);
+        break;
+    case LAYER:
+        d->q = test_3d(ATTN_F32, 2, 5, 8);
+        d->k = test_2d(ATTN_F32, 8, 12);
+        d->v = test_2d(ATTN_F32, 8, 8);
+        d->mask = test_2d(ATTN_F32, 8, 7);
+        d->alibi = test_1d(ATTN_F32, 12);
+        d->sinks = test_1d(ATTN_F32, 8);
+        d->out = test_3d(ATTN_F32, 2, 5, 7);
+        d->scores = test_4d(ATTN_F32, 2, 4, 5, 5);
+        d->scores_head = 4;
+        d->scores_query = 4;
+        break;
+    case ROTARY:
+        d->q = test_3d(ATTN_F32, 2, 5, 8);
+        d->out = test_3d(ATTN_F32, 2, 5, 8);
+        d->kv_lens = test_1d(ATTN_I32, 5);
+        test_fill(&d->kv_lens, 3);
+        break;
+    case CACHE:
+        d->out = test_4d(ATTN_F16, 3, 2, 4, 5);
+        d->q = test_4d(ATTN_F32, 1, 2, 3, 5);
+        d->kv_lens = test_1d(ATTN_I32, 1);
+        d->block_table = test_2d(ATTN_I64, 1, 3);
+        test_fill(&d->kv_lens, 2);
+        test_fill(&d->block_table, 1);
+        break;
+    default:
+        if (fuzz_byte(&c->input, 1) & 16) { /* pages */
+            d->block_table = test_2d(ATTN_I32, ref_length(&d->q, 4), 1);
+            test_fill(&d->block_table, 0);
+        } else if (fuzz_byte(&c->input, 1) & 32) { /* sequences */
+            d->cu_seqlens_q = test_1d(ATTN_I32, 3);
+            d->cu_seqlens_k = test_1d(ATTN_I64, 3);
+            test_fill(&d->cu_seqlens_q, 0);
+            test_fill(&d->cu_seqlens_k, 0);
+        }
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    static const fuzz_limits limits = {400, FUZZ_LARGE, ATTN_DTYPE_COUNT};
+    const size_t skip = size < HEADER ? size : HEADER;
+    fuzz_input in;
+    fuzz_case c;
+    call k;
+    size_t faults;
+    in.bytes = bytes;
+    in.size = size;
+    fuzz_decode(&c, bytes + skip, size - skip, &limits);
+    memset(&k, 0, sizeof k);
+    k.c = &c;
+    k.function = (int)(fuzz_byte(&in, 0) % (FUNCTIONS + 4));
+    if (k.function >= FUNCTIONS) /* the one with most arguments */
+        k.function = FORWARD;
+    k.axis = -1;
+    k.desc = k.function == FORWARD || k.function == SELF_ATTENTION ? c.desc : attn_desc_default();
+    shape_for(&k, &c);
+    k.run = test_on(ATTN_PATH_AUTO);
+    k.run.parallel_for = random_for;
+    k.run.num_workers = c.workers;
+    k.arrays[0] = &k.desc.q, k.arrays[1] = &k.desc.k, k.arrays[2] = &k.desc.v, k.arrays[3] = &k.desc.out, k.arrays[4] = &k.desc.mask;
+    k.arrays[5] = &k.desc.kv_lens, k.arrays[6] = &k.desc.alibi, k.arrays[7] = &k.desc.sinks, k.arrays[8] = &k.desc.block_table;
+    k.arrays[9] = &k.desc.cu_seqlens_q, k.arrays[10] = &k.desc.cu_seqlens_k, k.arrays[11] = &k.desc.lse, k.arrays[12] = &k.desc.scores;
+    k.arrays[13] = &k.desc.colsum;
+    remember(&k);
+    faults = fuzz_byte(&in, 1) % (MOST_FAULTS + 1);
+    for (size_t i = 0; i < faults; i++) {
+        const size_t at = 2 + FAULT * i;
+        const unsigned which = fuzz_byte(&in, at), field = fuzz_byte(&in, at + 1), index = fuzz_byte(&in, at + 2);
+        const unsigned value = fuzz_byte(&in, at + 3) | fuzz_byte(&in, at + 4) << 8;
+        if (which % 20 < ARRAYS)
+            spoil_array(&k, which % 20, field, index, value);
+        else if (which % 20 == ARRAYS)
+            spoil_contents(&k, index, value);
+        else
+            spoil_scalar(&k, index, value);
+    }
+    check_call(&k);
+    if (k.function == FORWARD)
+        check_states(&k, &in);
+    fuzz_end(&c);
+    return 0;
+}
