@@ -105,8 +105,10 @@
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
  *   the output.
  *
- *   Other rounding modes and flush-to-zero are neither set nor reset: results stay
- *   finite, but the bits are promised for the default modes only.
+ *   Rounding modes and flush-to-zero are neither set nor reset, and the bits are
+ *   promised for the default modes only. In others results stay finite; directed
+ *   rounding makes the largest number of what would overflow, so there a row is
+ *   not seen to need wide arithmetic, and may leave the range of its values.
  *
  *   Under -ffast-math, and under the parts of it that would break all of this
  *   (-funsafe-math-optimizations, -fassociative-math, -freciprocal-math,
@@ -528,13 +530,13 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ATTN__INLINE static inline __attribute__((always_inline))
-#define ATTN__UNUSED __attribute__((unused))
-#else
+#elif defined(_MSC_VER)
 #define ATTN__INLINE static __forceinline
-#define ATTN__UNUSED
+#else
+#define ATTN__INLINE static inline
 #endif
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if (defined(__x86_64__) && defined(__GNUC__)) || defined(_M_X64) /* small compilers have no intrinsics */
 #define ATTN__X86 1
 #else
 #define ATTN__X86 0
@@ -1240,7 +1242,6 @@ ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_choose(attn__avx512_f32_vec p
 }
 ATTN__INLINE void attn__avx512_f32_transpose(const float *p, ptrdiff_t stride, attn__avx512_f32_vec out[4])
 {
-#if ATTN__X86
 #define ATTN__ROW(r)                                                                                             \
     ATTN__I(insertf32x4)                                                                                         \
     (ATTN__I(insertf32x4)(ATTN__I(insertf32x4)(ATTN__I(castps128_ps512)(ATTN__I128(loadu_ps)(p + (r) * stride)), \
@@ -1251,18 +1252,10 @@ ATTN__INLINE void attn__avx512_f32_transpose(const float *p, ptrdiff_t stride, a
     attn__avx512_f32_vec t0 = ATTN__I(unpacklo_ps)(r0, r1), t1 = ATTN__I(unpackhi_ps)(r0, r1);
     attn__avx512_f32_vec t2 = ATTN__I(unpacklo_ps)(r2, r3), t3 = ATTN__I(unpackhi_ps)(r2, r3);
 #undef ATTN__ROW
-    out[0] = ATTN__I(shuffle_ps)(t0, t2, 0x44);
-    out[1] = ATTN__I(shuffle_ps)(t0, t2, 0xee);
-    out[2] = ATTN__I(shuffle_ps)(t1, t3, 0x44);
-    out[3] = ATTN__I(shuffle_ps)(t1, t3, 0xee);
-#else
-    float x[16];
-    int c, i;
-    for (c = 0; c < 4; c++) {
-        for (i = 0; i < 16; i++) x[i] = p[i * stride + c];
-        out[c] = attn__avx512_f32_load(x);
-    }
-#endif
+    out[0] = ATTN__I(castpd_ps)(ATTN__I(unpacklo_pd)(ATTN__I(castps_pd)(t0), ATTN__I(castps_pd)(t2)));
+    out[1] = ATTN__I(castpd_ps)(ATTN__I(unpackhi_pd)(ATTN__I(castps_pd)(t0), ATTN__I(castps_pd)(t2)));
+    out[2] = ATTN__I(castpd_ps)(ATTN__I(unpacklo_pd)(ATTN__I(castps_pd)(t1), ATTN__I(castps_pd)(t3)));
+    out[3] = ATTN__I(castpd_ps)(ATTN__I(unpackhi_pd)(ATTN__I(castps_pd)(t1), ATTN__I(castps_pd)(t3)));
 }
 ATTN__INLINE float attn__avx512_f32_sum(attn__avx512_f32_vec a)
 {
@@ -1328,7 +1321,6 @@ ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_choose(attn__avx512_f64_vec p
 }
 ATTN__INLINE void attn__avx512_f64_transpose(const double *p, ptrdiff_t stride, attn__avx512_f64_vec out[2])
 {
-#if ATTN__X86
 #define ATTN__ROW(r)                                                                                             \
     ATTN__I(insertf64x2)                                                                                         \
     (ATTN__I(insertf64x2)(ATTN__I(insertf64x2)(ATTN__I(castpd128_pd512)(ATTN__I128(loadu_pd)(p + (r) * stride)), \
@@ -1339,14 +1331,6 @@ ATTN__INLINE void attn__avx512_f64_transpose(const double *p, ptrdiff_t stride, 
 #undef ATTN__ROW
     out[0] = ATTN__I(unpacklo_pd)(r0, r1);
     out[1] = ATTN__I(unpackhi_pd)(r0, r1);
-#else
-    double x[8];
-    int c, i;
-    for (c = 0; c < 2; c++) {
-        for (i = 0; i < 8; i++) x[i] = p[i * stride + c];
-        out[c] = attn__avx512_f64_load(x);
-    }
-#endif
 }
 ATTN__INLINE double attn__avx512_f64_sum(attn__avx512_f64_vec a)
 {

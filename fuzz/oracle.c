@@ -298,7 +298,7 @@ int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
     return 1;
 }
 
-static double largest(const attn_array *a, int masked_too)
+static double largest_but_masked(const attn_array *a, int masked)
 {
     double most = 0;
     for (size_t b = 0; a->ndim && b < ref_length(a, 4); b++)
@@ -306,7 +306,7 @@ static double largest(const attn_array *a, int masked_too)
             for (size_t s = 0; s < ref_length(a, 2); s++)
                 for (size_t i = 0; i < ref_length(a, 1); i++) {
                     const double x = (double)ref_get(a, b, h, s, i);
-                    if (masked_too && x == -(double)INFINITY)
+                    if (masked && x == -(double)INFINITY)
                         continue;
                     if (!(fabs(x) <= most))
                         most = isnan(x) ? (double)INFINITY : fabs(x);
@@ -314,13 +314,18 @@ static double largest(const attn_array *a, int masked_too)
     return most;
 }
 
+double fuzz_largest(const attn_array *a)
+{
+    return largest_but_masked(a, 0);
+}
+
 int fuzz_tame(const attn_desc *d)
 {
     const double limit = d->q.dtype == ATTN_F64 ? 1e280 : 1e30;
-    const double scale = d->scale == 0 ? 1 : fabs(d->scale), q = largest(&d->q, 0) * scale, k = largest(&d->k, 0);
+    const double scale = d->scale == 0 ? 1 : fabs(d->scale), q = fuzz_largest(&d->q) * scale, k = fuzz_largest(&d->k);
     const double reach = 1e6 + (double)(d->q_offset < 0 ? -d->q_offset : d->q_offset);
-    return q < limit && k < limit && q * k * (double)(1 + ref_length(&d->q, 1)) < limit && largest(&d->v, 0) * (double)(1 + ref_length(&d->k, 2)) < limit &&
-           largest(&d->mask, 1) < limit && largest(&d->alibi, 0) * reach < limit && largest(&d->sinks, 0) < limit &&
+    return q < limit && k < limit && q * k * (double)(1 + ref_length(&d->q, 1)) < limit && fuzz_largest(&d->v) * (double)(1 + ref_length(&d->k, 2)) < limit &&
+           largest_but_masked(&d->mask, 1) < limit && fuzz_largest(&d->alibi) * reach < limit && fuzz_largest(&d->sinks) < limit &&
            (d->softcap == 0 || (d->softcap > 1 / limit && d->softcap < limit));
 }
 
@@ -332,23 +337,26 @@ static void check_weights(const fuzz_case *c, const attn_desc *d, size_t b, size
     const size_t n = ref_length(s, 1), head = h - d->scores_head, query = i - d->scores_query;
     const double u = s->dtype == ATTN_F64 ? 0x1p-53 : s->dtype == ATTN_F16 ? 0x1p-11 : s->dtype == ATTN_BF16 ? 0x1p-8 : 0x1p-24;
     const double smallest = s->dtype == ATTN_F64 ? DBL_MIN : s->dtype == ATTN_F16 ? 0x1p-24 : (double)FLT_MIN;
-    double sum = 0;
+    ref_sum total = {0, 0};
+    double sum, error;
     if (h < d->scores_head || i < d->scores_query || head >= ref_length(s, 3) || query >= ref_length(s, 2) || !finite)
         return;
     for (size_t j = 0; j < n; j++) {
         const double w = (double)ref_get(s, b, head, query, j);
         if (!(w >= 0 && w <= 1 + 16 * u))
             fuzz_fail(c, "weight [%zu, %zu, %zu, %zu] is %a", b, h, i, j, w);
-        sum += w;
+        ref_add(&total, (ref_real)w);
     }
-    if (!any ? sum != 0 : d->sinks.ndim ? sum > 1 + 16 * u : fabs(sum - 1) > 16 * u + (double)n * smallest)
-        fuzz_fail(c, "the weights of row [%zu, %zu, %zu] sum to 1 %+.3g (%.3g u)", b, h, i, sum - 1, (sum - 1) / u);
+    sum = (double)(total.sum + total.rest);
+    error = (double)(total.sum - 1 + total.rest);
+    if (!any ? sum != 0 : d->sinks.ndim ? error > 16 * u : fabs(error) > 16 * u + (double)n * smallest)
+        fuzz_fail(c, "the weights of row [%zu, %zu, %zu] sum to 1 %+.3g (%.3g u)", b, h, i, error, error / u);
 }
 
 void fuzz_check_rows(const fuzz_case *c, const attn_desc *d)
 {
     const double most = d->out.dtype == ATTN_F16 ? 65504 : d->out.dtype == ATTN_F64 ? DBL_MAX : d->out.dtype == ATTN_BF16 ? 0x1.fep127 : (double)FLT_MAX;
-    const int narrow = largest(&d->v, 0) > most;
+    const int narrow = fuzz_largest(&d->v) > most;
     for (size_t b = 0; b < ref_length(&d->q, 4); b++)
         for (size_t h = 0; h < ref_length(&d->q, 3); h++)
             for (size_t i = 0; i < ref_length(&d->q, 2); i++) {

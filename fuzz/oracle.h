@@ -52,6 +52,7 @@ double fuzz_largest_ratio(void);
 /* Everything visible to a row is finite; nothing of any element comes near overflow. */
 int fuzz_row_finite(const attn_desc *desc, size_t b, size_t h, size_t i);
 int fuzz_tame(const attn_desc *desc);
+double fuzz_largest(const attn_array *a); /* magnitude; infinite for NaN */
 
 /* Finite where the row's input is finite; weights within [0, 1] and their sum 1. */
 void fuzz_check_rows(const fuzz_case *c, const attn_desc *desc);

@@ -35,15 +35,16 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --dtype f32|f64|f16|bf16   convert q, k and v to this type. Without it: f64 if\n"
                          "                   one of them is float64, else f32. NumPy has no bfloat16: a\n"
                          "                   bf16 result is written as float32, which holds it exactly.\n"
-                         "  --kv-dtype f16|bf16        convert k and v to this type\n" RUN_HELP;
+                         "  --kv-dtype f16|bf16        convert k and v to this type\n"
+                         "  --paged N        keep k and v in pages of N keys, in no order, behind a block table\n"
+                         "  --cache          append k and v to a cache, and compute one query at a time; the\n"
+                         "                   cache has pages with --paged. Neither changes a byte.\n" RUN_HELP;
 
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum;
-    const char *scale, *causal, *window, *mask, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype;
+    const char *scale, *causal, *window, *mask, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype, *paged, *cache;
     run_options run;
 } sdpa_options;
-
-static attn_status forward(const void *desc, const attn_exec *exec) { return attn_forward((const attn_desc *)desc, exec); }
 
 int causal_read(const char *text, attn_desc *desc)
 {
@@ -145,7 +146,8 @@ static int vector_fits(const tensor *t, size_t first, size_t last, int two, cons
     return fail("%s: has shape %s, but %zu, a number per %s, is wanted", t->file, text, last, meaning);
 }
 
-static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype)
+/* Masks are made to fit `capacity` keys, of which those beyond kv_len do not count. */
+static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype, size_t capacity)
 {
     const attn_array *q = &desc->q;
     size_t full[4] = {1, 1, 1, 1};
@@ -166,11 +168,262 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype)
         return 0;
     if (kv_lens.file && kv_lens.array.dtype != ATTN_I32 && kv_lens.array.dtype != ATTN_I64)
         return fail("%s: holds %s, but int32 or int64 is wanted", kv_lens.file, attn_dtype_name(kv_lens.array.dtype));
+    if (!tensor_resize(&mask, capacity))
+        return 0;
     desc->mask = mask.array;
     desc->alibi = alibi.array;
     desc->sinks = sinks.array;
     desc->kv_lens = kv_lens.array;
     return 1;
+}
+
+/* ------------------------------------------------------- caches and pages -- */
+
+enum { MAX_PAGE = 1 << 20 };
+
+/* Keys and values on their way through a cache. */
+typedef struct cached {
+    attn_desc desc;  /* arrays of 4 dimensions (lse and colsum: 3); k and v are the cache,
+                        kv_lens (B) how many keys it holds */
+    attn_array k, v; /* (B, H, kv_len, D): what is appended */
+    int64_t *ends;   /* (B): how many keys each batch gets */
+    attn_array sums; /* (B, H, kv_len): column sums over all queries, if asked for */
+} cached;
+
+static attn_array lift(const attn_array *a, int ndim)
+{
+    const int more = ndim - a->ndim;
+    attn_array lifted = *a;
+    int i;
+    if (a->ndim == 0)
+        return lifted;
+    lifted.ndim = ndim;
+    for (i = 0; i < ndim; i++) {
+        lifted.shape[i] = i < more ? 1 : a->shape[i - more];
+        lifted.stride[i] = i < more ? 0 : a->stride[i - more];
+    }
+    return lifted;
+}
+
+static attn_array slice(const attn_array *a, int axis, size_t first, size_t count)
+{
+    attn_array part = *a;
+    if (a->ndim == 0)
+        return part;
+    part.data = (char *)a->data + (ptrdiff_t)first * a->stride[axis] * (ptrdiff_t)attn_dtype_size(a->dtype);
+    part.shape[axis] = count;
+    return part;
+}
+
+/* Room for `n` (H, rows, D) of keys or values; NaN as long as nothing is appended. */
+static int cache_new(tensor *t, const attn_array *like, size_t n, size_t rows)
+{
+    const size_t shape[4] = {n, like->shape[1], rows, like->shape[3]};
+    if (!tensor_new(t, "the cache", like->dtype, 4, shape))
+        return 0;
+    memset(t->array.data, 0xff, n * shape[1] * rows * shape[3] * attn_dtype_size(like->dtype));
+    return 1;
+}
+
+/* (B, pages): all pages of the cache, shuffled. */
+static int table_new(tensor *t, size_t batch, size_t pages)
+{
+    const size_t shape[2] = {batch, pages};
+    uint64_t random = 1;
+    int64_t *table;
+    size_t i;
+    if (!tensor_new(t, "the block table", ATTN_I64, 2, shape))
+        return 0;
+    table = (int64_t *)t->array.data;
+    for (i = 0; i < batch * pages; i++) { /* each at a random place among those before */
+        size_t place;
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        place = (size_t)((random >> 33) % (i + 1));
+        table[i] = table[place];
+        table[place] = (int64_t)i;
+    }
+    return 1;
+}
+
+/* How many keys of each batch there are, and that none of them is in the cache. */
+static int lengths_new(cached *c, const attn_array *kv_lens, size_t batch, size_t kv_len)
+{
+    tensor lens, ends;
+    size_t b;
+    if (!tensor_new(&lens, "the lengths", ATTN_I64, 1, &batch) || !tensor_new(&ends, "the lengths", ATTN_I64, 1, &batch))
+        return 0;
+    memset(lens.array.data, 0, batch * sizeof(int64_t));
+    c->desc.kv_lens = lens.array;
+    c->ends = (int64_t *)ends.array.data;
+    for (b = 0; b < batch; b++) {
+        const char *at = (const char *)kv_lens->data + (ptrdiff_t)b * kv_lens->stride[0] * (ptrdiff_t)attn_dtype_size(kv_lens->dtype);
+        int32_t narrow;
+        c->ends[b] = (int64_t)kv_len;
+        if (kv_lens->ndim && kv_lens->dtype == ATTN_I64)
+            memcpy(&c->ends[b], at, sizeof c->ends[b]);
+        if (kv_lens->ndim && kv_lens->dtype == ATTN_I32) {
+            memcpy(&narrow, at, sizeof narrow);
+            c->ends[b] = narrow;
+        }
+        if (c->ends[b] < 0 || (uint64_t)c->ends[b] > kv_len)
+            return fail("sdpa: %s", attn_status_string(ATTN_ERR_LENGTH));
+    }
+    return 1;
+}
+
+/* desc by way of a cache with room for `capacity` keys, a multiple of page_size
+ * (0: no pages), to which all arrays with an axis of keys are as long. */
+static int cached_new(cached *c, const attn_desc *desc, size_t page_size, size_t capacity)
+{
+    tensor k, v, table, sums;
+    size_t batch, pages;
+    memset(c, 0, sizeof *c);
+    c->desc = *desc;
+    c->desc.q = lift(&desc->q, 4);
+    c->desc.out = lift(&desc->out, 4);
+    c->desc.mask = lift(&desc->mask, 4);
+    c->desc.scores = lift(&desc->scores, 4);
+    c->desc.lse = lift(&desc->lse, 3);
+    c->desc.colsum = lift(&desc->colsum, 3);
+    c->k = lift(&desc->k, 4);
+    c->v = lift(&desc->v, 4);
+    batch = c->k.shape[0];
+    pages = page_size ? capacity / page_size : 0;
+    if (!lengths_new(c, &desc->kv_lens, batch, c->k.shape[2]) || (page_size && !table_new(&table, batch, pages)) ||
+        !cache_new(&k, &c->k, page_size ? batch * pages : batch, page_size ? page_size : capacity) ||
+        !cache_new(&v, &c->v, page_size ? batch * pages : batch, page_size ? page_size : capacity) ||
+        !tensor_new(&sums, desc->colsum.ndim ? "the sums" : NULL, c->desc.colsum.dtype, 3, c->desc.colsum.shape))
+        return 0;
+    c->desc.k = k.array;
+    c->desc.v = v.array;
+    if (page_size)
+        c->desc.block_table = table.array;
+    c->sums = c->desc.colsum;
+    c->desc.colsum = sums.array;
+    return 1;
+}
+
+/* Appends keys and values of batch b until there are `end` of them. */
+static attn_status append_until(const cached *c, size_t b, int64_t end)
+{
+    int64_t *len = (int64_t *)c->desc.kv_lens.data + b;
+    const int paged = c->desc.block_table.ndim > 0;
+    const attn_array at = slice(&c->desc.kv_lens, 0, b, 1), table = slice(&c->desc.block_table, 0, b, 1);
+    int i;
+    if (*len >= end)
+        return ATTN_OK;
+    for (i = 0; i < 2; i++) {
+        const attn_array *whole = i ? &c->desc.v : &c->desc.k;
+        const attn_array cache = paged ? *whole : slice(whole, 0, b, 1), batch = slice(i ? &c->v : &c->k, 0, b, 1);
+        const attn_array rows = slice(&batch, 2, (size_t)*len, (size_t)(end - *len));
+        const attn_status status = attn_cache_append(&cache, &rows, &at, paged ? &table : NULL);
+        if (status)
+            return status;
+    }
+    *len = end;
+    return ATTN_OK;
+}
+
+/* The keys of batch b that are there when query i comes: those up to its own if
+ * causal, else all. */
+static int64_t keys_for(const cached *c, size_t b, size_t i)
+{
+    const attn_desc *d = &c->desc;
+    const int64_t end = c->ends[b], q_len = (int64_t)d->q.shape[2];
+    int64_t p = d->align == ATTN_ALIGN_LOWER_RIGHT ? end - q_len : d->align == ATTN_ALIGN_OFFSET ? d->q_offset : 0;
+    if (!d->causal || p >= end)
+        return end;
+    if (p < -q_len)
+        return 0;
+    p += (int64_t)i + 1;
+    return p < 0 ? 0 : p < end ? p : end;
+}
+
+/* The descriptor of query i alone. */
+static attn_desc step_of(const cached *c, size_t i)
+{
+    const size_t one = c->desc.q.shape[2] ? 1 : 0;
+    attn_desc d = c->desc;
+    d.q = slice(&d.q, 2, i, one);
+    d.out = slice(&d.out, 2, i, one);
+    d.lse = slice(&d.lse, 2, i, one);
+    d.scores = slice(&d.scores, 2, i, one);
+    if (d.mask.ndim && d.mask.shape[2] != 1)
+        d.mask = slice(&d.mask, 2, i, one);
+    /* Causal lower-right is the last of the keys so far. */
+    if (d.align != ATTN_ALIGN_LOWER_RIGHT) {
+        d.q_offset = d.align == ATTN_ALIGN_OFFSET ? d.q_offset : 0;
+        d.q_offset += d.q_offset < INT64_MAX - (int64_t)i ? (int64_t)i : 0;
+        d.align = ATTN_ALIGN_OFFSET;
+    }
+    return d;
+}
+
+/* sums += those of one query, in the order and type that the library adds them in */
+static void add_sums(const attn_array *sums, const attn_array *one)
+{
+    const size_t count = sums->ndim ? sums->shape[0] * sums->shape[1] * sums->shape[2] : 0;
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (sums->dtype == ATTN_F64)
+            ((double *)sums->data)[i] += ((const double *)one->data)[i];
+        else
+            ((float *)sums->data)[i] += ((const float *)one->data)[i];
+}
+
+/* Query by query, with the keys that there are by then. */
+static attn_status decode(const void *arguments, const attn_exec *exec)
+{
+    const cached *c = (const cached *)arguments;
+    const size_t batch = c->desc.q.shape[0];
+    attn_desc d = step_of(c, 0);
+    attn_status status = ATTN_OK;
+    size_t i, b;
+    if (exec->query)
+        return attn_forward(&d, exec);
+    memset(c->desc.kv_lens.data, 0, batch * sizeof(int64_t));
+    if (c->sums.ndim)
+        memset(c->sums.data, 0, c->sums.shape[0] * c->sums.shape[1] * c->sums.shape[2] * attn_dtype_size(c->sums.dtype));
+    for (i = 0; i < c->desc.q.shape[2] && status == ATTN_OK; i++) {
+        for (b = 0; b < batch && status == ATTN_OK; b++)
+            status = append_until(c, b, keys_for(c, b, i));
+        d = step_of(c, i);
+        if (status == ATTN_OK)
+            status = attn_forward(&d, exec);
+        if (status == ATTN_OK)
+            add_sums(&c->sums, &d.colsum);
+    }
+    return status;
+}
+
+/* All keys at once, then all queries at once. */
+static attn_status from_pages(const void *arguments, const attn_exec *exec)
+{
+    const cached *c = (const cached *)arguments;
+    attn_desc d = c->desc;
+    size_t b;
+    d.colsum = c->sums;
+    for (b = 0; b < d.q.shape[0] && !exec->query; b++) {
+        const attn_status status = append_until(c, b, c->ends[b]);
+        if (status)
+            return status;
+    }
+    return attn_forward(&d, exec);
+}
+
+/* ------------------------------------------------------------------- sdpa -- */
+
+static attn_status forward(const void *desc, const attn_exec *exec)
+{
+    return attn_forward((const attn_desc *)desc, exec);
+}
+
+static int compute(const sdpa_options *o, const attn_desc *desc, size_t page_size, size_t capacity)
+{
+    cached c;
+    if (!o->paged && !o->cache)
+        return run(&o->run, "sdpa", forward, desc);
+    return cached_new(&c, desc, page_size, capacity) && run(&o->run, "sdpa", o->cache ? decode : from_pages, &c);
 }
 
 /* Loads the inputs, computes, saves the outputs. */
@@ -181,10 +434,12 @@ static int sdpa(const sdpa_options *o)
     tensor q, k, v, out, weights, scores, lse, colsum;
     const tensor *const inputs[3] = {&q, &k, &v};
     tensor *const outputs[5] = {&out, &weights, &scores, &lse, &colsum};
-    attn_dtype dtype, compute;
-    size_t shape[ATTN_MAX_DIMS] = {0};
+    attn_dtype dtype, compute_type;
+    size_t shape[ATTN_MAX_DIMS] = {0}, kv_len, capacity;
+    int64_t page_size = 0;
     int rank, kv_type = -1;
-    if (!scalars_read(o, &desc) || !option_word("--kv-dtype", o->kv_dtype, kv_types, 2, &kv_type))
+    if (!scalars_read(o, &desc) || !option_word("--kv-dtype", o->kv_dtype, kv_types, 2, &kv_type) ||
+        !option_integer("--paged", o->paged, 1, MAX_PAGE, &page_size))
         return 0;
     if (!tensor_load(&q, o->q) || !tensor_load(&k, o->k) || !tensor_load(&v, o->v))
         return 0;
@@ -192,7 +447,7 @@ static int sdpa(const sdpa_options *o)
         return 0;
     if (!run_dtype(&o->run, 1, inputs, 3, &dtype))
         return 0;
-    compute = dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
+    compute_type = dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     rank = q.array.ndim;
     if (!tensor_convert(&q, dtype))
         return 0;
@@ -200,21 +455,24 @@ static int sdpa(const sdpa_options *o)
         return 0;
     if (!tensor_convert(&v, kv_type < 0 ? dtype : (attn_dtype)(ATTN_F16 + kv_type)))
         return 0;
+    kv_len = capacity = k.array.shape[rank - 2];
+    if (page_size)
+        capacity = (kv_len / (size_t)page_size + (kv_len % (size_t)page_size ? 1 : 0)) * (size_t)page_size;
     desc.q = q.array;
     desc.k = k.array;
     desc.v = v.array;
-    if (!extras_load(o, &desc, compute))
+    if (!extras_load(o, &desc, compute_type, capacity))
         return 0;
 
     memcpy(shape, q.array.shape, sizeof shape);
     shape[rank - 1] = v.array.shape[rank - 1];
-    if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute, rank - 1, shape))
+    if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute_type, rank - 1, shape))
         return 0;
-    shape[rank - 1] = k.array.shape[rank - 2];
-    if (!tensor_new(&weights, o->weights, compute, rank, shape) || !tensor_new(&scores, o->scores, compute, rank, shape))
+    shape[rank - 1] = capacity;
+    if (!tensor_new(&weights, o->weights, compute_type, rank, shape) || !tensor_new(&scores, o->scores, compute_type, rank, shape))
         return 0;
-    shape[rank - 2] = k.array.shape[rank - 2];
-    if (!tensor_new(&colsum, o->colsum, compute, rank - 1, shape))
+    shape[rank - 2] = capacity;
+    if (!tensor_new(&colsum, o->colsum, compute_type, rank - 1, shape))
         return 0;
     desc.out = out.array;
     desc.lse = lse.array;
@@ -222,13 +480,13 @@ static int sdpa(const sdpa_options *o)
 
     /* One matrix of scores per run; asking for one changes no bit of the rest. */
     desc.scores = scores.array;
-    if ((scores.file || !weights.file) && !run(&o->run, "sdpa", forward, &desc))
+    if ((scores.file || !weights.file) && !compute(o, &desc, (size_t)page_size, capacity))
         return 0;
     desc.scores = weights.array;
     desc.stage = ATTN_STAGE_PROBS;
-    if (weights.file && !run(&o->run, "sdpa", forward, &desc))
+    if (weights.file && !compute(o, &desc, (size_t)page_size, capacity))
         return 0;
-    return tensors_save(outputs, 5);
+    return tensor_resize(&weights, kv_len) && tensor_resize(&scores, kv_len) && tensor_resize(&colsum, kv_len) && tensors_save(outputs, 5);
 }
 
 int sdpa_command(int argc, char **argv)
@@ -253,6 +511,8 @@ int sdpa_command(int argc, char **argv)
         {"--sinks", &o.sinks},
         {"--kv-lens", &o.kv_lens},
         {"--kv-dtype", &o.kv_dtype},
+        {"--paged", &o.paged},
+        {"--cache!", &o.cache},
         RUN_OPTIONS(o.run),
     };
     return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) && option_required("sdpa", "--q", o.q) &&

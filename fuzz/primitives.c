@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * The steps, alone: softmax along any axis (and with it exp), matmul, scores and
+ * weighted sum, Q K V projections, rotary embedding, caches, layers. Every path
+ * gives the same bits; then the reference's bounds, or the same by other means.
+ */
+#include "oracle.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOST_DIMS = 4 };
+
+typedef struct step {
+    fuzz_case c; /* for messages: the input, and the operands as q, k, v, mask */
+    fuzz_input in;
+    attn_dtype type;
+    attn_array a, b, out;
+    int axis, in_place;
+    double scale;
+} step;
+
+typedef attn_status (*step_function)(const step *s, const attn_exec *run);
+
+static attn_status in_workspace(const step *s, step_function f, attn_exec run)
+{
+    size_t bytes = 0;
+    attn_status status;
+    run.query = &bytes;
+    status = f(s, &run);
+    if (status != ATTN_OK)
+        return status;
+    run.query = NULL;
+    run.workspace = fuzz_workspace(bytes);
+    run.workspace_size = bytes;
+    return f(s, &run);
+}
+
+/* On every path, out of order, into s->out: the same bits as the scalar path. */
+static void same_on_all_paths(step *s, const char *name, step_function f)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    attn_array scalar = test_absent;
+    for (size_t p = 0; p < num_paths; p++) {
+        s->c.desc.out = s->out = p == 0 ? s->out : test_copy(&s->out);
+        test_poison(&s->out);
+        fuzz_expect(&s->c, name, in_workspace(s, f, p == 0 ? test_on(paths[p]) : fuzz_shuffled(&s->c, paths[p], s->c.workers)), ATTN_OK);
+        if (p == 0)
+            scalar = s->out;
+        fuzz_same(&s->c, name, &s->out, attn_path_name(paths[p]), &scalar, "scalar", NULL);
+    }
+    s->out = scalar;
+}
+
+static size_t length_at(const step *s, size_t at)
+{
+    const size_t n = fuzz_length(fuzz_byte(&s->in, at));
+    return n < 70 || fuzz_byte(&s->in, at + 1) < 240 ? n % 70 : n;
+}
+
+static attn_array operand(step *s, const size_t n[4], size_t layout_at, int first)
+{
+    const unsigned code = fuzz_byte(&s->in, layout_at);
+    attn_array a = fuzz_array(s->type, n, code & 15, code >> 6);
+    fuzz_fill(&a, (fuzz_values)(fuzz_byte(&s->in, layout_at + 1) % FUZZ_VALUES_COUNT), &s->c.rng);
+    if (first)
+        s->c.desc.q = a;
+    else
+        s->c.desc.k = a;
+    return a;
+}
+
+/* ---- softmax ---- */
+
+static attn_status do_softmax(const step *s, const attn_exec *run)
+{
+    return attn_softmax(s->in_place ? &s->out : &s->a, s->axis, &s->out, run);
+}
+
+static void check_softmax(step *s)
+{
+    size_t n[4], at[4];
+    attn_array in_place;
+    attn_exec run = test_on(fuzz_random_path(&s->c));
+    const int dims = 1 + (int)(fuzz_byte(&s->in, 8) % MOST_DIMS);
+    for (int i = 0; i < 4; i++)
+        n[i] = 1 + fuzz_byte(&s->in, 10 + (size_t)i) % 4;
+    s->axis = (int)(fuzz_byte(&s->in, 9) % (2 * (unsigned)dims)) - dims;
+    n[4 - dims + (s->axis + dims) % dims] = fuzz_length(fuzz_byte(&s->in, 14));
+    for (int i = 0; i < 4 - dims; i++)
+        n[i] = 1;
+    s->a = operand(s, n, 16, 1);
+    s->out = fuzz_array(s->type, n, fuzz_byte(&s->in, 18) & 15, 0);
+    s->a = fuzz_slice(&s->a, 1, 0, n[3]);
+    for (int i = 0; i < dims; i++) { /* fewer dimensions */
+        s->a.shape[i] = s->a.shape[i + 4 - dims];
+        s->a.stride[i] = s->a.stride[i + 4 - dims];
+    }
+    s->out = fuzz_slice(&s->out, 1, 0, n[3]);
+    for (int i = 0; i < dims; i++) {
+        s->out.shape[i] = s->out.shape[i + 4 - dims];
+        s->out.stride[i] = s->out.stride[i + 4 - dims];
+    }
+    s->a.ndim = s->out.ndim = dims;
+    same_on_all_paths(s, "softmax", do_softmax);
+    fuzz_within(&s->c, "softmax", ref_check_softmax(&s->a, s->axis, &s->out));
+
+    in_place = test_copy(&s->a);
+    {
+        step same = *s;
+        same.in_place = 1;
+        same.out = in_place;
+        fuzz_expect(&s->c, "softmax in place", in_workspace(&same, do_softmax, run), ATTN_OK);
+        fuzz_same(&s->c, "softmax", &in_place, "in place", &s->out, "elsewhere", NULL);
+    }
+    /* sums, where all is finite */
+    n[4 - dims + (s->axis + dims) % dims] = 1;
+    for (at[0] = 0; at[0] < n[0]; at[0]++)
+        for (at[1] = 0; at[1] < n[1]; at[1]++)
+            for (at[2] = 0; at[2] < n[2]; at[2]++)
+                for (at[3] = 0; at[3] < n[3]; at[3]++) {
+                    const int k = 4 - dims + (s->axis + dims) % dims;
+                    const size_t length = ref_length(&s->a, 4 - k);
+                    const double u = s->type == ATTN_F64 ? 0x1p-53 : 0x1p-24;
+                    ref_sum sum = {0, 0};
+                    double error;
+                    int finite = 1;
+                    size_t e[4];
+                    memcpy(e, at, sizeof e);
+                    for (e[k] = 0; e[k] < length; e[k]++) {
+                        finite &= isfinite((double)ref_get(&s->a, e[0], e[1], e[2], e[3])) != 0;
+                        ref_add(&sum, ref_get(&s->out, e[0], e[1], e[2], e[3]));
+                    }
+                    error = (double)(sum.sum - 1 + sum.rest);
+                    if (finite && length > 0 && !(fabs(error) <= 16 * u + (double)length * 0x1p-126))
+                        fuzz_fail(&s->c, "softmax: line [%zu, %zu, %zu, %zu] sums to 1 %+g", at[0], at[1], at[2], at[3], error);
+                }
+}
+
+/* ---- products ---- */
+
+static attn_status do_matmul(const step *s, const attn_exec *run)
+{
+    return attn_matmul(&s->a, &s->b, &s->out, run);
+}
+
+static attn_status do_weighted_sum(const step *s, const attn_exec *run)
+{
+    return attn_weighted_sum(&s->a, &s->b, &s->out, run);
+}
+
+static attn_status do_scores(const step *s, const attn_exec *run)
+{
+    return attn_scores(&s->a, &s->b, s->scale, &s->out, run);
+}
+
+static void check_product(step *s)
+{
+    const unsigned flags = fuzz_byte(&s->in, 8);
+    const size_t m = length_at(s, 10) % 40, k = length_at(s, 12), n = length_at(s, 14);
+    size_t shape[4];
+    shape[0] = flags & 1 ? 1 : 2;
+    shape[1] = flags & 2 ? 1 : 3;
+    shape[2] = m, shape[3] = k;
+    s->a = operand(s, shape, 16, 1);
+    shape[0] = flags & 4 ? 1 : 2;
+    shape[1] = flags & 8 ? 1 : 3;
+    shape[2] = k, shape[3] = n;
+    s->b = operand(s, shape, 18, 0);
+    shape[0] = (flags & 5) == 5 ? 1 : 2;
+    shape[1] = (flags & 10) == 10 ? 1 : 3;
+    shape[2] = m;
+    s->out = fuzz_array(s->type, shape, fuzz_byte(&s->in, 20) & 15, 0);
+    same_on_all_paths(s, "matmul", flags & 16 ? do_weighted_sum : do_matmul);
+    if (fuzz_largest(&s->a) * fuzz_largest(&s->b) * (double)(k + 1) < (s->type == ATTN_F64 ? 1e307 : 1e38)) /* no partial sum overflows */
+        fuzz_within(&s->c, "matmul", ref_check_matmul(&s->a, &s->b, &s->out));
+}
+
+/* Scores, their softmax, and its product with V, are the fused form. */
+static void check_steps(step *s)
+{
+    const size_t q_len = 1 + length_at(s, 10) % 20, kv_len = 1 + fuzz_length(fuzz_byte(&s->in, 14)), dim = length_at(s, 12) % 40;
+    attn_desc d = attn_desc_default();
+    attn_array weights;
+    size_t shape[4] = {1, 2, 0, 0};
+    shape[2] = q_len, shape[3] = dim;
+    s->a = operand(s, shape, 16, 1);
+    shape[2] = kv_len;
+    s->b = operand(s, shape, 18, 0);
+    shape[2] = q_len, shape[3] = kv_len;
+    s->out = fuzz_array(s->type, shape, fuzz_byte(&s->in, 20) & 15, 0);
+    s->scale = fuzz_byte(&s->in, 21) & 3 ? ((double)fuzz_byte(&s->in, 21) - 100) / 64 : 0;
+    same_on_all_paths(s, "scores", do_scores);
+    weights = test_copy(&s->out);
+    {
+        step same = *s;
+        same.in_place = 1;
+        same.axis = -1;
+        same.out = weights;
+        fuzz_expect(&s->c, "softmax of scores", in_workspace(&same, do_softmax, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+    }
+    d.q = s->a;
+    d.k = s->b;
+    d.scale = s->scale;
+    d.v = test_4d(s->type, 1, 2, kv_len, 1);
+    test_fill(&d.v, 1);
+    d.out = test_4d(s->type, 1, 2, q_len, 1);
+    d.scores = test_4d(s->type, 1, 2, q_len, kv_len);
+    fuzz_expect(&s->c, "fused", fuzz_forward(&d, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+    s->c.desc = d;
+    if (fuzz_tame(&d))
+        fuzz_same(&s->c, "weights", &weights, "softmax of scores", &d.scores, "fused", NULL);
+}
+
+/* ---- rotary embedding ---- */
+
+/* Sines and cosines are within 2^-50 (1 + |angle|); the angle errs by two roundings. */
+static void check_rotary(step *s)
+{
+    static const attn_dtype types[4] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
+    const unsigned flags = fuzz_byte(&s->in, 8);
+    const size_t dim = length_at(s, 12), rotary = flags & 1 ? dim / 2 / 2 * 2 : dim / 2 * 2;
+    const double base = flags & 2 ? 0 : 1 + fuzz_byte(&s->in, 21) * 500.0;
+    attn_array positions;
+    size_t shape[4] = {1, 2, 3, 0}, at[4];
+    double u;
+    s->type = types[flags >> 6];
+    u = s->type == ATTN_F64 ? 0x1p-53 : s->type == ATTN_F16 ? 0x1p-11 : s->type == ATTN_BF16 ? 0x1p-8 : 0x1p-24;
+    shape[3] = dim;
+    s->a = operand(s, shape, 16, 1);
+    s->out = fuzz_array(s->type, shape, fuzz_byte(&s->in, 18) & 15, 0);
+    positions = test_1d(flags & 4 ? ATTN_I32 : ATTN_I64, 3);
+    for (size_t i = 0; i < 3; i++)
+        ref_set(&positions, 0, 0, 0, i, (double)test_below(&s->c.rng, flags & 8 ? (size_t)1 << 30 : 100) * (flags & 16 ? -1 : 1));
+    if (rotary == 0)
+        return;
+    fuzz_expect(&s->c, "rotary", attn_rotary(&s->a, &positions, base, rotary, flags & 32, &s->out), ATTN_OK);
+    for (at[1] = 0; at[1] < 2; at[1]++)
+        for (at[2] = 0; at[2] < 3; at[2]++)
+            for (size_t i = 0; i < dim; i++) {
+                const size_t half = rotary / 2, pair = flags & 32 ? i / 2 : i % half;
+                const size_t first = flags & 32 ? 2 * pair : pair, second = flags & 32 ? 2 * pair + 1 : pair + half;
+                const ref_real got = ref_get(&s->out, 0, at[1], at[2], i);
+                if (i >= rotary) {
+                    if (memcmp(ref_at(&s->out, 0, at[1], at[2], i), ref_at(&s->a, 0, at[1], at[2], i), attn_dtype_size(s->type)) != 0)
+                        fuzz_fail(&s->c, "rotary: element %zu is not copied", i);
+                    continue;
+                }
+                {
+                    const ref_real x = ref_get(&s->a, 0, at[1], at[2], first), y = ref_get(&s->a, 0, at[1], at[2], second);
+                    const ref_real angle = ref_get(&positions, 0, 0, 0, at[2]) * powl(base > 0 ? (ref_real)base : 10000, -2 * (ref_real)pair / (ref_real)rotary);
+                    const ref_real want = i == first ? x * cosl(angle) - y * sinl(angle) : x * sinl(angle) + y * cosl(angle);
+                    const ref_real room = (fabsl(x) + fabsl(y)) * (0x1p-50L * (1 + fabsl(angle)) + 2 * (ref_real)u) + (s->type == ATTN_F16 ? 0x1p-24L : s->type == ATTN_F64 ? 0x1p-1073L : 0x1p-133L);
+                    if (!isfinite(x) || !isfinite(y) || fabsl(want) > 60000 || !isfinite(want))
+                        continue;
+                    if (!(fabsl(got - want) <= room))
+                        fuzz_fail(&s->c, "rotary: [0, %zu, %zu, %zu] is %a, wanted %a within %g (angle %a)", at[1], at[2], i, (double)got, (double)want, (double)room,
+                                  (double)angle);
+                }
+            }
+}
+
+/* ---- caches ---- */
+
+static void check_cache(step *s)
+{
+    static const attn_dtype types[3] = {ATTN_F32, ATTN_F16, ATTN_BF16};
+    const unsigned flags = fuzz_byte(&s->in, 8);
+    const size_t dim = length_at(s, 12) % 20, batch = 1 + (flags & 1), page = 1 + fuzz_byte(&s->in, 10) % 9, pages = 4;
+    attn_array cache, lens = test_1d(flags & 2 ? ATTN_I64 : ATTN_I32, batch), table = test_2d(flags & 4 ? ATTN_I64 : ATTN_I32, batch, pages), before;
+    size_t shape[4], n = fuzz_byte(&s->in, 11) % (page * pages + 1), most;
+    const int paged = (flags & 8) != 0;
+    s->type = s->type == ATTN_F64 ? ATTN_F64 : types[flags >> 6 == 3 ? 0 : flags >> 6];
+    shape[0] = batch, shape[1] = 2, shape[2] = n, shape[3] = dim;
+    s->a = operand(s, shape, 16, 1);
+    shape[0] = paged ? batch * pages + 1 : batch;
+    shape[2] = paged ? page : page * pages;
+    cache = fuzz_array(s->type == ATTN_F64 ? ATTN_F64 : types[fuzz_byte(&s->in, 18) >> 4 & 1], shape, fuzz_byte(&s->in, 18) & 15, 0);
+    fuzz_fill(&cache, FUZZ_NORMAL, &s->c.rng);
+    before = test_copy(&cache);
+    most = page * pages - n;
+    for (size_t b = 0; b < batch; b++) {
+        ref_set(&lens, 0, 0, 0, b, (double)test_below(&s->c.rng, most + 1));
+        for (size_t i = 0; i < pages; i++)
+            ref_set(&table, 0, 0, b, i, (double)(batch * pages - b * pages - i));
+    }
+    fuzz_expect(&s->c, "cache", attn_cache_append(&cache, &s->a, &lens, paged ? &table : NULL), ATTN_OK);
+    for (size_t b = 0; b < batch; b++)
+        for (size_t i = 0; i < n; i++) {
+            const size_t row = (size_t)ref_get(&lens, 0, 0, 0, b) + i;
+            for (size_t h = 0; h < 2; h++)
+                for (size_t e = 0; e < dim; e++) {
+                    const ref_real x = ref_get(&s->a, b, h, i, e);
+                    if (paged)
+                        ref_set(&before, (size_t)ref_get(&table, 0, 0, b, row / page), h, row % page, e, (double)x);
+                    else
+                        ref_set(&before, b, h, row, e, (double)x);
+                }
+        }
+    for (size_t b = 0; b < shape[0]; b++)
+        for (size_t h = 0; h < 2; h++)
+            for (size_t i = 0; i < shape[2]; i++)
+                for (size_t e = 0; e < dim; e++) {
+                    const ref_real got = ref_get(&cache, b, h, i, e), want = ref_get(&before, b, h, i, e);
+                    if (isnan(want) ? !isnan(got) : got != want || signbit(got) != signbit(want))
+                        fuzz_fail(&s->c, "cache[%zu, %zu, %zu, %zu] is %a, wanted %a", b, h, i, e, (double)got, (double)want);
+                }
+}
+
+/* ---- layers ---- */
+
+
+/* A layer is its steps, one after the other. */
+static void check_layer(step *s)
+{
+    const unsigned flags = fuzz_byte(&s->in, 8);
+    const size_t length = 1 + length_at(s, 10) % 12, model = 1 + length_at(s, 12) % 12, dim = 1 + fuzz_byte(&s->in, 14) % 6, dim_v = 1 + fuzz_byte(&s->in, 15) % 6;
+    const size_t kv_heads = 1 + (flags & 1), heads = kv_heads * (1 + (flags >> 1 & 1));
+    attn_layer l = attn_layer_default();
+    attn_array q = test_2d(s->type, length, heads * dim), k = test_2d(s->type, length, kv_heads * dim), v = test_2d(s->type, length, kv_heads * dim_v);
+    attn_array joined = test_2d(s->type, length, heads * dim_v), want;
+    attn_desc d = attn_desc_default();
+    attn_exec run = test_on(fuzz_random_path(&s->c));
+    size_t shape[4] = {1, 1, 0, 0}, bytes = 0;
+    shape[2] = length, shape[3] = model;
+    s->a = operand(s, shape, 16, 1);
+    l.x = attn_array_2d(s->type, test_copy(&s->a).data, length, model);
+    shape[2] = model, shape[3] = heads * dim;
+    l.w_q = attn_array_2d(s->type, NULL, model, heads * dim);
+    s->b = operand(s, shape, 18, 0);
+    l.w_q.data = test_copy(&s->b).data;
+    l.w_k = test_2d(s->type, model, kv_heads * dim);
+    l.w_v = test_2d(s->type, model, kv_heads * dim_v);
+    fuzz_fill(&l.w_k, FUZZ_NORMAL, &s->c.rng);
+    fuzz_fill(&l.w_v, FUZZ_NORMAL, &s->c.rng);
+    l.num_heads = heads;
+    l.kv_num_heads = kv_heads;
+    l.attention.causal = flags >> 2 & 1;
+    want = joined;
+    if (flags & 8) {
+        l.w_o = test_2d(s->type, heads * dim_v, 3);
+        fuzz_fill(&l.w_o, FUZZ_NORMAL, &s->c.rng);
+        want = test_2d(s->type, length, 3);
+    }
+    l.out = test_2d(s->type, length, ref_length(&want, 1));
+    run.query = &bytes;
+    fuzz_expect(&s->c, "layer", attn_layer_forward(&l, &run), ATTN_OK);
+    run.query = NULL;
+    run.workspace = fuzz_workspace(bytes);
+    run.workspace_size = bytes;
+    fuzz_expect(&s->c, "layer", attn_layer_forward(&l, &run), ATTN_OK);
+
+    fuzz_expect(&s->c, "Q K V", test_compute_qkv(&l.x, &l.w_q, &l.w_k, &l.w_v, &q, &k, &v, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+    d.causal = l.attention.causal;
+    d.q = attn_array_3d(s->type, q.data, length, heads, dim);
+    d.k = attn_array_3d(s->type, k.data, length, kv_heads, dim);
+    d.v = attn_array_3d(s->type, v.data, length, kv_heads, dim_v);
+    d.out = attn_array_3d(s->type, joined.data, length, heads, dim_v);
+    d.q = attn_array_swap(&d.q, 0, 1);
+    d.k = attn_array_swap(&d.k, 0, 1);
+    d.v = attn_array_swap(&d.v, 0, 1);
+    d.out = attn_array_swap(&d.out, 0, 1);
+    fuzz_expect(&s->c, "attention of a layer", fuzz_forward(&d, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+    if (flags & 8)
+        fuzz_expect(&s->c, "output projection", test_matmul(&joined, &l.w_o, &want, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+    fuzz_same(&s->c, "layer", &l.out, "the layer", &want, "its steps", NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    step s;
+    memset(&s, 0, sizeof s);
+    s.in.bytes = s.c.input.bytes = bytes;
+    s.in.size = s.c.input.size = size;
+    for (size_t i = 0; i < 4; i++)
+        s.c.rng.state |= (uint64_t)fuzz_byte(&s.in, 2 + i) << 8 * i;
+    s.type = fuzz_byte(&s.in, 1) & 1 ? ATTN_F64 : ATTN_F32;
+    s.c.path = ATTN_PATH_SCALAR;
+    s.c.workers = 1 + fuzz_byte(&s.in, 6) % 3;
+    s.c.desc = attn_desc_default();
+    switch (fuzz_byte(&s.in, 0) % 8) {
+    case 0:
+    case 6: check_softmax(&s); break;
+    case 1:
+    case 7: check_product(&s); break;
+    case 2: check_steps(&s); break;
+    case 3: check_rotary(&s); break;
+    case 4: check_cache(&s); break;
+    default: check_layer(&s); break;
+    }
+    fuzz_end(&s.c);
+    return 0;
+}
