@@ -1638,7 +1638,7 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
 {
     const size_t limit = (size_t)-1 / 2;
     size_t below = 0, above = 0, count = 1;
-    int i, j, contiguous = 1, overlap = 0;
+    int i, j, first, contiguous = 1;
     if (!a) return ATTN_ERR_NULL;
     if (a->ndim < min_dims || a->ndim > max_dims) return ATTN_ERR_RANK;
     if ((unsigned)a->dtype >= ATTN_DTYPE_COUNT || !(dtypes >> a->dtype & 1)) return ATTN_ERR_DTYPE;
@@ -1646,22 +1646,23 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     v->data = (char *)a->data;
     v->dtype = a->dtype;
     v->size = (ptrdiff_t)attn_dtype_size(a->dtype);
-    for (i = 0; i < ATTN_MAX_DIMS; i++) v->shape[i] = 1;
+    first = ATTN_MAX_DIMS - a->ndim;
+    for (i = 0; i < first; i++) v->shape[i] = 1;
     for (i = 0; i < a->ndim; i++) {
-        v->shape[ATTN_MAX_DIMS - a->ndim + i] = a->shape[i];
-        v->stride[ATTN_MAX_DIMS - a->ndim + i] = a->stride[i];
+        v->shape[first + i] = a->shape[i];
+        v->stride[first + i] = a->stride[i];
         if (a->stride[i]) contiguous = 0;
         if (a->shape[i] == 0) count = 0;
     }
     if (contiguous) {
         size_t stride = 1;
-        for (i = ATTN_MAX_DIMS - 1; i >= 0; i--) {
+        for (i = ATTN_MAX_DIMS - 1; i >= first; i--) {
             v->stride[i] = (ptrdiff_t)stride;
             if (v->shape[i] && (!attn__multiply_size(stride, v->shape[i], &stride) || stride > limit)) return ATTN_ERR_OVERFLOW;
         }
     }
     if (count) {
-        for (i = 0; i < ATTN_MAX_DIMS; i++) {
+        for (i = first; i < ATTN_MAX_DIMS; i++) {
             /* |PTRDIFF_MIN| has no signed form, hence the detour through size_t */
             size_t step = v->stride[i] < 0 ? (size_t)0 - (size_t)v->stride[i] : (size_t)v->stride[i], reach;
             if (v->shape[i] == 1) continue;
@@ -1677,19 +1678,18 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
         if (above > limit - (size_t)v->size || below > limit - above - (size_t)v->size) return ATTN_ERR_OVERFLOW;
         above += (size_t)v->size;
     }
-    if (output && count) {
+    if (output && count && !contiguous) {
         /* No two elements in one place: sorted by size, each stride steps over
          * all that the smaller ones span. Sufficient, and true of every layout in use. */
-        for (i = 0; i < ATTN_MAX_DIMS; i++) {
+        for (i = first; i < ATTN_MAX_DIMS; i++) {
             size_t span = 1, step = v->stride[i] < 0 ? (size_t)0 - (size_t)v->stride[i] : (size_t)v->stride[i];
             if (v->shape[i] == 1) continue;
-            for (j = 0; j < ATTN_MAX_DIMS; j++) {
+            for (j = first; j < ATTN_MAX_DIMS; j++) {
                 size_t other = v->stride[j] < 0 ? (size_t)0 - (size_t)v->stride[j] : (size_t)v->stride[j];
                 if (j != i && v->shape[j] > 1 && (other < step || (other == step && j > i))) span += other * (v->shape[j] - 1);
             }
-            if (step < span) overlap = 1;
+            if (step < span) return ATTN_ERR_STRIDE;
         }
-        if (overlap) return ATTN_ERR_STRIDE;
     }
     if (measuring || !count) return ATTN_OK;
     if (!a->data) return ATTN_ERR_NULL;

@@ -4,7 +4,7 @@
  * otherwise right. What it accepts can be read, written and read again.
  */
 #include "oracle.h"
-#include "npy.h"
+#include "tools/npy.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -361,11 +361,9 @@ if option '--scores --stage raw' --scores "$dir/s.npy" --stage raw; then
     run softmax --in "$dir/s.npy" -o "$dir/w2.npy" && cmp -s "$dir/w2.npy" "$dir/w.npy"
     ok '--scores --stage raw: their softmax are the weights'
 fi
-if option '--colsum' --colsum "$dir/c.npy"; then
-    has "$(header "$dir/c.npy")" "'shape': (2, 40)" &&
-        values "$dir/c.npy" f4 | awk '{ for (i = 1; i <= NF; i++) s += $i } END { exit !(s > 33.999 && s < 34.001) }'
-    ok '--colsum: adds up to the number of rows'
-fi
+sdpa -o "$dir/out.npy" --colsum "$dir/c.npy" && cmp -s "$dir/out.npy" "$dir/o.npy" && has "$(header "$dir/c.npy")" "'shape': (2, 40)" &&
+    values "$dir/c.npy" f4 | awk '{ for (i = 1; i <= NF; i++) s += $i } END { exit !(s > 33.999 && s < 34.001) }'
+ok '--colsum: adds up to the number of rows'
 if option '--dtype f16' --dtype f16; then
     awk 'BEGIN { for (i = 0; i < 81; i++) printf "%d ", i % 10 == 0 }' | npy "$dir/i9.npy" f4 '(9, 9)'
     has "$(header "$dir/out.npy")" "f2'" && run matmul --a "$dir/out.npy" --b "$dir/i9.npy" -o "$dir/o2.npy" &&
@@ -380,6 +378,51 @@ if option '--kv-dtype f16' --kv-dtype f16; then
     near .002 "$(values "$dir/out.npy" f4)" "$(values "$dir/o.npy" f4)" && ! cmp -s "$dir/out.npy" "$dir/o.npy"
     ok '--kv-dtype f16 is near float32'
 fi
+
+# --------------------------------------------------------- caches and pages --
+
+# the outputs of sdpa as o.npy, w.npy, l.npy and c.npy of a directory
+everything() { # DIRECTORY ARGUMENTS...
+    to=$1
+    shift
+    rm -rf "$to"
+    mkdir "$to" && sdpa -o "$to/o.npy" --weights "$to/w.npy" --lse "$to/l.npy" --colsum "$to/c.npy" "$@"
+}
+# by pages, by a cache and by both: the bytes of the plain run in all of them
+same_by_cache() { # NAME ARGUMENTS...
+    name=$1
+    shift
+    everything "$dir/plain" "$@"
+    ok "$name: plain"
+    for how in '--paged 1' '--paged 7' '--paged 40' '--paged 64' '--cache' '--cache --paged 16' '--cache --threads 3' '--paged 9 --threads 2'; do
+        # shellcheck disable=SC2086 # options and their values
+        everything "$dir/cached" "$@" $how && cmp -s "$dir/plain/o.npy" "$dir/cached/o.npy" &&
+            cmp -s "$dir/plain/w.npy" "$dir/cached/w.npy" && cmp -s "$dir/plain/l.npy" "$dir/cached/l.npy" &&
+            cmp -s "$dir/plain/c.npy" "$dir/cached/c.npy"
+        ok "$name: $how gives the same bytes"
+    done
+}
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", i % 3 > 0 }' | npy "$dir/keys.npy" b1 '(40,)'
+noise 680 11 | npy "$dir/bias.npy" f4 '(17, 40)' little True
+echo 33 | npy "$dir/len.npy" i8 '(1,)'
+echo '.5 .25' | npy "$dir/slopes.npy" f4 '(2,)'
+same_by_cache 'all keys'
+same_by_cache 'causal upper-left, mask' --causal upper-left --mask "$dir/keys.npy"
+same_by_cache 'causal lower-right, lengths, ALiBi' --causal lower-right --kv-lens "$dir/len.npy" --alibi "$dir/slopes.npy"
+same_by_cache 'causal with offset, window, additive mask, softcap' --causal 25 --window 20,0 --mask "$dir/bias.npy" --softcap 2
+same_by_cache 'keys before the first, sinks' --causal -5 --sinks "$dir/slopes.npy"
+same_by_cache 'float64, window' --dtype f64 --window 3,5
+same_by_cache 'float16 keys' --kv-dtype f16 --causal lower-right
+same_by_cache 'bfloat16' --dtype bf16
+sdpa -o "$dir/o1.npy" --scores "$dir/s1.npy" --stage biased --causal lower-right &&
+    sdpa -o "$dir/o2.npy" --scores "$dir/s2.npy" --stage biased --causal lower-right --cache --paged 6 && cmp -s "$dir/s1.npy" "$dir/s2.npy"
+ok '--scores --stage biased: the same by --cache and --paged'
+run sdpa --q "$dir/q4.npy" --k "$dir/k4.npy" --v "$dir/v4.npy" -o "$dir/o2.npy" --cache --paged 3 &&
+    [ "$(values "$dir/o2.npy" x1)" = "$(values "$dir/o.npy" x1)" ]
+ok '4-D by a cache of pages'
+run sdpa --q "$dir/q2.npy" --k "$dir/k2.npy" --v "$dir/v2.npy" -o "$dir/o2.npy" --cache &&
+    has "$(values "$dir/o.npy" x1)" "$(values "$dir/o2.npy" x1)"
+ok '2-D by a cache'
 
 # --------------------------------------------------------------------- layer --
 
@@ -432,6 +475,14 @@ refused 'a scale that is no number' "--scale: 'x'" sdpa --q "$q" --k "$k" --v "$
 refused 'an offset that is no number' "--causal: 'lower'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --causal lower
 refused 'half a window' "--window: '3'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --window 3
 refused 'a window of -2' "--window: -2" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --window -2,0
+refused 'pages of nothing' "--paged: 0" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --paged 0
+refused 'a page size that is no number' "--paged: '4k'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --paged 4k
+refused 'a value for --cache' "option '--cache' takes no value" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --cache=yes
+refused '--cache twice' "option '--cache' is given twice" sdpa --q "$q" --k "$k" --v "$v" --cache --cache -o "$no"
+echo 41 | npy "$dir/long.npy" i4 '(1,)'
+for how in '' '--paged 64' '--cache'; do # shellcheck disable=SC2086
+    refused "more keys than there are $how" 'sdpa: a key/value length' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --kv-lens "$dir/long.npy" $how
+done
 refused 'no threads' "--threads: 0" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --threads 0
 refused 'an unknown path' "--path: unknown value 'sse'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --path sse
 refused 'an unknown element type' "--dtype: unknown value 'f8'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --dtype f8

@@ -37,8 +37,9 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "                   bf16 result is written as float32, which holds it exactly.\n"
                          "  --kv-dtype f16|bf16        convert k and v to this type\n"
                          "  --paged N        keep k and v in pages of N keys, in no order, behind a block table\n"
-                         "  --cache          append k and v to a cache, and compute one query at a time; the\n"
-                         "                   cache has pages with --paged. Neither changes a byte.\n" RUN_HELP;
+                         "  --cache          append k and v to a cache, and compute one query at a time; with\n"
+                         "                   --paged the cache has pages. Neither changes a byte, except that\n"
+                         "                   raw and softcapped scores of keys still to come are -inf.\n" RUN_HELP;
 
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum;
@@ -342,6 +343,7 @@ static int64_t keys_for(const cached *c, size_t b, size_t i)
 /* The descriptor of query i alone. */
 static attn_desc step_of(const cached *c, size_t i)
 {
+    const int64_t farthest = (int64_t)1 << 62; /* that the library takes; it sees all keys anyway */
     const size_t one = c->desc.q.shape[2] ? 1 : 0;
     attn_desc d = c->desc;
     d.q = slice(&d.q, 2, i, one);
@@ -353,7 +355,7 @@ static attn_desc step_of(const cached *c, size_t i)
     /* Causal lower-right is the last of the keys so far. */
     if (d.align != ATTN_ALIGN_LOWER_RIGHT) {
         d.q_offset = d.align == ATTN_ALIGN_OFFSET ? d.q_offset : 0;
-        d.q_offset += d.q_offset < INT64_MAX - (int64_t)i ? (int64_t)i : 0;
+        d.q_offset += d.q_offset <= farthest - (int64_t)i ? (int64_t)i : 0;
         d.align = ATTN_ALIGN_OFFSET;
     }
     return d;

@@ -1,0 +1,65 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT-0
+#
+# Builds every fuzz target with its seeds, dictionary and options, in the style of
+# OSS-Fuzz: $CC, $CFLAGS, $LIB_FUZZING_ENGINE, $OUT. Without an engine the targets
+# are standalone programs. $TARGETS: some of them only.
+set -eu
+top=$(cd "$(dirname "$0")/.." && pwd)
+: "${CC:=clang}" "${CFLAGS=-g -O1}" "${OUT:=$PWD/fuzz-out}" "${LIB_FUZZING_ENGINE=}"
+: "${TARGETS:=$(sed -n 's/^fuzz_targets = //p' "$top/fuzz/local.mk")}"
+work=$OUT/objects
+mkdir -p "$work"
+
+flags="-std=c99 -I$top"
+if printf '#include <simde/x86/avx2.h>\n' | $CC -E -x c - >/dev/null 2>&1; then
+    flags="$flags -DATTN_USE_SIMDE"
+else
+    echo "without SIMDe: the paths of other machines are left out" >&2
+fi
+
+compile() { # SOURCE FLAGS...
+    source=$1
+    shift
+    # shellcheck disable=SC2086 # flags are several words
+    $CC $CFLAGS $flags "$@" -c "$top/$source.c" -o "$work/$(echo "$source" | tr / _).o"
+}
+
+# The judge is not fuzzed, and runs at full speed; but MSan must see all code.
+case $CFLAGS in
+*memory*) judge= ;;
+*fsanitize*) judge='-O2 -fno-sanitize=all' ;;
+*) judge=-O2 ;;
+esac
+
+compile tests/attn_impl &
+# shellcheck disable=SC2086
+compile tests/reference $judge
+compile tests/attn_test
+compile tools/npy
+compile fuzz/grammar
+compile fuzz/oracle
+engine=$LIB_FUZZING_ENGINE
+if [ -z "$engine" ]; then
+    compile fuzz/standalone
+    engine=$work/fuzz_standalone.o
+fi
+wait $!
+
+for target in $TARGETS; do
+    compile "fuzz/$target"
+    # shellcheck disable=SC2086
+    $CC $CFLAGS "$work/fuzz_$target.o" "$work/fuzz_grammar.o" "$work/fuzz_oracle.o" "$work/tests_attn_test.o" "$work/tests_reference.o" \
+        "$work/tests_attn_impl.o" "$work/tools_npy.o" $engine -lm -o "$OUT/$target"
+    cp "$top/fuzz/attention.dict" "$OUT/$target.dict"
+    cat >"$OUT/$target.options" <<EOF
+[libfuzzer]
+dict = $target.dict
+max_len = 256
+timeout = 10
+EOF
+    if command -v zip >/dev/null; then
+        rm -f "$OUT/${target}_seed_corpus.zip"
+        zip -q -j -r "$OUT/${target}_seed_corpus.zip" "$top/fuzz/seeds/$target" "$top/fuzz/regressions/$target"
+    fi
+done

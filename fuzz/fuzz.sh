@@ -1,0 +1,147 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT-0
+#
+# What an operator does with the fuzz targets; README.md says when. `make fuzz-...`
+# calls this. Works in the current folder: fuzz-out/ programs, fuzz-corpus/ inputs,
+# fuzz-crashes/ what was found.
+set -eu
+source=$(cd "$(dirname "$0")" && pwd)
+targets=$(sed -n 's/^fuzz_targets = //p' "$source/local.mk")
+: "${CLANG:=clang}" "${SECONDS_EACH:=60}" "${JOBS:=1}" "${TARGET:=}" "${FILE:=}"
+out=$PWD/fuzz-out
+sanitizers=address,undefined,float-divide-by-zero,float-cast-overflow
+check="-g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=fuzzer-no-link,$sanitizers"
+export UBSAN_OPTIONS=print_stacktrace=1
+
+die() {
+    echo "$*" >&2
+    exit 2
+}
+
+build() { # FOLDER CFLAGS [ENGINE [CC]]
+    OUT=$1 CFLAGS=$2 LIB_FUZZING_ENGINE=${3--fsanitize=fuzzer} CC=${4-$CLANG} sh "$source/build.sh"
+}
+
+need_build() {
+    newest=$(find "$source" "$source/../attention.h" "$source/../tests" "$source/../tools" -name '*.[ch]' -newer "$out/built" 2>/dev/null | head -1)
+    if [ ! -f "$out/built" ] || [ -n "$newest" ]; then
+        build "$out" "$check"
+        : >"$out/built"
+    fi
+}
+
+one_target() {
+    [ -n "$TARGET" ] || die "which target? TARGET=... ($targets)"
+    [ -f "$source/$TARGET.c" ] || die "no target $TARGET ($targets)"
+}
+
+a_file() {
+    one_target
+    [ -f "$FILE" ] || die "which input? FILE=..."
+}
+
+run() { # TARGET ARGUMENTS...: with this target's corpus, seeds and regressions
+    t=$1
+    shift
+    mkdir -p "fuzz-corpus/$t" "fuzz-crashes/$t"
+    "$out/$t" -dict="$source/attention.dict" -max_len=256 -timeout=10 -rss_limit_mb=1024 -use_value_profile=1 -print_final_stats=1 \
+        -artifact_prefix="fuzz-crashes/$t/" "$@" "fuzz-corpus/$t" "$source/seeds/$t" "$source/regressions/$t"
+}
+
+case ${1-} in
+list)
+    for t in $targets; do
+        printf '%-14s %s\n' "$t" "$(sed -n '3{s/^ \* //p;q;}' "$source/$t.c")"
+    done
+    ;;
+smoke) # seconds for each target
+    need_build
+    failed=0
+    for t in ${TARGET:-$targets}; do
+        echo "== $t"
+        run "$t" -max_total_time="$SECONDS_EACH" >"$out/$t.log" 2>&1 || failed=1
+        grep -E 'FAILED|ERROR|runtime error|number_of_executed|average_exec' "$out/$t.log" || true
+    done
+    exit $failed
+    ;;
+campaign)
+    need_build
+    for t in ${TARGET:-$targets}; do
+        run "$t" -fork="$JOBS" -ignore_crashes=1 -ignore_timeouts=1 -max_total_time="$SECONDS_EACH" 2>&1 | tee "$out/$t.log" | grep -E 'FAILED|ERROR|cov:' || true
+    done
+    find fuzz-crashes -type f
+    ;;
+replay)
+    need_build
+    for t in ${TARGET:-$targets}; do
+        mkdir -p "fuzz-corpus/$t"
+        "$out/$t" -runs=0 "$source/seeds/$t" "$source/regressions/$t" "fuzz-corpus/$t"
+    done
+    ;;
+one)
+    need_build
+    a_file
+    "$out/$TARGET" "$FILE"
+    ;;
+minimise)
+    need_build
+    a_file
+    "$out/$TARGET" -minimize_crash=1 -max_total_time="$SECONDS_EACH" -exact_artifact_path="$FILE.min" "$FILE" || true
+    [ ! -f "$FILE.min" ] || "$out/$TARGET" -cleanse_crash=1 -exact_artifact_path="$FILE.clean" "$FILE.min" || true
+    ls -l "$FILE"*
+    ;;
+merge) # the fewest inputs with the same coverage
+    need_build
+    for t in ${TARGET:-$targets}; do
+        mkdir -p "fuzz-corpus/$t"
+        rm -rf "fuzz-corpus/$t.merged"
+        mkdir "fuzz-corpus/$t.merged"
+        "$out/$t" -merge=1 "fuzz-corpus/$t.merged" "$source/seeds/$t" "fuzz-corpus/$t"
+        rm -rf "fuzz-corpus/$t"
+        mv "fuzz-corpus/$t.merged" "fuzz-corpus/$t"
+    done
+    ;;
+coverage)
+    build "$out-coverage" "-g -O1 -fprofile-instr-generate -fcoverage-mapping" ""
+    objects=
+    for t in ${TARGET:-$targets}; do
+        mkdir -p "fuzz-corpus/$t"
+        LLVM_PROFILE_FILE="$out-coverage/$t.profraw" "$out-coverage/$t" "$source/seeds/$t" "$source/regressions/$t" "fuzz-corpus/$t" >/dev/null 2>&1
+        objects="$objects -object $out-coverage/$t"
+    done
+    "${LLVM_PROFDATA:-llvm-profdata}" merge -sparse "$out-coverage"/*.profraw -o "$out-coverage/all.profdata"
+    # shellcheck disable=SC2086
+    "${LLVM_COV:-llvm-cov}" report -show-branch-summary -instr-profile="$out-coverage/all.profdata" ${objects# -object} "$source/../attention.h"
+    # shellcheck disable=SC2086
+    "${LLVM_COV:-llvm-cov}" show -show-branches=count -instr-profile="$out-coverage/all.profdata" ${objects# -object} "$source/../attention.h" >"$out-coverage/attention.h.txt"
+    echo "lines and branches: $out-coverage/attention.h.txt"
+    ;;
+afl) # builds; then runs one target
+    command -v afl-clang-fast >/dev/null || die "afl-clang-fast is not found (apt-get install afl++)"
+    build "$out-afl" "-g -O1" -fsanitize=fuzzer afl-clang-fast
+    [ -z "$TARGET" ] || afl-fuzz -V "$SECONDS_EACH" -x "$source/attention.dict" -i "$source/seeds/$TARGET" -o "$out-afl/$TARGET.found" -- "$out-afl/$TARGET"
+    ;;
+memory) # MSan: reads of uninitialised memory
+    build "$out-memory" "-g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,memory -fsanitize-memory-track-origins"
+    out=$out-memory
+    for t in ${TARGET:-$targets}; do
+        run "$t" -max_total_time="$SECONDS_EACH"
+    done
+    ;;
+explore) # no sanitizers: fastest
+    build "$out-fast" "-g -O3 -fsanitize=fuzzer-no-link"
+    out=$out-fast
+    for t in ${TARGET:-$targets}; do
+        run "$t" -fork="$JOBS" -ignore_crashes=1 -max_total_time="$SECONDS_EACH"
+    done
+    ;;
+seeds)
+    command -v zip >/dev/null || die "zip is not found"
+    for t in ${TARGET:-$targets}; do
+        rm -f "${t}_seed_corpus.zip"
+        zip -q -j -r "${t}_seed_corpus.zip" "$source/seeds/$t" "$source/regressions/$t"
+        ls -l "${t}_seed_corpus.zip"
+    done
+    ;;
+*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | coverage | afl | memory | explore | seeds" ;;
+esac

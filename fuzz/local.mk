@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT-0
+fuzz_targets = differential extremes primitives misuse metamorphic npy
+
+check_LIBRARIES += fuzz/libfuzz.a
+fuzz_libfuzz_a_SOURCES = \
+	fuzz/grammar.c \
+	fuzz/grammar.h \
+	fuzz/oracle.c \
+	fuzz/oracle.h \
+	fuzz/standalone.c
+
+# without an engine; fuzz/build.sh builds them with one
+fuzz_programs = \
+	fuzz/differential \
+	fuzz/extremes \
+	fuzz/metamorphic \
+	fuzz/misuse \
+	fuzz/npy \
+	fuzz/primitives
+check_PROGRAMS += $(fuzz_programs)
+fuzz_npy_SOURCES = fuzz/npy.c tools/npy.c tools/npy.h
+fuzz_differential_LDADD = fuzz/libfuzz.a tests/libattn_test.a
+fuzz_extremes_LDADD = $(fuzz_differential_LDADD)
+fuzz_metamorphic_LDADD = $(fuzz_differential_LDADD)
+fuzz_misuse_LDADD = $(fuzz_differential_LDADD)
+fuzz_npy_LDADD = $(fuzz_differential_LDADD)
+fuzz_primitives_LDADD = $(fuzz_differential_LDADD)
+
+TESTS += fuzz/replay.sh
+EXTRA_DIST += \
+	fuzz/README.md \
+	fuzz/attention.dict \
+	fuzz/build.sh \
+	fuzz/fuzz.sh \
+	fuzz/regressions \
+	fuzz/replay.sh \
+	fuzz/seeds
+
+# SECONDS= for each target, JOBS=, TARGET=, FILE=: see fuzz/README.md
+FUZZ = SECONDS_EACH='$(SECONDS)' JOBS='$(JOBS)' TARGET='$(TARGET)' FILE='$(FILE)' $(SHELL) $(srcdir)/fuzz/fuzz.sh
+.PHONY: fuzz-list fuzz-smoke fuzz-campaign fuzz-replay fuzz-one fuzz-minimise fuzz-merge fuzz-coverage fuzz-afl fuzz-memory fuzz-explore fuzz-seeds
+fuzz-list:
+	@$(FUZZ) list
+fuzz-smoke:
+	@$(FUZZ) smoke
+fuzz-campaign:
+	@$(FUZZ) campaign
+fuzz-replay:
+	@$(FUZZ) replay
+fuzz-one:
+	@$(FUZZ) one
+fuzz-minimise:
+	@$(FUZZ) minimise
+fuzz-merge:
+	@$(FUZZ) merge
+fuzz-coverage:
+	@$(FUZZ) coverage
+fuzz-afl:
+	@$(FUZZ) afl
+fuzz-memory:
+	@$(FUZZ) memory
+fuzz-explore:
+	@$(FUZZ) explore
+fuzz-seeds:
+	@$(FUZZ) seeds

@@ -1,0 +1,31 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT-0
+#
+# `make check`: seeds, regressions and some pseudo-random inputs, in programs built
+# by the compiler at hand without any fuzzing engine. $RUN: an emulator.
+source=${srcdir:-$(dirname "$0")/..}/fuzz
+targets=$(sed -n 's/^fuzz_targets = //p' "$source/local.mk")
+number=0
+
+result() { # STATUS WHAT
+    number=$((number + 1))
+    if [ "$1" -eq 0 ]; then
+        echo "ok $number - $2"
+    else
+        sed 's/^/# /' fuzz-replay.log
+        echo "not ok $number - $2"
+    fi
+}
+
+for target in $targets; do
+    for inputs in seeds regressions; do
+        # shellcheck disable=SC2086 # the emulator may have arguments
+        ${RUN-} "./fuzz/$target" "$source/$inputs/$target" >fuzz-replay.log 2>&1
+        result $? "$target: $inputs, $(tail -n 1 fuzz-replay.log)"
+    done
+    # shellcheck disable=SC2086
+    ${RUN-} "./fuzz/$target" -n "${FUZZ_INPUTS:-300}" >fuzz-replay.log 2>&1
+    result $? "$target: pseudo-random, $(tail -n 1 fuzz-replay.log)"
+done
+rm -f fuzz-replay.log
+echo "1..$number"
