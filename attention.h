@@ -405,7 +405,7 @@ ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, doubl
  * x and y have the same shape, f32 or f64; y may be x itself (same pointer and
  * strides). exp(x - max) / sum, in blocks of 512: attn_scores followed by
  * attn_softmax gives the very weights of the fused forms. -inf gets weight +0;
- * a row of nothing else gives +0; NaN or +inf gives NaN in its row. */
+ * a row of nothing else gives +0; NaN or +inf makes its whole row NaN. */
 ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_array *y, const attn_exec *exec);
 
 /* o = w v. w (..., q_len, kv_len), v (..., kv_len, d_v), o (..., q_len, d_v). */
@@ -460,7 +460,7 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
  * position * base^(-2 i / rotary_dim) radians: (2i, 2i + 1) if interleaved, else
  * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Angles, sines
  * and cosines are computed in double, with an error below
- * 2^-50 (1 + |angle|), on every machine the same. y may be x itself. */
+ * 2^-48 (1 + |angle|), on every machine the same. y may be x itself. */
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim, int interleaved,
                                  const attn_array *y);
 
@@ -1691,7 +1691,13 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
             if (step < span) return ATTN_ERR_STRIDE;
         }
     }
-    if (measuring || !count) return ATTN_OK;
+    if (!count) { /* no element has an address: keep arithmetic on it defined */
+        static const double nothing = 0;
+        v->data = (char *)(uintptr_t)&nothing;
+        memset(v->stride, 0, sizeof v->stride);
+        return ATTN_OK;
+    }
+    if (measuring) return ATTN_OK;
     if (!a->data) return ATTN_ERR_NULL;
     if ((uintptr_t)a->data % (uintptr_t)v->size) return ATTN_ERR_ALIGN;
     v->low = (uintptr_t)a->data - below;
@@ -3073,7 +3079,7 @@ static void attn__softmax_lines(const attn__kernel *kernel, const attn__lines *l
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
         while (depth >= 2 && attn__level(last[depth - 2], last[depth - 1]) < attn__level(last[depth - 1], block)) {
             depth--;
-            for (line = 0; line < count; line++) kernel->join(1, 0, NULL, &max[line][depth - 1], &sum[line][depth - 1], NULL, &max[line][depth], &sum[line][depth]);
+            for (line = 0; line < count; line++) kernel->join(1, 0, rows, &max[line][depth - 1], &sum[line][depth - 1], rows, &max[line][depth], &sum[line][depth]);
             last[depth - 1] = last[depth];
         }
         attn__lines_load(kernel, l, x, count, at, n, rows);
@@ -3091,7 +3097,7 @@ static void attn__softmax_lines(const attn__kernel *kernel, const attn__lines *l
     }
     while (depth >= 2) {
         depth--;
-        for (line = 0; line < count; line++) kernel->join(1, 0, NULL, &max[line][depth - 1], &sum[line][depth - 1], NULL, &max[line][depth], &sum[line][depth]);
+        for (line = 0; line < count; line++) kernel->join(1, 0, rows, &max[line][depth - 1], &sum[line][depth - 1], rows, &max[line][depth], &sum[line][depth]);
     }
     for (at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK);

@@ -56,6 +56,7 @@ for target in $TARGETS; do
 [libfuzzer]
 dict = $target.dict
 max_len = 256
+len_control = 0
 timeout = 10
 EOF
     if command -v zip >/dev/null; then

@@ -19,7 +19,8 @@ static void check_paths(fuzz_case *c, const fuzz_outputs *scalar)
     for (size_t p = 0; p < num_paths; p++) {
         const int plain = p > 0 && paths[p] != c->path;
         fuzz_poison(&c->desc);
-        fuzz_expect(c, attn_path_name(paths[p]), fuzz_forward(&c->desc, plain ? test_on(paths[p]) : fuzz_shuffled(c, paths[p], c->workers)), ATTN_OK);
+        fuzz_expect(c, attn_path_name(paths[p]), fuzz_forward(&c->desc, plain ? test_on(paths[p]) : fuzz_shuffled(c, paths[p], c->workers)),
+                    ATTN_OK);
         fuzz_same_outputs(c, plain ? "in order" : "shuffled", &c->desc, attn_path_name(paths[p]), scalar, "scalar", NULL);
     }
 }

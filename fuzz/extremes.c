@@ -78,7 +78,9 @@ static void check_row(const fuzz_case *c, size_t b, size_t h, size_t i, const ch
     const size_t n = ref_length(&d->k, 2), kv_head = h / (ref_length(&d->q, 3) / ref_length(&d->k, 3));
     const int wide = d->q.dtype == ATTN_F64;
     const double u = wide ? 0x1p-52 : d->out.dtype == ATTN_BF16 ? 0x1p-7 : d->out.dtype == ATTN_F16 ? 0x1p-10 : 0x1p-23;
-    const double slack = u * (double)(2 * n + 64), lost = (double)(n + 4) * (d->out.dtype == ATTN_F16 ? 0x1p-14 : wide ? DBL_MIN : (double)FLT_MIN);
+    const double slack = u * (double)(2 * n + 64), lost = (double)(n + 4) * (d->out.dtype == ATTN_F16 ? 0x1p-14
+                                                                             : wide                   ? DBL_MIN
+                                                                                                      : (double)FLT_MIN);
     for (size_t k = 0; k < ref_length(&d->v, 1); k++) {
         const double x = (double)ref_get(&d->out, b, h, i, k);
         double low = d->sinks.ndim ? 0 : (double)INFINITY, high = -low, most;

@@ -44,7 +44,7 @@ run() { # TARGET ARGUMENTS...: with this target's corpus, seeds and regressions
     t=$1
     shift
     mkdir -p "fuzz-corpus/$t" "fuzz-crashes/$t"
-    "$out/$t" -dict="$source/attention.dict" -max_len=256 -timeout=10 -rss_limit_mb=1024 -use_value_profile=1 -print_final_stats=1 \
+    "$out/$t" -dict="$source/attention.dict" -max_len=256 -len_control=0 -timeout=10 -rss_limit_mb=1024 -use_value_profile=1 -print_final_stats=1 \
         -artifact_prefix="fuzz-crashes/$t/" "$@" "fuzz-corpus/$t" "$source/seeds/$t" "$source/regressions/$t"
 }
 

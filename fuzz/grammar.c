@@ -154,7 +154,16 @@ static uint64_t special_bits(float_format f, uint64_t random)
 {
     const uint64_t exponent = exponent_mask(f), one = (uint64_t)1 << f.fraction;
     const uint64_t table[10] = {
-        0, 1, one - 1, one, exponent >> 1 & exponent, (exponent >> 1 & exponent) + 1, exponent - 1, exponent, exponent | one >> 1, exponent | one >> 1 | (random >> 32 & 7),
+        0,
+        1,
+        one - 1,
+        one,
+        exponent >> 1 & exponent,
+        (exponent >> 1 & exponent) + 1,
+        exponent - 1,
+        exponent,
+        exponent | one >> 1,
+        exponent | one >> 1 | (random >> 32 & 7),
     };
     return table[(random >> 8) % 10] | (random & 1) << (f.bits - 1);
 }
@@ -244,7 +253,8 @@ typedef struct dimensions {
 /* Keys are the last to be shortened: only many of them cross a block. */
 static void shrink(dimensions *n, size_t most)
 {
-    while (at_least_one(n->batch * n->kv_heads) * n->group * at_least_one(n->q_len) * at_least_one(n->kv_len) * (n->dim + n->dim_v + 8) > most) {
+    while (at_least_one(n->batch * n->kv_heads) * n->group * at_least_one(n->q_len) * at_least_one(n->kv_len) * (n->dim + n->dim_v + 8) >
+           most) {
         if (n->q_len > 6)
             n->q_len = (n->q_len + 1) / 2;
         else if (n->dim_v > 20 && n->dim_v >= n->dim)
@@ -270,19 +280,25 @@ static void shrink(dimensions *n, size_t most)
 
 static double scale_of(unsigned code, attn_dtype type)
 {
-    static const double scales[16] = {0, 0, 0, 1, 0.125, -0.5, 8, 1e-3, -1e-20, 1e20, 0x1.fffffep127, -0x1.fffffep127, 0x1p-149, 1e-60, 3, 0x1p-126};
+    static const double scales[16] = {0,        0,     0, 1,       0.125, -0.5, 8, 1e-3, -1e-20, 1e20, 0x1.fffffep127, -0x1.fffffep127,
+                                      0x1p-149, 1e-60, 3, 0x1p-126};
     return code == 255 && type == ATTN_F64 ? DBL_MAX : code == 254 && type == ATTN_F64 ? 0x1p-1074 : scales[code & 15];
 }
 
 static double softcap_of(unsigned code)
 {
-    static const double caps[16] = {30, 50, 1, 0.01, 5, 1e4, 1e20, 1e38, 1e-20, 0x1p-140, 1e-60, 1e60, DBL_MAX, 0x1p-1074, 0x1.fffffep127, 20};
+    static const double caps[16] = {30,    50,       1,     0.01, 5,       1e4,       1e20,           1e38,
+                                    1e-20, 0x1p-140, 1e-60, 1e60, DBL_MAX, 0x1p-1074, 0x1.fffffep127, 20};
     return caps[code & 15];
 }
 
 static int64_t side_of(unsigned code)
 {
-    return code == 255 ? -1 : code == 254 ? INT64_MAX : code == 253 ? (int64_t)1 << 62 : code >= 240 ? 100 * (int64_t)(code - 239) : code % 40;
+    return code == 255   ? -1
+           : code == 254 ? INT64_MAX
+           : code == 253 ? (int64_t)1 << 62
+           : code >= 240 ? 100 * (int64_t)(code - 239)
+                         : code % 40;
 }
 
 static void decode_position(fuzz_case *c)
@@ -320,7 +336,8 @@ static void decode_mask(fuzz_case *c, const dimensions *n, unsigned kind)
     shape[1] = flags & 2 ? 1 : n->kv_heads * n->group;
     shape[2] = flags & 4 ? 1 : n->q_len;
     shape[3] = n->kv_len;
-    d->mask = fuzz_array(kind == 1 ? ATTN_BOOL : type_of(fuzz_byte(in, FUZZ_AT_MORE_TYPES), d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_MS) & 15, 0);
+    d->mask = fuzz_array(kind == 1 ? ATTN_BOOL : type_of(fuzz_byte(in, FUZZ_AT_MORE_TYPES), d->q.dtype), shape,
+                         fuzz_byte(in, FUZZ_AT_LAYOUT_MS) & 15, 0);
     if (kind == 2)
         fuzz_fill(&d->mask, c->values[3], &c->rng);
     for (at[0] = 0; at[0] < shape[0]; at[0]++)
@@ -330,7 +347,8 @@ static void decode_mask(fuzz_case *c, const dimensions *n, unsigned kind)
                 for (at[3] = 0; at[3] < shape[3]; at[3]++) {
                     const int keep = row % 16 == 0 ? 0 : row % 16 == 1 ? 1 : (test_u64(&c->rng) & 255) >= density;
                     if (kind == 1)
-                        ref_set(&d->mask, at[0], at[1], at[2], at[3], 0), fuzz_set_bits(&d->mask, at[0], at[1], at[2], at[3], keep ? 1 + row % 255 : 0);
+                        ref_set(&d->mask, at[0], at[1], at[2], at[3], 0),
+                            fuzz_set_bits(&d->mask, at[0], at[1], at[2], at[3], keep ? 1 + row % 255 : 0);
                     else if (!keep)
                         ref_set(&d->mask, at[0], at[1], at[2], at[3], -(double)INFINITY);
                 }
@@ -377,7 +395,8 @@ static void decode_outputs(fuzz_case *c, const dimensions *n)
     attn_desc *d = &c->desc;
     size_t shape[4];
     shape[0] = n->batch, shape[1] = heads, shape[2] = n->q_len, shape[3] = n->dim_v;
-    d->out = fuzz_array(type_of(fuzz_byte(in, FUZZ_AT_TYPES) >> 6, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_VO) >> 4, fuzz_byte(in, FUZZ_AT_SHIFT_VO) >> 4);
+    d->out = fuzz_array(type_of(fuzz_byte(in, FUZZ_AT_TYPES) >> 6, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_VO) >> 4,
+                        fuzz_byte(in, FUZZ_AT_SHIFT_VO) >> 4);
     if (flags & 1)
         d->lse = test_3d(type_of(types >> 2, d->q.dtype), n->batch, heads, n->q_len);
     if (flags & 2)
@@ -520,11 +539,12 @@ void fuzz_print_desc(const attn_desc *d)
     fuzz_print_array("lse", &d->lse);
     fuzz_print_array("scores", &d->scores);
     fuzz_print_array("colsum", &d->colsum);
-    fprintf(stderr, "  .scale = %a, .softcap = %a, .causal = %d, .align = ATTN_ALIGN_%s, .q_offset = %lld,\n", d->scale, d->softcap, d->causal,
-            aligns[(unsigned)d->align % 3], (long long)d->q_offset);
+    fprintf(stderr, "  .scale = %a, .softcap = %a, .causal = %d, .align = ATTN_ALIGN_%s, .q_offset = %lld,\n", d->scale, d->softcap,
+            d->causal, aligns[(unsigned)d->align % 3], (long long)d->q_offset);
     fprintf(stderr, "  .window = %d, .window_left = %lld, .window_right = %lld, .kv_begin = %zu,\n", d->window, (long long)d->window_left,
             (long long)d->window_right, d->kv_begin);
-    fprintf(stderr, "  .stage = ATTN_STAGE_%s, .scores_head = %zu, .scores_query = %zu\n", stages[(unsigned)d->stage % 4], d->scores_head, d->scores_query);
+    fprintf(stderr, "  .stage = ATTN_STAGE_%s, .scores_head = %zu, .scores_query = %zu\n", stages[(unsigned)d->stage % 4], d->scores_head,
+            d->scores_query);
     for (size_t b = 0; d->kv_lens.ndim && d->kv_lens.data && b < ref_length(&d->kv_lens, 1); b++)
         fprintf(stderr, "  kv_lens[%zu] = %lld\n", b, (long long)ref_get(&d->kv_lens, 0, 0, 0, b));
 }
@@ -532,9 +552,10 @@ void fuzz_print_desc(const attn_desc *d)
 void fuzz_print(const fuzz_case *c)
 {
     static const char *const variants[] = {"plain", "paged", "packed", "part"};
-    static const char *const values[] = {"normal", "small", "large", "integers", "ones", "zeros", "tiny", "peaked", "denormal", "wide", "huge", "some huge", "some NaN", "some infinite", "special", "bits"};
-    fprintf(stderr, "input of %zu bytes: %s, cut %zu, %zu workers, path %s; q %s, k %s, v %s, mask %s, alibi %s, sinks %s\n", c->input.size, variants[c->variant], c->cut,
-            c->workers, attn_path_name(c->path), values[c->values[0]], values[c->values[1]], values[c->values[2]], values[c->values[3]], values[c->values[4]],
-            values[c->values[5]]);
+    static const char *const values[] = {"normal",   "small", "large", "integers",  "ones",     "zeros",         "tiny",    "peaked",
+                                         "denormal", "wide",  "huge",  "some huge", "some NaN", "some infinite", "special", "bits"};
+    fprintf(stderr, "input of %zu bytes: %s, cut %zu, %zu workers, path %s; q %s, k %s, v %s, mask %s, alibi %s, sinks %s\n", c->input.size,
+            variants[c->variant], c->cut, c->workers, attn_path_name(c->path), values[c->values[0]], values[c->values[1]],
+            values[c->values[2]], values[c->values[3]], values[c->values[4]], values[c->values[5]]);
     fuzz_print_desc(&c->desc);
 }

@@ -111,18 +111,18 @@ typedef struct fuzz_case {
     fuzz_input input;
     attn_desc desc; /* plain: no pages, no packed sequences, kv_begin 0 */
     fuzz_variant variant;
-    size_t cut;       /* a number below kv_len, for parts; the size of a page */
+    size_t cut; /* a number below kv_len, for parts; the size of a page */
     size_t workers;
-    attn_path path;   /* one that this machine runs */
+    attn_path path; /* one that this machine runs */
     fuzz_values values[6];
-    test_rng rng;     /* for decisions of the target */
+    test_rng rng; /* for decisions of the target */
 } fuzz_case;
 
 /* What a target wants to be decoded. */
 typedef struct fuzz_limits {
-    size_t work;          /* multiply-adds, roughly */
-    fuzz_values most;     /* no wilder values */
-    attn_dtype only;      /* ATTN_DTYPE_COUNT: any type */
+    size_t work;      /* multiply-adds, roughly */
+    fuzz_values most; /* no wilder values */
+    attn_dtype only;  /* ATTN_DTYPE_COUNT: any type */
 } fuzz_limits;
 
 unsigned fuzz_byte(const fuzz_input *input, size_t at);

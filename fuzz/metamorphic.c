@@ -59,8 +59,8 @@ static void scaled_values(fuzz_case *c)
     const int shift = (int)test_below(&c->rng, 17) - 8;
     attn_desc d = fuzz_into_copies(&c->desc), e = fuzz_into_copies(&c->desc);
     size_t at[4];
-    if ((d.out.dtype != ATTN_F32 && d.out.dtype != ATTN_F64) || c->values[0] > FUZZ_ONES || c->values[1] > FUZZ_ONES || !fuzz_tame(&d) || d.mask.ndim || d.alibi.ndim ||
-        d.sinks.ndim || fabs(d.scale) > 1 || c->values[0] == FUZZ_LARGE || c->values[1] == FUZZ_LARGE)
+    if ((d.out.dtype != ATTN_F32 && d.out.dtype != ATTN_F64) || c->values[0] > FUZZ_ONES || c->values[1] > FUZZ_ONES || !fuzz_tame(&d) ||
+        d.mask.ndim || d.alibi.ndim || d.sinks.ndim || fabs(d.scale) > 1 || c->values[0] == FUZZ_LARGE || c->values[1] == FUZZ_LARGE)
         return;
     d.v = test_copy(&d.v);
     e.v = test_copy(&d.v);
@@ -107,9 +107,11 @@ static void one_key(fuzz_case *c)
                     const double x = (double)ref_get(&d.out, b, h, i, k);
                     if (!fuzz_row_finite(&d, b, h, i))
                         continue;
-                    ref_set(&want, 0, 0, 0, 0, sees_any(&d, b, h, i) ? (double)ref_get(&d.v, b, h / (ref_length(&d.q, 3) / ref_length(&d.k, 3)), 0, k) : 0);
+                    ref_set(&want, 0, 0, 0, 0,
+                            sees_any(&d, b, h, i) ? (double)ref_get(&d.v, b, h / (ref_length(&d.q, 3) / ref_length(&d.k, 3)), 0, k) : 0);
                     if (x != (double)ref_get(&want, 0, 0, 0, 0))
-                        fuzz_fail(c, "one key: out[%zu, %zu, %zu, %zu] is %a, the value is %a", b, h, i, k, x, (double)ref_get(&want, 0, 0, 0, 0));
+                        fuzz_fail(c, "one key: out[%zu, %zu, %zu, %zu] is %a, the value is %a", b, h, i, k, x,
+                                  (double)ref_get(&want, 0, 0, 0, 0));
                 }
 }
 
@@ -167,7 +169,8 @@ static attn_array part_of(const attn_array *a, int from_end, size_t first, size_
 static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head, size_t heads, size_t first, size_t count)
 {
     const attn_desc *p = &c->desc;
-    const size_t group = ref_length(&p->q, 3) / ref_length(&p->k, 3), kv_head = head / group, kv_heads = heads == 1 ? 1 : ref_length(&p->k, 3);
+    const size_t group = ref_length(&p->q, 3) / ref_length(&p->k, 3), kv_head = head / group,
+                 kv_heads = heads == 1 ? 1 : ref_length(&p->k, 3);
     attn_desc d = *p;
     attn_array out, lse;
     d.q = part_of(&d.q, 4, b, 1);

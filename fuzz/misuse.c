@@ -74,13 +74,43 @@ static int has_query(int function)
 
 static size_t odd_size(unsigned value)
 {
-    static const size_t sizes[16] = {0, 1, 2, 3, 5, SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2, SIZE_MAX / 2 + 1, SIZE_MAX / 4, SIZE_MAX / 8 + 1, SIZE_MAX / 512, SIZE_MAX / 4096 + 1, 4096, 65536, 17};
+    static const size_t sizes[16] = {0,
+                                     1,
+                                     2,
+                                     3,
+                                     5,
+                                     SIZE_MAX,
+                                     SIZE_MAX - 1,
+                                     SIZE_MAX / 2,
+                                     SIZE_MAX / 2 + 1,
+                                     SIZE_MAX / 4,
+                                     SIZE_MAX / 8 + 1,
+                                     SIZE_MAX / 512,
+                                     SIZE_MAX / 4096 + 1,
+                                     4096,
+                                     65536,
+                                     17};
     return value & 0x1000 ? (size_t)(value & 0xff) : sizes[value & 15] + (value >> 8 & 1);
 }
 
 static ptrdiff_t odd_stride(unsigned value)
 {
-    static const ptrdiff_t strides[16] = {0, 1, -1, 2, -2, PTRDIFF_MAX, PTRDIFF_MIN, PTRDIFF_MIN + 1, PTRDIFF_MAX / 2, PTRDIFF_MIN / 2, PTRDIFF_MAX / 4, PTRDIFF_MAX / 8 + 1, PTRDIFF_MIN / 8, 7, -7, 4096};
+    static const ptrdiff_t strides[16] = {0,
+                                          1,
+                                          -1,
+                                          2,
+                                          -2,
+                                          PTRDIFF_MAX,
+                                          PTRDIFF_MIN,
+                                          PTRDIFF_MIN + 1,
+                                          PTRDIFF_MAX / 2,
+                                          PTRDIFF_MIN / 2,
+                                          PTRDIFF_MAX / 4,
+                                          PTRDIFF_MAX / 8 + 1,
+                                          PTRDIFF_MIN / 8,
+                                          7,
+                                          -7,
+                                          4096};
     return value & 0x1000 ? (ptrdiff_t)(value & 0xff) - 128 : strides[value & 15];
 }
 
@@ -187,7 +217,8 @@ static int inside(const call *k, const attn_array *a)
     }
     for (int i = 0; i < ARRAYS; i++) {
         const long double size = (long double)attn_dtype_size(a->dtype);
-        const long double at = (long double)((const char *)a->data - k->memory[i].low), room = (long double)(k->memory[i].high - k->memory[i].low);
+        const long double at = (long double)((const char *)a->data - k->memory[i].low),
+                          room = (long double)(k->memory[i].high - k->memory[i].low);
         if (k->memory[i].low && a->data && at + low * size >= 0 && at + high * size <= room)
             return 1;
     }

@@ -59,7 +59,8 @@ static void check_written(const attn_array *a)
     memset(file + length, 0, bytes);
     if (!npy_parse(file, length + bytes, &again, error, sizeof error))
         fuzz_fail(NULL, "npy: what was written cannot be read: %s", error);
-    if (again.array.ndim != a->ndim || again.array.dtype != a->dtype || memcmp(again.array.shape, a->shape, sizeof a->shape) != 0 || again.size != bytes)
+    if (again.array.ndim != a->ndim || again.array.dtype != a->dtype || memcmp(again.array.shape, a->shape, sizeof a->shape) != 0 ||
+        again.size != bytes)
         fuzz_fail(NULL, "npy: what was written is read as something else");
     free(file);
 }

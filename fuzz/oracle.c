@@ -51,8 +51,8 @@ static uint64_t bits_at(const attn_array *a, const size_t at[4])
     }
 }
 
-void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name, const attn_array *want, const char *want_name,
-               const fuzz_rows *skip)
+void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name, const attn_array *want,
+               const char *want_name, const fuzz_rows *skip)
 {
     size_t at[4];
     const int rows_last = strcmp(what, "lse") == 0; /* (batch, heads, queries) */
@@ -71,9 +71,10 @@ void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, cons
                     if (skip && skip->flags[rows_last ? (at[1] * skip->heads + at[2]) * skip->queries + at[3]
                                                       : (at[0] * skip->heads + at[1]) * skip->queries + at[2]])
                         continue;
-                    fuzz_fail(c, "%s[%zu, %zu, %zu, %zu]: %s gives %.17g (0x%0*llx), %s gives %.17g (0x%0*llx)", what, at[0], at[1], at[2], at[3], got_name,
-                              (double)ref_get(got, at[0], at[1], at[2], at[3]), (int)(2 * attn_dtype_size(got->dtype)), (unsigned long long)x, want_name,
-                              (double)ref_get(want, at[0], at[1], at[2], at[3]), (int)(2 * attn_dtype_size(got->dtype)), (unsigned long long)y);
+                    fuzz_fail(c, "%s[%zu, %zu, %zu, %zu]: %s gives %.17g (0x%0*llx), %s gives %.17g (0x%0*llx)", what, at[0], at[1], at[2],
+                              at[3], got_name, (double)ref_get(got, at[0], at[1], at[2], at[3]), (int)(2 * attn_dtype_size(got->dtype)),
+                              (unsigned long long)x, want_name, (double)ref_get(want, at[0], at[1], at[2], at[3]),
+                              (int)(2 * attn_dtype_size(got->dtype)), (unsigned long long)y);
                 }
 }
 
@@ -131,8 +132,8 @@ static void check_gaps(const fuzz_case *c, const char *name, const attn_array *a
     if (a->ndim == 0 || ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * ref_length(a, 1) == 0)
         return;
     for (unsigned k = 0; k < 16; k++) {
-        const unsigned char *corner =
-            ref_at(a, k & 1 ? ref_length(a, 4) - 1 : 0, k & 2 ? ref_length(a, 3) - 1 : 0, k & 4 ? ref_length(a, 2) - 1 : 0, k & 8 ? ref_length(a, 1) - 1 : 0);
+        const unsigned char *corner = ref_at(a, k & 1 ? ref_length(a, 4) - 1 : 0, k & 2 ? ref_length(a, 3) - 1 : 0,
+                                             k & 4 ? ref_length(a, 2) - 1 : 0, k & 8 ? ref_length(a, 1) - 1 : 0);
         low = corner < low ? corner : low;
         high = corner > high ? corner : high;
     }
@@ -156,8 +157,8 @@ void fuzz_poison(const attn_desc *desc)
     poison(&desc->colsum);
 }
 
-void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name, const fuzz_outputs *want, const char *want_name,
-                       const fuzz_rows *skip)
+void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name, const fuzz_outputs *want,
+                       const char *want_name, const fuzz_rows *skip)
 {
     char name[160];
     snprintf(name, sizeof name, "%s (%s)", got_name, what);
@@ -266,8 +267,11 @@ void fuzz_within(const fuzz_case *c, const char *what, ref_report r)
     if (isfinite(r.worst) && r.worst > largest_ratio)
         largest_ratio = r.worst;
     if (r.wrong)
-        fuzz_fail(c, "%s: %zu of %zu numbers out of bounds; worst: %s[%zu, %zu, %zu, %zu] is %.17g (%a), wanted %.17g in %.17g ... %.17g (error/bound %g)", what, r.wrong,
-                  r.checked, r.what, r.at[0], r.at[1], r.at[2], r.at[3], r.got, r.got, (double)r.want.value, (double)r.want.low, (double)r.want.high, r.worst);
+        fuzz_fail(c,
+                  "%s: %zu of %zu numbers out of bounds; worst: %s[%zu, %zu, %zu, %zu] is %.17g (%a), wanted %.17g in %.17g ... %.17g "
+                  "(error/bound %g)",
+                  what, r.wrong, r.checked, r.what, r.at[0], r.at[1], r.at[2], r.at[3], r.got, r.got, (double)r.want.value,
+                  (double)r.want.low, (double)r.want.high, r.worst);
 }
 
 static int finite_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
@@ -324,8 +328,9 @@ int fuzz_tame(const attn_desc *d)
     const double limit = d->q.dtype == ATTN_F64 ? 1e280 : 1e30;
     const double scale = d->scale == 0 ? 1 : fabs(d->scale), q = fuzz_largest(&d->q) * scale, k = fuzz_largest(&d->k);
     const double reach = 1e6 + (double)(d->q_offset < 0 ? -d->q_offset : d->q_offset);
-    return q < limit && k < limit && q * k * (double)(1 + ref_length(&d->q, 1)) < limit && fuzz_largest(&d->v) * (double)(1 + ref_length(&d->k, 2)) < limit &&
-           largest_but_masked(&d->mask, 1) < limit && fuzz_largest(&d->alibi) * reach < limit && fuzz_largest(&d->sinks) < limit &&
+    return q < limit && k < limit && q * k * (double)(1 + ref_length(&d->q, 1)) < limit &&
+           fuzz_largest(&d->v) * (double)(1 + ref_length(&d->k, 2)) < limit && largest_but_masked(&d->mask, 1) < limit &&
+           fuzz_largest(&d->alibi) * reach < limit && fuzz_largest(&d->sinks) < limit &&
            (d->softcap == 0 || (d->softcap > 1 / limit && d->softcap < limit));
 }
 
@@ -355,7 +360,10 @@ static void check_weights(const fuzz_case *c, const attn_desc *d, size_t b, size
 
 void fuzz_check_rows(const fuzz_case *c, const attn_desc *d)
 {
-    const double most = d->out.dtype == ATTN_F16 ? 65504 : d->out.dtype == ATTN_F64 ? DBL_MAX : d->out.dtype == ATTN_BF16 ? 0x1.fep127 : (double)FLT_MAX;
+    const double most = d->out.dtype == ATTN_F16    ? 65504
+                        : d->out.dtype == ATTN_F64  ? DBL_MAX
+                        : d->out.dtype == ATTN_BF16 ? 0x1.fep127
+                                                    : (double)FLT_MAX;
     const int narrow = fuzz_largest(&d->v) > most;
     for (size_t b = 0; b < ref_length(&d->q, 4); b++)
         for (size_t h = 0; h < ref_length(&d->q, 3); h++)
@@ -367,7 +375,8 @@ void fuzz_check_rows(const fuzz_case *c, const attn_desc *d)
                 for (size_t k = 0; k < ref_length(&d->out, 1); k++) {
                     const double x = (double)ref_get(&d->out, b, h, i, k);
                     if ((finite && !narrow && !isfinite(x)) || (!any && (x != 0 || signbit(x))))
-                        fuzz_fail(c, "out[%zu, %zu, %zu, %zu] is %a, though the row's input is finite%s", b, h, i, k, x, any ? "" : " and nothing is visible");
+                        fuzz_fail(c, "out[%zu, %zu, %zu, %zu] is %a, though the row's input is finite%s", b, h, i, k, x,
+                                  any ? "" : " and nothing is visible");
                 }
                 if (d->stage == ATTN_STAGE_PROBS && d->scores.ndim)
                     check_weights(c, d, b, h, i, any, finite);

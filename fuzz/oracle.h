@@ -22,8 +22,8 @@ typedef struct fuzz_rows {
     const unsigned char *flags; /* (batch, heads, queries) */
     size_t heads, queries;
 } fuzz_rows;
-void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name, const attn_array *want, const char *want_name,
-               const fuzz_rows *skip);
+void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name, const attn_array *want,
+               const char *want_name, const fuzz_rows *skip);
 
 /* The outputs of a descriptor: saved, compared, poisoned. */
 typedef struct fuzz_outputs {
@@ -33,8 +33,8 @@ fuzz_outputs fuzz_outputs_of(const attn_desc *desc);
 fuzz_outputs fuzz_save(const attn_desc *desc);
 void fuzz_poison(const attn_desc *desc);
 attn_desc fuzz_into_copies(const attn_desc *desc); /* packed outputs of its own */
-void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name, const fuzz_outputs *want, const char *want_name,
-                       const fuzz_rows *skip);
+void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name, const fuzz_outputs *want,
+                       const char *want_name, const fuzz_rows *skip);
 
 /* How to run: tasks in random order on random workers. */
 attn_exec fuzz_shuffled(fuzz_case *c, attn_path path, size_t workers);

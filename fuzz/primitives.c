@@ -249,14 +249,18 @@ static void check_rotary(step *s)
                 }
                 {
                     const ref_real x = ref_get(&s->a, 0, at[1], at[2], first), y = ref_get(&s->a, 0, at[1], at[2], second);
-                    const ref_real angle = ref_get(&positions, 0, 0, 0, at[2]) * powl(base > 0 ? (ref_real)base : 10000, -2 * (ref_real)pair / (ref_real)rotary);
+                    const ref_real angle = ref_get(&positions, 0, 0, 0, at[2]) *
+                                           powl(base > 0 ? (ref_real)base : 10000, -2 * (ref_real)pair / (ref_real)rotary);
                     const ref_real want = i == first ? x * cosl(angle) - y * sinl(angle) : x * sinl(angle) + y * cosl(angle);
-                    const ref_real room = (fabsl(x) + fabsl(y)) * (0x1p-50L * (1 + fabsl(angle)) + 2 * (ref_real)u) + (s->type == ATTN_F16 ? 0x1p-24L : s->type == ATTN_F64 ? 0x1p-1073L : 0x1p-133L);
+                    const ref_real room =
+                        (fabsl(x) + fabsl(y)) * (0x1p-50L * (1 + fabsl(angle)) + 2 * (ref_real)u) + (s->type == ATTN_F16   ? 0x1p-24L
+                                                                                                     : s->type == ATTN_F64 ? 0x1p-1073L
+                                                                                                                           : 0x1p-133L);
                     if (!isfinite(x) || !isfinite(y) || fabsl(want) > 60000 || !isfinite(want))
                         continue;
                     if (!(fabsl(got - want) <= room))
-                        fuzz_fail(&s->c, "rotary: [0, %zu, %zu, %zu] is %a, wanted %a within %g (angle %a)", at[1], at[2], i, (double)got, (double)want, (double)room,
-                                  (double)angle);
+                        fuzz_fail(&s->c, "rotary: [0, %zu, %zu, %zu] is %a, wanted %a within %g (angle %a)", at[1], at[2], i, (double)got,
+                                  (double)want, (double)room, (double)angle);
                 }
             }
 }
@@ -268,7 +272,8 @@ static void check_cache(step *s)
     static const attn_dtype types[3] = {ATTN_F32, ATTN_F16, ATTN_BF16};
     const unsigned flags = fuzz_byte(&s->in, 8);
     const size_t dim = length_at(s, 12) % 20, batch = 1 + (flags & 1), page = 1 + fuzz_byte(&s->in, 10) % 9, pages = 4;
-    attn_array cache, lens = test_1d(flags & 2 ? ATTN_I64 : ATTN_I32, batch), table = test_2d(flags & 4 ? ATTN_I64 : ATTN_I32, batch, pages), before;
+    attn_array cache, lens = test_1d(flags & 2 ? ATTN_I64 : ATTN_I32, batch),
+                      table = test_2d(flags & 4 ? ATTN_I64 : ATTN_I32, batch, pages), before;
     size_t shape[4], n = fuzz_byte(&s->in, 11) % (page * pages + 1), most;
     const int paged = (flags & 8) != 0;
     s->type = s->type == ATTN_F64 ? ATTN_F64 : types[flags >> 6 == 3 ? 0 : flags >> 6];
@@ -310,15 +315,16 @@ static void check_cache(step *s)
 
 /* ---- layers ---- */
 
-
 /* A layer is its steps, one after the other. */
 static void check_layer(step *s)
 {
     const unsigned flags = fuzz_byte(&s->in, 8);
-    const size_t length = 1 + length_at(s, 10) % 12, model = 1 + length_at(s, 12) % 12, dim = 1 + fuzz_byte(&s->in, 14) % 6, dim_v = 1 + fuzz_byte(&s->in, 15) % 6;
+    const size_t length = 1 + length_at(s, 10) % 12, model = 1 + length_at(s, 12) % 12, dim = 1 + fuzz_byte(&s->in, 14) % 6,
+                 dim_v = 1 + fuzz_byte(&s->in, 15) % 6;
     const size_t kv_heads = 1 + (flags & 1), heads = kv_heads * (1 + (flags >> 1 & 1));
     attn_layer l = attn_layer_default();
-    attn_array q = test_2d(s->type, length, heads * dim), k = test_2d(s->type, length, kv_heads * dim), v = test_2d(s->type, length, kv_heads * dim_v);
+    attn_array q = test_2d(s->type, length, heads * dim), k = test_2d(s->type, length, kv_heads * dim),
+               v = test_2d(s->type, length, kv_heads * dim_v);
     attn_array joined = test_2d(s->type, length, heads * dim_v), want;
     attn_desc d = attn_desc_default();
     attn_exec run = test_on(fuzz_random_path(&s->c));

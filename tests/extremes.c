@@ -8,6 +8,7 @@
 #include "attn_test.h"
 
 #include <math.h>
+#include <string.h>
 #include <stdio.h>
 
 /* Powers of two: largest, square root of it, beyond exp, normal, least. */
@@ -173,15 +174,19 @@ static void try_poisoned(attn_dtype type, double poison)
             test_rng rng = {(uint64_t)where};
             attn_desc d = problem(type, 30, 540, 12, &rng), clean;
             const size_t key = 525; /* seen by queries 15 ... 29 */
+            void *at;
             int pass = 1;
             d.causal = 1;
             d.align = ATTN_ALIGN_LOWER_RIGHT;
             clean = test_again(&d);
             pass &= test_status(test_forward(&clean, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-            if (where == Q)
-                ref_set(&d.q, 0, 1, 20, 3, poison);
+            at = where == Q ? ref_at(&d.q, 0, 1, 20, 3) : ref_at(where == K ? &d.k : &d.v, 0, 0, key, 3);
+            if (isnan(poison))
+                memset(at, 0xff, attn_dtype_size(type)); /* its payload full */
+            else if (type == ATTN_F64)
+                *(double *)at = poison;
             else
-                ref_set(where == K ? &d.k : &d.v, 0, 0, key, 3, poison);
+                *(float *)at = (float)poison;
             if (!visible) { /* to anybody */
                 clean.mask = d.mask = test_1d(ATTN_BOOL, 540);
                 test_fill(&d.mask, 1);

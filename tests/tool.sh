@@ -402,7 +402,7 @@ same_by_cache() { # NAME ARGUMENTS...
         ok "$name: $how gives the same bytes"
     done
 }
-awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", i % 3 > 0 }' | npy "$dir/keys.npy" b1 '(40,)'
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", (i % 3 > 0) }' | npy "$dir/keys.npy" b1 '(40,)'
 noise 680 11 | npy "$dir/bias.npy" f4 '(17, 40)' little True
 echo 33 | npy "$dir/len.npy" i8 '(1,)'
 echo '.5 .25' | npy "$dir/slopes.npy" f4 '(2,)'

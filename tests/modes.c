@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Floating-point environments that a program may have set: results stay finite
+ * and close in every rounding mode and with subnormals flushed to zero, control
+ * bits stay as they are, and ordinary data raise no exception that a program
+ * would trap.
+ */
+#define _GNU_SOURCE /* feenableexcept */
+#include "attn_test.h"
+
+#include <fenv.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+/* ------------------------------------------------------------ environment -- */
+
+typedef struct mode {
+    const char *name;
+    int rounding;
+    int flush; /* subnormal results and operands are 0 */
+} mode;
+
+static const mode modes[] = {
+    {"nearest", FE_TONEAREST, 0},         {"upward", FE_UPWARD, 0}, {"downward", FE_DOWNWARD, 0}, {"toward zero", FE_TOWARDZERO, 0},
+    {"nearest, flushing", FE_TONEAREST, 1},
+};
+enum { MODES = sizeof modes / sizeof *modes };
+
+/* Control bits, without those that say what has happened. */
+static uint64_t control(void)
+{
+#if defined(__SSE2__)
+    return _mm_getcsr() & ~0x3fu;
+#elif defined(__aarch64__)
+    uint64_t fpcr;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    return fpcr;
+#else
+    return (uint64_t)fegetround();
+#endif
+}
+
+static int set_mode(const mode *m)
+{
+    fesetround(m->rounding);
+    if (!m->flush)
+        return 1;
+#if defined(__SSE2__)
+    _mm_setcsr(_mm_getcsr() | 0x8040);
+    return 1;
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(control() | UINT64_C(1) << 24));
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+/* ------------------------------------------------------------------ calls -- */
+
+/* One of every kind; with `modifiers` masks drop keys and whole rows. */
+typedef struct calls {
+    attn_desc desc;
+    attn_layer layer;
+    attn_array product, axis, cosine;
+} calls;
+
+static calls make_calls(attn_dtype type, int modifiers, int exponent, test_rng *rng)
+{
+    const test_shape shape = {type, 1, 2, 1, 9, 600, 24, 20};
+    calls c;
+    size_t i;
+    memset(&c, 0, sizeof c);
+    c.desc = test_problem(&shape, rng);
+    if (exponent) {
+        test_fill_normal(&c.desc.q, rng, ldexp(1, exponent));
+        test_fill_normal(&c.desc.k, rng, ldexp(1, exponent));
+        test_fill_normal(&c.desc.v, rng, ldexp(1, exponent));
+    }
+    if (modifiers) {
+        c.desc.causal = 1;
+        c.desc.align = ATTN_ALIGN_LOWER_RIGHT;
+        c.desc.softcap = 15;
+        c.desc.mask = test_2d(type, 9, 600);
+        test_fill_normal(&c.desc.mask, rng, 1);
+        for (i = 0; i < 9 * 600; i += i % 7 + 1)
+            ref_set(&c.desc.mask, 0, 0, i / 600, i % 600, -(double)INFINITY);
+        for (i = 0; i < 600; i++)
+            ref_set(&c.desc.mask, 0, 0, 5, i, -(double)INFINITY);
+        c.desc.alibi = test_1d(type, 2);
+        test_fill(&c.desc.alibi, 0.25);
+        c.desc.sinks = test_1d(type, 2);
+        test_fill(&c.desc.sinks, 1);
+    }
+    c.product = test_4d(type, 1, 2, 9, 600);
+    c.axis = test_copy(&c.product);
+    c.cosine = test_copy(&c.desc.q);
+    c.layer.x = test_2d(type, 9, 24);
+    c.layer.w_q = test_2d(type, 24, 24);
+    c.layer.w_k = c.layer.w_v = c.layer.w_o = c.layer.w_q;
+    c.layer.num_heads = 4;
+    c.layer.out = test_2d(type, 9, 24);
+    test_fill_normal(&c.layer.x, rng, 1);
+    test_fill_normal(&c.layer.w_q, rng, 0.2);
+    return c;
+}
+
+static attn_status run_forward(const calls *c, attn_exec run) { return test_forward(&c->desc, run); }
+static attn_status run_scores(const calls *c, attn_exec run) { return test_scores(&c->desc.q, &c->desc.k, 0, &c->product, run); }
+static attn_status run_softmax(const calls *c, attn_exec run) { return test_softmax(&c->product, -2, &c->axis, run); }
+static attn_status run_layer(const calls *c, attn_exec run) { return test_layer(&c->layer, run); }
+static attn_status run_rotary(const calls *c, attn_exec run)
+{
+    (void)run;
+    return attn_rotary(&c->desc.q, NULL, 0, 0, 0, &c->cosine);
+}
+
+static const struct {
+    const char *name;
+    attn_status (*run)(const calls *c, attn_exec run);
+} functions[] = {
+    {"attn_forward", run_forward}, {"attn_scores", run_scores}, {"attn_softmax", run_softmax},
+    {"attn_rotary", run_rotary},   {"attn_layer_forward", run_layer},
+};
+enum { FUNCTIONS = sizeof functions / sizeof *functions };
+
+static int all_finite(const attn_array *a)
+{
+    size_t b, h, i, j;
+    for (b = 0; b < ref_length(a, 4); b++)
+        for (h = 0; h < ref_length(a, 3); h++)
+            for (i = 0; i < ref_length(a, 2); i++)
+                for (j = 0; j < ref_length(a, 1); j++)
+                    if (!isfinite((double)ref_get(a, b, h, i, j)))
+                        return 0;
+    return 1;
+}
+
+/* -------------------------------------------------------------- the modes -- */
+
+/* How much farther from the exact result than in the default mode. A directed
+ * rounding errs by two times as much, and n of exp is off by up to 1. */
+static const double tolerance[2] = {4, 4};
+
+static void try_mode(const mode *m, attn_dtype type, attn_path path)
+{
+    fenv_t environment;
+    test_rng rng = {1};
+    double worst = 0;
+    int modifiers, steady = 1, finite = 1;
+    size_t f;
+    for (modifiers = 0; modifiers < 2; modifiers++) {
+        const calls c = make_calls(type, modifiers, 0, &rng);
+        ref_report report;
+        fegetenv(&environment);
+        if (!set_mode(m)) {
+            test_skip("no such mode", "%s, %s, %s", attn_path_name(path), attn_dtype_name(type), m->name);
+            return;
+        }
+        for (f = 0; f < FUNCTIONS; f++) {
+            const uint64_t before = control();
+            const attn_status status = functions[f].run(&c, test_on(path));
+            if (control() != before || fegetround() != m->rounding || status != ATTN_OK) {
+                test_note("%s changes the mode, or fails", functions[f].name);
+                steady = 0;
+            }
+        }
+        fesetenv(&environment);
+        finite &= all_finite(&c.desc.out) && all_finite(&c.product) && all_finite(&c.axis) && all_finite(&c.cosine) && all_finite(&c.layer.out);
+        report = ref_check(&c.desc, 1);
+        if (!(report.worst <= worst))
+            worst = report.worst;
+    }
+    test_ok(steady, "%s, %s, %s: control bits stay", attn_path_name(path), attn_dtype_name(type), m->name);
+    test_ok(finite, "%s, %s, %s: finite", attn_path_name(path), attn_dtype_name(type), m->name);
+    test_ok(worst <= tolerance[type == ATTN_F64], "%s, %s, %s: error/bound %.3f", attn_path_name(path), attn_dtype_name(type), m->name, worst);
+    test_release();
+}
+
+/* Up to the largest number, and subnormal. */
+static void try_extremes(const mode *m, attn_dtype type, attn_path path)
+{
+    static const int exponents[2][4] = {{120, 60, -60, -135}, {1020, 500, -500, -1060}};
+    int i, finite = 1;
+    for (i = 0; i < 4; i++) {
+        test_rng rng = {(uint64_t)i};
+        fenv_t environment;
+        const calls c = make_calls(type, 0, exponents[type == ATTN_F64][i], &rng);
+        fegetenv(&environment);
+        if (set_mode(m))
+            finite &= run_forward(&c, test_on(path)) == ATTN_OK;
+        fesetenv(&environment);
+        finite &= all_finite(&c.desc.out);
+    }
+    test_ok(finite, "%s, %s, %s: huge and subnormal inputs give finite output", attn_path_name(path), attn_dtype_name(type), m->name);
+    test_release();
+}
+
+/* -------------------------------------------------------------- exceptions -- */
+
+#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__i386__))
+static sigjmp_buf trapped;
+static void on_trap(int number)
+{
+    (void)number;
+    siglongjmp(trapped, 1);
+}
+
+static void try_exceptions(attn_dtype type, attn_path path)
+{
+    static const int exceptions[] = {FE_INVALID, FE_DIVBYZERO, FE_OVERFLOW};
+    static const char *const names[] = {"invalid", "division by zero", "overflow"};
+    fenv_t environment;
+    volatile int modifiers, e;
+    volatile size_t f;
+    fegetenv(&environment);
+    for (e = 0; e < 3; e++) {
+        volatile int traps = 0;
+        for (modifiers = 0; modifiers < 2; modifiers++) {
+            test_rng rng = {2};
+            const calls c = make_calls(type, modifiers, 0, &rng);
+            for (f = 0; f < FUNCTIONS; f++) {
+                if (sigsetjmp(trapped, 1) == 0) {
+                    feclearexcept(FE_ALL_EXCEPT);
+                    feenableexcept(exceptions[e]);
+                    functions[f].run(&c, test_on(path));
+                } else {
+                    test_note("%s, modifiers %d, traps", functions[f].name, modifiers);
+                    traps++;
+                }
+                fesetenv(&environment);
+            }
+        }
+        test_ok(traps == 0, "%s, %s: ordinary data raise no %s", attn_path_name(path), attn_dtype_name(type), names[e]);
+        test_release();
+    }
+}
+#endif
+
+int main(void)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    size_t p, t, m;
+#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__i386__))
+    signal(SIGFPE, on_trap);
+#endif
+    for (p = 0; p < num_paths; p++)
+        for (t = 0; t < 2; t++) {
+            for (m = 0; m < MODES; m++) {
+                try_mode(&modes[m], test_types[t], paths[p]);
+                try_extremes(&modes[m], test_types[t], paths[p]);
+            }
+#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__i386__))
+            try_exceptions(test_types[t], paths[p]);
+#endif
+        }
+    return test_done();
+}
