@@ -437,8 +437,9 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec);
  * counts the sinks of its descriptor. Parts cut at multiples of 512 keys and
  * merged in any order of adjacent pairs give the very bits of attn_forward over
  * all keys; other cuts stay within the error bound. A part of no keys is the
- * identity. A row whose part overflows is computed in wide arithmetic and rounded
- * to the compute type, so it is finite but no longer bit-identical. */
+ * identity. A row whose part overflows, or comes within 2^24 of it, is computed in
+ * wide arithmetic and rounded to the compute type, so that what is merged stays
+ * finite; it is then no longer bit-identical. */
 ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes);
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec);
 ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes);
@@ -460,7 +461,7 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
  * position * base^(-2 i / rotary_dim) radians: (2i, 2i + 1) if interleaved, else
  * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Angles, sines
  * and cosines are computed in double, with an error below
- * 2^-48 (1 + |angle|), on every machine the same. y may be x itself. */
+ * 2^-50 (1 + |angle|), on every machine the same. y may be x itself. */
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim, int interleaved,
                                  const attn_array *y);
 
@@ -907,6 +908,12 @@ static void attn__store_f64(void *to, attn_dtype dtype, ptrdiff_t stride, const 
     size_t i;
     (void)dtype; /* float64 is computed in and stored as float64 only */
     for (i = 0; i < n; i++) ((double *)to)[(ptrdiff_t)i * stride] = from[i];
+}
+
+static double attn__saturate(double x, attn_dtype dtype)
+{
+    const double limit = dtype == ATTN_F64 ? 1.7976931348623157e+308 : 3.4028234663852886e+38;
+    return x > limit ? limit : x < -limit ? -limit : x;
 }
 
 /* One element, rounded through float32 to the narrow types. NaN gets one form:
@@ -1947,6 +1954,21 @@ typedef struct attn__problem {
     int64_t left, right; /* visible distance from p, each -1 if unbounded */
 } attn__problem;
 
+/* m * 2^e with 0.5 <= |m| < 1: doubles that neither overflow nor underflow. NaN
+ * and infinities are in m. Used for rows that fast arithmetic cannot do. */
+typedef struct attn__wide {
+    double m;
+    int e;
+} attn__wide;
+
+/* A row's maximum and sum in wide arithmetic, over the keys [lo, hi). */
+typedef struct attn__wide_sum {
+    attn__wide max;
+    double sum, lse;
+    size_t lo, hi, first; /* the first key it sees; hi if none */
+    int nan;              /* all weights are */
+} attn__wide_sum;
+
 /* One worker's scratch. Slots are states on the stack of the tree of blocks. */
 typedef struct attn__scratch {
     char *q;            /* (chunks, rows, LD): scaled queries, 512 of head_dim a chunk */
@@ -1963,6 +1985,7 @@ typedef struct attn__scratch {
     unsigned char *odd; /* (rows): a visible score is not safely finite */
     unsigned char *redo; /* (rows): what becomes of a row, ATTN__REDO_... */
     double *wide;       /* (3, dim_v): a row in wide arithmetic */
+    attn__wide_sum *sums; /* (rows): for those in wide arithmetic */
     size_t last[72];    /* (slots): the last block in each state */
 } attn__scratch;
 
@@ -2003,6 +2026,7 @@ static void attn__scratch_layout(const attn__problem *p, const attn__kernel *ker
     s->odd = (unsigned char *)attn__take(arena, p->rows, 1);
     s->redo = (unsigned char *)attn__take(arena, p->rows, 1);
     s->wide = (double *)attn__take(arena, attn__take_2d(arena, 3, p->dim_v), sizeof(double));
+    s->sums = (attn__wide_sum *)attn__take(arena, p->rows, sizeof(attn__wide_sum));
 }
 
 static size_t attn__integer_at(const attn__view *v, size_t i) { return (size_t)attn__integer(v, (ptrdiff_t)i * v->stride[ATTN__D]); }
@@ -2399,13 +2423,6 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
 
 /* ------------------------------------------- attention: wide arithmetic -- */
 
-/* m * 2^e with 0.5 <= |m| < 1: doubles that neither overflow nor underflow. NaN
- * and infinities are in m. Used for rows that fast arithmetic cannot do. */
-typedef struct attn__wide {
-    double m;
-    int e;
-} attn__wide;
-
 static attn__wide attn__widen(double x)
 {
     attn__wide w;
@@ -2492,70 +2509,87 @@ static void attn__add_column(const attn__problem *p, const attn__rows *rows, siz
     else *(float *)(void *)at += (float)weight;
 }
 
-/* One row over its visible keys in [key_lo, key_hi) where no exponent overflows:
- * the plain three passes over the keys (maximum, sum, weighted sum), then the hull
- * of the values, from which only rounding could have led out. Result in s->wide;
- * returns the log-sum-exp. Weights go to scores and colsum if `outputs`. */
-static double attn__wide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, size_t key_lo, size_t key_hi, int outputs)
+/* sum + rest += x, the rounding of the sum kept in the rest (Knuth's two-sum). */
+static void attn__add_exactly(double *sum, double *rest, double x)
 {
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), n = p->dim_v;
-    const double limit = p->run.kernel->dtype == ATTN_F64 ? 1.7976931348623157e+308 : 3.4028234663852886e+38;
-    const int sinks = p->has_sinks && outputs;
-    double *acc = s->wide, *low = acc + n, *high = low + n, sum = 0, lse, x;
-    attn__wide max = {0, 0}, sink = {0, 0};
-    size_t j, c, lo, hi, first;
-    int nan = 0, finite = 1;
+    const double s = *sum + x, t = s - *sum;
+    *rest += (*sum - (s - t)) + (x - t);
+    *sum = s;
+}
 
-    attn__visible(p, rows, i, &lo, &hi);
-    if (lo < key_lo) lo = key_lo;
-    if (hi > key_hi) hi = key_hi;
-    first = hi;
-    for (j = lo; j < hi; j++) { /* pass 1 */
+/* Passes 1 and 2 over the keys that row r sees in [key_lo, key_hi). */
+static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__rows *rows, size_t r, size_t key_lo, size_t key_hi, int sinks)
+{
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    attn__wide_sum w;
+    attn__wide sink = {0, 0};
+    double rest = 0;
+    size_t j;
+    int finite = 1;
+    memset(&w, 0, sizeof w);
+    attn__visible(p, rows, i, &w.lo, &w.hi);
+    if (w.lo < key_lo) w.lo = key_lo;
+    if (w.hi > key_hi) w.hi = key_hi;
+    w.first = w.hi;
+    for (j = w.lo; j < w.hi; j++) {
         attn__wide score;
         if (!attn__keeps(p, rows, h, i, j)) continue;
         score = attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED);
         if (!attn__finite_f64(score.m)) finite = 0;
-        if (attn__nan_f64(score.m)) nan = 1;
-        if (first == hi) first = j, max = score;
-        else if (attn__narrow(attn__wide_sub(score, max)) > 0) max = score;
+        if (attn__nan_f64(score.m)) w.nan = 1;
+        if (w.first == w.hi) w.first = j, w.max = score;
+        else if (attn__narrow(attn__wide_sub(score, w.max)) > 0) w.max = score;
     }
     if (sinks) {
         sink = attn__widen(attn__sink_of(p, h));
-        if (attn__nan_f64(sink.m)) nan = 1;
-        if (attn__narrow(attn__wide_sub(sink, max)) > 0) max = sink;
-        if (attn__finite_f64(max.m)) sum = attn__exp_f64(attn__narrow(attn__wide_sub(sink, max)));
+        if (attn__nan_f64(sink.m)) w.nan = 1;
+        if (attn__narrow(attn__wide_sub(sink, w.max)) > 0) w.max = sink;
+        if (attn__finite_f64(w.max.m)) w.sum = attn__exp_f64(attn__narrow(attn__wide_sub(sink, w.max)));
     }
-    lse = nan ? attn__infinity() - attn__infinity() : max.m; /* unless it turns out below */
-    if (!attn__finite_f64(max.m)) nan = 1; /* infinity minus itself */
-    for (j = first; j < hi && !nan; j++)   /* pass 2 */
-        if (attn__keeps(p, rows, h, i, j)) sum += attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), max)));
+    w.lse = w.nan ? attn__infinity() - attn__infinity() : w.max.m;
+    if (!attn__finite_f64(w.max.m)) w.nan = 1; /* infinity minus itself */
+    if (w.nan) return w;
+    for (j = w.first; j < w.hi; j++)
+        if (attn__keeps(p, rows, h, i, j))
+            attn__add_exactly(&w.sum, &rest, attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), w.max))));
+    w.sum += rest;
+    w.lse = attn__narrow(attn__wide_add(w.max, attn__widen(attn__log_f64(w.sum))));
+    if (finite) w.lse = attn__saturate(w.lse, p->run.kernel->dtype);
+    return w;
+}
+
+/* The weight of key j, which the row sees. */
+static double attn__wide_weight(const attn__problem *p, const attn__rows *rows, size_t r, size_t j, const attn__wide_sum *w)
+{
+    if (w->nan) return attn__infinity() - attn__infinity();
+    return attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), j, ATTN_STAGE_BIASED), w->max))) / w->sum;
+}
+
+/* Pass 3, to s->wide: the weighted sum, and the hull of the values, from which
+ * only rounding could have led out. */
+static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, const attn__wide_sum *w, int sinks)
+{
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), n = p->dim_v;
+    double *acc = s->wide, *low = acc + n, *high = low + n, x;
+    size_t j, c;
     for (c = 0; c < n; c++) acc[c] = low[c] = high[c] = 0;
-    for (j = first; j < hi; j++) { /* pass 3 */
-        double weight = attn__infinity() - attn__infinity();
-        char *at;
+    for (j = w->first; j < w->hi; j++) {
+        double weight;
         if (!attn__keeps(p, rows, h, i, j)) continue;
-        if (!nan) weight = attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), max))) / sum;
+        weight = attn__wide_weight(p, rows, r, j, w);
         for (c = 0; c < n; c++) {
             attn__load_f64(&x, attn__key_at(p, &p->v, rows, j) + (ptrdiff_t)c * p->v.stride[ATTN__D] * p->v.size, p->v.dtype, 1, 1);
             acc[c] = attn__fma_f64(weight, x * 0.5, acc[c]); /* halves: the sum may round up */
-            if (j == first && !sinks) low[c] = high[c] = x;
+            if (j == w->first && !sinks) low[c] = high[c] = x;
             if (x < low[c]) low[c] = x;
             if (x > high[c]) high[c] = x;
         }
-        if (!outputs) continue;
-        at = attn__score_at(p, rows, h, i, j);
-        if (at) attn__store_one(&p->scores, at, p->desc->stage == ATTN_STAGE_PROBS ? weight : attn__narrow(attn__wide_score(p, rows, h, i, j, p->desc->stage)));
-        if (p->has_colsum) attn__add_column(p, rows, h, j, weight);
     }
     for (c = 0; c < n; c++) {
         acc[c] *= 2;
         if (acc[c] < low[c]) acc[c] = low[c];
         if (acc[c] > high[c]) acc[c] = high[c];
     }
-    if (!nan) lse = attn__narrow(attn__wide_add(max, attn__widen(attn__log_f64(sum))));
-    if (finite && !nan && lse > limit) lse = limit;
-    if (finite && !nan && lse < -limit) lse = -limit;
-    return lse;
 }
 
 /* -------------------------------------------------- attention: the tasks -- */
@@ -2573,6 +2607,24 @@ static void attn__store_scores(const attn__problem *p, char *at, char *row, size
     }
     kernel->store(at, p->scores.dtype, p->scores.stride[ATTN__D], row + begin * kernel->size, end - begin);
     for (; end < n; end++) attn__store_one(&p->scores, at + (ptrdiff_t)(end - begin) * step, rest);
+}
+
+/* The same for a row in wide arithmetic: its scores at the stage wanted, where it
+ * sees the key, and its weights. */
+static void attn__wide_scores(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, char *row, size_t base, size_t begin, size_t end)
+{
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), es = p->run.kernel->size;
+    for (; begin < end; begin++)
+        if (base + begin >= s->lo[r] && base + begin < s->hi[r] && attn__keeps(p, rows, h, i, base + begin))
+            attn__put(row + begin * es, p->run.kernel->dtype, attn__narrow(attn__wide_score(p, rows, h, i, base + begin, p->desc->stage)));
+}
+static void attn__wide_weights(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, char *row, size_t base, size_t begin, size_t end)
+{
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), es = p->run.kernel->size;
+    for (; begin < end; begin++) {
+        const int sees = base + begin >= s->lo[r] && base + begin < s->hi[r] && attn__keeps(p, rows, h, i, base + begin);
+        attn__put(row + begin * es, p->run.kernel->dtype, sees ? attn__wide_weight(p, rows, r, base + begin, &s->sums[r]) : 0);
+    }
 }
 
 /* The score matrix at a stage and the column sums, a tile at a time: scores are
@@ -2603,10 +2655,11 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 size_t lo, hi;
                 int biased = 0;
                 attn__row_range(s, r, base, begin, end, &lo, &hi);
+                if (s->redo[r] == ATTN__REDO_WIDE && stage != ATTN_STAGE_PROBS) attn__wide_scores(p, rows, s, r, row, base, begin, end);
                 if (at && stage == ATTN_STAGE_RAW) attn__store_scores(p, at, row, begin, end, n, infinite);
-                if (p->softcap > 0) kernel->softcap(row + begin * es, end - begin, p->softcap);
+                if (p->softcap > 0 && s->redo[r] != ATTN__REDO_WIDE) kernel->softcap(row + begin * es, end - begin, p->softcap);
                 if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
-                if (lo < hi) biased = attn__row_bias(p, rows, h, i, base, lo, hi, s->bias);
+                if (lo < hi && s->redo[r] != ATTN__REDO_WIDE) biased = attn__row_bias(p, rows, h, i, base, lo, hi, s->bias);
                 if (biased) kernel->bias(row + lo * es, s->bias + lo * es, hi - lo);
                 if (at && stage == ATTN_STAGE_BIASED) {
                     attn__store_scores(p, at, row, begin, hi, n, infinite);
@@ -2615,7 +2668,8 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 }
                 if (!p->has_colsum && (!at || stage != ATTN_STAGE_PROBS)) continue;
                 if (lo < hi && p->has_mask && !attn__mask_keeps(p, rows, h, i, base + lo, base + hi)) hi = lo;
-                if (kernel->softmax(row, from, lo, hi, to, &max, &sum) || s->redo[r] == ATTN__REDO_WIDE) memset(row + from * es, 0, (to - from) * es);
+                if (s->redo[r] == ATTN__REDO_WIDE) attn__wide_weights(p, rows, s, r, row, base, begin, end);
+                else if (kernel->softmax(row, from, lo, hi, to, &max, &sum)) memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
                 else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp(max, s->row_max[r]) * s->factor[r]);
                 if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
                 if (p->has_colsum)
@@ -2663,16 +2717,16 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
         any |= s->redo[r];
     }
     if (any) attn__redo(p, rows, s);
-    if (p->has_scores || p->has_colsum) attn__sweep(p, rows, s);
     for (r = 0; any && r < rows->count; r++) {
         const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-        double lse;
         if (s->redo[r] != ATTN__REDO_WIDE) continue;
-        lse = attn__wide_row(p, rows, s, r, 0, (size_t)-1, 1);
+        s->sums[r] = attn__wide_row_sum(p, rows, r, 0, (size_t)-1, p->has_sinks);
+        attn__wide_row(p, rows, s, r, &s->sums[r], p->has_sinks);
         for (c = 0; c < p->dim_v; c++)
             attn__store_one(&p->out, attn__query_at(&p->out, rows, h, i) + (ptrdiff_t)c * p->out.stride[ATTN__D] * p->out.size, s->wide[c]);
-        if (p->has_lse) attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
+        if (p->has_lse) attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), s->sums[r].lse);
     }
+    if (p->has_scores || p->has_colsum) attn__sweep(p, rows, s);
 }
 
 static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratch *s)
@@ -3046,7 +3100,7 @@ static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l,
 
 static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_t stride, char *y, ptrdiff_t y_stride, size_t n)
 {
-    double max = -attn__infinity(), sum = 0, e;
+    double max = -attn__infinity(), sum = 0, rest = 0, e;
     int nan = 0;
     size_t i;
     for (i = 0; i < n; i++) {
@@ -3056,8 +3110,10 @@ static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_
     }
     for (i = 0; i < n; i++) {
         attn__load_f64(&e, x + (ptrdiff_t)i * stride * v->size, v->dtype, 1, 1);
-        sum += nan ? attn__infinity() - attn__infinity() : attn__exp_f64(e - max);
+        if (nan) sum = attn__infinity() - attn__infinity();
+        else attn__add_exactly(&sum, &rest, attn__exp_f64(e - max));
     }
+    if (!nan) sum += rest;
     for (i = 0; i < n; i++) {
         attn__load_f64(&e, x + (ptrdiff_t)i * stride * v->size, v->dtype, 1, 1);
         attn__put(y + (ptrdiff_t)i * y_stride * v->size, v->dtype, nan ? sum : attn__exp_f64(e - max) / sum);
@@ -3218,6 +3274,7 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
         return ATTN_ERR_SHAPE;
     p->has_cu = attn__present(&d->cu_seqlens_q) || attn__present(&d->cu_seqlens_k);
     if (p->has_cu) { /* sequences take the place of batches */
+        if (!attn__present(&d->cu_seqlens_q) || !attn__present(&d->cu_seqlens_k)) return ATTN_ERR_NULL;
         if ((status = attn__check(&d->cu_seqlens_q, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->cu_q))) return status;
         if ((status = attn__check(&d->cu_seqlens_k, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->cu_k))) return status;
         if (p->batch != 1 || p->cu_q.shape[ATTN__D] == 0 || p->cu_q.shape[ATTN__D] != p->cu_k.shape[ATTN__D]) return ATTN_ERR_SHAPE;
@@ -3529,6 +3586,9 @@ typedef struct attn__state {
 } attn__state;
 #define ATTN__STATE_MAGIC UINT64_C(0x3174747461747361)
 #define ATTN__NODES 128 /* two for each level of a tree over 2^63 keys */
+/* As many states as this can be merged before sums of values overflow; rows that
+ * come so near to the largest number are stored smaller. */
+#define ATTN__STATE_ROOM 16777216.0
 
 typedef struct attn__node {
     size_t begin, end;
@@ -3657,7 +3717,8 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
         s.redo[r] = s.odd[r] ? ATTN__REDO_WIDE : 0;
         memset(to, 0, width * es);
         if (s.max[r] <= -attn__infinity()) continue;
-        if (kernel->scale(to, s.acc + r * p->width * es, p->dim_v, 1)) s.redo[r] = ATTN__REDO_EXACT;
+        if (kernel->scale(to, s.acc + r * p->width * es, p->dim_v, ATTN__STATE_ROOM)) s.redo[r] = ATTN__REDO_EXACT;
+        else kernel->scale(to, s.acc + r * p->width * es, p->dim_v, 1);
     }
     for (r = 0; r < rows.count; r++) {
         const size_t at = (rows.b * p->q_heads + attn__head_of(&rows, r)) * p->q_len + attn__query_of(&rows, r);
@@ -3670,14 +3731,22 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
             one.query = attn__query_of(&rows, r);
             one.count = 1;
             attn__states(p, &one, &s, node->begin, node->end, 1);
-            if (kernel->scale(to, s.acc, p->dim_v, 1)) s.redo[r] = ATTN__REDO_WIDE;
+            if (kernel->scale(to, s.acc, p->dim_v, ATTN__STATE_ROOM)) s.redo[r] = ATTN__REDO_WIDE;
+            else kernel->scale(to, s.acc, p->dim_v, 1);
         }
-        if (s.redo[r] == ATTN__REDO_WIDE) { /* as if it were one key with the score lse */
-            attn__view view = p->out;
-            max[at] = attn__wide_row(p, &rows, &s, r, node->begin, node->end, 0);
+        if (s.redo[r] == ATTN__REDO_WIDE) { /* as if it were one key of score lse, but with room to add others */
+            const attn__wide_sum w = attn__wide_row_sum(p, &rows, r, node->begin, node->end, 0);
+            attn__wide_row(p, &rows, &s, r, &w, 0);
+            max[at] = w.lse;
             sum[at] = 1;
-            view.dtype = kernel->dtype;
-            for (c = 0; c < p->dim_v; c++) attn__store_one(&view, to + c * es, s.wide[c]);
+            if (attn__finite_f64(w.lse)) {
+                max[at] = w.lse + 16.635532333438686; /* ln ROOM */
+                if (kernel->dtype == ATTN_F32) max[at] = (double)attn__to_f32(max[at]);
+                if (!attn__finite_f64(max[at]) || max[at] > 3.4e38) max[at] = w.lse;
+                sum[at] = attn__exp_f64(w.lse - max[at]);
+                if (!(sum[at] < 1)) sum[at] = 1 / ATTN__STATE_ROOM; /* such scores do not resolve it */
+            }
+            for (c = 0; c < p->dim_v; c++) attn__put(to + c * es, kernel->dtype, s.wide[c] * sum[at]);
         }
     }
 }
@@ -3851,7 +3920,7 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
         for (c = 0; c < width || c == 0; c += ATTN__NR_MAX) {
             const size_t columns = attn__min(ATTN__NR_MAX, width - c);
             attn__view out = p.out;
-            int odd;
+            unsigned char kept[ATTN__NR_MAX]; /* is the merged sum finite? */
             for (n = 0; n < head.nodes; n++) {
                 double *from_max, *from_sum;
                 char *from;
@@ -3863,6 +3932,11 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
             max[n] = -attn__infinity();
             sum[n] = 0;
             for (last = n; last >= 2; last--) p.run.kernel->join(1, columns, acc[last - 2], &max[last - 2], &sum[last - 2], acc[last - 1], &max[last - 1], &sum[last - 1]);
+            for (n = 0; n < columns; n++) {
+                double x;
+                attn__load_f64(&x, (char *)acc[0] + n * p.run.kernel->size, (attn_dtype)head.dtype, 1, 1);
+                kept[n] = (unsigned char)attn__finite_f64(x);
+            }
             s.acc = (char *)acc[0];
             s.max = max;
             s.sum = sum;
@@ -3871,8 +3945,19 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
             p.width = columns;
             p.dim_v = attn__min(columns, (size_t)head.dim_v - c);
             p.out.data = out.data + (ptrdiff_t)c * out.stride[ATTN__D] * out.size;
-            odd = attn__finish_row(&p, &rows, &s, 0);
-            if (odd) p.run.kernel->store(attn__query_at(&p.out, &rows, rows.head, rows.query), out.dtype, out.stride[ATTN__D], acc[0], p.dim_v);
+            if (attn__finish_row(&p, &rows, &s, 0)) { /* NaN and infinity as they are; a sum that rounded up comes back */
+                for (n = 0; n < p.dim_v; n++) {
+                    double x;
+                    attn__load_f64(&x, (char *)acc[0] + n * p.run.kernel->size, (attn_dtype)head.dtype, 1, 1);
+                    if (attn__finite_f64(max[0]) && attn__finite_f64(sum[0]) && !attn__nan_f64(x) && kept[n]) x = attn__saturate(x, (attn_dtype)head.dtype);
+                    attn__store_one(&p.out, attn__query_at(&p.out, &rows, rows.head, rows.query) + (ptrdiff_t)n * out.stride[ATTN__D] * out.size, x);
+                }
+                if (p.has_lse) {
+                    double lse = max[0];
+                    if (attn__finite_f64(lse)) lse = attn__finite_f64(sum[0]) ? lse + attn__log_f64(sum[0]) : sum[0];
+                    attn__store_one(&p.lse, attn__lse_at(&p, &rows, rows.head, rows.query), lse);
+                }
+            }
             p.out = out;
         }
     }
@@ -3958,7 +4043,7 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
     attn__view from, to, at;
     attn_status status;
     size_t b, h, i, c, half;
-    double log_base;
+    double log_base, log_low;
     int same = 1, dim;
     if (!x || !y) return ATTN_ERR_NULL;
     if ((status = attn__check(x, 2, 4, ATTN__FLOATS, ATTN__INPUT, 0, &from))) return status;
@@ -3974,6 +4059,7 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
     if (!(base > 0)) base = 10000;
     half = rotary_dim / 2;
     log_base = attn__log_f64(base);
+    log_low = attn__fma_f64(base, attn__exp_f64(-log_base), -1); /* one step of Newton's */
     if (positions) {
         if ((status = attn__check(positions, 1, 2, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
         if (at.shape[ATTN__D] != from.shape[ATTN__S] || (at.shape[ATTN__S] != 1 && at.shape[ATTN__S] != from.shape[ATTN__B])) return ATTN_ERR_SHAPE;
@@ -3986,13 +4072,18 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
             if (p >= (int64_t)1 << 30 || p <= -((int64_t)1 << 30)) return ATTN_ERR_LENGTH;
         }
     if (base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian a position */
-    for (b = 0; b < from.shape[ATTN__B]; b++)
-        for (i = 0; i < from.shape[ATTN__S]; i++) {
-            const int64_t p = positions ? attn__integer(&at, (ptrdiff_t)b * at.stride[ATTN__S] + (ptrdiff_t)i * at.stride[ATTN__D]) : (int64_t)i;
-            for (c = 0; c < half; c++) {
-                const size_t first = interleaved ? 2 * c : c, second = interleaved ? 2 * c + 1 : c + half;
+    for (c = 0; c < half; c++) {
+        const size_t first = interleaved ? 2 * c : c, second = interleaved ? 2 * c + 1 : c + half;
+        /* base^(-2c/rotary_dim), the exponent in two doubles: its error would grow with the position */
+        const double share = (double)(2 * c) / (double)rotary_dim, share_low = attn__fma_f64(-share, (double)rotary_dim, (double)(2 * c)) / (double)rotary_dim;
+        const double exponent = -log_base * share;
+        const double low = attn__fma_f64(-log_base, share, -exponent) - attn__fma_f64(log_base, share_low, log_low * share);
+        const double e = attn__exp_f64(exponent), turn = attn__fma_f64(e, low, e);
+        for (b = 0; b < from.shape[ATTN__B]; b++)
+            for (i = 0; i < from.shape[ATTN__S]; i++) {
+                const int64_t p = positions ? attn__integer(&at, (ptrdiff_t)b * at.stride[ATTN__S] + (ptrdiff_t)i * at.stride[ATTN__D]) : (int64_t)i;
                 double sine, cosine, u, v;
-                attn__sin_cos((double)p * attn__exp_f64(-log_base * (2.0 * (double)c / (double)rotary_dim)), &sine, &cosine);
+                attn__sin_cos((double)p * turn, &sine, &cosine);
                 for (h = 0; h < from.shape[ATTN__H]; h++) {
                     const char *row = attn__at(&from, b, h, i);
                     char *out = attn__at(&to, b, h, i);
@@ -4002,11 +4093,13 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
                     attn__put(out + (ptrdiff_t)second * to.stride[ATTN__D] * to.size, to.dtype, attn__fma_f64(u, sine, v * cosine));
                 }
             }
-            for (h = 0; h < from.shape[ATTN__H]; h++)
+    }
+    for (b = 0; b < from.shape[ATTN__B]; b++)
+        for (h = 0; h < from.shape[ATTN__H]; h++)
+            for (i = 0; i < from.shape[ATTN__S]; i++)
                 for (c = rotary_dim; c < from.shape[ATTN__D]; c++)
                     memmove(attn__at(&to, b, h, i) + (ptrdiff_t)c * to.stride[ATTN__D] * to.size, attn__at(&from, b, h, i) + (ptrdiff_t)c * from.stride[ATTN__D] * from.size,
                             (size_t)to.size);
-        }
     return ATTN_OK;
 }
 

@@ -171,7 +171,7 @@ static void check_packed(fuzz_case *c)
     size_t q_at[MOST + 1] = {0}, k_at[MOST + 1] = {0};
     attn_desc d = *p;
     const attn_path path = fuzz_random_path(c);
-    if (ref_length(&p->q, 4) > MOST || (p->alibi.ndim == 2 && batch > 1))
+    if (ref_length(&p->q, 4) > MOST || (p->alibi.ndim == 2 && batch != 1))
         return;
     for (size_t b = 0; b < batch; b++) {
         q_at[b + 1] = q_at[b] + test_below(&c->rng, ref_length(&p->q, 2) + 1);
@@ -339,7 +339,7 @@ static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
     }
     fuzz_expect(c, "attn_state_finish", attn_state_finish(&d, states[0].memory, fuzz_random_path(c)), ATTN_OK);
     if (!fuzz_tame(&c->desc)) {
-        fuzz_check_rows(c, &d);
+        fuzz_check_rows(c, "parts merged", &d);
     } else if (blocks) {
         fuzz_same_outputs(c, "parts merged", &d, "states", scalar, "scalar", NULL);
     } else {
@@ -354,7 +354,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     fuzz_decode(&c, bytes, size, &limits);
     fuzz_expect(&c, "scalar", fuzz_forward(&c.desc, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
     scalar = fuzz_save(&c.desc);
-    fuzz_check_rows(&c, &c.desc);
+    fuzz_check_rows(&c, "scalar", &c.desc);
     check_paths(&c, &scalar);
     fuzz_within(&c, "scalar", ref_check(&c.desc, 1));
     check_poisoned(&c, &scalar);

@@ -336,7 +336,7 @@ int fuzz_tame(const attn_desc *d)
 
 /* ------------------------------------------------------------------- rows -- */
 
-static void check_weights(const fuzz_case *c, const attn_desc *d, size_t b, size_t h, size_t i, int any, int finite)
+static void check_weights(const fuzz_case *c, const char *what, const attn_desc *d, size_t b, size_t h, size_t i, int any, int finite)
 {
     const attn_array *s = &d->scores;
     const size_t n = ref_length(s, 1), head = h - d->scores_head, query = i - d->scores_query;
@@ -349,16 +349,16 @@ static void check_weights(const fuzz_case *c, const attn_desc *d, size_t b, size
     for (size_t j = 0; j < n; j++) {
         const double w = (double)ref_get(s, b, head, query, j);
         if (!(w >= 0 && w <= 1 + 16 * u))
-            fuzz_fail(c, "weight [%zu, %zu, %zu, %zu] is %a", b, h, i, j, w);
+            fuzz_fail(c, "%s: weight [%zu, %zu, %zu, %zu] is %a", what, b, h, i, j, w);
         ref_add(&total, (ref_real)w);
     }
     sum = (double)(total.sum + total.rest);
     error = (double)(total.sum - 1 + total.rest);
     if (!any ? sum != 0 : d->sinks.ndim ? error > 16 * u : fabs(error) > 16 * u + (double)n * smallest)
-        fuzz_fail(c, "the weights of row [%zu, %zu, %zu] sum to 1 %+.3g (%.3g u)", b, h, i, error, error / u);
+        fuzz_fail(c, "%s: the weights of row [%zu, %zu, %zu] sum to 1 %+.3g (%.3g u)", what, b, h, i, error, error / u);
 }
 
-void fuzz_check_rows(const fuzz_case *c, const attn_desc *d)
+void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *d)
 {
     const double most = d->out.dtype == ATTN_F16    ? 65504
                         : d->out.dtype == ATTN_F64  ? DBL_MAX
@@ -375,11 +375,11 @@ void fuzz_check_rows(const fuzz_case *c, const attn_desc *d)
                 for (size_t k = 0; k < ref_length(&d->out, 1); k++) {
                     const double x = (double)ref_get(&d->out, b, h, i, k);
                     if ((finite && !narrow && !isfinite(x)) || (!any && (x != 0 || signbit(x))))
-                        fuzz_fail(c, "out[%zu, %zu, %zu, %zu] is %a, though the row's input is finite%s", b, h, i, k, x,
+                        fuzz_fail(c, "%s: out[%zu, %zu, %zu, %zu] is %a, though the row's input is finite%s", what, b, h, i, k, x,
                                   any ? "" : " and nothing is visible");
                 }
                 if (d->stage == ATTN_STAGE_PROBS && d->scores.ndim)
-                    check_weights(c, d, b, h, i, any, finite);
+                    check_weights(c, what, d, b, h, i, any, finite);
             }
 }
 

@@ -36,6 +36,22 @@ static attn_status in_workspace(const step *s, step_function f, attn_exec run)
     return f(s, &run);
 }
 
+static attn_status do_softmax(const step *s, const attn_exec *run)
+{
+    return attn_softmax(s->in_place ? &s->out : &s->a, s->axis, &s->out, run);
+}
+
+/* Which NaN a product gives is the machine's. */
+static void one_nan(const attn_array *a)
+{
+    for (size_t b = 0; b < ref_length(a, 4); b++)
+        for (size_t h = 0; h < ref_length(a, 3); h++)
+            for (size_t i = 0; i < ref_length(a, 2); i++)
+                for (size_t j = 0; j < ref_length(a, 1); j++)
+                    if (isnan(ref_get(a, b, h, i, j)))
+                        ref_set(a, b, h, i, j, (double)NAN);
+}
+
 /* On every path, out of order, into s->out: the same bits as the scalar path. */
 static void same_on_all_paths(step *s, const char *name, step_function f)
 {
@@ -46,6 +62,8 @@ static void same_on_all_paths(step *s, const char *name, step_function f)
         s->c.desc.out = s->out = p == 0 ? s->out : test_copy(&s->out);
         test_poison(&s->out);
         fuzz_expect(&s->c, name, in_workspace(s, f, p == 0 ? test_on(paths[p]) : fuzz_shuffled(&s->c, paths[p], s->c.workers)), ATTN_OK);
+        if (f != do_softmax)
+            one_nan(&s->out);
         if (p == 0)
             scalar = s->out;
         fuzz_same(&s->c, name, &s->out, attn_path_name(paths[p]), &scalar, "scalar", NULL);
@@ -72,11 +90,6 @@ static attn_array operand(step *s, const size_t n[4], size_t layout_at, int firs
 }
 
 /* ---- softmax ---- */
-
-static attn_status do_softmax(const step *s, const attn_exec *run)
-{
-    return attn_softmax(s->in_place ? &s->out : &s->a, s->axis, &s->out, run);
-}
 
 static void check_softmax(step *s)
 {

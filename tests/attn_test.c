@@ -261,6 +261,15 @@ void *test_memory(size_t bytes, size_t shift)
     return b->memory + b->front;
 }
 
+int test_untouched(const void *memory, size_t bytes)
+{
+    const unsigned char *p = memory;
+    for (size_t i = 0; i < bytes; i++)
+        if (p[i] != 0xff)
+            return 0;
+    return 1;
+}
+
 int test_guards(void)
 {
     int intact = 1;

@@ -39,6 +39,9 @@ int test_within(const ref_report *report);
 /* Memory full of NaN between two guards, at `shift` bytes past a multiple of 64. */
 void *test_memory(size_t bytes, size_t shift);
 
+/* Is it still as test_memory gave it? */
+int test_untouched(const void *memory, size_t bytes);
+
 /* Frees all that test_memory gave. Returns whether all guards are as they were. */
 int test_release(void);
 int test_guards(void);

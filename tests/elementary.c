@@ -171,8 +171,14 @@ static double random_argument(test_rng *rng, double limit)
     return test_u64(rng) % 2 ? u * limit : ldexp(1 + u, (int)test_below(rng, 63) - 60);
 }
 
-static double argument_of_exp(test_rng *rng) { return -random_argument(rng, -ATTN__EXP_MIN_F64); }
-static double argument_of_tanh(test_rng *rng) { return random_argument(rng, 20); }
+static double argument_of_exp(test_rng *rng)
+{
+    return -random_argument(rng, -ATTN__EXP_MIN_F64);
+}
+static double argument_of_tanh(test_rng *rng)
+{
+    return random_argument(rng, 20);
+}
 
 /* Around 1, sums of weights, everything. */
 static double argument_of_log(test_rng *rng)
@@ -230,21 +236,30 @@ static void try_sine(void)
 
 /* -------------------------------------------------------------- multiply-add -- */
 
-/* Any bits, the addend often close to the product: cancellation, ties, overflow
- * and subnormal results. */
+/* The bits with an exponent within 256 of that of 1. */
+static uint64_t moderate(uint64_t bits)
+{
+    return (bits & ~(UINT64_C(0x7ff) << 52)) | (767 + (bits >> 52) % 512) << 52;
+}
+
+/* Any bits, or moderate ones, the addend often close to the product:
+ * cancellation, ties, overflow and subnormal results. */
 static void try_fma(void)
 {
     test_rng rng = {3};
     size_t n, wrong32 = 0, wrong64 = 0;
     for (n = 0; n < 2000000; n++) {
         const float a = attn__from_bits_f32((uint32_t)test_u64(&rng)), b = attn__from_bits_f32((uint32_t)test_u64(&rng));
-        const double x = attn__from_bits_f64(test_u64(&rng)), y = attn__from_bits_f64(test_u64(&rng));
+        const uint64_t u = test_u64(&rng), v = test_u64(&rng);
+        const double x = attn__from_bits_f64(n % 4 < 2 ? u : moderate(u)), y = attn__from_bits_f64(n % 4 < 2 ? v : moderate(v));
         float c = attn__from_bits_f32((uint32_t)test_u64(&rng)), want32, got32;
         double z = attn__from_bits_f64(test_u64(&rng)), want64, got64;
         if (n % 2) {
             c = attn__from_bits_f32(attn__bits_f32(a * b) ^ 0x80000000u ^ ((uint32_t)test_u64(&rng) >> test_below(&rng, 32)));
             z = attn__from_bits_f64(attn__bits_f64(x * y) ^ UINT64_C(1) << 63 ^ (test_u64(&rng) >> test_below(&rng, 64)));
         }
+        if (n % 8 == 6)
+            z = attn__from_bits_f64(moderate(test_u64(&rng)));
         want32 = fmaf(a, b, c);
         got32 = attn__fma_f32(a, b, c);
         want64 = fma(x, y, z);

@@ -202,6 +202,11 @@ static ref_bounds around(ref_real value, ref_real error)
     return b;
 }
 
+static ref_real limited(ref_real x, ref_real largest)
+{
+    return x > largest ? largest : x < -largest ? -largest : x;
+}
+
 /* Bounds after storing in an element type: one more rounding where it is
  * narrower than the compute type; beyond its largest number, that or infinity. */
 static ref_bounds stored(ref_bounds b, attn_dtype type, attn_dtype compute)
@@ -215,18 +220,9 @@ static ref_bounds stored(ref_bounds b, attn_dtype type, attn_dtype compute)
         b.low -= t.u * ref_abs(b.low) + t.eta;
         b.high += t.u * ref_abs(b.high) + t.eta;
     }
-    if (b.high > t.max)
-        b.high = (ref_real)INFINITY;
-    if (b.low < -t.max)
-        b.low = -(ref_real)INFINITY;
-    if (b.low > t.max)
-        b.low = t.max;
-    if (b.high < -t.max)
-        b.high = -t.max;
-    if (b.value > t.max)
-        b.value = t.max;
-    if (b.value < -t.max)
-        b.value = -t.max;
+    b.value = limited(b.value, t.max);
+    b.low = b.low < -t.max ? -(ref_real)INFINITY : limited(b.low, t.max);
+    b.high = b.high > t.max ? (ref_real)INFINITY : limited(b.high, t.max);
     return b;
 }
 
@@ -273,7 +269,7 @@ struct ref_head {
     ref_real *high;
     unsigned char *keep;
     ref_bounds *scores, *weights, *out;
-    int shift;
+    int shift, shift_q;
     ref_row row;
 };
 
@@ -400,7 +396,7 @@ static int is_visible(const ref_head *h, size_t i, int64_t p, size_t j)
     return 1;
 }
 
-static ref_real largest_exponent(const ref_real *x, size_t n)
+static int largest_exponent(const ref_real *x, size_t n)
 {
     int e, largest = -REF_MAX_EXP;
     for (size_t i = 0; i < n; i++)
@@ -412,21 +408,26 @@ static ref_real largest_exponent(const ref_real *x, size_t n)
 }
 
 /* Scores of finite float64 inputs reach 2^3072. Where ref_real cannot hold that
- * the row is computed in units of 2^shift. */
-static int unit_of_row(const ref_head *h)
+ * the row is computed in units of 2^shift, which q takes down to 2^500 and k the
+ * rest of. */
+static void choose_units(ref_head *h)
 {
-    int e;
-    ref_real exponent;
+    const int limit = REF_MAX_EXP - 20;
+    int scale, dim, exponent, q;
+    h->shift = h->shift_q = 0;
     if (REF_MAX_EXP > 4096)
-        return 0;
-    ref_frexp(h->scale, &e);
-    exponent = largest_exponent(h->q, h->head_dim) + largest_exponent(h->k, h->kv_len * h->head_dim) + e;
-    ref_frexp((ref_real)h->head_dim + 1, &e);
-    exponent += e;
+        return;
+    ref_frexp(h->scale, &scale);
+    ref_frexp((ref_real)h->head_dim + 1, &dim);
+    q = largest_exponent(h->q, h->head_dim) + scale;
+    exponent = q + largest_exponent(h->k, h->kv_len * h->head_dim) + dim;
     /* a slope times a distance, or a mask */
     if (h->compute == ATTN_F64 && (present(&h->desc->alibi) || present(&h->desc->mask)) && exponent < 1024 + 64)
         exponent = 1024 + 64;
-    return exponent > REF_MAX_EXP - 20 ? (int)exponent - (REF_MAX_EXP - 20) : 0;
+    if (exponent > limit)
+        h->shift = exponent - limit;
+    if (q > 500)
+        h->shift_q = q - 500 < h->shift ? q - 500 : h->shift;
 }
 
 static ref_real softcapped(ref_real score, ref_real cap, int shift)
@@ -446,7 +447,9 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
  *            tanh and four roundings: of c, 1 / c and two products, of which
  *            those before tanh count in full, since |x| tanh'(x) <= tanh |x|
  *   bias:    fl(mask - slope distance), of a rounded slope and distance, then
- *            one addition to the score */
+ *            one addition to the score
+ *
+ * Raw and softcapped scores are those before the masks: of all keys there are. */
 static void compute_scores(ref_head *h, size_t i)
 {
     const attn_desc *desc = h->desc;
@@ -454,36 +457,36 @@ static void compute_scores(ref_head *h, size_t i)
     const size_t d = h->head_dim;
     const ref_real cap = (ref_real)desc->softcap;
     const ref_real own_eta = ref_ldexp(1, REF_MIN_EXP - REF_MANT_DIG);
+    const int before_masks = desc->stage == ATTN_STAGE_RAW || desc->stage == ATTN_STAGE_SOFTCAPPED;
     const int64_t room = INT64_MAX - (int64_t)i;
+    ref_real scale;
+    int scale_exponent;
     const int64_t p = h->offset > room ? INT64_MAX : (int64_t)i + h->offset;
     for (size_t c = 0; c < d; c++)
         h->q[c] = ref_get(&desc->q, present(&desc->cu_seqlens_q) ? 0 : h->batch, h->head, h->q_base + i, c);
-    h->shift = unit_of_row(h);
+    choose_units(h);
+    scale = ref_frexp(h->scale, &scale_exponent);
     for (size_t c = 0; c < d; c++)
-        h->q[c] = ref_ldexp(h->q[c], -(h->shift / 2)) * h->scale;
+        h->q[c] = ref_ldexp(h->q[c] * scale, scale_exponent - h->shift_q);
     h->row.visible = 0;
     for (size_t j = 0; j < h->kv_len; j++) {
         const ref_real *k = h->k + j * d;
-        ref_real s = 0, magnitude = 0, sum_k = 0, delta;
-        ref_bounds stage;
+        ref_real s = 0, magnitude = 0, sum_k = 0, delta, shown, shown_delta;
         h->keep[j] = (unsigned char)is_visible(h, i, p, j);
-        if (!h->keep[j]) {
-            h->scores[j] = exactly(-(ref_real)INFINITY);
-            if (desc->stage == ATTN_STAGE_RAW || desc->stage == ATTN_STAGE_SOFTCAPPED)
-                h->scores[j] = around(0, (ref_real)INFINITY); /* no promise but not NaN */
+        h->scores[j] = exactly(-(ref_real)INFINITY);
+        if (!h->keep[j] && (!before_masks || (int64_t)(desc->kv_begin + j) >= h->length))
             continue;
-        }
-        h->row.visible++;
+        h->row.visible += h->keep[j];
         for (size_t c = 0; c < d; c++) {
-            const ref_real kc = h->shift ? ref_ldexp(k[c], h->shift / 2 - h->shift) : k[c];
+            const ref_real kc = h->shift ? ref_ldexp(k[c], h->shift_q - h->shift) : k[c];
             s += h->q[c] * kc;
             magnitude += ref_abs(h->q[c] * kc);
             sum_k += ref_abs(kc);
         }
         delta = gamma_n((ref_real)d + 3, t.u) * magnitude;
-        delta += ref_ldexp(t.eta, -h->shift) * (ref_real)(2 * d) + ref_ldexp(t.eta, -(h->shift / 2)) * 2 * sum_k;
+        delta += ref_ldexp(t.eta, -h->shift) * (ref_real)(2 * d) + ref_ldexp(t.eta, -h->shift_q) * 2 * sum_k;
         delta += own_eta * ((ref_real)d + 2 * sum_k);
-        stage = around(ref_ldexp(s, h->shift), ref_ldexp(delta, h->shift));
+        shown = s, shown_delta = delta;
         if (cap > 0) {
             const ref_real middle = softcapped(s, cap, h->shift);
             const ref_real up = softcapped(s + delta, cap, h->shift) - middle;
@@ -493,7 +496,7 @@ static void compute_scores(ref_head *h, size_t i)
             s = middle;
         }
         if (desc->stage == ATTN_STAGE_SOFTCAPPED)
-            stage = around(ref_ldexp(s, h->shift), ref_ldexp(delta, h->shift));
+            shown = s, shown_delta = delta;
         if (present(&desc->alibi)) {
             const ref_real slope = ref_get(&desc->alibi, 0, 0, h->batch, h->head);
             const ref_real bias = ref_ldexp(slope, -h->shift) * (ref_real)distance(p, (int64_t)(desc->kv_begin + j));
@@ -506,10 +509,15 @@ static void compute_scores(ref_head *h, size_t i)
             delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s));
         }
         if (desc->stage == ATTN_STAGE_BIASED)
-            stage = around(ref_ldexp(s, h->shift), ref_ldexp(delta, h->shift));
+            shown = s, shown_delta = delta;
         h->score[j] = s;
         h->delta[j] = delta;
-        h->scores[j] = isfinite(s) ? stage : exactly(s);
+        h->scores[j] = exactly(shown);
+        if (isfinite(shown)) {
+            h->scores[j].value = limited(ref_ldexp(shown, h->shift), t.max);
+            h->scores[j].low = ref_ldexp(shown - shown_delta, h->shift);
+            h->scores[j].high = ref_ldexp(shown + shown_delta, h->shift);
+        }
     }
 }
 
@@ -572,7 +580,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     const int levels = levels_of(r->n);
     ref_sum sum = {0, 0}, sum_low = {0, 0}, sum_high = {0, 0};
     ref_real max = -inf, above = -inf, max_delta = 0, shift_of_max;
-    ref_real total, least, largest, sum_error, weight_error, cap, lse_error;
+    ref_real total, least, largest, sum_error, weight_error, cap, lse, lse_error;
     ref_real sink_low = -inf, sink_high = -inf, max_low = -inf, max_high = -inf;
     int nan = 0, infinite = 0, any = 0;
 
@@ -653,15 +661,17 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         if (w->low < 0)
             w->low = 0;
     }
-    max = ref_ldexp(max, r->shift);
-    r->lse.value = max + ref_log(total);
-    lse_error = sum_error + t.eta + gamma_n(1, t.u) * ref_abs(r->lse.value);
-    lse_error += gamma_n(4, in_double) * (ref_abs(r->lse.value) + ref_abs(ref_log(total)));
+    /* In units as well: the sum of a score of 2^1024 and a logarithm is no infinity
+     * where the bounds of a float64 are. */
     least = max_high + ref_log(least);
     if (least < max_low) /* exponents too far apart for exp */
         least = max_low;
-    r->lse.low = max + least - lse_error;
-    r->lse.high = max + max_high + ref_log(largest) + lse_error;
+    lse = max + ref_ldexp(ref_log(total), -r->shift);
+    lse_error = ref_ldexp(sum_error + t.eta + gamma_n(4, in_double) * ref_abs(ref_log(total)), -r->shift);
+    lse_error += (gamma_n(1, t.u) + gamma_n(4, in_double)) * ref_abs(lse);
+    r->lse.value = limited(ref_ldexp(lse, r->shift), t.max);
+    r->lse.low = ref_ldexp(max + ref_ldexp(least, -r->shift) - lse_error, r->shift);
+    r->lse.high = ref_ldexp(max + ref_ldexp(max_high + ref_log(largest), -r->shift) + lse_error, r->shift);
 }
 
 /* ----------------------------------------------------------- output -- */

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BATCH = 2, HEADS = 2, Q_LEN = 3, DIM = 7, DIM_V = 34, BLOCK = 512, MOST = 64 };
+enum { BATCH = 2, HEADS = 2, Q_LEN = 3, DIM = 7, DIM_V = 34, FEW = 4, BLOCK = 512, MOST = 64 };
 
 /* ----------------------------------------------------------------- options -- */
 
@@ -71,14 +71,19 @@ static void add_option(attn_desc *d, int option, test_rng *rng)
     }
 }
 
-static attn_desc problem(attn_dtype type, size_t kv_len, int option)
+static attn_desc problem_of(attn_dtype type, size_t kv_len, size_t dim_v, int option)
 {
-    const test_shape shape = {type, BATCH, HEADS, 1, Q_LEN, kv_len, DIM, DIM_V};
+    const test_shape shape = {type, BATCH, HEADS, 1, Q_LEN, kv_len, DIM, dim_v};
     test_rng rng = {kv_len + (size_t)option};
     attn_desc d = test_problem(&shape, &rng);
     d.scores = test_absent;
     add_option(&d, option, &rng);
     return d;
+}
+
+static attn_desc problem(attn_dtype type, size_t kv_len, int option)
+{
+    return problem_of(type, kv_len, DIM_V, option);
 }
 
 /* ------------------------------------------------------------------ states -- */
@@ -268,7 +273,7 @@ static void try_anywhere(attn_dtype type, int option)
 {
     static const size_t units[] = {1, 37, 200, 511, 600};
     test_rng rng = {(uint64_t)option};
-    const attn_desc whole = problem(type, option % 2 ? 700 : 40, option);
+    const attn_desc whole = option % 2 ? problem_of(type, 700, FEW, option) : problem(type, 40, option);
     size_t cuts[MOST + 1];
     int pass = 1;
     for (size_t u = option % 2 ? 1 : 0; u < sizeof units / sizeof *units && pass; u++) {
@@ -341,7 +346,7 @@ static void try_masked(attn_dtype type, int option)
 {
     static const double garbage[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
     static const size_t cuts[] = {0, 512, 800, 1536, 1700};
-    attn_desc whole = problem(type, 1700, option);
+    attn_desc whole = problem_of(type, 1700, FEW, option);
     const attn_desc clean = test_again(&whole);
     size_t hidden = 0;
     int pass = 1;
@@ -359,10 +364,10 @@ static void try_masked(attn_dtype type, int option)
             ref_close(head);
         }
         for (size_t j = 0; j < 1700; j++)
-            for (size_t c = 0; c < DIM_V && !seen[j]; c++, hidden++) {
-                ref_set(&whole.v, b, 0, j, c, garbage[(j + c) % 3]);
-                if (c < DIM)
-                    ref_set(&whole.k, b, 0, j, c, garbage[(j + c) % 3]);
+            for (size_t c = 0; c < DIM && !seen[j]; c++, hidden++) {
+                ref_set(&whole.k, b, 0, j, c, garbage[(j + c) % 3]);
+                if (c < FEW)
+                    ref_set(&whole.v, b, 0, j, c, garbage[(j + c) % 3]);
             }
     }
     for (size_t i = 0; i + 1 < sizeof cuts / sizeof *cuts && pass; i++) {
@@ -381,13 +386,13 @@ static void try_largest(attn_dtype type, int what, int aligned)
     static const char *const names[] = {"values", "values of either sign", "queries and keys", "of everything"};
     static const size_t anywhere[] = {0, 1, 300, 512, 1024, 1100}, multiples[] = {0, 512, 1024, 1100};
     const double largest = type == ATTN_F64 ? DBL_MAX : (double)FLT_MAX;
-    const attn_desc whole = problem(type, 1100, PLAIN);
+    const attn_desc whole = problem_of(type, 1100, FEW, PLAIN);
     const attn_desc d = test_again(&whole);
     test_rng rng = {(uint64_t)what};
     int pass;
     for (size_t e = 0; e < BATCH * 1100; e++) {
         const size_t b = e / 1100, j = e % 1100;
-        for (size_t c = 0; c < DIM_V && what != QUERIES_AND_KEYS; c++)
+        for (size_t c = 0; c < FEW && what != QUERIES_AND_KEYS; c++)
             ref_set(&whole.v, b, 0, j, c, what != VALUES && test_below(&rng, 2) ? -largest : largest);
         for (size_t c = 0; c < DIM && what >= QUERIES_AND_KEYS; c++)
             ref_set(&whole.k, b, 0, j, c, test_below(&rng, 2) ? -largest : largest / 3);
@@ -399,8 +404,8 @@ static void try_largest(attn_dtype type, int what, int aligned)
         const ref_report report = ref_check(&d, 1);
         pass = test_within(&report);
     }
-    for (size_t e = 0; e < BATCH * HEADS * Q_LEN * DIM_V && pass; e++) {
-        const size_t c = e % DIM_V, i = e / DIM_V % Q_LEN, h = e / DIM_V / Q_LEN % HEADS, b = e / DIM_V / Q_LEN / HEADS;
+    for (size_t e = 0; e < BATCH * HEADS * Q_LEN * FEW && pass; e++) {
+        const size_t c = e % FEW, i = e / FEW % Q_LEN, h = e / FEW / Q_LEN % HEADS, b = e / FEW / Q_LEN / HEADS;
         pass = isfinite(ref_get(&d.out, b, h, i, c)) && isfinite(ref_get(&d.lse, 0, b, h, i));
     }
     test_ok(test_release() && pass, "%s, the largest %s, cut %s: finite and within the bound", attn_dtype_name(type), names[what],
@@ -413,14 +418,14 @@ static void try_visible(attn_dtype type, double poison)
     static const size_t cuts[] = {0, 512, 1024, 1100};
     static const char *const names[] = {"q", "k", "v", "all columns of v"};
     for (int where = 0; where < 4; where++) {
-        const attn_desc whole = problem(type, 1100, PLAIN);
+        const attn_desc whole = problem_of(type, 1100, FEW, PLAIN);
         const attn_desc d = test_again(&whole);
         const attn_array blind = test_part(&d.out, 4, 0, 1), wanted = test_part(&whole.out, 4, 0, 1);
         const attn_array *const arrays[] = {&whole.q, &whole.k, &whole.v, &whole.v};
         test_rng rng = {43};
         int pass;
         ref_set(arrays[where], 1, 0, where == 0 ? 2 : 700, 3, poison);
-        for (size_t c = 0; c < DIM_V && where == 3; c++)
+        for (size_t c = 0; c < FEW && where == 3; c++)
             ref_set(&whole.v, 1, 0, 700, c, poison);
         test_fill(&d.out, 1234); /* NaN could pass for a result */
         test_fill(&d.lse, 1234);
@@ -435,21 +440,6 @@ static void try_visible(attn_dtype type, double poison)
 }
 
 /* ------------------------------------------------------------------ errors -- */
-
-static attn_status no_merge(const void *a, const void *b, void *to, size_t bytes)
-{
-    return attn_state_merge(a, b, to, bytes, ATTN_PATH_AUTO);
-}
-
-/* Memory that stays as it was: full of 0xff. */
-static int untouched(const void *memory, size_t bytes)
-{
-    const unsigned char *p = memory;
-    for (size_t i = 0; i < bytes; i++)
-        if (p[i] != 0xff)
-            return 0;
-    return 1;
-}
 
 static void *shifted(const void *p, size_t bytes)
 {
@@ -466,7 +456,7 @@ static void *shifted(const void *p, size_t bytes)
         void *to = out.data;                                                                                                               \
         size_t bytes = needed;                                                                                                             \
         spoil;                                                                                                                             \
-        test_ok(test_status(attn_partial(&d, to, bytes, &run), want) && untouched(out.data, out.bytes) && test_guards(),                   \
+        test_ok(test_status(attn_partial(&d, to, bytes, &run), want) && test_untouched(out.data, out.bytes) && test_guards(),              \
                 "partial, nothing written: %s", #spoil);                                                                                   \
         test_release();                                                                                                                    \
     } while (0)
@@ -499,7 +489,7 @@ static void try_partial_errors(void)
         size_t bytes = 77;
         test_ok(test_status(attn_partial(NULL, out.data, 1000, NULL), ATTN_ERR_NULL) &&
                     test_status(attn_state_size(NULL, &bytes), ATTN_ERR_NULL) &&
-                    test_status(attn_state_size(&whole, NULL), ATTN_ERR_NULL) && bytes == 77 && untouched(out.data, out.bytes),
+                    test_status(attn_state_size(&whole, NULL), ATTN_ERR_NULL) && bytes == 77 && test_untouched(out.data, out.bytes),
                 "a part of NULL");
         test_release();
     }
@@ -549,13 +539,13 @@ static void try_merge_errors(void)
             {"into the first", a_copy.data, b.data, a_copy.data, good.bytes, ATTN_ERR_ALIAS},
         };
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            const attn_status status = no_merge(cases[i].a, cases[i].b, cases[i].out, cases[i].bytes);
-            test_ok(test_status(status, cases[i].want) && untouched(out.data, out.bytes) && same_state(a_copy, a) && test_guards(),
+            const attn_status status = attn_state_merge(cases[i].a, cases[i].b, cases[i].out, cases[i].bytes, ATTN_PATH_AUTO);
+            test_ok(test_status(status, cases[i].want) && test_untouched(out.data, out.bytes) && same_state(a_copy, a) && test_guards(),
                     "states %s: %s", cases[i].name, attn_status_string(cases[i].want));
         }
     }
     test_ok(test_status(attn_state_merge(a.data, b.data, out.data, good.bytes, ATTN_PATH_COUNT), ATTN_ERR_PATH) &&
-                untouched(out.data, out.bytes),
+                test_untouched(out.data, out.bytes),
             "states on an unknown path");
     test_ok(test_status(attn_state_merged_size(b.data, a.data, &bytes), ATTN_ERR_LENGTH) && bytes == 77 &&
                 test_status(attn_state_merged_size(a.data, b.data, NULL), ATTN_ERR_NULL),
