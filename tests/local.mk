@@ -19,6 +19,7 @@ test_programs = \
 	tests/masked_rows \
 	tests/masks \
 	tests/matmul \
+	tests/modes \
 	tests/modifiers \
 	tests/outputs \
 	tests/presets \
