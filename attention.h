@@ -3865,11 +3865,12 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
             max[at] = w.lse;
             sum[at] = 1;
             if (attn__finite_f64(w.lse)) {
-                max[at] = w.lse + 16.635532333438686; /* ln ROOM */
-                if (kernel->dtype == ATTN_F32) max[at] = (double)attn__to_f32(max[at]);
-                if (!attn__finite_f64(max[at]) || max[at] > 3.4e38) max[at] = w.lse;
-                sum[at] = attn__exp_f64(w.lse - max[at]);
-                if (!(sum[at] < 1)) sum[at] = 1 / ATTN__STATE_ROOM; /* such scores do not resolve it */
+                double above = w.lse + 16.635532333438686; /* ln ROOM */
+                if (kernel->dtype == ATTN_F32) above = (double)attn__to_f32(above);
+                if (above > w.lse && above < w.lse + 40 && attn__finite_f64(above)) {
+                    max[at] = above;
+                    sum[at] = attn__exp_f64(w.lse - above);
+                } else sum[at] = 1 / ATTN__STATE_ROOM; /* a score so large does not resolve it */
             }
             for (c = 0; c < p->dim_v; c++) attn__put(to + c * es, kernel->dtype, s.wide[c] * sum[at]);
         }
@@ -4669,8 +4670,10 @@ static void ATTN__V(bias)(void *row_, const void *bias_, size_t n)
 
 static double ATTN__V(exp)(double x, double y)
 {
+    const attn_real difference = (attn_real)x - (attn_real)y;
     attn_real out[ATTN__VL];
-    attn_vstore(out, attn_vexp(attn_vset1((attn_real)x - (attn_real)y)));
+    if (attn__nan_f64((double)difference)) return (double)difference; /* a state of a row with NaN */
+    attn_vstore(out, attn_vexp(attn_vset1(difference)));
     return (double)out[0];
 }
 

@@ -61,6 +61,6 @@ timeout = 10
 EOF
     if command -v zip >/dev/null; then
         rm -f "$OUT/${target}_seed_corpus.zip"
-        zip -q -j -r "$OUT/${target}_seed_corpus.zip" "$top/fuzz/seeds/$target" "$top/fuzz/regressions/$target"
+        find "$top/fuzz/seeds/$target" "$top/fuzz/regressions/$target" -type f 2>/dev/null | zip -q -j "$OUT/${target}_seed_corpus.zip" -@
     fi
 done

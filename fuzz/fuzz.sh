@@ -30,6 +30,12 @@ need_build() {
     fi
 }
 
+inputs_of() { # TARGET: the folders there are; the engine writes to the first
+    for folder in "fuzz-corpus/$1" "$source/seeds/$1" "$source/regressions/$1"; do
+        [ ! -d "$folder" ] || echo "$folder"
+    done
+}
+
 one_target() {
     [ -n "$TARGET" ] || die "which target? TARGET=... ($targets)"
     [ -f "$source/$TARGET.c" ] || die "no target $TARGET ($targets)"
@@ -44,8 +50,9 @@ run() { # TARGET ARGUMENTS...: with this target's corpus, seeds and regressions
     t=$1
     shift
     mkdir -p "fuzz-corpus/$t" "fuzz-crashes/$t"
+    # shellcheck disable=SC2046 # folders are words
     "$out/$t" -dict="$source/attention.dict" -max_len=256 -len_control=0 -timeout=10 -rss_limit_mb=1024 -use_value_profile=1 -print_final_stats=1 \
-        -artifact_prefix="fuzz-crashes/$t/" "$@" "fuzz-corpus/$t" "$source/seeds/$t" "$source/regressions/$t"
+        -artifact_prefix="fuzz-crashes/$t/" "$@" $(inputs_of "$t")
 }
 
 case ${1-} in
@@ -74,8 +81,8 @@ campaign)
 replay)
     need_build
     for t in ${TARGET:-$targets}; do
-        mkdir -p "fuzz-corpus/$t"
-        "$out/$t" -runs=0 "$source/seeds/$t" "$source/regressions/$t" "fuzz-corpus/$t"
+        # shellcheck disable=SC2046
+        "$out/$t" -runs=0 $(inputs_of "$t")
     done
     ;;
 one)
@@ -96,7 +103,8 @@ merge) # the fewest inputs with the same coverage
         mkdir -p "fuzz-corpus/$t"
         rm -rf "fuzz-corpus/$t.merged"
         mkdir "fuzz-corpus/$t.merged"
-        "$out/$t" -merge=1 "fuzz-corpus/$t.merged" "$source/seeds/$t" "fuzz-corpus/$t"
+        # shellcheck disable=SC2046
+        "$out/$t" -merge=1 "fuzz-corpus/$t.merged" $(inputs_of "$t")
         rm -rf "fuzz-corpus/$t"
         mv "fuzz-corpus/$t.merged" "fuzz-corpus/$t"
     done
@@ -105,8 +113,8 @@ coverage)
     build "$out-coverage" "-g -O1 -fprofile-instr-generate -fcoverage-mapping" ""
     objects=
     for t in ${TARGET:-$targets}; do
-        mkdir -p "fuzz-corpus/$t"
-        LLVM_PROFILE_FILE="$out-coverage/$t.profraw" "$out-coverage/$t" "$source/seeds/$t" "$source/regressions/$t" "fuzz-corpus/$t" >/dev/null 2>&1
+        # shellcheck disable=SC2046
+        LLVM_PROFILE_FILE="$out-coverage/$t.profraw" "$out-coverage/$t" $(inputs_of "$t") >/dev/null 2>&1
         objects="$objects -object $out-coverage/$t"
     done
     "${LLVM_PROFDATA:-llvm-profdata}" merge -sparse "$out-coverage"/*.profraw -o "$out-coverage/all.profdata"
@@ -139,7 +147,7 @@ seeds)
     command -v zip >/dev/null || die "zip is not found"
     for t in ${TARGET:-$targets}; do
         rm -f "${t}_seed_corpus.zip"
-        zip -q -j -r "${t}_seed_corpus.zip" "$source/seeds/$t" "$source/regressions/$t"
+        find "$source/seeds/$t" "$source/regressions/$t" -type f 2>/dev/null | zip -q -j "${t}_seed_corpus.zip" -@
         ls -l "${t}_seed_corpus.zip"
     done
     ;;

@@ -19,12 +19,13 @@ result() { # STATUS WHAT
 
 for target in $targets; do
     for inputs in seeds regressions; do
+        [ -d "$source/$inputs/$target" ] || continue
         # shellcheck disable=SC2086 # the emulator may have arguments
         ${RUN-} "./fuzz/$target" "$source/$inputs/$target" >fuzz-replay.log 2>&1
         result $? "$target: $inputs, $(tail -n 1 fuzz-replay.log)"
     done
     # shellcheck disable=SC2086
-    ${RUN-} "./fuzz/$target" -n "${FUZZ_INPUTS:-300}" >fuzz-replay.log 2>&1
+    ${RUN-} "./fuzz/$target" -n "${FUZZ_INPUTS:-1000}" >fuzz-replay.log 2>&1
     result $? "$target: pseudo-random, $(tail -n 1 fuzz-replay.log)"
 done
 rm -f fuzz-replay.log

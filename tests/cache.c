@@ -231,9 +231,9 @@ static void try_append_errors(void)
 
 /* ---------------------------------------------------------------- decode -- */
 
-/* A cache, and the whole sequences that go into it bit by bit. */
+/* What is there so far; the rest is NaN. */
 typedef struct cache {
-    attn_array k, v, lens, table; /* table: absent if contiguous */
+    attn_array k, v, lens, table; /* table: absent if k and v are contiguous */
 } cache;
 
 static cache empty_cache(const attn_desc *whole, size_t capacity, size_t page_size, test_rng *rng)

@@ -44,7 +44,7 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/golden.txt tests/hash.c
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/flags.sh tests/golden.txt tests/hash.c
 
 # of the programs that say nothing else
 LDADD = tests/libattn_test.a
@@ -59,3 +59,14 @@ AM_TESTS_ENVIRONMENT = \
 	ATTN='$(abs_top_builddir)/attn$(EXEEXT)'; export ATTN; \
 	CC='$(CC)'; export CC; \
 	RUN='$(LOG_COMPILER)'; export RUN;
+
+# exp and tanh of every float: some minutes
+check-exp-exhaustive: tests/elementary$(EXEEXT)
+	$(LOG_COMPILER) tests/elementary$(EXEEXT) exhaustive
+
+# every flag of every compiler, and every machine, that is installed here
+check-flags:
+	CC='$(CC)' FLAGS_ALL=1 srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/flags.sh
+check-cross:
+	CC='$(CC)' srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/cross.sh $(TARGETS)
+.PHONY: check-exp-exhaustive check-flags check-cross
