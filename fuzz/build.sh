@@ -25,20 +25,30 @@ compile() { # SOURCE FLAGS...
     $CC $CFLAGS $flags "$@" -c "$top/$source.c" -o "$work/$(echo "$source" | tr / _).o"
 }
 
-# The judge is not fuzzed, and runs at full speed; but MSan must see all code.
+# Speed: what judges and prepares is not what is explored; comparisons of numbers
+# lead an engine nowhere. But MSan must see all code.
+accepts() { # FLAGS...
+    # shellcheck disable=SC2086
+    printf 'int x;\n' | $CC $CFLAGS "$@" -Werror -c -x c - -o "$work/accepts.o" 2>/dev/null
+}
+judge=-O2 helper= library=
 case $CFLAGS in
 *memory*) judge= ;;
-*fsanitize*) judge='-O2 -fno-sanitize=all' ;;
-*) judge=-O2 ;;
+*fsanitize*)
+    judge='-O2 -fno-sanitize=all'
+    ! accepts -fno-sanitize=fuzzer-no-link || helper=-fno-sanitize=fuzzer-no-link
+    ! accepts -fno-sanitize-coverage=trace-cmp || library=-fno-sanitize-coverage=trace-cmp
+    ;;
 esac
 
-compile tests/attn_impl &
+# shellcheck disable=SC2086
+compile tests/attn_impl $library &
 # shellcheck disable=SC2086
 compile tests/reference $judge
-compile tests/attn_test
+compile tests/attn_test $helper
 compile tools/npy
-compile fuzz/grammar
-compile fuzz/oracle
+compile fuzz/grammar $helper
+compile fuzz/oracle $helper
 engine=$LIB_FUZZING_ENGINE
 if [ -z "$engine" ]; then
     compile fuzz/standalone
@@ -47,7 +57,7 @@ fi
 wait $!
 
 for target in $TARGETS; do
-    compile "fuzz/$target"
+    compile "fuzz/$target" $library
     # shellcheck disable=SC2086
     $CC $CFLAGS "$work/fuzz_$target.o" "$work/fuzz_grammar.o" "$work/fuzz_oracle.o" "$work/tests_attn_test.o" "$work/tests_reference.o" \
         "$work/tests_attn_impl.o" "$work/tools_npy.o" $engine -lm -o "$OUT/$target"

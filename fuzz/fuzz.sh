@@ -46,12 +46,14 @@ a_file() {
     [ -f "$FILE" ] || die "which input? FILE=..."
 }
 
-run() { # TARGET ARGUMENTS...: with this target's corpus, seeds and regressions
+# With this target's corpus, seeds and regressions. Entropic scheduling would cost
+# more than the target.
+run() { # TARGET ARGUMENTS...
     t=$1
     shift
     mkdir -p "fuzz-corpus/$t" "fuzz-crashes/$t"
     # shellcheck disable=SC2046 # folders are words
-    "$out/$t" -dict="$source/attention.dict" -max_len=256 -len_control=0 -timeout=10 -rss_limit_mb=1024 -use_value_profile=1 -print_final_stats=1 \
+    "$out/$t" -dict="$source/attention.dict" -max_len=256 -len_control=0 -timeout=10 -rss_limit_mb=1024 -entropic=0 -print_final_stats=1 \
         -artifact_prefix="fuzz-crashes/$t/" "$@" $(inputs_of "$t")
 }
 

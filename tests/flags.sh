@@ -73,7 +73,13 @@ check_all() {
 }
 
 if [ -n "${FLAGS_ALL-}" ]; then
-    for compiler in gcc clang clang-14 clang-16 clang-19; do check_all $compiler; done
+    seen=
+    for compiler in gcc clang clang-14 clang-16 clang-19; do
+        real=$(readlink -f "$(command -v $compiler)") && [ -n "$real" ] || continue
+        case " $seen " in *" $real "*) continue ;; esac
+        seen="$seen $real"
+        check_all $compiler
+    done
     for compiler in 'g++ -x c++' 'clang++ -x c++'; do check_few "$compiler"; done
 else
     check_few "$CC"

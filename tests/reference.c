@@ -196,6 +196,13 @@ static ref_bounds not_finite(void)
     return b;
 }
 
+/* No promise. */
+static ref_bounds anything(void)
+{
+    const ref_bounds b = {0, (ref_real)INFINITY, -(ref_real)INFINITY};
+    return b;
+}
+
 static ref_bounds around(ref_real value, ref_real error)
 {
     const ref_bounds b = {value, value - error, value + error};
@@ -212,7 +219,7 @@ static ref_real limited(ref_real x, ref_real largest)
 static ref_bounds stored(ref_bounds b, attn_dtype type, attn_dtype compute)
 {
     const arithmetic t = arithmetic_of(type);
-    if (!isfinite(b.value) && b.low != b.high)
+    if (b.low > b.high || (!isfinite(b.value) && b.low != b.high))
         return b;
     if (isnan(b.value) || (b.low == b.value && b.high == b.value))
         return b;
@@ -230,6 +237,8 @@ double ref_ratio(const ref_bounds *bounds, ref_real number)
 {
     const ref_real value = bounds->value;
     ref_real room;
+    if (bounds->low > bounds->high)
+        return 0;
     if (isnan(value))
         return isnan(number) ? 0 : (double)INFINITY;
     if (isinf(value) && bounds->low != bounds->high)
@@ -476,7 +485,11 @@ static void compute_scores(ref_head *h, size_t i)
         h->scores[j] = exactly(-(ref_real)INFINITY);
         if (!h->keep[j] && (!before_masks || (int64_t)(desc->kv_begin + j) >= h->length))
             continue;
-        h->row.visible += h->keep[j];
+        if (!h->keep[j]) {
+            h->scores[j] = anything();
+            continue;
+        }
+        h->row.visible++;
         for (size_t c = 0; c < d; c++) {
             const ref_real kc = h->shift ? ref_ldexp(k[c], h->shift_q - h->shift) : k[c];
             s += h->q[c] * kc;
@@ -488,9 +501,9 @@ static void compute_scores(ref_head *h, size_t i)
         delta += own_eta * ((ref_real)d + 2 * sum_k);
         shown = s, shown_delta = delta;
         if (cap > 0) {
-            const ref_real middle = softcapped(s, cap, h->shift);
-            const ref_real up = softcapped(s + delta, cap, h->shift) - middle;
-            const ref_real down = middle - softcapped(s - delta, cap, h->shift);
+            const ref_real middle = softcapped(s, cap, h->shift), reach = isinf(s) ? 0 : delta; /* tanh of infinity is 1 */
+            const ref_real up = softcapped(s + reach, cap, h->shift) - middle;
+            const ref_real down = middle - softcapped(s - reach, cap, h->shift);
             delta = up > down ? up : down;
             delta += gamma_n(4 + 2 * (ref_real)TANH_ULP, t.u) * ref_abs(middle) + ref_ldexp(2 * t.eta, -h->shift) * (1 + cap);
             s = middle;
@@ -927,6 +940,9 @@ ref_report ref_check_softmax(const attn_array *x, int axis, const attn_array *y)
                         keep[e[k]] = (unsigned char)(score[e[k]] != -(ref_real)INFINITY);
                     }
                     compute_weights(&r, compute_type(x->dtype));
+                    if (!isfinite(r.lse.value) && r.lse.value != -(ref_real)INFINITY) /* NaN or +inf: the whole line */
+                        for (e[k] = 0; e[k] < n; e[k]++)
+                            r.weight[e[k]] = exactly((ref_real)NAN);
                     for (e[k] = 0; e[k] < n; e[k]++)
                         check_number(&report, "softmax", r.weight[e[k]], ref_get(y, e[0], e[1], e[2], e[3]), e[0], e[1], e[2], e[3]);
                 }
