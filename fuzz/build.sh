@@ -31,7 +31,9 @@ accepts() { # FLAGS...
     # shellcheck disable=SC2086
     printf 'int x;\n' | $CC $CFLAGS "$@" -Werror -c -x c - -o "$work/accepts.o" 2>/dev/null
 }
-judge=-O2 helper= library=
+judge=-O2
+helper=
+library=
 case $CFLAGS in
 *memory*) judge= ;;
 *fsanitize*)

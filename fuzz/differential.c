@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const fuzz_limits limits = {3500, FUZZ_BITS, ATTN_DTYPE_COUNT};
+static const fuzz_limits limits = {2500, FUZZ_BITS, ATTN_DTYPE_COUNT};
 
 /* Every path, in two schedules. */
 static void check_paths(fuzz_case *c, const fuzz_outputs *scalar)

@@ -11,7 +11,7 @@
 #include <float.h>
 #include <math.h>
 
-static const fuzz_limits limits = {3500, FUZZ_SOME_HUGE, ATTN_DTYPE_COUNT};
+static const fuzz_limits limits = {2500, FUZZ_SOME_HUGE, ATTN_DTYPE_COUNT};
 
 /* The control register: MXCSR without its flags, FPCR. */
 #if defined(__x86_64__) || defined(__SSE__)

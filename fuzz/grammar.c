@@ -254,8 +254,8 @@ typedef struct dimensions {
  * inputs, one in sixteen, may take longer. */
 static void shrink(dimensions *n, size_t most)
 {
-    if (n->kv_len >= 500)
-        most *= 6;
+    if (n->kv_len >= 500 && most > 1000)
+        most = 16000;
     while (at_least_one(n->batch * n->kv_heads) * n->group * at_least_one(n->q_len) * at_least_one(n->kv_len) * (n->dim + n->dim_v + 8) >
            most) {
         if (n->q_len > 6)

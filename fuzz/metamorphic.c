@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const fuzz_limits limits = {2500, FUZZ_BITS, ATTN_DTYPE_COUNT};
+static const fuzz_limits limits = {2000, FUZZ_BITS, ATTN_DTYPE_COUNT};
 
 static void run(fuzz_case *c, const char *what, const attn_desc *d)
 {

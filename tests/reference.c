@@ -458,7 +458,8 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
  *   bias:    fl(mask - slope distance), of a rounded slope and distance, then
  *            one addition to the score
  *
- * Raw and softcapped scores are those before the masks: of all keys there are. */
+ * Raw and softcapped scores are promised of visible keys only, and -inf beyond the
+ * last key there is. */
 static void compute_scores(ref_head *h, size_t i)
 {
     const attn_desc *desc = h->desc;
@@ -483,10 +484,9 @@ static void compute_scores(ref_head *h, size_t i)
         ref_real s = 0, magnitude = 0, sum_k = 0, delta, shown, shown_delta;
         h->keep[j] = (unsigned char)is_visible(h, i, p, j);
         h->scores[j] = exactly(-(ref_real)INFINITY);
-        if (!h->keep[j] && (!before_masks || (int64_t)(desc->kv_begin + j) >= h->length))
-            continue;
         if (!h->keep[j]) {
-            h->scores[j] = anything();
+            if (before_masks && (int64_t)(desc->kv_begin + j) < h->length)
+                h->scores[j] = anything();
             continue;
         }
         h->row.visible++;

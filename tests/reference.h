@@ -30,7 +30,8 @@ void ref_add(ref_sum *sum, ref_real x);
  *   value finite      low <= number <= high
  *   value NaN         NaN
  *   value infinite    this infinity where low == high, else anything not finite
- * A number that must be +0 has value = low = high = 0. */
+ * A number that must be +0 has value = low = high = 0; one of which nothing is
+ * promised has low > high. */
 typedef struct ref_bounds {
     ref_real value, low, high;
 } ref_bounds;
