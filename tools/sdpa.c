@@ -257,13 +257,13 @@ static int lengths_new(cached *c, const attn_array *kv_lens, size_t batch, size_
     c->desc.kv_lens = lens.array;
     c->ends = (int64_t *)ends.array.data;
     for (b = 0; b < batch; b++) {
-        const char *at = (const char *)kv_lens->data + (ptrdiff_t)b * kv_lens->stride[0] * (ptrdiff_t)attn_dtype_size(kv_lens->dtype);
+        const attn_array len = slice(kv_lens, 0, b, 1);
         int32_t narrow;
         c->ends[b] = (int64_t)kv_len;
-        if (kv_lens->ndim && kv_lens->dtype == ATTN_I64)
-            memcpy(&c->ends[b], at, sizeof c->ends[b]);
-        if (kv_lens->ndim && kv_lens->dtype == ATTN_I32) {
-            memcpy(&narrow, at, sizeof narrow);
+        if (len.ndim && len.dtype == ATTN_I64)
+            memcpy(&c->ends[b], len.data, sizeof c->ends[b]);
+        if (len.ndim && len.dtype == ATTN_I32) {
+            memcpy(&narrow, len.data, sizeof narrow);
             c->ends[b] = narrow;
         }
         if (c->ends[b] < 0 || (uint64_t)c->ends[b] > kv_len)
