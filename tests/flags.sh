@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT-0
 #
-# shellcheck disable=SC2086 # compilers and flags are lists
+# shellcheck disable=SC2086,SC2046,SC2317 # compilers and flags are lists; functions are called by name
 #
 # flags.sh - whatever a user's compiler flags, attention.h gives the same bits or
-# refuses to compile and says why: never a silently different answer. TAP.
+# refuses to compile and says why: never a silently different answer. TAP, and a
+# table of flags and compilers at the end.
 #
-# $CC is the compiler of the build. With FLAGS_ALL set, every gcc and clang that
-# is installed, as C and C++, with every flag: some minutes. Otherwise $CC with
-# those flags that break it if nothing is done.
+# $CC is the compiler of the build. With FLAGS_ALL set, every compiler that is
+# installed with every flag: half an hour. Otherwise $CC with those flags that
+# break it if nothing is done.
 
 top=$(cd "${srcdir:-.}" && pwd) || exit 99
 CC=${CC:-cc}
@@ -20,78 +21,191 @@ cd "$dir" || exit 99
 LC_ALL=C
 export LC_ALL
 
-number=0
+# The path that a machine chooses is not a matter of flags.
+run() { # PROGRAM
+    ${RUN-} "$1" 2>&1 | grep -v '^best '
+}
 
 # What the same machine prints without flags.
-if ! $CC -O1 -I"$top" "$top/tests/hash.c" -lm -o plain || ! ${RUN-} ./plain >wanted; then
+if ! $CC -O1 -I"$top" "$top/tests/hash.c" -lm -o plain || ! run ./plain >wanted || ! [ -s wanted ]; then
     echo "not ok 1 - $CC without flags"
     echo 1..1
     exit 1
 fi
 
-refusal='error: .*(attention\.h: |attn__double_constants_are_double)|attention\.h cannot be compiled'
+cat >probe.c <<'END'
+#include <math.h>
+#include <stdio.h>
+int main(int argc, char **argv) { return argc > 1 && printf("%g %s", floor((double)argc), argv[1]) < 0; }
+END
 
 # Linked without the flags: linkers add code that flushes subnormals to zero for
 # the whole program under some of them, and no header can help that.
-try() { # NUMBER NAME FLAGS COMMAND...
-    at=$1 name=$2 flags=$3
+build() { # FLAGS SOURCE PROGRAM COMPILER...
+    with=$1 source=$2 program=$3
     shift 3
-    verdict='not ok'
-    if ! "$@" $flags -c -I"$top" "$top/tests/hash.c" -o "$at.o" >"$at.log" 2>&1; then
-        grep -Eq "$refusal" "$at.log" && verdict=ok name="$name: refused"
-    elif case $flags in *-flto*) "$@" $flags "$at.o" -lm -o "$at.run" ;; *) "$@" "$at.o" -lm -o "$at.run" ;; esac >"$at.log" 2>&1; then
-        ${RUN-} "./$at.run" >"$at.got" 2>&1
-        diff wanted "$at.got" >"$at.log" && verdict=ok name="$name: the same bits"
+    "$@" $with -c -I"$include" "$source" -o "$program.o" || return
+    case $with in *-flto* | *-m32*) ;; *) with= ;; esac
+    "$@" $with -x none "$program.o" -lm -o "$program"
+}
+
+# The words of the header that stand in the compiler's message, and what clang says
+# about the option.
+refusal() { # LOG
+    if grep -q 'error: .*attention\.h: ' "$1"; then
+        sed -n 's/.*error: .*\(attention\.h: [^"]*\).*/\1/p;' "$1" | sed 1q
+    elif grep -q 'error: .*attn__double_constants_are_double' "$1"; then
+        echo "attn__double_constants_are_double"
+    elif grep -q 'attention\.h cannot be compiled' "$1"; then
+        sed -n "s/.*error: \\('#pragma.*\\)/\\1: attention.h cannot be compiled with that/p" "$1" | sed 1q
     fi
-    {
-        echo "$verdict $at - $name"
-        [ "$verdict" = ok ] || sed 's/^/# /; 20q' "$at.log"
-    } >"$at.tap"
 }
 
-check() { # COMPILER FLAGS: two at a time
-    $1 $2 -fsyntax-only -x c /dev/null >/dev/null 2>&1 || return 0 # not of this compiler, or machine
-    number=$((number + 1))
-    try $number "$1 $2" "$2" $1 &
-    [ $((number % 2)) = 1 ] || wait
+# Verdict and details of one cell of the table.
+try() { # NAME FLAGS COMPILER...
+    cell=$1 flags=$2
+    shift 2
+    include=$top
+    if ! { build "$flags" probe.c "./$cell.probe" "$@" && ${RUN-} "./$cell.probe"; } >"$cell.log" 2>&1; then
+        verdict=- # not of this compiler, or machine
+    elif build "$flags" "$top/tests/hash.c" "./$cell.run" "$@" >"$cell.log" 2>&1; then
+        run "./$cell.run" >"$cell.got"
+        if diff wanted "$cell.got" >"$cell.log"; then verdict='same bits'; else verdict='WRONG BITS'; fi
+    else
+        message=$(refusal "$cell.log")
+        verdict=${message:+refused: $message}
+    fi
+    echo "${verdict:-FAILS}" >"$cell.verdict"
+    rm -f "./$cell.probe" "./$cell.probe.o" "./$cell.run" "./$cell.run.o"
 }
 
-associative='-fassociative-math -fno-signed-zeros -fno-trapping-math'
-check_few() {
-    for flags in -O3 -Ofast -funsafe-math-optimizations "$associative" '-O2 -freciprocal-math' '-O2 -ffp-contract=fast -march=native'; do
-        check "$1" "$flags"
+# Refusals left out, the answer is wrong: does the self-test notice?
+try_unguarded() { # NAME FLAGS COMPILER...
+    cell=$1 flags=$2
+    shift 2
+    include=$dir/unguarded
+    build "$flags" "$include/tests/hash.c" "./$cell.run" "$@" >"$cell.log" 2>&1
+    run "./$cell.run" >"$cell.got"
+    if diff wanted "$cell.got" >"$cell.log"; then verdict='same bits'; elif grep -q '^self-test: no error' "$cell.got"; then
+        verdict='WRONG BITS, unnoticed'
+    elif grep -q '^self-test: ' "$cell.got"; then verdict='wrong bits, noticed'; else verdict=FAILS; fi
+    echo "$verdict" >"$cell.verdict"
+}
+
+rows=0
+columns=0
+running=0
+fork() { # COMMAND...: two at a time
+    "$@" &
+    running=$((running + 1))
+    [ $((running % 2)) = 1 ] || wait
+}
+compiler() { # COMMAND...: one more column
+    real=$(readlink -f "$(command -v "$1")")
+    if [ -z "$real" ]; then
+        echo "$*" >>missing
+        return
+    fi
+    grep -Fqx "$real ${2-}" seen && return
+    echo "$real ${2-}" >>seen
+    columns=$((columns + 1))
+    echo "$*" >column.$columns
+}
+row() { # FLAGS: of every compiler
+    rows=$((rows + 1))
+    echo "$1" >row.$rows
+    column=0
+    while [ $column -lt $columns ]; do
+        column=$((column + 1))
+        fork try $rows.$column "$1" $(cat column.$column)
     done
 }
-check_all() {
+
+: >missing
+: >seen
+associative='-fassociative-math -fno-signed-zeros -fno-trapping-math'
+if [ -z "${FLAGS_ALL-}" ]; then
+    compiler $CC
+    for flags in -Ofast '-O2 -funsafe-math-optimizations' "-O2 $associative" '-O2 -freciprocal-math' \
+        '-O2 -ffp-contract=fast -march=native'; do
+        row "$flags"
+    done
+else
+    for name in gcc gcc-12 clang-14 clang-16 clang-19 i686-linux-gnu-gcc; do compiler $name; done
+    for name in g++ clang++-19; do compiler $name -x c++; done
     for flags in -O0 -O1 -O2 -O3 -Os -Ofast -ffast-math -ffinite-math-only -funsafe-math-optimizations "$associative" -fassociative-math \
         -freciprocal-math -fno-signed-zeros -fno-math-errno -frounding-math -fsingle-precision-constant -fexcess-precision=fast -fapprox-func \
-        -ffp-model=fast -ffp-model=strict -ffp-contract=fast -mfpmath=387 -march=native '-O3 -march=native -ffp-contract=fast' \
-        "-O3 -march=native $associative" -mavx2 '-mfma -mno-avx512f' -mno-sse4 -flto -m32 '-m32 -msse2 -mfpmath=sse' -std=c99 -std=gnu17; do
+        -ffp-model=fast -ffp-model=strict -ffp-contract=fast -mfpmath=387 '-msse2 -mfpmath=sse' -march=native \
+        '-O3 -march=native -ffp-contract=fast' "-O3 -march=native $associative" -mavx2 '-mfma -mno-avx512f' -mno-sse4 -flto -m32 \
+        '-m32 -msse2 -mfpmath=sse' -std=c99 -std=gnu17; do
         case $flags in *-O*) ;; *) flags="-O2 $flags" ;; esac
-        check "$1" "$flags"
+        row "$flags"
     done
-}
-
-if [ -n "${FLAGS_ALL-}" ]; then
-    seen=
-    for compiler in gcc clang clang-14 clang-16 clang-19; do
-        real=$(readlink -f "$(command -v $compiler)") && [ -n "$real" ] || continue
-        case " $seen " in *" $real "*) continue ;; esac
-        seen="$seen $real"
-        check_all $compiler
+    mkdir -p unguarded/tests
+    cp "$top/tests/hash.c" "$top/tests/hash_cases.h" unguarded/tests/
+    sed '/^#error "attention.h: -f/d; /^#pragma clang fp eval_method/d; /^#pragma STDC FENV_ACCESS/d' "$top/attention.h" >unguarded/attention.h
+    rows=$((rows + 1))
+    echo '-O3 -march=native -ffast-math, refusals left out' >row.$rows
+    at=0
+    while [ $at -lt $columns ]; do
+        at=$((at + 1))
+        case $(cat column.$at) in
+        i686*) echo - >$rows.$at.verdict ;; # no -march=native
+        *) fork try_unguarded $rows.$at '-O3 -march=native -ffast-math' $(cat column.$at) ;;
+        esac
     done
-    for compiler in 'g++ -x c++' 'clang++ -x c++'; do check_few "$compiler"; done
-else
-    check_few "$CC"
 fi
 wait
 
 failed=0
-at=0
-while [ $at -lt $number ]; do
-    at=$((at + 1))
-    cat $at.tap
-    case $(cat $at.tap) in not*) failed=1 ;; esac
+number=0
+row=0
+: >messages
+while [ $row -lt $rows ]; do
+    row=$((row + 1))
+    line="| \`$(cat row.$row)\` |"
+    column=0
+    while [ $column -lt $columns ]; do
+        column=$((column + 1))
+        cell=$row.$column
+        verdict=$(cat $cell.verdict)
+        case $verdict in
+        refused:*) # the message as a note under the table
+            grep -Fqx "${verdict#refused: }" messages || echo "${verdict#refused: }" >>messages
+            line="$line refused ($(grep -Fnx "${verdict#refused: }" messages | sed 's/:.*//')) |"
+            ;;
+        *) line="$line $verdict |" ;;
+        esac
+        [ "$verdict" != - ] || continue
+        number=$((number + 1))
+        case $verdict in
+        'same bits' | refused:* | 'wrong bits, noticed') echo "ok $number - $(cat column.$column) $(cat row.$row): $verdict" ;;
+        *)
+            echo "not ok $number - $(cat column.$column) $(cat row.$row): $verdict"
+            sed 's/^/# /; 20q' $cell.log
+            failed=1
+            ;;
+        esac
+    done
+    echo "$line" >>table
 done
+while read -r name; do
+    number=$((number + 1))
+    echo "ok $number - $name # SKIP is not installed"
+done <missing
+
+head='| flags |' rule='|---|'
+column=0
+while [ $column -lt $columns ]; do
+    column=$((column + 1))
+    head="$head $(cat column.$column) |" rule="$rule---|"
+done
+{
+    echo "$head"
+    echo "$rule"
+    cat table
+    nl -w1 -s') ' messages | sed 's/^/(/'
+    echo '- this compiler has no such flag, or this machine no libraries for it'
+} | sed 's/^/# /'
 echo "1..$number"
 exit $failed

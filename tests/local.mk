@@ -37,6 +37,7 @@ test_programs = \
 	tests/workspace
 test_scripts = \
 	tests/adapters.sh \
+	tests/flags.sh \
 	tests/golden.sh \
 	tests/inclusion.sh \
 	tests/readme.sh \
@@ -44,7 +45,7 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/flags.sh tests/golden.txt tests/hash.c
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/hash.c
 
 # of the programs that say nothing else
 LDADD = tests/libattn_test.a
