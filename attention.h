@@ -153,10 +153,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ATTN_VERSION_MAJOR 0
+#define ATTN_VERSION_MAJOR 0 /* semantic versioning; all other files take it from here */
 #define ATTN_VERSION_MINOR 1
 #define ATTN_VERSION_PATCH 0
-#define ATTN_VERSION "0.1.0"
+#define ATTN__TEXT(x) #x
+#define ATTN__DOTTED(x, y, z) ATTN__TEXT(x) "." ATTN__TEXT(y) "." ATTN__TEXT(z)
+#define ATTN_VERSION ATTN__DOTTED(ATTN_VERSION_MAJOR, ATTN_VERSION_MINOR, ATTN_VERSION_PATCH) /* "major.minor.patch" */
 
 #ifndef ATTN_DEF
 #ifdef ATTN_STATIC

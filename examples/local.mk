@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT-0
 EXTRA_DIST += \
+	examples/consumer/CMakeLists.txt \
+	examples/consumer/meson.build \
 	examples/openmp_parallel_for.h \
 	examples/pthread_parallel_for.h \
 	examples/quick_start.c

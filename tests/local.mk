@@ -40,8 +40,11 @@ test_scripts = \
 	tests/flags.sh \
 	tests/golden.sh \
 	tests/inclusion.sh \
+	tests/install.sh \
+	tests/man.sh \
 	tests/readme.sh \
-	tests/tool.sh
+	tests/tool.sh \
+	tests/version.sh
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
@@ -59,7 +62,22 @@ SH_LOG_COMPILER = $(SHELL)
 AM_TESTS_ENVIRONMENT = \
 	ATTN='$(abs_top_builddir)/attn$(EXEEXT)'; export ATTN; \
 	CC='$(CC)'; export CC; \
-	RUN='$(LOG_COMPILER)'; export RUN;
+	RUN='$(LOG_COMPILER)'; export RUN; \
+	$(INSTALL_ENVIRONMENT)
+
+# where things are installed, for tests/install.sh
+INSTALL_ENVIRONMENT = \
+	MAKE='$(MAKE)'; export MAKE; \
+	prefix='$(prefix)'; export prefix; \
+	includedir='$(includedir)'; export includedir; \
+	bindir='$(bindir)'; export bindir; \
+	mandir='$(mandir)'; export mandir; \
+	pkgconfigdir='$(pkgconfigdir)'; export pkgconfigdir;
+installcheck-local:
+	$(INSTALL_ENVIRONMENT) CC='$(CC)' srcdir='$(srcdir)' RUN='$(LOG_COMPILER)' DESTDIR='$(DESTDIR)' \
+		$(SHELL) $(srcdir)/tests/install.sh installed >install-check.log; \
+	status=$$?; cat install-check.log; test $$status = 0 && ! grep -q '^not ok' install-check.log
+CLEANFILES += install-check.log
 
 # exp and tanh of every float: some minutes
 check-exp-exhaustive: tests/elementary$(EXEEXT)

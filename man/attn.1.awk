@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT-0
+#
+# attn.1.awk - the manual page attn(1) from the texts that attn --help prints:
+# the string literals in tools/*.c. tool.h comes first.
+
+# The text of the string literals in a line of C, and of RUN_HELP.
+function literals(line,    text, c) {
+    text = ""
+    while ((c = index(line, "\"")) > 0) {
+        line = substr(line, c + 1)
+        while ((c = substr(line, 1, 1)) != "\"" && c != "") {
+            if (c == "\\") {
+                line = substr(line, 2)
+                c = substr(line, 1, 1)
+                if (c == "n") c = "\n"
+            }
+            text = text c
+            line = substr(line, 2)
+        }
+        line = substr(line, 2)
+    }
+    if (line ~ /RUN_HELP/) text = text run_help
+    return text
+}
+
+/^#define RUN_HELP/ { in_macro = 1 }
+in_macro {
+    run_help = run_help literals($0)
+    if ($0 !~ /\\$/) in_macro = 0
+    next
+}
+
+/^const char [a-z]+_help\[\] =/ {
+    command = substr($3, 1, index($3, "_") - 1)
+    in_help = 1
+}
+in_help {
+    help[command] = help[command] literals($0)
+    if ($0 ~ /;$/) in_help = 0
+    next
+}
+
+# {"name", "summary", name_help, name_command},
+/^} commands\[\]/ { in_table = 1; next }
+in_table && /^};/ { in_table = 0 }
+in_table {
+    order[++commands] = $1
+    gsub(/[^a-z]/, "", order[commands])
+}
+
+END {
+    if (failed) exit 1
+    page_head("attn", 1, "self-attention on the CPU, on .npy files and on sentences")
+    print ".SH SYNOPSIS"
+    print ".nf"
+    for (i = 1; i <= commands; i++) {
+        if (help[order[i]] == "") {
+            print "no help for " order[i] > "/dev/stderr"
+            exit 1
+        }
+        count = split(help[order[i]], lines, "\n")
+        for (k = 1; k <= count; k++)
+            if (index(lines[k], "  attn " order[i]) == 1) print "\\fB" escaped(substr(lines[k], 3)) "\\fP"
+    }
+    print ".B attn \\-\\-help"
+    print ".B attn \\-\\-version"
+    print ".fi"
+    print ".SH DESCRIPTION"
+    print "Computes attention with"
+    print ".BR attention (3):"
+    print "the same bits on every machine, with every code path and any number of"
+    print "threads."
+    print "Arrays are read from and written to files in NumPy's .npy format."
+    print ".SH COMMANDS"
+    for (i = 1; i <= commands; i++) {
+        count = split(help[order[i]], lines, "\n")
+        print ".SS " escaped(substr(lines[1], length("attn ") + 1))
+        print ".nf"
+        for (k = 3; k < count; k++) print lines[k] == "" ? ".sp" : escaped(lines[k])
+        print ".fi"
+    }
+    print ".SH EXIT STATUS"
+    print "0, or 2 after one line on standard error; then nothing is written."
+    print ".SH ENVIRONMENT"
+    print ".TP"
+    print ".B ATTN_PATH"
+    print "The code path to run where there is no"
+    print ".BR \\-\\-path ."
+    print ".SH SEE ALSO"
+    print ".BR attention (3)"
+}
