@@ -160,7 +160,8 @@ static uint64_t case_fma(attn_path path, int f64)
             const double a = attn__from_bits_f64(random_number(e, 1023, 52)), b = attn__from_bits_f64(random_number(e, 1023, 52));
             h = hash_bits(h, attn__bits_f64(attn__fma_f64(a, b, attn__from_bits_f64(random_number(-e, 1023, 52)))), 8);
         } else {
-            const float a = attn__from_bits_f32((uint32_t)random_number(e, 127, 23)), b = attn__from_bits_f32((uint32_t)random_number(e, 127, 23));
+            const float a = attn__from_bits_f32((uint32_t)random_number(e, 127, 23)),
+                        b = attn__from_bits_f32((uint32_t)random_number(e, 127, 23));
             h = hash_bits(h, attn__bits_f32(attn__fma_f32(a, b, attn__from_bits_f32((uint32_t)random_number(-e, 127, 23)))), 4);
         }
     }
@@ -353,20 +354,43 @@ typedef struct hash_case {
 } hash_case;
 
 static const hash_case cases[] = {
-    {"fma_f32", case_fma, 0},           {"fma_f64", case_fma, 1},           {"exp_tanh_log_f32", case_elementary, 0},
+    {"fma_f32", case_fma, 0},
+    {"fma_f64", case_fma, 1},
+    {"exp_tanh_log_f32", case_elementary, 0},
     {"exp_tanh_log_f64", case_elementary, 1},
-    {"steps_f32", case_steps, 0},       {"steps_f64", case_steps, 1},       {"forward_f32", case_forward, 0},
-    {"forward_f64", case_forward, 1},   {"forward_f16", case_forward, 2},   {"forward_bf16", case_forward, 3},
-    {"tiles_f32", case_forward, 4},     {"tiles_f64", case_forward, 5},     {"decode_f32", case_forward, 6},
-    {"modifiers_f32", case_forward, 7}, {"modifiers_f64", case_forward, 8}, {"huge_f32", case_forward, 9},
-    {"huge_f64", case_forward, 10},     {"largest_f32", case_forward, 11},  {"tiny_f32", case_forward, 12},
-    {"tiny_f64", case_forward, 13},     {"specials_f32", case_forward, 14}, {"specials_f64", case_forward, 15},
-    {"colsum_f32", case_forward, 16},   {"states_f32", case_states, 0},     {"states_f64", case_states, 1},
-    {"rotary_f32", case_rotary, 0},     {"rotary_f64", case_rotary, 1},     {"rotary_f16", case_rotary, 2},
-    {"rotary_bf16", case_rotary, 3},    {"layer_f32", case_layer, 0},       {"layer_f64", case_layer, 1},
+    {"steps_f32", case_steps, 0},
+    {"steps_f64", case_steps, 1},
+    {"forward_f32", case_forward, 0},
+    {"forward_f64", case_forward, 1},
+    {"forward_f16", case_forward, 2},
+    {"forward_bf16", case_forward, 3},
+    {"tiles_f32", case_forward, 4},
+    {"tiles_f64", case_forward, 5},
+    {"decode_f32", case_forward, 6},
+    {"modifiers_f32", case_forward, 7},
+    {"modifiers_f64", case_forward, 8},
+    {"huge_f32", case_forward, 9},
+    {"huge_f64", case_forward, 10},
+    {"largest_f32", case_forward, 11},
+    {"tiny_f32", case_forward, 12},
+    {"tiny_f64", case_forward, 13},
+    {"specials_f32", case_forward, 14},
+    {"specials_f64", case_forward, 15},
+    {"colsum_f32", case_forward, 16},
+    {"states_f32", case_states, 0},
+    {"states_f64", case_states, 1},
+    {"rotary_f32", case_rotary, 0},
+    {"rotary_f64", case_rotary, 1},
+    {"rotary_f16", case_rotary, 2},
+    {"rotary_bf16", case_rotary, 3},
+    {"layer_f32", case_layer, 0},
+    {"layer_f64", case_layer, 1},
 };
 
-static void print_hash(uint64_t h) { printf(" %08lx%08lx", (unsigned long)(h >> 32), (unsigned long)(h & 0xffffffffu)); }
+static void print_hash(uint64_t h)
+{
+    printf(" %08lx%08lx", (unsigned long)(h >> 32), (unsigned long)(h & 0xffffffffu));
+}
 
 /* Prints the name, and after it the paths that do not give the first path's hash. */
 static uint64_t run_case(const hash_case *c, uint64_t seed)

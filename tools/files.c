@@ -24,9 +24,15 @@
 #include <process.h>
 #include <windows.h>
 
-static long process_number(void) { return (long)_getpid(); }
+static long process_number(void)
+{
+    return (long)_getpid();
+}
 
-static int is_separator(char c) { return c == '/' || c == '\\' || c == ':'; }
+static int is_separator(char c)
+{
+    return c == '/' || c == '\\' || c == ':';
+}
 
 /* Opens a file that did not exist; NULL and errno otherwise. */
 static FILE *create_new(const char *name)
@@ -67,9 +73,15 @@ static const char *find_target(const char *path, int *exists)
 
 #include <unistd.h>
 
-static long process_number(void) { return (long)getpid(); }
+static long process_number(void)
+{
+    return (long)getpid();
+}
 
-static int is_separator(char c) { return c == '/'; }
+static int is_separator(char c)
+{
+    return c == '/';
+}
 
 /* Opens a file that did not exist; NULL and errno otherwise. */
 static FILE *create_new(const char *name)
@@ -88,7 +100,10 @@ static FILE *create_new(const char *name)
     return file;
 }
 
-static int replace(const char *from, const char *to) { return rename(from, to) == 0; }
+static int replace(const char *from, const char *to)
+{
+    return rename(from, to) == 0;
+}
 
 /* The file that a write to `path` is to replace or create: where a link points,
  * and never a device, which renaming a file over would destroy. */
@@ -166,7 +181,10 @@ typedef struct pending {
     int existed;
 } pending;
 
-static int cannot_write(const char *path) { return fail("%s: cannot be written: %s", path, strerror(errno)); }
+static int cannot_write(const char *path)
+{
+    return fail("%s: cannot be written: %s", path, strerror(errno));
+}
 
 /* A new file in the directory of the target: only there can it be renamed over it. */
 static FILE *create_beside(const file_out *out, pending *p)

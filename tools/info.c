@@ -15,7 +15,10 @@ const char info_help[] = "attn info - version, code paths, what this machine run
                          "the same bits wherever this is the same.\n"
                          "compiled: in this program; runs: on this machine; native: without emulation.\n";
 
-static const char *yes_no(int value) { return value ? "yes" : "no"; }
+static const char *yes_no(int value)
+{
+    return value ? "yes" : "no";
+}
 
 /* What the paths ask of the CPU, for the curious: the library looks for itself. */
 static void print_cpu(void)

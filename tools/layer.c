@@ -30,7 +30,10 @@ typedef struct layer_options {
     run_options run;
 } layer_options;
 
-static attn_status forward(const void *layer, const attn_exec *exec) { return attn_layer_forward((const attn_layer *)layer, exec); }
+static attn_status forward(const void *layer, const attn_exec *exec)
+{
+    return attn_layer_forward((const attn_layer *)layer, exec);
+}
 
 static int inputs_fit(const tensor *t, size_t heads, size_t *kv_heads)
 {

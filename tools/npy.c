@@ -84,7 +84,10 @@ static int accept(parser *p, char c)
     return 1;
 }
 
-static int expect(parser *p, char c) { return accept(p, c) || complain(p, "bad header: '%c' expected at byte %zu", c, p->at); }
+static int expect(parser *p, char c)
+{
+    return accept(p, c) || complain(p, "bad header: '%c' expected at byte %zu", c, p->at);
+}
 
 static int parse_string(parser *p, literal *string)
 {
@@ -111,7 +114,10 @@ static int literal_is(literal string, const char *text)
 }
 
 /* For messages: no more of it than helps. */
-static int shown(literal string) { return string.length < 32 ? (int)string.length : 32; }
+static int shown(literal string)
+{
+    return string.length < 32 ? (int)string.length : 32;
+}
 
 static int parse_descr(parser *p, dictionary *d)
 {
@@ -146,7 +152,10 @@ static int parse_bool(parser *p, int *value)
     return complain(p, "bad header: True or False expected at byte %zu", p->at);
 }
 
-static int is_digit(const parser *p) { return p->at < p->end && p->bytes[p->at] >= '0' && p->bytes[p->at] <= '9'; }
+static int is_digit(const parser *p)
+{
+    return p->at < p->end && p->bytes[p->at] >= '0' && p->bytes[p->at] <= '9';
+}
 
 static int parse_dimension(parser *p, size_t *value)
 {

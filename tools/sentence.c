@@ -109,7 +109,10 @@ static int split(const char *text, word *words, size_t *count)
     return 1;
 }
 
-static unsigned char lower(char c) { return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); }
+static unsigned char lower(char c)
+{
+    return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
 
 static int same_word(const word *a, const word *b)
 {
@@ -260,7 +263,10 @@ static void print_output(const word *words, size_t count, const float *out, size
 
 /* ------------------------------------------------------------- sentence -- */
 
-static attn_status forward(const void *layer, const attn_exec *exec) { return attn_layer_forward((const attn_layer *)layer, exec); }
+static attn_status forward(const void *layer, const attn_exec *exec)
+{
+    return attn_layer_forward((const attn_layer *)layer, exec);
+}
 
 static void print_all(const word *words, size_t count, const attn_layer *l, int64_t seed)
 {

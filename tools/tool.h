@@ -92,8 +92,9 @@ int tensors_save(tensor *const *outputs, size_t count);
 typedef struct run_options {
     const char *path, *threads, *dtype;
 } run_options;
-#define RUN_OPTIONS(o)                                                                                                                     \
-    {"--path", &(o).path}, {"--threads", &(o).threads}, { "--dtype", &(o).dtype }
+/* clang-format off */
+#define RUN_OPTIONS(o) {"--path", &(o).path}, {"--threads", &(o).threads}, {"--dtype", &(o).dtype}
+/* clang-format on */
 #define RUN_HELP                                                                                                                           \
     "  --path auto|scalar|neon|avx2|avx512   the code to run; any gives the same bits.\n"                                                  \
     "                   Without it the environment variable ATTN_PATH counts.\n"                                                           \
