@@ -1496,6 +1496,10 @@ ATTN__INLINE double attn__avx512_f64_sum(attn__avx512_f64_vec a)
 
 /* NEON (AArch64; elsewhere through SIMDe) */
 #if ATTN__NEON
+#if ATTN__A64 && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("no-schedule-insns") /* it would move accumulators about, 4 cycles of 20 in the register tile */
+#endif
 #if ATTN__A64
 #define ATTN__I(op) v##op
 #define ATTN__TYPE(t) t
@@ -1528,6 +1532,17 @@ ATTN__INLINE attn__neon_f32_vec attn__neon_f32_fma(attn__neon_f32_vec a, attn__n
     ATTN__BY_LANES(float, 4, attn__neon_f32_load, attn__neon_f32_store, a, b, c, attn__fma_f32(x[i], y[i], z[i]));
 #endif
 }
+/* c + b * lane of a */
+#if ATTN__A64
+#define attn__neon_f32_fma_lane(c, b, a, lane) vfmaq_laneq_f32(c, b, a, lane)
+#else
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_fma_lane(attn__neon_f32_vec c, attn__neon_f32_vec b, attn__neon_f32_vec a, int lane)
+{
+    float x[4];
+    attn__neon_f32_store(x, a);
+    return attn__neon_f32_fma(attn__neon_f32_set1(x[lane]), b, c);
+}
+#endif
 ATTN__INLINE attn__neon_f32_vec attn__neon_f32_exp2i(attn__neon_f32_vec p, attn__neon_f32_vec t)
 {
     return ATTN__I(reinterpretq_f32_s32)(ATTN__I(addq_s32)(ATTN__I(reinterpretq_s32_f32)(p), ATTN__I(shlq_n_s32)(ATTN__I(reinterpretq_s32_f32)(t), 23)));
@@ -1569,6 +1584,7 @@ ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_bf16(const uint16_t *p)
     return ATTN__I(reinterpretq_f32_u32)(ATTN__I(shlq_n_u32)(ATTN__I(movl_u16)(ATTN__I(ld1_u16)(p)), 16));
 }
 #define ATTN__ISA neon
+#define ATTN__LANE_FMA
 #define ATTN__VL 4
 #define ATTN__MR 8
 #define ATTN__F64 0
@@ -1600,6 +1616,17 @@ ATTN__INLINE attn__neon_f64_vec attn__neon_f64_fma(attn__neon_f64_vec a, attn__n
     ATTN__BY_LANES(double, 2, attn__neon_f64_load, attn__neon_f64_store, a, b, c, attn__fma_f64(x[i], y[i], z[i]));
 #endif
 }
+/* c + b * lane of a */
+#if ATTN__A64
+#define attn__neon_f64_fma_lane(c, b, a, lane) vfmaq_laneq_f64(c, b, a, lane)
+#else
+ATTN__INLINE attn__neon_f64_vec attn__neon_f64_fma_lane(attn__neon_f64_vec c, attn__neon_f64_vec b, attn__neon_f64_vec a, int lane)
+{
+    double x[2];
+    attn__neon_f64_store(x, a);
+    return attn__neon_f64_fma(attn__neon_f64_set1(x[lane]), b, c);
+}
+#endif
 ATTN__INLINE attn__neon_f64_vec attn__neon_f64_exp2i(attn__neon_f64_vec p, attn__neon_f64_vec t)
 {
     return ATTN__I(reinterpretq_f64_s64)(ATTN__I(addq_s64)(ATTN__I(reinterpretq_s64_f64)(p), ATTN__I(shlq_n_s64)(ATTN__I(reinterpretq_s64_f64)(t), 52)));
@@ -1627,8 +1654,12 @@ ATTN__INLINE double attn__neon_f64_sum(attn__neon_f64_vec a)
 #undef ATTN__F64
 #undef ATTN__MR
 #undef ATTN__ISA
+#undef ATTN__LANE_FMA
 #undef ATTN__I
 #undef ATTN__TYPE
+#if ATTN__A64 && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 #endif /* ATTN__NEON */
 #undef ATTN__KERNEL
 
@@ -4422,6 +4453,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define attn_vmul ATTN__V(mul)
 #define attn_vmax ATTN__V(max)
 #define attn_vfma ATTN__V(fma)
+#define attn_vfma_lane ATTN__V(fma_lane)
 #define attn_vexp2i ATTN__V(exp2i)
 #define attn_vdiv ATTN__V(div)
 #define attn_vchoose ATTN__V(choose)
@@ -4434,6 +4466,11 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define ATTN__QUAD (16 / (int)sizeof(attn_real)) /* elements of a 128-bit lane */
 #define ATTN__LANES ATTN__C(LANES)
 #define ATTN__STEP_KEYS (ATTN__NR > ATTN__LANES ? ATTN__NR : ATTN__LANES)
+#if defined(ATTN__LANE_FMA) && ATTN__A64 && defined(__clang__)
+#define ATTN__ORDER __asm__ volatile("" ::: "memory"); /* clang would mix exp of several vectors and run out of registers */
+#else
+#define ATTN__ORDER
+#endif
 
 /* X(0) ... X(vectors in the virtual lanes - 1); FOLD joins those vectors, first
  * half with second half, until one is left */
@@ -4492,7 +4529,43 @@ ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, c
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
-    for (k = 0; k < depth; k++, a++, b += ldb) {
+    k = 0;
+#ifdef ATTN__LANE_FMA /* one load along the depth for each row, whose lanes multiply */
+#define ATTN__X(i) attn_vec x##i = c##i##0;
+    ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+    for (; k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
+        attn_vec b0, b1;
+#define ATTN__X(i) \
+    if (M > i) x##i = attn_vload(a + i * ATTN__LD);
+        ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(i) \
+    if (M > i) c##i##0 = attn_vfma_lane(c##i##0, b0, x##i, ATTN__AT), c##i##1 = attn_vfma_lane(c##i##1, b1, x##i, ATTN__AT);
+#define ATTN__STEP                                          \
+    b0 = attn_vload(b), b1 = attn_vload(b + ATTN__VL); \
+    ATTN__PREFETCH(b, 16 * ldb);                            \
+    b += ldb;                                               \
+    ATTN__EACH_ROW(ATTN__X)
+#define ATTN__AT 0
+        ATTN__STEP
+#undef ATTN__AT
+#define ATTN__AT 1
+        ATTN__STEP
+#undef ATTN__AT
+#if ATTN__VL > 2
+#define ATTN__AT 2
+        ATTN__STEP
+#undef ATTN__AT
+#define ATTN__AT 3
+        ATTN__STEP
+#undef ATTN__AT
+#endif
+#undef ATTN__STEP
+#undef ATTN__X
+    }
+#endif
+    for (; k < depth; k++, a++, b += ldb) {
         attn_vec b0 = attn_vload(b), b1 = attn_vload(b + ATTN__VL);
         if (M <= 8) { /* few rows: b comes from memory as fast as it can */
             ATTN__PREFETCH(b, 16 * ldb);
@@ -4737,6 +4810,7 @@ static int ATTN__V(softmax)(void *row_, size_t first, size_t lo, size_t hi, size
         attn_vec p = attn_vexp(attn_vsub(attn_vload(row + j + v * ATTN__VL), m));         \
         attn_vstore(row + j + v * ATTN__VL, p);                                           \
         sum##v = attn_vadd(sum##v, p);                                                    \
+        ATTN__ORDER                                                                       \
     }
                 ATTN__EACH(ATTN__X)
 #undef ATTN__X
@@ -4818,6 +4892,7 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef attn_vmul
 #undef attn_vmax
 #undef attn_vfma
+#undef attn_vfma_lane
 #undef attn_vexp2i
 #undef attn_vdiv
 #undef attn_vchoose
@@ -4829,6 +4904,7 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef ATTN__QUAD
 #undef ATTN__LANES
 #undef ATTN__STEP_KEYS
+#undef ATTN__ORDER
 #undef ATTN__EACH
 #undef ATTN__FOLD
 #undef ATTN__EACH_ROW

@@ -22,8 +22,11 @@ bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS)
 EXTRA_LIBRARIES += bench/libpeer.a
 bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
 bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math $(VECLIB_CFLAGS)
-EXTRA_DIST += bench/NOTES.md
+EXTRA_DIST += bench/NOTES.md bench/hot_loop.awk bench/neon_mca.sh
 
-.PHONY: bench
+.PHONY: bench neon-mca
 bench: bench/bench$(EXEEXT)
 	bench/bench$(EXEEXT) $(BENCH_ARGS)
+
+neon-mca:
+	srcdir=$(srcdir) $(srcdir)/bench/neon_mca.sh
