@@ -40,6 +40,13 @@ typedef enum bench_bound { BENCH_BY_FMA, BENCH_BY_READ, BENCH_BY_COPY } bench_bo
 /* The unit in which the work is counted. */
 typedef enum bench_unit { BENCH_GFLOPS, BENCH_GBS } bench_unit;
 
+/* BENCH_RANDOM drops half of the keys at random, which saves nobody any work, so
+ * that all pairs are counted; BENCH_DOCUMENTS lets queries see the keys of their
+ * own 512 positions, so that whole blocks can be left out and are not counted. */
+typedef enum bench_mask { BENCH_UNMASKED, BENCH_RANDOM, BENCH_DOCUMENTS } bench_mask;
+
+enum { BENCH_DOCUMENT = 512 };
+
 typedef struct bench_case {
     const char *name, *what;
     bench_kind kind;
@@ -50,7 +57,13 @@ typedef struct bench_case {
      * softmax: (m, n) */
     size_t m, n, k;
     int causal;
-    int axis; /* softmax: 0 or 1 */
+    int axis;           /* softmax: 0 or 1 */
+    size_t window;      /* keys that a query sees, itself included; 0: all */
+    double softcap;     /* 0: none */
+    int alibi;          /* slopes per head */
+    bench_mask mask;    /* boolean */
+    int threads;        /* 0: one */
+    const char *beside; /* another case, run in the same rounds to compare speeds with; NULL: none */
 } bench_case;
 
 /* A case with its memory. a, b, c are q, k, v or x, or the two factors. */
@@ -59,6 +72,8 @@ typedef struct bench_job {
     void *a, *b, *c, *out;
     void *b_half, *c_half; /* K and V in 16 bits, holding the same values */
     void *scratch;         /* for the peers */
+    uint8_t *mask;         /* (m, n) */
+    float *slopes;         /* (heads) */
     size_t a_count, b_count, c_count, out_count;
     size_t element;      /* bytes of the compute type */
     double flops;        /* 2 per multiply-add of visible work */
@@ -73,7 +88,10 @@ typedef struct bench_entry bench_entry;
 /* Does the work once; NULL, or the reason why it does not. */
 typedef const char *(*bench_run)(const bench_job *job, const bench_entry *entry);
 
-enum { BENCH_MAX_ENTRIES = 16, BENCH_NAME = 24 };
+/* Seconds of so many runs, where the clock is elsewhere. */
+typedef double (*bench_time)(const bench_entry *entry, size_t repetitions);
+
+enum { BENCH_MAX_ENTRIES = 24, BENCH_NAME = 32 };
 
 struct bench_entry {
     char name[BENCH_NAME];
@@ -82,11 +100,13 @@ struct bench_entry {
     size_t block; /* private to `run` */
     double bytes; /* that it has to move */
     bench_run run;
-    void *state; /* private to `run` */
+    bench_time time; /* NULL: our clock around `run` */
+    void *state;     /* private to `run` */
 };
 
 size_t bench_case_count(void);
 const bench_case *bench_case_at(size_t index);
+const bench_case *bench_case_named(const char *name); /* NULL: there is none */
 bench_unit bench_case_unit(const bench_case *shape);
 
 /* Is `name` one of the comma-separated `list`? */
@@ -152,7 +172,9 @@ typedef struct bench_result {
     bench_quartiles rate;     /* 1e9 work per second */
     bench_quartiles fraction; /* of the ceiling in the same round */
     bench_quartiles speedup;  /* over the best peer in the same round */
-    int has_peer;
+    bench_quartiles beside;   /* work per second over that of the case beside */
+    int has_peer, has_beside;
+    int companion;            /* it does the case beside */
     char ceiling[BENCH_NAME];
     bench_quartiles ceiling_rate;
 } bench_result;

@@ -72,12 +72,65 @@ static const bench_case cases[] = {
      .kind = BENCH_MATMUL,
      .bound = BENCH_BY_READ},
     {.name = "matmul-6x8x8", .what = "matmul (6, 8) by (8, 8)", SHAPE(1, 1, 6, 8, 8), .kind = BENCH_MATMUL},
-    {.name = "full-512-d64-f64", .what = "8 heads, 512 tokens, d 64, float64", SHAPE(8, 8, 512, 512, 64), .type = BENCH_F64},
+    {.name = "full-512-d64-f64",
+     .what = "8 heads, 512 tokens, d 64, float64",
+     SHAPE(8, 8, 512, 512, 64),
+     .type = BENCH_F64,
+     .beside = "full-512-d64"},
+    {.name = "window-256-8192",
+     .what = "causal window of 256 keys, 2 heads, 8192 tokens, d 128",
+     SHAPE(2, 2, 8192, 8192, 128),
+     .causal = 1,
+     .window = 256,
+     .beside = "prefill-8192-d128"},
+    {.name = "documents-8x512",
+     .what = "boolean mask of 8 documents of 512 tokens, 8 heads, d 64",
+     SHAPE(8, 8, 4096, 4096, 64),
+     .mask = BENCH_DOCUMENTS,
+     .beside = "full-512-d64"},
+    {.name = "alibi-2048",
+     .what = "ALiBi, causal prefill, 8 heads, 2048 tokens, d 64",
+     SHAPE(8, 8, 2048, 2048, 64),
+     .causal = 1,
+     .alibi = 1,
+     .beside = "prefill-2048-d64"},
+    {.name = "softcap-2048",
+     .what = "softcap 20, causal prefill, 8 heads, 2048 tokens, d 64",
+     SHAPE(8, 8, 2048, 2048, 64),
+     .causal = 1,
+     .softcap = 20,
+     .beside = "prefill-2048-d64"},
+    {.name = "mask-2048",
+     .what = "random boolean mask, causal prefill, 8 heads, 2048 tokens, d 64",
+     SHAPE(8, 8, 2048, 2048, 64),
+     .causal = 1,
+     .mask = BENCH_RANDOM,
+     .beside = "prefill-2048-d64"},
+    {.name = "threads-2",
+     .what = "two threads, causal prefill, 8 heads, 2048 tokens, d 64",
+     SHAPE(8, 8, 2048, 2048, 64),
+     .causal = 1,
+     .threads = 2,
+     .beside = "prefill-2048-d64"},
+    {.name = "threads-2-gqa",
+     .what = "two threads, causal prefill, 8 query and 2 key heads, 2048 tokens, d 128",
+     SHAPE(8, 2, 2048, 2048, 128),
+     .causal = 1,
+     .threads = 2,
+     .beside = "prefill-gqa-2048-d128"},
 };
 
 size_t bench_case_count(void) { return sizeof cases / sizeof *cases; }
 
 const bench_case *bench_case_at(size_t index) { return &cases[index]; }
+
+const bench_case *bench_case_named(const char *name)
+{
+    for (size_t i = 0; i < bench_case_count(); i++)
+        if (!strcmp(cases[i].name, name))
+            return &cases[i];
+    return NULL;
+}
 
 bench_unit bench_case_unit(const bench_case *shape) { return shape->bound == BENCH_BY_FMA ? BENCH_GFLOPS : BENCH_GBS; }
 
@@ -146,12 +199,35 @@ static void fill(bench_type type, void *data, uint16_t *halves, size_t count, ui
         halves[i] = half(type, narrow[i]);
 }
 
+/* Is key j to be looked at by query i? */
+static int visible(const bench_case *s, size_t i, size_t j)
+{
+    if ((s->causal && j > i) || (s->window && j + s->window <= i))
+        return 0;
+    return s->mask != BENCH_DOCUMENTS || i / BENCH_DOCUMENT == j / BENCH_DOCUMENT;
+}
+
 static double visible_pairs(const bench_case *s)
 {
     double pairs = 0;
-    for (size_t i = 0; i < s->m; i++)
-        pairs += (double)(s->causal && i < s->n ? i + 1 : s->n);
+    for (size_t i = 0; i < s->m; i++) {
+        size_t end = s->causal && i < s->n ? i + 1 : s->n;
+        if (s->mask == BENCH_DOCUMENTS)
+            for (size_t j = 0; j < s->n; j++)
+                pairs += visible(s, i, j);
+        else
+            pairs += (double)(s->window && end > s->window ? s->window : end);
+    }
     return pairs;
+}
+
+static void fill_mask(const bench_job *job)
+{
+    const bench_case *s = job->shape;
+    uint64_t seed = 4;
+    for (size_t i = 0; i < s->m; i++)
+        for (size_t j = 0; j < s->n; j++)
+            job->mask[i * s->n + j] = s->mask == BENCH_RANDOM ? (uint8_t)(next(&seed) >> 63) : (uint8_t)visible(s, i, j);
 }
 
 static int is_half(const bench_case *s) { return s->type == BENCH_F16 || s->type == BENCH_BF16; }
@@ -171,6 +247,12 @@ static int allocate(bench_job *job)
         job->b_half = bench_allocate(job->b_count * sizeof(uint16_t));
         job->c_half = bench_allocate(job->c_count * sizeof(uint16_t));
     }
+    if (s->mask)
+        job->mask = bench_allocate(s->m * s->n);
+    if (s->alibi)
+        job->slopes = bench_allocate(s->heads * sizeof(float));
+    if ((s->mask && !job->mask) || (s->alibi && !job->slopes))
+        return 0;
     if (!job->a || !job->b || !job->c || !job->out || !job->scratch || (is_half(s) && (!job->b_half || !job->c_half)))
         return 0;
     /* Nobody who is timed shall pay for the first touch. */
@@ -213,6 +295,10 @@ bench_job *bench_job_open(const bench_case *s)
     fill(s->type, job->a, NULL, job->a_count, 1);
     fill(s->type, job->b, job->b_half, job->b_count, 2);
     fill(s->type, job->c, job->c_half, job->c_count, 3);
+    if (s->mask)
+        fill_mask(job);
+    for (size_t h = 0; s->alibi && h < s->heads; h++)
+        job->slopes[h] = (float)exp2(-8 * (double)(h + 1) / (double)s->heads);
     size_t element = is_half(s) ? sizeof(uint16_t) : job->element;
     job->span[0] = is_half(s) ? job->b_half : job->b;
     job->span[1] = is_half(s) ? job->c_half : job->c;
@@ -232,6 +318,8 @@ void bench_job_close(bench_job *job)
     free(job->b_half);
     free(job->c_half);
     free(job->scratch);
+    free(job->mask);
+    free(job->slopes);
     free(job);
 }
 

@@ -21,6 +21,14 @@ bench_arrays bench_describe(const bench_job *job)
         t.desc.v = attn_array_4d(kv_type, job->span[1], 1, s->kv_heads, s->n, s->k);
         t.desc.out = attn_array_4d(type, job->out, 1, s->heads, s->m, s->k);
         t.desc.causal = s->causal;
+        t.desc.softcap = s->softcap;
+        t.desc.window = s->window > 0;
+        t.desc.window_left = (int64_t)s->window - 1;
+        t.desc.window_right = -1;
+        if (s->mask)
+            t.desc.mask = attn_array_2d(ATTN_BOOL, job->mask, s->m, s->n);
+        if (s->alibi)
+            t.desc.alibi = attn_array_1d(ATTN_F32, job->slopes, s->heads);
     } else {
         t.a = attn_array_2d(type, job->a, s->m, s->kind == BENCH_MATMUL ? s->k : s->n);
         t.b = attn_array_2d(type, job->b, s->k, s->n);

@@ -7,10 +7,13 @@
  * each between two slices of its ceiling, and ratios are formed within the round.
  * What is reported are medians and quartiles over the rounds. The clock is the
  * thread's processor time, or else a long slice would pay for the neighbours
- * that interrupt it and a short one would not.
+ * that interrupt it and a short one would not. Where there are several threads it
+ * is the wall clock, for all contestants of the case.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "measure.h"
+
+#include "examples/pthread_parallel_for.h"
 
 #include <float.h>
 #include <math.h>
@@ -30,7 +33,9 @@ static double seconds_of(clockid_t clock)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static double now(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
+static clockid_t the_clock = CLOCK_THREAD_CPUTIME_ID;
+
+static double now(void) { return seconds_of(the_clock); }
 
 static double wall(void) { return seconds_of(CLOCK_MONOTONIC); }
 
@@ -58,6 +63,7 @@ typedef struct ceiling {
     const bench_loops *loops;
     bench_bound bound;
     int streams, past_cache;
+    attn_pthreads *threads; /* NULL: this one alone */
     const void *from[2];
     size_t bytes[2];
     void *to;
@@ -81,12 +87,28 @@ static void run_ceiling(const ceiling *c, size_t repetitions)
         }
 }
 
-/* Work per second. */
+typedef struct ceiling_run {
+    const ceiling *c;
+    size_t repetitions;
+} ceiling_run;
+
+static void run_ceiling_task(void *arg, size_t index, size_t worker)
+{
+    const ceiling_run *r = arg;
+    (void)index, (void)worker;
+    run_ceiling(r->c, r->repetitions);
+}
+
+/* Work per second; of several threads as much on each. */
 static double ceiling_rate(const ceiling *c, size_t repetitions)
 {
     double start = now();
-    run_ceiling(c, repetitions);
-    return c->work * (double)repetitions / (now() - start);
+    if (c->threads) {
+        ceiling_run r = {c, repetitions};
+        attn_pthreads_for(c->threads, c->threads->num_workers, run_ceiling_task, &r);
+    } else
+        run_ceiling(c, repetitions);
+    return c->work * (double)repetitions * (c->threads ? (double)c->threads->num_workers : 1) / (now() - start);
 }
 
 static void set_repetitions(ceiling *c)
@@ -105,7 +127,12 @@ static void set_repetitions(ceiling *c)
 static void name_ceiling(const ceiling *c, char *name, size_t size)
 {
     switch (c->bound) {
-    case BENCH_BY_FMA: snprintf(name, size, "FMA, %d bits", c->loops->width); break;
+    case BENCH_BY_FMA:
+        if (c->threads)
+            snprintf(name, size, "FMA, %d bits, %zu threads", c->loops->width, c->threads->num_workers);
+        else
+            snprintf(name, size, "FMA, %d bits", c->loops->width);
+        break;
     case BENCH_BY_READ: snprintf(name, size, "read x%d, %d bits", c->streams, c->loops->width); break;
     case BENCH_BY_COPY: snprintf(name, size, "copy%s x%d, %d bits", c->past_cache ? " nt" : "", c->streams, c->loops->width); break;
     }
@@ -115,14 +142,14 @@ static void name_ceiling(const ceiling *c, char *name, size_t size)
  * than one way: four streams or one, stores through the cache or past it. A later
  * way has to be clearly faster than an earlier one. The upper quartile decides,
  * because disturbances only ever slow a loop down. */
-static ceiling choose_ceiling(const bench_job *job, const bench_loops *loops)
+static ceiling choose_ceiling(const bench_job *job, const bench_loops *loops, attn_pthreads *threads)
 {
     ceiling candidate[4];
     double rate[4][CHOOSING_ROUNDS];
     size_t count = 0, best = 0;
     for (int past_cache = 0; past_cache < 2; past_cache++)
         for (int streams = 4; streams >= 1; streams -= 3) {
-            ceiling c = {.loops = loops, .bound = job->shape->bound, .streams = streams, .past_cache = past_cache};
+            ceiling c = {.loops = loops, .bound = job->shape->bound, .streams = streams, .past_cache = past_cache, .threads = threads};
             if (c.bound == BENCH_BY_FMA ? streams < 4 || past_cache : c.bound == BENCH_BY_READ && past_cache)
                 continue;
             if (past_cache && !loops->copy_past_cache)
@@ -157,13 +184,17 @@ static ceiling choose_ceiling(const bench_job *job, const bench_loops *loops)
 
 typedef struct contestant {
     bench_result *result;
+    const bench_job *job;
     const ceiling *roof;
+    const struct contestant *beside; /* the same path on the case beside, or NULL */
     size_t repetitions, roof_repetitions;
     double seconds[MAX_ROUNDS], roofs[MAX_ROUNDS];
 } contestant;
 
 static double time_entry(const bench_job *job, const bench_entry *e, size_t repetitions)
 {
+    if (e->time)
+        return e->time(e, repetitions) / (double)repetitions;
     double start = now();
     for (size_t i = 0; i < repetitions; i++)
         e->run(job, e);
@@ -186,12 +217,12 @@ static int admit(const bench_job *job, bench_result *r)
     return 0;
 }
 
-static void set_slices(const bench_job *job, contestant *c)
+static void set_slices(contestant *c)
 {
     double t = 0;
     c->repetitions = 1;
     for (;;) {
-        t = time_entry(job, &c->result->entry, c->repetitions);
+        t = time_entry(c->job, &c->result->entry, c->repetitions);
         if (t * (double)c->repetitions * 4 >= slice)
             break;
         c->repetitions *= 4;
@@ -202,7 +233,7 @@ static void set_slices(const bench_job *job, contestant *c)
     c->roof_repetitions = (size_t)ceil((double)c->roof->repetitions * fmax(1, beside / ceiling_slice));
 }
 
-static void one_round(const bench_job *job, contestant *all, size_t count, size_t round)
+static void one_round(contestant *all, size_t count, size_t round)
 {
     for (size_t i = 0; i < count; i++) {
         /* Another first one each time, and back and forth, so that nobody always
@@ -210,20 +241,20 @@ static void one_round(const bench_job *job, contestant *all, size_t count, size_
         size_t j = (round + i) % count;
         contestant *c = &all[round % 2 ? count - 1 - j : j];
         double before = ceiling_rate(c->roof, c->roof_repetitions);
-        c->seconds[round] = time_entry(job, &c->result->entry, c->repetitions);
+        c->seconds[round] = time_entry(c->job, &c->result->entry, c->repetitions);
         c->roofs[round] = (before + ceiling_rate(c->roof, c->roof_repetitions)) / 2;
     }
 }
 
-static void summarise(const bench_job *job, contestant *all, size_t count, size_t rounds, double *buffer)
+static void summarise(contestant *all, size_t count, size_t rounds, double *buffer)
 {
     const contestant *peer = NULL;
     double best = DBL_MAX;
     for (size_t i = 0; i < count; i++) {
         contestant *c = &all[i];
         bench_result *r = c->result;
-        int flops = bench_case_unit(job->shape) == BENCH_GFLOPS;
-        r->work = flops ? job->flops : r->entry.bytes;
+        int flops = bench_case_unit(c->job->shape) == BENCH_GFLOPS;
+        r->work = flops ? c->job->flops : r->entry.bytes;
         memcpy(buffer, c->seconds, rounds * sizeof *buffer);
         r->seconds = quartiles(buffer, rounds);
         r->rate.low = 1e-9 * r->work / r->seconds.high;
@@ -241,64 +272,117 @@ static void summarise(const bench_job *job, contestant *all, size_t count, size_
             peer = c;
         }
     }
-    for (size_t i = 0; i < count && peer; i++) {
+    for (size_t i = 0; i < count; i++) {
         contestant *c = &all[i];
-        for (size_t k = 0; k < rounds; k++)
-            buffer[k] = peer->seconds[k] / c->seconds[k];
-        c->result->speedup = quartiles(buffer, rounds);
-        c->result->has_peer = 1;
+        if (peer && !c->result->companion) {
+            for (size_t k = 0; k < rounds; k++)
+                buffer[k] = peer->seconds[k] / c->seconds[k];
+            c->result->speedup = quartiles(buffer, rounds);
+            c->result->has_peer = 1;
+        }
+        if (c->beside) {
+            for (size_t k = 0; k < rounds; k++)
+                buffer[k] = c->result->work / c->seconds[k] / (c->beside->result->work / c->beside->seconds[k]);
+            c->result->beside = quartiles(buffer, rounds);
+            c->result->has_beside = 1;
+        }
     }
+}
+
+/* A case and the one beside it, with their ceilings. */
+typedef struct stage {
+    bench_job *job[2];
+    ceiling roof[2][BENCH_WIDTHS];
+    attn_pthreads threads;
+    int threaded;
+    contestant all[BENCH_MAX_ENTRIES];
+    double buffer[MAX_ROUNDS];
+} stage;
+
+static int open_stage(stage *t, const bench_case *shape)
+{
+    t->job[0] = bench_job_open(shape);
+    t->job[1] = shape->beside ? bench_job_open(bench_case_named(shape->beside)) : NULL;
+    t->threaded = shape->threads > 1 && attn_pthreads_start(&t->threads, (size_t)shape->threads);
+    return t->job[0] && (t->job[1] || !shape->beside) && (t->threaded || shape->threads < 2);
+}
+
+static void close_stage(stage *t)
+{
+    if (t->threaded)
+        attn_pthreads_stop(&t->threads);
+    bench_job_close(t->job[0]);
+    bench_job_close(t->job[1]);
+    free(t);
+}
+
+/* Fills in a contestant, if it is fit to be timed. */
+static int enter(stage *t, contestant *c, bench_result *r, const bench_entry *entry, int beside)
+{
+    const bench_loops *loops[BENCH_WIDTHS];
+    size_t widths = bench_roofline(loops);
+    r->entry = *entry;
+    r->companion = beside;
+    if (!admit(t->job[beside], r))
+        return 0;
+    c->result = r;
+    c->job = t->job[beside];
+    c->beside = NULL;
+    c->roof = &t->roof[beside][0];
+    for (size_t k = 0; k < widths; k++)
+        if (loops[k]->width == r->entry.width)
+            c->roof = &t->roof[beside][k];
+    set_slices(c);
+    return 1;
 }
 
 int bench_measure_case(bench_report_case *to, const bench_case *shape, const char *paths, const bench_plan *plan)
 {
     const bench_loops *loops[BENCH_WIDTHS];
     size_t widths = bench_roofline(loops), entries = 0, count = 0, round = 0;
-    ceiling roofs[BENCH_WIDTHS];
     bench_entry entry[BENCH_MAX_ENTRIES];
-    bench_job *job = bench_job_open(shape);
-    contestant *all = calloc(BENCH_MAX_ENTRIES, sizeof *all);
-    double *buffer = malloc(MAX_ROUNDS * sizeof *buffer);
+    stage *t = calloc(1, sizeof *t);
     memset(to, 0, sizeof *to);
     to->shape = shape;
-    if (!job || !all || !buffer) {
-        bench_job_close(job);
-        free(all);
-        free(buffer);
+    if (!t || !open_stage(t, shape)) {
+        if (t)
+            close_stage(t);
         return -1;
     }
-    entries = bench_ours(job, paths, entry, entries);
-    entries = bench_peers(job, entry, entries);
-    to->count = entries;
-    for (size_t i = 0; i < widths; i++)
-        roofs[i] = choose_ceiling(job, loops[i]);
-    for (size_t i = 0; i < entries; i++) {
-        bench_result *r = &to->result[i];
-        r->entry = entry[i];
-        if (!admit(job, r))
-            continue;
-        contestant *c = &all[count++];
-        c->result = r;
-        c->roof = &roofs[0];
-        for (size_t k = 0; k < widths; k++)
-            if (loops[k]->width == r->entry.width)
-                c->roof = &roofs[k];
-        set_slices(job, c);
+    the_clock = t->threaded ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
+    for (int beside = 0; beside < 2 && t->job[beside]; beside++) {
+        for (size_t i = 0; i < widths; i++)
+            t->roof[beside][i] = choose_ceiling(t->job[beside], loops[i], !beside && t->threaded ? &t->threads : NULL);
+        size_t first = entries;
+        entries = bench_ours(t->job[beside], paths, entry, entries);
+        for (size_t i = first; i < entries; i++) {
+            contestant *c = &t->all[count];
+            if (!enter(t, c, &to->result[i], &entry[i], beside))
+                continue;
+            count++;
+            for (contestant *other = t->all; beside && other < c; other++)
+                if (!other->result->companion && !strcmp(other->result->entry.name, entry[i].name))
+                    other->beside = c;
+        }
     }
+    size_t first = entries;
+    entries = bench_peers(t->job[0], entry, entries);
+    for (size_t i = first; i < entries; i++)
+        count += (size_t)enter(t, &t->all[count], &to->result[i], &entry[i], 0);
+    to->count = entries;
     double start = now(), start_wall = wall();
     while (count && round < MAX_ROUNDS && (round < plan->rounds || wall() - start_wall < plan->seconds))
-        one_round(job, all, count, round++);
+        one_round(t->all, count, round++);
     to->rounds = round;
-    to->share = count ? (now() - start) / (wall() - start_wall) : 0;
+    to->share = count && !t->threaded ? (now() - start) / (wall() - start_wall) : 0;
     if (round)
-        summarise(job, all, count, round, buffer);
-    for (size_t i = 0; i < entries; i++)
+        summarise(t->all, count, round, t->buffer);
+    for (size_t i = 0; i < first; i++)
         bench_ours_free(&entry[i]);
     for (size_t i = 0; i < entries; i++)
         to->result[i].entry.state = NULL;
-    bench_job_close(job);
-    free(all);
-    free(buffer);
+    close_stage(t);
+    the_clock = CLOCK_THREAD_CPUTIME_ID;
     return 0;
 }
 

@@ -6,12 +6,16 @@
 #define ATTENTION_IMPLEMENTATION
 #include "arrays.h"
 
+#include "examples/pthread_parallel_for.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct state {
     bench_arrays arrays;
     attn_exec exec;
+    attn_pthreads threads;
+    int threaded;
 } state;
 
 static attn_status run_once(const bench_job *job, const bench_arrays *t, const attn_exec *exec)
@@ -93,13 +97,21 @@ size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries,
         size_t bytes = 0;
         attn_exec ask = attn_exec_default();
         ask.path = (attn_path)path;
+        t->threaded = job->shape->threads > 1 && attn_pthreads_start(&t->threads, (size_t)job->shape->threads);
+        if (t->threaded) {
+            ask.parallel_for = attn_pthreads_for;
+            ask.parallel_context = &t->threads;
+            ask.num_workers = t->threads.num_workers;
+        }
         ask.query = &bytes;
         attn_status status = run_once(job, &t->arrays, &ask);
         void *workspace = status || !bytes ? NULL : bench_allocate(bytes);
         if (!status && bytes && !workspace)
             status = ATTN_ERR_WORKSPACE;
-        t->exec = attn_exec_in(workspace, bytes);
-        t->exec.path = (attn_path)path;
+        t->exec = ask;
+        t->exec.query = NULL;
+        t->exec.workspace = workspace;
+        t->exec.workspace_size = bytes;
         e->run = status ? run_refused : run;
         e->block = (size_t)status;
         count++;
@@ -110,6 +122,8 @@ size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries,
 void bench_ours_free(bench_entry *entry)
 {
     state *t = entry->state;
+    if (t && t->threaded)
+        attn_pthreads_stop(&t->threads);
     if (t)
         free(t->exec.workspace);
     free(t);

@@ -212,6 +212,8 @@ size_t bench_peers(const bench_job *job, bench_entry *entries, size_t count)
     const bench_case *s = job->shape;
     const bench_loops *loops[BENCH_WIDTHS];
     size_t widths = bench_roofline(loops);
+    if (s->threads > 1 || s->window || s->softcap > 0 || s->alibi || s->mask)
+        return count; /* compared with the plain case instead */
     add_blas(job, loops[0]->width, entries, &count);
     bench_run run = s->kind == BENCH_SOFTMAX ? run_softmax : s->kind == BENCH_MATMUL ? run_matmul_loops : run_loops;
     if (s->kind != BENCH_SOFTMAX && s->m > 1 && job->flops > small)

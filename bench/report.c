@@ -67,13 +67,16 @@ void bench_print_case(const bench_report_case *c)
 {
     char text[96];
     printf("\n%s: %s\n", c->shape->name, c->shape->what);
-    if (c->rounds)
+    if (c->rounds && c->share > 0)
         printf("  %zu rounds on %.0f %% of a processor; ceilings:\n", c->rounds, 100 * c->share);
+    else if (c->rounds)
+        printf("  %zu rounds, wall clock; ceilings:\n", c->rounds);
     print_ceilings(c);
     printf("  %-20s %-32s %8s  %-21s %s\n", "contestant", "time", unit_name(c->shape), "of its ceiling", "speed, best peer = 1");
     for (size_t i = 0; i < c->count; i++) {
         const bench_result *r = &c->result[i];
-        printf("  %-20s ", r->entry.name);
+        snprintf(text, sizeof text, "%s%s", r->entry.name, r->companion ? ", beside" : "");
+        printf("  %-20s ", text);
         if (r->failure) {
             printf("not timed: %s", r->failure);
             if (r->wrong)
@@ -86,6 +89,8 @@ void bench_print_case(const bench_report_case *c)
         printf("  %-21s", text);
         if (r->has_peer)
             printf(" %.2f (%.2f..%.2f)", r->speedup.median, r->speedup.low, r->speedup.high);
+        if (r->has_beside)
+            printf(" %.3f (%.3f..%.3f) of %s", r->beside.median, r->beside.low, r->beside.high, c->shape->beside);
         printf("\n");
     }
     fflush(stdout);
@@ -177,6 +182,8 @@ static void json_result(FILE *f, const bench_result *r)
     fputs("\n      {", f);
     json_text(f, "name", r->entry.name);
     fprintf(f, ", \"ours\": %s, ", r->entry.ours ? "true" : "false");
+    if (r->companion)
+        fputs("\"companion\": true, ", f);
     if (r->failure) {
         json_text(f, "failure", r->failure);
         fputc('}', f);
@@ -197,6 +204,10 @@ static void json_result(FILE *f, const bench_result *r)
     if (r->has_peer) {
         fputs(", ", f);
         json_quartiles(f, "of_best_peer", r->speedup);
+    }
+    if (r->has_beside) {
+        fputs(", ", f);
+        json_quartiles(f, "of_beside", r->beside);
     }
     fputc('}', f);
 }
@@ -236,6 +247,10 @@ int bench_write_json(const bench_report *report, const char *path)
         json_text(f, "what", c->shape->what);
         fputs(", ", f);
         json_text(f, "unit", unit_name(c->shape));
+        if (c->shape->beside) {
+            fputs(", ", f);
+            json_text(f, "beside", c->shape->beside);
+        }
         fprintf(f, ", \"rounds\": %zu, \"processor_share\": ", c->rounds);
         json_number(f, c->share);
         fputs(", \"contestants\": [", f);
