@@ -87,10 +87,20 @@
  *   Same bits. float32 and float64 results are bit-identical on every path
  *   (scalar, NEON, AVX2, AVX-512, native or emulated), for any thread count,
  *   batch, alignment and tiling, for prefill and for decode. How: every product
- *   is a fused multiply-add in a fixed order (the sum over head_dim and the sum
+ *   is part of a multiply-add in a fixed order (the sum over head_dim and the sum
  *   over keys run in index order), sums of weights use 16 (float64: 8) virtual
  *   lanes, keys are cut into blocks of 512 at absolute positions, and blocks are
  *   joined along a fixed binary tree. exp, tanh and log are our own.
+ *
+ *   Two arithmetics. Fused rounds a multiply-add once, unfused rounds the product
+ *   and then the sum: two sets of bits, each the same everywhere, within the same
+ *   error bounds. attn_arithmetic() says which one a program has. Fused is the
+ *   default on x86-64 and wherever the target's instruction set has it; unfused
+ *   elsewhere: WebAssembly, 32-bit x86, ARMv7 before VFPv4, processors without
+ *   floating point. (x86-64 before Haswell and Piledriver gets the fused bits in
+ *   software, slowly: what a program computes must not depend on the machine it
+ *   finds itself on.) ATTN_FUSED and ATTN_UNFUSED choose, so that a browser and a
+ *   server, or old machines and new ones, can agree to the bit.
  *
  *   Finite in, finite out. Finite visible inputs, up to the largest float in Q,
  *   K, V, scale and mask alike, give a finite output within the range of the
@@ -114,7 +124,8 @@
  *   Under -ffast-math, and under the parts of it that would break all of this
  *   (-funsafe-math-optimizations, -fassociative-math, -freciprocal-math,
  *   -ffinite-math-only), the header refuses to compile. attn_self_test tells at
- *   run time whether a build is sound.
+ *   run time whether a build is sound: clang's -ffp-contract=fast, for one, makes
+ *   unfused arithmetic fused, and nothing at compile time tells.
  *
  * MEMORY AND THREADS
  *
@@ -143,6 +154,7 @@
  *   ATTN_STATIC        all functions static (several copies in one program)
  *   ATTN_USE_SIMDE     also compile the paths of other machines, through SIMDe
  *   ATTN_NO_AVX2, ATTN_NO_AVX512, ATTN_NO_NEON    leave a path out
+ *   ATTN_FUSED, ATTN_UNFUSED    multiply and add with one rounding, or with two
  *   ATTN_FILE          this file's name in quotes, if you renamed it
  *
  * ==========================================================================*/
@@ -390,7 +402,7 @@ ATTN_DEF attn_status attn_self_test(const attn_exec *exec);
 
 /* C = A B. a (..., m, k), b (..., k, n), c (..., m, n), f32 or f64, all of one
  * type, any strides; leading dimensions agree or are 1. Each element is a chain
- * of fused multiply-adds over k in index order, starting from +0:
+ * of multiply-adds over k in index order, starting from +0:
  * |error| <= k u sum |a b|, u = 2^-24 (f64: 2^-53). c must not overlap a or b. */
 ATTN_DEF attn_status attn_matmul(const attn_array *a, const attn_array *b, const attn_array *c, const attn_exec *exec);
 
@@ -553,6 +565,32 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #else
 #define ATTN__A64 0
 #endif
+/* Where one instruction multiplies and adds; this code may use it. */
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA) || defined(__s390x__) || defined(__powerpc64__) || ATTN__A64
+#define ATTN__FMA_F32 1
+#elif defined(__riscv_flen)
+#define ATTN__FMA_F32 (__riscv_flen >= 32)
+#else
+#define ATTN__FMA_F32 0
+#endif
+#if defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__s390x__) || defined(__powerpc64__) || ATTN__A64
+#define ATTN__FMA_F64 1
+#elif defined(__riscv_flen)
+#define ATTN__FMA_F64 (__riscv_flen >= 64)
+#else
+#define ATTN__FMA_F64 0
+#endif
+/* The arithmetic: see NUMBERS in the manual. x86-64 may find its multiply-add at
+ * run time, and then must not give other bits. */
+#if defined(ATTN_FUSED) && defined(ATTN_UNFUSED)
+#error "attention.h: define ATTN_FUSED or ATTN_UNFUSED, not both"
+#elif defined(ATTN_UNFUSED)
+#define ATTN__FUSED 0
+#elif defined(ATTN_FUSED) || defined(__x86_64__) || defined(_M_X64)
+#define ATTN__FUSED 1
+#else
+#define ATTN__FUSED ATTN__FMA_F32
+#endif
 #ifdef ATTN_USE_SIMDE
 #define ATTN__SIMDE 1
 #else
@@ -621,6 +659,17 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #include <simde/arm/neon/trn2.h>
 #endif
 
+#if !ATTN__FUSED /* from here on a * b + c rounds twice, whatever the machine has */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#elif defined(_MSC_VER)
+#pragma fp_contract(off)
+#endif
+#endif
+
 /* The line at p + n elements, wherever that is. */
 #if defined(__GNUC__) || defined(__clang__)
 #define ATTN__PREFETCH(p, n) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(n) * sizeof *(p)))
@@ -687,7 +736,7 @@ ATTN__INLINE int attn__finite_f64(double x) { return (attn__bits_f64(x) >> 52 & 
  * 2008). Faster than a library call, and right where the library's is not. */
 ATTN__INLINE float attn__fma_f32(float a, float b, float c)
 {
-#if defined(__FMA__) || defined(__FP_FAST_FMAF) || ATTN__A64
+#if ATTN__FMA_F32
     return fmaf(a, b, c);
 #else
     double p = (double)a * (double)b, q = (double)c, s = p + q;
@@ -700,7 +749,7 @@ ATTN__INLINE float attn__fma_f32(float a, float b, float c)
     return (float)s;
 #endif
 }
-#if defined(__FMA__) || defined(__FP_FAST_FMA) || ATTN__A64
+#if ATTN__FMA_F64
 ATTN__INLINE double attn__fma_f64(double a, double b, double c) { return fma(a, b, c); }
 #else
 /* x >> n, with the last bit 1 if a bit is lost */
@@ -806,6 +855,16 @@ ATTN__NOINLINE static double attn__fma_f64(double a, double b, double c)
 }
 #endif
 
+/* a * b + c as this arithmetic has it. Where a result needs the exact product in
+ * either arithmetic, it says fma. */
+#if ATTN__FUSED
+#define attn__madd_f32 attn__fma_f32
+#define attn__madd_f64 attn__fma_f64
+#else
+ATTN__INLINE float attn__madd_f32(float a, float b, float c) { return a * b + c; }
+ATTN__INLINE double attn__madd_f64(double a, double b, double c) { return a * b + c; }
+#endif
+
 ATTN__INLINE int attn__nan_f64(double x) { return (attn__bits_f64(x) & 0x7fffffffffffffffu) > 0x7ff0000000000000u; }
 
 ATTN__INLINE double attn__infinity(void) { return attn__from_bits_f64(0x7ff0000000000000u); }
@@ -849,7 +908,9 @@ ATTN__INLINE double attn__scale2(double x, int e)
  * The vector forms, in the template, take the same steps.
  * float32: 0 below -87.3, else at most 1 ulp (0.8913 at -5.8486419, over every
  * float); float64: 0 below -708.3, at most 1 ulp (0.8730 at -0x1.732c15358633ep+8).
- * Both in tests/elementary.c. */
+ * Unfused at most 1.25 ulp (UNF32, over every float; float64 1.1211 at
+ * -0x1.4d364689c4d2p+9): the products of n and the first part of ln 2 are exact,
+ * since that part ends in zeros. All in tests/elementary.c. */
 #define ATTN__EXP_MIN_F32 (-87.3f)
 #define ATTN__EXP_MIN_F64 (-708.3)
 #define ATTN__EXP_FIRST_F32 1.382352202e-03f
@@ -873,11 +934,11 @@ ATTN__INLINE double attn__scale2(double x, int e)
 ATTN__INLINE double attn__exp_reduce_f64(double x, double *t, double *p)
 {
     double n, r;
-    *t = attn__fma_f64(x, ATTN__LOG2E_F64, ATTN__MAGIC_F64);
+    *t = attn__madd_f64(x, ATTN__LOG2E_F64, ATTN__MAGIC_F64);
     n = *t - ATTN__MAGIC_F64;
-    r = attn__fma_f64(n, -ATTN__LN2_LO_F64, attn__fma_f64(n, -ATTN__LN2_HI_F64, x));
+    r = attn__madd_f64(n, -ATTN__LN2_LO_F64, attn__madd_f64(n, -ATTN__LN2_HI_F64, x));
     *p = ATTN__EXP_FIRST_F64;
-#define ATTN__X(c) *p = attn__fma_f64(*p, r, c);
+#define ATTN__X(c) *p = attn__madd_f64(*p, r, c);
     ATTN__EXP_COEFFICIENTS_F64(ATTN__X)
 #undef ATTN__X
     return r;
@@ -888,13 +949,13 @@ ATTN__INLINE double attn__exp_f64(double x)
     if (attn__nan_f64(x)) return x;
     if (x < ATTN__EXP_MIN_F64) return 0;
     r = attn__exp_reduce_f64(x, &t, &p);
-    return attn__from_bits_f64(attn__bits_f64(attn__fma_f64(p, r, 1)) + (attn__bits_f64(t) << 52));
+    return attn__from_bits_f64(attn__bits_f64(attn__madd_f64(p, r, 1)) + (attn__bits_f64(t) << 52));
 }
 
 /* tanh(x) = -e / (2 + e), e = exp(-2 |x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1); with
  * the sign of x. Beyond the clamp tanh rounds to 1. At most 3 ulp: float32 2.6205
- * at 0.19935156 over every float, float64 2.8350 at 0x1.8c5f13732a0c8p-3
- * (tests/elementary.c). */
+ * at 0.19935156 over every float, float64 2.8350 at 0x1.8c5f13732a0c8p-3; unfused
+ * UTF32 and 2.5571 at 0x1.ceb9b32030c2p-3 (tests/elementary.c). */
 #define ATTN__TANH_MIN_F32 (-20.0f)
 #define ATTN__TANH_MIN_F64 (-40.0)
 static double attn__tanh_f64(double x)
@@ -903,14 +964,15 @@ static double attn__tanh_f64(double x)
     if (a < ATTN__TANH_MIN_F64) a = ATTN__TANH_MIN_F64;
     r = attn__exp_reduce_f64(a, &t, &p);
     e = attn__from_bits_f64(attn__bits_f64(1.0) + (attn__bits_f64(t) << 52));
-    e = attn__fma_f64(e, p * r, e - 1);
+    e = attn__madd_f64(e, p * r, e - 1);
     e = -e / (2 + e);
     return x < 0 ? -e : e;
 }
 
 /* log(x) for finite x > 0: x = 2^e m, sqrt(1/2) <= m < sqrt(2), s = (m-1)/(m+1),
  * log m = 2 atanh(s) = 2 s (1 + s^2/3 + s^4/5 + ...), |s| <= 0.1716: the term
- * after s^20/21 is below 2^-59. At most 2.5 ulp; 1.9951 at 1.00007625 (tests/elementary.c). */
+ * after s^20/21 is below 2^-59. At most 2.5 ulp; 1.9951 at 1.00007625, unfused
+ * 1.9634 at 1.0000018939465483 (tests/elementary.c). */
 ATTN__INLINE double attn__log_f64(double x)
 {
     int e, i;
@@ -921,11 +983,11 @@ ATTN__INLINE double attn__log_f64(double x)
     }
     s = (m - 1) / (m + 1);
     z = s * s;
-    for (i = 19; i >= 3; i -= 2) p = attn__fma_f64(p, z, 1.0 / i);
-    p = attn__fma_f64(p, z, 0.0); /* the series less 1 */
+    for (i = 19; i >= 3; i -= 2) p = attn__madd_f64(p, z, 1.0 / i);
+    p = attn__madd_f64(p, z, 0.0); /* the series less 1 */
     s += s;
-    p = attn__fma_f64(s, p, attn__fma_f64((double)e, ATTN__LN2_LO_F64, s));
-    return attn__fma_f64((double)e, ATTN__LN2_HI_F64, p);
+    p = attn__madd_f64(s, p, attn__madd_f64((double)e, ATTN__LN2_LO_F64, s));
+    return attn__madd_f64((double)e, ATTN__LN2_HI_F64, p);
 }
 
 /* binary16 and bfloat16 to float32, exactly. */
@@ -1056,7 +1118,7 @@ typedef struct attn__kernel {
     void (*pack)(void *panels, const void *src, attn_dtype dtype, size_t columns, size_t depth, ptrdiff_t column_stride,
                  ptrdiff_t depth_stride);
 
-    /* c[i][j] (+)= sum_k a[i][k] b[k][j], k in order, one fused multiply-add each;
+    /* c[i][j] (+)= sum_k a[i][k] b[k][j], k in order, one multiply-add each;
      * b[k][j] = b[j / nr * panel_stride + k * ldb + j % nr]; n is a multiple of nr */
     void (*multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb, size_t panel_stride, void *c,
                      size_t ldc, int accumulate);
@@ -1093,7 +1155,7 @@ typedef struct attn__kernel {
  * a line in attn__kernels and attn__machine. A block is, per element type:
  *   vec, VL                      vector type and its length
  *   load store set1 add sub mul div max
- *   fma(a, b, c)                 a * b + c with one rounding
+ *   fma(a, b, c)                 a * b + c with one rounding; unfused: not used
  *   exp2i(p, t)                  adds the low bits of t to the exponent of p
  *   choose(p, x, limit, other)   x < limit ? other : p (NaN in x keeps p)
  *   transpose(p, stride, out)    out[c][i] = p[i * stride + c], c < 16 / sizeof(T)
@@ -1584,7 +1646,9 @@ ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_bf16(const uint16_t *p)
     return ATTN__I(reinterpretq_f32_u32)(ATTN__I(shlq_n_u32)(ATTN__I(movl_u16)(ATTN__I(ld1_u16)(p)), 16));
 }
 #define ATTN__ISA neon
+#if ATTN__FUSED
 #define ATTN__LANE_FMA
+#endif
 #define ATTN__VL 4
 #define ATTN__MR 8
 #define ATTN__F64 0
@@ -1766,7 +1830,7 @@ ATTN_DEF attn_path attn_best_path(void)
     while (!attn_path_native((attn_path)path)) path--;
     return (attn_path)path;
 }
-ATTN_DEF const char *attn_arithmetic(void) { return "fused"; }
+ATTN_DEF const char *attn_arithmetic(void) { return ATTN__FUSED ? "fused" : "unfused"; }
 
 /* ---------------------------------------------------------------- arrays -- */
 
@@ -2388,8 +2452,8 @@ static int attn__row_bias(const attn__problem *p, const attn__rows *rows, size_t
         for (j = lo; j < hi; j++) {
             int64_t distance = at - (int64_t)(base + j);
             if (distance > 0) distance = -distance;
-            if (f64) ((double *)bias)[j] = attn__fma_f64((double)distance, slope, ((double *)bias)[j]);
-            else ((float *)bias)[j] = attn__fma_f32((float)distance, (float)slope, ((float *)bias)[j]);
+            if (f64) ((double *)bias)[j] = attn__madd_f64((double)distance, slope, ((double *)bias)[j]);
+            else ((float *)bias)[j] = attn__madd_f32((float)distance, (float)slope, ((float *)bias)[j]);
         }
     }
     return 1;
@@ -2562,7 +2626,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
         else if (sink <= max) sum += attn__exp_f64(sink - max), factor = 1 / sum;
         else {
             double small = attn__exp_f64(max - sink);
-            sum = attn__fma_f64(sum, small, 1);
+            sum = attn__madd_f64(sum, small, 1);
             factor = small / sum;
             lse = sink;
         }
@@ -3673,7 +3737,11 @@ static void attn__test_fill(void *to, size_t n, attn_dtype dtype, uint64_t *seed
 
 ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
 {
+#if ATTN__FUSED
     static const uint64_t golden[2] = {UINT64_C(0x10d022eb3bb4a89d), UINT64_C(0x6e0b6fc82e52694d)};
+#else
+    static const uint64_t golden[2] = {UINT64_C(0x5ac7403c14bc5d99), UINT64_C(0xbb4be2c2f1b4ccdf)};
+#endif
     const size_t nq = ATTN__TEST_HEADS * ATTN__TEST_QUERIES, queries = nq * ATTN__TEST_DIM, keys = ATTN__TEST_KEYS * ATTN__TEST_DIM;
     attn_exec sub = exec ? *exec : attn_exec_default();
     attn_path only;
@@ -4181,17 +4249,17 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
  * |r| <= pi/4, whose next terms are below 2^-58. */
 static void attn__sin_cos(double x, double *sine, double *cosine)
 {
-    const double n = attn__fma_f64(x, 0.63661977236758134, ATTN__MAGIC_F64) - ATTN__MAGIC_F64;
+    const double n = attn__madd_f64(x, 0.63661977236758134, ATTN__MAGIC_F64) - ATTN__MAGIC_F64;
     double r, z, s = 0, c = 0;
     int i, quarter;
     r = attn__fma_f64(n, -1.57079632673412561417, x);
     r = attn__fma_f64(n, -6.07710050630396597660e-11, r);
     r = attn__fma_f64(n, -2.02226624879595063154e-21, r);
     z = r * r;
-    for (i = 19; i >= 3; i -= 2) s = attn__fma_f64(s, z, 1.0) * (-1.0 / (i * (i - 1)));
-    for (i = 20; i >= 2; i -= 2) c = attn__fma_f64(c, z, 1.0) * (-1.0 / (i * (i - 1)));
-    s = attn__fma_f64(s * z, r, r);
-    c = attn__fma_f64(c, z, 1.0);
+    for (i = 19; i >= 3; i -= 2) s = attn__madd_f64(s, z, 1.0) * (-1.0 / (i * (i - 1)));
+    for (i = 20; i >= 2; i -= 2) c = attn__madd_f64(c, z, 1.0) * (-1.0 / (i * (i - 1)));
+    s = attn__madd_f64(s * z, r, r);
+    c = attn__madd_f64(c, z, 1.0);
     quarter = (int)((int64_t)n & 3);
     *sine = quarter == 0 ? s : quarter == 1 ? c : quarter == 2 ? -s : -c;
     *cosine = quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s;
@@ -4248,8 +4316,8 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
                     char *out = attn__at(&to, b, h, i);
                     attn__load_f64(&u, row + (ptrdiff_t)first * from.stride[ATTN__D] * from.size, from.dtype, 1, 1);
                     attn__load_f64(&v, row + (ptrdiff_t)second * from.stride[ATTN__D] * from.size, from.dtype, 1, 1);
-                    attn__put(out + (ptrdiff_t)first * to.stride[ATTN__D] * to.size, to.dtype, attn__fma_f64(u, cosine, -(v * sine)));
-                    attn__put(out + (ptrdiff_t)second * to.stride[ATTN__D] * to.size, to.dtype, attn__fma_f64(u, sine, v * cosine));
+                    attn__put(out + (ptrdiff_t)first * to.stride[ATTN__D] * to.size, to.dtype, attn__madd_f64(u, cosine, -(v * sine)));
+                    attn__put(out + (ptrdiff_t)second * to.stride[ATTN__D] * to.size, to.dtype, attn__madd_f64(u, sine, v * cosine));
                 }
             }
     }
@@ -4422,6 +4490,14 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
     }
 }
 
+#if !ATTN__FUSED
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+#endif
+
 #endif /* ATTENTION_IMPLEMENTATION */
 
 /* ==========================================================================
@@ -4452,7 +4528,11 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define attn_vsub ATTN__V(sub)
 #define attn_vmul ATTN__V(mul)
 #define attn_vmax ATTN__V(max)
+#if ATTN__FUSED
 #define attn_vfma ATTN__V(fma)
+#else
+#define attn_vfma(a, b, c) attn_vadd(attn_vmul(a, b), c)
+#endif
 #define attn_vfma_lane ATTN__V(fma_lane)
 #define attn_vexp2i ATTN__V(exp2i)
 #define attn_vdiv ATTN__V(div)
@@ -4515,7 +4595,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define ATTN__EACH_ROW ATTN__REPEAT_4
 #endif
 
-/* The register tile: M rows by two vectors, each element one chain of fused
+/* The register tile: M rows by two vectors, each element one chain of
  * multiply-adds over k. M is a constant wherever this is inlined. */
 ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, const attn_real *b, size_t ldb, attn_real *c, size_t ldc, int accumulate)
 {
@@ -4845,7 +4925,7 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
             const attn_vec va = attn_vset1((attn_real)fa), vb = attn_vset1((attn_real)fb);
             for (c = 0; c < width; c += ATTN__VL) attn_vstore(a + c, attn_vfma(attn_vload(a + c), va, attn_vmul(attn_vload(b + c), vb)));
             max_a[i] = max;
-            sum_a[i] = attn__fma_f64(sum_a[i], fa, sum_b[i] * fb);
+            sum_a[i] = attn__madd_f64(sum_a[i], fa, sum_b[i] * fb);
         }
     }
 }

@@ -152,11 +152,17 @@ static void try_floats(worst *w, uint32_t first, uint32_t last, uint32_t step, e
     }
 }
 
+/* The bound of exp: a product that is rounded before it is added costs more. */
+static double exp_limit(void)
+{
+    return strcmp(attn_arithmetic(), "fused") == 0 ? 1 : 1.25;
+}
+
 static void try_float32(uint32_t step)
 {
     worst w = {0, 0, 0, 0, 0};
     try_floats(&w, 0x80000000u, attn__bits_f32(ATTN__EXP_MIN_F32), step, evaluate_exp, expl);
-    report(&w, 1, "exp float32");
+    report(&w, exp_limit(), "exp float32");
     memset(&w, 0, sizeof w);
     try_floats(&w, 0, attn__bits_f32(-ATTN__TANH_MIN_F32), step, evaluate_tanh, tanhl);
     report(&w, 3, "tanh float32");
@@ -278,7 +284,7 @@ int main(int argc, char **argv)
         return test_done();
     }
     try_float32(4099);
-    try_float64("exp float64", 1, argument_of_exp, evaluate_exp, evaluate_scalar_exp, expl);
+    try_float64("exp float64", exp_limit(), argument_of_exp, evaluate_exp, evaluate_scalar_exp, expl);
     try_float64("tanh float64", 3, argument_of_tanh, evaluate_tanh, evaluate_scalar_tanh, tanhl);
     try_float64("log float64", 2, argument_of_log, NULL, evaluate_log, logl);
     try_sine();

@@ -1,22 +1,40 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT-0
 #
+# shellcheck disable=SC2086 # compilers and emulators are lists
+#
 # golden.sh - the published bits: `attn hash` prints tests/golden.txt on every
-# machine whose arithmetic is that of the file. TAP, a test for each case.
+# machine whose arithmetic is fused, tests/golden-unfused.txt where it is not; and
+# so does a program compiled here for the other one. TAP, a test for each case.
 
 top=$(cd "${srcdir:-.}" && pwd) || exit 99
+dir=${TMPDIR:-/tmp}/attn-golden.$$
+mkdir "$dir" || exit 99
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 99' HUP INT TERM
 number=0
-output=$(${RUN-} "${ATTN:-./attn}" hash)
-status=$?
-while read -r name hash; do
+
+ok() { # STATUS NAME
     number=$((number + 1))
-    got=$(printf '%s\n' "$output" | sed -n "s/^$name //p")
-    if [ "$got" = "$hash" ]; then echo "ok $number - $name"; else
-        echo "not ok $number - $name"
-        echo "# wanted $hash, got $got"
-    fi
-done <"$top/tests/golden.txt"
-number=$((number + 1))
-[ $status = 0 ] || printf 'not '
-echo "ok $number - all paths agree"
+    [ "$1" = 0 ] || printf 'not '
+    echo "ok $number - $2"
+}
+
+table() { # ARITHMETIC OUTPUT STATUS
+    case $1 in fused) file=golden.txt ;; *) file=golden-$1.txt ;; esac
+    while read -r name hash; do
+        got=$(sed -n "s/^$name //p" "$2")
+        [ "$got" = "$hash" ]
+        ok $? "$1: $name"
+        [ "$got" = "$hash" ] || echo "# wanted $hash, got $got"
+    done <"$top/tests/$file"
+    ok "$3" "$1: all paths agree"
+}
+
+${RUN-} "${ATTN:-./attn}" hash >"$dir/own"
+status=$?
+if grep -q '^unfused ' "$dir/own"; then own=unfused other=fused; else own=fused other=unfused; fi
+table $own "$dir/own" $status
+${CC:-cc} -O1 "-DATTN_$(echo $other | tr '[:lower:]' '[:upper:]')" -I"$top" "$top/tests/hash.c" -lm -o "$dir/hash" && ${RUN-} "$dir/hash" >"$dir/other"
+table $other "$dir/other" $?
 echo "1..$number"

@@ -141,6 +141,7 @@ typedef struct arithmetic {
     ref_real u, eta, max;
     ref_real flushed; /* exp gives 0 below this */
     int sum_depth;    /* additions that a weight meets in the sum of its block */
+    int products;     /* roundings of a product before it is added to anything */
 } arithmetic;
 
 static arithmetic arithmetic_of(attn_dtype type)
@@ -161,6 +162,7 @@ static arithmetic arithmetic_of(attn_dtype type)
     /* Two halves of 256 keys, each in 16 lanes (float64: 8) one after the
      * other; then the halves; then the tree of the lanes. */
     t.sum_depth = type == ATTN_F64 ? 32 + 1 + 3 : 16 + 1 + 4;
+    t.products = strcmp(attn_arithmetic(), "fused") != 0;
     return t;
 }
 
@@ -447,7 +449,8 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
 /* Scores and their absolute errors.
  *
  *   q'     = fl(q scale)              1 rounding, 2 more in the default scale
- *   score  = sum of fl(... + q' k)    1 rounding per element of head_dim
+ *   score  = sum of fl(... + q' k)    1 rounding per element of head_dim; unfused too,
+ *            where a product is rounded before, but the first is then added to 0
  *            so |error| <= gamma(d + 3) A, A = |scale| sum |q k|; where a
  *            rounding meets a denormal it errs by eta: d of them in the sum, and
  *            one in each q', which k multiplies
@@ -455,8 +458,8 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
  *            at most to its value at score +- error. On top come the error of
  *            tanh and four roundings: of c, 1 / c and two products, of which
  *            those before tanh count in full, since |x| tanh'(x) <= tanh |x|
- *   bias:    fl(mask - slope distance), of a rounded slope and distance, then
- *            one addition to the score
+ *   bias:    fl(mask - slope distance), of a rounded slope and distance (unfused:
+ *            and a rounded product), then one addition to the score
  *
  * Raw and softcapped scores are promised of visible keys only, and -inf beyond the
  * last key there is. */
@@ -514,7 +517,7 @@ static void compute_scores(ref_head *h, size_t i)
             const ref_real slope = ref_get(&desc->alibi, 0, 0, h->batch, h->head);
             const ref_real bias = ref_ldexp(slope, -h->shift) * (ref_real)distance(p, (int64_t)(desc->kv_begin + j));
             s -= bias;
-            delta += gamma_n(3, t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s) + ref_ldexp(2 * t.eta, -h->shift);
+            delta += gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s) + ref_ldexp(2 * t.eta, -h->shift);
         }
         if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL) {
             const ref_real mask = ref_ldexp(ref_get(&desc->mask, h->batch, h->head, i, j), -h->shift);
@@ -884,7 +887,7 @@ ref_report ref_check(const attn_desc *desc, size_t step)
     return report;
 }
 
-/* A chain of fused multiply-adds: |error| <= k u sum |a b|. */
+/* A chain of multiply-adds, fused or not: |error| <= k u sum |a b|. */
 ref_report ref_check_matmul(const attn_array *a, const attn_array *b, const attn_array *c)
 {
     const arithmetic t = arithmetic_of(compute_type(c->dtype));

@@ -12,7 +12,8 @@ const char hash_help[] = "attn hash - a hash of the results of each kind of comp
                          "\n"
                          "Runs small fixed problems on every path of this machine. The hashes are the same\n"
                          "on every machine with the same arithmetic (the last line names it and sums them\n"
-                         "up); tests/golden.txt of the sources lists them. Exit status 2 if paths differ.\n";
+                         "up); tests/golden.txt and tests/golden-unfused.txt of the sources list them. Exit\n"
+                         "status 2 if paths differ.\n";
 
 int hash_command(int argc, char **argv)
 {
