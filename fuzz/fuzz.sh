@@ -138,6 +138,37 @@ memory) # MSan: reads of uninitialised memory
         run "$t" -max_total_time="$SECONDS_EACH"
     done
     ;;
+threads) # TSan: tasks on real threads, and the test of the pthreads adapter
+    flags="-g -O1 -pthread -fsanitize=thread"
+    build "$out-threads" "$flags -fsanitize=fuzzer-no-link -DFUZZ_THREADS"
+    # shellcheck disable=SC2086
+    $CLANG $flags -std=c99 -I"$source/.." "$source/../tests/threads.c" "$source/../tests/attn_test.c" "$source/../tests/reference.c" \
+        "$source/../tests/attn_impl.c" -lm -o "$out-threads/adapter"
+    "$out-threads/adapter"
+    out=$out-threads
+    for t in ${TARGET:-differential extremes metamorphic}; do
+        run "$t" -max_total_time="$SECONDS_EACH"
+    done
+    ;;
+32) # size_t of 32 bits, without an engine; $CC32 and $RUN32 where it needs them
+    : "${RUN32:=}"
+    if [ -z "${CC32-}" ]; then
+        for CC32 in "gcc -m32" "$CLANG -m32" i686-linux-gnu-gcc; do
+            # shellcheck disable=SC2086
+            ! printf '#include <stdio.h>\nint main(void) { return sizeof(size_t) != 4; }\n' | $CC32 -x c - -static -o fuzz-32.probe 2>/dev/null || break
+        done
+    fi
+    [ -f fuzz-32.probe ] || [ -n "$RUN32" ] || die "no compiler for 32 bits (Debian: gcc-i686-linux-gnu)"
+    rm -f fuzz-32.probe
+    build "$out-32" "-O2 -msse2 -mfpmath=sse -static" "" "$CC32"
+    for t in ${TARGET:-$targets}; do
+        echo "== $t"
+        # shellcheck disable=SC2046,SC2086
+        $RUN32 "$out-32/$t" $(inputs_of "$t") 2>&1 | tail -n 1
+        # shellcheck disable=SC2086
+        $RUN32 "$out-32/$t" -n "${INPUTS:-2000}" 2>&1 | tail -n 1
+    done
+    ;;
 explore) # no sanitizers: fastest
     build "$out-fast" "-g -O3 -fsanitize=fuzzer-no-link"
     out=$out-fast
@@ -153,5 +184,5 @@ seeds)
         ls -l "${t}_seed_corpus.zip"
     done
     ;;
-*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | coverage | afl | memory | explore | seeds" ;;
+*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | coverage | afl | memory | threads | 32 | explore | seeds" ;;
 esac

@@ -8,6 +8,8 @@
 
 /* ------------------------------------------------------------------ bytes -- */
 
+int fuzz_shows;
+
 unsigned fuzz_byte(const fuzz_input *input, size_t at)
 {
     return at < input->size ? input->bytes[at] : 0;
@@ -487,6 +489,8 @@ void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_lim
     decode_options(c, &n);
     decode_outputs(c, &n);
     patch(c);
+    if (fuzz_shows)
+        fuzz_print(c);
 }
 
 /* ------------------------------------------------------------- visibility -- */

@@ -143,7 +143,8 @@ attn_array fuzz_slice(const attn_array *a, int from_end, size_t first, size_t co
 /* Does query i of batch b and head h see key j? */
 int fuzz_sees(const attn_desc *desc, size_t b, size_t h, size_t i, size_t j);
 
-/* Shapes, strides and flags. */
+/* Shapes, strides and flags. fuzz_shows: of each input that is decoded. */
+extern int fuzz_shows;
 void fuzz_print_array(const char *name, const attn_array *a);
 void fuzz_print_desc(const attn_desc *desc);
 void fuzz_print(const fuzz_case *c);

@@ -32,13 +32,17 @@ EXTRA_DIST += \
 	fuzz/attention.dict \
 	fuzz/build.sh \
 	fuzz/fuzz.sh \
+	fuzz/mutate/equivalent.txt \
+	fuzz/mutate/faults.txt \
+	fuzz/mutate/mutate.py \
 	fuzz/regressions \
 	fuzz/replay.sh \
 	fuzz/seeds
 
+CLANG = clang
 # SECONDS= for each target, JOBS=, TARGET=, FILE=: see fuzz/README.md
-FUZZ = SECONDS_EACH='$(SECONDS)' JOBS='$(JOBS)' TARGET='$(TARGET)' FILE='$(FILE)' $(SHELL) $(srcdir)/fuzz/fuzz.sh
-.PHONY: fuzz-list fuzz-smoke fuzz-campaign fuzz-replay fuzz-one fuzz-minimise fuzz-merge fuzz-coverage fuzz-afl fuzz-memory fuzz-explore fuzz-seeds
+FUZZ = CLANG='$(CLANG)' SECONDS_EACH='$(SECONDS)' JOBS='$(JOBS)' TARGET='$(TARGET)' FILE='$(FILE)' $(SHELL) $(srcdir)/fuzz/fuzz.sh
+.PHONY: fuzz-list fuzz-smoke fuzz-campaign fuzz-replay fuzz-one fuzz-minimise fuzz-merge fuzz-coverage fuzz-afl fuzz-memory fuzz-threads fuzz-32 fuzz-explore fuzz-seeds
 fuzz-list:
 	@$(FUZZ) list
 fuzz-smoke:
@@ -59,7 +63,22 @@ fuzz-afl:
 	@$(FUZZ) afl
 fuzz-memory:
 	@$(FUZZ) memory
+fuzz-threads:
+	@$(FUZZ) threads
+fuzz-32:
+	@$(FUZZ) 32
 fuzz-explore:
 	@$(FUZZ) explore
 fuzz-seeds:
 	@$(FUZZ) seeds
+
+# Do the tests and the fuzzers notice faults? A sample takes minutes, all of it hours;
+# MUTATE= has options for fuzz/mutate/mutate.py.
+PYTHON3 = python3
+MUTANTS = @$(PYTHON3) -c '' 2>/dev/null || { echo "$@ needs Python 3 ($(PYTHON3))"; exit 77; }; \
+	CC='$(CC)' CLANG='$(CLANG)' $(PYTHON3) $(srcdir)/fuzz/mutate/mutate.py --work mutants
+.PHONY: mutate mutate-sample
+mutate:
+	$(MUTANTS) --resume $(MUTATE)
+mutate-sample:
+	$(MUTANTS) --sample 24 --seconds 10 $(MUTATE)

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT-0 */
 #include "oracle.h"
 
+#ifdef FUZZ_THREADS /* for TSan: in no order at all, on threads */
+#include "examples/pthread_parallel_for.h"
+#endif
+
 #include <float.h>
 #include <math.h>
 #include <stdarg.h>
@@ -172,7 +176,7 @@ void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *go
 
 /* -------------------------------------------------------------- schedules -- */
 
-enum { MOST_TASKS = 4096 };
+enum { MOST_TASKS = 4096, MOST_WORKERS = 9 };
 
 typedef struct schedule {
     test_rng rng;
@@ -203,6 +207,15 @@ attn_exec fuzz_shuffled(fuzz_case *c, attn_path path, size_t workers)
     s.workers = workers;
     run.parallel_for = random_for;
     run.parallel_context = &s;
+#ifdef FUZZ_THREADS
+    {
+        static attn_pthreads pools[MOST_WORKERS + 1];
+        if (pools[workers].num_workers == 0 && !attn_pthreads_start(&pools[workers], workers))
+            fuzz_fail(c, "no threads");
+        run.parallel_for = attn_pthreads_for;
+        run.parallel_context = &pools[workers];
+    }
+#endif
     run.num_workers = workers;
     return run;
 }

@@ -168,11 +168,30 @@ static attn_status do_scores(const step *s, const attn_exec *run)
     return attn_scores(&s->a, &s->b, s->scale, &s->out, run);
 }
 
+/* Leaves the longest long: it is the one that crosses a block. */
+static void shrink(size_t n[3], size_t most)
+{
+    while (n[0] * n[1] * n[2] > most) {
+        size_t longest = 0, next;
+        for (size_t i = 1; i < 3; i++)
+            if (n[i] > n[longest])
+                longest = i;
+        next = longest == 0 ? 1 : 0;
+        for (size_t i = next + 1; i < 3; i++)
+            if (i != longest && n[i] > n[next])
+                next = i;
+        n[n[next] > 3 ? next : longest] /= 2;
+    }
+}
+
 static void check_product(step *s)
 {
     const unsigned flags = fuzz_byte(&s->in, 8);
-    const size_t m = length_at(s, 10) % 40, k = length_at(s, 12), n = length_at(s, 14);
-    size_t shape[4];
+    const size_t batches = ((flags & 5) == 5 ? 1u : 2u) * ((flags & 10) == 10 ? 1u : 3u);
+    size_t shape[4], size[3], m, k, n;
+    size[0] = length_at(s, 10), size[1] = length_at(s, 12), size[2] = length_at(s, 14);
+    shrink(size, 30000 / batches);
+    m = size[0], k = size[1], n = size[2];
     shape[0] = flags & 1 ? 1 : 2;
     shape[1] = flags & 2 ? 1 : 3;
     shape[2] = m, shape[3] = k;
@@ -386,6 +405,39 @@ static void check_layer(step *s)
     fuzz_same(&s->c, "layer", &l.out, "the layer", &want, "its steps", NULL);
 }
 
+/* ---- the rest ---- */
+
+/* Names, presets, the self-test, arguments that say nothing. */
+static void check_small(step *s)
+{
+    const unsigned code = fuzz_byte(&s->in, 1);
+    const int number = (int)code - 100;
+    const attn_desc torch = attn_desc_pytorch(number), onnx = attn_desc_onnx(number, code), flash = attn_desc_flash(number, code, -1);
+    size_t bytes = 0;
+    attn_exec run = test_on(code & 1 ? ATTN_PATH_AUTO : fuzz_random_path(&s->c)), in;
+    attn_array a = test_3d(ATTN_F32, 2, 3, 4), swapped = attn_array_swap(&a, number, code & 3), back = attn_array_swap(&swapped, number, code & 3);
+    if (!*attn_status_string((attn_status)number) || !*attn_dtype_name((attn_dtype)number) || !*attn_path_name((attn_path)number) ||
+        !*attn_version() || !*attn_arithmetic())
+        fuzz_fail(&s->c, "an empty name");
+    if (attn_dtype_size((attn_dtype)number) > 8 || attn_path_compiled((attn_path)number) < attn_path_supported((attn_path)number) ||
+        attn_path_supported((attn_path)number) < attn_path_native((attn_path)number))
+        fuzz_fail(&s->c, "number %d is a type or a path", number);
+    if (torch.causal != number || torch.align != ATTN_ALIGN_UPPER_LEFT || onnx.causal != number || onnx.align != ATTN_ALIGN_OFFSET ||
+        onnx.q_offset != (int64_t)code || flash.causal != number || flash.align != ATTN_ALIGN_LOWER_RIGHT || !flash.window ||
+        flash.window_left != (int64_t)code || flash.window_right != -1)
+        fuzz_fail(&s->c, "presets are not what they should be");
+    for (int i = 0; i < 3; i++)
+        if (back.shape[i] != a.shape[i] || (swapped.shape[i] != a.shape[i] && swapped.stride[i] == 0))
+            fuzz_fail(&s->c, "axes swapped twice are not as before");
+    run.query = &bytes;
+    fuzz_expect(&s->c, "self-test", attn_self_test(&run), ATTN_OK);
+    in = attn_exec_in(fuzz_workspace(bytes), bytes - (code & 2 ? 1 : 0));
+    in.path = run.path;
+    fuzz_expect(&s->c, "self-test", attn_self_test(&in), code & 2 ? ATTN_ERR_WORKSPACE : ATTN_OK);
+    in.path = (attn_path)(ATTN_PATH_COUNT + code);
+    fuzz_expect(&s->c, "self-test", attn_self_test(&in), ATTN_ERR_PATH);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     step s;
@@ -398,7 +450,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     s.c.path = ATTN_PATH_SCALAR;
     s.c.workers = 1 + fuzz_byte(&s.in, 6) % 3;
     s.c.desc = attn_desc_default();
-    switch (fuzz_byte(&s.in, 0) % 8) {
+    switch (fuzz_byte(&s.in, 0) == 255 ? 8 : fuzz_byte(&s.in, 0) % 8) {
+    case 8: check_small(&s); break;
     case 0:
     case 6: check_softmax(&s); break;
     case 1:
@@ -408,6 +461,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     case 4: check_cache(&s); break;
     default: check_layer(&s); break;
     }
+    if (fuzz_shows)
+        fuzz_print(&s.c);
     fuzz_end(&s.c);
     return 0;
 }

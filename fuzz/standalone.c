@@ -3,10 +3,11 @@
  * A target without an engine: runs the files and folders given, or, without any,
  * pseudo-random inputs that are the same everywhere.
  *
- *     target [-n inputs] [-s first] [-v] [-p] [file or folder ...]
+ *     target [-n inputs] [-s first] [-v] [-d] [-p] [file or folder ...]
  *
  * Input number i depends on i alone: -s 4711 -n 1 repeats one. -v prints each
- * number, -p writes the input to standard output instead of running it.
+ * number, -d what each input means, -p writes the input to standard output instead
+ * of running it.
  */
 #include "oracle.h"
 
@@ -100,6 +101,8 @@ int main(int argc, char **argv)
             first = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "-p") == 0) {
             print = 1;
+        } else if (strcmp(argv[i], "-d") == 0) {
+            fuzz_shows = 1;
         } else if (strcmp(argv[i], "-v") == 0) {
             verbose = 1;
         } else {

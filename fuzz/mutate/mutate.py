@@ -1,0 +1,632 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT-0
+"""Breaks copies of attention.h on purpose and counts who notices.
+
+    mutate.py [--sample N] [--hand | --auto] [--only REGEX] [--seed S] [--count N] [--every-path]
+              [--seconds S] [--work FOLDER] [--resume] [--list] [--report]
+
+Faults are those of faults.txt (by hand) and those drawn from the source by rule
+(automatic). For each one the implementation alone is compiled again, with the
+paths that the fault touches and the scalar one; tests and targets are linked
+once, against the implementation as a shared library. Then, each counted by itself:
+
+    check   a quick subset of `make check`, until something fails
+    fuzz    the committed seeds in plain programs, then with ASan and UBSan under
+            libFuzzer, going on to new inputs until something fails
+
+Times are processor time, of the runs alone. A fault that does not compile, or whose
+optimised code is that of the original, is none and does not count. Survivors are compared with
+equivalent.txt, which tells why a change changes nothing. Writes FOLDER/report.json
+and prints a summary, also of an unfinished run.
+"""
+import argparse
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+KERNELS = ["avx2", "neon", "avx512", "scalar"]
+TARGETS = ["differential", "primitives", "misuse", "metamorphic", "extremes"]
+# By what they cost; the slow ones would add an hour and few kills.
+QUICK = ["hash", "known_values", "presets", "errors", "rotary", "matmul", "layer", "softmax_axis", "element_types", "workspace",
+         "strides", "varlen"]
+SANITIZERS = ("-fsanitize=fuzzer-no-link,address,undefined,float-divide-by-zero,float-cast-overflow -fno-sanitize-recover=all "
+              "-fno-sanitize-coverage=trace-cmp").split()
+PATHS = {  # flags that leave a path and the scalar one
+    "avx2": ["-DATTN_NO_AVX512"],
+    "avx512": ["-DATTN_NO_AVX2"],
+    "neon": ["-DATTN_USE_SIMDE", "-DATTN_NO_AVX2", "-DATTN_NO_AVX512"],
+    "scalar": ["-DATTN_NO_AVX512"],
+    "all": ["-DATTN_NO_AVX512"],
+}
+
+
+def fail(message):
+    sys.exit("mutate.py: " + message)
+
+
+# ------------------------------------------------------------------ source --
+
+
+def blanked(text):
+    """Comments and strings as blanks, everything else in its place."""
+    def blank(match):
+        return re.sub(r"[^\n]", " ", match.group(0))
+    return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', blank, text, flags=re.S)
+
+
+def balanced(code, at):
+    """The end of what the bracket at `at` opens."""
+    pairs = {"(": ")", "{": "}"}
+    depth = 0
+    for i in range(at, len(code)):
+        if code[i] == code[at]:
+            depth += 1
+        elif code[i] == pairs[code[at]]:
+            depth -= 1
+            if depth == 0:
+                return i + 1
+    fail("unbalanced " + code[at:at + 40])
+
+
+class Source:
+    def __init__(self, path):
+        with open(path, encoding="utf-8") as f:
+            self.text = f.read()
+        self.code = blanked(self.text)
+        self.begin = self.code.index("#if defined(ATTENTION_IMPLEMENTATION)")
+        self.template = self.code.index("#if defined(ATTN__KERNEL)")
+        self.functions = []
+        for m in re.finditer(r"(?<=\n)(?:ATTN__INLINE|ATTN__NOINLINE|ATTN_DEF|static)\b[^;{}()]*?\b(ATTN__V\((\w+)\)|\w+)\(", self.code):
+            if m.start() < self.begin:
+                continue
+            at = balanced(self.code, m.end() - 1)
+            brace = re.match(r"\s*\{", self.code[at:])
+            if brace:
+                name = "V(%s)" % m.group(2) if m.group(2) else m.group(1)
+                self.functions.append((name, at + brace.end() - 1, balanced(self.code, at + brace.end() - 1)))
+
+    def bodies(self, name):
+        """A name may have several definitions, one for each machine."""
+        if name == "*":
+            return [(self.begin, len(self.code))]
+        found = [(a, b) for n, a, b in self.functions if n == name]
+        for m in re.finditer(r"#define (\w+)(?:\(\w+\))?((?:[^\n]*\\\n)*[^\n]*)", self.code):
+            if m.group(1) == name and m.start() > self.begin:
+                found.append((m.start(2), m.end()))
+        return found
+
+    def function_at(self, at):
+        for name, a, b in self.functions:
+            if a <= at < b:
+                return name
+        return "-"
+
+
+def pattern_of(text):
+    """A pattern as a regular expression: blanks match any blanks, <1> an expression."""
+    parts = re.split(r"(<\d>)", text.strip())
+    out = ""
+    for part in parts:
+        if re.fullmatch(r"<\d>", part):
+            out += "(?P<p%s>[^;{}]*?)" % part[1]
+        else:
+            tokens = re.findall(r"\w+(?:\.\w+)?|\s+|[^\w\s]", part)
+            out += r"\s*".join(re.escape(t) for t in tokens if not t.isspace())
+    return re.compile(out)
+
+
+class Fault:
+    def __init__(self, name, kind, path, start, end, new, function, old, hand):
+        self.name, self.kind, self.path, self.hand = name, kind, path, hand
+        self.start, self.end, self.new, self.function, self.old = start, end, new, function, old
+
+    def key(self):
+        return "%s: %s -> %s" % (self.function, " ".join(self.old.split()), " ".join(self.new.split()))
+
+
+def hand_made(source, name, every):
+    """[class] headings; then `id: function` with lines `- old` and `+ new`."""
+    faults, kind, problems, current = [], None, [], None
+
+    def finish(entry):
+        if not entry:
+            return
+        ident, function, old, new, path, nth = entry
+        hits = []
+        for a, b in source.bodies(function):
+            hits += list(pattern_of(old).finditer(source.code, a, b))
+        if nth is None and len(hits) != 1 or nth is not None and len(hits) < nth:
+            problems.append("%s: %d places match in %s: %s" % (ident, len(hits), function, old))
+            return
+        m = hits[(nth or 1) - 1]
+        text = re.sub(r"<(\d)>", lambda g: m.group("p" + g.group(1)), new)
+        paths = [path]
+        if path == "each":  # by turns, unless asked for every path
+            turn = len({f.key() for f in faults}) % 4
+            paths = ["all"] + (KERNELS if every else [KERNELS[turn], KERNELS[(turn + 1) % 4]])
+        for one in paths:
+            faults.append(Fault(ident + ("@" + one if len(paths) > 1 else ""), kind, one, m.start(), m.end(), text, function, m.group(0), True))
+
+    with open(name, encoding="utf-8") as f:
+        for number, line in enumerate(f, 1):
+            line = line.rstrip("\n")
+            if not line.strip() or line.startswith("#"):
+                continue
+            if line.startswith("["):
+                finish(current)
+                current, kind = None, line.strip("[] ")
+            elif line.startswith("- "):
+                current[2] = (current[2] + " " if current[2] else "") + line[2:]
+            elif line.startswith("+"):
+                current[3] = (current[3] + " " if current[3] else "") + line[2:]
+            else:
+                finish(current)
+                m = re.fullmatch(r"([\w-]+): (\S+)(?: #(\d+))?(?: @(\w+))?", line)
+                if not m:
+                    fail("%s:%d: %s" % (name, number, line))
+                function = m.group(2)
+                path = m.group(4) or ("each" if function.startswith("V(") else "all")
+                vocabulary = re.match(r"attn__(avx2|avx512|neon)_", function)
+                current = [m.group(1), function, "", "", vocabulary.group(1) if vocabulary else path, int(m.group(3)) if m.group(3) else None]
+    finish(current)
+    return faults, problems
+
+
+# --------------------------------------------------------------- automatic --
+
+SWAPS = [
+    ("_add_", "_sub_"), ("(add_", "(sub_"), ("(sub_", "(add_"), ("(mul_", "(add_"), ("(max_", "(min_"), ("unpacklo", "unpackhi"),
+    ("unpackhi", "unpacklo"), ("trn1q", "trn2q"), ("trn2q", "trn1q"), ("get_low", "get_high"), ("get_high", "get_low"), ("addq_", "subq_"),
+    ("subq_", "addq_"), ("mulq_", "addq_"), ("cltq", "cleq"), ("movehl_ps", "movelh_ps"), ("fmadd", "fmsub"), ("0x44", "0xee"),
+    ("0xee", "0x44"), ("attn_vadd", "attn_vsub"), ("attn_vsub", "attn_vadd"), ("attn_vmul", "attn_vadd"), ("attn_vmax", "attn_vadd"),
+    ("attn__min(", "attn__max("),
+]
+RELATIONS = {"<": ["<=", ">="], "<=": ["<"], ">": [">=", "<="], ">=": [">"], "==": ["!="], "!=": ["=="], "&&": ["||"], "||": ["&&"]}
+ARITHMETIC = {"+": ["-"], "-": ["+"], "*": ["+"], "/": ["*"], "%": ["/"], "+=": ["-=", "="], "-=": ["+="], "*=": ["/="], "|=": ["&=", "="],
+              ">>": ["<<"], "<<": [">>"], "|": ["&"], "&": ["|"], "++": ["--"], "--": ["++"]}
+
+
+def active_lines(header):
+    """Lines that the compiler sees here, of the header and of its macros' bodies."""
+    out = subprocess.run(["gcc", "-E", "-I" + TOP, "-DATTN_USE_SIMDE", "-DATTENTION_IMPLEMENTATION", "-x", "c", header], capture_output=True,
+                         text=True, check=True).stdout
+    lines, here, n = set(), False, 0
+    for line in out.split("\n"):
+        m = re.match(r'# (\d+) "([^"]*)"', line)
+        if m:
+            here, n = m.group(2).endswith("attention.h"), int(m.group(1))
+            continue
+        if here and line.strip():
+            lines.add(n)
+        n += 1
+    return lines
+
+
+def automatic(source, header):
+    """Every change that the rules know, in order of place."""
+    active, sites = active_lines(header), []
+    offset, lines, define = 0, source.code.split("\n"), False
+    license_at = source.text.rindex(" * LICENSE")
+    for number, line in enumerate(lines, 1):
+        at, offset = offset, offset + len(line) + 1
+        continued = define
+        define = (continued or line.lstrip().startswith("#define")) and line.endswith("\\")
+        if at < source.begin or at > license_at:
+            continue
+        macro = continued or re.match(r"\s*#define ATTN__(X|EXP|LOG|LN2|MAGIC|TANH|FOLD|MASKED|ODD|STATE_ROOM|NODES)\b|\s*#define ATTN__(EXP|LN2|LOG2E|MAGIC|FOLD|TANH|MASKED|ODD)\w*", line)
+        if line.lstrip().startswith("#") and not macro:
+            continue
+        if not macro and number not in active:
+            continue
+        if re.search(r"PREFETCH|__asm__|_Static|typedef|ATTN__REPEAT|#undef|attn__refuse", line):
+            continue
+        body = line
+        head = re.match(r"\s*#define \w+(\([^)]*\))?", line)
+        skip = head.end() if head else 0
+        # operators
+        for m in re.finditer(r"<<|>>|<=|>=|==|!=|&&|\|\||\+\+|--|[-+*|]=|(?<![-+*/<>=!&|])[-+*/%<>|&](?![-+=<>&|])", body):
+            if m.start() < skip:
+                continue
+            op, before, after = m.group(0), body[:m.start()].rstrip(), body[m.end():]
+            if op in "*&-+" and len(op) == 1 and not re.search(r"[\w)\]]$", before):  # unary
+                continue
+            if op == "*" and re.search(r"\b(char|void|float|double|size_t|attn_\w+|attn__\w+|uint\d+_t|unsigned|const|int|\w+_t)$", before):
+                continue  # a pointer
+            if op in "<>" and ("#include" in body):
+                continue
+            if re.search(r"\breturn$|\bconst$", before):
+                continue
+            for new in RELATIONS.get(op, ARITHMETIC.get(op, [])):
+                sites.append(("relation" if op in RELATIONS else "operator", at + m.start(), at + m.end(), new))
+        # constants
+        for m in re.finditer(r"(?<![\w.])(0x[0-9a-f]+|\d+\.\d*(?:e[-+]?\d+)?|\d+)([uUfF]*)(?![\w.])", body):
+            if m.start() < skip:
+                continue
+            text, suffix = m.group(1), m.group(2)
+            if "." in text or ("e" in text and not text.startswith("0x")):
+                value = float(text)
+                for new in (value * (1 + 2.0 ** -18) if value else 1.0, value * 2 if value else -1.0):
+                    sites.append(("constant", at + m.start(), at + m.end(), repr(new) + suffix))
+            else:
+                value = int(text, 0)
+                for new in {value + 1, value - 1 if value else 2}:
+                    sites.append(("bound", at + m.start(), at + m.end(), (hex(new) if text.startswith("0x") else str(new)) + suffix))
+        # conditions and statements
+        for m in re.finditer(r"\b(?:if|while) \(", body):
+            end = balanced(source.code, at + m.end() - 1)
+            old = source.text[at + m.end() - 1:end]
+            if "status =" not in old:
+                if body[m.start():].startswith("if"):
+                    sites.append(("condition", at + m.end() - 1, end, "(1 || %s)" % old))
+                sites.append(("condition", at + m.end() - 1, end, "(0 && %s)" % old))
+        for m in re.finditer(r"(?:(?<=^)\s*|(?<=[;{)]) |else )((?!return\b|break\b|else\b|case\b|default\b|goto\b|if\b|for\b|while\b)[\w*(][^;{}]*;)", body):
+            text = m.group(1)
+            if m.start(1) < skip or re.match(r"(const |static |size_t |int |double |float |char |unsigned |uint|int64|ptrdiff_t |attn_\w+ [*\w]|attn__\w+ [*\w]|ATTN__TYPE|struct|\(void\))", text):
+                continue
+            before = body[:m.start(1)]
+            if balanced_text(text) and before.count("(") == before.count(")"):  # not within a for
+                sites.append(("deleted", at + m.start(1), at + m.start(1) + len(text), ";"))
+        for m in re.finditer(r"\bcontinue;", body):
+            sites.append(("deleted", at + m.start(), at + m.end(), "break;"))
+        for old, new in SWAPS:
+            for m in re.finditer(re.escape(old), body):
+                if m.start() >= skip and "attn__max" not in new:
+                    sites.append(("intrinsic", at + m.start(), at + m.end(), new))
+    return sites
+
+
+def balanced_text(text):
+    return text.count("(") == text.count(")") and text.count("[") == text.count("]")
+
+
+def drawn(source, header, seed, count):
+    """`count` of them, a fifth in the vocabularies, no two at one place."""
+    rng = random.Random(seed)
+    sites = automatic(source, header)
+    rng.shuffle(sites)
+    wanted = {"vocabulary": count // 5, "template": count // 4, "numbers": count // 6}
+    wanted["driver"] = count - sum(wanted.values())
+    kernels, driver = source.code.index("attn__scalar_f32_load("), source.code.index("static unsigned attn__detect(")
+    faults, places = [], set()
+    for kind, start, end, new in sites:
+        region = ("template" if start > source.template else "numbers" if start < kernels else "vocabulary" if start < driver else "driver")
+        if not wanted[region] or any(abs(start - p) < 3 for p in places):
+            continue
+        function = source.function_at(start)
+        path = "all"
+        if region == "vocabulary":
+            line = source.code[source.code.rfind("\n", 0, start) + 1:source.code.find("\n", start)]
+            m = re.search(r"attn__(scalar|avx2|avx512|neon)_", function if function != "-" else line)
+            if not m:
+                continue
+            path = m.group(1)
+        elif region == "template":
+            path = rng.choice(["all", "scalar", "avx2", "avx512", "neon"])
+        places.add(start)
+        wanted[region] -= 1
+        faults.append(Fault("auto-%03d" % len(faults), kind, path, start, end, new, function, source.text[start:end], False))
+    return faults
+
+
+# ------------------------------------------------------------------ patching --
+
+
+def patch(source, fault, folder):
+    """The header with the fault; for a fault in one path's instance of the template, a
+    second copy that only this path includes."""
+    os.makedirs(folder, exist_ok=True)
+    text = source.text[:fault.start] + fault.new + source.text[fault.end:]
+    only = fault.start > source.template and fault.path != "all"
+    if only:
+        with open(os.path.join(folder, "attention_fault.h"), "w", encoding="utf-8") as f:
+            f.write(text)
+        text = source.text
+        at = text.index("#define ATTN__ISA %s\n" % fault.path)
+        end = text.index("#undef ATTN__ISA", at)
+        text = (text[:at] + '#undef ATTN_FILE\n#define ATTN_FILE "attention_fault.h"\n' + text[at:end] +
+                '#undef ATTN_FILE\n#define ATTN_FILE "attention.h"\n' + text[end:])
+    with open(os.path.join(folder, "attention.h"), "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def run(command, cpu, wall, cwd=None, env=None):
+    """(status, processor seconds, output); status None: too slow."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CPU, (int(cpu) + 1, int(cpu) + 2))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with open(os.path.join(cwd or ".", "run.log"), "w+b") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=cwd, env=env, preexec_fn=limit,
+                                   start_new_session=True)
+        try:
+            status = process.wait(wall)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            status = None
+        log.seek(0, os.SEEK_END)
+        log.seek(max(0, log.tell() - 20000))
+        output = log.read().decode("utf-8", "replace")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        status = None
+    return status, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, output
+
+
+class Bench:
+    """What is built once: tests and targets without an implementation."""
+
+    def __init__(self, work, cc, clang):
+        self.work, self.cc, self.clang = work, cc, clang
+        self.base = os.path.join(work, "base")
+        self.objects, self.times = {}, {}
+        self.build()
+
+    def must(self, command):
+        done = subprocess.run(command, cwd=self.base, capture_output=True, text=True, check=False)
+        if done.returncode:
+            fail("%s\n%s" % (" ".join(command), done.stderr[-4000:]))
+
+    def build(self):
+        os.makedirs(self.base, exist_ok=True)
+        stamp = os.path.join(self.base, "built")
+        newest = max(os.path.getmtime(os.path.join(TOP, d, f)) for d in ("tests", "fuzz", "tools") for f in os.listdir(os.path.join(TOP, d))
+                     if f.endswith((".c", ".h")))
+        if os.path.exists(stamp) and os.path.getmtime(stamp) > newest:
+            return
+        shutil.copy(os.path.join(TOP, "attention.h"), os.path.join(self.base, "attention.h"))
+        # only to link with: each fault brings its own
+        self.must([self.cc, "-std=c99", "-w", "-O0", "-fPIC", "-I" + TOP, "-shared", "-DATTN_NO_AVX512", os.path.join(TOP, "tests/attn_impl.c"), "-o",
+                   "libattn.so", "-lm"])
+        for way, cc, flags, judge in (("plain", self.cc, ["-O2"], ["-O2"]),
+                                      ("asan", self.clang, ["-O1", "-g"] + SANITIZERS, ["-O2"])):
+            common = ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-DATTN_USE_SIMDE"]
+            objects = []
+            for name in ("tests/reference", "tests/attn_test", "fuzz/grammar", "fuzz/oracle"):
+                o = "%s_%s.o" % (way, name.replace("/", "_"))
+                own = judge if way == "plain" or name == "tests/reference" else ["-O1", "-g", "-fsanitize=address"]
+                self.must([cc] + own + common + ["-c", os.path.join(TOP, name + ".c"), "-o", o])
+                objects.append(o)
+            if way == "plain":
+                for name in QUICK:
+                    self.must([cc] + flags + common + [os.path.join(TOP, "tests", name + ".c")] + objects[:2] + ["-L.", "-lattn", "-lm", "-o", "test_" + name])
+            engine = [os.path.join(TOP, "fuzz/standalone.c")] if way == "plain" else ["-fsanitize=fuzzer"]
+            for name in TARGETS:
+                self.must([cc] + flags + common + [os.path.join(TOP, "fuzz", name + ".c")] + objects + engine +
+                          ["-L.", "-lattn", "-lm", "-o", "%s_%s" % (way, name)])
+        with open(stamp, "w", encoding="utf-8"):
+            pass
+
+    def compile(self, folder, path, way):
+        """libattn.so of a folder's header; the object's bytes."""
+        flags = {"plain": ["-O0"], "asan": ["-O1"] + SANITIZERS, "optimised": ["-O2"]}[way]
+        command = [self.clang] + flags + PATHS[path] + [
+            "-std=c99", "-w", "-fPIC", "-I.", "-include", "attention.h", "-DATTENTION_IMPLEMENTATION", "-x", "c", "-c", "empty.c", "-o", "attn.o"]
+        with open(os.path.join(folder, "empty.c"), "w", encoding="utf-8") as f:
+            f.write("typedef int nothing;\n")
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        if done.returncode:
+            return None
+        with open(os.path.join(folder, "attn.o"), "rb") as f:
+            data = f.read()
+        done = subprocess.run([command[0]] + ["-shared", "attn.o", "-o", "libattn.so", "-lm"], cwd=folder,
+                              capture_output=True, check=False)
+        return data if done.returncode == 0 else None
+
+    def same(self, source, fault, folder):
+        """Has the fault the optimised code of the original? Then it is none."""
+        if fault.path not in self.objects:
+            original = os.path.join(self.work, "original-" + fault.path)
+            os.makedirs(original, exist_ok=True)
+            with open(os.path.join(original, "attention.h"), "w", encoding="utf-8") as f:
+                f.write(source.text)
+            self.objects[fault.path] = self.compile(original, fault.path, "optimised")
+        return self.compile(folder, fault.path, "optimised") == self.objects[fault.path]
+
+    def environment(self, folder):
+        e = dict(os.environ)
+        e["LD_LIBRARY_PATH"] = folder
+        e["ASAN_OPTIONS"] = "detect_leaks=0:abort_on_error=0"
+        return e
+
+    def golden(self, output):
+        with open(os.path.join(TOP, "tests/golden.txt"), encoding="utf-8") as f:
+            wanted = dict(line.split() for line in f if line.strip() and not line.startswith("#"))
+        got = dict(line.split(" ", 1) for line in output.split("\n") if " " in line)
+        return all(got.get(name) == value for name, value in wanted.items())
+
+    def usual(self, source, path, program):
+        """Seconds that a program takes with the original."""
+        if (path, program) not in self.times:
+            folder = os.path.join(self.work, "usual-" + path)
+            if not os.path.exists(os.path.join(folder, "libattn.so")):
+                os.makedirs(folder, exist_ok=True)
+                with open(os.path.join(folder, "attention.h"), "w", encoding="utf-8") as f:
+                    f.write(source.text)
+                self.compile(folder, path, "plain")
+            self.times[path, program] = run(program, 60, 600, folder, self.environment(folder))[1]
+        return self.times[path, program]
+
+    def check(self, source, fault, folder):
+        """(name of the test that fails, seconds)"""
+        total = 0.0
+        for name in QUICK:
+            program = os.path.join(self.base, "test_" + name)
+            status, seconds, output = run([program], 12, 200, folder, self.environment(folder))
+            total += seconds
+            if status is None and self.usual(source, fault.path, program) > 4:
+                continue  # slow without optimisation, not hanging
+            if status != 0 or "\nnot ok" in "\n" + output or (name == "hash" and not self.golden(output)):
+                return name if status is not None else name + " (hangs)", total
+        return None, total
+
+    def replay(self, folder):
+        total = 0.0
+        for name in TARGETS:
+            inputs = [p for p in (os.path.join(TOP, "fuzz", d, name) for d in ("seeds", "regressions")) if os.path.isdir(p)]
+            status, seconds, output = run([os.path.join(self.base, "plain_" + name)] + inputs, 12, 200, folder, self.environment(folder))
+            total += seconds
+            if status != 0:
+                return name + (": " + reason(output) if status is not None else ": hangs"), total
+        return None, total
+
+    def explore(self, folder, limit, seed):
+        """libFuzzer from the seeds, first a little of each target, then more."""
+        total = 0.0
+        slices = [(name, share) for share in (0.04, 0.16) for name in TARGETS]
+        for name, share in slices:
+            inputs = [p for p in (os.path.join(TOP, "fuzz", d, name) for d in ("seeds", "regressions")) if os.path.isdir(p)]
+            seconds_here = max(2, limit * share)
+            corpus = os.path.join(folder, "corpus-" + name)
+            os.makedirs(corpus, exist_ok=True)
+            command = [os.path.join(self.base, "asan_" + name), "-seed=%d" % seed, "-max_len=256", "-len_control=0", "-entropic=0",
+                       "-timeout=20", "-rss_limit_mb=2048", "-dict=" + os.path.join(TOP, "fuzz/attention.dict"), corpus] + inputs
+            status, seconds, output = run(command, seconds_here, 60 + 8 * seconds_here, folder, self.environment(folder))
+            total += seconds
+            if status is not None:
+                return name + ": " + reason(output), total
+        return None, total
+
+
+def reason(output):
+    m = re.search(r"FAILED: ([^\n]*)|(ERROR: [^\n]*)|(runtime error: [^\n]*)", output)
+    if m:
+        return next(g for g in m.groups() if g)[:160]
+    return output.strip().split("\n")[-1][:160] if output.strip() else "crash"
+
+
+# -------------------------------------------------------------------- report --
+
+
+def equivalents():
+    """`key = reason` of changes that change nothing."""
+    known = {}
+    with open(os.path.join(HERE, "equivalent.txt"), encoding="utf-8") as f:
+        for line in f:
+            if line.strip() and not line.startswith("#"):
+                key, _, why = line.rstrip("\n").partition(" = ")
+                known[key.strip()] = why.strip()
+    return known
+
+
+def percentile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+
+
+def summary(results, known, out):
+    def line(name, group):
+        real = [r for r in group if r["state"] == "run" and not (r["key"] in known and not r["fuzz"] and not r["check"])]
+        fuzz = [r for r in real if r["fuzz"]]
+        times = [r["fuzz_seconds"] for r in fuzz]
+        out.append("%-16s %4d faults  check %4d  fuzz %4d  neither %3d   to kill: median %.2f s, 95%% %.2f s" % (
+            name, len(real), sum(1 for r in real if r["check"]), len(fuzz), sum(1 for r in real if not r["check"] and not r["fuzz"]),
+            percentile(times, 0.5), percentile(times, 0.95)))
+    for hand, title in ((True, "by hand"), (False, "automatic")):
+        group = [r for r in results if r["hand"] == hand]
+        if group:
+            line(title, group)
+            for kind in sorted({r["kind"] for r in group}):
+                line("  " + kind, [r for r in group if r["kind"] == kind])
+            for state, what in (("broken", "do not compile"), ("same", "same machine code")):
+                n = sum(1 for r in group if r["state"] == state)
+                if n:
+                    out.append("  not counted: %d %s" % (n, what))
+    for r in results:
+        if r["state"] == "run" and not r["fuzz"]:
+            why = known.get(r["key"])
+            out.append("%s %s [%s] %s%s" % ("equivalent" if why and not r["check"] else "SURVIVES fuzz" + (", killed by " + r["check"] if r["check"] else " and check"),
+                                            r["name"], r["path"], r["key"], ": " + why if why else ""))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--hand", action="store_true")
+    parser.add_argument("--auto", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=360)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--work", default="mutants")
+    parser.add_argument("--every-path", action="store_true")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--report", action="store_true", help="of what was run before")
+    args = parser.parse_args()
+
+    header = os.path.join(TOP, "attention.h")
+    source = Source(header)
+    faults, problems = hand_made(source, os.path.join(HERE, "faults.txt"), args.every_path)
+    faults = ([] if args.auto else faults) + ([] if args.hand else drawn(source, header, args.seed, args.count))
+    if args.only:
+        faults = [f for f in faults if re.search(args.only, f.name)]
+    if args.sample:
+        random.Random(args.seed).shuffle(faults)
+        faults = faults[:args.sample]
+    for problem in problems:
+        print("ERROR, a fault no longer fits: " + problem)
+    if args.list:
+        for f in faults:
+            print("%-40s %-14s %-7s %s" % (f.name, f.kind, f.path, f.key()))
+        print("%d faults" % len(faults))
+        return 1 if problems else 0
+
+    work = os.path.abspath(args.work)
+    os.makedirs(work, exist_ok=True)
+    report, results, known = os.path.join(work, "report.json"), [], equivalents()
+    if (args.resume or args.report) and os.path.exists(report):
+        with open(report, encoding="utf-8") as f:
+            results = json.load(f)
+    done = {(r["name"], r["key"]) for r in results}
+    if not args.report:
+        bench = Bench(work, os.environ.get("CC", "gcc"), os.environ.get("CLANG", "clang"))
+        for number, fault in enumerate(faults):
+            if (fault.name, fault.key()) in done:
+                continue
+            folder = os.path.join(work, fault.name)
+            result = {"name": fault.name, "kind": fault.kind, "path": fault.path, "hand": fault.hand, "key": fault.key(), "state": "run",
+                      "check": None, "fuzz": None, "check_seconds": 0.0, "fuzz_seconds": 0.0}
+            patch(source, fault, folder)
+            if bench.compile(folder, fault.path, "plain") is None:
+                result["state"] = "broken"
+            else:
+                result["fuzz"], result["fuzz_seconds"] = bench.replay(folder)
+                if not result["fuzz"] and bench.same(source, fault, folder):
+                    result["state"] = "same"
+                else:
+                    if not result["fuzz"]:
+                        bench.compile(folder, fault.path, "plain")
+                    result["check"], result["check_seconds"] = bench.check(source, fault, folder)
+                if result["state"] == "run" and not result["fuzz"] and not (result["key"] in known and not result["check"]):
+                    bench.compile(folder, fault.path, "asan")
+                    result["fuzz"], seconds = bench.explore(folder, args.seconds, args.seed)
+                    result["fuzz_seconds"] += seconds
+            shutil.rmtree(folder, ignore_errors=True)
+            results.append(result)
+            with open(report + ".new", "w", encoding="utf-8") as f:
+                json.dump(results, f, indent=1)
+            os.replace(report + ".new", report)
+            print("%s %d/%d %s [%s] %s: check %s (%.1f s), fuzz %s (%.1f s)" % (
+                time.strftime("%H:%M:%S"), number + 1, len(faults), fault.name, fault.path, result["state"], result["check"], result["check_seconds"],
+                result["fuzz"], result["fuzz_seconds"]), flush=True)
+    out = []
+    summary(results, known, out)
+    print("\n".join(out))
+    with open(os.path.join(work, "report.txt"), "w", encoding="utf-8") as f:
+        f.write("\n".join(out) + "\n")
+    lost = [r for r in results if r["state"] == "run" and not r["fuzz"] and not r["check"] and r["key"] not in known]
+    return 1 if problems or lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
