@@ -672,7 +672,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 
 /* The line at p + n elements, wherever that is. */
 #if defined(__GNUC__) || defined(__clang__)
-#define ATTN__PREFETCH(p, n) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(n) * sizeof *(p)))
+#define ATTN__PREFETCH(p, n) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(n) * sizeof *(p)), 0, 2)
 #else
 #define ATTN__PREFETCH(p, n) ((void)0)
 #endif
@@ -1113,6 +1113,12 @@ typedef struct attn__kernel {
     size_t step; /* ranges of keys are rounded to this: both nr and lanes divide it */
     attn_dtype dtype;
 
+    /* For at most `few` rows a[m][depth] and keys that are used where they lie, each
+     * contiguous: c[i][j] (+)= sum_k a[i][k] keys[j * stride + k], the same chain as
+     * multiply's. c has room up to a multiple of nr. */
+    size_t few;
+    void (*score)(size_t m, size_t n, size_t depth, const void *a, const void *keys, attn_dtype dtype, ptrdiff_t stride, void *c, int accumulate);
+
     /* panels[column / nr][depth][nr] = src[column * column_stride + k * depth_stride],
      * converted to T, columns beyond `columns` 0 */
     void (*pack)(void *panels, const void *src, attn_dtype dtype, size_t columns, size_t depth, ptrdiff_t column_stride,
@@ -1161,6 +1167,7 @@ typedef struct attn__kernel {
  *   transpose(p, stride, out)    out[c][i] = p[i * stride + c], c < 16 / sizeof(T)
  *   sum(a)                       all lanes: a[i] += a[i + w] for w = VL / 2 ... 1
  *   load_f16 load_bf16           float32 only: widened from uint16_t
+ *   transpose_f16 transpose_bf16 likewise
  * MR rows by two vectors is the register tile. */
 
 /* For what a machine lacks, or rounds differently: lane by lane. */
@@ -1172,6 +1179,14 @@ typedef struct attn__kernel {
     store(z, c);                                               \
     for (i = 0; i < (n); i++) z[i] = (expression);             \
     return load(z)
+
+/* A transpose of halves, widened one by one before. */
+#define ATTN__WIDEN_QUADS(n, type, p, stride, out, transpose)                                        \
+    float quads[n][4];                                                                               \
+    int i, c;                                                                                        \
+    for (i = 0; i < (n); i++)                                                                        \
+        for (c = 0; c < 4; c++) quads[i][c] = attn__##type##_to_f32((p)[(ptrdiff_t)i * (stride) + c]); \
+    transpose(quads[0], 4, out)
 
 /* scalar: one lane; read this one to know what the others do */
 ATTN__INLINE float attn__scalar_f32_load(const float *p) { return *p; }
@@ -1280,19 +1295,41 @@ ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_choose(attn__avx2_f32_vec p, attn
     return ATTN__I(blendv_ps)(p, other, ATTN__I(cmp_ps)(x, limit, 17 /* less than, ordered, quiet */));
 }
 /* 128-bit lane L of row r holds 4 floats of key 4 L + r: the 4 x 4 transpose stays in lanes. */
-ATTN__INLINE void attn__avx2_f32_transpose(const float *p, ptrdiff_t stride, attn__avx2_f32_vec out[4])
+ATTN__INLINE void attn__avx2_f32_turn(attn__avx2_f32_vec r0, attn__avx2_f32_vec r1, attn__avx2_f32_vec r2, attn__avx2_f32_vec r3, attn__avx2_f32_vec out[4])
 {
-#define ATTN__ROW(r) \
-    ATTN__I(insertf128_ps)(ATTN__I(castps128_ps256)(ATTN__I128(loadu_ps)(p + (r) * stride)), ATTN__I128(loadu_ps)(p + (4 + (r)) * stride), 1)
-    attn__avx2_f32_vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1), r2 = ATTN__ROW(2), r3 = ATTN__ROW(3);
     attn__avx2_f32_vec t0 = ATTN__I(unpacklo_ps)(r0, r1), t1 = ATTN__I(unpackhi_ps)(r0, r1);
     attn__avx2_f32_vec t2 = ATTN__I(unpacklo_ps)(r2, r3), t3 = ATTN__I(unpackhi_ps)(r2, r3);
-#undef ATTN__ROW
     out[0] = ATTN__I(shuffle_ps)(t0, t2, 0x44);
     out[1] = ATTN__I(shuffle_ps)(t0, t2, 0xee);
     out[2] = ATTN__I(shuffle_ps)(t1, t3, 0x44);
     out[3] = ATTN__I(shuffle_ps)(t1, t3, 0xee);
 }
+ATTN__INLINE void attn__avx2_f32_transpose(const float *p, ptrdiff_t stride, attn__avx2_f32_vec out[4])
+{
+#define ATTN__ROW(r) \
+    ATTN__I(insertf128_ps)(ATTN__I(castps128_ps256)(ATTN__I128(loadu_ps)(p + (r) * stride)), ATTN__I128(loadu_ps)(p + (4 + (r)) * stride), 1)
+    attn__avx2_f32_turn(ATTN__ROW(0), ATTN__ROW(1), ATTN__ROW(2), ATTN__ROW(3), out);
+#undef ATTN__ROW
+}
+#if ATTN__X86
+#define ATTN__ROW(r) _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)(const void *)(p + (r) * stride)), _mm_loadl_epi64((const __m128i *)(const void *)(p + (4 + (r)) * stride)))
+ATTN__INLINE void attn__avx2_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, __m256 out[4])
+{
+#define ATTN__WIDE(r) _mm256_cvtph_ps(ATTN__ROW(r))
+    attn__avx2_f32_turn(ATTN__WIDE(0), ATTN__WIDE(1), ATTN__WIDE(2), ATTN__WIDE(3), out);
+#undef ATTN__WIDE
+}
+ATTN__INLINE void attn__avx2_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, __m256 out[4])
+{
+#define ATTN__WIDE(r) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(ATTN__ROW(r)), 16))
+    attn__avx2_f32_turn(ATTN__WIDE(0), ATTN__WIDE(1), ATTN__WIDE(2), ATTN__WIDE(3), out);
+#undef ATTN__WIDE
+}
+#undef ATTN__ROW
+#else
+ATTN__INLINE void attn__avx2_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, attn__avx2_f32_vec out[4]) { ATTN__WIDEN_QUADS(8, f16, p, stride, out, attn__avx2_f32_transpose); }
+ATTN__INLINE void attn__avx2_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, attn__avx2_f32_vec out[4]) { ATTN__WIDEN_QUADS(8, bf16, p, stride, out, attn__avx2_f32_transpose); }
+#endif
 ATTN__INLINE float attn__avx2_f32_sum(attn__avx2_f32_vec a)
 {
     ATTN__TYPE(__m128) b = ATTN__I128(add_ps)(ATTN__I(castps256_ps128)(a), ATTN__I(extractf128_ps)(a, 1));
@@ -1436,6 +1473,15 @@ ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_choose(attn__avx512_f32_vec p
 {
     return ATTN__I(mask_mov_ps)(p, ATTN__I(cmp_ps_mask)(x, limit, 17 /* less than, ordered, quiet */), other);
 }
+ATTN__INLINE void attn__avx512_f32_turn(attn__avx512_f32_vec r0, attn__avx512_f32_vec r1, attn__avx512_f32_vec r2, attn__avx512_f32_vec r3, attn__avx512_f32_vec out[4])
+{
+    attn__avx512_f32_vec t0 = ATTN__I(unpacklo_ps)(r0, r1), t1 = ATTN__I(unpackhi_ps)(r0, r1);
+    attn__avx512_f32_vec t2 = ATTN__I(unpacklo_ps)(r2, r3), t3 = ATTN__I(unpackhi_ps)(r2, r3);
+    out[0] = ATTN__I(castpd_ps)(ATTN__I(unpacklo_pd)(ATTN__I(castps_pd)(t0), ATTN__I(castps_pd)(t2)));
+    out[1] = ATTN__I(castpd_ps)(ATTN__I(unpackhi_pd)(ATTN__I(castps_pd)(t0), ATTN__I(castps_pd)(t2)));
+    out[2] = ATTN__I(castpd_ps)(ATTN__I(unpacklo_pd)(ATTN__I(castps_pd)(t1), ATTN__I(castps_pd)(t3)));
+    out[3] = ATTN__I(castpd_ps)(ATTN__I(unpackhi_pd)(ATTN__I(castps_pd)(t1), ATTN__I(castps_pd)(t3)));
+}
 ATTN__INLINE void attn__avx512_f32_transpose(const float *p, ptrdiff_t stride, attn__avx512_f32_vec out[4])
 {
 #define ATTN__ROW(r)                                                                                             \
@@ -1444,15 +1490,30 @@ ATTN__INLINE void attn__avx512_f32_transpose(const float *p, ptrdiff_t stride, a
                                                ATTN__I128(loadu_ps)(p + (4 + (r)) * stride), 1),                 \
                           ATTN__I128(loadu_ps)(p + (8 + (r)) * stride), 2),                                      \
      ATTN__I128(loadu_ps)(p + (12 + (r)) * stride), 3)
-    attn__avx512_f32_vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1), r2 = ATTN__ROW(2), r3 = ATTN__ROW(3);
-    attn__avx512_f32_vec t0 = ATTN__I(unpacklo_ps)(r0, r1), t1 = ATTN__I(unpackhi_ps)(r0, r1);
-    attn__avx512_f32_vec t2 = ATTN__I(unpacklo_ps)(r2, r3), t3 = ATTN__I(unpackhi_ps)(r2, r3);
+    attn__avx512_f32_turn(ATTN__ROW(0), ATTN__ROW(1), ATTN__ROW(2), ATTN__ROW(3), out);
 #undef ATTN__ROW
-    out[0] = ATTN__I(castpd_ps)(ATTN__I(unpacklo_pd)(ATTN__I(castps_pd)(t0), ATTN__I(castps_pd)(t2)));
-    out[1] = ATTN__I(castpd_ps)(ATTN__I(unpackhi_pd)(ATTN__I(castps_pd)(t0), ATTN__I(castps_pd)(t2)));
-    out[2] = ATTN__I(castpd_ps)(ATTN__I(unpacklo_pd)(ATTN__I(castps_pd)(t1), ATTN__I(castps_pd)(t3)));
-    out[3] = ATTN__I(castpd_ps)(ATTN__I(unpackhi_pd)(ATTN__I(castps_pd)(t1), ATTN__I(castps_pd)(t3)));
 }
+#if ATTN__X86
+#define ATTN__HALF(r) _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)(const void *)(p + (r) * stride)), _mm_loadl_epi64((const __m128i *)(const void *)(p + (4 + (r)) * stride)))
+#define ATTN__ROW(r) _mm256_inserti128_si256(_mm256_castsi128_si256(ATTN__HALF(r)), ATTN__HALF(8 + (r)), 1)
+ATTN__INLINE void attn__avx512_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, __m512 out[4])
+{
+#define ATTN__WIDE(r) _mm512_cvtph_ps(ATTN__ROW(r))
+    attn__avx512_f32_turn(ATTN__WIDE(0), ATTN__WIDE(1), ATTN__WIDE(2), ATTN__WIDE(3), out);
+#undef ATTN__WIDE
+}
+ATTN__INLINE void attn__avx512_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, __m512 out[4])
+{
+#define ATTN__WIDE(r) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(ATTN__ROW(r)), 16))
+    attn__avx512_f32_turn(ATTN__WIDE(0), ATTN__WIDE(1), ATTN__WIDE(2), ATTN__WIDE(3), out);
+#undef ATTN__WIDE
+}
+#undef ATTN__ROW
+#undef ATTN__HALF
+#else
+ATTN__INLINE void attn__avx512_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, attn__avx512_f32_vec out[4]) { ATTN__WIDEN_QUADS(16, f16, p, stride, out, attn__avx512_f32_transpose); }
+ATTN__INLINE void attn__avx512_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, attn__avx512_f32_vec out[4]) { ATTN__WIDEN_QUADS(16, bf16, p, stride, out, attn__avx512_f32_transpose); }
+#endif
 ATTN__INLINE float attn__avx512_f32_sum(attn__avx512_f32_vec a)
 {
     ATTN__TYPE(__m256) h = ATTN__I256(add_ps)(ATTN__I(castps512_ps256)(a), ATTN__I256(castpd_ps)(ATTN__I(extractf64x4_pd)(ATTN__I(castps_pd)(a), 1)));
@@ -1613,10 +1674,8 @@ ATTN__INLINE attn__neon_f32_vec attn__neon_f32_choose(attn__neon_f32_vec p, attn
 {
     return ATTN__I(bslq_f32)(ATTN__I(cltq_f32)(x, limit), other, p);
 }
-ATTN__INLINE void attn__neon_f32_transpose(const float *p, ptrdiff_t stride, attn__neon_f32_vec out[4])
+ATTN__INLINE void attn__neon_f32_turn(attn__neon_f32_vec r0, attn__neon_f32_vec r1, attn__neon_f32_vec r2, attn__neon_f32_vec r3, attn__neon_f32_vec out[4])
 {
-    attn__neon_f32_vec r0 = ATTN__I(ld1q_f32)(p), r1 = ATTN__I(ld1q_f32)(p + stride);
-    attn__neon_f32_vec r2 = ATTN__I(ld1q_f32)(p + 2 * stride), r3 = ATTN__I(ld1q_f32)(p + 3 * stride);
     attn__neon_f32_vec t0 = ATTN__I(trn1q_f32)(r0, r1), t1 = ATTN__I(trn2q_f32)(r0, r1);
     attn__neon_f32_vec t2 = ATTN__I(trn1q_f32)(r2, r3), t3 = ATTN__I(trn2q_f32)(r2, r3);
     out[0] = ATTN__I(combine_f32)(ATTN__I(get_low_f32)(t0), ATTN__I(get_low_f32)(t2));
@@ -1624,6 +1683,12 @@ ATTN__INLINE void attn__neon_f32_transpose(const float *p, ptrdiff_t stride, att
     out[2] = ATTN__I(combine_f32)(ATTN__I(get_high_f32)(t0), ATTN__I(get_high_f32)(t2));
     out[3] = ATTN__I(combine_f32)(ATTN__I(get_high_f32)(t1), ATTN__I(get_high_f32)(t3));
 }
+#define ATTN__TURNED(name, type, load)                                                                 \
+    ATTN__INLINE void attn__neon_f32_##name(const type *p, ptrdiff_t stride, attn__neon_f32_vec out[4]) \
+    {                                                                                                  \
+        attn__neon_f32_turn(load(p), load(p + stride), load(p + 2 * stride), load(p + 3 * stride), out); \
+    }
+ATTN__TURNED(transpose, float, attn__neon_f32_load)
 ATTN__INLINE float attn__neon_f32_sum(attn__neon_f32_vec a)
 {
     float x[4];
@@ -1645,6 +1710,9 @@ ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_bf16(const uint16_t *p)
 {
     return ATTN__I(reinterpretq_f32_u32)(ATTN__I(shlq_n_u32)(ATTN__I(movl_u16)(ATTN__I(ld1_u16)(p)), 16));
 }
+ATTN__TURNED(transpose_f16, uint16_t, attn__neon_f32_load_f16)
+ATTN__TURNED(transpose_bf16, uint16_t, attn__neon_f32_load_bf16)
+#undef ATTN__TURNED
 #define ATTN__ISA neon
 #if ATTN__FUSED
 #define ATTN__LANE_FMA
@@ -2169,6 +2237,7 @@ typedef struct attn__problem {
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
     size_t chunks, slots, keys; /* keys: packed at most, of one block */
     int gather;                 /* keys and values are copied together before use */
+    int few;                    /* so few rows that keys and values are used where they lie, if they can */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
     int stand_in;               /* out is the shape of a result only */
@@ -2194,8 +2263,8 @@ typedef struct attn__wide_sum {
 /* One worker's scratch. Slots are states on the stack of the tree of blocks. */
 typedef struct attn__scratch {
     char *q;            /* (chunks, rows, LD): scaled queries, 512 of head_dim a chunk */
-    char *k;            /* one block of keys, packed: (chunks, panels, <= 512, nr) */
-    char *v;            /* one block of values, packed: (panels, keys, nr) */
+    char *k;            /* one block of keys, packed: (chunks, panels, <= 512, nr); for few rows, a panel */
+    char *v;            /* one block of values, packed: (panels, keys, nr); for few rows, a piece of it */
     char *rows;         /* (keys, dim or dim_v): gathered rows */
     char *tile;         /* (mr, LD): scores, then weights */
     char *bias;         /* (LD): what is added to one row of scores */
@@ -2233,9 +2302,9 @@ static void attn__scratch_layout(const attn__problem *p, const attn__kernel *ker
 {
     const size_t es = kernel->size;
     s->q = (char *)attn__take(arena, attn__take_2d(arena, p->chunks * ATTN__LD, p->rows), es);
-    s->k = (char *)attn__take(arena, attn__take_2d(arena, p->rows <= kernel->mr ? kernel->nr : p->keys, p->dim), es);
-    s->v = (char *)attn__take(arena, attn__take_2d(arena, p->keys, p->width), es);
-    s->rows = (char *)attn__take(arena, p->gather ? attn__take_2d(arena, p->keys, p->dim > p->dim_v ? p->dim : p->dim_v) : 0, es);
+    s->k = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->nr : p->keys, p->dim), es);
+    s->v = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->step : p->keys, p->width), es);
+    s->rows = (char *)attn__take(arena, p->gather ? attn__take_2d(arena, p->few ? kernel->step : p->keys, p->dim > p->dim_v ? p->dim : p->dim_v) : 0, es);
     s->tile = (char *)attn__take(arena, kernel->mr * ATTN__LD, es);
     s->bias = (char *)attn__take(arena, ATTN__LD, es);
     s->acc = (char *)attn__take(arena, attn__take_2d(arena, p->rows * p->slots, p->width), es);
@@ -2395,7 +2464,7 @@ static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t c = chunk * ATTN__BLOCK, n = attn__min(p->dim - c, ATTN__BLOCK);
-    char *panels = s->k + (p->rows <= kernel->mr ? 0 : c * p->keys * kernel->size);
+    char *panels = s->k + (p->few ? 0 : c * p->keys * kernel->size);
     if (p->gather) {
         attn__gather(p, rows, s, &p->k, from, to, c, n);
         kernel->pack(panels, s->rows, kernel->dtype, to - from, n, (ptrdiff_t)n, 1);
@@ -2404,27 +2473,73 @@ static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn
                      p->k.stride[ATTN__D]);
 }
 
+/* Packs columns [c, dim_v) of values [from, to). */
+static void attn__pack_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to, size_t c)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t n = p->dim_v - c;
+    if (p->gather) {
+        attn__gather(p, rows, s, &p->v, from, to, c, n);
+        kernel->pack(s->v, s->rows, kernel->dtype, n, to - from, 1, (ptrdiff_t)n);
+    } else
+        kernel->pack(s->v, attn__key_at(p, &p->v, rows, from) + (ptrdiff_t)c * p->v.stride[ATTN__D] * p->v.size, p->v.dtype, n, to - from, p->v.stride[ATTN__D],
+                     p->v.stride[ATTN__S]);
+}
+
+/* Do rows [from, to) of keys or values lie there, at one distance, each contiguous? */
+static int attn__in_place(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from, size_t to)
+{
+    if (v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end) return 0;
+    return !p->has_pages || from / p->page_size == (to - 1) / p->page_size;
+}
+
 /* Scores of rows [r0, r1) with keys base + [from, to), from a multiple of nr, to
  * s->tile[row][key - base]. Keys from base + packed on were packed before, unless
- * all rows fit one tile: then each panel is packed when it is needed, and stays
- * in the nearest cache. */
+ * the rows are few. */
 static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t r1, size_t base, size_t from, size_t to,
                               size_t packed)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
-    size_t c, j;
+    size_t c, j, next;
     for (c = 0; c < p->chunks; c++) {
-        const size_t depth = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
+        const size_t first = c * ATTN__BLOCK, depth = attn__min(p->dim - first, ATTN__BLOCK);
         const char *q = s->q + (c * p->rows + r0) * ATTN__LD * es;
-        if (p->rows > kernel->mr)
-            kernel->multiply(r1 - r0, attn__round_up(end - from, nr), depth, q, s->k + (c * ATTN__BLOCK * p->keys + (from - packed) * depth) * es, nr, depth * nr,
+        if (!p->few) {
+            kernel->multiply(r1 - r0, attn__round_up(end - from, nr), depth, q, s->k + (first * p->keys + (from - packed) * depth) * es, nr, depth * nr,
                              s->tile + from * es, ATTN__LD, c != 0);
-        else
-            for (j = from; j < end; j += nr) {
-                attn__pack_keys(p, rows, s, base + j, base + attn__min(j + nr, end), c);
-                kernel->multiply(r1 - r0, nr, depth, q, s->k, nr, 0, s->tile + j * es, ATTN__LD, c != 0);
+            continue;
+        }
+        for (j = from; j < end; j = next) {
+            char *scores = s->tile + j * es;
+            const int in_place = attn__in_place(p, rows, &p->k, base + j, base + end);
+            next = in_place ? end : attn__min(j + nr, end);
+            if (in_place || attn__in_place(p, rows, &p->k, base + j, base + next))
+                kernel->score(r1 - r0, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j) + (ptrdiff_t)first * p->k.size, p->k.dtype, p->k.stride[ATTN__S], scores,
+                              c != 0);
+            else {
+                attn__pack_keys(p, rows, s, base + j, base + next, c);
+                kernel->multiply(r1 - r0, nr, depth, q, s->k, nr, 0, scores, ATTN__LD, c != 0);
             }
+        }
+    }
+}
+
+/* acc (+)= weights of a tile * values base + [from, to). Columns [0, whole) are
+ * where they lie, the others are packed, from base + packed to base + packed_end.
+ * `exact`: one row, and only values that it sees. */
+static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t height, size_t base, size_t from, size_t to, size_t whole,
+                             size_t packed, size_t packed_end, char *acc, int accumulate, int exact)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, nr = kernel->nr, width = p->width, stride = (packed_end - packed) * nr;
+    const size_t each = exact ? 1 : to - from;
+    for (; from < to; from += each) {
+        const char *weights = s->tile + from * es;
+        if (exact && !attn__keeps(p, rows, attn__head_of(rows, 0), attn__query_of(rows, 0), base + from)) continue;
+        if (whole)
+            kernel->multiply(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from), (size_t)p->v.stride[ATTN__S], nr, acc, width, accumulate);
+        if (whole < width) kernel->multiply(height, width - whole, each, weights, s->v + (from - packed) * nr * es, nr, stride, acc + whole * es, width, accumulate);
     }
 }
 
@@ -2522,12 +2637,10 @@ static size_t attn__push(const attn__problem *p, size_t count, attn__scratch *s,
 static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t key_lo, size_t key_hi, int exact)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, nr = kernel->nr, width = p->width, count = rows->count;
-    const size_t tiles = (count + kernel->mr - 1) / kernel->mr;
-    /* values stay where they are for one tile, or if their rows are next to each other */
-    const int direct = !p->gather && p->v.dtype == kernel->dtype && p->v.stride[ATTN__D] == 1 && p->v.stride[ATTN__S] >= 0 &&
-                       (p->rows <= kernel->mr || (size_t)p->v.stride[ATTN__S] <= p->dim_v);
-    const size_t whole = direct ? p->dim_v / nr * nr : 0; /* columns of v that are used where they are */
+    const size_t es = kernel->size, width = p->width, count = rows->count, tiles = (count + kernel->mr - 1) / kernel->mr;
+    /* columns of v that may be used where they are: for few rows, or if its rows are next to each other */
+    const size_t in_place = p->v.dtype == kernel->dtype && p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
+    const size_t whole = !p->gather && !p->few && p->v.stride[ATTN__D] == 1 && (size_t)p->v.stride[ATTN__S] <= p->dim_v ? in_place : 0;
     size_t block, r, t, c, depth = 0, all_lo = (size_t)-1, all_hi = 0;
 
     for (r = 0; r < count; r++) {
@@ -2551,20 +2664,15 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         char *acc = s->acc + slot * p->rows * width * es;
         double *max = s->max + slot * p->rows, *sum = s->sum + slot * p->rows;
 
-        if (p->rows > kernel->mr)
+        if (!p->few) {
             for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + packed, attn__min(base + attn__round_up(hi, kernel->step), rows->kv_end), c);
-        if (whole < p->dim_v) {
-            if (p->gather) {
-                attn__gather(p, rows, s, &p->v, base + lo, base + hi, 0, p->dim_v);
-                kernel->pack(s->v, s->rows, kernel->dtype, p->dim_v, hi - lo, 1, (ptrdiff_t)p->dim_v);
-            } else
-                kernel->pack(s->v, attn__key_at(p, &p->v, rows, base + lo) + (ptrdiff_t)whole * p->v.stride[ATTN__D] * p->v.size, p->v.dtype, p->dim_v - whole, hi - lo,
-                             p->v.stride[ATTN__D], p->v.stride[ATTN__S]);
+            if (whole < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + hi, whole);
         }
 
         for (t = 0; t < tiles; t++) { /* of balanced heights: no nearly empty last one */
             const size_t r0 = count * t / tiles, r1 = count * (t + 1) / tiles;
             size_t tile_lo = ATTN__BLOCK, tile_hi = 0, from, to, row_lo, row_hi;
+            int accumulate = exact;
             for (r = r0; r < r1; r++) {
                 max[r] = -attn__infinity();
                 sum[r] = 0;
@@ -2586,24 +2694,17 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
                     memset(row + from * es, 0, (to - from) * es);
                 }
             }
-            if (exact) { /* one row; a step of the chain for each key it sees */
-                size_t j;
-                memset(acc, 0, width * es);
-                for (j = tile_lo; j < tile_hi; j++) {
-                    const char *weight = s->tile + j * es;
-                    if (!attn__keeps(p, rows, attn__head_of(rows, 0), attn__query_of(rows, 0), base + j)) continue;
-                    if (whole) kernel->multiply(1, whole, 1, weight, attn__key_at(p, &p->v, rows, base + j), 0, nr, acc, width, 1);
-                    if (whole < width) kernel->multiply(1, width - whole, 1, weight, s->v + (j - lo) * nr * es, 0, (hi - lo) * nr, acc + whole * es, width, 1);
+            if (exact) memset(acc, 0, width * es);
+            if (p->few) /* a piece at a time: it comes in order, and stays in the nearest cache */
+                for (; tile_lo < tile_hi; tile_lo = from) {
+                    size_t columns = in_place;
+                    from = attn__min((tile_lo / kernel->step + 1) * kernel->step, tile_hi);
+                    if (!attn__in_place(p, rows, &p->v, base + tile_lo, base + from)) columns = 0;
+                    if (columns < p->dim_v) attn__pack_values(p, rows, s, base + tile_lo, base + from, columns);
+                    attn__add_values(p, rows, s, r1 - r0, base, tile_lo, from, columns, tile_lo, from, acc, accumulate, exact);
+                    accumulate = 1;
                 }
-            } else {
-                const char *weights = s->tile + tile_lo * es;
-                if (whole)
-                    kernel->multiply(r1 - r0, whole, tile_hi - tile_lo, weights, attn__key_at(p, &p->v, rows, base + tile_lo), (size_t)p->v.stride[ATTN__S], nr,
-                                     acc + r0 * width * es, width, 0);
-                if (whole < width)
-                    kernel->multiply(r1 - r0, width - whole, tile_hi - tile_lo, weights, s->v + (tile_lo - lo) * nr * es, nr, (hi - lo) * nr,
-                                     acc + (r0 * width + whole) * es, width, 0);
-            }
+            else attn__add_values(p, rows, s, r1 - r0, base, tile_lo, tile_hi, whole, lo, hi, acc + r0 * width * es, accumulate, exact);
         }
     }
     while (depth >= 2) attn__join_slots(p, count, s, --depth - 1);
@@ -2865,7 +2966,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
         const size_t begin = p->kv_begin > base ? p->kv_begin - base : 0, n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
         const size_t end = rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
         const size_t from = begin / kernel->step * kernel->step, to = attn__round_up(end, kernel->step);
-        if (p->rows > kernel->mr && begin < end)
+        if (!p->few && begin < end)
             for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + from, base + end, c);
         for (t = 0; t < tiles; t++) {
             const size_t r0 = rows->count * t / tiles, r1 = rows->count * (t + 1) / tiles;
@@ -3617,6 +3718,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->slots = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
     p->gather = p->has_pages || p->kv_begin % kernel->step != 0;
+    p->few = p->rows <= kernel->few;
     if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) || !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
 
     /* Fewer tasks than two for each worker: cut the keys too, into whole subtrees. */
@@ -4648,8 +4750,8 @@ ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, c
     for (; k < depth; k++, a++, b += ldb) {
         attn_vec b0 = attn_vload(b), b1 = attn_vload(b + ATTN__VL);
         if (M <= 8) { /* few rows: b comes from memory as fast as it can */
-            ATTN__PREFETCH(b, 16 * ldb);
-            ATTN__PREFETCH(b, 16 * ldb + ATTN__VL);
+            ATTN__PREFETCH(b, 64 * ldb);
+            ATTN__PREFETCH(b, 64 * ldb + ATTN__VL);
         }
 #define ATTN__X(i)                                      \
     if (M > i) {                                        \
@@ -4681,6 +4783,16 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
         default: break;
         }
     }
+}
+
+ATTN__INLINE attn_vec ATTN__V(load_as)(const void *p, attn_dtype dtype)
+{
+#if !ATTN__F64
+    if (dtype == ATTN_F16) return ATTN__V(load_f16)((const uint16_t *)p);
+    if (dtype == ATTN_BF16) return ATTN__V(load_bf16)((const uint16_t *)p);
+#endif
+    (void)dtype;
+    return attn_vload((const attn_real *)p);
 }
 
 static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
@@ -4746,9 +4858,10 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
             for (k = 0; k < depth; k++) {
                 const char *row = from + (ptrdiff_t)k * depth_stride * size;
                 attn_real *panel = to + k * ATTN__NR;
-                if (width == ATTN__NR && column_stride == 1 && size == (ptrdiff_t)sizeof(attn_real)) {
-                    attn_vstore(panel, attn_vload((const attn_real *)(const void *)row));
-                    attn_vstore(panel + ATTN__VL, attn_vload((const attn_real *)(const void *)row + ATTN__VL));
+                ATTN__PREFETCH(row, 64 * depth_stride * size);
+                if (width == ATTN__NR && column_stride == 1) {
+                    attn_vstore(panel, ATTN__V(load_as)(row, dtype));
+                    attn_vstore(panel + ATTN__VL, ATTN__V(load_as)(row + ATTN__VL * size, dtype));
                 } else {
                     size_t i;
                     ATTN__V(load_row)(panel, row, dtype, column_stride, width);
@@ -4767,6 +4880,121 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
         }
     }
 }
+
+#if ATTN__VL > 1
+/* pack_columns and tile in one, for up to four rows: columns are turned, and widened,
+ * in registers. `dtype` is a constant, too. */
+ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, ptrdiff_t stride, attn_vec out[ATTN__QUAD])
+{
+#if !ATTN__F64
+    if (dtype == ATTN_F16) ATTN__V(transpose_f16)((const uint16_t *)(const void *)p, stride, out);
+    else if (dtype == ATTN_BF16) ATTN__V(transpose_bf16)((const uint16_t *)(const void *)p, stride, out);
+    else
+#endif
+        attn_vtranspose((const attn_real *)(const void *)p, stride, out);
+    (void)dtype;
+}
+ATTN__INLINE void ATTN__V(score_tile)(const int M, const attn_dtype dtype, size_t depth, const attn_real *a, const char *keys, ptrdiff_t stride, attn_real *c, int accumulate)
+{
+    const ptrdiff_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2;
+    const char *ahead = keys + 2 * ATTN__NR * stride * size;
+    size_t k = 0, j, at = 0;
+#define ATTN__X(i) attn_vec c##i##0 = attn_vset1(0), c##i##1 = c##i##0;
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+    if (accumulate) {
+#define ATTN__X(i) \
+    if (M > i) c##i##0 = attn_vload(c + i * ATTN__LD), c##i##1 = attn_vload(c + i * ATTN__LD + ATTN__VL);
+        ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+    }
+#define ATTN__X(i)                                        \
+    if (M > i) {                                          \
+        attn_vec ai = attn_vset1(a[i * ATTN__LD + step]); \
+        c##i##0 = attn_vfma(ai, x[step], c##i##0);        \
+        c##i##1 = attn_vfma(ai, y[step], c##i##1);        \
+    }
+#define ATTN__STEP(n)           \
+    {                           \
+        const int step = n;     \
+        ATTN__REPEAT_4(ATTN__X) \
+    }
+    for (; k + ATTN__QUAD <= depth; k += ATTN__QUAD, a += ATTN__QUAD, keys += ATTN__QUAD * size) {
+        attn_vec x[ATTN__QUAD], y[ATTN__QUAD];
+        ATTN__V(turn_columns)(keys, dtype, stride, x);
+        ATTN__V(turn_columns)(keys + ATTN__VL * stride * size, dtype, stride, y);
+        for (j = 0; j < ATTN__NR * (size_t)size; j += 64) { /* columns to come, in their order in memory */
+            ATTN__PREFETCH(ahead, at);
+            ATTN__PREFETCH(ahead, at + 64);
+            ATTN__PREFETCH(ahead, at + 128);
+            ATTN__PREFETCH(ahead, at + 192);
+            at += 256;
+            if (at >= depth * (size_t)size) at = 0, ahead += stride * size;
+        }
+        ATTN__STEP(0)
+        ATTN__STEP(1)
+#if !ATTN__F64
+        ATTN__STEP(2)
+        ATTN__STEP(3)
+#endif
+    }
+    for (; k < depth; k++, a++, keys += size) {
+        attn_real column[ATTN__NR];
+        attn_vec x[1], y[1];
+        for (j = 0; j < ATTN__NR; j++) ATTN__V(load_row)(column + j, keys + (ptrdiff_t)j * stride * size, dtype, 1, 1);
+        x[0] = attn_vload(column);
+        y[0] = attn_vload(column + ATTN__VL);
+        ATTN__STEP(0)
+    }
+#undef ATTN__STEP
+#undef ATTN__X
+#define ATTN__X(i) \
+    if (M > i) attn_vstore(c + i * ATTN__LD, c##i##0), attn_vstore(c + i * ATTN__LD + ATTN__VL, c##i##1);
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+}
+
+static void ATTN__V(score_columns)(size_t m, size_t depth, const attn_real *a, const char *keys, attn_dtype dtype, ptrdiff_t stride, attn_real *c, int accumulate)
+{
+    for (; m > 0; a += 4 * ATTN__LD, c += 4 * ATTN__LD) {
+        const size_t n = m < 4 ? m : 4;
+        switch (n + (dtype == ATTN_F16 ? 4 : dtype == ATTN_BF16 ? 8 : 0)) {
+#define ATTN__X(i)                                                                                                       \
+    case i + 1: ATTN__V(score_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, c, accumulate); break;
+            ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+#if !ATTN__F64
+#define ATTN__X(i)                                                                                     \
+    case i + 5: ATTN__V(score_tile)(i + 1, ATTN_F16, depth, a, keys, stride, c, accumulate); break; \
+    case i + 9: ATTN__V(score_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, c, accumulate); break;
+            ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+#endif
+        default: break;
+        }
+        m -= n;
+    }
+}
+
+static void ATTN__V(score)(size_t m, size_t n, size_t depth, const void *a_, const void *keys, attn_dtype dtype, ptrdiff_t stride, void *c_, int accumulate)
+{
+    const attn_real *a = (const attn_real *)a_;
+    const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
+    attn_real *c = (attn_real *)c_;
+    size_t j, k, i;
+    for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) ATTN__V(score_columns)(m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
+    for (k = 0; j < n && (k < depth || k == 0); k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
+        attn_real piece[ATTN__NR][64];
+        const size_t part = depth - k < 64 ? depth - k : 64;
+        for (i = 0; i < n - j; i++) ATTN__V(load_row)(piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
+        for (; i < ATTN__NR; i++) memset(piece[i], 0, part * sizeof piece[i][0]);
+        ATTN__V(score_columns)(m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
+    }
+}
+#define ATTN__FEW (ATTN__MR < 8 ? ATTN__MR : 8), ATTN__V(score)
+#else /* no lanes: nothing to gain */
+#define ATTN__FEW 0, NULL
+#endif
 
 /* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. */
 ATTN__INLINE attn_vec ATTN__V(exp_reduce)(attn_vec x, attn_vec *t, attn_vec *p)
@@ -4955,7 +5183,7 @@ static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
 }
 
 static const attn__kernel ATTN__V(kernel) = {
-    sizeof(attn_real), ATTN__MR, ATTN__NR, ATTN__LANES, ATTN__STEP_KEYS, ATTN__F64 ? ATTN_F64 : ATTN_F32,
+    sizeof(attn_real), ATTN__MR, ATTN__NR, ATTN__LANES, ATTN__STEP_KEYS, ATTN__F64 ? ATTN_F64 : ATTN_F32, ATTN__FEW,
     ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(softcap), ATTN__V(bias), ATTN__V(load_row), ATTN__V(store_row)
 };
 
@@ -4988,6 +5216,7 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef ATTN__EACH
 #undef ATTN__FOLD
 #undef ATTN__EACH_ROW
+#undef ATTN__FEW
 #endif /* ATTN__KERNEL */
 
 /* ==========================================================================
