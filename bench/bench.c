@@ -19,18 +19,23 @@ static const char usage[] = "usage: bench [OPTION]...\n"
                             "compute the same, all interleaved in one run on one thread.\n"
                             "\n"
                             "  --list              the names of the cases\n"
-                            "  --cases NAME,...    these only; \"roofline\" is one, too\n"
+                            "  --cases NAME,...    these only; \"roofline\" and \"growth\" are two more\n"
                             "  --paths NAME,...    our paths to run (default: the machine's vector paths)\n"
                             "  --seconds S         time per case (default 3)\n"
                             "  --rounds N          at least so many rounds per case, whatever the time (default 15)\n"
+                            "  --peer COMMAND      a peer that is a program of its own (see bench.h); may be repeated\n"
                             "  --json FILE         write all figures there, too\n"
                             "  --svg FILE          write a bar plot there\n"
                             "  --help\n"
                             "\n"
                             "Exit status: 0; 1 when an output was wrong or something failed; 2 for wrong options.\n";
 
+enum { MOST_PEERS = 8 };
+
 typedef struct options {
     bench_plan plan;
+    const char *peer[MOST_PEERS];
+    size_t peers;
     const char *cases, *paths, *json, *svg;
     int list;
 } options;
@@ -41,12 +46,26 @@ static int complain(const char *what, const char *argument)
     return 2;
 }
 
-/* OpenBLAS reads it when it is loaded, which is before main, and it can make it
- * half as fast: start again without. */
-static void restart_without_chosen_core(char **argv)
+/* Each makes a peer slower than it is. OpenBLAS reads the first when it is loaded,
+ * which is before main: start again without. */
+static void restart_without_handicaps(char **argv)
 {
-    if (getenv("OPENBLAS_CORETYPE") && !unsetenv("OPENBLAS_CORETYPE"))
+    static const char *const handicaps[] = {
+        "OPENBLAS_CORETYPE",    "ONEDNN_MAX_CPU_ISA",  "DNNL_MAX_CPU_ISA",         "ONEDNN_CPU_ISA_HINTS",
+        "DNNL_CPU_ISA_HINTS",   "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "MKL_DEBUG_CPU_TYPE",
+        "GLIBC_TUNABLES",       "MKL_ENABLE_INSTRUCTIONS",
+    };
+    int found = 0;
+    for (size_t i = 0; i < sizeof handicaps / sizeof *handicaps; i++)
+        if (getenv(handicaps[i]) && !unsetenv(handicaps[i])) {
+            fprintf(stderr, "bench: %s is not heeded\n", handicaps[i]);
+            found = 1;
+        }
+    if (found) {
         execv("/proc/self/exe", argv);
+        perror("bench: /proc/self/exe");
+        exit(1);
+    }
 }
 
 static int parse_number(const char *text, double least, double most, double *to)
@@ -63,7 +82,7 @@ static int every_case_exists(const char *list)
 {
     for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
         size_t length = strcspn(p, ",");
-        int found = length == 8 && !strncmp(p, "roofline", 8);
+        int found = (length == 8 && !strncmp(p, "roofline", 8)) || (length == 6 && !strncmp(p, "growth", 6));
         for (size_t i = 0; i < bench_case_count(); i++) {
             const char *name = bench_case_at(i)->name;
             found |= strlen(name) == length && !strncmp(p, name, length);
@@ -94,6 +113,7 @@ static int parse(int argc, char **argv, options *o)
     static const struct option names[] = {
         {"list", no_argument, NULL, 'l'},          {"cases", required_argument, NULL, 'c'},  {"paths", required_argument, NULL, 'p'},
         {"seconds", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'r'}, {"json", required_argument, NULL, 'j'},
+        {"peer", required_argument, NULL, 'e'},
         {"svg", required_argument, NULL, 'v'},     {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     double rounds = 15;
@@ -104,6 +124,11 @@ static int parse(int argc, char **argv, options *o)
         case 'c': o->cases = optarg; break;
         case 'p': o->paths = optarg; break;
         case 'j': o->json = optarg; break;
+        case 'e':
+            if (o->peers == MOST_PEERS)
+                return complain("too many peers", optarg);
+            o->peer[o->peers++] = optarg;
+            break;
         case 'v': o->svg = optarg; break;
         case 's':
             if (!parse_number(optarg, 0, 3600, &o->plan.seconds))
@@ -133,6 +158,8 @@ static int parse(int argc, char **argv, options *o)
 static int run(const options *o, bench_report *report)
 {
     int status = 0;
+    for (size_t i = 0; i < o->peers; i++)
+        bench_external_add(o->peer[i]);
     bench_print_head(report);
     if (!o->cases || bench_listed(o->cases, "roofline")) {
         if (bench_measure_roofline(report, &o->plan)) {
@@ -140,6 +167,13 @@ static int run(const options *o, bench_report *report)
             status = 1;
         }
         bench_print_roofline(report);
+    }
+    if (!o->cases || bench_listed(o->cases, "growth")) {
+        if (bench_measure_growth(report, o->paths, &o->plan)) {
+            fprintf(stderr, "bench: growth: not enough memory\n");
+            status = 1;
+        }
+        bench_print_growth(report);
     }
     for (size_t i = 0; i < bench_case_count(); i++) {
         const bench_case *shape = bench_case_at(i);
@@ -156,6 +190,7 @@ static int run(const options *o, bench_report *report)
         bench_print_case(c);
         report->cases++;
     }
+    bench_external_end();
     if (o->json && bench_write_json(report, o->json)) {
         fprintf(stderr, "bench: %s: %s\n", o->json, strerror(errno));
         status = 1;
@@ -171,12 +206,13 @@ int main(int argc, char **argv)
 {
     static bench_report report;
     options o = {0};
-    restart_without_chosen_core(argv);
+    restart_without_handicaps(argv);
     int status = parse(argc, argv, &o);
     if (status >= 0)
         return status;
     if (o.list) {
         puts("roofline                the ceilings of the machine");
+        puts("growth                  time and memory from 128 to 65536 tokens");
         for (size_t i = 0; i < bench_case_count(); i++)
             printf("%-23s %s\n", bench_case_at(i)->name, bench_case_at(i)->what);
         return ferror(stdout) || fflush(stdout);

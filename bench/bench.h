@@ -63,6 +63,8 @@ typedef struct bench_case {
     int alibi;          /* slopes per head */
     bench_mask mask;    /* boolean */
     int threads;        /* 0: one */
+    int alone;          /* no peers */
+    int plotted;        /* one of those that the plot shows */
     const char *beside; /* another case, run in the same rounds to compare speeds with; NULL: none */
 } bench_case;
 
@@ -77,6 +79,7 @@ typedef struct bench_job {
     size_t a_count, b_count, c_count, out_count;
     size_t element;      /* bytes of the compute type */
     double flops;        /* 2 per multiply-add of visible work */
+    double pairs;        /* visible queries and keys, over all heads */
     double bytes;        /* that have to be moved */
     double peer_bytes;   /* the same for peers, which know no 16-bit types */
     const void *span[2]; /* what BENCH_BY_READ reads */
@@ -97,7 +100,8 @@ struct bench_entry {
     char name[BENCH_NAME];
     int ours;
     int width;    /* bits of its vectors, which choose the ceiling; 0: the widest */
-    size_t block; /* private to `run` */
+    size_t block; /* private to `run`, like the next */
+    int library;
     double bytes; /* that it has to move */
     bench_run run;
     bench_time time; /* NULL: our clock around `run` */
@@ -107,6 +111,7 @@ struct bench_entry {
 size_t bench_case_count(void);
 const bench_case *bench_case_at(size_t index);
 const bench_case *bench_case_named(const char *name); /* NULL: there is none */
+int bench_case_has_peers(const bench_case *shape);
 bench_unit bench_case_unit(const bench_case *shape);
 
 /* Is `name` one of the comma-separated `list`? */
@@ -130,14 +135,31 @@ void *bench_allocate(size_t bytes);
  * is a list of names with commas; NULL means the machine's vector paths. */
 size_t bench_peers(const bench_job *job, bench_entry *entries, size_t count);
 size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries, size_t count);
+size_t bench_ours_workspace(const bench_entry *entry); /* bytes */
 void bench_ours_free(bench_entry *entry);
 int bench_ours_knows(const char *paths); /* does this machine run every path named? */
 const char *bench_ours_version(void);
 
 /* ---------------------------------------------------------------- peers -- */
 
-/* The core that OpenBLAS chose, or NULL; sets it to one thread. */
+/* What the linked libraries are and which code they chose, or NULL where they are
+ * not linked; sets them to one thread. */
 const char *bench_blas_core(void);
+const char *bench_dnnl_core(void);
+
+/* external.c: programs of other languages. A command reads lines from its input
+ * and answers each with one line; bench/peer.py shows how.
+ *   (start)                      name and description, or "skip" and the reason
+ *   case KIND HEADS KV_HEADS M N K CAUSAL AXIS DIRECTORY
+ *                                "ready" and perhaps how, or "skip" and the reason;
+ *                                a, b and c lie in that directory as plain float32
+ *   run COUNT                    does it so often; seconds of processor time
+ *   write                        "written": the output lies there, too, as out
+ * It ends with its input. */
+int bench_external_add(const char *command); /* 0, or -1: too many */
+const char *bench_external_name(size_t index, const char **description); /* NULL: no such; an empty name: not there */
+size_t bench_external(const bench_job *job, bench_entry *entries, size_t count);
+void bench_external_end(void);
 
 /* peer_softmax.c: loops written by hand, compiled for one vector width. */
 typedef struct peer_loops {
@@ -194,12 +216,27 @@ typedef struct bench_roof {
 
 enum { BENCH_MAX_ROOFS = 64 };
 
+/* Does the time grow with the visible work alone, and memory not at all? */
+typedef struct bench_growth {
+    size_t n;                  /* causal, one head, d 64 */
+    char path[BENCH_NAME];
+    double pairs;              /* visible */
+    bench_quartiles per_pair;  /* seconds */
+    bench_quartiles fraction;  /* of the FMA ceiling */
+    size_t workspace;          /* bytes asked for */
+    long peak;                 /* KiB by which the process grew beyond inputs, outputs and workspace; -1: unknown */
+} bench_growth;
+
+enum { BENCH_MAX_GROWTH = 64 };
+
 typedef struct bench_report {
     char cpu[128], cpu_numbers[64];
     size_t cache[4]; /* bytes of data per level; [0] unused; 0: unknown */
-    const char *compiler, *version, *blas_core;
-    size_t roofs, cases;
+    const char *compiler, *version, *blas_core, *dnnl_core;
+    char date[16];
+    size_t roofs, cases, growths;
     bench_roof roof[BENCH_MAX_ROOFS];
+    bench_growth growth[BENCH_MAX_GROWTH];
     bench_report_case *at;
 } bench_report;
 
@@ -207,7 +244,20 @@ void bench_machine(bench_report *report); /* fills in what comes before the figu
 
 void bench_print_head(const bench_report *report);
 void bench_print_roofline(const bench_report *report);
+void bench_print_growth(const bench_report *report);
 void bench_print_case(const bench_report_case *c);
+
+const char *bench_unit_name(const bench_case *shape);
+
+/* A file that appears under its name only when it is complete. */
+typedef struct bench_draft {
+    FILE *file;
+    char *name;
+    const char *path;
+} bench_draft;
+
+int bench_open_draft(bench_draft *d, const char *path);
+int bench_close_draft(bench_draft *d);
 
 /* Whole or not at all: 0, or -1 with errno. */
 int bench_write_json(const bench_report *report, const char *path);

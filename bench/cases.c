@@ -14,14 +14,14 @@
 
 /* What is not named is 0: attention, float32, bound by multiply-adds, not causal. */
 static const bench_case cases[] = {
-    {.name = "prefill-2048-d64", .what = "causal prefill, 8 heads, 2048 tokens, d 64", SHAPE(8, 8, 2048, 2048, 64), .causal = 1},
+    {.name = "prefill-2048-d64", .what = "causal prefill, 8 heads, 2048 tokens, d 64", SHAPE(8, 8, 2048, 2048, 64), .causal = 1, .plotted = 1},
     {.name = "prefill-gqa-2048-d128",
      .what = "causal prefill, 8 query and 2 key heads, 2048 tokens, d 128",
      SHAPE(8, 2, 2048, 2048, 128),
-     .causal = 1},
-    {.name = "full-512-d64", .what = "8 heads, 512 tokens, d 64", SHAPE(8, 8, 512, 512, 64)},
-    {.name = "full-197-d64", .what = "ViT-B: 12 heads, 197 tokens, d 64", SHAPE(12, 12, 197, 197, 64)},
-    {.name = "prefill-8192-d128", .what = "causal prefill, 2 heads, 8192 tokens, d 128", SHAPE(2, 2, 8192, 8192, 128), .causal = 1},
+     .causal = 1, .plotted = 1},
+    {.name = "full-512-d64", .what = "8 heads, 512 tokens, d 64", SHAPE(8, 8, 512, 512, 64), .plotted = 1},
+    {.name = "full-197-d64", .what = "ViT-B: 12 heads, 197 tokens, d 64", SHAPE(12, 12, 197, 197, 64), .plotted = 1},
+    {.name = "prefill-8192-d128", .what = "causal prefill, 2 heads, 8192 tokens, d 128", SHAPE(2, 2, 8192, 8192, 128), .causal = 1, .plotted = 1},
     {.name = "decode-1024",
      .what = "decode, 32 query and 8 key heads, 1024 keys, d 128",
      SHAPE(32, 8, 1, 1024, 128),
@@ -29,11 +29,11 @@ static const bench_case cases[] = {
     {.name = "decode-4096",
      .what = "decode, 32 query and 8 key heads, 4096 keys, d 128",
      SHAPE(32, 8, 1, 4096, 128),
-     .bound = BENCH_BY_READ},
+     .bound = BENCH_BY_READ, .plotted = 1},
     {.name = "decode-32768",
      .what = "decode, 32 query and 8 key heads, 32768 keys, d 128",
      SHAPE(32, 8, 1, 32768, 128),
-     .bound = BENCH_BY_READ},
+     .bound = BENCH_BY_READ, .plotted = 1},
     {.name = "decode-32768-f16",
      .what = "decode, 32 query and 8 key heads, 32768 float16 keys, d 128",
      SHAPE(32, 8, 1, 32768, 128),
@@ -49,13 +49,13 @@ static const bench_case cases[] = {
      SHAPE(1, 1, 4096, 4096, 0),
      .kind = BENCH_SOFTMAX,
      .bound = BENCH_BY_COPY,
-     .axis = 1},
+     .axis = 1, .plotted = 1},
     {.name = "softmax-1024x1000",
      .what = "softmax of 1024 rows of 1000",
      SHAPE(1, 1, 1024, 1000, 0),
      .kind = BENCH_SOFTMAX,
      .bound = BENCH_BY_COPY,
-     .axis = 1},
+     .axis = 1, .plotted = 1},
     {.name = "softmax-axis0",
      .what = "softmax of 4096 x 4096 along axis 0",
      SHAPE(1, 1, 4096, 4096, 0),
@@ -65,7 +65,7 @@ static const bench_case cases[] = {
     {.name = "small-6-d8", .what = "one head, 6 tokens, d 8", SHAPE(1, 1, 6, 6, 8)},
     {.name = "small-16-d64", .what = "one head, 16 tokens, d 64", SHAPE(1, 1, 16, 16, 64)},
     {.name = "matmul-512", .what = "matmul (512, 512) by (512, 512)", SHAPE(1, 1, 512, 512, 512), .kind = BENCH_MATMUL},
-    {.name = "matmul-2048x768x768", .what = "matmul (2048, 768) by (768, 768)", SHAPE(1, 1, 2048, 768, 768), .kind = BENCH_MATMUL},
+    {.name = "matmul-2048x768x768", .what = "matmul (2048, 768) by (768, 768)", SHAPE(1, 1, 2048, 768, 768), .kind = BENCH_MATMUL, .plotted = 1},
     {.name = "matmul-1x4096x4096",
      .what = "matmul (1, 4096) by (4096, 4096)",
      SHAPE(1, 1, 1, 4096, 4096),
@@ -130,6 +130,11 @@ const bench_case *bench_case_named(const char *name)
         if (!strcmp(cases[i].name, name))
             return &cases[i];
     return NULL;
+}
+
+int bench_case_has_peers(const bench_case *s)
+{
+    return !s->alone && s->threads < 2 && !s->window && !(s->softcap > 0) && !s->alibi && !s->mask; /* those have a case beside */
 }
 
 bench_unit bench_case_unit(const bench_case *shape) { return shape->bound == BENCH_BY_FMA ? BENCH_GFLOPS : BENCH_GBS; }
@@ -236,7 +241,7 @@ static int allocate(bench_job *job)
 {
     const bench_case *s = job->shape;
     size_t scratch = 2 * s->n * sizeof(float);
-    if (s->kind == BENCH_ATTENTION)
+    if (s->kind == BENCH_ATTENTION && bench_case_has_peers(s))
         scratch = s->m * sizeof(double) + (s->m > 1 ? s->m : s->heads) * s->n * job->element;
     job->a = bench_allocate(job->a_count * job->element);
     job->b = bench_allocate(job->b_count * job->element);
@@ -272,7 +277,8 @@ bench_job *bench_job_open(const bench_case *s)
     case BENCH_ATTENTION:
         job->a_count = job->out_count = s->heads * s->m * s->k;
         job->b_count = job->c_count = s->kv_heads * s->n * s->k;
-        job->flops = (double)s->heads * visible_pairs(s) * 4 * (double)s->k;
+        job->pairs = (double)s->heads * visible_pairs(s);
+        job->flops = job->pairs * 4 * (double)s->k;
         job->peer_bytes = (double)(job->b_count + job->c_count) * (double)job->element;
         break;
     case BENCH_SOFTMAX:

@@ -6,27 +6,37 @@ bench_bench_SOURCES = \
 	bench/bench.h \
 	bench/cases.c \
 	bench/check.c \
+	bench/external.c \
 	bench/machine.c \
 	bench/measure.c \
 	bench/measure.h \
 	bench/ours.c \
 	bench/peers.c \
+	bench/plot.c \
 	bench/report.c \
 	bench/roofline.c \
 	bench/roofline_body.h \
 	tests/reference.c
-bench_bench_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests $(BLAS_CPPFLAGS)
-bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS)
+bench_bench_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests $(BLAS_CPPFLAGS) $(DNNL_CPPFLAGS)
+bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS) $(DNNL_LIBS)
 
 # What a good C programmer writes for himself, with the flags that it wants.
 EXTRA_LIBRARIES += bench/libpeer.a
 bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
 bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math $(VECLIB_CFLAGS)
-EXTRA_DIST += bench/NOTES.md bench/hot_loop.awk bench/neon_mca.sh
+EXTRA_DIST += bench/NOTES.md bench/peer.py bench/peer_onnxruntime.js bench/hot_loop.awk bench/neon_mca.sh
 
-.PHONY: bench neon-mca
+.PHONY: bench bench-peers bench-plot neon-mca
 bench: bench/bench$(EXEEXT)
 	bench/bench$(EXEEXT) $(BENCH_ARGS)
+
+# with the programs of other languages that configure found
+bench-peers: bench/bench$(EXEEXT)
+	bench/bench$(EXEEXT) $(BENCH_PEERS) $(BENCH_ARGS)
+
+# the plot that README.md shows
+bench-plot: bench/bench$(EXEEXT)
+	bench/bench$(EXEEXT) $(BENCH_PEERS) --svg $(srcdir)/bench/performance.svg $(BENCH_ARGS)
 
 neon-mca:
 	srcdir=$(srcdir) $(srcdir)/bench/neon_mca.sh

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* The value of `key` in a line "key : value", or 0. */
 static int value_of(const char *line, const char *key, char *value, size_t size)
@@ -81,4 +82,9 @@ void bench_machine(bench_report *report)
 #endif
     report->version = bench_ours_version();
     report->blas_core = bench_blas_core();
+    report->dnnl_core = bench_dnnl_core();
+    time_t now = time(NULL);
+    const struct tm *day = gmtime(&now);
+    if (!day || !strftime(report->date, sizeof report->date, "%Y-%m-%d", day))
+        *report->date = 0;
 }

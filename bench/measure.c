@@ -19,7 +19,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MAX_ROUNDS = 1000, CHOOSING_ROUNDS = 9 };
 
@@ -233,16 +236,25 @@ static void set_slices(contestant *c)
     c->roof_repetitions = (size_t)ceil((double)c->roof->repetitions * fmax(1, beside / ceiling_slice));
 }
 
-static void one_round(contestant *all, size_t count, size_t round)
+/* Of this process at work, without the time of other programs. */
+typedef struct share {
+    double processor, wall;
+} share;
+
+static void one_round(share *of, contestant *all, size_t count, size_t round)
 {
     for (size_t i = 0; i < count; i++) {
         /* Another first one each time, and back and forth, so that nobody always
          * follows the same neighbour. */
         size_t j = (round + i) % count;
         contestant *c = &all[round % 2 ? count - 1 - j : j];
-        double before = ceiling_rate(c->roof, c->roof_repetitions);
+        double start = now(), start_wall = wall(), before = ceiling_rate(c->roof, c->roof_repetitions);
         c->seconds[round] = time_entry(c->job, &c->result->entry, c->repetitions);
         c->roofs[round] = (before + ceiling_rate(c->roof, c->roof_repetitions)) / 2;
+        if (!c->result->entry.time) {
+            of->processor += now() - start;
+            of->wall += wall() - start_wall;
+        }
     }
 }
 
@@ -370,11 +382,11 @@ int bench_measure_case(bench_report_case *to, const bench_case *shape, const cha
     for (size_t i = first; i < entries; i++)
         count += (size_t)enter(t, &t->all[count], &to->result[i], &entry[i], 0);
     to->count = entries;
-    double start = now(), start_wall = wall();
-    while (count && round < MAX_ROUNDS && (round < plan->rounds || wall() - start_wall < plan->seconds))
-        one_round(t->all, count, round++);
+    share of = {0, 0};
+    for (double start = wall(); count && round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds);)
+        one_round(&of, t->all, count, round++);
     to->rounds = round;
-    to->share = count && !t->threaded ? (now() - start) / (wall() - start_wall) : 0;
+    to->share = of.wall > 0 && !t->threaded ? of.processor / of.wall : 0;
     if (round)
         summarise(t->all, count, round, t->buffer);
     for (size_t i = 0; i < first; i++)
@@ -384,6 +396,106 @@ int bench_measure_case(bench_report_case *to, const bench_case *shape, const cha
     close_stage(t);
     the_clock = CLOCK_THREAD_CPUTIME_ID;
     return 0;
+}
+
+/* --------------------------------------------------------------- growth -- */
+
+enum { SMALLEST = 128, LARGEST = 65536 };
+
+static long peak_now(void) /* KiB */
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+/* By how many KiB one run raises the peak of a process that has touched inputs,
+ * outputs and workspace; in a child, because a peak never falls. */
+static long measure_peak(const bench_case *shape, const char *path)
+{
+    int link[2];
+    long grown = -1;
+    if (pipe(link))
+        return -1;
+    pid_t child = fork();
+    if (child == 0) {
+        bench_entry entry[BENCH_MAX_ENTRIES];
+        bench_job *job = bench_job_open(shape);
+        if (job && bench_ours(job, path, entry, 0) == 1) {
+            long before = peak_now();
+            grown = entry[0].run(job, &entry[0]) ? -1 : peak_now() - before;
+        }
+        _exit(write(link[1], &grown, sizeof grown) != (ssize_t)sizeof grown);
+    }
+    close(link[1]);
+    if (child < 0 || read(link[0], &grown, sizeof grown) != (ssize_t)sizeof grown)
+        grown = -1;
+    close(link[0]);
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    return grown;
+}
+
+/* Lengths one after the other, each with its ceiling around it: what counts is the
+ * share of the ceiling. The longest, which take seconds, have three rounds. */
+int bench_measure_growth(bench_report *report, const char *paths, const bench_plan *plan)
+{
+    const bench_loops *loops[BENCH_WIDTHS];
+    size_t widths = bench_roofline(loops), lengths = 0, count = 0;
+    bench_case shape[BENCH_MAX_GROWTH];
+    bench_job *job[BENCH_MAX_GROWTH] = {NULL};
+    bench_entry entry[BENCH_MAX_GROWTH + BENCH_MAX_ENTRIES];
+    bench_result *result = calloc(BENCH_MAX_GROWTH, sizeof *result);
+    contestant *all = calloc(BENCH_MAX_GROWTH, sizeof *all);
+    ceiling roof[BENCH_WIDTHS];
+    double buffer[MAX_ROUNDS];
+    int failed = !result || !all;
+    for (size_t n = SMALLEST; !failed && n <= LARGEST; n *= 2, lengths++) {
+        shape[lengths] = (bench_case){.name = "growth", .heads = 1, .kv_heads = 1, .m = n, .n = n, .k = 64, .causal = 1, .alone = 1};
+        job[lengths] = bench_job_open(&shape[lengths]);
+        failed = !job[lengths];
+        if (failed)
+            break;
+        for (size_t i = 0; i < widths && !lengths; i++)
+            roof[i] = choose_ceiling(job[0], loops[i], NULL);
+        size_t end = bench_ours(job[lengths], paths, entry, count);
+        for (; count < end; count++) {
+            contestant *c = &all[count];
+            result[count].entry = entry[count];
+            failed |= !admit(job[lengths], &result[count]);
+            *c = (contestant){.result = &result[count], .job = job[lengths], .roof = &roof[0]};
+            for (size_t k = 0; k < widths; k++)
+                if (loops[k]->width == entry[count].width)
+                    c->roof = &roof[k];
+            set_slices(c);
+        }
+        if (count + BENCH_MAX_ENTRIES > BENCH_MAX_GROWTH)
+            break;
+    }
+    for (size_t i = 0; i < count && !failed; i++) {
+        contestant *c = &all[i];
+        bench_growth *g = &report->growth[report->growths++];
+        size_t round = 0;
+        share of = {0, 0};
+        *g = (bench_growth){.n = c->job->shape->n, .pairs = c->job->pairs, .workspace = bench_ours_workspace(&entry[i])};
+        memcpy(g->path, entry[i].name, sizeof g->path);
+        g->peak = measure_peak(c->job->shape, entry[i].name);
+        for (double start = wall(); round < plan->rounds && (round < 3 || wall() - start < plan->seconds); round++)
+            one_round(&of, c, 1, round);
+        for (size_t k = 0; k < round; k++)
+            buffer[k] = c->seconds[k] / g->pairs;
+        g->per_pair = quartiles(buffer, round);
+        for (size_t k = 0; k < round; k++)
+            buffer[k] = c->job->flops / c->seconds[k] / c->roofs[k];
+        g->fraction = quartiles(buffer, round);
+    }
+    for (size_t i = 0; i < count; i++)
+        bench_ours_free(&entry[i]);
+    for (size_t i = 0; i < lengths; i++)
+        bench_job_close(job[i]);
+    free(result);
+    free(all);
+    return failed ? -1 : 0;
 }
 
 /* ------------------------------------------------------------- roofline -- */

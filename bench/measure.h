@@ -14,6 +14,7 @@ typedef struct bench_plan {
 
 /* 0, or -1 where memory does not suffice. */
 int bench_measure_case(bench_report_case *to, const bench_case *shape, const char *paths, const bench_plan *plan);
+int bench_measure_growth(bench_report *report, const char *paths, const bench_plan *plan);
 int bench_measure_roofline(bench_report *report, const bench_plan *plan);
 
 #endif

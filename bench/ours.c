@@ -119,6 +119,12 @@ size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries,
     return count;
 }
 
+size_t bench_ours_workspace(const bench_entry *entry)
+{
+    const state *t = entry->state;
+    return t->exec.workspace_size;
+}
+
 void bench_ours_free(bench_entry *entry)
 {
     state *t = entry->state;

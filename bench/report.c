@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * report.c - the figures as a table, as JSON and as a plot.
+ * report.c - the figures as a table and as JSON; plot.c has the plot.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "bench.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *unit_name(const bench_case *shape) { return bench_case_unit(shape) == BENCH_GFLOPS ? "GFLOP/s" : "GB/s"; }
+const char *bench_unit_name(const bench_case *shape) { return bench_case_unit(shape) == BENCH_GFLOPS ? "GFLOP/s" : "GB/s"; }
 
 /* ---------------------------------------------------------------- table -- */
 
@@ -21,8 +21,12 @@ void bench_print_head(const bench_report *r)
     for (int level = 1; level <= 3; level++)
         if (r->cache[level])
             printf(" L%d %zu KiB", level, r->cache[level] >> 10);
-    printf("\nOpenBLAS core: %s; one thread, times are processor time, medians (quartiles)\n",
-           r->blas_core ? r->blas_core : "none, built without cblas");
+    printf("\nOpenBLAS core: %s; oneDNN: %s\n", r->blas_core ? r->blas_core : "none, built without cblas",
+           r->dnnl_core ? r->dnnl_core : "none, built without it");
+    const char *name, *description;
+    for (size_t i = 0; (name = bench_external_name(i, &description)) != NULL; i++)
+        printf("%s%s%s\n", *name ? name : "left out", ": ", description);
+    printf("%s, one thread, times are processor time, medians (quartiles)\n", r->date);
     fflush(stdout);
 }
 
@@ -32,6 +36,21 @@ void bench_print_roofline(const bench_report *report)
     for (size_t i = 0; i < report->roofs; i++) {
         const bench_roof *r = &report->roof[i];
         printf("  %-28s %8.1f %s (%.1f..%.1f)\n", r->name, r->rate.median, r->unit, r->rate.low, r->rate.high);
+    }
+    fflush(stdout);
+}
+
+void bench_print_growth(const bench_report *report)
+{
+    printf("\ngrowth: causal, one head, d 64\n");
+    printf("  %-8s %8s %16s %22s  %-21s %10s %22s\n", "path", "tokens", "visible scores", "ns per visible score", "of its ceiling", "workspace",
+           "other memory at peak");
+    for (size_t i = 0; i < report->growths; i++) {
+        const bench_growth *g = &report->growth[i];
+        char text[64];
+        snprintf(text, sizeof text, "%.1f %% (%.1f..%.1f)", 100 * g->fraction.median, 100 * g->fraction.low, 100 * g->fraction.high);
+        printf("  %-8s %8zu %16.0f %7.3f (%5.3f..%5.3f)  %-21s %6zu KiB %18ld KiB\n", g->path, g->n, g->pairs, 1e9 * g->per_pair.median,
+               1e9 * g->per_pair.low, 1e9 * g->per_pair.high, text, (g->workspace + 1023) / 1024, g->peak);
     }
     fflush(stdout);
 }
@@ -59,7 +78,7 @@ static void print_ceilings(const bench_report_case *c)
             known |= !c->result[k].failure && !strcmp(c->result[k].ceiling, r->ceiling);
         if (!known)
             printf("  %-20s %.1f (%.1f..%.1f) %s\n", r->ceiling, r->ceiling_rate.median, r->ceiling_rate.low, r->ceiling_rate.high,
-                   unit_name(c->shape));
+                   bench_unit_name(c->shape));
     }
 }
 
@@ -72,11 +91,11 @@ void bench_print_case(const bench_report_case *c)
     else if (c->rounds)
         printf("  %zu rounds, wall clock; ceilings:\n", c->rounds);
     print_ceilings(c);
-    printf("  %-20s %-32s %8s  %-21s %s\n", "contestant", "time", unit_name(c->shape), "of its ceiling", "speed, best peer = 1");
+    printf("  %-32s %-32s %8s  %-21s %s\n", "contestant", "time", bench_unit_name(c->shape), "of its ceiling", "speed, best peer = 1");
     for (size_t i = 0; i < c->count; i++) {
         const bench_result *r = &c->result[i];
         snprintf(text, sizeof text, "%s%s", r->entry.name, r->companion ? ", beside" : "");
-        printf("  %-20s ", text);
+        printf("  %-32s ", text);
         if (r->failure) {
             printf("not timed: %s", r->failure);
             if (r->wrong)
@@ -98,14 +117,7 @@ void bench_print_case(const bench_report_case *c)
 
 /* ---------------------------------------------------------------- files -- */
 
-/* A file that appears under its name only when it is complete. */
-typedef struct draft {
-    FILE *file;
-    char *name;
-    const char *path;
-} draft;
-
-static int open_draft(draft *d, const char *path)
+int bench_open_draft(bench_draft *d, const char *path)
 {
     size_t size = strlen(path) + sizeof ".part";
     d->path = path;
@@ -119,7 +131,7 @@ static int open_draft(draft *d, const char *path)
     return d->file ? 0 : -1;
 }
 
-static int close_draft(draft *d)
+int bench_close_draft(bench_draft *d)
 {
     int failed = ferror(d->file);
     failed |= fclose(d->file);
@@ -214,8 +226,8 @@ static void json_result(FILE *f, const bench_result *r)
 
 int bench_write_json(const bench_report *report, const char *path)
 {
-    draft d;
-    if (open_draft(&d, path))
+    bench_draft d;
+    if (bench_open_draft(&d, path))
         return -1;
     FILE *f = d.file;
     fputs("{\n  ", f);
@@ -227,7 +239,21 @@ int bench_write_json(const bench_report *report, const char *path)
     fputs(",\n  ", f);
     json_text(f, "cpu_numbers", report->cpu_numbers);
     fprintf(f, ",\n  \"data_caches\": [%zu, %zu, %zu],\n  ", report->cache[1], report->cache[2], report->cache[3]);
+    json_text(f, "date", report->date);
+    fputs(",\n  ", f);
     json_text(f, "openblas_core", report->blas_core);
+    fputs(",\n  ", f);
+    json_text(f, "onednn", report->dnnl_core);
+    fputs(",\n  \"programs\": [", f);
+    const char *name, *description;
+    for (size_t i = 0; (name = bench_external_name(i, &description)) != NULL; i++) {
+        fputs(i ? ", {" : "{", f);
+        json_text(f, "name", *name ? name : NULL);
+        fputs(", ", f);
+        json_text(f, "description", description);
+        fputc('}', f);
+    }
+    fputc(']', f);
     fputs(",\n  \"quartiles\": \"every triple is the 25th, 50th and 75th percentile over the rounds\",\n  \"roofline\": [", f);
     for (size_t i = 0; i < report->roofs; i++) {
         fputs(i ? ",\n    {" : "\n    {", f);
@@ -238,6 +264,17 @@ int bench_write_json(const bench_report *report, const char *path)
         json_quartiles(f, "rate", report->roof[i].rate);
         fputc('}', f);
     }
+    fputs("\n  ],\n  \"growth\": [", f);
+    for (size_t i = 0; i < report->growths; i++) {
+        const bench_growth *g = &report->growth[i];
+        fputs(i ? ",\n    {" : "\n    {", f);
+        json_text(f, "path", g->path);
+        fprintf(f, ", \"tokens\": %zu, \"visible_scores\": %.0f, \"workspace\": %zu, \"other_kib\": %ld, ", g->n, g->pairs, g->workspace, g->peak);
+        json_quartiles(f, "seconds_per_score", g->per_pair);
+        fputs(", ", f);
+        json_quartiles(f, "of_ceiling", g->fraction);
+        fputc('}', f);
+    }
     fputs("\n  ],\n  \"cases\": [", f);
     for (size_t i = 0; i < report->cases; i++) {
         const bench_report_case *c = &report->at[i];
@@ -246,7 +283,7 @@ int bench_write_json(const bench_report *report, const char *path)
         fputs(", ", f);
         json_text(f, "what", c->shape->what);
         fputs(", ", f);
-        json_text(f, "unit", unit_name(c->shape));
+        json_text(f, "unit", bench_unit_name(c->shape));
         if (c->shape->beside) {
             fputs(", ", f);
             json_text(f, "beside", c->shape->beside);
@@ -262,135 +299,5 @@ int bench_write_json(const bench_report *report, const char *path)
         fputs("\n    ]}", f);
     }
     fputs("\n  ]\n}\n", f);
-    return close_draft(&d);
-}
-
-/* ------------------------------------------------------------------ SVG -- */
-
-static const double width = 820, margin = 16, header = 64, left = 170, longest_bar = 420;
-static const double bar = 12, step = 16, title = 30; /* heights */
-
-/* Round figures for the end of an axis. */
-static double axis_end(double most)
-{
-    double unit = pow(10, floor(log10(most)));
-    for (double k = 1; k < 10; k += k < 2 ? 0.5 : 1)
-        if (k * unit >= most)
-            return k * unit;
-    return 10 * unit;
-}
-
-static double largest_rate(const bench_report *report, bench_unit unit)
-{
-    double most = 0;
-    for (size_t i = 0; i < report->cases; i++)
-        for (size_t k = 0; k < report->at[i].count; k++) {
-            const bench_result *r = &report->at[i].result[k];
-            if (bench_case_unit(report->at[i].shape) == unit && !r->failure)
-                most = fmax(most, fmax(r->rate.high, r->ceiling_rate.median));
-        }
-    return most;
-}
-
-static void svg_text(FILE *f, const char *text)
-{
-    for (const char *p = text; *p; p++)
-        switch (*p) {
-        case '<': fputs("&lt;", f); break;
-        case '>': fputs("&gt;", f); break;
-        case '&': fputs("&amp;", f); break;
-        default: fputc(*p, f);
-        }
-}
-
-/* One bar, its quartiles as a whisker and its ceiling as a tick. */
-static void svg_bar(FILE *f, const bench_result *r, const char *unit, double y, double scale)
-{
-    double middle = y + bar / 2, roof = left + r->ceiling_rate.median * scale;
-    fprintf(f, "<text class=\"name\" x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">", left - 8, y + 10);
-    svg_text(f, r->entry.name);
-    fprintf(f, "</text>\n<rect class=\"%s\" x=\"%.0f\" y=\"%.1f\" width=\"%.1f\" height=\"%.0f\"/>\n", r->entry.ours ? "ours" : "peer",
-            left, y, r->rate.median * scale, bar);
-    fprintf(f, "<path class=\"spread\" d=\"M%.1f %.1fH%.1f\"/>\n", left + r->rate.low * scale, middle, left + r->rate.high * scale);
-    fprintf(f, "<path class=\"roof\" d=\"M%.1f %.1fv%.0f\"/>\n", roof, y - 2, step);
-    fprintf(f, "<text class=\"figure\" x=\"%.0f\" y=\"%.1f\">%.3g %s, %.0f %%", left + longest_bar + 12, y + 10, r->rate.median, unit,
-            100 * r->fraction.median);
-    if (r->entry.ours && r->has_peer)
-        fprintf(f, ", %.2f\303\227", r->speedup.median);
-    fputs("</text>\n", f);
-}
-
-static double svg_cases(FILE *f, const bench_report *report, bench_unit unit, double y)
-{
-    double most = largest_rate(report, unit), scale = most > 0 ? longest_bar / axis_end(most) : 0;
-    for (size_t i = 0; i < report->cases; i++) {
-        const bench_report_case *c = &report->at[i];
-        if (bench_case_unit(c->shape) != unit || !c->rounds)
-            continue;
-        fprintf(f, "<text class=\"title\" x=\"%.0f\" y=\"%.1f\">", left, y + title - 10);
-        svg_text(f, c->shape->what);
-        fputs("</text>\n", f);
-        y += title;
-        for (size_t k = 0; k < c->count; k++) {
-            if (c->result[k].failure)
-                continue;
-            svg_bar(f, &c->result[k], unit_name(c->shape), y, scale);
-            y += step;
-        }
-    }
-    return y;
-}
-
-static double svg_height(const bench_report *report)
-{
-    double height = header + margin;
-    for (size_t i = 0; i < report->cases; i++) {
-        if (!report->at[i].rounds)
-            continue;
-        height += title;
-        for (size_t k = 0; k < report->at[i].count; k++)
-            height += report->at[i].result[k].failure ? 0 : step;
-    }
-    return height;
-}
-
-int bench_write_svg(const bench_report *report, const char *path)
-{
-    draft d;
-    if (open_draft(&d, path))
-        return -1;
-    FILE *f = d.file;
-    double height = svg_height(report);
-    fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\">\n", width, height,
-            width, height);
-    /* With a ground of its own it is readable where the theme is not known. */
-    fputs("<style>\n"
-          "text { font: 11px system-ui, sans-serif; fill: #24292f }\n"
-          ".title { font-weight: bold }\n"
-          ".ground { fill: #ffffff }\n"
-          ".ours { fill: #1a7f64 }\n"
-          ".peer { fill: #9aa4af }\n"
-          ".roof { stroke: #cf222e; stroke-width: 2 }\n"
-          ".spread { stroke: #24292f }\n"
-          "@media (prefers-color-scheme: dark) {\n"
-          "text { fill: #e6edf3 }\n"
-          ".ground { fill: #161b22 }\n"
-          ".ours { fill: #2bb590 }\n"
-          ".peer { fill: #6e7681 }\n"
-          ".roof { stroke: #ff7b72 }\n"
-          ".spread { stroke: #e6edf3 }\n"
-          "}\n"
-          "</style>\n"
-          "<rect class=\"ground\" width=\"100%\" height=\"100%\" rx=\"8\"/>\n",
-          f);
-    fprintf(f, "<text class=\"title\" x=\"%.0f\" y=\"24\">attention.h %s, one thread, ", margin, report->version);
-    svg_text(f, report->cpu);
-    fprintf(f,
-            "</text>\n<text x=\"%.0f\" y=\"42\">Green: attention.h. Grey: other ways. Red: the machine's ceiling in the same run. "
-            "Thin line: quartiles.</text>\n",
-            margin);
-    fprintf(f, "<text x=\"%.0f\" y=\"58\">Figures: speed, its share of the ceiling, speed over the best other way.</text>\n", margin);
-    svg_cases(f, report, BENCH_GBS, svg_cases(f, report, BENCH_GFLOPS, header));
-    fputs("</svg>\n", f);
-    return close_draft(&d);
+    return bench_close_draft(&d);
 }
