@@ -146,7 +146,7 @@ static void try_floats(worst *w, uint32_t first, uint32_t last, uint32_t step, e
         const float middle = (float)k * 0.34657359f;
         for (n = 0, near = 0; near < ROW; near++) {
             bits = (first & 0x80000000u) | (attn__bits_f32(middle) - ROW / 2 + near);
-            x[n++] = (double)attn__from_bits_f32(bits <= last ? (uint32_t)bits : last);
+            x[n++] = (double)attn__from_bits_f32(bits < first ? first : bits <= last ? (uint32_t)bits : last);
         }
         try_row(w, ATTN_F32, x, evaluate, NULL, function);
     }
@@ -158,13 +158,25 @@ static double exp_limit(void)
     return strcmp(attn_arithmetic(), "fused") == 0 ? 1 : 1.25;
 }
 
+/* Less than the least normal number is 0. */
+static long double flushed(long double x)
+{
+    (void)x;
+    return 0;
+}
+
+/* Scores less their maximum are -0 down to the lowest float. */
 static void try_float32(uint32_t step)
 {
+    const uint32_t exp_min = attn__bits_f32(ATTN__EXP_MIN_F32), lowest = attn__bits_f32(-FLT_MAX), largest = attn__bits_f32(FLT_MAX);
     worst w = {0, 0, 0, 0, 0};
-    try_floats(&w, 0x80000000u, attn__bits_f32(ATTN__EXP_MIN_F32), step, evaluate_exp, expl);
+    try_floats(&w, 0x80000000u, exp_min, step, evaluate_exp, expl);
     report(&w, exp_limit(), "exp float32");
     memset(&w, 0, sizeof w);
-    try_floats(&w, 0, attn__bits_f32(-ATTN__TANH_MIN_F32), step, evaluate_tanh, tanhl);
+    try_floats(&w, exp_min + 1, lowest, step, evaluate_exp, flushed);
+    report(&w, 0, "exp float32 below -87.3");
+    memset(&w, 0, sizeof w);
+    try_floats(&w, 0, largest, step, evaluate_tanh, tanhl);
     report(&w, 3, "tanh float32");
 }
 

@@ -79,7 +79,7 @@ installcheck-local:
 	status=$$?; cat install-check.log; test $$status = 0 && ! grep -q '^not ok' install-check.log
 CLEANFILES += install-check.log
 
-# exp and tanh of every float: some minutes
+# exp and tanh of every float: half an hour
 check-exp-exhaustive: tests/elementary$(EXEEXT)
 	$(LOG_COMPILER) tests/elementary$(EXEEXT) exhaustive
 
