@@ -21,7 +21,9 @@ test_programs = \
 	tests/matmul \
 	tests/modes \
 	tests/modifiers \
+	tests/onnx \
 	tests/outputs \
+	tests/pairs \
 	tests/presets \
 	tests/rotary \
 	tests/row_alone \

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * The Attention operator of ONNX (opset 23 and later, softcap before the mask as
+ * corrected in 2026), in cases that one can check by hand:
+ *
+ *   order       scale, softcap, mask, softmax, and qk_matmul_output after each of
+ *               them: modes 0 to 3 are the stages raw, softcapped, biased, probs
+ *   heads       query head h reads key and value head h / (q_num_heads / kv_num_heads)
+ *   3-D inputs  (batch, sequence, heads * head_size) are strides
+ *   lengths     nonpad_kv_seqlen: what is beyond has no weight, softcap or not
+ */
+#include "attn_test.h"
+
+#include <math.h>
+
+static int near(const char *what, const attn_array *got, const double *want, size_t n)
+{
+    const double u = got->dtype == ATTN_F64 ? ldexp(1, -53) : ldexp(1, -24);
+    for (size_t j = 0; j < n; j++) {
+        const double x = (double)ref_get(got, 0, 0, 0, j);
+        if (!(isinf(want[j]) ? x < 0 && isinf(x) : fabs(x - want[j]) <= 16 * u * fabs(want[j]))) {
+            test_note("%s[%zu] is %.17g, wanted %.17g", what, j, x, want[j]);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* One query, q = 2, and keys 3, 1, 2: scores 3, 1, 2 at scale 1/2; capped to
+ * 2 tanh(score / 2); 0, 1 and -inf added. */
+static void try_order(attn_dtype type, attn_path path)
+{
+    static const double keys[3] = {3, 1, 2}, values[3] = {1, 5, 1000}, mask[3] = {0, 1, -(double)INFINITY};
+    static const double stages[ATTN_STAGE_COUNT][3] = {
+        {0.47154632325288096966, 0.52845367674711903034, 0},
+        {3, 1, 2},
+        {1.8102965072897328765, 0.92423431452001951700, 1.5231883119115297762},
+        {1.8102965072897328765, 1.9242343145200195170, -(double)INFINITY},
+    };
+    static const double out[1] = {3.1138147069884761213}, lse[1] = {2.5620344424645721908};
+    static const struct {
+        const char *name;
+        attn_stage stage;
+    } modes[] = {{"0", ATTN_STAGE_RAW}, {"1", ATTN_STAGE_SOFTCAPPED}, {"2", ATTN_STAGE_BIASED}, {"3", ATTN_STAGE_PROBS}};
+    for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
+        attn_desc d = attn_desc_onnx(0, 0);
+        int pass;
+        d.q = test_4d(type, 1, 1, 1, 1);
+        d.k = test_4d(type, 1, 1, 3, 1);
+        d.v = test_4d(type, 1, 1, 3, 1);
+        d.mask = test_4d(type, 1, 1, 1, 3);
+        d.out = test_4d(type, 1, 1, 1, 1);
+        d.lse = test_3d(type, 1, 1, 1);
+        d.scores = test_4d(type, 1, 1, 1, 3);
+        d.stage = modes[m].stage;
+        d.scale = 0.5;
+        d.softcap = 2;
+        test_fill(&d.q, 2);
+        for (size_t j = 0; j < 3; j++) {
+            ref_set(&d.k, 0, 0, j, 0, keys[j]);
+            ref_set(&d.v, 0, 0, j, 0, values[j]);
+            ref_set(&d.mask, 0, 0, 0, j, mask[j]);
+        }
+        pass = test_status(test_forward(&d, test_on(path)), ATTN_OK);
+        /* what is masked is not computed before the mask either: see the manual */
+        pass = pass &&
+               near("qk_matmul_output", &d.scores, stages[d.stage], d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED ? 2 : 3);
+        pass = pass && near("Y", &d.out, out, 1) && near("lse", &d.lse, lse, 1);
+        test_ok(pass && test_release(), "%s, %s: scale, softcap, mask; qk_matmul_output_mode %s", attn_path_name(path),
+                attn_dtype_name(type), modes[m].name);
+    }
+}
+
+/* Keys of 0 give equal weights, so that each output is a mean of values, and with
+ * whole numbers and a power of two of keys an exact one. */
+static void try_heads(attn_dtype type, attn_path path, size_t q_heads, size_t kv_heads, int packed)
+{
+    enum { BATCH = 2, QUERIES = 3, KEYS = 4, SIZE = 5, SIZE_V = 2 };
+    test_rng rng = {q_heads};
+    attn_desc d = attn_desc_onnx(0, 0);
+    int pass;
+    if (packed) { /* 3-D: heads next to each other in a row */
+        const attn_array q = test_4d(type, BATCH, QUERIES, q_heads, SIZE), k = test_4d(type, BATCH, KEYS, kv_heads, SIZE);
+        const attn_array v = test_4d(type, BATCH, KEYS, kv_heads, SIZE_V), y = test_4d(type, BATCH, QUERIES, q_heads, SIZE_V);
+        d.q = attn_array_swap(&q, 1, 2);
+        d.k = attn_array_swap(&k, 1, 2);
+        d.v = attn_array_swap(&v, 1, 2);
+        d.out = attn_array_swap(&y, 1, 2);
+    } else {
+        d.q = test_4d(type, BATCH, q_heads, QUERIES, SIZE);
+        d.k = test_4d(type, BATCH, kv_heads, KEYS, SIZE);
+        d.v = test_4d(type, BATCH, kv_heads, KEYS, SIZE_V);
+        d.out = test_4d(type, BATCH, q_heads, QUERIES, SIZE_V);
+    }
+    test_fill_normal(&d.q, &rng, 1);
+    test_fill(&d.k, 0);
+    for (size_t b = 0; b < BATCH; b++)
+        for (size_t h = 0; h < kv_heads; h++)
+            for (size_t j = 0; j < KEYS; j++)
+                for (size_t c = 0; c < SIZE_V; c++) /* a mean of 100 b + 10 h + c */
+                    ref_set(&d.v, b, h, j, c, (double)(100 * b + 10 * h + c) + (j % 2 ? 1 : -1));
+    pass = test_status(test_forward(&d, test_on(path)), ATTN_OK);
+    for (size_t b = 0; b < BATCH; b++)
+        for (size_t h = 0; h < q_heads; h++)
+            for (size_t i = 0; i < QUERIES; i++)
+                for (size_t c = 0; c < SIZE_V; c++)
+                    pass &= ref_get(&d.out, b, h, i, c) == (ref_real)(100 * b + 10 * (h / (q_heads / kv_heads)) + c);
+    if (packed && pass) /* in memory: batch, query, head, element */
+        for (size_t n = 0; n < BATCH * QUERIES * q_heads * SIZE_V; n++) {
+            const attn_array flat = attn_array_1d(type, d.out.data, BATCH * QUERIES * q_heads * SIZE_V);
+            const size_t b = n / (QUERIES * q_heads * SIZE_V), h = n / SIZE_V % q_heads;
+            pass &= ref_get(&flat, 0, 0, 0, n) == (ref_real)(100 * b + 10 * (h / (q_heads / kv_heads)) + n % SIZE_V);
+        }
+    test_ok(pass && test_release(), "%s, %s: %zu heads over %zu%s", attn_path_name(path), attn_dtype_name(type), q_heads, kv_heads,
+            packed ? ", 3-D" : "");
+}
+
+/* 4, 1 and 0 keys of 6: means of the first values; the others are 1000. */
+static void try_lengths(attn_dtype type, attn_path path, double softcap)
+{
+    static const double lengths[3] = {4, 1, 0}, means[3] = {2.5, 1, 0};
+    attn_desc d = attn_desc_onnx(0, 0);
+    int pass;
+    d.q = test_4d(type, 3, 1, 2, 3);
+    d.k = test_4d(type, 3, 1, 6, 3);
+    d.v = test_4d(type, 3, 1, 6, 1);
+    d.out = test_4d(type, 3, 1, 2, 1);
+    d.kv_lens = test_1d(ATTN_I64, 3);
+    d.softcap = softcap;
+    test_fill(&d.q, 1);
+    test_fill(&d.k, 0);
+    test_fill(&d.v, 1000);
+    for (size_t b = 0; b < 3; b++) {
+        ref_set(&d.kv_lens, 0, 0, 0, b, lengths[b]);
+        for (size_t j = 0; j < (size_t)lengths[b]; j++)
+            ref_set(&d.v, b, 0, j, 0, (double)(j + 1));
+    }
+    pass = test_status(test_forward(&d, test_on(path)), ATTN_OK);
+    for (size_t b = 0; b < 3; b++)
+        for (size_t i = 0; i < 2; i++)
+            pass &= ref_get(&d.out, b, 0, i, 0) == (ref_real)means[b];
+    test_ok(pass && test_release(), "%s, %s: nonpad_kv_seqlen%s", attn_path_name(path), attn_dtype_name(type),
+            softcap > 0 ? " with softcap" : "");
+}
+
+int main(void)
+{
+    static const attn_dtype types[] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    for (size_t p = 0; p < num_paths; p++)
+        for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+            if (t < 2)
+                try_order(types[t], paths[p]);
+            for (int packed = 0; packed < 2; packed++) {
+                try_heads(types[t], paths[p], 4, 4, packed);
+                try_heads(types[t], paths[p], 9, 3, packed);
+                try_heads(types[t], paths[p], 6, 1, packed);
+            }
+            try_lengths(types[t], paths[p], 0);
+            try_lengths(types[t], paths[p], 2);
+        }
+    return test_done();
+}
