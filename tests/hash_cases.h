@@ -12,8 +12,10 @@
 #ifndef HASH_CASES_H
 #define HASH_CASES_H
 
+#ifndef ATTENTION_IMPLEMENTATION
 #define ATTN_STATIC
 #define ATTENTION_IMPLEMENTATION
+#endif
 #include "attention.h"
 
 #include <stdio.h>

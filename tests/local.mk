@@ -88,6 +88,14 @@ check-exp-exhaustive: tests/elementary$(EXEEXT)
 # every flag of every compiler, and every machine, that is installed here
 check-flags:
 	CC='$(CC)' FLAGS_ALL=1 srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/flags.sh
+CROSS = srcdir='$(abs_srcdir)' $(SHELL) $(srcdir)/tests/cross.sh
 check-cross:
-	CC='$(CC)' srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/cross.sh $(TARGETS)
-.PHONY: check-exp-exhaustive check-flags check-cross
+	+$(CROSS) $(TARGETS)
+$(CROSS_CHECKS):
+	+$(CROSS) `echo $@ | sed 's/^check-//'`
+matrix:
+	+$(CROSS) -m $(srcdir)/doc/portability.md $(TARGETS)
+CONFIGURE_DEPENDENCIES = $(srcdir)/tests/cross.sh
+clean-local:
+	rm -rf cross
+.PHONY: check-exp-exhaustive check-flags check-cross $(CROSS_CHECKS) matrix

@@ -69,7 +69,7 @@ static void judge(attn_desc *d, const char *what, size_t first, size_t last)
 
 static void try_type(attn_dtype type)
 {
-    static const double garbage[] = {0, (double)NAN, (double)INFINITY};
+    const double garbage[] = {0, (double)NAN, (double)INFINITY};
     test_rng rng = {11};
     attn_desc d;
 

@@ -344,7 +344,7 @@ static void try_sinks(attn_dtype type)
 /* NaN or infinity wherever no query looks. */
 static void try_masked(attn_dtype type, int option)
 {
-    static const double garbage[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    const double garbage[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
     static const size_t cuts[] = {0, 512, 800, 1536, 1700};
     attn_desc whole = problem_of(type, 1700, FEW, option);
     const attn_desc clean = test_again(&whole);

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * attn.c - attention on .npy files and on sentences: the commands of the program,
- * and the one place that holds the code of attention.h.
+ * attn.c - attention on .npy files and on sentences: the commands of the program.
  */
-#define ATTENTION_IMPLEMENTATION
-#include "attention.h"
-
 #include "tool.h"
 
 #include <errno.h>

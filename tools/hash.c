@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * hash.c - attn hash: are these the bits that everybody gets?
+ * hash.c - attn hash: are these the bits that everybody gets? Its cases look inside
+ * attention.h, so the program's one copy of that code is here.
  */
+#define ATTENTION_IMPLEMENTATION
 #include "tests/hash_cases.h"
 
 #include "tool.h"
