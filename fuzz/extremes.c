@@ -14,7 +14,7 @@
 static const fuzz_limits limits = {2500, FUZZ_SOME_HUGE, ATTN_DTYPE_COUNT};
 
 /* The control register: MXCSR without its flags, FPCR. */
-#if defined(__x86_64__) || defined(__SSE__)
+#if defined(__SSE__)
 #include <xmmintrin.h>
 #define FLUSH 0x8040u /* flush to zero, denormals are zero */
 static unsigned get_control(void)

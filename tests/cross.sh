@@ -88,7 +88,7 @@ header_alone() { # ARITHMETIC
     [ "$1" = fused ] || table_file=$top/tests/golden-$1.txt
     $cc -O1 "-DATTN_$(echo "$1" | tr '[:lower:]' '[:upper:]')" -I"$top" "$top/tests/hash.c" -lm -o "hash-$1$exe" >"hash-$1.log" 2>&1 &&
         $runner "./hash-$1$exe" 2>>"hash-$1.log" | tr -d '\r' >"hash-$1.out" &&
-        grep -v '^best ' "hash-$1.out" | diff "$table_file" - >>"hash-$1.log"
+        grep -v -e '^best ' -e '^self-test: no error$' "hash-$1.out" | diff "$table_file" - >>"hash-$1.log"
 }
 
 run() {
