@@ -3,7 +3,7 @@
 #
 # shellcheck disable=SC2086 # compilers and runners are lists
 #
-# cross.sh - the same bits on every machine. For each target of the table below:
+# cross.sh - the same bits on every machine. For each target of targets.txt:
 # configures a build as a user of that target would, runs tests, the fuzz corpus and
 # the golden hashes in it, natively or emulated, and the hashes once more with
 # the header alone. What is not installed is skipped.
@@ -21,45 +21,7 @@ EMMAKEN_JUST_CONFIGURE=1 # emcc names its programs as configure expects
 export LC_ALL WINEDEBUG EMMAKEN_JUST_CONFIGURE
 PATH=$PATH:/usr/lib/wine # Debian has wine64 there
 
-# A line is a target: `make check-NAME` follows from it.
-#   host       configure's --host; empty: this machine
-#   compiler   CC; empty: HOST-gcc
-#   c++        compiles the implementation instead, if there is one
-#   options    of configure
-#   runner     runs the programs
-#   path       that attn_best_path has to give, if that is known
-#   tests      all, or some: those that take less than a second natively
-#   packages   of Debian that have all this, besides gcc and libsimde-dev
-# Emulation of the paths of other machines takes minutes to compile with -O2.
-table() { sed 's/ *| */|/g; s/^ *//' <<'END_OF_TABLE'
-x86-64         |                       |gcc                          |         |CFLAGS=-O2     |                        |      |all |
-x86-64-v1      |                       |gcc -march=x86-64             |         |CFLAGS=-O2     |                        |      |some|
-x86-64-v2      |                       |gcc -march=x86-64-v2          |         |CFLAGS=-O2     |                        |      |some|
-x86-64-v3      |                       |gcc -march=x86-64-v3          |         |CFLAGS=-O2     |                        |      |some|
-x86-64-v4      |                       |gcc -march=x86-64-v4          |         |CFLAGS=-O2     |                        |      |some|
-nehalem        |                       |gcc                          |         |CFLAGS=-O2     |qemu-x86_64 -cpu Nehalem |scalar|some|qemu-user
-haswell        |                       |gcc                          |         |CFLAGS=-O2     |qemu-x86_64 -cpu Haswell |avx2  |some|qemu-user
-simde-no-native|                       |gcc -DSIMDE_NO_NATIVE        |         |CFLAGS=-O1     |                        |      |some|
-no-simde       |                       |gcc                          |         |--without-simde CFLAGS=-O2|             |      |some|
-clang-14       |                       |clang-14                     |         |CFLAGS=-O2     |                        |      |some|clang-14
-clang-16       |                       |clang-16                     |         |CFLAGS=-O2     |                        |      |some|clang-16
-clang-19       |                       |clang-19                     |         |CFLAGS=-O2     |                        |      |some|clang-19
-gxx            |                       |gcc                          |g++      |CFLAGS=-O2     |                        |      |some|g++
-clangxx        |                       |clang                        |clang++ -x c++|CFLAGS=-O2|                        |      |some|clang
-tcc            |                       |tcc                          |         |--without-simde CFLAGS=    |            |scalar|some|tcc
-i686           |i686-linux-gnu         |i686-linux-gnu-gcc -msse2 -mfpmath=sse||CFLAGS=-O1 |qemu-i386 -L /usr/i686-linux-gnu|scalar|some|gcc-i686-linux-gnu libc6-dev-i386-cross qemu-user
-aarch64        |aarch64-linux-gnu      |                             |         |CFLAGS=-O1     |qemu-aarch64 -L /usr/aarch64-linux-gnu|neon|some|gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-aarch64-clang  |aarch64-linux-gnu      |clang --target=aarch64-linux-gnu|      |CFLAGS=-O2 --without-simde|qemu-aarch64 -L /usr/aarch64-linux-gnu|neon|some|clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-armhf          |arm-linux-gnueabihf    |arm-linux-gnueabihf-gcc -mfpu=neon-vfpv4|| CFLAGS=-O1   |qemu-arm -L /usr/arm-linux-gnueabihf|scalar|some|gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user
-armhf-vfpv3    |arm-linux-gnueabihf    |                             |         |CFLAGS=-O1     |qemu-arm -cpu cortex-a8 -L /usr/arm-linux-gnueabihf|scalar|some|gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user
-riscv64        |riscv64-linux-gnu      |                             |         |CFLAGS=-O1     |qemu-riscv64 -L /usr/riscv64-linux-gnu|scalar|some|gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
-ppc64le        |powerpc64le-linux-gnu  |                             |         |CFLAGS=-O1     |qemu-ppc64le -L /usr/powerpc64le-linux-gnu|scalar|some|gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross qemu-user
-s390x          |s390x-linux-gnu        |                             |         |CFLAGS=-O1     |qemu-s390x -L /usr/s390x-linux-gnu|scalar|some|gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user
-mingw          |x86_64-w64-mingw32     |x86_64-w64-mingw32-gcc -static|        |CFLAGS=-O1     |wine64                  |      |some|gcc-mingw-w64-x86-64 wine64
-wasm           |wasm32-unknown-emscripten|emcc -sSINGLE_FILE=1 -sNODERAWFS=1 -sALLOW_MEMORY_GROWTH=1||CFLAGS=-O1|node  |scalar|some|emscripten nodejs
-wasm-simd      |wasm32-unknown-emscripten|emcc -msimd128 -sSINGLE_FILE=1 -sNODERAWFS=1 -sALLOW_MEMORY_GROWTH=1||CFLAGS=-O1|node||some|emscripten nodejs
-END_OF_TABLE
-}
+table() { sed -e '/^#/d' -e 's/ *| */|/g' "$top/tests/targets.txt"; }
 
 some='tests/element_types tests/errors tests/known_values tests/layer tests/matmul tests/presets tests/rotary
     tests/softmax_axis tests/strides tests/threads tests/varlen tests/weights tests/workspace tests/tool.sh'
