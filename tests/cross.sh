@@ -101,14 +101,13 @@ run() {
     if [ "$(results PASS tests/golden.trs)" -gt 0 ] && [ "$(results FAIL tests/golden.trs)" = 0 ]; then hashes=$own; fi
     alone=
     for arithmetic in fused unfused; do
-        [ $arithmetic = fused ] || [ -f "$top/tests/golden-$arithmetic.txt" ] || continue
         if header_alone $arithmetic; then alone="$alone${alone:+, }$arithmetic"; else
             wrong "hashes of the header alone, $arithmetic" "hash-$arithmetic.log"
         fi
     done
     say "$verdict: $passes tests ($failures failed), $inputs corpus files, $own: $paths; golden hashes: ${hashes:-none}; header alone: ${alone:-none}"
     failed_tests=
-    [ "$verdict" = passed ] || failed_tests=", **$failures failed**"
+    [ "$verdict" = passed ] || failed_tests=", **FAILED**"
     cd "$here" || exit 99
     {
         # What it was, for the heading; then the row.
