@@ -12,7 +12,7 @@
 #
 # -m writes the table of what the last run of each target found, in Markdown. The
 # builds stay in cross/, and are made up to date by the next run.
-# $CROSS_TESTS: the tests to run instead of the table's choice.
+# $CROSS_TESTS: all, some, few, or names of tests, instead of the table's choice.
 
 top=$(cd "${srcdir:-.}" && pwd) || exit 99
 LC_ALL=C
@@ -23,8 +23,9 @@ PATH=$PATH:/usr/lib/wine # Debian has wine64 there
 
 table() { sed -e '/^#/d' -e 's/ *| */|/g' "$top/tests/targets.txt"; }
 
-some='tests/element_types tests/errors tests/known_values tests/layer tests/matmul tests/presets tests/rotary
-    tests/softmax_axis tests/strides tests/threads tests/varlen tests/weights tests/workspace tests/tool.sh'
+few='tests/errors tests/known_values tests/layer tests/matmul tests/presets tests/rotary tests/softmax_axis tests/threads
+    tests/golden.sh fuzz/replay.sh'
+some="$few tests/element_types tests/strides tests/varlen tests/weights tests/workspace tests/tool.sh"
 
 have() { command -v "${1%% *}" >/dev/null 2>&1; }
 
@@ -77,8 +78,12 @@ run() {
     fi
     find . -name '*.trs' -exec rm -f {} +
     exe=$(sed -n 's/^EXEEXT = //p' Makefile)
-    case $tests in all) chosen= ;; *) chosen="$some tests/golden.sh fuzz/replay.sh" ;; esac
-    chosen=${CROSS_TESTS:-$chosen}
+    case ${CROSS_TESTS:-$tests} in
+    all) chosen= ;;
+    some) chosen=$some ;;
+    few) chosen=$few ;;
+    *) chosen=$CROSS_TESTS ;;
+    esac
     programs=
     for test in ${chosen:+$chosen $(sed -n 's/^fuzz_targets = //p' "$top/fuzz/local.mk" | sed 's|[^ ]*|fuzz/&|g')}; do
         case $test in *.sh) ;; *) programs="$programs $test$exe" ;; esac
