@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT-0
 #
 # `make check`: seeds, regressions and some pseudo-random inputs, in programs built
-# by the compiler at hand without any fuzzing engine. $RUN: an emulator.
+# by the compiler at hand without any fuzzing engine. $RUN: an emulator; $EXEEXT: .exe
+# or the like.
 source=${srcdir:-$(dirname "$0")/..}/fuzz
 targets=$(sed -n 's/^fuzz_targets = //p' "$source/local.mk")
 number=0
@@ -21,11 +22,11 @@ for target in $targets; do
     for inputs in seeds regressions; do
         [ -d "$source/$inputs/$target" ] || continue
         # shellcheck disable=SC2086 # the emulator may have arguments
-        ${RUN-} "./fuzz/$target" "$source/$inputs/$target" >fuzz-replay.log 2>&1
+        ${RUN-} "./fuzz/$target${EXEEXT-}" "$source/$inputs/$target" >fuzz-replay.log 2>&1
         result $? "$target: $inputs, $(tail -n 1 fuzz-replay.log)"
     done
     # shellcheck disable=SC2086
-    ${RUN-} "./fuzz/$target" -n "${FUZZ_INPUTS:-1000}" >fuzz-replay.log 2>&1
+    ${RUN-} "./fuzz/$target${EXEEXT-}" -n "${FUZZ_INPUTS:-1000}" >fuzz-replay.log 2>&1
     result $? "$target: pseudo-random, $(tail -n 1 fuzz-replay.log)"
 done
 rm -f fuzz-replay.log

@@ -23,7 +23,7 @@ ok() { # STATUS NAME
 table() { # ARITHMETIC OUTPUT STATUS
     case $1 in fused) file=golden.txt ;; *) file=golden-$1.txt ;; esac
     while read -r name hash; do
-        got=$(sed -n "s/^$name //p" "$2")
+        got=$(sed -n "s/^$name //p" "$2" | tr -d '\r') # Windows ends lines otherwise
         [ "$got" = "$hash" ]
         ok $? "$1: $name"
         [ "$got" = "$hash" ] || echo "# wanted $hash, got $got"

@@ -64,6 +64,7 @@ SH_LOG_COMPILER = $(SHELL)
 AM_TESTS_ENVIRONMENT = \
 	ATTN='$(abs_top_builddir)/attn$(EXEEXT)'; export ATTN; \
 	CC='$(CC)'; export CC; \
+	EXEEXT='$(EXEEXT)'; export EXEEXT; \
 	RUN='$(LOG_COMPILER)'; export RUN; \
 	$(INSTALL_ENVIRONMENT)
 

@@ -40,7 +40,8 @@ typedef struct turning {
 
 static long double angle_of(const turning *t, int64_t position, size_t pair)
 {
-    return (long double)position * powl((long double)t->base, -2 * (long double)pair / (long double)t->rotary_dim);
+    const long double frequency = powl((long double)t->base, -2 * (long double)pair / (long double)t->rotary_dim);
+    return frequency * (long double)position; /* not one expression: tcc forgets a long double during a call */
 }
 
 /* The header's promise for sines and cosines, and what this reference may add:
