@@ -2,46 +2,144 @@
 # SPDX-License-Identifier: MIT-0
 # shellcheck disable=SC2086 # $CC is a list
 #
-# readme.sh - every example in README.md is the file it names, and compiles and
-# runs as shown: <!-- example: FILE --> stands before its fenced block. TAP.
+# readme.sh - README.md shows what is so. A comment before each fenced block says
+# what it is:
+#   <!-- example: FILE -->   the file, as it is
+#   <!-- output: FILE -->    what the program that the file is prints
+#   <!-- run -->             commands, run here beside attention.h, the examples and
+#                            some .npy files
+#   <!-- ci: NAME -->        commands, run by .ci/run in a clean clone
+#   <!-- show -->            no commands
+# And what the other texts name is there. Prints TAP.
 
 top=$(cd "${srcdir:-.}" && pwd) || exit 99
+build=$(pwd)
+CC=${CC:-cc}
 dir=${TMPDIR:-/tmp}/attn-readme.$$
-mkdir "$dir" || exit 99
+mkdir "$dir" "$dir/bin" || exit 99
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 99' HUP INT TERM
+LC_ALL=C
+export LC_ALL
 
 number=0
+: >"$dir/log"
 ok() { # NAME: the last command decides
     status=$?
     number=$((number + 1))
     [ $status = 0 ] || printf 'not '
     echo "ok $number - $1"
+    [ $status = 0 ] || sed 's/^/# /' "$dir/log"
+    : >"$dir/log"
+}
+skip() { # NAME WHY
+    number=$((number + 1))
+    echo "ok $number - $1 # SKIP $2"
 }
 
-block() { # FILE: the lines of its block
-    awk -v comment="<!-- example: $1 -->" '
-        inside && /^```/ { exit }
+# blocks COMMENT: the lines of the fenced blocks after it
+blocks() {
+    awk -v comment="<!-- $1 -->" '
+        inside && /^```/ { inside = found = 0; next }
         inside { print }
         found && /^```/ { inside = 1 }
         $0 == comment { found = 1 }' "$top/README.md"
 }
 
-examples=$(sed -n 's/^<!-- example: \(.*\) -->$/\1/p' "$top/README.md")
-[ -n "$examples" ]
-ok "README.md has examples"
-for file in $examples; do
-    block "$file" >"$dir/shown.c"
-    [ -s "$dir/shown.c" ] && diff "$dir/shown.c" "$top/$file" | sed 's/^/# /' >"$dir/diff"
-    cat "$dir/diff"
-    [ -s "$dir/shown.c" ] && ! [ -s "$dir/diff" ]
-    ok "$file is shown as it is"
-    cp "$top/attention.h" "$dir"
-    (cd "$dir" && ${CC:-cc} -O2 -Wall -Wextra -Werror shown.c -o shown -lm) 2>&1 | sed 's/^/# /'
-    [ -x "$dir/shown" ]
-    ok "$file compiles as shown, beside attention.h"
-    ${RUN-} "$dir/shown" >"$dir/output"
+awk '
+    /^```/ && inside { inside = 0; next }
+    /^```/ {
+        inside = 1
+        if (before !~ /^<!-- (example: .*|output: .*|run|ci: .*|show) -->$/) print "line " NR ": no comment says what this is"
+        if (/^```sh$/ != (before ~ /^<!-- (run|ci: .*) -->$/)) print "line " NR ": shell commands that nobody runs, or something else that is run"
+        blocks++
+    }
+    !inside && /^    / { print "line " NR ": code without a fence" }
+    { before = $0 }
+    END { if (blocks < 5) print "hardly a block" }' "$top/README.md" >"$dir/log"
+[ ! -s "$dir/log" ]
+ok 'every block has its comment'
+
+# ------------------------------------------------------------------- examples --
+
+cp "$top/attention.h" "$top"/examples/*.[ch] "$dir"
+for source in "$top"/examples/*.c; do
+    file=examples/${source##*/}
+    name=${file##*/}
+    name=${name%.c}
+    blocks "example: $file" >"$dir/shown"
+    if [ -s "$dir/shown" ]; then
+        diff "$dir/shown" "$source" >"$dir/log"
+        ok "$file is shown as it is"
+    else
+        grep -q "]($file)" "$top/README.md"
+        ok "$file is mentioned"
+    fi
+    (cd "$dir" && $CC -O1 -Wall -Wextra -Werror "$name.c" -o "$name" -lm) >"$dir/log" 2>&1
+    ok "$file compiles beside attention.h, without a warning"
+    ${RUN-} "$dir/$name" >"$dir/printed" 2>"$dir/log"
     ok "$file runs"
-    sed 's/^/# /' "$dir/output"
+    blocks "output: $file" >"$dir/shown"
+    if [ -s "$dir/shown" ]; then
+        tr -d '\r' <"$dir/printed" | diff "$dir/shown" - >"$dir/log"
+        ok "$file prints what README.md says"
+    fi
+done
+
+# ------------------------------------------------------------------- commands --
+
+npy() { # NAME ROWS COLUMNS: float32 zeros
+    shape=$(printf "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }" "$2" "$3")
+    { printf '\223NUMPY\001\000\166\000%-117s\n' "$shape" && head -c $((4 * $2 * $3)) /dev/zero; } >"$dir/$1.npy"
+}
+npy Q 4 8
+npy K 6 8
+npy V 6 8
+npy X 5 8
+npy Wq 8 8
+npy Wk 8 8
+npy Wv 8 8
+npy A 3 4
+npy B 4 2
+printf '#!/bin/sh\nexec %s "$@"\n' "${RUN:+$RUN }${ATTN:-$build/attn}" >"$dir/bin/attn"
+printf '#!/bin/sh\nPATH=%s\nexec %s "$@"\n' "'$PATH'" "$CC" >"$dir/bin/cc" # which may be cc
+chmod +x "$dir/bin/attn" "$dir/bin/cc"
+
+blocks run >"$dir/commands"
+[ -s "$dir/commands" ]
+ok 'README.md has commands'
+while IFS= read -r command <&3; do
+    case ${RUN:+foreign}$command in
+    foreign*a.out*) skip "$command" 'programs of another machine' && continue ;;
+    esac
+    (cd "$dir" && PATH=$dir/bin:$PATH sh -c "$command") >"$dir/log" 2>&1
+    ok "$command"
+done 3<"$dir/commands"
+for file in O W Y C; do
+    [ -s "$dir/$file.npy" ]
+    ok "$file.npy is written"
+done
+
+# ------------------------------------------------------------ what texts name --
+
+# [text](file) in every text, from where it stands
+for text in README.md CHANGELOG.md CONTRIBUTING.md bench/NOTES.md fuzz/README.md; do
+    awk '{ n = split($0, part, /\]\(/); for (i = 2; i <= n; i++) { sub(/[)#].*/, "", part[i]); print part[i] } }' "$top/$text" |
+        grep -v '^https:\|^$' |
+        while read -r file; do
+            [ -e "$(dirname "$top/$text")/$file" ] || echo "$text: no $file"
+        done >"$dir/log"
+    [ ! -s "$dir/log" ]
+    ok "$text: its links lead to files"
+done
+
+# `make TARGET` in the running text
+for text in README.md CONTRIBUTING.md; do
+    tr '\n' ' ' <"$top/$text" | awk '{ n = split($0, part, /`make /); for (i = 2; i <= n; i++) { sub(/[^a-z-].*/, "", part[i]); print part[i] } }' |
+        while read -r target; do
+            grep -q "^$target:\|^\.PHONY:.* $target\( \|\$\)" "$build/Makefile" || echo "$text: no target $target"
+        done >"$dir/log"
+    [ ! -s "$dir/log" ]
+    ok "$text: make has the targets"
 done
 echo "1..$number"
