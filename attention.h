@@ -147,13 +147,15 @@
  *
  *   x86-64 holds scalar, AVX2+FMA and AVX-512 code, AArch64 scalar and NEON, in
  *   one translation unit without compiler flags; the best path of the machine
- *   the program runs on is chosen at run time. exec.path forces one.
+ *   the program runs on is chosen at run time. exec.path forces one. Unfused,
+ *   there is also code for the 16-byte vectors of gcc and clang, wherever the
+ *   target has them: SSE2 of any x86-64, WebAssembly compiled with -msimd128, VSX.
  *
  * BUILD OPTIONS, defined before the implementation
  *
  *   ATTN_STATIC        all functions static (several copies in one program)
  *   ATTN_USE_SIMDE     also compile the paths of other machines, through SIMDe
- *   ATTN_NO_AVX2, ATTN_NO_AVX512, ATTN_NO_NEON    leave a path out
+ *   ATTN_NO_SIMD128, ATTN_NO_NEON, ATTN_NO_AVX2, ATTN_NO_AVX512    leave a path out
  *   ATTN_FUSED, ATTN_UNFUSED    multiply and add with one rounding, or with two
  *   ATTN_FILE          this file's name in quotes, if you renamed it
  *
@@ -229,6 +231,7 @@ typedef enum attn_dtype {
 typedef enum attn_path {
     ATTN_PATH_AUTO = 0,
     ATTN_PATH_SCALAR,
+    ATTN_PATH_SIMD128, /* the compiler's 16-byte vectors: WebAssembly, SSE2, VSX; unfused only */
     ATTN_PATH_NEON,
     ATTN_PATH_AVX2, /* with FMA and F16C */
     ATTN_PATH_AVX512, /* F, DQ, BW and VL */
@@ -385,7 +388,7 @@ ATTN_DEF const char *attn_version(void);
 
 /* ----------------------------------------------------------------- paths -- */
 
-ATTN_DEF const char *attn_path_name(attn_path path);  /* "auto", "scalar", "neon", "avx2", "avx512" */
+ATTN_DEF const char *attn_path_name(attn_path path);  /* "auto", "scalar", "simd128", "neon", "avx2", "avx512" */
 ATTN_DEF int attn_path_compiled(attn_path path);      /* is it in this program? */
 ATTN_DEF int attn_path_supported(attn_path path);     /* ... and does this machine run it? */
 ATTN_DEF int attn_path_native(attn_path path);        /* ... without emulation? */
@@ -595,6 +598,17 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__SIMDE 1
 #else
 #define ATTN__SIMDE 0
+#endif
+#if defined(__wasm_simd128__) || defined(__SSE2__) || defined(__VSX__)
+#define ATTN__VECTORS 1
+#else
+#define ATTN__VECTORS 0
+#endif
+/* fused, these vectors have no multiply-add; those of ARMv7 flush subnormals */
+#if !defined(ATTN_NO_SIMD128) && !ATTN__FUSED && defined(__GNUC__) && (ATTN__VECTORS || (ATTN__SIMDE && !defined(__arm__)))
+#define ATTN__SIMD128 1
+#else
+#define ATTN__SIMD128 0
 #endif
 #if !defined(ATTN_NO_AVX2) && (ATTN__X86 || ATTN__SIMDE)
 #define ATTN__AVX2 1
@@ -1244,6 +1258,110 @@ typedef double attn__scalar_f64_vec;
 #undef ATTN__MR
 #undef ATTN__ISA
 
+/* 16-byte vectors of gcc and clang, which know what instructions they take */
+#if ATTN__SIMD128
+typedef float attn__simd128_f32_vec __attribute__((vector_size(16)));
+typedef uint32_t attn__simd128_u32_vec __attribute__((vector_size(16)));
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load(const float *p)
+{
+    attn__simd128_f32_vec a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+ATTN__INLINE void attn__simd128_f32_store(float *p, attn__simd128_f32_vec a) { memcpy(p, &a, sizeof a); }
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_set1(float a)
+{
+    const attn__simd128_f32_vec r = {a, a, a, a};
+    return r;
+}
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_add(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return a + b; }
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_sub(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return a - b; }
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_mul(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return a * b; }
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_div(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return a / b; }
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_choose(attn__simd128_f32_vec p, attn__simd128_f32_vec x, attn__simd128_f32_vec limit,
+                                                            attn__simd128_f32_vec other)
+{
+    const attn__simd128_u32_vec less = (attn__simd128_u32_vec)(x < limit);
+    return (attn__simd128_f32_vec)(((attn__simd128_u32_vec)other & less) | ((attn__simd128_u32_vec)p & ~less));
+}
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_max(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return attn__simd128_f32_choose(b, b, a, a); }
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_exp2i(attn__simd128_f32_vec p, attn__simd128_f32_vec t)
+{
+    return (attn__simd128_f32_vec)((attn__simd128_u32_vec)p + ((attn__simd128_u32_vec)t << 23));
+}
+ATTN__INLINE void attn__simd128_f32_transpose(const float *p, ptrdiff_t stride, attn__simd128_f32_vec out[4])
+{
+    const attn__simd128_f32_vec a = attn__simd128_f32_load(p), b = attn__simd128_f32_load(p + stride);
+    const attn__simd128_f32_vec c = attn__simd128_f32_load(p + 2 * stride), d = attn__simd128_f32_load(p + 3 * stride);
+    const attn__simd128_f32_vec ab0 = {a[0], b[0], a[1], b[1]}, ab1 = {a[2], b[2], a[3], b[3]};
+    const attn__simd128_f32_vec cd0 = {c[0], d[0], c[1], d[1]}, cd1 = {c[2], d[2], c[3], d[3]};
+    const attn__simd128_f32_vec out0 = {ab0[0], ab0[1], cd0[0], cd0[1]}, out1 = {ab0[2], ab0[3], cd0[2], cd0[3]};
+    const attn__simd128_f32_vec out2 = {ab1[0], ab1[1], cd1[0], cd1[1]}, out3 = {ab1[2], ab1[3], cd1[2], cd1[3]};
+    out[0] = out0, out[1] = out1, out[2] = out2, out[3] = out3;
+}
+ATTN__INLINE float attn__simd128_f32_sum(attn__simd128_f32_vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_f16(const uint16_t *p)
+{
+    const attn__simd128_f32_vec r = {attn__f16_to_f32(p[0]), attn__f16_to_f32(p[1]), attn__f16_to_f32(p[2]), attn__f16_to_f32(p[3])};
+    return r;
+}
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_bf16(const uint16_t *p)
+{
+    const attn__simd128_u32_vec r = {p[0], p[1], p[2], p[3]};
+    return (attn__simd128_f32_vec)(r << 16);
+}
+#define ATTN__ISA simd128
+#define ATTN__VL 4
+#define ATTN__MR 4
+#define ATTN__F64 0
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+
+typedef double attn__simd128_f64_vec __attribute__((vector_size(16)));
+typedef uint64_t attn__simd128_u64_vec __attribute__((vector_size(16)));
+ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_load(const double *p)
+{
+    attn__simd128_f64_vec a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+ATTN__INLINE void attn__simd128_f64_store(double *p, attn__simd128_f64_vec a) { memcpy(p, &a, sizeof a); }
+ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_set1(double a)
+{
+    const attn__simd128_f64_vec r = {a, a};
+    return r;
+}
+ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_add(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return a + b; }
+ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_sub(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return a - b; }
+ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_mul(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return a * b; }
+ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_div(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return a / b; }
+ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_choose(attn__simd128_f64_vec p, attn__simd128_f64_vec x, attn__simd128_f64_vec limit,
+                                                            attn__simd128_f64_vec other)
+{
+    const attn__simd128_u64_vec less = (attn__simd128_u64_vec)(x < limit);
+    return (attn__simd128_f64_vec)(((attn__simd128_u64_vec)other & less) | ((attn__simd128_u64_vec)p & ~less));
+}
+ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_max(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return attn__simd128_f64_choose(b, b, a, a); }
+ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_exp2i(attn__simd128_f64_vec p, attn__simd128_f64_vec t)
+{
+    return (attn__simd128_f64_vec)((attn__simd128_u64_vec)p + ((attn__simd128_u64_vec)t << 52));
+}
+ATTN__INLINE void attn__simd128_f64_transpose(const double *p, ptrdiff_t stride, attn__simd128_f64_vec out[2])
+{
+    const attn__simd128_f64_vec a = attn__simd128_f64_load(p), b = attn__simd128_f64_load(p + stride), out0 = {a[0], b[0]}, out1 = {a[1], b[1]};
+    out[0] = out0, out[1] = out1;
+}
+ATTN__INLINE double attn__simd128_f64_sum(attn__simd128_f64_vec a) { return a[0] + a[1]; }
+#define ATTN__VL 2
+#define ATTN__F64 1
+#include ATTN_FILE
+#undef ATTN__VL
+#undef ATTN__F64
+#undef ATTN__MR
+#undef ATTN__ISA
+#endif /* ATTN__SIMD128 */
+
 /* AVX2 with FMA and F16C */
 #if ATTN__AVX2
 #if ATTN__X86
@@ -1800,7 +1918,7 @@ ATTN__INLINE double attn__neon_f64_sum(attn__neon_f64_vec a)
 /* Bits 1 << path: this machine's own instruction sets. */
 static unsigned attn__detect(void)
 {
-    unsigned paths = 1u << ATTN_PATH_SCALAR;
+    unsigned paths = 1u << ATTN_PATH_SCALAR | (unsigned)(ATTN__SIMD128 && ATTN__VECTORS) << ATTN_PATH_SIMD128;
 #if ATTN__A64
     paths |= 1u << ATTN_PATH_NEON;
 #elif ATTN__X86
@@ -1857,6 +1975,11 @@ static const attn__kernel *attn__kernel_of(attn_path path, attn_dtype dtype)
     static const attn__kernel *const kernels[ATTN_PATH_COUNT][2] = {
         {NULL, NULL},
         {&attn__scalar_f32_kernel, &attn__scalar_f64_kernel},
+#if ATTN__SIMD128
+        {&attn__simd128_f32_kernel, &attn__simd128_f64_kernel},
+#else
+        {NULL, NULL},
+#endif
 #if ATTN__NEON
         {&attn__neon_f32_kernel, &attn__neon_f64_kernel},
 #else
@@ -1878,7 +2001,7 @@ static const attn__kernel *attn__kernel_of(attn_path path, attn_dtype dtype)
 
 ATTN_DEF const char *attn_path_name(attn_path path)
 {
-    static const char *const names[ATTN_PATH_COUNT] = {"auto", "scalar", "neon", "avx2", "avx512"};
+    static const char *const names[ATTN_PATH_COUNT] = {"auto", "scalar", "simd128", "neon", "avx2", "avx512"};
     return (unsigned)path < ATTN_PATH_COUNT ? names[path] : "unknown";
 }
 ATTN_DEF int attn_path_compiled(attn_path path) { return path == ATTN_PATH_AUTO || attn__kernel_of(path, ATTN_F32) != NULL; }
@@ -1889,7 +2012,7 @@ ATTN_DEF int attn_path_native(attn_path path)
 ATTN_DEF int attn_path_supported(attn_path path)
 {
     /* A path that is foreign to this architecture is emulated, and so always runs. */
-    static const unsigned emulated = (ATTN__A64 ? 0u : 1u << ATTN_PATH_NEON) | (ATTN__X86 ? 0u : 1u << ATTN_PATH_AVX2 | 1u << ATTN_PATH_AVX512);
+    static const unsigned emulated = (ATTN__VECTORS ? 0u : 1u << ATTN_PATH_SIMD128) | (ATTN__A64 ? 0u : 1u << ATTN_PATH_NEON) | (ATTN__X86 ? 0u : 1u << ATTN_PATH_AVX2 | 1u << ATTN_PATH_AVX512);
     return attn_path_compiled(path) && (attn_path_native(path) || (emulated >> path & 1));
 }
 ATTN_DEF attn_path attn_best_path(void)

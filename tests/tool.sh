@@ -277,7 +277,7 @@ ok 'sdpa: 2-D gives the bytes of the first head'
 
 run info >"$dir/info" && grep -q '^scalar  *yes  *yes  *yes' "$dir/info"
 ok 'info: the scalar path is there'
-for path in neon avx2 avx512; do
+for path in simd128 neon avx2 avx512; do
     name="--path $path gives the bytes of --path scalar"
     if grep -q "^$path  *yes  *yes" "$dir/info"; then
         sdpa -o "$dir/o1.npy" --weights "$dir/w1.npy" --lse "$dir/l1.npy" --causal lower-right --path scalar &&

@@ -96,8 +96,8 @@ typedef struct run_options {
 #define RUN_OPTIONS(o) {"--path", &(o).path}, {"--threads", &(o).threads}, {"--dtype", &(o).dtype}
 /* clang-format on */
 #define RUN_HELP                                                                                                                           \
-    "  --path auto|scalar|neon|avx2|avx512   the code to run; any gives the same bits.\n"                                                  \
-    "                   Without it the environment variable ATTN_PATH counts.\n"                                                           \
+    "  --path auto|scalar|simd128|neon|avx2|avx512   the code to run; any gives the same\n"                                                \
+    "                   bits. Without it the environment variable ATTN_PATH counts.\n"                                                     \
     "  --threads N      threads, 1 without it; any number gives the same bits\n"
 
 /* The type to compute in: what --dtype says, else float64 if any input is. */
