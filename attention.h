@@ -1289,16 +1289,6 @@ ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_exp2i(attn__simd128_f32_vec
 {
     return (attn__simd128_f32_vec)((attn__simd128_u32_vec)p + ((attn__simd128_u32_vec)t << 23));
 }
-ATTN__INLINE void attn__simd128_f32_transpose(const float *p, ptrdiff_t stride, attn__simd128_f32_vec out[4])
-{
-    const attn__simd128_f32_vec a = attn__simd128_f32_load(p), b = attn__simd128_f32_load(p + stride);
-    const attn__simd128_f32_vec c = attn__simd128_f32_load(p + 2 * stride), d = attn__simd128_f32_load(p + 3 * stride);
-    const attn__simd128_f32_vec ab0 = {a[0], b[0], a[1], b[1]}, ab1 = {a[2], b[2], a[3], b[3]};
-    const attn__simd128_f32_vec cd0 = {c[0], d[0], c[1], d[1]}, cd1 = {c[2], d[2], c[3], d[3]};
-    const attn__simd128_f32_vec out0 = {ab0[0], ab0[1], cd0[0], cd0[1]}, out1 = {ab0[2], ab0[3], cd0[2], cd0[3]};
-    const attn__simd128_f32_vec out2 = {ab1[0], ab1[1], cd1[0], cd1[1]}, out3 = {ab1[2], ab1[3], cd1[2], cd1[3]};
-    out[0] = out0, out[1] = out1, out[2] = out2, out[3] = out3;
-}
 ATTN__INLINE float attn__simd128_f32_sum(attn__simd128_f32_vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_f16(const uint16_t *p)
 {
@@ -1310,6 +1300,20 @@ ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_bf16(const uint16_t *p
     const attn__simd128_u32_vec r = {p[0], p[1], p[2], p[3]};
     return (attn__simd128_f32_vec)(r << 16);
 }
+#define ATTN__TURNED(name, type, load)                                                                                     \
+    ATTN__INLINE void attn__simd128_f32_##name(const type *p, ptrdiff_t stride, attn__simd128_f32_vec out[4])              \
+    {                                                                                                                      \
+        const attn__simd128_f32_vec a = load(p), b = load(p + stride), c = load(p + 2 * stride), d = load(p + 3 * stride); \
+        const attn__simd128_f32_vec ab0 = {a[0], b[0], a[1], b[1]}, ab1 = {a[2], b[2], a[3], b[3]};                        \
+        const attn__simd128_f32_vec cd0 = {c[0], d[0], c[1], d[1]}, cd1 = {c[2], d[2], c[3], d[3]};                        \
+        const attn__simd128_f32_vec out0 = {ab0[0], ab0[1], cd0[0], cd0[1]}, out1 = {ab0[2], ab0[3], cd0[2], cd0[3]};      \
+        const attn__simd128_f32_vec out2 = {ab1[0], ab1[1], cd1[0], cd1[1]}, out3 = {ab1[2], ab1[3], cd1[2], cd1[3]};      \
+        out[0] = out0, out[1] = out1, out[2] = out2, out[3] = out3;                                                        \
+    }
+ATTN__TURNED(transpose, float, attn__simd128_f32_load)
+ATTN__TURNED(transpose_f16, uint16_t, attn__simd128_f32_load_f16)
+ATTN__TURNED(transpose_bf16, uint16_t, attn__simd128_f32_load_bf16)
+#undef ATTN__TURNED
 #define ATTN__ISA simd128
 #define ATTN__VL 4
 #define ATTN__MR 4
