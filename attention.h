@@ -717,6 +717,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* Keys are cut into blocks at absolute positions, and nothing else ever cuts
  * them: sums over keys must not depend on who computes what. */
 #define ATTN__BLOCK 512
+#define ATTN__COLUMNS 32 /* lines of a softmax that are done together ... */
+#define ATTN__COLUMN_SLOTS 14 /* ... up to 4096 blocks of them */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
  * sets of the cache. */
@@ -1146,8 +1148,17 @@ typedef struct attn__kernel {
     /* row[lo..hi) are scores; they become exp(score - max), and the rest of
      * row[first..last) becomes 0. Positions are within a block; first and last
      * are multiples of step. Gives max and sum; -inf and 0 if lo >= hi.
-     * Returns 1, with the row undefined, if a score or the maximum is not safely finite. */
-    int (*softmax)(void *row, size_t first, size_t lo, size_t hi, size_t last, double *max, double *sum);
+     * Returns 1, with the row undefined, if a score or the maximum is not safely finite.
+     * Scores may come from another place, of which nothing is written, if nothing is
+     * filled in: first = lo and hi = last. */
+    int (*softmax)(void *row, const void *scores, size_t first, size_t lo, size_t hi, size_t last, double *max, double *sum);
+
+    /* The same for up to ATTN__COLUMNS lines side by side, each down a column of n rows, at
+     * most a block; their number is a multiple of the vector length. -inf has weight 0.
+     * Returns 1 where softmax would, for any of them. No sum is wanted if it is NULL.
+     * spread: to[j] = exp(from[j] - max) * factor. */
+    int (*columns)(const void *from, ptrdiff_t stride, size_t n, size_t columns, double *max, double *sum);
+    void (*spread)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns, const double *max, const double *factor);
 
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr. */
     void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b, const double *max_b,
@@ -2724,7 +2735,7 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
         if (attn__row_bias(p, rows, h, i, base, lo, hi, s->bias)) kernel->bias(row + lo * kernel->size, s->bias + lo * kernel->size, hi - lo);
     }
-    return kernel->softmax(row, from, lo, hi, to, max, sum);
+    return kernel->softmax(row, row, from, lo, hi, to, max, sum);
 }
 
 /* Level of the smallest subtree of blocks that holds both. */
@@ -3119,7 +3130,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 if (!p->has_colsum && (!at || stage != ATTN_STAGE_PROBS)) continue;
                 if (lo < hi && p->has_mask && !attn__mask_keeps(p, rows, h, i, base + lo, base + hi)) hi = lo;
                 if (s->redo[r] == ATTN__REDO_WIDE) attn__wide_weights(p, rows, s, r, row, base, begin, end);
-                else if (kernel->softmax(row, from, lo, hi, to, &max, &sum)) memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
+                else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum)) memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
                 else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp(max, s->row_max[r]) * s->factor[r]);
                 if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
                 if (p->has_colsum)
@@ -3488,54 +3499,13 @@ typedef struct attn__lines {
     int near; /* the axis along which lines are one element apart, -1 if none */
 } attn__lines;
 
-/* Lines next to each other in memory are turned a few at a time, so that each
- * has its elements in a row and whole cache lines are used. */
-#define ATTN__LINES 8
-#define ATTN__TURN 64 /* positions turned at once */
-
-/* Positions [at, at + n) of `count` lines from x to rows, or from rows to y. */
-static void attn__lines_load(const attn__kernel *kernel, const attn__lines *l, const char *x, size_t count, size_t at, size_t n, double rows[][ATTN__LD])
-{
-    const ptrdiff_t stride = l->x.stride[l->axis];
-    const size_t es = kernel->size, nr = kernel->nr;
-    double panels[ATTN__TURN * ATTN__LINES];
-    size_t j, i, line;
-    x += (ptrdiff_t)at * stride * l->x.size;
-    if (count == 1) kernel->load(rows[0], x, l->x.dtype, stride, n);
-    else
-        for (j = 0; j < n; j += ATTN__TURN, x += ATTN__TURN * stride * l->x.size) {
-            const size_t columns = attn__min(n - j, ATTN__TURN);
-            kernel->pack(panels, x, l->x.dtype, columns, count, stride, 1);
-            for (i = 0; i < columns; i += nr)
-                for (line = 0; line < count; line++)
-                    memcpy((char *)rows[line] + (j + i) * es, (char *)panels + (i * count + line * nr) * es, attn__min(nr, columns - i) * es);
-        }
-}
-static void attn__lines_store(const attn__kernel *kernel, const attn__lines *l, char *y, size_t count, size_t at, size_t n, double rows[][ATTN__LD])
-{
-    const ptrdiff_t stride = l->y.stride[l->axis];
-    const size_t es = kernel->size, nr = kernel->nr;
-    double panels[ATTN__TURN * ATTN__NR_MAX / 2]; /* nr columns of T: 32 floats, 16 doubles */
-    size_t j, i, line;
-    y += (ptrdiff_t)at * stride * l->y.size;
-    if (count == 1) kernel->store(y, l->y.dtype, stride, rows[0], n);
-    else
-        for (j = 0; j < n; j += ATTN__TURN) {
-            const size_t depth = attn__min(n - j, ATTN__TURN);
-            kernel->pack(panels, (char *)rows[0] + j * es, kernel->dtype, count, depth, (ptrdiff_t)(sizeof rows[0] / es), 1);
-            for (i = 0; i < depth; i++, y += stride * l->y.size)
-                for (line = 0; line < count; line += nr)
-                    memcpy(y + line * es, (char *)panels + (line * depth + i * nr) * es, attn__min(nr, count - line) * es);
-        }
-}
-
 /* One block of a line, in row: exp(x - max), max and sum. -inf is a masked
  * element. Returns 1 for what needs double arithmetic: NaN, +inf, huge values. */
 static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l, void *row, const char *x, size_t n, double *max, double *sum)
 {
     const size_t to = attn__round_up(n, kernel->step);
     size_t i, masked = 0;
-    if (!kernel->softmax(row, 0, 0, n, to, max, sum)) return 0;
+    if (!kernel->softmax(row, row, 0, 0, n, to, max, sum)) return 0;
     kernel->load(row, x, l->x.dtype, l->x.stride[l->axis], n); /* it is undefined now */
     for (i = 0; i < n; i++) {
         double e;
@@ -3545,7 +3515,7 @@ static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l,
         else ((float *)row)[i] = ATTN__MASKED_F32;
         masked++;
     }
-    return kernel->softmax(row, 0, 0, masked == n ? 0 : n, to, max, sum);
+    return kernel->softmax(row, row, 0, 0, masked == n ? 0 : n, to, max, sum);
 }
 
 static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_t stride, char *y, ptrdiff_t y_stride, size_t n)
@@ -3570,59 +3540,118 @@ static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_
     }
 }
 
-/* `count` lines, one element apart if more than one. */
-static void attn__softmax_lines(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y, size_t count)
+static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y)
 {
-    double rows[ATTN__LINES][ATTN__LD]; /* of T */
-    double max[ATTN__LINES][72], sum[ATTN__LINES][72], maxima[64];
-    size_t last[72], depth = 0, at, line;
-    unsigned char odd[ATTN__LINES] = {0};
-    const ptrdiff_t stride = l->x.stride[l->axis] * l->x.size;
+    double row[ATTN__LD]; /* of T */
+    double max[72], sum[72], maxima[64];
+    size_t last[72], depth = 0, at;
+    const ptrdiff_t stride = l->x.stride[l->axis] * l->x.size, y_stride = l->y.stride[l->axis] * l->y.size;
     /* exp once: y keeps it until the whole sum is known, unless y is x */
-    const int keep = count == 1 && l->n <= 64 * ATTN__BLOCK && (l->n <= ATTN__BLOCK || l->x.data != l->y.data);
+    const int keep = l->n <= 64 * ATTN__BLOCK && (l->n <= ATTN__BLOCK || l->x.data != l->y.data);
+    const int direct = keep && l->n > ATTN__BLOCK && l->x.stride[l->axis] == 1 && l->y.stride[l->axis] == 1;
+    int odd = 0;
 
     for (at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
+        const char *from = x + (ptrdiff_t)at * stride;
+        char *to = y + (ptrdiff_t)at * y_stride;
         while (depth >= 2 && attn__level(last[depth - 2], last[depth - 1]) < attn__level(last[depth - 1], block)) {
             depth--;
-            for (line = 0; line < count; line++) kernel->join(1, 0, rows, &max[line][depth - 1], &sum[line][depth - 1], rows, &max[line][depth], &sum[line][depth]);
+            kernel->join(1, 0, row, &max[depth - 1], &sum[depth - 1], row, &max[depth], &sum[depth]);
             last[depth - 1] = last[depth];
         }
-        attn__lines_load(kernel, l, x, count, at, n, rows);
-        for (line = 0; line < count; line++)
-            if (attn__softmax_block(kernel, l, rows[line], x + (ptrdiff_t)at * stride + (ptrdiff_t)line * l->x.size, n, &max[line][depth], &sum[line][depth])) {
-                odd[line] = 1;
-                max[line][depth] = -attn__infinity();
-                sum[line][depth] = 0;
+        if (!direct || n < ATTN__BLOCK || kernel->softmax(to, from, 0, 0, n, n, &max[depth], &sum[depth])) {
+            kernel->load(row, from, l->x.dtype, l->x.stride[l->axis], n);
+            if (attn__softmax_block(kernel, l, row, from, n, &max[depth], &sum[depth])) {
+                odd = 1;
+                break;
             }
-        if (keep) {
-            maxima[block] = max[0][depth];
-            if (l->n > ATTN__BLOCK) attn__lines_store(kernel, l, y, count, at, n, rows);
+            if (keep && l->n > ATTN__BLOCK) kernel->store(to, l->y.dtype, l->y.stride[l->axis], row, n);
         }
+        if (keep) maxima[block] = max[depth];
+        last[depth++] = block;
+    }
+    if (odd) {
+        attn__softmax_in_double(x, &l->x, l->x.stride[l->axis], y, l->y.stride[l->axis], l->n);
+        return;
+    }
+    while (depth >= 2) {
+        depth--;
+        kernel->join(1, 0, row, &max[depth - 1], &sum[depth - 1], row, &max[depth], &sum[depth]);
+    }
+    for (at = 0; at < l->n; at += ATTN__BLOCK) {
+        const size_t n = attn__min(l->n - at, ATTN__BLOCK);
+        char *to = y + (ptrdiff_t)at * y_stride;
+        double block_max, block_sum;
+        if (direct) {
+            if (maxima[at / ATTN__BLOCK] > -attn__infinity()) kernel->scale(to, to, n, kernel->exp(maxima[at / ATTN__BLOCK], max[0]) * (1 / sum[0]));
+            continue;
+        }
+        if (keep) {
+            block_max = maxima[at / ATTN__BLOCK];
+            if (l->n > ATTN__BLOCK) kernel->load(row, to, l->y.dtype, l->y.stride[l->axis], n);
+        } else {
+            const char *from = x + (ptrdiff_t)at * stride;
+            kernel->load(row, from, l->x.dtype, l->x.stride[l->axis], n);
+            attn__softmax_block(kernel, l, row, from, n, &block_max, &block_sum);
+        }
+        if (block_max > -attn__infinity()) kernel->scale(row, row, n, kernel->exp(block_max, max[0]) * (1 / sum[0]));
+        kernel->store(to, l->y.dtype, l->y.stride[l->axis], row, n);
+    }
+}
+
+/* Rows of `count` elements, with zeros up to `width`. */
+static void attn__fill_rows(void *to, const char *from, ptrdiff_t stride, size_t n, size_t count, size_t width)
+{
+    char *row = (char *)to;
+    for (; n-- > 0; row += width, from += stride) {
+        memcpy(row, from, count);
+        memset(row + count, 0, width - count);
+    }
+}
+
+/* `count` lines side by side; what does not fill vectors goes by way of a copy.
+ * Returns 1, with nothing written, if one of them needs more care. */
+static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y, size_t count)
+{
+    double rows[ATTN__BLOCK * 64 / sizeof(double)]; /* of T; no vector has more than 64 bytes */
+    double max[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], sum[ATTN__COLUMN_SLOTS][ATTN__COLUMNS];
+    size_t last[ATTN__COLUMN_SLOTS], depth = 0, at, c, j;
+    const size_t es = kernel->size, columns = attn__round_up(count, kernel->nr / 2);
+    const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
+    const int copied = columns != count;
+
+    for (at = 0; at < l->n; at += ATTN__BLOCK) {
+        const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
+        const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
+        while (depth >= 2 && attn__level(last[depth - 2], last[depth - 1]) < attn__level(last[depth - 1], block)) {
+            depth--;
+            kernel->join(columns, 0, rows, max[depth - 1], sum[depth - 1], rows, max[depth], sum[depth]);
+            last[depth - 1] = last[depth];
+        }
+        if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
+        if (kernel->columns(copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, max[depth], sum[depth])) return 1;
         last[depth++] = block;
     }
     while (depth >= 2) {
         depth--;
-        for (line = 0; line < count; line++) kernel->join(1, 0, rows, &max[line][depth - 1], &sum[line][depth - 1], rows, &max[line][depth], &sum[line][depth]);
+        kernel->join(columns, 0, rows, max[depth - 1], sum[depth - 1], rows, max[depth], sum[depth]);
     }
     for (at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK);
-        if (keep && l->n > ATTN__BLOCK) kernel->load(rows[0], y + (ptrdiff_t)at * l->y.stride[l->axis] * l->y.size, l->y.dtype, l->y.stride[l->axis], n);
-        else if (!keep) attn__lines_load(kernel, l, x, count, at, n, rows);
-        for (line = 0; line < count; line++) {
-            double block_max = keep ? maxima[at / ATTN__BLOCK] : 0, block_sum;
-            if (odd[line]) { /* as it was: below, it is read for the last time */
-                kernel->load(rows[line], x + (ptrdiff_t)at * stride + (ptrdiff_t)line * l->x.size, l->x.dtype, l->x.stride[l->axis], n);
-                continue;
-            }
-            if (!keep) attn__softmax_block(kernel, l, rows[line], x + (ptrdiff_t)at * stride + (ptrdiff_t)line * l->x.size, n, &block_max, &block_sum);
-            if (block_max > -attn__infinity()) kernel->scale(rows[line], rows[line], n, kernel->exp(block_max, max[line][0]) * (1 / sum[line][0]));
-        }
-        attn__lines_store(kernel, l, y, count, at, n, rows);
+        const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
+        char *to = y + (ptrdiff_t)at * y_step * l->y.size;
+        double *block_max = max[1], *factor = sum[1];
+        if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
+        if (l->n > ATTN__BLOCK) kernel->columns(copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, block_max, NULL);
+        else block_max = max[0];
+        for (c = 0; c < columns; c++) factor[c] = kernel->exp(block_max[c], max[0][c]) * (1 / sum[0][c]);
+        if (copied) {
+            kernel->spread(rows, (ptrdiff_t)columns, rows, (ptrdiff_t)columns, n, columns, block_max, factor);
+            for (j = 0; j < n; j++) memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * columns * es, count * es);
+        } else kernel->spread(to, y_step, from, x_step, n, columns, block_max, factor);
     }
-    for (line = 0; line < count; line++) /* y is x by now, in place or by copy */
-        if (odd[line])
-            attn__softmax_in_double(y + (ptrdiff_t)line * l->y.size, &l->y, l->y.stride[l->axis], y + (ptrdiff_t)line * l->y.size, l->y.stride[l->axis], l->n);
+    return 0;
 }
 
 static void attn__softmax_task(void *arg, size_t index, size_t worker)
@@ -3633,13 +3662,16 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
     for (line = index * l->chunk; line < end; line += count) {
         size_t rest = line, i = 0;
         ptrdiff_t x = 0, y = 0;
+        const char *from;
+        char *to;
         int dim;
         count = 1;
         if (l->near >= 0) { /* lines that are next to each other come one after the other */
             const size_t near = l->x.shape[l->near];
             i = rest % near;
             rest /= near;
-            count = attn__min(attn__min(ATTN__LINES, near - i), end - line);
+            count = attn__min(attn__min(ATTN__COLUMNS, near - i), end - line);
+            if (count > l->run.kernel->nr / 2) count -= count % (l->run.kernel->nr / 2);
         }
         for (dim = ATTN_MAX_DIMS - 1; dim >= 0; dim--) {
             if (dim == l->axis || dim == l->near || l->x.shape[dim] == 1) continue;
@@ -3647,7 +3679,10 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
             y += (ptrdiff_t)(rest % l->x.shape[dim]) * l->y.stride[dim];
             rest /= l->x.shape[dim];
         }
-        attn__softmax_lines(l->run.kernel, l, l->x.data + (x + (ptrdiff_t)i) * l->x.size, l->y.data + (y + (ptrdiff_t)i) * l->y.size, count);
+        from = l->x.data + (x + (ptrdiff_t)i) * l->x.size;
+        to = l->y.data + (y + (ptrdiff_t)i) * l->y.size;
+        if (count == 1 || l->n > ATTN__BLOCK << (ATTN__COLUMN_SLOTS - 2) || attn__softmax_columns(l->run.kernel, l, from, to, count))
+            for (i = 0; i < count; i++) attn__softmax_line(l->run.kernel, l, from + i * (size_t)l->x.size, to + i * (size_t)l->y.size);
     }
 }
 
@@ -3675,7 +3710,7 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
     l.near = -1;
     for (i = 0; i < ATTN_MAX_DIMS; i++)
         if (i != l.axis && l.x.shape[i] > 1 && l.x.stride[i] == 1 && l.y.stride[i] == 1) l.near = i;
-    l.chunk = attn__round_up(1 + 16384 / l.n, ATTN__LINES);
+    l.chunk = attn__round_up(1 + 16384 / l.n, ATTN__COLUMNS);
     attn__parallel(&l.run, (l.lines + l.chunk - 1) / l.chunk, attn__softmax_task, &l);
     return ATTN_OK;
 }
@@ -5187,8 +5222,9 @@ static double ATTN__V(exp)(double x, double y)
     return (double)out[0];
 }
 
-static int ATTN__V(softmax)(void *row_, size_t first, size_t lo, size_t hi, size_t last, double *max_out, double *sum_out)
+static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_t lo, size_t hi, size_t last, double *max_out, double *sum_out)
 {
+    const attn_real *scores = (const attn_real *)scores_;
     attn_real *row = (attn_real *)row_, lane[ATTN__VL], max;
     size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, j, i, half;
 
@@ -5210,7 +5246,7 @@ static int ATTN__V(softmax)(void *row_, size_t first, size_t lo, size_t hi, size
         for (j = from; j < to; j += ATTN__LANES) {
 #define ATTN__X(v)                                       \
     {                                                    \
-        attn_vec x = attn_vload(row + j + v * ATTN__VL); \
+        attn_vec x = attn_vload(scores + j + v * ATTN__VL); \
         max##v = attn_vmax(max##v, x);                   \
         odd##v = attn_vfma(x, attn_vset1(0), odd##v);    \
     }
@@ -5242,7 +5278,7 @@ static int ATTN__V(softmax)(void *row_, size_t first, size_t lo, size_t hi, size
             for (; j < end; j += ATTN__LANES) {
 #define ATTN__X(v)                                                                        \
     {                                                                                     \
-        attn_vec p = attn_vexp(attn_vsub(attn_vload(row + j + v * ATTN__VL), m));         \
+        attn_vec p = attn_vexp(attn_vsub(attn_vload(scores + j + v * ATTN__VL), m));         \
         attn_vstore(row + j + v * ATTN__VL, p);                                           \
         sum##v = attn_vadd(sum##v, p);                                                    \
         ATTN__ORDER                                                                       \
@@ -5259,6 +5295,54 @@ static int ATTN__V(softmax)(void *row_, size_t first, size_t lo, size_t hi, size
     }
     *max_out = (double)(max + 0); /* +0: never -0 */
     return 0;
+}
+
+static int ATTN__V(columns)(const void *from_, ptrdiff_t stride, size_t n, size_t columns, double *max_out, double *sum_out)
+{
+    const attn_real *from = (const attn_real *)from_, *at = from;
+    const attn_vec lowest = attn_vset1(ATTN__C(MASKED));
+    attn_real max[ATTN__COLUMNS], odd[ATTN__COLUMNS], lanes[2][ATTN__LANES][ATTN__COLUMNS];
+    size_t c, j, i;
+    for (c = 0; c < columns; c++) max[c] = ATTN__C(MASKED), odd[c] = 0;
+    for (j = 0; j < n; j++, at += stride) {
+        for (c = 0; c < columns; c += 64 / sizeof *at) ATTN__PREFETCH(at, 16 * stride + (ptrdiff_t)c);
+        for (c = 0; c < columns; c += ATTN__VL) {
+            const attn_vec x = attn_vmax(lowest, attn_vload(at + c)); /* NaN stays */
+            attn_vstore(max + c, attn_vmax(attn_vload(max + c), x));
+            attn_vstore(odd + c, attn_vfma(x, attn_vset1(0), attn_vload(odd + c)));
+        }
+    }
+    for (c = 0; c < columns; c++)
+        if (!attn_vfinite(odd[c]) || !(max[c] > ATTN__C(ODD))) return 1;
+    for (c = 0; c < columns; c++) max_out[c] = (double)(max[c] + 0);
+    if (!sum_out) return 0;
+    memset(lanes, 0, sizeof lanes);
+    for (j = 0, at = from; j < n; j++, at += stride) {
+        attn_real *to = lanes[j / (ATTN__BLOCK / 2)][j % ATTN__LANES];
+        for (c = 0; c < columns; c += ATTN__VL)
+            attn_vstore(to + c, attn_vadd(attn_vload(to + c), attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(at + c)), attn_vload(max + c)))));
+    }
+    for (c = 0; c < columns; c++) { /* as softmax adds them */
+        for (i = 0; i < ATTN__LANES; i++) lanes[0][i][c] += lanes[1][i][c];
+        for (j = ATTN__LANES / 2; j > 0; j /= 2)
+            for (i = 0; i < j; i++) lanes[0][i][c] += lanes[0][i + j][c];
+        sum_out[c] = (double)lanes[0][0][c];
+    }
+    return 0;
+}
+
+static void ATTN__V(spread)(void *to_, ptrdiff_t to_stride, const void *from_, ptrdiff_t stride, size_t n, size_t columns, const double *max_, const double *factor_)
+{
+    const attn_vec lowest = attn_vset1(ATTN__C(MASKED)), zero = attn_vset1(0);
+    const attn_real *from = (const attn_real *)from_;
+    attn_real *to = (attn_real *)to_, max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
+    size_t c;
+    for (c = 0; c < columns; c++) max[c] = (attn_real)max_[c], factor[c] = (attn_real)factor_[c];
+    for (; n-- > 0; to += to_stride, from += stride)
+        for (c = 0; c < columns; c += ATTN__VL) {
+            const attn_vec p = attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(from + c)), attn_vload(max + c)));
+            attn_vstore(to + c, attn_vfma(p, attn_vload(factor + c), zero));
+        }
 }
 
 static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b, const double *max_b,
@@ -5311,7 +5395,7 @@ static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
 
 static const attn__kernel ATTN__V(kernel) = {
     sizeof(attn_real), ATTN__MR, ATTN__NR, ATTN__LANES, ATTN__STEP_KEYS, ATTN__F64 ? ATTN_F64 : ATTN_F32, ATTN__FEW,
-    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(softcap), ATTN__V(bias), ATTN__V(load_row), ATTN__V(store_row)
+    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(softcap), ATTN__V(bias), ATTN__V(load_row), ATTN__V(store_row)
 };
 
 #undef ATTN__V

@@ -179,7 +179,7 @@ static uint64_t case_elementary(attn_path path, int f64)
     int e;
     for (e = -30; e < 10; e += 2) {
         fill(&row, e);
-        h = hash_bits(h, (uint64_t)kernel->softmax(row.data, 0, 0, 500, 512, &max, &sum), 1);
+        h = hash_bits(h, (uint64_t)kernel->softmax(row.data, row.data, 0, 0, 500, 512, &max, &sum), 1);
         h = hash_array(h, &row);
         h = hash_bits(hash_bits(h, attn__bits_f64(max), 8), attn__bits_f64(sum), 8);
         fill(&row, e);
