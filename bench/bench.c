@@ -51,9 +51,8 @@ static int complain(const char *what, const char *argument)
 static void restart_without_handicaps(char **argv)
 {
     static const char *const handicaps[] = {
-        "OPENBLAS_CORETYPE",    "ONEDNN_MAX_CPU_ISA",  "DNNL_MAX_CPU_ISA",         "ONEDNN_CPU_ISA_HINTS",
-        "DNNL_CPU_ISA_HINTS",   "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "MKL_DEBUG_CPU_TYPE",
-        "GLIBC_TUNABLES",       "MKL_ENABLE_INSTRUCTIONS",
+        "OPENBLAS_CORETYPE",   "ONEDNN_MAX_CPU_ISA",       "DNNL_MAX_CPU_ISA",   "ONEDNN_CPU_ISA_HINTS", "DNNL_CPU_ISA_HINTS",
+        "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "MKL_DEBUG_CPU_TYPE", "GLIBC_TUNABLES",       "MKL_ENABLE_INSTRUCTIONS",
     };
     int found = 0;
     for (size_t i = 0; i < sizeof handicaps / sizeof *handicaps; i++)
@@ -111,10 +110,11 @@ static int writable(const char *path)
 static int parse(int argc, char **argv, options *o)
 {
     static const struct option names[] = {
-        {"list", no_argument, NULL, 'l'},          {"cases", required_argument, NULL, 'c'},  {"paths", required_argument, NULL, 'p'},
-        {"seconds", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'r'}, {"json", required_argument, NULL, 'j'},
-        {"peer", required_argument, NULL, 'e'},
-        {"svg", required_argument, NULL, 'v'},     {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"list", no_argument, NULL, 'l'},         {"cases", required_argument, NULL, 'c'},
+        {"paths", required_argument, NULL, 'p'},  {"seconds", required_argument, NULL, 's'},
+        {"rounds", required_argument, NULL, 'r'}, {"json", required_argument, NULL, 'j'},
+        {"peer", required_argument, NULL, 'e'},   {"svg", required_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     double rounds = 15;
     o->plan.seconds = 3;

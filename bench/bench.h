@@ -156,7 +156,7 @@ const char *bench_dnnl_core(void);
  *   run COUNT                    does it so often; seconds of processor time
  *   write                        "written": the output lies there, too, as out
  * It ends with its input. */
-int bench_external_add(const char *command); /* 0, or -1: too many */
+int bench_external_add(const char *command);                             /* 0, or -1: too many */
 const char *bench_external_name(size_t index, const char **description); /* NULL: no such; an empty name: not there */
 size_t bench_external(const bench_job *job, bench_entry *entries, size_t count);
 void bench_external_end(void);
@@ -196,7 +196,7 @@ typedef struct bench_result {
     bench_quartiles speedup;  /* over the best peer in the same round */
     bench_quartiles beside;   /* work per second over that of the case beside */
     int has_peer, has_beside;
-    int companion;            /* it does the case beside */
+    int companion; /* it does the case beside */
     char ceiling[BENCH_NAME];
     bench_quartiles ceiling_rate;
 } bench_result;
@@ -218,13 +218,13 @@ enum { BENCH_MAX_ROOFS = 64 };
 
 /* Does the time grow with the visible work alone, and memory not at all? */
 typedef struct bench_growth {
-    size_t n;                  /* causal, one head, d 64 */
+    size_t n; /* causal, one head, d 64 */
     char path[BENCH_NAME];
-    double pairs;              /* visible */
-    bench_quartiles per_pair;  /* seconds */
-    bench_quartiles fraction;  /* of the FMA ceiling */
-    size_t workspace;          /* bytes asked for */
-    long peak;                 /* KiB by which the process grew beyond inputs, outputs and workspace; -1: unknown */
+    double pairs;             /* visible */
+    bench_quartiles per_pair; /* seconds */
+    bench_quartiles fraction; /* of the FMA ceiling */
+    size_t workspace;         /* bytes asked for */
+    long peak;                /* KiB by which the process grew beyond inputs, outputs and workspace; -1: unknown */
 } bench_growth;
 
 enum { BENCH_MAX_GROWTH = 64 };

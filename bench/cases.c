@@ -14,14 +14,23 @@
 
 /* What is not named is 0: attention, float32, bound by multiply-adds, not causal. */
 static const bench_case cases[] = {
-    {.name = "prefill-2048-d64", .what = "causal prefill, 8 heads, 2048 tokens, d 64", SHAPE(8, 8, 2048, 2048, 64), .causal = 1, .plotted = 1},
+    {.name = "prefill-2048-d64",
+     .what = "causal prefill, 8 heads, 2048 tokens, d 64",
+     SHAPE(8, 8, 2048, 2048, 64),
+     .causal = 1,
+     .plotted = 1},
     {.name = "prefill-gqa-2048-d128",
      .what = "causal prefill, 8 query and 2 key heads, 2048 tokens, d 128",
      SHAPE(8, 2, 2048, 2048, 128),
-     .causal = 1, .plotted = 1},
+     .causal = 1,
+     .plotted = 1},
     {.name = "full-512-d64", .what = "8 heads, 512 tokens, d 64", SHAPE(8, 8, 512, 512, 64), .plotted = 1},
     {.name = "full-197-d64", .what = "ViT-B: 12 heads, 197 tokens, d 64", SHAPE(12, 12, 197, 197, 64), .plotted = 1},
-    {.name = "prefill-8192-d128", .what = "causal prefill, 2 heads, 8192 tokens, d 128", SHAPE(2, 2, 8192, 8192, 128), .causal = 1, .plotted = 1},
+    {.name = "prefill-8192-d128",
+     .what = "causal prefill, 2 heads, 8192 tokens, d 128",
+     SHAPE(2, 2, 8192, 8192, 128),
+     .causal = 1,
+     .plotted = 1},
     {.name = "decode-1024",
      .what = "decode, 32 query and 8 key heads, 1024 keys, d 128",
      SHAPE(32, 8, 1, 1024, 128),
@@ -29,11 +38,13 @@ static const bench_case cases[] = {
     {.name = "decode-4096",
      .what = "decode, 32 query and 8 key heads, 4096 keys, d 128",
      SHAPE(32, 8, 1, 4096, 128),
-     .bound = BENCH_BY_READ, .plotted = 1},
+     .bound = BENCH_BY_READ,
+     .plotted = 1},
     {.name = "decode-32768",
      .what = "decode, 32 query and 8 key heads, 32768 keys, d 128",
      SHAPE(32, 8, 1, 32768, 128),
-     .bound = BENCH_BY_READ, .plotted = 1},
+     .bound = BENCH_BY_READ,
+     .plotted = 1},
     {.name = "decode-32768-f16",
      .what = "decode, 32 query and 8 key heads, 32768 float16 keys, d 128",
      SHAPE(32, 8, 1, 32768, 128),
@@ -49,13 +60,15 @@ static const bench_case cases[] = {
      SHAPE(1, 1, 4096, 4096, 0),
      .kind = BENCH_SOFTMAX,
      .bound = BENCH_BY_COPY,
-     .axis = 1, .plotted = 1},
+     .axis = 1,
+     .plotted = 1},
     {.name = "softmax-1024x1000",
      .what = "softmax of 1024 rows of 1000",
      SHAPE(1, 1, 1024, 1000, 0),
      .kind = BENCH_SOFTMAX,
      .bound = BENCH_BY_COPY,
-     .axis = 1, .plotted = 1},
+     .axis = 1,
+     .plotted = 1},
     {.name = "softmax-axis0",
      .what = "softmax of 4096 x 4096 along axis 0",
      SHAPE(1, 1, 4096, 4096, 0),
@@ -65,7 +78,11 @@ static const bench_case cases[] = {
     {.name = "small-6-d8", .what = "one head, 6 tokens, d 8", SHAPE(1, 1, 6, 6, 8)},
     {.name = "small-16-d64", .what = "one head, 16 tokens, d 64", SHAPE(1, 1, 16, 16, 64)},
     {.name = "matmul-512", .what = "matmul (512, 512) by (512, 512)", SHAPE(1, 1, 512, 512, 512), .kind = BENCH_MATMUL},
-    {.name = "matmul-2048x768x768", .what = "matmul (2048, 768) by (768, 768)", SHAPE(1, 1, 2048, 768, 768), .kind = BENCH_MATMUL, .plotted = 1},
+    {.name = "matmul-2048x768x768",
+     .what = "matmul (2048, 768) by (768, 768)",
+     SHAPE(1, 1, 2048, 768, 768),
+     .kind = BENCH_MATMUL,
+     .plotted = 1},
     {.name = "matmul-1x4096x4096",
      .what = "matmul (1, 4096) by (4096, 4096)",
      SHAPE(1, 1, 1, 4096, 4096),
@@ -120,9 +137,15 @@ static const bench_case cases[] = {
      .beside = "prefill-gqa-2048-d128"},
 };
 
-size_t bench_case_count(void) { return sizeof cases / sizeof *cases; }
+size_t bench_case_count(void)
+{
+    return sizeof cases / sizeof *cases;
+}
 
-const bench_case *bench_case_at(size_t index) { return &cases[index]; }
+const bench_case *bench_case_at(size_t index)
+{
+    return &cases[index];
+}
 
 const bench_case *bench_case_named(const char *name)
 {
@@ -137,7 +160,10 @@ int bench_case_has_peers(const bench_case *s)
     return !s->alone && s->threads < 2 && !s->window && !(s->softcap > 0) && !s->alibi && !s->mask; /* those have a case beside */
 }
 
-bench_unit bench_case_unit(const bench_case *shape) { return shape->bound == BENCH_BY_FMA ? BENCH_GFLOPS : BENCH_GBS; }
+bench_unit bench_case_unit(const bench_case *shape)
+{
+    return shape->bound == BENCH_BY_FMA ? BENCH_GFLOPS : BENCH_GBS;
+}
 
 int bench_listed(const char *list, const char *name)
 {
@@ -235,7 +261,10 @@ static void fill_mask(const bench_job *job)
             job->mask[i * s->n + j] = s->mask == BENCH_RANDOM ? (uint8_t)(next(&seed) >> 63) : (uint8_t)visible(s, i, j);
 }
 
-static int is_half(const bench_case *s) { return s->type == BENCH_F16 || s->type == BENCH_BF16; }
+static int is_half(const bench_case *s)
+{
+    return s->type == BENCH_F16 || s->type == BENCH_BF16;
+}
 
 static int allocate(bench_job *job)
 {
@@ -329,4 +358,7 @@ void bench_job_close(bench_job *job)
     free(job);
 }
 
-void bench_job_poison(const bench_job *job) { memset(job->out, 0xff, job->out_count * job->element); /* all ones is a NaN */ }
+void bench_job_poison(const bench_job *job)
+{
+    memset(job->out, 0xff, job->out_count * job->element); /* all ones is a NaN */
+}

@@ -40,7 +40,10 @@ bench_arrays bench_describe(const bench_job *job)
 enum { SAMPLES = 7, HEADS = 3 };
 
 /* Sample i of `samples` among n, both ends included. */
-static size_t pick(size_t i, size_t samples, size_t n) { return samples > 1 ? i * (n - 1) / (samples - 1) : 0; }
+static size_t pick(size_t i, size_t samples, size_t n)
+{
+    return samples > 1 ? i * (n - 1) / (samples - 1) : 0;
+}
 
 static void keep_worst(double *worst, double ratio)
 {

@@ -123,7 +123,10 @@ const char *bench_external_name(size_t index, const char **description)
 
 /* ---------------------------------------------------------------- files -- */
 
-static void path_of(const program *p, const char *name, char *path) { snprintf(path, LINE + 8, "%s/%s", p->directory, name); }
+static void path_of(const program *p, const char *name, char *path)
+{
+    snprintf(path, LINE + 8, "%s/%s", p->directory, name);
+}
 
 static int write_file(const program *p, const char *name, const void *data, size_t count)
 {

@@ -38,9 +38,15 @@ static double seconds_of(clockid_t clock)
 
 static clockid_t the_clock = CLOCK_THREAD_CPUTIME_ID;
 
-static double now(void) { return seconds_of(the_clock); }
+static double now(void)
+{
+    return seconds_of(the_clock);
+}
 
-static double wall(void) { return seconds_of(CLOCK_MONOTONIC); }
+static double wall(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
 
 static int ascending(const void *a, const void *b)
 {
@@ -541,7 +547,10 @@ int bench_measure_roofline(bench_report *report, const bench_plan *plan)
     size_t widths = bench_roofline(loops), l2 = report->cache[2], l3 = report->cache[3];
     size_t dram = 8 * (l3 ? l3 : l2), round = 0;
     ceiling roofs[BENCH_MAX_ROOFS];
-    dram = dram < (size_t)64 << 20 ? (size_t)64 << 20 : dram > (size_t)512 << 20 ? (size_t)512 << 20 : dram;
+    if (dram < (size_t)64 << 20)
+        dram = (size_t)64 << 20;
+    if (dram > (size_t)512 << 20)
+        dram = (size_t)512 << 20;
     char *from = bench_allocate(dram), *to = bench_allocate(dram / 2);
     double *samples = malloc(BENCH_MAX_ROOFS * MAX_ROUNDS * sizeof *samples);
     if (!from || !to || !samples) {

@@ -48,7 +48,10 @@ static void cblas_multiply(int wide, int transposed, size_t m, size_t n, size_t 
         cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose, rows, columns, depth, (float)alpha, a, depth, b, ldb, 0, c, columns);
 }
 #else
-const char *bench_blas_core(void) { return NULL; }
+const char *bench_blas_core(void)
+{
+    return NULL;
+}
 #endif
 
 #ifdef ATTN_BENCH_DNNL
@@ -77,7 +80,10 @@ static void dnnl_multiply(int transposed, size_t m, size_t n, size_t k, double a
     dnnl_sgemm('N', transposed ? 'T' : 'N', rows, columns, depth, (float)alpha, a, depth, b, transposed ? depth : columns, 0, c, columns);
 }
 #else
-const char *bench_dnnl_core(void) { return NULL; }
+const char *bench_dnnl_core(void)
+{
+    return NULL;
+}
 #endif
 
 static int has(int library)
@@ -262,7 +268,8 @@ static const char *run_dnnl_softmax(const bench_job *job, const bench_entry *ent
             dnnl_memory_destroy(at.to);
         }
         at.shape = NULL;
-        if ((!at.engine && (dnnl_engine_create(&at.engine, dnnl_cpu, 0) || dnnl_stream_create(&at.stream, at.engine, dnnl_stream_in_order))) ||
+        if ((!at.engine &&
+             (dnnl_engine_create(&at.engine, dnnl_cpu, 0) || dnnl_stream_create(&at.stream, at.engine, dnnl_stream_in_order))) ||
             dnnl_memory_desc_init_by_tag(&memory, 2, dims, dnnl_f32, dnnl_ab) ||
             dnnl_softmax_forward_desc_init(&softmax, dnnl_forward_inference, &memory, job->shape->axis) ||
             dnnl_primitive_desc_create(&primitive, &softmax, NULL, at.engine, NULL) || dnnl_primitive_create(&at.softmax, primitive) ||

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *bench_unit_name(const bench_case *shape) { return bench_case_unit(shape) == BENCH_GFLOPS ? "GFLOP/s" : "GB/s"; }
+const char *bench_unit_name(const bench_case *shape)
+{
+    return bench_case_unit(shape) == BENCH_GFLOPS ? "GFLOP/s" : "GB/s";
+}
 
 /* ---------------------------------------------------------------- table -- */
 
@@ -43,8 +46,8 @@ void bench_print_roofline(const bench_report *report)
 void bench_print_growth(const bench_report *report)
 {
     printf("\ngrowth: causal, one head, d 64\n");
-    printf("  %-8s %8s %16s %22s  %-21s %10s %22s\n", "path", "tokens", "visible scores", "ns per visible score", "of its ceiling", "workspace",
-           "other memory at peak");
+    printf("  %-8s %8s %16s %22s  %-21s %10s %22s\n", "path", "tokens", "visible scores", "ns per visible score", "of its ceiling",
+           "workspace", "other memory at peak");
     for (size_t i = 0; i < report->growths; i++) {
         const bench_growth *g = &report->growth[i];
         char text[64];
@@ -269,7 +272,8 @@ int bench_write_json(const bench_report *report, const char *path)
         const bench_growth *g = &report->growth[i];
         fputs(i ? ",\n    {" : "\n    {", f);
         json_text(f, "path", g->path);
-        fprintf(f, ", \"tokens\": %zu, \"visible_scores\": %.0f, \"workspace\": %zu, \"other_kib\": %ld, ", g->n, g->pairs, g->workspace, g->peak);
+        fprintf(f, ", \"tokens\": %zu, \"visible_scores\": %.0f, \"workspace\": %zu, \"other_kib\": %ld, ", g->n, g->pairs, g->workspace,
+                g->peak);
         json_quartiles(f, "seconds_per_score", g->per_pair);
         fputs(", ", f);
         json_quartiles(f, "of_ceiling", g->fraction);

@@ -415,7 +415,8 @@ static void check_small(step *s)
     const attn_desc torch = attn_desc_pytorch(number), onnx = attn_desc_onnx(number, code), flash = attn_desc_flash(number, code, -1);
     size_t bytes = 0;
     attn_exec run = test_on(code & 1 ? ATTN_PATH_AUTO : fuzz_random_path(&s->c)), in;
-    attn_array a = test_3d(ATTN_F32, 2, 3, 4), swapped = attn_array_swap(&a, number, code & 3), back = attn_array_swap(&swapped, number, code & 3);
+    attn_array a = test_3d(ATTN_F32, 2, 3, 4), swapped = attn_array_swap(&a, number, code & 3),
+               back = attn_array_swap(&swapped, number, code & 3);
     if (!*attn_status_string((attn_status)number) || !*attn_dtype_name((attn_dtype)number) || !*attn_path_name((attn_path)number) ||
         !*attn_version() || !*attn_arithmetic())
         fuzz_fail(&s->c, "an empty name");

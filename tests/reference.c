@@ -517,7 +517,8 @@ static void compute_scores(ref_head *h, size_t i)
             const ref_real slope = ref_get(&desc->alibi, 0, 0, h->batch, h->head);
             const ref_real bias = ref_ldexp(slope, -h->shift) * (ref_real)distance(p, (int64_t)(desc->kv_begin + j));
             s -= bias;
-            delta += gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s) + ref_ldexp(2 * t.eta, -h->shift);
+            delta +=
+                gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s) + ref_ldexp(2 * t.eta, -h->shift);
         }
         if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL) {
             const ref_real mask = ref_ldexp(ref_get(&desc->mask, h->batch, h->head, i, j), -h->shift);
