@@ -12,7 +12,7 @@ from conan.tools.files import copy, load
 class AttentionConan(ConanFile):
     name = "attention"
     description = "Self-attention on the CPU in one C header, with the same bits on every machine"
-    license = "MIT-0"
+    license = "MIT-0 OR Unlicense"
     topics = ("attention", "transformer", "simd", "deterministic", "header-only")
     package_type = "header-library"
     settings = "os", "arch", "compiler", "build_type"
