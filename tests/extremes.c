@@ -167,37 +167,41 @@ static void try_parameters(attn_dtype type)
  * for the reference to say. */
 static void try_poisoned(attn_dtype type, double poison)
 {
-    enum { Q, K, V };
-    static const char *const names[] = {"q", "k", "v"};
-    for (int where = Q; where <= V; where++)
+    enum { Q, K, V, MASK };
+    static const char *const names[] = {"q", "k", "v", "the mask"};
+    for (int where = Q; where <= MASK; where++)
         for (int visible = 0; visible < 2; visible++) {
+            const size_t key = 525, query = where == MASK && !visible ? 10 : 20; /* the key is seen by queries 15 ... 29 */
             test_rng rng = {(uint64_t)where};
             attn_desc d = problem(type, 30, 540, 12, &rng), clean;
-            const size_t key = 525; /* seen by queries 15 ... 29 */
             void *at;
             int pass = 1;
             d.causal = 1;
             d.align = ATTN_ALIGN_LOWER_RIGHT;
+            if (where == MASK) {
+                d.mask = test_2d(type, 30, 540);
+                test_fill(&d.mask, 0);
+            } else if (!visible) { /* to anybody */
+                d.mask = test_1d(ATTN_BOOL, 540);
+                test_fill(&d.mask, 1);
+                ref_set(&d.mask, 0, 0, 0, key, 0);
+            }
             clean = test_again(&d);
             pass &= test_status(test_forward(&clean, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-            at = where == Q ? ref_at(&d.q, 0, 1, 20, 3) : ref_at(where == K ? &d.k : &d.v, 0, 0, key, 3);
+            at = where == Q      ? ref_at(&d.q, 0, 1, query, 3)
+                 : where == MASK ? ref_at(&d.mask, 0, 0, query, key)
+                                 : ref_at(where == K ? &d.k : &d.v, 0, 0, key, 3);
             if (isnan(poison))
                 memset(at, 0xff, attn_dtype_size(type)); /* its payload full */
             else if (type == ATTN_F64)
                 *(double *)at = poison;
             else
                 *(float *)at = (float)poison;
-            if (!visible) { /* to anybody */
-                clean.mask = d.mask = test_1d(ATTN_BOOL, 540);
-                test_fill(&d.mask, 1);
-                ref_set(&d.mask, 0, 0, 0, key, 0);
-                pass &= test_status(test_forward(&clean, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-            }
             test_attention(&d, "%s, %g in %s, key %s", attn_dtype_name(type), poison, names[where], visible ? "visible" : "masked");
             for (size_t h = 0; h < 2; h++)
                 for (size_t i = 0; i < 30; i++)
                     for (size_t c = 0; c < 5; c++) {
-                        const int reached = where == Q ? h == 1 && i == 20 : visible && i >= 15;
+                        const int reached = where == Q ? h == 1 && i == query : visible && (where == MASK ? i == query : i >= 15);
                         if (!reached)
                             pass &= ref_get(&d.out, 0, h, i, c) == ref_get(&clean.out, 0, h, i, c);
                     }

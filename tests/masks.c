@@ -211,6 +211,67 @@ static void try_offsets(attn_dtype type)
         }
 }
 
+/* One query and the keys [first, end): it does not matter what hides the others, or
+ * what they hold. */
+static void try_hiding(attn_dtype type, attn_path path, size_t first, size_t end)
+{
+    enum { BY_WINDOW, BY_BOOLEAN, BY_ADDITIVE, BY_LENGTH, WAYS, KEYS = 1100 };
+    const test_shape shape = {type, 1, 6, 1, 1, KEYS, 5, 35};
+    test_rng rng = {first};
+    attn_desc d = test_problem(&shape, &rng), by_window;
+    int pass;
+    d.colsum = test_3d(type, 1, 6, KEYS);
+    by_window = test_again(&d);
+    by_window.align = ATTN_ALIGN_OFFSET;
+    by_window.q_offset = (int64_t)first;
+    by_window.window = 1;
+    by_window.window_left = 0;
+    by_window.window_right = (int64_t)(end - first) - 1;
+    pass = test_status(test_forward(&by_window, test_on(path)), ATTN_OK);
+    for (int poison = 0; poison < 2; poison++) {
+        for (size_t j = 0; j < KEYS && poison; j++)
+            if (j < first || j >= end) {
+                for (size_t c = 0; c < 5; c++)
+                    ref_set(&d.k, 0, 0, j, c, (double)NAN);
+                for (size_t c = 0; c < 35; c++)
+                    ref_set(&d.v, 0, 0, j, c, j % 2 ? (double)NAN : -(double)INFINITY);
+            }
+        for (int way = BY_WINDOW; way < WAYS; way++) {
+            attn_desc other = test_again(way == BY_WINDOW ? &by_window : &d);
+            if (way == BY_BOOLEAN || way == BY_ADDITIVE || (way == BY_LENGTH && first > 0)) {
+                other.mask = test_1d(way == BY_ADDITIVE ? type : ATTN_BOOL, KEYS);
+                for (size_t j = 0; j < KEYS; j++) {
+                    const int keep = j >= first && (j < end || way == BY_LENGTH);
+                    ref_set(&other.mask, 0, 0, 0, j, way != BY_ADDITIVE ? keep : keep ? 0 : -(double)INFINITY);
+                }
+            }
+            if (way == BY_LENGTH) {
+                other.kv_lens = test_1d(ATTN_I32, 1);
+                ref_set(&other.kv_lens, 0, 0, 0, 0, (double)end);
+            }
+            if (!test_status(test_forward(&other, test_on(path)), ATTN_OK) || !test_same_outputs(&other, &by_window)) {
+                static const char *const names[WAYS] = {"window", "boolean mask", "additive mask", "length"};
+                test_note("%s, hidden keys are %s", names[way], poison ? "NaN and infinite" : "ordinary");
+                pass = 0;
+            }
+        }
+    }
+    test_ok(pass, "%s, %s, keys %zu to %zu of %d: whatever hides the others, the same bits", attn_path_name(path), attn_dtype_name(type),
+            first, end, KEYS);
+    test_release();
+}
+
+static void try_ways_to_hide(attn_dtype type)
+{
+    static const size_t ranges[][2] = {{0, 1100},   {0, 512},     {0, 530},    {512, 1024}, {513, 700},
+                                       {600, 1100}, {1030, 1100}, {500, 1030}, {700, 701}};
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    for (size_t p = 0; p < num_paths; p++)
+        for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++)
+            try_hiding(type, paths[p], ranges[r][0], ranges[r][1]);
+}
+
 int main(void)
 {
     for (size_t t = 0; t < 2; t++) {
@@ -219,6 +280,7 @@ int main(void)
         try_windows(test_types[t]);
         try_bands(test_types[t]);
         try_offsets(test_types[t]);
+        try_ways_to_hide(test_types[t]);
     }
     return test_done();
 }
