@@ -2851,7 +2851,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
 static void attn__store_one(const attn__view *view, char *at, double x) { attn__put(at, view->dtype, x); }
 
 /* From the state of row r in slot 0 to its output: divides, writes, and sets
- * what the weights need. Returns 1, with nothing written, if it is not finite. */
+ * what the weights need. Returns 1, with the output not written, if it is not finite. */
 static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
 {
     const attn__kernel *kernel = p->run.kernel;
@@ -2861,7 +2861,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     const int empty = max <= -attn__infinity();
     if (p->has_sinks && !empty) { /* one more logit below the line */
         const double sink = attn__sink_of(p, h);
-        if (!(sink < attn__infinity())) return 1; /* NaN, or infinity minus itself */
+        if (!(sink < attn__infinity())) factor = attn__from_bits_f64(0x7ff8000000000000u), lse = sink; /* NaN, or infinity minus itself */
         else if (sink <= max) sum += attn__exp_f64(sink - max), factor = 1 / sum;
         else {
             double small = attn__exp_f64(max - sink);
@@ -2872,13 +2872,13 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     } else if (!empty) factor = 1 / sum;
     s->factor[r] = factor;
     s->row_max[r] = max;
-    if (empty) memset(acc, 0, p->width * kernel->size);
-    else {
-        if (kernel->scale(acc, acc, p->dim_v, factor)) return 1;
-        if (p->has_lse) lse += attn__log_f64(sum);
+    if (p->has_lse) {
+        if (!empty) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
+        attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
     }
+    if (empty) memset(acc, 0, p->width * kernel->size);
+    else if (kernel->scale(acc, acc, p->dim_v, factor)) return 1;
     kernel->store(attn__query_at(&p->out, rows, h, i), p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
-    if (p->has_lse) attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
     return 0;
 }
 
@@ -4436,19 +4436,13 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
             p.width = columns;
             p.dim_v = attn__min(columns, (size_t)head.dim_v - c);
             p.out.data = out.data + (ptrdiff_t)c * out.stride[ATTN__D] * out.size;
-            if (attn__finish_row(&p, &rows, &s, 0)) { /* NaN and infinity as they are; a sum that rounded up comes back */
+            if (attn__finish_row(&p, &rows, &s, 0)) /* NaN and infinity as they are; a sum that rounded up comes back */
                 for (n = 0; n < p.dim_v; n++) {
                     double x;
                     attn__load_f64(&x, (char *)acc[0] + n * p.run.kernel->size, (attn_dtype)head.dtype, 1, 1);
                     if (attn__finite_f64(max[0]) && attn__finite_f64(sum[0]) && !attn__nan_f64(x) && kept[n]) x = attn__saturate(x, (attn_dtype)head.dtype);
                     attn__store_one(&p.out, attn__query_at(&p.out, &rows, rows.head, rows.query) + (ptrdiff_t)n * out.stride[ATTN__D] * out.size, x);
                 }
-                if (p.has_lse) {
-                    double lse = max[0];
-                    if (attn__finite_f64(lse)) lse = attn__finite_f64(sum[0]) ? lse + attn__log_f64(sum[0]) : sum[0];
-                    attn__store_one(&p.lse, attn__lse_at(&p, &rows, rows.head, rows.query), lse);
-                }
-            }
             p.out = out;
         }
     }

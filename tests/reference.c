@@ -586,7 +586,8 @@ static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_
  *   their sum errs by sum_depth roundings in the type, and in double by two at
  *             each level of the tree of blocks and two for the sink
  *   weight    exp * (T)(factor / sum): two roundings more, and two in double
- *   lse       max + log(sum) in double, rounded once
+ *   lse       max + log(sum) in double, rounded once; beyond the largest number
+ *             of the type, that
  *
  * The sink's exp is computed in double. */
 static void compute_weights(softmax_row *r, attn_dtype type)
@@ -687,8 +688,8 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     lse_error = ref_ldexp(sum_error + t.eta + gamma_n(4, in_double) * ref_abs(ref_log(total)), -r->shift);
     lse_error += (gamma_n(1, t.u) + gamma_n(4, in_double)) * ref_abs(lse);
     r->lse.value = limited(ref_ldexp(lse, r->shift), t.max);
-    r->lse.low = ref_ldexp(max + ref_ldexp(least, -r->shift) - lse_error, r->shift);
-    r->lse.high = ref_ldexp(max + ref_ldexp(max_high + ref_log(largest), -r->shift) + lse_error, r->shift);
+    r->lse.low = limited(ref_ldexp(max + ref_ldexp(least, -r->shift) - lse_error, r->shift), t.max);
+    r->lse.high = limited(ref_ldexp(max + ref_ldexp(max_high + ref_log(largest), -r->shift) + lse_error, r->shift), t.max);
 }
 
 /* ----------------------------------------------------------- output -- */
