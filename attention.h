@@ -1791,8 +1791,8 @@ ATTN__INLINE attn__neon_f32_vec attn__neon_f32_fma(attn__neon_f32_vec a, attn__n
 /* c + b * lane of a */
 #if ATTN__A64
 #define attn__neon_f32_fma_lane(c, b, a, lane) vfmaq_laneq_f32(c, b, a, lane)
-#else
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_fma_lane(attn__neon_f32_vec c, attn__neon_f32_vec b, attn__neon_f32_vec a, int lane)
+#else /* a call: emulation inlined this often takes minutes to compile with sanitizers */
+ATTN__NOINLINE static attn__neon_f32_vec attn__neon_f32_fma_lane(attn__neon_f32_vec c, attn__neon_f32_vec b, attn__neon_f32_vec a, int lane)
 {
     float x[4];
     attn__neon_f32_store(x, a);
@@ -1884,8 +1884,8 @@ ATTN__INLINE attn__neon_f64_vec attn__neon_f64_fma(attn__neon_f64_vec a, attn__n
 /* c + b * lane of a */
 #if ATTN__A64
 #define attn__neon_f64_fma_lane(c, b, a, lane) vfmaq_laneq_f64(c, b, a, lane)
-#else
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_fma_lane(attn__neon_f64_vec c, attn__neon_f64_vec b, attn__neon_f64_vec a, int lane)
+#else /* a call: emulation inlined this often takes minutes to compile with sanitizers */
+ATTN__NOINLINE static attn__neon_f64_vec attn__neon_f64_fma_lane(attn__neon_f64_vec c, attn__neon_f64_vec b, attn__neon_f64_vec a, int lane)
 {
     double x[2];
     attn__neon_f64_store(x, a);
@@ -2705,8 +2705,14 @@ static int attn__row_bias(const attn__problem *p, const attn__rows *rows, size_t
         for (j = lo; j < hi; j++) {
             int64_t distance = at - (int64_t)(base + j);
             if (distance > 0) distance = -distance;
-            if (f64) ((double *)bias)[j] = attn__madd_f64((double)distance, slope, ((double *)bias)[j]);
-            else ((float *)bias)[j] = attn__madd_f32((float)distance, (float)slope, ((float *)bias)[j]);
+            /* -inf drops a key; one that the mask keeps stays, in case its score is NaN */
+            if (f64) {
+                double *b = (double *)bias + j, sum = attn__madd_f64((double)distance, slope, *b);
+                *b = sum < ATTN__MASKED_F64 && *b >= ATTN__MASKED_F64 ? ATTN__MASKED_F64 : sum;
+            } else {
+                float *b = (float *)bias + j, sum = attn__madd_f32((float)distance, (float)slope, *b);
+                *b = sum < ATTN__MASKED_F32 && *b >= ATTN__MASKED_F32 ? ATTN__MASKED_F32 : sum;
+            }
         }
     }
     return 1;

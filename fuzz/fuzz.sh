@@ -122,6 +122,13 @@ coverage)
     "${LLVM_PROFDATA:-llvm-profdata}" merge -sparse "$out-coverage"/*.profraw -o "$out-coverage/all.profdata"
     # shellcheck disable=SC2086
     "${LLVM_COV:-llvm-cov}" report -show-branch-summary -instr-profile="$out-coverage/all.profdata" ${objects# -object} "$source/../attention.h"
+    if command -v python3 >/dev/null; then # path by path, with the reasons for what is not reached
+        # shellcheck disable=SC2086
+        "${LLVM_COV:-llvm-cov}" export -format=text -instr-profile="$out-coverage/all.profdata" ${objects# -object} |
+            python3 "$source/coverage.py" "$source/../attention.h" "$source/unreached.txt" >"$out-coverage/report.txt" || true
+        sed '/^$/,$d' "$out-coverage/report.txt"
+        echo "what is not reached, and why: $out-coverage/report.txt"
+    fi
     # shellcheck disable=SC2086
     "${LLVM_COV:-llvm-cov}" show -show-branches=count -instr-profile="$out-coverage/all.profdata" ${objects# -object} "$source/../attention.h" >"$out-coverage/attention.h.txt"
     echo "lines and branches: $out-coverage/attention.h.txt"

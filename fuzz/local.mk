@@ -31,13 +31,15 @@ EXTRA_DIST += \
 	fuzz/README.md \
 	fuzz/attention.dict \
 	fuzz/build.sh \
+	fuzz/coverage.py \
 	fuzz/fuzz.sh \
 	fuzz/mutate/equivalent.txt \
 	fuzz/mutate/faults.txt \
 	fuzz/mutate/mutate.py \
 	fuzz/regressions \
 	fuzz/replay.sh \
-	fuzz/seeds
+	fuzz/seeds \
+	fuzz/unreached.txt
 
 CLANG = clang
 # SECONDS= for each target, JOBS=, TARGET=, FILE=: see fuzz/README.md

@@ -24,6 +24,7 @@ typedef struct call {
     } memory[ARRAYS];
     attn_exec run;
     int axis, function;
+    unsigned absent; /* bits: arguments that are NULL */
     double base;
     size_t rotary_dim;
 } call;
@@ -33,14 +34,17 @@ enum { FORWARD, SELF_ATTENTION, MATMUL, WEIGHTED_SUM, SCORES, SOFTMAX, ROTARY, C
 static attn_status do_call(const call *k, const attn_exec *run)
 {
     const attn_desc *d = &k->desc;
+#define OR_NULL(bit, argument) (k->absent >> (bit) & 1 ? NULL : (argument))
+    const attn_array *q = OR_NULL(0, &d->q), *key = OR_NULL(1, &d->k), *v = OR_NULL(2, &d->v), *out = OR_NULL(3, &d->out);
+    const attn_array *scores = OR_NULL(4, &d->scores), *mask = OR_NULL(5, &d->mask), *colsum = OR_NULL(6, &d->colsum);
     switch (k->function) {
-    case FORWARD: return attn_forward(d, run);
-    case SELF_ATTENTION: return attn_self_attention(&d->q, &d->k, &d->v, &d->out, &d->scores, run);
-    case MATMUL: return attn_matmul(&d->q, &d->k, &d->out, run);
-    case WEIGHTED_SUM: return attn_weighted_sum(&d->q, &d->v, &d->out, run);
-    case SCORES: return attn_scores(&d->q, &d->k, d->scale, &d->scores, run);
-    case SOFTMAX: return attn_softmax(&d->mask, k->axis, &d->scores, run);
-    case QKV: return attn_compute_qkv(&d->q, &d->k, &d->v, &d->mask, &d->out, &d->scores, &d->colsum, run);
+    case FORWARD: return attn_forward(OR_NULL(0, d), run);
+    case SELF_ATTENTION: return attn_self_attention(q, key, v, out, scores, run);
+    case MATMUL: return attn_matmul(q, key, out, run);
+    case WEIGHTED_SUM: return attn_weighted_sum(q, v, out, run);
+    case SCORES: return attn_scores(q, key, d->scale, scores, run);
+    case SOFTMAX: return attn_softmax(mask, k->axis, scores, run);
+    case QKV: return attn_compute_qkv(q, key, v, mask, out, scores, colsum, run);
     case LAYER: {
         attn_layer layer = attn_layer_default();
         layer.x = d->q;
@@ -49,6 +53,7 @@ static attn_status do_call(const call *k, const attn_exec *run)
         layer.w_o = d->mask;
         layer.b_q = d->alibi;
         layer.b_v = d->sinks;
+        layer.b_o = d->colsum;
         layer.out = d->out;
         layer.weights = d->scores;
         layer.num_heads = d->scores_head;
@@ -57,12 +62,13 @@ static attn_status do_call(const call *k, const attn_exec *run)
         layer.attention.causal = d->causal;
         layer.attention.window = d->window;
         layer.attention.window_left = d->window_left;
-        return attn_layer_forward(&layer, run);
+        return attn_layer_forward(OR_NULL(0, &layer), run);
     }
     /* these two have neither workspace nor query */
-    case ROTARY: return attn_rotary(&d->q, d->kv_lens.ndim ? &d->kv_lens : NULL, k->base, k->rotary_dim, d->causal, &d->out);
-    default: return attn_cache_append(&d->out, &d->q, d->kv_lens.ndim ? &d->kv_lens : NULL, d->block_table.ndim ? &d->block_table : NULL);
+    case ROTARY: return attn_rotary(q, d->kv_lens.ndim ? &d->kv_lens : NULL, k->base, k->rotary_dim, d->causal, out);
+    default: return attn_cache_append(out, q, d->kv_lens.ndim ? &d->kv_lens : NULL, d->block_table.ndim ? &d->block_table : NULL);
     }
+#undef OR_NULL
 }
 
 static int has_query(int function)
@@ -329,6 +335,14 @@ static void check_call(call *k)
         if (status == ATTN_OK)
             fuzz_fail(k->c, "function %d: no workspace is taken", k->function);
     }
+    if (asked == ATTN_OK && has_query(k->function)) {
+        status = do_call(k, NULL);
+        if (status == ATTN_OK && bytes > 0)
+            fuzz_fail(k->c, "function %d: works without the workspace it asks for", k->function);
+        if (status == ATTN_OK) /* softmax needs none */
+            return;
+        compare(k, &before, "without exec", status);
+    }
     workspace = fuzz_workspace(asked == ATTN_OK ? bytes : 4096);
     run.workspace = workspace;
     run.workspace_size = asked == ATTN_OK ? bytes : 4096;
@@ -345,13 +359,111 @@ static void check_call(call *k)
 
 /* ---- states ---- */
 
+/* What tells a state from other bytes, and from states of other problems: `state` with
+ * a word of its head changed, and with that of the part of no keys that follows it. */
+static void check_merges(call *k, const fuzz_input *in, const attn_desc *whole, const unsigned char *state, size_t bytes, attn_exec *run)
+{
+    const size_t room = 4 * bytes + 4096, at = fuzz_byte(in, 2) % 9 * 8;
+    const int wrong = fuzz_byte(in, 4) % 8;
+    attn_desc d = *whole;
+    size_t empty_bytes = 0, scratch = 0, merged = 0x5a5a5a5au;
+    unsigned char *empty, *copy, *to = test_memory(room, 0), *place = to;
+    attn_status status;
+    d.kv_begin += ref_length(&d.k, 2);
+    d.k = fuzz_slice(&d.k, 2, 0, 0);
+    d.v = fuzz_slice(&d.v, 2, 0, 0);
+    d.mask = test_absent;
+    if (attn_state_size(&d, &empty_bytes) != ATTN_OK)
+        return;
+    run->query = &scratch;
+    if (attn_partial(&d, NULL, 0, run) != ATTN_OK || scratch > ROOM)
+        return;
+    run->query = NULL;
+    run->workspace = fuzz_workspace(scratch);
+    run->workspace_size = scratch;
+    empty = test_memory(empty_bytes, 0);
+    if (attn_partial(&d, empty, empty_bytes, run) != ATTN_OK)
+        return;
+    for (int second = 0; second < 2; second++) {
+        const size_t n = second ? empty_bytes : bytes;
+        uint64_t word;
+        copy = test_memory(n, 0);
+        memcpy(copy, second ? empty : state, n);
+        memcpy(&word, copy + at, 8);
+        word ^= (uint64_t)1 << fuzz_byte(in, 3) % 64;
+        memcpy(copy + at, &word, 8);
+        merged = 0x5a5a5a5au;
+        status = attn_state_merged_size(state, copy, &merged);
+        if (status == ATTN_OK)
+            continue; /* a number of the part, perhaps */
+        if (merged != 0x5a5a5a5au)
+            fuzz_fail(k->c, "attn_state_merged_size: \"%s\", and yet the size is stored", attn_status_string(status));
+        status = attn_state_merge(state, copy, to, room, ATTN_PATH_AUTO);
+        if (status == ATTN_OK)
+            fuzz_fail(k->c, "attn_state_merge takes what attn_state_merged_size refuses");
+        if (!test_untouched(to, room))
+            fuzz_fail(k->c, "attn_state_merge: \"%s\", and yet the result is written", attn_status_string(status));
+    }
+    if (attn_state_merged_size(state, empty, &merged) != ATTN_OK || merged > room)
+        return; /* another length of the batch */
+    copy = test_memory(bytes, 0);
+    memcpy(copy, state, bytes);
+    if (wrong == 0)
+        place = NULL;
+    else if (wrong == 1)
+        place = to + 4;
+    else if (wrong == 2)
+        place = copy;
+    else if (wrong == 3)
+        place = empty;
+    status = attn_state_merge(wrong == 4 ? NULL : copy, wrong == 5 ? copy + 4 : empty, place, merged - (wrong == 6),
+                              wrong == 7 ? ATTN_PATH_COUNT : ATTN_PATH_AUTO);
+    if (status == ATTN_OK)
+        fuzz_fail(k->c, "attn_state_merge: no error in case %d", wrong);
+    if (!test_untouched(to, room) || memcmp(copy, state, bytes) != 0)
+        fuzz_fail(k->c, "attn_state_merge: \"%s\", and yet something is written", attn_status_string(status));
+    if (attn_state_merged_size(state, empty, NULL) == ATTN_OK || attn_state_size(NULL, &merged) == ATTN_OK ||
+        attn_state_size(whole, NULL) == ATTN_OK || attn_partial(NULL, to, room, run) == ATTN_OK)
+        fuzz_fail(k->c, "states: NULL is taken");
+}
+
+/* Outputs that lie on the state, on each other or on the sinks; sinks of other heads. */
+static void check_finish(call *k, const fuzz_input *in, const attn_desc *whole, unsigned char *state, size_t bytes)
+{
+    attn_desc d = *whole;
+    unsigned char *copy = test_memory(bytes, 0);
+    const size_t heads = ref_length(&d.q, 3), elements = ref_length(&d.q, 4) * heads * ref_length(&d.q, 2);
+    const attn_dtype type = d.q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
+    attn_status status;
+    if (elements == 0 || ref_length(&d.v, 1) == 0)
+        return;
+    memcpy(copy, state, bytes);
+    d.out = test_4d(type, ref_length(&d.q, 4), heads, ref_length(&d.q, 2), ref_length(&d.v, 1));
+    d.lse = test_3d(type, ref_length(&d.q, 4), heads, ref_length(&d.q, 2));
+    d.sinks = test_1d(type, heads);
+    switch (fuzz_byte(in, 4) >> 3 & 7) {
+    case 0: d.out.data = state; break;
+    case 1: d.lse.data = state; break;
+    case 2: d.lse.data = d.out.data; break;
+    case 3: d.sinks.data = d.out.data; break;
+    case 4: d.sinks.data = d.lse.data; break;
+    case 5: d.sinks.shape[0] = heads + 1; break;
+    case 6: d.lse.dtype = ATTN_I32; break;
+    default: d.sinks.dtype = ATTN_BOOL; break;
+    }
+    status = attn_state_finish(&d, state, ATTN_PATH_AUTO);
+    if (status == ATTN_OK)
+        fuzz_fail(k->c, "attn_state_finish: no error in case %u", fuzz_byte(in, 4) >> 3 & 7);
+    if (memcmp(copy, state, bytes) != 0)
+        fuzz_fail(k->c, "attn_state_finish: \"%s\", and yet the state is written", attn_status_string(status));
+}
+
 static void check_states(call *k, const fuzz_input *in)
 {
     attn_desc d = k->desc;
     attn_exec run = k->run;
-    size_t bytes = 0x5a5a5a5au, merged = 0x5a5a5a5au, scratch = 0;
-    uint64_t word;
-    unsigned char *state, *copy, *to;
+    size_t bytes = 0x5a5a5a5au, scratch = 0;
+    unsigned char *state;
     attn_status status = attn_state_size(&d, &bytes);
     if (status != ATTN_OK) {
         if (bytes != 0x5a5a5a5au)
@@ -378,34 +490,14 @@ static void check_states(call *k, const fuzz_input *in)
     }
     if (attn_partial(&d, state, bytes, &run) != ATTN_OK)
         return;
-    copy = test_memory(bytes, 0);
-    memcpy(copy, state, bytes);
-    /* magic, element type, begin, end or number of nodes: what tells a state from other bytes */
-    {
-        static const size_t words[5] = {0, 1, 6, 7, 8};
-        const size_t at = words[fuzz_byte(in, 2) % 5] * 8;
-        memcpy(&word, state + at, 8);
-        word ^= (uint64_t)1 << fuzz_byte(in, 3) % 64;
-        memcpy(copy + at, &word, 8);
-    }
-    to = test_memory(4 * bytes + 64, 0);
-    status = attn_state_merged_size(state, copy, &merged);
-    if (status != ATTN_OK && merged != 0x5a5a5a5au)
-        fuzz_fail(k->c, "attn_state_merged_size: \"%s\", and yet the size is stored", attn_status_string(status));
-    if (status != ATTN_OK) {
-        status = attn_state_merge(state, copy, to, 4 * bytes + 64, ATTN_PATH_AUTO);
-        for (size_t i = 0; i < 4 * bytes + 64; i++)
-            if (to[i] != 0xff)
-                fuzz_fail(k->c, "attn_state_merge: \"%s\", and yet the result is written", attn_status_string(status));
-        if (status == ATTN_OK)
-            fuzz_fail(k->c, "attn_state_merge takes what attn_state_merged_size refuses");
-    }
+    check_merges(k, in, &d, state, bytes, &run);
     status = attn_state_finish(&d, state + 4, ATTN_PATH_AUTO);
     if (status == ATTN_OK)
         fuzz_fail(k->c, "attn_state_finish: a state that is not aligned is taken");
     if (attn_state_finish(&d, NULL, ATTN_PATH_AUTO) == ATTN_OK || attn_state_finish(NULL, state, ATTN_PATH_AUTO) == ATTN_OK ||
         attn_state_finish(&d, state, ATTN_PATH_COUNT) == ATTN_OK)
         fuzz_fail(k->c, "attn_state_finish: no error");
+    check_finish(k, in, &d, state, bytes);
     attn_state_finish(&d, state, ATTN_PATH_AUTO);
 }
 
@@ -441,6 +533,7 @@ static void shape_for(call *k, const fuzz_case *c)
         d->k = test_2d(ATTN_F32, 8, 12);
         d->v = test_2d(ATTN_F32, 8, 8);
         d->mask = test_2d(ATTN_F32, 8, 7);
+        d->colsum = test_1d(ATTN_F32, 7);
         d->alibi = test_1d(ATTN_F32, 12);
         d->sinks = test_1d(ATTN_F32, 8);
         d->out = test_3d(ATTN_F32, 2, 5, 7);
@@ -512,6 +605,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
             spoil_array(&k, which % 20, field, index, value);
         else if (which % 20 == ARRAYS)
             spoil_contents(&k, index, value);
+        else if (which % 20 == 19)
+            k.absent |= 1u << (value & 7);
         else
             spoil_scalar(&k, index, value);
     }

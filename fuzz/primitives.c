@@ -101,6 +101,10 @@ static void check_softmax(step *s)
         n[i] = 1 + fuzz_byte(&s->in, 10 + (size_t)i) % 4;
     s->axis = (int)(fuzz_byte(&s->in, 9) % (2 * (unsigned)dims)) - dims;
     n[4 - dims + (s->axis + dims) % dims] = fuzz_length(fuzz_byte(&s->in, 14));
+    if (fuzz_byte(&s->in, 14) == 255 && fuzz_byte(&s->in, 15) == 255) { /* more blocks than are remembered */
+        n[0] = n[1] = n[2] = n[3] = 1;
+        n[4 - dims + (s->axis + dims) % dims] = 64 * 512 + 1;
+    }
     for (int i = 0; i < 4 - dims; i++)
         n[i] = 1;
     s->a = operand(s, n, 16, 1);
@@ -347,23 +351,34 @@ static void check_cache(step *s)
 
 /* ---- layers ---- */
 
+static void add_bias(const attn_array *rows, const attn_array *bias)
+{
+    for (size_t i = 0; i < ref_length(rows, 2); i++)
+        for (size_t c = 0; c < ref_length(rows, 1); c++) {
+            const double x = (double)ref_get(rows, 0, 0, i, c), y = (double)ref_get(bias, 0, 0, 0, c);
+            ref_set(rows, 0, 0, i, c, rows->dtype == ATTN_F64 ? x + y : (double)((float)x + (float)y));
+        }
+}
+
 /* A layer is its steps, one after the other. */
 static void check_layer(step *s)
 {
-    const unsigned flags = fuzz_byte(&s->in, 8);
+    const unsigned flags = fuzz_byte(&s->in, 8), more = fuzz_byte(&s->in, 9);
     const size_t length = 1 + length_at(s, 10) % 12, model = 1 + length_at(s, 12) % 12, dim = 1 + fuzz_byte(&s->in, 14) % 6,
                  dim_v = 1 + fuzz_byte(&s->in, 15) % 6;
     const size_t kv_heads = 1 + (flags & 1), heads = kv_heads * (1 + (flags >> 1 & 1));
+    const int batched = (more & 4) != 0;
     attn_layer l = attn_layer_default();
     attn_array q = test_2d(s->type, length, heads * dim), k = test_2d(s->type, length, kv_heads * dim),
                v = test_2d(s->type, length, kv_heads * dim_v);
-    attn_array joined = test_2d(s->type, length, heads * dim_v), want;
+    attn_array joined = test_2d(s->type, length, heads * dim_v), want, x;
     attn_desc d = attn_desc_default();
     attn_exec run = test_on(fuzz_random_path(&s->c));
     size_t shape[4] = {1, 1, 0, 0}, bytes = 0;
     shape[2] = length, shape[3] = model;
     s->a = operand(s, shape, 16, 1);
-    l.x = attn_array_2d(s->type, test_copy(&s->a).data, length, model);
+    x = attn_array_2d(s->type, test_copy(&s->a).data, length, model);
+    l.x = batched ? attn_array_3d(s->type, x.data, 1, length, model) : x;
     shape[2] = model, shape[3] = heads * dim;
     l.w_q = attn_array_2d(s->type, NULL, model, heads * dim);
     s->b = operand(s, shape, 18, 0);
@@ -372,8 +387,8 @@ static void check_layer(step *s)
     l.w_v = test_2d(s->type, model, kv_heads * dim_v);
     fuzz_fill(&l.w_k, FUZZ_NORMAL, &s->c.rng);
     fuzz_fill(&l.w_v, FUZZ_NORMAL, &s->c.rng);
-    l.num_heads = heads;
-    l.kv_num_heads = kv_heads;
+    l.num_heads = heads == 1 && more & 8 ? 0 : heads; /* what 0 means */
+    l.kv_num_heads = kv_heads == heads && more & 16 ? 0 : kv_heads;
     l.attention.causal = flags >> 2 & 1;
     want = joined;
     if (flags & 8) {
@@ -381,7 +396,23 @@ static void check_layer(step *s)
         fuzz_fill(&l.w_o, FUZZ_NORMAL, &s->c.rng);
         want = test_2d(s->type, length, 3);
     }
-    l.out = test_2d(s->type, length, ref_length(&want, 1));
+    if (more & 1) {
+        l.b_q = test_1d(s->type, heads * dim);
+        l.b_k = test_1d(s->type, kv_heads * dim);
+        l.b_v = test_1d(s->type, kv_heads * dim_v);
+        fuzz_fill(&l.b_q, FUZZ_NORMAL, &s->c.rng);
+        fuzz_fill(&l.b_k, FUZZ_NORMAL, &s->c.rng);
+        fuzz_fill(&l.b_v, FUZZ_NORMAL, &s->c.rng);
+        if (flags & 8) {
+            l.b_o = test_1d(s->type, 3);
+            fuzz_fill(&l.b_o, FUZZ_NORMAL, &s->c.rng);
+        }
+    }
+    if (more & 2) {
+        l.weights = test_3d(s->type, heads, length, length);
+        d.scores = test_3d(s->type, heads, length, length);
+    }
+    l.out = batched ? test_3d(s->type, 1, length, ref_length(&want, 1)) : test_2d(s->type, length, ref_length(&want, 1));
     run.query = &bytes;
     fuzz_expect(&s->c, "layer", attn_layer_forward(&l, &run), ATTN_OK);
     run.query = NULL;
@@ -389,7 +420,12 @@ static void check_layer(step *s)
     run.workspace_size = bytes;
     fuzz_expect(&s->c, "layer", attn_layer_forward(&l, &run), ATTN_OK);
 
-    fuzz_expect(&s->c, "Q K V", test_compute_qkv(&l.x, &l.w_q, &l.w_k, &l.w_v, &q, &k, &v, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+    fuzz_expect(&s->c, "Q K V", test_compute_qkv(&x, &l.w_q, &l.w_k, &l.w_v, &q, &k, &v, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+    if (more & 1) {
+        add_bias(&q, &l.b_q);
+        add_bias(&k, &l.b_k);
+        add_bias(&v, &l.b_v);
+    }
     d.causal = l.attention.causal;
     d.q = attn_array_3d(s->type, q.data, length, heads, dim);
     d.k = attn_array_3d(s->type, k.data, length, kv_heads, dim);
@@ -402,7 +438,12 @@ static void check_layer(step *s)
     fuzz_expect(&s->c, "attention of a layer", fuzz_forward(&d, test_on(fuzz_random_path(&s->c))), ATTN_OK);
     if (flags & 8)
         fuzz_expect(&s->c, "output projection", test_matmul(&joined, &l.w_o, &want, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+    if (flags & 8 && more & 1)
+        add_bias(&want, &l.b_o);
+    one_nan(&l.out);
+    one_nan(&want);
     fuzz_same(&s->c, "layer", &l.out, "the layer", &want, "its steps", NULL);
+    fuzz_same(&s->c, "weights", &l.weights, "the layer", &d.scores, "its steps", NULL);
 }
 
 /* ---- the rest ---- */
@@ -427,6 +468,8 @@ static void check_small(step *s)
         onnx.q_offset != (int64_t)code || flash.causal != number || flash.align != ATTN_ALIGN_LOWER_RIGHT || !flash.window ||
         flash.window_left != (int64_t)code || flash.window_right != -1)
         fuzz_fail(&s->c, "presets are not what they should be");
+    if (attn_array_swap(NULL, 0, 1).ndim != 1 || attn_array_swap(&a, -1, 0).shape[0] != 2 || attn_array_swap(&a, 0, 3).shape[0] != 2)
+        fuzz_fail(&s->c, "axes that are none are swapped");
     for (int i = 0; i < 3; i++)
         if (back.shape[i] != a.shape[i] || (swapped.shape[i] != a.shape[i] && swapped.stride[i] == 0))
             fuzz_fail(&s->c, "axes swapped twice are not as before");

@@ -3,7 +3,7 @@
 """Breaks copies of attention.h on purpose and counts who notices.
 
     mutate.py [--sample N] [--hand | --auto] [--only REGEX] [--seed S] [--count N] [--every-path]
-              [--seconds S] [--work FOLDER] [--resume] [--list] [--report]
+              [--seconds S] [--slow] [--work FOLDER] [--resume] [--list] [--report]
 
 Faults are those of faults.txt (by hand) and those drawn from the source by rule
 (automatic). For each one the implementation alone is compiled again, with the
@@ -11,8 +11,9 @@ paths that the fault touches and the scalar one; tests and targets are linked
 once, against the implementation as a shared library. Then, each counted by itself:
 
     check   a quick subset of `make check`, until something fails
-    fuzz    the committed seeds in plain programs, then with ASan and UBSan under
-            libFuzzer, going on to new inputs until something fails
+    fuzz    the committed seeds and 1,000 pseudo-random inputs a target in plain
+            programs; then, for --seconds in all, libFuzzer with ASan and UBSan from
+            the seeds on, until something fails
 
 Times are processor time, of the runs alone. A fault that does not compile, or whose
 optimised code is that of the original, is none and does not count. Survivors are compared with
@@ -35,9 +36,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 KERNELS = ["avx2", "neon", "avx512", "scalar"]
 TARGETS = ["differential", "primitives", "misuse", "metamorphic", "extremes"]
-# By what they cost; the slow ones would add an hour and few kills.
-QUICK = ["hash", "known_values", "presets", "errors", "rotary", "matmul", "layer", "softmax_axis", "element_types", "workspace",
-         "strides", "varlen"]
+# By what they cost. The slow ones come last, with --slow: minutes a fault.
+QUICK = ["hash", "known_values", "presets", "errors", "rotary", "matmul", "layer", "softmax_axis"]
+SLOW = ["element_types", "workspace", "strides", "varlen", "modes", "states", "modifiers", "masks", "extremes", "split_keys", "cache"]
 SANITIZERS = ("-fsanitize=fuzzer-no-link,address,undefined,float-divide-by-zero,float-cast-overflow -fno-sanitize-recover=all "
               "-fno-sanitize-coverage=trace-cmp").split()
 PATHS = {  # flags that leave a path and the scalar one
@@ -365,7 +366,8 @@ def run(command, cpu, wall, cwd=None, env=None):
 class Bench:
     """What is built once: tests and targets without an implementation."""
 
-    def __init__(self, work, cc, clang):
+    def __init__(self, work, cc, clang, slow):
+        self.slow = slow
         self.work, self.cc, self.clang = work, cc, clang
         self.base = os.path.join(work, "base")
         self.objects, self.times = {}, {}
@@ -397,7 +399,7 @@ class Bench:
                 self.must([cc] + own + common + ["-c", os.path.join(TOP, name + ".c"), "-o", o])
                 objects.append(o)
             if way == "plain":
-                for name in QUICK:
+                for name in QUICK + (SLOW if self.slow else []):
                     self.must([cc] + flags + common + [os.path.join(TOP, "tests", name + ".c")] + objects[:2] + ["-L.", "-lattn", "-lm", "-o", "test_" + name])
             engine = [os.path.join(TOP, "fuzz/standalone.c")] if way == "plain" else ["-fsanitize=fuzzer"]
             for name in TARGETS:
@@ -459,7 +461,7 @@ class Bench:
     def check(self, source, fault, folder):
         """(name of the test that fails, seconds)"""
         total = 0.0
-        for name in QUICK:
+        for name in QUICK + (SLOW if self.slow else []):
             program = os.path.join(self.base, "test_" + name)
             status, seconds, output = run([program], 12, 200, folder, self.environment(folder))
             total += seconds
@@ -477,6 +479,11 @@ class Bench:
             total += seconds
             if status != 0:
                 return name + (": " + reason(output) if status is not None else ": hangs"), total
+        for name in TARGETS:  # what needs no engine to be found
+            status, seconds, output = run([os.path.join(self.base, "plain_" + name), "-n", "1000"], 12, 200, folder, self.environment(folder))
+            total += seconds
+            if status not in (0, None):
+                return name + ": " + reason(output), total
         return None, total
 
     def explore(self, folder, limit, seed):
@@ -559,6 +566,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--work", default="mutants")
     parser.add_argument("--every-path", action="store_true")
+    parser.add_argument("--slow", action="store_true")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--report", action="store_true", help="of what was run before")
@@ -567,6 +575,7 @@ def main():
     header = os.path.join(TOP, "attention.h")
     source = Source(header)
     faults, problems = hand_made(source, os.path.join(HERE, "faults.txt"), args.every_path)
+    faults.sort(key=lambda f: "@" in f.name and not f.name.endswith("@all"))
     faults = ([] if args.auto else faults) + ([] if args.hand else drawn(source, header, args.seed, args.count))
     if args.only:
         faults = [f for f in faults if re.search(args.only, f.name)]
@@ -589,7 +598,7 @@ def main():
             results = json.load(f)
     done = {(r["name"], r["key"]) for r in results}
     if not args.report:
-        bench = Bench(work, os.environ.get("CC", "gcc"), os.environ.get("CLANG", "clang"))
+        bench = Bench(work, os.environ.get("CC", "gcc"), os.environ.get("CLANG", "clang"), args.slow)
         for number, fault in enumerate(faults):
             if (fault.name, fault.key()) in done:
                 continue
@@ -607,7 +616,7 @@ def main():
                     if not result["fuzz"]:
                         bench.compile(folder, fault.path, "plain")
                     result["check"], result["check_seconds"] = bench.check(source, fault, folder)
-                if result["state"] == "run" and not result["fuzz"] and not (result["key"] in known and not result["check"]):
+                if args.seconds and result["state"] == "run" and not result["fuzz"] and not (result["key"] in known and not result["check"]):
                     bench.compile(folder, fault.path, "asan")
                     result["fuzz"], seconds = bench.explore(folder, args.seconds, args.seed)
                     result["fuzz_seconds"] += seconds
