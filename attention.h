@@ -392,7 +392,7 @@ ATTN_DEF const char *attn_path_name(attn_path path);  /* "auto", "scalar", "simd
 ATTN_DEF int attn_path_compiled(attn_path path);      /* is it in this program? */
 ATTN_DEF int attn_path_supported(attn_path path);     /* ... and does this machine run it? */
 ATTN_DEF int attn_path_native(attn_path path);        /* ... without emulation? */
-ATTN_DEF attn_path attn_best_path(void);              /* what ATTN_PATH_AUTO chooses */
+ATTN_DEF attn_path attn_best_path(void);              /* what ATTN_PATH_AUTO chooses, but for very short rows */
 ATTN_DEF const char *attn_arithmetic(void);           /* "fused" or "unfused" multiply-add */
 
 /* Is the build this program sits in sound on this machine? Runs small problems
@@ -717,6 +717,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* Keys are cut into blocks at absolute positions, and nothing else ever cuts
  * them: sums over keys must not depend on who computes what. */
 #define ATTN__BLOCK 512
+#define ATTN__FEW_KEYS 16 /* rows of a matrix that few rows are multiplied by at a time */
 #define ATTN__COLUMNS 32 /* lines of a softmax that are done together ... */
 #define ATTN__COLUMN_SLOTS 14 /* ... up to 4096 blocks of them */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
@@ -2201,11 +2202,16 @@ typedef struct attn__run {
     const attn_exec *exec;
 } attn__run;
 
-static attn_status attn__path_of(const attn_exec *exec, attn_path *path)
+/* The path for scores or products of so many columns. */
+static attn_status attn__path_of(const attn_exec *exec, size_t columns, attn_path *path)
 {
     *path = exec ? exec->path : ATTN_PATH_AUTO;
     if ((unsigned)*path >= ATTN_PATH_COUNT) return ATTN_ERR_PATH;
-    if (*path == ATTN_PATH_AUTO) *path = attn_best_path();
+    if (*path == ATTN_PATH_AUTO) {
+        *path = attn_best_path();
+        /* half of a panel of 512-bit vectors would be empty */
+        if (*path == ATTN_PATH_AVX512 && columns <= ATTN__NR_MAX / 2 && attn_path_native(ATTN_PATH_AVX2)) *path = ATTN_PATH_AVX2;
+    }
     return attn_path_supported(*path) ? ATTN_OK : ATTN_ERR_PATH;
 }
 static int attn__measuring(const attn_exec *exec) { return exec && exec->query; }
@@ -2213,12 +2219,12 @@ static size_t attn__workers(const attn_exec *exec) { return exec && exec->parall
 
 /* Kernel and workspace for `each` bytes a worker. `*measured` says that the
  * caller only asked for the size, and has it now. */
-static attn_status attn__prepare(const attn_exec *exec, attn_dtype compute, size_t each, attn__run *run, int *measured)
+static attn_status attn__prepare(const attn_exec *exec, size_t columns, attn_dtype compute, size_t each, attn__run *run, int *measured)
 {
     attn_path path;
     size_t total;
     uintptr_t start;
-    attn_status status = attn__path_of(exec, &path);
+    attn_status status = attn__path_of(exec, columns, &path);
     *measured = 0;
     if (status) return status;
     run->kernel = attn__kernel_of(path, compute);
@@ -2256,6 +2262,8 @@ typedef struct attn__gemm {
     attn__run run;
     attn__view a, b, c;
     size_t m, n, k, batches, row_blocks, column_blocks;
+    size_t block;  /* columns of one task */
+    size_t direct; /* columns for which b and c are used where they lie: for few rows */
     double scale;
 } attn__gemm;
 
@@ -2267,6 +2275,18 @@ static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t 
     return arena->used;
 }
 
+/* Rows [r0, r1) of scale * a, columns [k0, k0 + depth). */
+static void attn__gemm_rows(const attn__gemm *g, const char *a, size_t r0, size_t r1, size_t k0, size_t depth, void *tile)
+{
+    const attn__kernel *kernel = g->run.kernel;
+    size_t r;
+    for (r = r0; r < r1; r++) {
+        char *row = (char *)tile + (r - r0) * ATTN__LD * kernel->size;
+        kernel->load(row, a + ((ptrdiff_t)r * g->a.stride[ATTN__S] + (ptrdiff_t)k0 * g->a.stride[ATTN__D]) * g->a.size, g->a.dtype, g->a.stride[ATTN__D], depth);
+        if (g->scale < 1 || g->scale > 1) kernel->scale(row, row, depth, g->scale); /* the one rounding before the chain */
+    }
+}
+
 static void attn__gemm_task(void *arg, size_t index, size_t worker)
 {
     const attn__gemm *g = (const attn__gemm *)arg;
@@ -2274,8 +2294,8 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
     const size_t es = kernel->size;
     attn__arena arena = {NULL, 0, 0};
     void *a_tile, *b_block, *c_tile;
-    size_t j0 = index % g->column_blocks * ATTN__BLOCK, i0, i1, k0, t, tiles, batch = index / g->column_blocks;
-    size_t n = attn__min(g->n - j0, ATTN__BLOCK), padded = attn__round_up(n, kernel->nr);
+    size_t j0 = index % g->column_blocks * g->block, i0, i1, k0, t, tiles, batch = index / g->column_blocks;
+    size_t n = attn__min(g->n - j0, g->block), padded;
     const char *a = g->a.data, *b = g->b.data;
     char *c = g->c.data;
     int dim;
@@ -2292,6 +2312,21 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
         b += at * g->b.stride[dim] * g->b.size;
         c += at * g->c.stride[dim] * g->c.size;
     }
+    if (j0 < g->direct) { /* a few rows of b at a time, in their order in memory */
+        const size_t width = attn__min(g->direct - j0, n);
+        for (k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
+            const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
+            attn__gemm_rows(g, a, i0, i1, k0, depth, a_tile);
+            for (t = 0; t < depth || t == 0; t += ATTN__FEW_KEYS)
+                kernel->multiply(i1 - i0, width, attn__min(depth - t, ATTN__FEW_KEYS), (char *)a_tile + t * es,
+                                 b + ((ptrdiff_t)(k0 + t) * g->b.stride[ATTN__S] + (ptrdiff_t)j0) * g->b.size, (size_t)g->b.stride[ATTN__S], kernel->nr,
+                                 c + ((ptrdiff_t)i0 * g->c.stride[ATTN__S] + (ptrdiff_t)j0) * g->c.size, (size_t)g->c.stride[ATTN__S], k0 + t > 0);
+        }
+        j0 += width;
+        n -= width;
+        if (n == 0) return;
+    }
+    padded = attn__round_up(n, kernel->nr);
     tiles = (i1 - i0 + kernel->mr - 1) / kernel->mr;
     for (k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
         size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
@@ -2299,15 +2334,10 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
                      g->b.stride[ATTN__D], g->b.stride[ATTN__S]);
         for (t = 0; t < tiles; t++) {
             size_t r0 = i0 + (i1 - i0) * t / tiles, r1 = i0 + (i1 - i0) * (t + 1) / tiles, r;
-            for (r = r0; r < r1; r++) {
-                char *row = (char *)a_tile + (r - r0) * ATTN__LD * es;
-                kernel->load(row, a + ((ptrdiff_t)r * g->a.stride[ATTN__S] + (ptrdiff_t)k0 * g->a.stride[ATTN__D]) * g->a.size, g->a.dtype,
-                             g->a.stride[ATTN__D], depth);
-                if (g->scale < 1 || g->scale > 1) kernel->scale(row, row, depth, g->scale); /* the one rounding before the chain */
-                if (k0)
-                    kernel->load((char *)c_tile + (r - r0) * ATTN__LD * es, c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size,
-                                 g->c.dtype, g->c.stride[ATTN__D], n);
-            }
+            attn__gemm_rows(g, a, r0, r1, k0, depth, a_tile);
+            for (r = r0; r < r1 && k0; r++)
+                kernel->load((char *)c_tile + (r - r0) * ATTN__LD * es, c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size,
+                             g->c.dtype, g->c.stride[ATTN__D], n);
             kernel->multiply(r1 - r0, padded, depth, a_tile, b_block, kernel->nr, depth * kernel->nr, c_tile, ATTN__LD, k0 != 0);
             for (r = r0; r < r1; r++)
                 kernel->store(c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size, g->c.dtype, g->c.stride[ATTN__D],
@@ -2351,14 +2381,19 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
         g.batches *= n; /* no overflow where c has elements: its size was checked */
     }
     if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return ATTN_ERR_ALIAS;
-    if ((status = attn__path_of(exec, &path))) return status;
+    if ((status = attn__path_of(exec, g.n, &path))) return status;
     attn__gemm_workspace(attn__kernel_of(path, a->dtype), g.n, g.k, &arena, &piece, &piece, &piece);
-    if ((status = attn__prepare(exec, a->dtype, arena.used, &g.run, &measured)) || measured) return status;
+    if ((status = attn__prepare(exec, g.n, a->dtype, arena.used, &g.run, &measured)) || measured) return status;
     g.scale = scale;
     for (i = 0; i < ATTN_MAX_DIMS; i++)
         if (g.c.shape[i] == 0) return ATTN_OK;
     g.row_blocks = (g.m + ATTN__ROWS - 1) / ATTN__ROWS;
-    g.column_blocks = (g.n + ATTN__BLOCK - 1) / ATTN__BLOCK;
+    g.block = ATTN__BLOCK;
+    if (g.m <= g.run.kernel->few && g.b.stride[ATTN__D] == 1 && g.b.stride[ATTN__S] >= 0 && g.c.stride[ATTN__D] == 1 && g.c.stride[ATTN__S] >= 0) {
+        g.direct = g.n / g.run.kernel->nr * g.run.kernel->nr;
+        g.block = attn__round_up(g.n / (g.run.workers > 1 ? 2 * g.run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
+    }
+    g.column_blocks = (g.n + g.block - 1) / g.block;
     attn__parallel(&g.run, g.batches * g.row_blocks * g.column_blocks, attn__gemm_task, &g);
     return ATTN_OK;
 }
@@ -3711,7 +3746,7 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
         if (i != l.axis) l.lines *= l.x.shape[i];
     }
     if (!attn__apart(&l.x, &l.y) && !(same && l.x.data == l.y.data)) return ATTN_ERR_ALIAS;
-    if ((status = attn__prepare(exec, x->dtype, 0, &l.run, &measured)) || measured) return status;
+    if ((status = attn__prepare(exec, l.n, x->dtype, 0, &l.run, &measured)) || measured) return status;
     if (l.n == 0 || l.lines == 0) return ATTN_OK;
     l.near = -1;
     for (i = 0; i < ATTN_MAX_DIMS; i++)
@@ -3912,7 +3947,7 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     attn__arena arena = {NULL, 0, 0};
     attn_path path;
     size_t shared;
-    attn_status status = attn__path_of(exec, &path);
+    attn_status status = attn__path_of(exec, p->kv_len, &path);
     if (status) return status;
     if ((status = attn__cut(p, attn__kernel_of(path, compute), workers))) return status;
     attn__scratch_layout(p, attn__kernel_of(path, compute), &arena, &s);
@@ -3920,7 +3955,7 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     shared = (shared + workers - 1) / workers;              /* each worker's share of what all use together */
     if (shared > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
     shared = attn__round_up(shared, 64);
-    status = attn__prepare(exec, compute, arena.used + shared, &p->run, measured);
+    status = attn__prepare(exec, p->kv_len, compute, arena.used + shared, &p->run, measured);
     p->part_states = p->run.workspace;
     if (!status && !*measured) {
         p->run.workspace += shared * workers;
@@ -4015,7 +4050,7 @@ ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
     const size_t nq = ATTN__TEST_HEADS * ATTN__TEST_QUERIES, queries = nq * ATTN__TEST_DIM, keys = ATTN__TEST_KEYS * ATTN__TEST_DIM;
     attn_exec sub = exec ? *exec : attn_exec_default();
     attn_path only;
-    attn_status status = attn__path_of(exec, &only);
+    attn_status status = attn__path_of(exec, ATTN__TEST_KEYS, &only);
     size_t bytes, most = 0;
     int path, measured = 0, type, round;
     if (status) return status;
@@ -4342,7 +4377,7 @@ static attn_status attn__state_kernel(attn_path path, attn_dtype dtype, const at
     attn_exec exec = attn_exec_default();
     attn_status status;
     exec.path = path;
-    if ((status = attn__path_of(&exec, &path))) return status;
+    if ((status = attn__path_of(&exec, ATTN__BLOCK, &path))) return status;
     *kernel = attn__kernel_of(path, dtype);
     return ATTN_OK;
 }
@@ -4912,8 +4947,8 @@ ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, c
     for (; k < depth; k++, a++, b += ldb) {
         attn_vec b0 = attn_vload(b), b1 = attn_vload(b + ATTN__VL);
         if (M <= 8) { /* few rows: b comes from memory as fast as it can */
-            ATTN__PREFETCH(b, 64 * ldb);
-            ATTN__PREFETCH(b, 64 * ldb + ATTN__VL);
+            ATTN__PREFETCH(b, 32 * ldb);
+            ATTN__PREFETCH(b, 32 * ldb + ATTN__VL);
         }
 #define ATTN__X(i)                                      \
     if (M > i) {                                        \
