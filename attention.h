@@ -4,7 +4,7 @@
  *
  *     #define ATTENTION_IMPLEMENTATION      // in exactly one source file
  *     #include "attention.h"
- *     cc -O2 program.c -lm
+ *     cc -O2 program.c
  *
  * ============================================================================
  * MANUAL
@@ -154,10 +154,19 @@
  * BUILD OPTIONS, defined before the implementation
  *
  *   ATTN_STATIC        all functions static (several copies in one program)
+ *   ATTN_PREFIX        what stands in place of attn_ before the name of every function
+ *                      and type; before every inclusion, so that libraries that
+ *                      hold different versions can share a program
+ *   ATTN_DEF           what declarations begin with: extern, unless you say
  *   ATTN_USE_SIMDE     also compile the paths of other machines, through SIMDe
  *   ATTN_NO_SIMD128, ATTN_NO_NEON, ATTN_NO_AVX2, ATTN_NO_AVX512    leave a path out
  *   ATTN_FUSED, ATTN_UNFUSED    multiply and add with one rounding, or with two
  *   ATTN_FILE          this file's name in quotes, if you renamed it
+ *
+ *   An object file needs memcpy, memset.
+ *   That is all of the C library (gcc and clang call these two in any case; on small
+ *   machines they add their own arithmetic, whose names begin with __), so that it
+ *   can be compiled with -ffreestanding, and linked without -lm.
  *
  * ==========================================================================*/
 
@@ -184,6 +193,60 @@
 #else
 #define ATTN_DEF extern
 #endif
+#endif
+
+#ifdef ATTN_PREFIX
+#define ATTN__PREFIXED_(prefix, name) prefix##name
+#define ATTN__PREFIXED(prefix, name) ATTN__PREFIXED_(prefix, name)
+#define attn_align ATTN__PREFIXED(ATTN_PREFIX, align)
+#define attn_arithmetic ATTN__PREFIXED(ATTN_PREFIX, arithmetic)
+#define attn_array ATTN__PREFIXED(ATTN_PREFIX, array)
+#define attn_array_1d ATTN__PREFIXED(ATTN_PREFIX, array_1d)
+#define attn_array_2d ATTN__PREFIXED(ATTN_PREFIX, array_2d)
+#define attn_array_3d ATTN__PREFIXED(ATTN_PREFIX, array_3d)
+#define attn_array_4d ATTN__PREFIXED(ATTN_PREFIX, array_4d)
+#define attn_array_swap ATTN__PREFIXED(ATTN_PREFIX, array_swap)
+#define attn_best_path ATTN__PREFIXED(ATTN_PREFIX, best_path)
+#define attn_cache_append ATTN__PREFIXED(ATTN_PREFIX, cache_append)
+#define attn_compute_qkv ATTN__PREFIXED(ATTN_PREFIX, compute_qkv)
+#define attn_desc ATTN__PREFIXED(ATTN_PREFIX, desc)
+#define attn_desc_default ATTN__PREFIXED(ATTN_PREFIX, desc_default)
+#define attn_desc_flash ATTN__PREFIXED(ATTN_PREFIX, desc_flash)
+#define attn_desc_onnx ATTN__PREFIXED(ATTN_PREFIX, desc_onnx)
+#define attn_desc_pytorch ATTN__PREFIXED(ATTN_PREFIX, desc_pytorch)
+#define attn_dtype ATTN__PREFIXED(ATTN_PREFIX, dtype)
+#define attn_dtype_name ATTN__PREFIXED(ATTN_PREFIX, dtype_name)
+#define attn_dtype_size ATTN__PREFIXED(ATTN_PREFIX, dtype_size)
+#define attn_exec ATTN__PREFIXED(ATTN_PREFIX, exec)
+#define attn_exec_default ATTN__PREFIXED(ATTN_PREFIX, exec_default)
+#define attn_exec_in ATTN__PREFIXED(ATTN_PREFIX, exec_in)
+#define attn_forward ATTN__PREFIXED(ATTN_PREFIX, forward)
+#define attn_layer ATTN__PREFIXED(ATTN_PREFIX, layer)
+#define attn_layer_default ATTN__PREFIXED(ATTN_PREFIX, layer_default)
+#define attn_layer_forward ATTN__PREFIXED(ATTN_PREFIX, layer_forward)
+#define attn_matmul ATTN__PREFIXED(ATTN_PREFIX, matmul)
+#define attn_parallel_for ATTN__PREFIXED(ATTN_PREFIX, parallel_for)
+#define attn_partial ATTN__PREFIXED(ATTN_PREFIX, partial)
+#define attn_path ATTN__PREFIXED(ATTN_PREFIX, path)
+#define attn_path_compiled ATTN__PREFIXED(ATTN_PREFIX, path_compiled)
+#define attn_path_name ATTN__PREFIXED(ATTN_PREFIX, path_name)
+#define attn_path_native ATTN__PREFIXED(ATTN_PREFIX, path_native)
+#define attn_path_supported ATTN__PREFIXED(ATTN_PREFIX, path_supported)
+#define attn_rotary ATTN__PREFIXED(ATTN_PREFIX, rotary)
+#define attn_scores ATTN__PREFIXED(ATTN_PREFIX, scores)
+#define attn_self_attention ATTN__PREFIXED(ATTN_PREFIX, self_attention)
+#define attn_self_test ATTN__PREFIXED(ATTN_PREFIX, self_test)
+#define attn_softmax ATTN__PREFIXED(ATTN_PREFIX, softmax)
+#define attn_stage ATTN__PREFIXED(ATTN_PREFIX, stage)
+#define attn_state_finish ATTN__PREFIXED(ATTN_PREFIX, state_finish)
+#define attn_state_merge ATTN__PREFIXED(ATTN_PREFIX, state_merge)
+#define attn_state_merged_size ATTN__PREFIXED(ATTN_PREFIX, state_merged_size)
+#define attn_state_size ATTN__PREFIXED(ATTN_PREFIX, state_size)
+#define attn_status ATTN__PREFIXED(ATTN_PREFIX, status)
+#define attn_status_string ATTN__PREFIXED(ATTN_PREFIX, status_string)
+#define attn_task ATTN__PREFIXED(ATTN_PREFIX, task)
+#define attn_version ATTN__PREFIXED(ATTN_PREFIX, version)
+#define attn_weighted_sum ATTN__PREFIXED(ATTN_PREFIX, weighted_sum)
 #endif
 
 #ifdef __cplusplus
@@ -540,8 +603,19 @@ static __attribute__((unused)) void attn__refuse_unsafe_math(void)
 #endif
 typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1 : -1]; /* not with -fsingle-precision-constant */
 
-#include <math.h>   /* fma, sqrt */
-#include <string.h> /* memcpy, memset */
+#if defined(__GNUC__) /* these need no header, so the C library need not have one */
+#define attn__memcpy __builtin_memcpy
+#define attn__memset __builtin_memset
+#define attn__fmaf __builtin_fmaf
+#define attn__fma __builtin_fma
+#else
+#include <math.h>
+#include <string.h>
+#define attn__memcpy memcpy
+#define attn__memset memset
+#define attn__fmaf fmaf
+#define attn__fma fma
+#endif
 
 #ifndef ATTN_FILE
 #define ATTN_FILE "attention.h"
@@ -568,20 +642,28 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #else
 #define ATTN__A64 0
 #endif
-/* Where one instruction multiplies and adds; this code may use it. */
+/* Where one instruction multiplies and adds; compilers call a function without
+ * optimization, and then our own will do. */
 #if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA) || defined(__s390x__) || defined(__powerpc64__) || ATTN__A64
-#define ATTN__FMA_F32 1
+#define ATTN__HAS_FMA_F32 1
 #elif defined(__riscv_flen)
-#define ATTN__FMA_F32 (__riscv_flen >= 32)
+#define ATTN__HAS_FMA_F32 (__riscv_flen >= 32)
 #else
-#define ATTN__FMA_F32 0
+#define ATTN__HAS_FMA_F32 0
 #endif
 #if defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__s390x__) || defined(__powerpc64__) || ATTN__A64
-#define ATTN__FMA_F64 1
+#define ATTN__HAS_FMA_F64 1
 #elif defined(__riscv_flen)
-#define ATTN__FMA_F64 (__riscv_flen >= 64)
+#define ATTN__HAS_FMA_F64 (__riscv_flen >= 64)
 #else
+#define ATTN__HAS_FMA_F64 0
+#endif
+#if defined(__GNUC__) && !defined(__OPTIMIZE__)
+#define ATTN__FMA_F32 0
 #define ATTN__FMA_F64 0
+#else
+#define ATTN__FMA_F32 ATTN__HAS_FMA_F32
+#define ATTN__FMA_F64 ATTN__HAS_FMA_F64
 #endif
 /* The arithmetic: see NUMBERS in the manual. x86-64 may find its multiply-add at
  * run time, and then must not give other bits. */
@@ -592,7 +674,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #elif defined(ATTN_FUSED) || defined(__x86_64__) || defined(_M_X64)
 #define ATTN__FUSED 1
 #else
-#define ATTN__FUSED ATTN__FMA_F32
+#define ATTN__FUSED ATTN__HAS_FMA_F32
 #endif
 #ifdef ATTN_USE_SIMDE
 #define ATTN__SIMDE 1
@@ -626,7 +708,9 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__NEON 0
 #endif
 
-#if ATTN__X86 && (ATTN__AVX2 || ATTN__AVX512)
+#if ATTN__X86 && !ATTN__AVX2 && !ATTN__AVX512
+#include <emmintrin.h>
+#elif ATTN__X86
 #include <immintrin.h> /* before any target region */
 #ifdef _MSC_VER
 #include <intrin.h>
@@ -739,10 +823,10 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__ODD_F32 (-1.0e+38f)
 #define ATTN__ODD_F64 (-1.0e+307)
 
-ATTN__INLINE uint32_t attn__bits_f32(float x) { uint32_t b; memcpy(&b, &x, sizeof b); return b; }
-ATTN__INLINE uint64_t attn__bits_f64(double x) { uint64_t b; memcpy(&b, &x, sizeof b); return b; }
-ATTN__INLINE float attn__from_bits_f32(uint32_t b) { float x; memcpy(&x, &b, sizeof x); return x; }
-ATTN__INLINE double attn__from_bits_f64(uint64_t b) { double x; memcpy(&x, &b, sizeof x); return x; }
+ATTN__INLINE uint32_t attn__bits_f32(float x) { uint32_t b; attn__memcpy(&b, &x, sizeof b); return b; }
+ATTN__INLINE uint64_t attn__bits_f64(double x) { uint64_t b; attn__memcpy(&b, &x, sizeof b); return b; }
+ATTN__INLINE float attn__from_bits_f32(uint32_t b) { float x; attn__memcpy(&x, &b, sizeof x); return x; }
+ATTN__INLINE double attn__from_bits_f64(uint64_t b) { double x; attn__memcpy(&x, &b, sizeof x); return x; }
 
 /* Integers decide what is finite: compilers may assume things about floats. */
 ATTN__INLINE int attn__finite_f32(float x) { return (attn__bits_f32(x) & 0x7f800000u) != 0x7f800000u; }
@@ -754,7 +838,7 @@ ATTN__INLINE int attn__finite_f64(double x) { return (attn__bits_f64(x) >> 52 & 
 ATTN__INLINE float attn__fma_f32(float a, float b, float c)
 {
 #if ATTN__FMA_F32
-    return fmaf(a, b, c);
+    return attn__fmaf(a, b, c);
 #else
     double p = (double)a * (double)b, q = (double)c, s = p + q;
     double t = s - p, e = (p - (s - t)) + (q - t); /* s + e = p + q exactly */
@@ -767,7 +851,7 @@ ATTN__INLINE float attn__fma_f32(float a, float b, float c)
 #endif
 }
 #if ATTN__FMA_F64
-ATTN__INLINE double attn__fma_f64(double a, double b, double c) { return fma(a, b, c); }
+ATTN__INLINE double attn__fma_f64(double a, double b, double c) { return attn__fma(a, b, c); }
 #else
 /* x >> n, with the last bit 1 if a bit is lost */
 ATTN__INLINE void attn__shift_128(uint64_t x[2], unsigned n)
@@ -1007,6 +1091,33 @@ ATTN__INLINE double attn__log_f64(double x)
     return attn__madd_f64((double)e, ATTN__LN2_HI_F64, p);
 }
 
+/* sqrt(x) for x > 0, rounded to nearest, of which functions may not be at hand. */
+static double attn__sqrt(double x)
+{
+#if ATTN__X86
+    return _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(x)));
+#elif ATTN__A64 && ATTN__NEON
+    return vgetq_lane_f64(vsqrtq_f64(vdupq_n_f64(x)), 0);
+#elif defined(__wasm__)
+    return __builtin_sqrt(x);
+#else
+    int e, i, odd;
+    const double f = attn__split(x, &e) * 9007199254740992.0; /* 2^53 */
+    uint64_t m = (uint64_t)f, root = 0, rest = 0;
+    odd = (e - 53) & 1;
+    m = m << (10 + odd); /* x = m 2^(e - 63 - odd), of which the exponent is even; m < 2^64 */
+    for (i = 0; i < 54; i++, m <<= 2) { /* a bit of the root for two of m */
+        rest = rest << 2 | m >> 62;
+        root <<= 1;
+        if (rest > 2 * root) {
+            rest -= 2 * root + 1;
+            root++;
+        }
+    }
+    return attn__scale2((double)((root >> 1) + (root & 1)), (e - odd - 1) / 2 - 52); /* never a tie */
+#endif
+}
+
 /* binary16 and bfloat16 to float32, exactly. */
 ATTN__INLINE float attn__f16_to_f32(uint16_t h)
 {
@@ -1054,7 +1165,7 @@ static void attn__load_f32(float *to, const void *from, attn_dtype dtype, ptrdif
 {
     size_t i;
     if (dtype == ATTN_F32 && stride == 1) {
-        memcpy(to, from, n * sizeof *to);
+        attn__memcpy(to, from, n * sizeof *to);
         return;
     }
     for (i = 0; i < n; i++) {
@@ -1083,7 +1194,7 @@ static void attn__store_f32(void *to, attn_dtype dtype, ptrdiff_t stride, const 
 {
     size_t i;
     if (dtype == ATTN_F32 && stride == 1) {
-        memcpy(to, from, n * sizeof *from);
+        attn__memcpy(to, from, n * sizeof *from);
         return;
     }
     for (i = 0; i < n; i++) {
@@ -1115,7 +1226,7 @@ static void attn__put(void *to, attn_dtype dtype, double x)
     float narrow;
     if (attn__nan_f64(x)) x = attn__from_bits_f64(0x7ff8000000000000u);
     narrow = attn__to_f32(x);
-    if (dtype == ATTN_F64) memcpy(to, &x, sizeof x);
+    if (dtype == ATTN_F64) attn__memcpy(to, &x, sizeof x);
     else attn__store_f32(to, dtype, 1, &narrow, 1);
 }
 
@@ -1229,7 +1340,7 @@ ATTN__INLINE float attn__scalar_f32_choose(float p, float x, float limit, float 
 ATTN__INLINE void attn__scalar_f32_transpose(const float *p, ptrdiff_t stride, float out[4])
 {
     (void)stride;
-    memcpy(out, p, 4 * sizeof *p);
+    attn__memcpy(out, p, 4 * sizeof *p);
 }
 ATTN__INLINE float attn__scalar_f32_sum(float a) { return a; }
 ATTN__INLINE float attn__scalar_f32_load_f16(const uint16_t *p) { return attn__f16_to_f32(*p); }
@@ -1258,7 +1369,7 @@ ATTN__INLINE double attn__scalar_f64_choose(double p, double x, double limit, do
 ATTN__INLINE void attn__scalar_f64_transpose(const double *p, ptrdiff_t stride, double out[2])
 {
     (void)stride;
-    memcpy(out, p, 2 * sizeof *p);
+    attn__memcpy(out, p, 2 * sizeof *p);
 }
 ATTN__INLINE double attn__scalar_f64_sum(double a) { return a; }
 typedef double attn__scalar_f64_vec;
@@ -1277,10 +1388,10 @@ typedef uint32_t attn__simd128_u32_vec __attribute__((vector_size(16)));
 ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load(const float *p)
 {
     attn__simd128_f32_vec a;
-    memcpy(&a, p, sizeof a);
+    attn__memcpy(&a, p, sizeof a);
     return a;
 }
-ATTN__INLINE void attn__simd128_f32_store(float *p, attn__simd128_f32_vec a) { memcpy(p, &a, sizeof a); }
+ATTN__INLINE void attn__simd128_f32_store(float *p, attn__simd128_f32_vec a) { attn__memcpy(p, &a, sizeof a); }
 ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_set1(float a)
 {
     const attn__simd128_f32_vec r = {a, a, a, a};
@@ -1339,10 +1450,10 @@ typedef uint64_t attn__simd128_u64_vec __attribute__((vector_size(16)));
 ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_load(const double *p)
 {
     attn__simd128_f64_vec a;
-    memcpy(&a, p, sizeof a);
+    attn__memcpy(&a, p, sizeof a);
     return a;
 }
-ATTN__INLINE void attn__simd128_f64_store(double *p, attn__simd128_f64_vec a) { memcpy(p, &a, sizeof a); }
+ATTN__INLINE void attn__simd128_f64_store(double *p, attn__simd128_f64_vec a) { attn__memcpy(p, &a, sizeof a); }
 ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_set1(double a)
 {
     const attn__simd128_f64_vec r = {a, a};
@@ -1767,7 +1878,7 @@ ATTN__INLINE double attn__avx512_f64_sum(attn__avx512_f64_vec a)
 
 typedef ATTN__TYPE(float32x4_t) attn__neon_f32_vec;
 ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load(const float *p) { return ATTN__I(ld1q_f32)(p); }
-ATTN__INLINE void attn__neon_f32_store(float *p, attn__neon_f32_vec a) { memcpy(p, &a, sizeof a); } /* SIMDe's st1q aligns p down on POWER */
+ATTN__INLINE void attn__neon_f32_store(float *p, attn__neon_f32_vec a) { attn__memcpy(p, &a, sizeof a); } /* SIMDe's st1q aligns p down on POWER */
 ATTN__INLINE attn__neon_f32_vec attn__neon_f32_set1(float a) { return ATTN__I(dupq_n_f32)(a); }
 ATTN__INLINE attn__neon_f32_vec attn__neon_f32_add(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(addq_f32)(a, b); }
 ATTN__INLINE attn__neon_f32_vec attn__neon_f32_sub(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(subq_f32)(a, b); }
@@ -1860,7 +1971,7 @@ ATTN__TURNED(transpose_bf16, uint16_t, attn__neon_f32_load_bf16)
 
 typedef ATTN__TYPE(float64x2_t) attn__neon_f64_vec;
 ATTN__INLINE attn__neon_f64_vec attn__neon_f64_load(const double *p) { return ATTN__I(ld1q_f64)(p); }
-ATTN__INLINE void attn__neon_f64_store(double *p, attn__neon_f64_vec a) { memcpy(p, &a, sizeof a); }
+ATTN__INLINE void attn__neon_f64_store(double *p, attn__neon_f64_vec a) { attn__memcpy(p, &a, sizeof a); }
 ATTN__INLINE attn__neon_f64_vec attn__neon_f64_set1(double a) { return ATTN__I(dupq_n_f64)(a); }
 ATTN__INLINE attn__neon_f64_vec attn__neon_f64_add(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(addq_f64)(a, b); }
 ATTN__INLINE attn__neon_f64_vec attn__neon_f64_sub(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(subq_f64)(a, b); }
@@ -2078,7 +2189,7 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     if (!a) return ATTN_ERR_NULL;
     if (a->ndim < min_dims || a->ndim > max_dims) return ATTN_ERR_RANK;
     if ((unsigned)a->dtype >= ATTN_DTYPE_COUNT || !(dtypes >> a->dtype & 1)) return ATTN_ERR_DTYPE;
-    memset(v, 0, sizeof *v);
+    attn__memset(v, 0, sizeof *v);
     v->data = (char *)a->data;
     v->dtype = a->dtype;
     v->size = (ptrdiff_t)attn_dtype_size(a->dtype);
@@ -2130,7 +2241,7 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     if (!count) { /* no element has an address: keep arithmetic on it defined */
         static const double nothing = 0;
         v->data = (char *)(uintptr_t)&nothing;
-        memset(v->stride, 0, sizeof v->stride);
+        attn__memset(v->stride, 0, sizeof v->stride);
         return ATTN_OK;
     }
     if (measuring) return ATTN_OK;
@@ -2356,7 +2467,7 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     void *piece;
     int i, measured, measuring = attn__measuring(exec);
     if (!a || !b || !c) return ATTN_ERR_NULL;
-    memset(&g, 0, sizeof g);
+    attn__memset(&g, 0, sizeof g);
     if ((status = attn__check(a, 2, ATTN_MAX_DIMS, 1u << ATTN_F32 | 1u << ATTN_F64, ATTN__INPUT, measuring, &g.a))) return status;
     if ((status = attn__check(b, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__INPUT, measuring, &g.b))) return status;
     if ((status = attn__check(c, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__OUTPUT, measuring, &g.c))) return status;
@@ -2500,7 +2611,7 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
 {
     attn__rows r;
     size_t chunk;
-    memset(&r, 0, sizeof r);
+    attn__memset(&r, 0, sizeof r);
     r.query = index % p->query_blocks * p->query_block;
     index /= p->query_blocks;
     chunk = index % p->head_chunks * p->head_chunk;
@@ -2587,7 +2698,7 @@ static int attn__mask_keeps(const attn__problem *p, const attn__rows *rows, size
         if (step == 1)
             for (; hi - lo >= 8; lo += 8, at += 8) {
                 uint64_t eight;
-                memcpy(&eight, at, sizeof eight);
+                attn__memcpy(&eight, at, sizeof eight);
                 if (eight) return 1;
             }
         for (; lo < hi; lo++, at += step)
@@ -2627,7 +2738,7 @@ static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__s
     const attn__kernel *kernel = p->run.kernel;
     char *row = s->rows;
     for (; from < to; from++, row += n * kernel->size) {
-        if (from < p->kv_begin || from >= rows->kv_end) memset(row, 0, n * kernel->size);
+        if (from < p->kv_begin || from >= rows->kv_end) attn__memset(row, 0, n * kernel->size);
         else kernel->load(row, attn__key_at(p, v, rows, from) + (ptrdiff_t)c * v->stride[ATTN__D] * v->size, v->dtype, v->stride[ATTN__D], n);
     }
 }
@@ -2733,7 +2844,7 @@ static int attn__row_bias(const attn__problem *p, const attn__rows *rows, size_t
                 else ((float *)bias)[j] = (float)x;
             }
         else kernel->load((char *)bias + lo * kernel->size, row, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
-    } else memset((char *)bias + lo * kernel->size, 0, (hi - lo) * kernel->size);
+    } else attn__memset((char *)bias + lo * kernel->size, 0, (hi - lo) * kernel->size);
     if (p->has_alibi) {
         const int64_t at = attn__position(p, rows, i);
         const double slope = attn__slope_of(p, rows, h);
@@ -2870,10 +2981,10 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
                     s->odd[r] = 1;
                     max[r] = -attn__infinity();
                     sum[r] = 0;
-                    memset(row + from * es, 0, (to - from) * es);
+                    attn__memset(row + from * es, 0, (to - from) * es);
                 }
             }
-            if (exact) memset(acc, 0, width * es);
+            if (exact) attn__memset(acc, 0, width * es);
             if (p->few) /* a piece at a time: it comes in order, and stays in the nearest cache */
                 for (; tile_lo < tile_hi; tile_lo = from) {
                     size_t columns = in_place;
@@ -2917,7 +3028,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
         if (!empty) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
         attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
     }
-    if (empty) memset(acc, 0, p->width * kernel->size);
+    if (empty) attn__memset(acc, 0, p->width * kernel->size);
     else if (kernel->scale(acc, acc, p->dim_v, factor)) return 1;
     kernel->store(attn__query_at(&p->out, rows, h, i), p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
     return 0;
@@ -3028,7 +3139,7 @@ static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__row
     double rest = 0;
     size_t j;
     int finite = 1;
-    memset(&w, 0, sizeof w);
+    attn__memset(&w, 0, sizeof w);
     attn__visible(p, rows, i, &w.lo, &w.hi);
     if (w.lo < key_lo) w.lo = key_lo;
     if (w.hi > key_hi) w.hi = key_hi;
@@ -3171,7 +3282,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 if (!p->has_colsum && (!at || stage != ATTN_STAGE_PROBS)) continue;
                 if (lo < hi && p->has_mask && !attn__mask_keeps(p, rows, h, i, base + lo, base + hi)) hi = lo;
                 if (s->redo[r] == ATTN__REDO_WIDE) attn__wide_weights(p, rows, s, r, row, base, begin, end);
-                else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum)) memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
+                else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum)) attn__memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
                 else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp(max, s->row_max[r]) * s->factor[r]);
                 if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
                 if (p->has_colsum)
@@ -3289,10 +3400,10 @@ static void attn__part_task(void *arg, size_t index, size_t worker)
     attn__scratch_of(p, worker, &s);
     attn__part_layout(p, es, p->part_states + index * p->part_bytes, &part);
     attn__states(p, &rows, &s, number * keys, (number + 1) * keys, 0);
-    memcpy(part.acc, s.acc, rows.count * p->width * es);
-    memcpy(part.max, s.max, rows.count * sizeof *s.max);
-    memcpy(part.sum, s.sum, rows.count * sizeof *s.sum);
-    memcpy(part.odd, s.odd, rows.count);
+    attn__memcpy(part.acc, s.acc, rows.count * p->width * es);
+    attn__memcpy(part.max, s.max, rows.count * sizeof *s.max);
+    attn__memcpy(part.sum, s.sum, rows.count * sizeof *s.sum);
+    attn__memcpy(part.odd, s.odd, rows.count);
 }
 
 static void attn__join_task(void *arg, size_t index, size_t worker)
@@ -3304,14 +3415,14 @@ static void attn__join_task(void *arg, size_t index, size_t worker)
     size_t number, r, depth = 0;
     attn__scratch_of(p, worker, &s);
     if (!rows.count) return;
-    memset(s.odd, 0, rows.count);
+    attn__memset(s.odd, 0, rows.count);
     for (number = 0; number < p->parts; number++) {
         const size_t slot = attn__push(p, rows.count, &s, &depth, p->first_part + number);
         attn__part part;
         attn__part_layout(p, es, p->part_states + (index * p->parts + number) * p->part_bytes, &part);
-        memcpy(s.acc + slot * p->rows * p->width * es, part.acc, rows.count * p->width * es);
-        memcpy(s.max + slot * p->rows, part.max, rows.count * sizeof *s.max);
-        memcpy(s.sum + slot * p->rows, part.sum, rows.count * sizeof *s.sum);
+        attn__memcpy(s.acc + slot * p->rows * p->width * es, part.acc, rows.count * p->width * es);
+        attn__memcpy(s.max + slot * p->rows, part.max, rows.count * sizeof *s.max);
+        attn__memcpy(s.sum + slot * p->rows, part.sum, rows.count * sizeof *s.sum);
         for (r = 0; r < rows.count; r++) s.odd[r] |= part.odd[r];
     }
     while (depth >= 2) attn__join_slots(p, rows.count, &s, --depth - 1);
@@ -3323,8 +3434,8 @@ static void attn__join_task(void *arg, size_t index, size_t worker)
 ATTN_DEF attn_array attn_array_4d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2, size_t n3)
 {
     attn_array a;
-    memset(&a, 0, sizeof a);
-    memcpy(&a.data, &data, sizeof data); /* inputs are never written */
+    attn__memset(&a, 0, sizeof a);
+    attn__memcpy(&a.data, &data, sizeof data); /* inputs are never written */
     a.dtype = dtype;
     a.ndim = 4;
     a.shape[0] = n0;
@@ -3375,7 +3486,7 @@ ATTN_DEF attn_array attn_array_swap(const attn_array *a, int axis_a, int axis_b)
 ATTN_DEF attn_exec attn_exec_default(void)
 {
     attn_exec e;
-    memset(&e, 0, sizeof e);
+    attn__memset(&e, 0, sizeof e);
     return e;
 }
 ATTN_DEF attn_exec attn_exec_in(void *workspace, size_t workspace_size)
@@ -3388,13 +3499,13 @@ ATTN_DEF attn_exec attn_exec_in(void *workspace, size_t workspace_size)
 ATTN_DEF attn_desc attn_desc_default(void)
 {
     attn_desc d;
-    memset(&d, 0, sizeof d);
+    attn__memset(&d, 0, sizeof d);
     return d;
 }
 ATTN_DEF attn_layer attn_layer_default(void)
 {
     attn_layer l;
-    memset(&l, 0, sizeof l);
+    attn__memset(&l, 0, sizeof l);
     return l;
 }
 
@@ -3473,7 +3584,7 @@ ATTN_DEF attn_status attn_weighted_sum(const attn_array *w, const attn_array *v,
 static attn_status attn__scale_of(double scale, size_t dim, attn_dtype compute, double *out)
 {
     if (!attn__finite_f64(scale)) return ATTN_ERR_PARAMETER;
-    if (!(scale < 0 || scale > 0)) scale = dim ? 1 / sqrt((double)dim) : 1;
+    if (!(scale < 0 || scale > 0)) scale = dim ? 1 / attn__sqrt((double)dim) : 1;
     if (compute != ATTN_F64) {
         if (scale > 3.4028234663852886e+38 || scale < -3.4028234663852886e+38) return ATTN_ERR_PARAMETER;
         scale = (double)(float)scale;
@@ -3646,8 +3757,8 @@ static void attn__fill_rows(void *to, const char *from, ptrdiff_t stride, size_t
 {
     char *row = (char *)to;
     for (; n-- > 0; row += width, from += stride) {
-        memcpy(row, from, count);
-        memset(row + count, 0, width - count);
+        attn__memcpy(row, from, count);
+        attn__memset(row + count, 0, width - count);
     }
 }
 
@@ -3689,7 +3800,7 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         for (c = 0; c < columns; c++) factor[c] = kernel->exp(block_max[c], max[0][c]) * (1 / sum[0][c]);
         if (copied) {
             kernel->spread(rows, (ptrdiff_t)columns, rows, (ptrdiff_t)columns, n, columns, block_max, factor);
-            for (j = 0; j < n; j++) memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * columns * es, count * es);
+            for (j = 0; j < n; j++) attn__memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * columns * es, count * es);
         } else kernel->spread(to, y_step, from, x_step, n, columns, block_max, factor);
     }
     return 0;
@@ -3733,7 +3844,7 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
     attn_status status;
     int i, measured, measuring = attn__measuring(exec), same = 1;
     if (!x || !y) return ATTN_ERR_NULL;
-    memset(&l, 0, sizeof l);
+    attn__memset(&l, 0, sizeof l);
     if ((status = attn__check(x, 1, ATTN_MAX_DIMS, 1u << ATTN_F32 | 1u << ATTN_F64, ATTN__INPUT, measuring, &l.x))) return status;
     if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, measuring, &l.y))) return status;
     if (axis < -x->ndim || axis >= x->ndim) return ATTN_ERR_AXIS;
@@ -3970,7 +4081,7 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
     attn_status status;
     int measured;
     if (!desc) return ATTN_ERR_NULL;
-    memset(&p, 0, sizeof p);
+    attn__memset(&p, 0, sizeof p);
     if ((status = attn__describe(desc, attn__measuring(exec), &p))) return status;
     if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
     if (p.has_colsum) { /* sums begin at 0, also where there is nothing to add */
@@ -4177,7 +4288,7 @@ static attn_status attn__state_check(const void *state, attn__state *head, size_
     size_t bytes;
     if (!state) return ATTN_ERR_NULL;
     if ((uintptr_t)state % sizeof(double)) return ATTN_ERR_ALIGN;
-    memcpy(head, state, sizeof *head);
+    attn__memcpy(head, state, sizeof *head);
     if (head->magic != ATTN__STATE_MAGIC || head->dtype > ATTN_F64 || head->begin > head->end || head->end > (size_t)-1 / 2) return ATTN_ERR_PARAMETER;
     if (head->nodes != attn__nodes((size_t)head->begin, (size_t)head->end, nodes)) return ATTN_ERR_PARAMETER;
     if (!attn__multiply_size((size_t)head->batch, (size_t)head->q_heads, rows) || !attn__multiply_size(*rows, (size_t)head->q_len, rows)) return ATTN_ERR_OVERFLOW;
@@ -4190,14 +4301,14 @@ static attn_status attn__part_describe(const attn_desc *desc, attn_desc *d, int 
     attn_status status;
     attn__view out;
     *d = *desc;
-    memset(&d->lse, 0, sizeof d->lse);
+    attn__memset(&d->lse, 0, sizeof d->lse);
     d->scores = d->colsum = d->sinks = d->lse;
     /* out is not written; what stands in has its shape and touches no memory of ours */
     if ((status = attn__check(&d->q, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &out))) return status;
     d->out = attn_array_4d(d->q.dtype, NULL, out.shape[ATTN__B], out.shape[ATTN__H], out.shape[ATTN__S], 0);
     if ((status = attn__check(&d->v, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &out))) return status;
     d->out.shape[3] = out.shape[ATTN__D];
-    memset(p, 0, sizeof *p);
+    attn__memset(p, 0, sizeof *p);
     p->stand_in = 1;
     if ((status = attn__describe(d, measuring, p))) return status;
     return p->has_cu || p->has_pages ? ATTN_ERR_UNSUPPORTED : ATTN_OK;
@@ -4246,7 +4357,7 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
         max[at] = s.max[r];
         sum[at] = s.sum[r];
         s.redo[r] = s.odd[r] ? ATTN__REDO_WIDE : 0;
-        memset(to, 0, width * es);
+        attn__memset(to, 0, width * es);
         if (s.max[r] <= -attn__infinity()) continue;
         if (kernel->scale(to, s.acc + r * p->width * es, p->dim_v, ATTN__STATE_ROOM)) s.redo[r] = ATTN__REDO_EXACT;
         else kernel->scale(to, s.acc + r * p->width * es, p->dim_v, 1);
@@ -4310,7 +4421,7 @@ ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t sta
             if (!attn__apart(&view, inputs[i])) return ATTN_ERR_ALIAS;
     }
     if ((status = attn__ready(&part.p, exec, &measured)) || measured) return status;
-    memset(&head, 0, sizeof head);
+    attn__memset(&head, 0, sizeof head);
     head.magic = ATTN__STATE_MAGIC;
     head.dtype = part.p.run.kernel->dtype;
     head.batch = part.p.batch;
@@ -4320,7 +4431,7 @@ ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t sta
     head.begin = part.p.kv_begin;
     head.end = part.p.kv_begin + part.p.kv_len;
     head.nodes = part.node_count;
-    memcpy(state, &head, sizeof head);
+    attn__memcpy(state, &head, sizeof head);
     part.nodes = (char *)state + sizeof head;
     attn__parallel(&part.p.run, part.p.tasks * part.node_count, attn__partial_task, &part);
     return ATTN_OK;
@@ -4336,7 +4447,7 @@ static size_t attn__merge_nodes(const attn__state *a, const attn__state *b, cons
     size_t i, depth = 0, most = 0;
     for (i = 0; i < n_a + n_b; i++) {
         stack[depth] = i < n_a ? in_a[i] : in_b[i - n_a];
-        if (to) memcpy(to + depth * node_bytes, i < n_a ? from_a + i * node_bytes : from_b + (i - n_a) * node_bytes, node_bytes);
+        if (to) attn__memcpy(to + depth * node_bytes, i < n_a ? from_a + i * node_bytes : from_b + (i - n_a) * node_bytes, node_bytes);
         if (++depth > most) most = depth;
         while (depth >= 2 && attn__joinable(&stack[depth - 2], &stack[depth - 1], (size_t)a->begin, (size_t)b->end)) {
             depth--;
@@ -4402,7 +4513,7 @@ ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged
     attn__merge_nodes(&head_a, &head_b, (const char *)a + sizeof head_a, (const char *)b + sizeof head_b, (char *)merged + sizeof head_a, rows, node_bytes, kernel);
     head_a.end = head_b.end;
     head_a.nodes = attn__nodes((size_t)head_a.begin, (size_t)head_a.end, nodes);
-    memcpy(merged, &head_a, sizeof head_a);
+    attn__memcpy(merged, &head_a, sizeof head_a);
     return ATTN_OK;
 }
 
@@ -4418,9 +4529,9 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
     attn_status status = attn__state_check(state, &head, &all, &node_bytes);
     if (status) return status;
     if (!desc) return ATTN_ERR_NULL;
-    memset(&p, 0, sizeof p);
-    memset(&rows, 0, sizeof rows);
-    memset(&s, 0, sizeof s);
+    attn__memset(&p, 0, sizeof p);
+    attn__memset(&rows, 0, sizeof rows);
+    attn__memset(&s, 0, sizeof s);
     p.desc = desc;
     if ((status = attn__check(&desc->out, 2, 4, head.dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES, ATTN__OUTPUT, 0, &p.out))) return status;
     if (!attn__shape_is(&p.out, (size_t)head.batch, (size_t)head.q_heads, (size_t)head.q_len, (size_t)head.dim_v)) return ATTN_ERR_SHAPE;
@@ -4459,7 +4570,7 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
                 attn__node_parts((char *)(uintptr_t)state + sizeof head + n * node_bytes, all, &from_max, &from_sum, &from);
                 max[n] = from_max[row];
                 sum[n] = from_sum[row];
-                memcpy(acc[n], from + (row * width + c) * p.run.kernel->size, columns * p.run.kernel->size);
+                attn__memcpy(acc[n], from + (row * width + c) * p.run.kernel->size, columns * p.run.kernel->size);
             }
             max[n] = -attn__infinity();
             sum[n] = 0;
@@ -4623,8 +4734,8 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
     for (b = 0; b < from.shape[ATTN__B]; b++)
         for (h = 0; h < from.shape[ATTN__H]; h++)
             for (i = 0; i < from.shape[ATTN__S]; i++)
-                for (c = rotary_dim; c < from.shape[ATTN__D]; c++)
-                    memmove(attn__at(&to, b, h, i) + (ptrdiff_t)c * to.stride[ATTN__D] * to.size, attn__at(&from, b, h, i) + (ptrdiff_t)c * from.stride[ATTN__D] * from.size,
+                for (c = rotary_dim; c < from.shape[ATTN__D] && to.data != from.data; c++)
+                    attn__memcpy(attn__at(&to, b, h, i) + (ptrdiff_t)c * to.stride[ATTN__D] * to.size, attn__at(&from, b, h, i) + (ptrdiff_t)c * from.stride[ATTN__D] * from.size,
                             (size_t)to.size);
     return ATTN_OK;
 }
@@ -4708,7 +4819,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
     bias[0] = &layer->b_q, bias[1] = &layer->b_k, bias[2] = &layer->b_v, bias[3] = &layer->b_o;
     has_o = attn__present(&layer->w_o);
 
-    memset(views, 0, sizeof views);
+    attn__memset(views, 0, sizeof views);
     if ((status = attn__batched(&layer->x, dtype, ATTN__INPUT, measuring, &x))) return status;
     if ((status = attn__batched(&layer->out, dtype, ATTN__OUTPUT, measuring, &out))) return status;
     if (layer->x.ndim != layer->out.ndim) return ATTN_ERR_RANK;
@@ -5184,7 +5295,7 @@ static void ATTN__V(score)(size_t m, size_t n, size_t depth, const void *a_, con
         attn_real piece[ATTN__NR][64];
         const size_t part = depth - k < 64 ? depth - k : 64;
         for (i = 0; i < n - j; i++) ATTN__V(load_row)(piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
-        for (; i < ATTN__NR; i++) memset(piece[i], 0, part * sizeof piece[i][0]);
+        for (; i < ATTN__NR; i++) attn__memset(piece[i], 0, part * sizeof piece[i][0]);
         ATTN__V(score_columns)(m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
     }
 }
@@ -5351,7 +5462,7 @@ static int ATTN__V(columns)(const void *from_, ptrdiff_t stride, size_t n, size_
         if (!attn_vfinite(odd[c]) || !(max[c] > ATTN__C(ODD))) return 1;
     for (c = 0; c < columns; c++) max_out[c] = (double)(max[c] + 0);
     if (!sum_out) return 0;
-    memset(lanes, 0, sizeof lanes);
+    attn__memset(lanes, 0, sizeof lanes);
     for (j = 0, at = from; j < n; j++, at += stride) {
         attn_real *to = lanes[j / (ATTN__BLOCK / 2)][j % ATTN__LANES];
         for (c = 0; c < columns; c += ATTN__VL)
@@ -5390,7 +5501,7 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
         const attn_real *b = (const attn_real *)acc_b + i * width;
         if (max_b[i] <= empty) continue; /* empty states are the identity */
         if (max_a[i] <= empty) {
-            memcpy(a, b, width * sizeof *a);
+            attn__memcpy(a, b, width * sizeof *a);
             max_a[i] = max_b[i];
             sum_a[i] = sum_b[i];
         } else {

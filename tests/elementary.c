@@ -252,6 +252,19 @@ static void try_sine(void)
     test_note("sine and cosine: %g at %a", error, at);
 }
 
+/* Dimensions of heads, and any numbers. */
+static void try_sqrt(void)
+{
+    test_rng rng = {4};
+    size_t n, wrong = 0;
+    for (n = 1; n < 300000; n++) {
+        const double x = n < 100000 ? (double)n : attn__from_bits_f64(test_u64(&rng) >> 1);
+        if (attn__finite_f64(x) && x > 0)
+            wrong += attn__bits_f64(attn__sqrt(x)) != attn__bits_f64(sqrt(x));
+    }
+    test_ok(wrong == 0, "square roots are rounded to nearest (%zu wrong)", wrong);
+}
+
 /* -------------------------------------------------------------- multiply-add -- */
 
 /* The bits with an exponent within 256 of that of 1. */
@@ -300,6 +313,7 @@ int main(int argc, char **argv)
     try_float64("tanh float64", 3, argument_of_tanh, evaluate_tanh, evaluate_scalar_tanh, tanhl);
     try_float64("log float64", 2, argument_of_log, NULL, evaluate_log, logl);
     try_sine();
+    try_sqrt();
     try_fma();
     return test_done();
 }
