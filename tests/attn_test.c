@@ -26,7 +26,7 @@
 /* --------------------------------------------------------------- results -- */
 
 static int lines, failures;
-static double largest_ratio;
+static double largest_ratio[ATTN_DTYPE_COUNT]; /* by the type of q */
 
 static void print_line(const char *prefix, const char *format, va_list arguments)
 {
@@ -72,8 +72,9 @@ int test_done(void)
 {
     if (!test_release())
         test_ok(0, "nothing is written outside of the arrays");
-    if (largest_ratio > 0)
-        test_note("largest error/bound: %.3f", largest_ratio);
+    for (int type = 0; type < ATTN_DTYPE_COUNT; type++)
+        if (largest_ratio[type] > 0)
+            test_note("largest error/bound, %s: %.3f", attn_dtype_name((attn_dtype)type), largest_ratio[type]);
     printf("1..%d\n", lines);
     return failures != 0;
 }
@@ -87,8 +88,8 @@ int test_status(attn_status got, attn_status want)
 
 int test_within(const ref_report *r)
 {
-    if (isfinite(r->worst) && r->worst > largest_ratio)
-        largest_ratio = r->worst;
+    if (isfinite(r->worst) && r->worst > largest_ratio[r->type])
+        largest_ratio[r->type] = r->worst;
     if (r->wrong == 0)
         return 1;
     test_note("%zu of %zu numbers out of bounds; worst: %s [%zu, %zu, %zu, %zu] is %.17g, wanted %.17g in %.17g ... %.17g (error/bound %g)",

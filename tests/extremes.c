@@ -163,6 +163,124 @@ static void try_parameters(attn_dtype type)
     }
 }
 
+/* Sinks of every size, and of none, beside ordinary scores and such as overflow
+ * up or down: the sink may be the maximum of either. */
+static void try_sinks(attn_dtype type)
+{
+    const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+    const double sinks[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, 0, largest, -largest};
+    static const char *const names[] = {"ordinary", "above all numbers", "below all numbers"};
+    for (size_t s = 0; s < sizeof sinks / sizeof *sinks; s++)
+        for (int scores = 0; scores < 3; scores++) {
+            test_rng rng = {s};
+            attn_desc d = problem(type, 3, 530, 4, &rng);
+            if (scores) {
+                test_fill(&d.q, scores == 1 ? largest : -largest);
+                test_fill(&d.k, largest / 2);
+            }
+            d.sinks = test_1d(type, 2);
+            ref_set(&d.sinks, 0, 0, 0, 0, 1);
+            ref_set(&d.sinks, 0, 0, 0, 1, sinks[s]);
+            test_attention(&d, "%s, sink %g, scores %s", attn_dtype_name(type), sinks[s], names[scores]);
+            test_release();
+        }
+}
+
+/* The least softcap there is: its inverse is infinite, and a score of 0 times that. */
+static void try_least_softcap(attn_dtype type)
+{
+    test_rng rng = {5};
+    attn_desc d = problem(type, 4, 530, 3, &rng);
+    d.softcap = 4.9406564584124654e-324;
+    for (size_t h = 0; h < 2; h++)
+        for (size_t c = 0; c < 3; c++)
+            ref_set(&d.q, 0, h, 1, c, 0);
+    test_attention(&d, "%s, the least softcap, and a row of scores 0", attn_dtype_name(type));
+    test_release();
+}
+
+/* -------------------------------------------------------------------- table -- */
+
+/* By how much of the largest value a row's output leaves the range of its values,
+ * in u; infinite if it is not finite. */
+static double beyond_hull(const attn_desc *d)
+{
+    const double u = d->q.dtype == ATTN_F64 ? ldexp(1, -53) : ldexp(1, -24);
+    double worst = 0;
+    for (size_t c = 0; c < ref_length(&d->v, 1); c++) {
+        double low = (double)INFINITY, high = -low, beyond;
+        for (size_t j = 0; j < ref_length(&d->v, 2); j++) {
+            low = fmin(low, (double)ref_get(&d->v, 0, 0, j, c));
+            high = fmax(high, (double)ref_get(&d->v, 0, 0, j, c));
+        }
+        for (size_t h = 0; h < ref_length(&d->out, 3); h++)
+            for (size_t i = 0; i < ref_length(&d->out, 2); i++) {
+                const double x = (double)ref_get(&d->out, 0, h, i, c);
+                if (!isfinite(x) || !isfinite((double)ref_get(&d->lse, 0, 0, h, i)))
+                    return (double)INFINITY;
+                beyond = fmax(low - x, x - high) / fmax(fabs(low), fabs(high)) / u;
+                worst = fmax(worst, beyond);
+            }
+    }
+    return worst;
+}
+
+static double beyond_one(const attn_array *w)
+{
+    const double u = w->dtype == ATTN_F64 ? ldexp(1, -53) : ldexp(1, -24);
+    double worst = 0;
+    for (size_t h = 0; h < ref_length(w, 3); h++)
+        for (size_t i = 0; i < ref_length(w, 2); i++) {
+            ref_sum sum = {0, 0};
+            for (size_t j = 0; j < ref_length(w, 1); j++)
+                ref_add(&sum, ref_get(w, 0, h, i, j));
+            worst = fmax(worst, fabs((double)(sum.sum - 1 + sum.rest)) / u);
+        }
+    return worst;
+}
+
+/* A line for each combination of sizes, a column for each path: how far the output
+ * leaves the hull of the values and the weights' sum leaves 1, in u, and the largest
+ * error in units of its bound. */
+static void print_table(attn_dtype type)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    double largest[ATTN_PATH_COUNT] = {0};
+    printf("\n%s: beyond the hull (u), sum of weights from 1 (u), error/bound\n\n| q | k | v |", attn_dtype_name(type));
+    for (size_t p = 0; p < num_paths; p++)
+        printf(" %s |", attn_path_name(paths[p]));
+    printf("\n|---|---|---|");
+    for (size_t p = 0; p < num_paths; p++)
+        printf("---|");
+    for (size_t q = 0; q < CLASSES; q++)
+        for (size_t k = 0; k < CLASSES; k++) {
+            const size_t v = (q + 3 * k) % CLASSES;
+            test_rng rng = {10 * q + k};
+            const attn_desc d = problem(type, 3, 600, 9, &rng);
+            fill_class(&d.q, &classes[q], &rng);
+            fill_class(&d.k, &classes[k], &rng);
+            fill_class(&d.v, &classes[v], &rng);
+            printf("\n| %s | %s | %s |", classes[q].name, classes[k].name, classes[v].name);
+            for (size_t p = 0; p < num_paths; p++) {
+                ref_report report;
+                const attn_desc on = test_again(&d);
+                const attn_status status = test_forward(&on, test_on(paths[p]));
+                report = ref_check(&on, 1);
+                if (status != ATTN_OK || !isfinite(beyond_hull(&on)) || report.wrong)
+                    printf(" NOT FINITE OR OUT OF BOUNDS |");
+                else
+                    printf(" %.1f, %.1f, %.3f |", beyond_hull(&on), beyond_one(&on.scores), report.worst);
+                largest[p] = fmax(largest[p], report.worst);
+            }
+            test_release();
+        }
+    printf("\n| largest | error/bound | |");
+    for (size_t p = 0; p < num_paths; p++)
+        printf(" %.3f |", largest[p]);
+    printf("\n");
+}
+
 /* Where the poison is, and whom it may reach. What column of V it stays in is
  * for the reference to say. */
 static void try_poisoned(attn_dtype type, double poison)
@@ -211,13 +329,20 @@ static void try_poisoned(attn_dtype type, double poison)
         }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "table") == 0) {
+        print_table(ATTN_F32);
+        print_table(ATTN_F64);
+        return 0;
+    }
     for (size_t t = 0; t < 2; t++) {
         try_classes(test_types[t]);
         try_detours(test_types[t]);
         try_mixture(test_types[t]);
         try_parameters(test_types[t]);
+        try_sinks(test_types[t]);
+        try_least_softcap(test_types[t]);
         try_poisoned(test_types[t], (double)NAN);
         try_poisoned(test_types[t], (double)INFINITY);
         try_poisoned(test_types[t], -(double)INFINITY);

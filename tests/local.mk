@@ -86,6 +86,10 @@ CLEANFILES += install-check.log
 check-exp-exhaustive: tests/elementary$(EXEEXT)
 	$(LOG_COMPILER) tests/elementary$(EXEEXT) exhaustive
 
+# extreme sizes on every path: output, weights, error in units of the bound
+check-table: tests/extremes$(EXEEXT)
+	$(LOG_COMPILER) tests/extremes$(EXEEXT) table
+
 # every flag of every compiler, and every machine, that is installed here
 check-flags:
 	CC='$(CC)' FLAGS_ALL=1 srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/flags.sh
@@ -99,4 +103,4 @@ matrix:
 CONFIGURE_DEPENDENCIES = $(srcdir)/tests/targets.txt
 clean-local:
 	rm -rf cross
-.PHONY: check-exp-exhaustive check-flags check-cross $(CROSS_CHECKS) matrix
+.PHONY: check-table check-exp-exhaustive check-flags check-cross $(CROSS_CHECKS) matrix

@@ -840,6 +840,7 @@ ref_report ref_check(const attn_desc *desc, size_t step)
     const int packed = present(&desc->cu_seqlens_q);
     ref_report report;
     memset(&report, 0, sizeof report);
+    report.type = desc->q.dtype;
     for (size_t b = 0; b < ref_batches(desc); b++)
         for (size_t h = 0; h < ref_length(&desc->q, 3); h++) {
             const size_t at = packed ? 0 : b; /* in the arrays */
@@ -896,6 +897,7 @@ ref_report ref_check_matmul(const attn_array *a, const attn_array *b, const attn
     const size_t inner = ref_length(a, 1);
     ref_report report;
     memset(&report, 0, sizeof report);
+    report.type = a->dtype;
     for (size_t i0 = 0; i0 < ref_length(c, 4); i0++)
         for (size_t i1 = 0; i1 < ref_length(c, 3); i1++)
             for (size_t i = 0; i < ref_length(c, 2); i++)
@@ -922,6 +924,7 @@ ref_report ref_check_softmax(const attn_array *x, int axis, const attn_array *y)
     unsigned char *keep;
     ref_report report;
     memset(&report, 0, sizeof report);
+    report.type = x->dtype;
     memset(&r, 0, sizeof r);
     for (int i = 0; i < 4; i++)
         shape[i] = ref_length(x, 4 - i);

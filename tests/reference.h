@@ -68,6 +68,7 @@ void ref_close(ref_head *head);
 
 /* The worst number of a whole result. */
 typedef struct ref_report {
+    attn_dtype type;  /* of the first input */
     size_t checked;   /* numbers looked at */
     size_t wrong;     /* numbers out of bounds */
     double worst;     /* the largest ref_ratio */

@@ -105,6 +105,22 @@ static attn_status call_along(const void *context, attn_exec run)
     return test_softmax(&rows, -1, &l->desc.scores, run);
 }
 
+/* A block of the lowest numbers has the whole line done in double. */
+static void try_long_lines_in_double(attn_dtype type)
+{
+    const size_t n = (size_t)1 << 20;
+    const attn_array x = test_2d(type, 1, n);
+    double error;
+    test_fill(&x, -25 * log(2.0));
+    ref_set(&x, 0, 0, 0, 12345, 0);
+    for (size_t j = 1024; j < 1536; j++)
+        ref_set(&x, 0, 0, 0, j, type == ATTN_F64 ? -1.7976931348623157e308 : -3.4028234663852886e38);
+    error = test_status(test_softmax(&x, 1, &x, test_on(ATTN_PATH_AUTO)), ATTN_OK) ? sum_error(&x) : (double)INFINITY;
+    test_ok(error <= 16, "%s, 2^20 keys, one large, a block of the lowest: weights sum to 1 within 16 u (%.2f)", attn_dtype_name(type),
+            error);
+    test_release();
+}
+
 /* The log-sum-exp of scores, and how much of it the computed one may be off: 16 u
  * of the sum, the logarithm's 2.5 ulp, and one rounding. */
 static ref_bounds long_lse(const attn_array *k, size_t head)
@@ -197,6 +213,7 @@ int main(void)
                     try_shape(&shape, deviations[d], 1);
             }
         try_long_rows(test_types[t]);
+        try_long_lines_in_double(test_types[t]);
     }
     return test_done();
 }
