@@ -62,8 +62,8 @@ else
         (
             unset PKG_CONFIG_LIBDIR
             PKG_CONFIG_PATH=$root$pkgconfigdir
-            [ -z "$root" ] || PKG_CONFIG_SYSROOT_DIR=$root
-            export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
+            [ -z "$root" ] || PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 # which the root is not
+            export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_ALLOW_SYSTEM_CFLAGS
             [ "$(pkg-config --modversion attention)" = "$version" ] &&
                 $CC -O1 $(pkg-config --cflags attention) "$top/examples/quick_start.c" -o "$dir/by-pkg-config" $(pkg-config --libs attention)
         ) >"$dir/log" 2>&1 && works "$dir/by-pkg-config"
