@@ -518,8 +518,9 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec);
  * counts the sinks of its descriptor. Parts cut at multiples of 512 keys and
  * merged in any order of adjacent pairs give the very bits of attn_forward over
  * all keys; other cuts stay within the error bound. A part of no keys is the
- * identity. A row whose part overflows, or comes within 2^24 of it, is computed in
- * wide arithmetic and rounded to the compute type, so that what is merged stays
+ * identity, and so is, for its row, one whose visible scores are all -inf. A row
+ * whose part overflows, or comes within 2^24 of it, is computed in wide arithmetic
+ * and rounded to the compute type, so that what is merged stays
  * finite; it is then no longer bit-identical. */
 ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes);
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec);
@@ -3029,7 +3030,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
         attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
     }
     if (empty) attn__memset(acc, 0, p->width * kernel->size);
-    else if (kernel->scale(acc, acc, p->dim_v, factor)) return 1;
+    else if (kernel->scale(acc, acc, p->dim_v, factor) || attn__nan_f64(factor)) return 1; /* also where there are no values */
     kernel->store(attn__query_at(&p->out, rows, h, i), p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
     return 0;
 }

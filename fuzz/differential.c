@@ -305,6 +305,28 @@ static state merge(fuzz_case *c, const state *a, const state *b)
     return s;
 }
 
+/* Where the whole is NaN, parts are not finite. (0 times infinity is NaN, but a weight
+ * of 0 in the whole need not be 0 in a part.) But parts
+ * whose scores are all -inf are empty: +0. */
+static void check_nan(const fuzz_case *c, const attn_desc *merged, const fuzz_outputs *whole)
+{
+    size_t at[4];
+    for (at[0] = 0; at[0] < ref_length(&whole->out, 4); at[0]++)
+        for (at[1] = 0; at[1] < ref_length(&whole->out, 3); at[1]++)
+            for (at[2] = 0; at[2] < ref_length(&whole->out, 2); at[2]++) {
+                for (at[3] = 0; at[3] < ref_length(&whole->out, 1); at[3]++) {
+                    const ref_real x = ref_get(&merged->out, at[0], at[1], at[2], at[3]);
+                    if (isnan(ref_get(&whole->out, at[0], at[1], at[2], at[3])) && isfinite(x) && x != 0)
+                        fuzz_fail(c, "parts merged: out[%zu, %zu, %zu, %zu] is finite, of the whole it is NaN", at[0], at[1], at[2], at[3]);
+                }
+                if (whole->lse.ndim) {
+                    const ref_real x = ref_get(&merged->lse, 0, at[0], at[1], at[2]), y = ref_get(&whole->lse, 0, at[0], at[1], at[2]);
+                    if ((isnan(y) && isfinite(x)) || (isnan(x) && isfinite(y)))
+                        fuzz_fail(c, "parts merged: lse[%zu, %zu, %zu] is %g, of the whole %g", at[0], at[1], at[2], (double)x, (double)y);
+                }
+            }
+}
+
 /* Parts of the keys, merged in any order: the same bits if they are cut between
  * blocks, else within the bounds. */
 static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
@@ -340,6 +362,7 @@ static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
     fuzz_expect(c, "attn_state_finish", attn_state_finish(&d, states[0].memory, fuzz_random_path(c)), ATTN_OK);
     if (!fuzz_tame(&c->desc)) {
         fuzz_check_rows(c, "parts merged", &d);
+        check_nan(c, &d, scalar);
     } else if (blocks) {
         fuzz_same_outputs(c, "parts merged", &d, "states", scalar, "scalar", NULL);
     } else {

@@ -223,7 +223,7 @@ static ref_bounds stored(ref_bounds b, attn_dtype type, attn_dtype compute)
     const arithmetic t = arithmetic_of(type);
     if (b.low > b.high || (!isfinite(b.value) && b.low != b.high))
         return b;
-    if (isnan(b.value) || (b.low == b.value && b.high == b.value))
+    if (isnan(b.value) || (b.low == b.value && b.high == b.value && !(isfinite(b.value) && ref_abs(b.value) > t.max)))
         return b;
     if (type != compute && t.u > arithmetic_of(compute).u) {
         b.low -= t.u * ref_abs(b.low) + t.eta;
