@@ -709,6 +709,9 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__NEON 0
 #endif
 
+#if ATTN__X86 && !defined(__clang__) && defined(__STDC_HOSTED__) && !__STDC_HOSTED__ && !defined(_MM_MALLOC_H_INCLUDED)
+#define _MM_MALLOC_H_INCLUDED /* for which gcc's intrinsics would include stdlib.h */
+#endif
 #if ATTN__X86 && !ATTN__AVX2 && !ATTN__AVX512
 #include <emmintrin.h>
 #elif ATTN__X86
