@@ -232,6 +232,42 @@ sed 's/attention\.h/my_attention.h/' implementation.c >renamed/implementation.c
 check "renamed, with ATTN_FILE" $CC -std=c99 $warnings -DATTN_FILE='"my_attention.h"' -fsyntax-only renamed/implementation.c
 check "renamed, without: refused" refuses $CC -std=c99 -fsyntax-only renamed/implementation.c
 
+# A prefix of one's own: two copies, not static, in one program.
+cat >prefixed.c <<'END'
+#define ATTN_NO_AVX512
+#define ATTENTION_IMPLEMENTATION
+#include "attention.h"
+END
+cat >prefixes.c <<'END'
+#define ATTN_PREFIX one_
+#include "attention.h"
+const char *two_path_name(attn_path path);
+int main(void)
+{
+    one_array a = attn_array_1d(ATTN_F32, NULL, 3);
+    return a.shape[0] != 3 || attn_dtype_size(a.dtype) != one_dtype_size(ATTN_F32) || *two_path_name(ATTN_PATH_AUTO) != 'a';
+}
+END
+prefixed() {
+    $CC -std=c99 -O0 $warnings -DATTN_PREFIX=one_ -I"$top" -c prefixed.c -o one.o &&
+        $CC -std=c99 -O0 $warnings -DATTN_PREFIX=two_ -I"$top" -c prefixed.c -o two.o &&
+        $CC -std=c99 $warnings -I"$top" prefixes.c one.o two.o -o prefixes && $RUN ./prefixes
+}
+check "ATTN_PREFIX: two versions in one program" prefixed
+check "ATTN_PREFIX: no name is left out" sh -c "! $CC -E -DATTN_PREFIX=one_ -I'$top' prefixed.c | grep -w -o 'attn_[a-z][a-z0-9_]*'"
+
+# Without a C library: gcc and clang need none of its headers.
+nm=$($CC -print-prog-name=nm 2>/dev/null)
+nm=${nm:-nm}
+mkdir no_library
+for header in math stdlib stdio string; do echo "#error this is of the C library" >no_library/$header.h; done
+freestanding() { # COMPILER
+    $1 -std=c99 -O2 $warnings -ffreestanding -Ino_library -I"$top" -c prefixed.c -o freestanding.o &&
+        $nm --undefined-only freestanding.o | awk '{ print $NF }' | grep -v '^_' | sort >needed && # names with _ are the compiler's own
+        sed -n 's/^ \* *An object file needs \(.*\)\.$/\1/p' "$top/attention.h" | tr -d ',' | tr ' ' '\n' | sort | diff - needed
+}
+check "-ffreestanding: needs no more, and no header of the C library" freestanding "$CC"
+
 for flag in -ffast-math -Ofast -ffinite-math-only; do
     check "$flag is refused" refuses $CC $flag -I"$top" -fsyntax-only implementation.c
     check "$flag is refused by name" sh -c "$CC $flag -I'$top' -fsyntax-only implementation.c 2>&1 | grep 'attention.h: .*-ffast-math'"
