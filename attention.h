@@ -2932,9 +2932,10 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, width = p->width, count = rows->count, tiles = (count + kernel->mr - 1) / kernel->mr;
-    /* columns of v that may be used where they are: for few rows, or if its rows are next to each other */
+    /* columns of v that may be used where they are: for few rows, or if its rows are next
+     * to each other and a panel takes more than a line of each */
     const size_t in_place = p->v.dtype == kernel->dtype && p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
-    const size_t whole = !p->gather && !p->few && p->v.stride[ATTN__D] == 1 && (size_t)p->v.stride[ATTN__S] <= p->dim_v ? in_place : 0;
+    const size_t whole = !p->gather && !p->few && p->v.stride[ATTN__D] == 1 && (size_t)p->v.stride[ATTN__S] <= p->dim_v && kernel->nr * es >= 128 ? in_place : 0;
     size_t block, r, t, c, depth = 0, all_lo = (size_t)-1, all_hi = 0;
 
     for (r = 0; r < count; r++) {
