@@ -47,7 +47,8 @@ static int width_of(attn_path path)
     switch (path) {
     case ATTN_PATH_AVX512: return 512;
     case ATTN_PATH_AVX2: return 256;
-    case ATTN_PATH_NEON: return 128;
+    case ATTN_PATH_NEON:
+    case ATTN_PATH_SIMD128: return 128;
     default: return 0;
     }
 }
@@ -108,6 +109,8 @@ size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries,
         void *workspace = status || !bytes ? NULL : bench_allocate(bytes);
         if (!status && bytes && !workspace)
             status = ATTN_ERR_WORKSPACE;
+        if (workspace)
+            memset(workspace, 0, bytes); /* nobody who is timed shall pay for the first touch */
         t->exec = ask;
         t->exec.query = NULL;
         t->exec.workspace = workspace;

@@ -5,10 +5,11 @@
  */
 #include "bench.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
-static const double width = 900, margin = 24, gap = 36, header = 86, footer = 44;
+static const double width = 900, margin = 24, gap = 36, header = 86, footer = 62;
 static const double title = 26, row = 17, bar = 11, below = 18; /* heights within a panel */
 static const double names = 92, labels = 112;                   /* widths beside the bars */
 
@@ -95,7 +96,8 @@ static void put_panel(FILE *f, const bench_report_case *c, double x, double y, d
     for (size_t i = 0; i < count; i++)
         ceiling = fmax(ceiling, lanes[i].result->ceiling_rate.median);
     fprintf(f, "<text class=\"title\" x=\"%.1f\" y=\"%.1f\">", x, y + 14);
-    text(f, c->shape->what);
+    fputc(toupper((unsigned char)c->shape->what[0]), f);
+    text(f, c->shape->what + 1);
     fputs("</text>\n", f);
     fprintf(f, "<path class=\"grid\" d=\"M%.1f %.1fV%.1fM%.1f %.1fV%.1fM%.1f %.1fV%.1fM%.1f %.1fV%.1f\"/>\n", left, y + title - 4, end,
             left + full / 4, y + title - 4, end, left + full / 2, y + title - 4, end, left + 3 * full / 4, y + title - 4, end);
@@ -160,12 +162,13 @@ static void put_footer(FILE *f, const bench_report *r, double y)
         fprintf(f, "OpenBLAS for %s; ", r->blas_core);
     if (r->dnnl_core)
         fprintf(f, "oneDNN %s; ", r->dnnl_core);
-    for (size_t i = 0; (name = bench_external_name(i, &description)) != NULL; i++)
+    fprintf(f, "float32</text>\n<text class=\"name\" x=\"%.0f\" y=\"%.1f\">", margin, y + 46);
+    for (size_t i = 0, written = 0; (name = bench_external_name(i, &description)) != NULL; i++)
         if (*name) {
+            fputs(written++ ? "; " : "", f);
             text(f, description);
-            fputs("; ", f);
         }
-    fputs("float32</text>\n", f);
+    fputs("</text>\n", f);
 }
 
 int bench_write_svg(const bench_report *report, const char *path)
