@@ -24,7 +24,7 @@ bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS) $(DNNL_LIBS)
 EXTRA_LIBRARIES += bench/libpeer.a
 bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
 bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math $(VECLIB_CFLAGS)
-EXTRA_DIST += bench/NOTES.md bench/peer.py bench/peer_onnxruntime.js bench/hot_loop.awk bench/neon_mca.sh
+EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/hot_loop.awk bench/neon_mca.sh
 
 .PHONY: bench bench-peers bench-plot neon-mca
 bench: bench/bench$(EXEEXT)

@@ -11,6 +11,9 @@ import sys
 import time
 
 
+MOST_SCORES = 1 << 28  # bytes; beyond, a round would take minutes
+
+
 def blas_in_use():
     """The BLAS that this process has loaded, and the code that it chose."""
     with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
@@ -105,6 +108,8 @@ def prepare(peer, words):
     if kind == "matmul":
         a, b = peer.load(path[0], m, k), peer.load(path[1], k, n)
         return lambda: peer.matmul(a, b)
+    if heads * m * n * 4 > MOST_SCORES:
+        raise MemoryError(f"its scores would take {heads * m * n * 4 >> 20} MiB")
     group = heads // kv_heads
     if m == 1:  # the queries of a group are rows of one product
         q = peer.load(path[0], kv_heads, 1, group, k)
