@@ -160,7 +160,7 @@ END {
     print ".B #define ATTENTION_IMPLEMENTATION    // in exactly one source file"
     print ".B #include <attention.h>"
     print ".PP"
-    print ".B cc $(pkg\\-config \\-\\-cflags \\-\\-libs attention)"
+    print ".B cc $(pkg\\-config \\-\\-cflags attention) program.c"
     print ".fi"
     for (i = 1; i <= body_lines; i++) print body[i]
     print ".SH SEE ALSO"

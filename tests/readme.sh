@@ -75,7 +75,7 @@ for source in "$top"/examples/*.c; do
         grep -q "]($file)" "$top/README.md"
         ok "$file is mentioned"
     fi
-    (cd "$dir" && $CC -O1 -Wall -Wextra -Werror "$name.c" -o "$name" -lm) >"$dir/log" 2>&1
+    (cd "$dir" && $CC -O1 -Wall -Wextra -Werror "$name.c" -o "$name") >"$dir/log" 2>&1
     ok "$file compiles beside attention.h, without a warning"
     ${RUN-} "$dir/$name" >"$dir/printed" 2>"$dir/log"
     ok "$file runs"

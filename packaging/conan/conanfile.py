@@ -15,7 +15,6 @@ class AttentionConan(ConanFile):
     license = "MIT-0 OR Unlicense"
     topics = ("attention", "transformer", "simd", "deterministic", "header-only")
     package_type = "header-library"
-    settings = "os", "arch", "compiler", "build_type"
     no_copy_source = True
 
     def set_version(self):
@@ -36,8 +35,6 @@ class AttentionConan(ConanFile):
     def package_info(self):
         self.cpp_info.bindirs = []
         self.cpp_info.libdirs = []
-        if self.settings.os != "Windows":
-            self.cpp_info.system_libs = ["m"]
         self.cpp_info.set_property("cmake_file_name", "attention")
         self.cpp_info.set_property("cmake_target_name", "attention::attention")
         self.cpp_info.set_property("pkg_config_name", "attention")
