@@ -139,4 +139,7 @@ void bench_ours_free(bench_entry *entry)
     entry->state = NULL;
 }
 
-const char *bench_ours_version(void) { return attn_version(); }
+const char *bench_ours_version(void)
+{
+    return attn_version();
+}

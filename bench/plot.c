@@ -22,9 +22,9 @@ typedef struct lane {
 static const struct {
     const char *first, *shown;
 } shown[] = {
-    {"avx512", "AVX-512"},    {"avx2", "AVX2"},   {"neon", "NEON"},     {"scalar", "scalar"},         {"openblas", "OpenBLAS"},
-    {"onednn", "oneDNN"},     {"numpy", "NumPy"}, {"torch", "PyTorch"}, {"onnxruntime", "ONNX Runtime"}, {"libmvec,", "C, libmvec"},
-    {"C", "C loops"},
+    {"avx512", "AVX-512"},           {"avx2", "AVX2"},           {"neon", "NEON"},   {"scalar", "scalar"},
+    {"openblas", "OpenBLAS"},        {"onednn", "oneDNN"},       {"numpy", "NumPy"}, {"torch", "PyTorch"},
+    {"onnxruntime", "ONNX Runtime"}, {"libmvec,", "C, libmvec"}, {"C", "C loops"},
 };
 
 static void name_of(const bench_result *r, char *name)
@@ -54,7 +54,8 @@ static size_t lanes_of(const bench_report_case *c, lane *lanes)
             lanes[k] = l;
     }
     for (size_t i = 1; i < count; i++) /* ours as they are, the others by speed */
-        for (size_t k = i; k && !lanes[k - 1].result->entry.ours && lanes[k].result->seconds.median < lanes[k - 1].result->seconds.median; k--) {
+        for (size_t k = i; k && !lanes[k - 1].result->entry.ours && lanes[k].result->seconds.median < lanes[k - 1].result->seconds.median;
+             k--) {
             lane l = lanes[k];
             lanes[k] = lanes[k - 1];
             lanes[k - 1] = l;
@@ -86,7 +87,10 @@ static void text(FILE *f, const char *s)
         }
 }
 
-static double panel_height(size_t count) { return title + (double)count * row + below; }
+static double panel_height(size_t count)
+{
+    return title + (double)count * row + below;
+}
 
 static void put_panel(FILE *f, const bench_report_case *c, double x, double y, double across)
 {
@@ -108,7 +112,10 @@ static void put_panel(FILE *f, const bench_report_case *c, double x, double y, d
         fprintf(f, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", r->entry.ours ? "us" : "name", left - 7, top + 9.5);
         text(f, lanes[i].name);
         fprintf(f, "</text>\n<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.0f\" rx=\"2\"/>\n",
-                !r->entry.ours ? "peer" : r->entry.width > 256 ? "ours" : "ours2", left, top, fmax(length, 1), bar);
+                !r->entry.ours         ? "peer"
+                : r->entry.width > 256 ? "ours"
+                                       : "ours2",
+                left, top, fmax(length, 1), bar);
         fprintf(f, "<path class=\"spread\" d=\"M%.1f %.1fH%.1f\"/>\n", left + fmin(r->rate.low * unit, full * 1.04), middle,
                 left + fmin(r->rate.high * unit, full * 1.04));
         fprintf(f, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%.*f", r->entry.ours ? "us" : "figure", left + full + 12, top + 9.5,
