@@ -34,7 +34,7 @@ enum { FORWARD, SELF_ATTENTION, MATMUL, WEIGHTED_SUM, SCORES, SOFTMAX, ROTARY, C
 static attn_status do_call(const call *k, const attn_exec *run)
 {
     const attn_desc *d = &k->desc;
-#define OR_NULL(bit, argument) (k->absent >> (bit)&1 ? NULL : (argument))
+#define OR_NULL(bit, argument) ((k->absent >> (bit)) & 1 ? NULL : (argument))
     const attn_array *q = OR_NULL(0, &d->q), *key = OR_NULL(1, &d->k), *v = OR_NULL(2, &d->v), *out = OR_NULL(3, &d->out);
     const attn_array *scores = OR_NULL(4, &d->scores), *mask = OR_NULL(5, &d->mask), *colsum = OR_NULL(6, &d->colsum);
     switch (k->function) {
