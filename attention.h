@@ -461,7 +461,9 @@ ATTN_DEF const char *attn_arithmetic(void);           /* "fused" or "unfused" mu
 /* Is the build this program sits in sound on this machine? Runs small problems
  * on every path (or on exec.path) and compares the bits with known ones. Catches
  * what no macro tells: clang's -fassociative-math, a wrong fma, a broken emulator.
- * Costs about a millisecond; ATTN_ERR_UNSOUND says no. */
+ * Costs about a millisecond; ATTN_ERR_UNSOUND says no. One of the problems
+ * overflows on purpose: not for a program that traps exceptions, nor in another
+ * rounding mode. */
 ATTN_DEF attn_status attn_self_test(const attn_exec *exec);
 
 /* --------------------------------------------------- level 1: the steps -- */

@@ -186,6 +186,25 @@ static void try_sinks(attn_dtype type)
         }
 }
 
+/* Hidden keys whose scores are above all others, which overflow themselves. */
+static void try_hidden_giants(attn_dtype type)
+{
+    const int exponent = type == ATTN_F64 ? 1023 : 127;
+    for (int additive = 0; additive < 2; additive++) {
+        test_rng rng = {6};
+        attn_desc d = problem(type, 3, 530, 4, &rng);
+        test_fill(&d.q, ldexp(1, exponent));
+        d.mask = test_1d(additive ? type : ATTN_BOOL, 530);
+        for (size_t j = 0; j < 530; j++) {
+            for (size_t c = 0; c < 4; c++)
+                ref_set(&d.k, 0, 0, j, c, ldexp(1, j % 3 ? exponent / 2 : exponent));
+            ref_set(&d.mask, 0, 0, 0, j, additive ? (j % 3 ? 0 : -(double)INFINITY) : j % 3 != 0);
+        }
+        test_attention(&d, "%s, hidden giants, %s mask", attn_dtype_name(type), additive ? "additive" : "boolean");
+        test_release();
+    }
+}
+
 /* The least softcap there is: its inverse is infinite, and a score of 0 times that. */
 static void try_least_softcap(attn_dtype type)
 {
@@ -343,6 +362,7 @@ int main(int argc, char **argv)
         try_parameters(test_types[t]);
         try_sinks(test_types[t]);
         try_least_softcap(test_types[t]);
+        try_hidden_giants(test_types[t]);
         try_poisoned(test_types[t], (double)NAN);
         try_poisoned(test_types[t], (double)INFINITY);
         try_poisoned(test_types[t], -(double)INFINITY);

@@ -90,6 +90,10 @@ check-exp-exhaustive: tests/elementary$(EXEEXT)
 check-table: tests/extremes$(EXEEXT)
 	$(LOG_COMPILER) tests/extremes$(EXEEXT) table
 
+# how many times slower a call is where inputs are subnormal
+check-denormals: tests/modes$(EXEEXT)
+	$(LOG_COMPILER) tests/modes$(EXEEXT) denormals
+
 # every flag of every compiler, and every machine, that is installed here
 check-flags:
 	CC='$(CC)' FLAGS_ALL=1 srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/flags.sh
@@ -103,4 +107,4 @@ matrix:
 CONFIGURE_DEPENDENCIES = $(srcdir)/tests/targets.txt
 clean-local:
 	rm -rf cross
-.PHONY: check-table check-exp-exhaustive check-flags check-cross $(CROSS_CHECKS) matrix
+.PHONY: check-table check-denormals check-exp-exhaustive check-flags check-cross $(CROSS_CHECKS) matrix

@@ -3,7 +3,9 @@
  * Floating-point environments that a program may have set: results stay finite
  * and close in every rounding mode and with subnormals flushed to zero, control
  * bits stay as they are, and ordinary data raise no exception that a program
- * would trap.
+ * would trap. attn_self_test, which overflows on purpose, may.
+ *
+ * With the argument "denormals": how many times slower subnormal inputs are.
  */
 #define _GNU_SOURCE /* feenableexcept */
 #include "attn_test.h"
@@ -13,7 +15,9 @@
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -36,7 +40,11 @@ enum { MODES = sizeof modes / sizeof *modes };
 /* Control bits, without those that say what has happened. */
 static uint64_t control(void)
 {
-#if defined(__SSE2__)
+#if defined(__SSE2__) && defined(__GNUC__)
+    uint16_t x87;
+    __asm__ volatile("fnstcw %0" : "=m"(x87));
+    return (uint64_t)x87 << 32 | (_mm_getcsr() & ~0x3fu);
+#elif defined(__SSE2__)
     return _mm_getcsr() & ~0x3fu;
 #elif defined(__aarch64__)
     uint64_t fpcr;
@@ -134,12 +142,96 @@ static attn_status run_rotary(const calls *c, attn_exec run)
     return attn_rotary(&c->desc.q, NULL, 0, 0, 0, &c->cosine);
 }
 
+static attn_status run_matmul(const calls *c, attn_exec run)
+{
+    return test_matmul(&c->layer.x, &c->layer.w_q, &c->layer.out, run);
+}
+static attn_status run_compute_qkv(const calls *c, attn_exec run)
+{
+    const attn_array q = test_copy(&c->layer.out), k = test_copy(&q), v = test_copy(&q);
+    return test_compute_qkv(&c->layer.x, &c->layer.w_q, &c->layer.w_k, &c->layer.w_v, &q, &k, &v, run);
+}
+static attn_status run_weighted_sum(const calls *c, attn_exec run)
+{
+    const attn_array out = test_copy(&c->desc.out);
+    return test_weighted_sum(&c->axis, &c->desc.v, &out, run);
+}
+static attn_status run_self_attention(const calls *c, attn_exec run)
+{
+    const attn_array out = test_copy(&c->desc.out);
+    return test_self_attention(&c->desc.q, &c->desc.k, &c->desc.v, &out, NULL, run);
+}
+static attn_status run_states(const calls *c, attn_exec run)
+{
+    static const size_t cuts[] = {0, 512, 600};
+    attn_desc d = c->desc;
+    void *states[2], *merged;
+    size_t bytes, i;
+    attn_status status;
+    for (i = 0; i < 2; i++) {
+        attn_desc part = c->desc;
+        part.align = ATTN_ALIGN_OFFSET;
+        part.q_offset = 600 - 9;
+        part.kv_begin = cuts[i];
+        part.k = test_part(&d.k, 2, cuts[i], cuts[i + 1] - cuts[i]);
+        part.v = test_part(&d.v, 2, cuts[i], cuts[i + 1] - cuts[i]);
+        if (d.mask.ndim > 0)
+            part.mask = test_part(&d.mask, 1, cuts[i], cuts[i + 1] - cuts[i]);
+        if ((status = attn_state_size(&part, &bytes)))
+            return status;
+        states[i] = test_memory(bytes, 0);
+        if ((status = test_partial(&part, states[i], bytes, run)))
+            return status;
+    }
+    if ((status = attn_state_merged_size(states[0], states[1], &bytes)))
+        return status;
+    merged = test_memory(bytes, 0);
+    if ((status = attn_state_merge(states[0], states[1], merged, bytes, run.path)))
+        return status;
+    d.out = test_copy(&d.out);
+    return attn_state_finish(&d, merged, run.path);
+}
+static attn_status run_cache_append(const calls *c, attn_exec run)
+{
+    const attn_array cache = test_4d(c->desc.k.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F16, 1, 1, 16, 24),
+                     rows = test_part(&c->desc.k, 2, 0, 9);
+    (void)run;
+    return attn_cache_append(&cache, &rows, NULL, NULL);
+}
+
+/* The bits are those of rounding to nearest. */
+static attn_status run_self_test(const calls *c, attn_exec run)
+{
+    attn_status status;
+    size_t bytes;
+    (void)c;
+    run.query = &bytes;
+    if ((status = attn_self_test(&run)))
+        return status;
+    run.query = NULL;
+    run.workspace = test_memory(bytes, 0);
+    run.workspace_size = bytes;
+    status = attn_self_test(&run);
+    return status == ATTN_ERR_UNSOUND && fegetround() != FE_TONEAREST ? ATTN_OK : status;
+}
+
 static const struct {
     const char *name;
     attn_status (*run)(const calls *c, attn_exec run);
+    int may_trap;
 } functions[] = {
-    {"attn_forward", run_forward}, {"attn_scores", run_scores},       {"attn_softmax", run_softmax},
-    {"attn_rotary", run_rotary},   {"attn_layer_forward", run_layer},
+    {"attn_forward", run_forward, 0},
+    {"attn_scores", run_scores, 0},
+    {"attn_softmax", run_softmax, 0},
+    {"attn_rotary", run_rotary, 0},
+    {"attn_layer_forward", run_layer, 0},
+    {"attn_matmul", run_matmul, 0},
+    {"attn_compute_qkv", run_compute_qkv, 0},
+    {"attn_weighted_sum", run_weighted_sum, 0},
+    {"attn_self_attention", run_self_attention, 0},
+    {"states", run_states, 0},
+    {"attn_cache_append", run_cache_append, 0},
+    {"attn_self_test", run_self_test, 1},
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
@@ -271,6 +363,8 @@ static void try_exceptions(attn_dtype type, attn_path path)
             test_rng rng = {2};
             const calls c = make_calls(type, modifiers, 0, &rng);
             for (f = 0; f < FUNCTIONS; f++) {
+                if (functions[f].may_trap)
+                    continue;
                 if (sigsetjmp(trapped, 1) == 0) {
                     feclearexcept(FE_ALL_EXCEPT);
                     feenableexcept(exceptions[e]);
@@ -288,11 +382,56 @@ static void try_exceptions(attn_dtype type, attn_path path)
 }
 #endif
 
-int main(void)
+/* --------------------------------------------------------------- denormals -- */
+
+/* Processor time of a call, the least of many, in turns with that of ordinary
+ * numbers: the medians of a busy machine say little. */
+static void print_slow_down(attn_dtype type, attn_path path)
+{
+    static const char *const names[] = {"q", "k", "v", "all"};
+    enum { Q, K, V, ALL, KINDS, ROUNDS = 9 };
+    const test_shape shape = {type, 1, 1, 1, 32, 512, 64, 64};
+    double least[KINDS + 1];
+    attn_desc d[KINDS + 1];
+    int kind, round;
+    printf("%-7s %-8s", attn_path_name(path), attn_dtype_name(type));
+    for (kind = 0; kind <= KINDS; kind++) {
+        test_rng rng = {1};
+        const double tiny = type == ATTN_F64 ? ldexp(1, -1030) : ldexp(1, -134);
+        d[kind] = test_problem(&shape, &rng);
+        d[kind].scores = test_absent;
+        if (kind == Q || kind == ALL)
+            test_fill_normal(&d[kind].q, &rng, tiny);
+        if (kind == K || kind == ALL)
+            test_fill_normal(&d[kind].k, &rng, tiny);
+        if (kind == V || kind == ALL)
+            test_fill_normal(&d[kind].v, &rng, tiny);
+        least[kind] = HUGE_VAL;
+    }
+    for (round = 0; round < ROUNDS; round++)
+        for (kind = 0; kind <= KINDS; kind++) {
+            const clock_t start = clock();
+            test_status(test_forward(&d[kind], test_on(path)), ATTN_OK);
+            least[kind] = fmin(least[kind], (double)(clock() - start));
+        }
+    for (kind = 0; kind < KINDS; kind++)
+        printf("  %s %.2f", names[kind], least[kind] / least[KINDS]);
+    printf("\n");
+    fflush(stdout);
+    test_release();
+}
+
+int main(int argc, char **argv)
 {
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
     size_t p, t, m;
+    if (argc > 1 && strcmp(argv[1], "denormals") == 0) {
+        for (p = 0; p < num_paths; p++)
+            for (t = 0; t < 2; t++)
+                print_slow_down(test_types[t], paths[p]);
+        return 0;
+    }
 #if defined(__GLIBC__) && (defined(__x86_64__) || defined(__i386__))
     signal(SIGFPE, on_trap);
 #endif

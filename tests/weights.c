@@ -111,7 +111,7 @@ static void try_long_lines_in_double(attn_dtype type)
     const size_t n = (size_t)1 << 20;
     const attn_array x = test_2d(type, 1, n);
     double error;
-    test_fill(&x, -25 * log(2.0));
+    test_fill(&x, -17.3); /* its exp has no short form: each addition rounds the same way */
     ref_set(&x, 0, 0, 0, 12345, 0);
     for (size_t j = 1024; j < 1536; j++)
         ref_set(&x, 0, 0, 0, j, type == ATTN_F64 ? -1.7976931348623157e308 : -3.4028234663852886e38);
