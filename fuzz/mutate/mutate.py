@@ -618,10 +618,10 @@ def main():
                 result["state"] = "broken"
             else:
                 result["fuzz"], result["fuzz_seconds"] = bench.replay(folder)
-                if not result["fuzz"] and bench.same(source, fault, folder):
+                if args.seconds and not result["fuzz"] and bench.same(source, fault, folder):
                     result["state"] = "same"
                 else:
-                    if not result["fuzz"]:
+                    if args.seconds and not result["fuzz"]:
                         bench.compile(folder, fault.path, "plain")
                     result["check"], result["check_seconds"] = bench.check(source, fault, folder)
                 if args.seconds and result["state"] == "run" and not result["fuzz"] and not (result["key"] in known and not result["check"]):
