@@ -106,7 +106,7 @@ merge) # the fewest inputs with the same coverage
         rm -rf "fuzz-corpus/$t.merged"
         mkdir "fuzz-corpus/$t.merged"
         # shellcheck disable=SC2046
-        "$out/$t" -merge=1 "fuzz-corpus/$t.merged" $(inputs_of "$t")
+        "$out/$t" -set_cover_merge=1 -use_counters=0 "fuzz-corpus/$t.merged" $(inputs_of "$t")
         rm -rf "fuzz-corpus/$t"
         mv "fuzz-corpus/$t.merged" "fuzz-corpus/$t"
     done
