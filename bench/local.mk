@@ -24,15 +24,21 @@ bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS) $(DNNL_LIBS)
 EXTRA_LIBRARIES += bench/libpeer.a
 bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
 bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math $(VECLIB_CFLAGS)
-EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/hot_loop.awk bench/neon_mca.sh
+CLEANFILES += bench/simd128.js
+EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/hot_loop.awk bench/neon_mca.sh bench/simd128.c
 
-.PHONY: bench bench-peers bench-plot neon-mca
+.PHONY: bench bench-peers bench-plot bench-wasm neon-mca
 bench: bench/bench$(EXEEXT)
 	bench/bench$(EXEEXT) $(BENCH_ARGS)
 
 # with the programs of other languages that configure found
 bench-peers: bench/bench$(EXEEXT)
 	bench/bench$(EXEEXT) $(BENCH_PEERS) $(BENCH_ARGS)
+
+# unfused arithmetic in WebAssembly, beside the ceiling of its four lanes
+bench-wasm:
+	emcc -O2 -msimd128 -sSINGLE_FILE=1 -sALLOW_MEMORY_GROWTH=1 -I$(srcdir) $(srcdir)/bench/simd128.c -o bench/simd128.js
+	node bench/simd128.js
 
 # the plot that README.md shows
 bench-plot: bench/bench$(EXEEXT)
