@@ -302,6 +302,25 @@ static void try_fma(void)
     test_ok(wrong64 == 0, "float64 multiply-add rounds once (%zu wrong)", wrong64);
 }
 
+/* Sums a hair beside the middle between two floats: a b = 1 - i^2 2^-46 (2^-104) of
+ * half a unit of c. Rounding to double, or to the last but one part, first, loses it. */
+static void try_fma_ties(void)
+{
+    size_t wrong32 = 0, wrong64 = 0;
+    int i, sign, odd;
+    for (i = 1; i < 200; i++)
+        for (sign = -1; sign <= 1; sign += 2)
+            for (odd = 0; odd < 4; odd++) {
+                const float a = (float)sign * (float)ldexp(1 + ldexp(i, -23), -24), b = (float)(1 - ldexp(i, -23));
+                const float c = (float)(1 + ldexp(odd, -23));
+                const double x = sign * ldexp(1 + ldexp(i, -52), -53), y = 1 - ldexp(i, -52), z = 1 + ldexp(odd, -52);
+                wrong32 += attn__bits_f32(attn__fma_f32(a, b, c)) != attn__bits_f32(fmaf(a, b, c));
+                wrong64 += attn__bits_f64(attn__fma_f64(x, y, z)) != attn__bits_f64(fma(x, y, z));
+            }
+    test_ok(wrong32 == 0, "float32 multiply-add beside ties (%zu wrong)", wrong32);
+    test_ok(wrong64 == 0, "float64 multiply-add beside ties (%zu wrong)", wrong64);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "exhaustive") == 0) {
@@ -315,5 +334,6 @@ int main(int argc, char **argv)
     try_sine();
     try_sqrt();
     try_fma();
+    try_fma_ties();
     return test_done();
 }
