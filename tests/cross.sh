@@ -63,7 +63,7 @@ run() {
         }
     done
     # Targets that differ in their runner alone share a build.
-    build=cross/$(echo "$host $cc $cxx $options" | tr -cs 'A-Za-z0-9+.\n-' _)
+    build=cross/$(table | awk -F'|' -v key="$host|$compiler|$cxx|$options" '$2 "|" $3 "|" $4 "|" $5 == key { print $1; exit }')
     mkdir -p "$build"
     verdict=passed
     here=$PWD
