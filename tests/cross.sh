@@ -69,7 +69,7 @@ run() {
     here=$PWD
     cd "$build" || exit 99
     if ! [ -f Makefile ]; then
-        "$top/configure" ${host:+--host="$host"} CC="$cc" $options >configure.out 2>&1 || {
+        "$source/configure" ${host:+--host="$host"} CC="$cc" $options >configure.out 2>&1 || {
             rm -f Makefile
             wrong configure configure.out
             cd "$here" || exit 99
@@ -168,6 +168,11 @@ for name in "$@"; do
     }
 done
 mkdir -p cross
+source=$top
+if [ -f "$top/config.status" ]; then # a configured folder has no room for other builds: from what a tarball holds
+    make -s distdir distdir=cross/source >/dev/null || exit 99
+    source=$PWD/cross/source
+fi
 [ $# -gt 0 ] || set -- $known
 for name in "$@"; do
     IFS='|' read -r name host compiler cxx options runner path tests packages <<END

@@ -3,8 +3,9 @@
 #
 # shellcheck disable=SC2086,SC2317 # compilers and flags are lists; functions go by name
 #
-# inclusion.sh - attention.h compiles wherever a C or C++ compiler takes it, with
-# no warning, and exports nothing but attn_ names. Prints TAP.
+# inclusion.sh - copied into any C or C++ program, attention.h compiles without a
+# warning, brings nothing along, asks for nothing but what its manual says, and its
+# macros do what they are for. Prints TAP.
 # $CC is the compiler of the build, $RUN runs its programs (may be empty),
 # $srcdir is the top of the sources.
 
@@ -56,6 +57,9 @@ report() {
     echo "1..$number"
     exit $failed
 }
+
+nm=$($CC -print-prog-name=nm 2>/dev/null)
+nm=${nm:-nm}
 
 have() { command -v "${1%% *}" >/dev/null 2>&1; }
 
@@ -195,6 +199,37 @@ int main()
 }
 END
 
+cat >in_namespace.cpp <<'END'
+#include <cstddef>
+#include <cstdint>
+#include <math.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+namespace app {
+#define ATTN_STATIC
+#define ATTENTION_IMPLEMENTATION
+#include "attention.h"
+int version() { return attn_version() == nullptr; }
+}
+int main() { return app::version() || app::attn_dtype_size(app::ATTN_F32) != 4; }
+END
+cat >paths.c <<'END'
+#define ATTENTION_IMPLEMENTATION
+#include "attention.h"
+#include <stdio.h>
+int main(void)
+{
+    int path;
+    for (path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++)
+        if (attn_path_compiled((attn_path)path)) printf("%s\n", attn_path_name((attn_path)path));
+    return attn_path_native(attn_best_path()) ? 0 : 1;
+}
+END
+
 # -------------------------------------------------------------------- checks --
 
 IFS=';'
@@ -218,13 +253,46 @@ for cxx in $cxx_compilers; do
     object=$(object_of "$cxx")
     check "$cxx -O0: no warning; ATTN_STATIC without unused ones" $cxx -x c++ -std=c++11 $warnings -I"$top" -c static.c -o "$object-static.o"
     check "$cxx -O2: no warning" $cxx -x c++ -std=c++11 -O2 $warnings -I"$top" -c implementation.c -o "$object.o"
+    check "$cxx: the implementation inside of a namespace" $cxx -x c++ -std=c++11 $warnings -I"$top" -fsyntax-only in_namespace.cpp
 done
 IFS=' '
 [ -n "$cxx_compilers" ] || skip "C++" "no C++ compiler"
 
-for option in -DATTN_NO_AVX2 -DATTN_NO_AVX512 -DATTN_NO_NEON "-DATTN_NO_AVX2 -DATTN_NO_AVX512 -DATTN_NO_NEON"; do
+# Paths that are left out: not there, and no code of theirs.
+left_out() { # OBJECT OPTIONS...
+    object=$1
+    shift
+    $CC -std=c99 -O0 $warnings "$@" -I"$top" -c paths.c -o "$object.o" && $CC "$object.o" -o "$object" -lm && $RUN "./$object" >"$object.paths" &&
+        $nm "$object.o" >"$object.symbols" || return 1
+    for option in "$@"; do
+        path=$(echo "$option" | sed 's/-DATTN_NO_//' | tr '[:upper:]' '[:lower:]')
+        grep -x "$path" "$object.paths" && return 1
+        grep "attn__${path}_" "$object.symbols" && return 1
+    done
+    grep -q 'attn__scalar_' "$object.symbols"
+}
+check "-DATTN_NO_AVX2: left out" left_out no-avx2 -DATTN_NO_AVX2
+check "-DATTN_NO_AVX512: left out" left_out no-avx512 -DATTN_NO_AVX512
+check "-DATTN_NO_NEON: left out" left_out no-neon -DATTN_NO_NEON
+check "all of them: scalar alone" left_out no-simd -DATTN_NO_AVX2 -DATTN_NO_AVX512 -DATTN_NO_NEON
+
+for option in -DATTN_FUSED -DATTN_UNFUSED; do
     check "$option" $CC -std=c99 $warnings $option -I"$top" -fsyntax-only implementation.c
 done
+check "both at once: refused" refuses $CC -DATTN_FUSED -DATTN_UNFUSED -I"$top" -fsyntax-only implementation.c
+own_definition() {
+    $CC -O0 $warnings "-DATTN_DEF=extern __attribute__((section(\"mine\")))" -I"$top" -c implementation.c -o definition.o &&
+        $nm --format=sysv definition.o | grep 'attn_forward .*mine'
+}
+check "ATTN_DEF stands before every function" own_definition
+
+# The header alone: no file of anybody's but the compiler's and the C library's.
+alone() {
+    read_files=$($CC -MM -I"$top" implementation.c | grep -o '[^ ]*\.[ch]$\|[^ ]*\.[ch] ' | sed 's|.*/||; s/ //' | sort -u | tr '\n' ' ')
+    echo "$read_files"
+    [ "$read_files" = 'attention.h implementation.c ' ] && $CC -M -I"$top" implementation.c >all.files && refuses grep -i simde all.files
+}
+check "no other header is read" alone
 
 mkdir renamed
 cp "$top/attention.h" renamed/my_attention.h
@@ -286,6 +354,13 @@ two_copies() {
         $CC two.c first.o second.o -lm -o two && $RUN ./two
 }
 check "two copies with different flags ($wide): the same bits" two_copies
+# A linker keeps one of two symbols of one name, perhaps that for the wider machine.
+shared_symbols() { # COMPILER
+    $1 -O0 $wide -DNAME=second -I"$top" -c hash.c -o "wide.$2.o" && $nm --defined-only --extern-only "wide.$2.o" | awk '{ print $NF }' >"wide.$2" &&
+        cat "wide.$2" && [ "$(grep -cv '^DW\.ref\.' "wide.$2")" = 1 ] && grep second "wide.$2"
+}
+check "... which share no symbol" shared_symbols "$CC" c
+[ -z "$cxx_compilers" ] || check "... in C++ neither" shared_symbols "${cxx_compilers%%;*} -x c++" c++
 
 cxx_program() { # the implementation compiled as C, used from C++
     "${cxx_compilers%%;*}" -std=c++11 $warnings -I"$top" program.cpp "$(object_of "$CC").o" -lm -o program && ./program
@@ -297,22 +372,41 @@ else
 fi
 
 symbols() { # PATTERN OBJECT: is there a global symbol of another name?
-    nm --defined-only --extern-only "$1" | awk '{ print $NF }' >"$1.symbols" && [ -s "$1.symbols" ] && refuses grep -v '^attn_[a-z]' "$1.symbols"
+    $nm --defined-only --extern-only "$1" | awk '{ print $NF }' >"$1.symbols" && [ -s "$1.symbols" ] && refuses grep -v '^attn_[a-z]' "$1.symbols"
 }
 variables() { # writable memory other than the cache of CPU features
-    nm --format=sysv "$1" | awk -F'|' '
+    $nm --format=sysv "$1" | awk -F'|' '
         $7 ~ /^\.(data|bss|tdata|tbss)/ && $7 !~ /^\.data\.rel\.ro/ { gsub(/ /, "", $1); print $1 }
         $3 ~ /C/ { print $1 }' | refuses grep -v '^cache\|attn__machine.*cache$'
 }
-if have nm; then
+undefined() { # OBJECT: just what the manual says it needs; names with _ are the compiler's own
+    $nm --undefined-only "$1" | awk '{ print $NF }' | grep -v '^_' | sort >"$1.undefined"
+    sed -n 's/^ \* *An object file needs \(.*\)\.$/\1/p' "$top/attention.h" | tr -d ',' | tr ' ' '\n' | grep . | sort | diff - "$1.undefined"
+}
+if have "$nm"; then
     IFS=';'
     for compiler in $c_compilers$cxx_compilers; do
         IFS=' '
         object=$(object_of "$compiler").o
         check "$object exports only attn_ names" symbols "$object"
         check "$object has no variable but the cache" variables "$object"
+        check "$object needs what the manual lists" undefined "$object"
     done
 else
-    skip "symbols" "no nm"
+    skip "symbols" "no $nm"
 fi
+# Macros that a program may define: those that the header asks for, those of the
+# manual's table, and those of this file or another test are the same.
+asked=$(sed -n '/^ *#/s/[^A-Za-z_0-9]/ /gp' "$top/attention.h" | awk '
+    $1 ~ /^(if|ifdef|ifndef|elif)$/ { for (i = 2; i <= NF; i++) if ($i ~ /^ATT(N|ENTION)_[A-Z0-9]/) print $i }' | grep -v -x -e ATTENTION_H -e ATTENTION_IMPLEMENTATION | sort -u | tr '\n' ' ')
+listed=$(sed -n '/^ \* BUILD OPTIONS/,/^ \* =====/s/^ \*   \(ATTN_[A-Z0-9_, A]*\)  .*/\1/p' "$top/attention.h" | tr -d , | tr ' ' '\n' | grep . | sort -u | tr '\n' ' ')
+knobs() {
+    echo "the header asks for: $asked"
+    echo "the manual lists:    $listed"
+    [ "$asked" = "$listed" ]
+}
+check "the manual's table lists the macros that the header asks for" knobs
+for knob in $listed; do
+    check "$knob has a test" grep -E "(-D|define )$knob([^A-Z0-9_]|\$)" "$top/tests/inclusion.sh" "$top/configure.ac"
+done
 report
