@@ -58,6 +58,7 @@ static attn_status run_in_mode(fuzz_case *c, attn_path path, int rounding, int f
     attn_status status;
     int kept;
     fesetround(rounding);
+    rounding = fegetround(); /* WebAssembly has one mode */
     if (flush)
         set_control(get_control() | FLUSH);
     mode = get_control();

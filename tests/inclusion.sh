@@ -262,9 +262,10 @@ IFS=' '
 left_out() { # OBJECT OPTIONS...
     object=$1
     shift
-    $CC -std=c99 -O0 $warnings "$@" -I"$top" -c paths.c -o "$object.o" && $CC "$object.o" -o "$object" -lm && $RUN "./$object" >"$object.paths" &&
+    $CC -std=c99 -O0 $warnings "$@" -I"$top" -c paths.c -o "$object.o" && $CC "$object.o" -o "$object" && $RUN "./$object" >"$object.paths" &&
         $nm "$object.o" >"$object.symbols" || return 1
     for option in "$@"; do
+        case $option in -DATTN_NO_*) ;; *) continue ;; esac
         path=$(echo "$option" | sed 's/-DATTN_NO_//' | tr '[:upper:]' '[:lower:]')
         grep -x "$path" "$object.paths" && return 1
         grep "attn__${path}_" "$object.symbols" && return 1
@@ -274,7 +275,8 @@ left_out() { # OBJECT OPTIONS...
 check "-DATTN_NO_AVX2: left out" left_out no-avx2 -DATTN_NO_AVX2
 check "-DATTN_NO_AVX512: left out" left_out no-avx512 -DATTN_NO_AVX512
 check "-DATTN_NO_NEON: left out" left_out no-neon -DATTN_NO_NEON
-check "all of them: scalar alone" left_out no-simd -DATTN_NO_AVX2 -DATTN_NO_AVX512 -DATTN_NO_NEON
+check "-DATTN_NO_SIMD128: left out" left_out no-simd128 -DATTN_UNFUSED -DATTN_NO_SIMD128
+check "all of them: scalar alone" left_out no-simd -DATTN_UNFUSED -DATTN_NO_SIMD128 -DATTN_NO_AVX2 -DATTN_NO_AVX512 -DATTN_NO_NEON
 
 for option in -DATTN_FUSED -DATTN_UNFUSED; do
     check "$option" $CC -std=c99 $warnings $option -I"$top" -fsyntax-only implementation.c
@@ -285,6 +287,51 @@ own_definition() {
         $nm --format=sysv definition.o | grep 'attn_forward .*mine'
 }
 check "ATTN_DEF stands before every function" own_definition
+
+own_prefix() { # functions and types
+    echo 'mine_array mine_version_is(mine_desc *d) { (void)mine_version(); return d->q; }' >>prefix.c
+    $CC -O0 $warnings -DATTN_PREFIX=mine_ -I"$top" -c prefix.c -o prefix.o && $nm --defined-only --extern-only prefix.o | awk '{ print $NF }' >prefix.symbols &&
+        grep mine_forward prefix.symbols && refuses grep -v '^mine_' prefix.symbols
+}
+cp implementation.c prefix.c
+check "ATTN_PREFIX: one's own names" own_prefix
+check "freestanding" $CC -std=c99 -ffreestanding $warnings -I"$top" -fsyntax-only implementation.c
+
+# As near as one gets to Microsoft's compiler here: clang in its place, with
+# declarations of its own instead of a C library's; and clang that hides its name,
+# so that the header takes what it has for Microsoft's.
+as_microsoft() { # LANGUAGE FILE OPTIONS...
+    $clang_cl --driver-mode=cl --target=x86_64-pc-windows-msvc /W4 /WX /Zs /clang:-ffreestanding "/T$1" "$2" /I"$top" /Imicrosoft /clang:-mf16c "/arch:$3"
+}
+mkdir microsoft
+echo '#include <stddef.h>
+#ifdef __cplusplus
+extern "C"
+#endif
+void *memcpy(void *, const void *, size_t), *memset(void *, int, size_t);' >microsoft/string.h
+echo '#ifdef __cplusplus
+extern "C"
+#endif
+float fmaf(float, float, float);
+#ifdef __cplusplus
+extern "C"
+#endif
+double fma(double, double, double);' >microsoft/math.h
+{
+    echo '#include <immintrin.h>'
+    echo '#include <intrin.h>'
+    echo '#undef __clang__'
+    cat implementation.c
+} >microsoft.c
+clang_cl=$(compilers clang-19 clang-16 clang | head -n 1)
+if [ -n "$clang_cl" ]; then
+    for language in c p; do
+        check "$clang_cl as cl, /T$language" as_microsoft $language implementation.c AVX
+        check "$clang_cl under another name, /T$language" as_microsoft $language microsoft.c AVX512
+    done
+else
+    skip "clang as cl" "no clang"
+fi
 
 # The header alone: no file of anybody's but the compiler's and the C library's.
 alone() {
