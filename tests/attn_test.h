@@ -9,7 +9,7 @@
 #include "attention.h"
 #include "reference.h"
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(_WIN32) /* there GCC believes in another printf */
 #define TEST_PRINTF(string, first) __attribute__((format(printf, string, first)))
 #else
 #define TEST_PRINTF(string, first)

@@ -288,15 +288,6 @@ own_definition() {
 }
 check "ATTN_DEF stands before every function" own_definition
 
-own_prefix() { # functions and types
-    echo 'mine_array mine_version_is(mine_desc *d) { (void)mine_version(); return d->q; }' >>prefix.c
-    $CC -O0 $warnings -DATTN_PREFIX=mine_ -I"$top" -c prefix.c -o prefix.o && $nm --defined-only --extern-only prefix.o | awk '{ print $NF }' >prefix.symbols &&
-        grep mine_forward prefix.symbols && refuses grep -v '^mine_' prefix.symbols
-}
-cp implementation.c prefix.c
-check "ATTN_PREFIX: one's own names" own_prefix
-check "freestanding" $CC -std=c99 -ffreestanding $warnings -I"$top" -fsyntax-only implementation.c
-
 # As near as one gets to Microsoft's compiler here: clang in its place, with
 # declarations of its own instead of a C library's; and clang that hides its name,
 # so that the header takes what it has for Microsoft's.
@@ -372,8 +363,6 @@ check "ATTN_PREFIX: two versions in one program" prefixed
 check "ATTN_PREFIX: no name is left out" sh -c "! $CC -E -DATTN_PREFIX=one_ -I'$top' prefixed.c | grep -w -o 'attn_[a-z][a-z0-9_]*'"
 
 # Without a C library: gcc and clang need none of its headers.
-nm=$($CC -print-prog-name=nm 2>/dev/null)
-nm=${nm:-nm}
 mkdir no_library
 for header in math stdlib stdio string; do echo "#error this is of the C library" >no_library/$header.h; done
 freestanding() { # COMPILER
