@@ -285,13 +285,16 @@ static void check_rotary(step *s)
                 }
                 {
                     const ref_real x = ref_get(&s->a, 0, at[1], at[2], first), y = ref_get(&s->a, 0, at[1], at[2], second);
-                    const ref_real angle = ref_get(&positions, 0, 0, 0, at[2]) *
-                                           powl(base > 0 ? (ref_real)base : 10000, -2 * (ref_real)pair / (ref_real)rotary);
-                    const ref_real want = i == first ? x * cosl(angle) - y * sinl(angle) : x * sinl(angle) + y * cosl(angle);
+                    /* one call each: tcc forgets a long double during another */
+                    const ref_real position = ref_get(&positions, 0, 0, 0, at[2]);
+                    const ref_real frequency = powl(base > 0 ? (ref_real)base : 10000, -2 * (ref_real)pair / (ref_real)rotary);
+                    const ref_real angle = frequency * position;
+                    const ref_real sine = sinl(angle), cosine = cosl(angle), size = fabsl(angle), length_x = fabsl(x), length_y = fabsl(y);
+                    const ref_real want = i == first ? x * cosine - y * sine : x * sine + y * cosine;
                     const ref_real room =
-                        (fabsl(x) + fabsl(y)) * (0x1p-50L * (1 + fabsl(angle)) + 2 * (ref_real)u) + (s->type == ATTN_F16   ? 0x1p-24L
-                                                                                                     : s->type == ATTN_F64 ? 0x1p-1073L
-                                                                                                                           : 0x1p-133L);
+                        (length_x + length_y) * (0x1p-50L * (1 + size) + 2 * (ref_real)u) + (s->type == ATTN_F16   ? 0x1p-24L
+                                                                                             : s->type == ATTN_F64 ? 0x1p-1073L
+                                                                                                                   : 0x1p-133L);
                     if (!isfinite(x) || !isfinite(y) || fabsl(want) > 60000 || !isfinite(want))
                         continue;
                     if (!(fabsl(got - want) <= room))

@@ -117,7 +117,8 @@ run() {
     {
         # What it was, for the heading; then the row.
         printf '%s|%s|%s\n' "$(date -u +%Y-%m-%d)" "$(cksum <"$top/attention.h")" "$($cc --version 2>/dev/null | head -n 1)"
-        echo "| $name | \`${cxx:-$cc}\` | ${runner:+\`${runner%% -L*}\`} | $paths | $own | $passes$failed_tests | $inputs | ${hashes:-**no**} | ${alone:-**no**} |"
+        shown=$(echo "${cxx:-$cc}" | sed 's/ -[sW][A-Zn][A-Za-z_=1-]*//g')
+        echo "| $name | \`$shown\` | ${runner:+\`${runner%% -L*}\`} | $paths | $own | $passes$failed_tests | $inputs | ${hashes:-**no**} | ${alone:-**no**} |"
     } >"cross/$name.row"
 }
 
@@ -135,7 +136,7 @@ write_matrix() { # FILE
         echo "| target | compiler | runner | paths | arithmetic | tests passed | corpus | hashes equal | header alone |"
         echo "|---|---|---|---|---|---|---|---|---|"
         table | while IFS='|' read -r name rest; do
-            if [ -f "cross/$name.row" ]; then sed -n 2p "cross/$name.row"; else echo "| $name | not run: not installed | | | | | | | |"; fi
+            if [ -f "cross/$name.row" ]; then sed -n 2p "cross/$name.row"; else echo "| $name | not run | | | | | | | |"; fi
         done
         echo
         echo "| target | date | compiler |"

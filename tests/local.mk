@@ -50,7 +50,7 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/hash.c tests/targets.txt
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/hash.c tests/sizes.sh tests/targets.txt
 
 # of the programs that say nothing else
 LDADD = tests/libattn_test.a
@@ -104,7 +104,9 @@ $(CROSS_CHECKS):
 	+$(CROSS) `echo $@ | sed 's/^check-//'`
 matrix:
 	+$(CROSS) -m $(srcdir)/doc/portability.md $(TARGETS)
+sizes:
+	@CC='$(CC)' RUN='$(LOG_COMPILER)' srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/sizes.sh
 CONFIGURE_DEPENDENCIES = $(srcdir)/tests/targets.txt
 clean-local:
 	rm -rf cross
-.PHONY: check-table check-denormals check-exp-exhaustive check-flags check-cross $(CROSS_CHECKS) matrix
+.PHONY: check-table check-denormals check-exp-exhaustive check-flags check-cross $(CROSS_CHECKS) matrix sizes
