@@ -8,10 +8,10 @@
 # the golden hashes in it, natively or emulated, and the hashes once more with
 # the header alone. What is not installed is skipped.
 #
-#     cross.sh [-m FILE] [TARGET...]    in a build folder; without names: all
+#     cross.sh [TARGET...]    in a build folder; without names: all
+#     cross.sh -w FILE        what the last run of each target found, in Markdown
 #
-# -m writes the table of what the last run of each target found, in Markdown. The
-# builds stay in cross/, and are made up to date by the next run.
+# The builds stay in cross/, and are made up to date by the next run.
 # $CROSS_TESTS: all, some, few, or names of tests, instead of the table's choice.
 
 top=$(cd "${srcdir:-.}" && pwd) || exit 99
@@ -98,7 +98,7 @@ run() {
     failures=$(find . -name '*.trs' -exec cat {} + | grep -c -e '^:test-result: FAIL' -e '^:test-result: ERROR')
     [ "$passes" -gt 0 ] || [ "$verdict" != passed ] || wrong "no test ran" check.out
     inputs=$(sed -n 's/^ok .*: \(seeds\|regressions\), \([0-9]*\) inputs.*/\2/p' fuzz/replay.log 2>/dev/null | awk '{ n += $1 } END { print n + 0 }')
-    paths=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | awk '$3 == "yes" { printf "%s%s", sep, $1 ($4 == "yes" ? "" : "*"); sep = ", " }')
+    paths=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | awk '$3 == "yes" { printf "%s%s", sep, $1 ($4 == "yes" ? "" : " (SIMDe)"); sep = ", " }')
     own=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | sed -n 's/^arithmetic *//p')
     best=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | sed -n 's/^best path *//p')
     [ -z "$path" ] || [ "$best" = "$path" ] || wrong "attn_best_path gives $best, not $path" ''
@@ -126,9 +126,10 @@ write_matrix() { # FILE
     {
         echo "# Where attention.h was built and run"
         echo
-        echo "Written by \`make matrix\` from a run; not by hand. \`make check-NAME\` repeats a line."
+        echo "Written by \`make matrix\` from a run, not by hand. \`make check-TARGET\` repeats a line,"
+        echo "with more tests if CROSS_TESTS=all says so. Not tried: Microsoft's compiler, Arm hardware."
         echo
-        echo "Paths: those that ran; * through SIMDe. Arithmetic: the default there. Tests: results"
+        echo "Paths: those that ran, natively or through SIMDe. Arithmetic: the default there. Tests: results"
         echo "of the test programs, the tool and the hashes. Corpus: files of fuzz/seeds and"
         echo "fuzz/regressions. Hashes: of \`attn hash\`, by all of these paths, equal to those in"
         echo "tests/; header alone: the same without SIMDe, in both arithmetics."
@@ -155,10 +156,9 @@ simde_version() {
     printf '#include <simde/simde-common.h>\nSIMDE_VERSION_MAJOR SIMDE_VERSION_MINOR SIMDE_VERSION_MICRO\n' | ${CC:-cc} -E -P - 2>/dev/null | tail -n 1 | tr ' ' .
 }
 
-matrix=
-if [ "${1-}" = -m ]; then
-    matrix=$2
-    shift 2
+if [ "${1-}" = -w ]; then
+    write_matrix "$2"
+    exit
 fi
 failed=0
 known=$(table | sed 's/|.*//')
@@ -181,5 +181,4 @@ $(table | grep "^$name|")
 END
     run
 done
-[ -z "$matrix" ] || write_matrix "$matrix"
 exit $failed
