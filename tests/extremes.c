@@ -221,6 +221,25 @@ static void try_subnormal_queries(attn_dtype type)
     test_release();
 }
 
+/* Scores at every stage where they overflow on the way. */
+static void try_stages(attn_dtype type)
+{
+    for (int stage = ATTN_STAGE_RAW; stage < ATTN_STAGE_COUNT; stage++)
+        for (int capped = 0; capped < 2; capped++) {
+            test_rng rng = {8};
+            attn_desc d = problem(type, 4, 530, 6, &rng);
+            fill_class(&d.q, &classes[LARGEST], &rng);
+            fill_class(&d.k, &classes[ROOT], &rng);
+            d.scale = ldexp(1, type == ATTN_F64 ? -511 : -63); /* of q first; the products overflow, some sums do not */
+            d.softcap = capped ? 2 : 0;
+            d.stage = (attn_stage)stage;
+            test_attention(&d, "%s, stage %d of scores that overflow%s", attn_dtype_name(type), stage, capped ? ", softcap" : "");
+            fill_class(&d.k, &classes[LARGEST], &rng);
+            test_attention(&d, "%s, stage %d of the largest scores%s", attn_dtype_name(type), stage, capped ? ", softcap" : "");
+            test_release();
+        }
+}
+
 /* The least softcap there is: its inverse is infinite, and a score of 0 times that. */
 static void try_least_softcap(attn_dtype type)
 {
@@ -392,6 +411,7 @@ int main(int argc, char **argv)
         try_sinks(test_types[t]);
         try_least_softcap(test_types[t]);
         try_hidden_giants(test_types[t]);
+        try_stages(test_types[t]);
         try_subnormal_queries(test_types[t]);
         try_poisoned(test_types[t], (double)NAN);
         try_poisoned(test_types[t], (double)INFINITY);
