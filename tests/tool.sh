@@ -234,9 +234,13 @@ done
 printf '\223NUMPY\001\000\073\000%s' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" >"$dir/file.npy"
 tail -c 24 "$dir/c.npy" >>"$dir/file.npy"
 same_as_plain 'a header without padding'
-# shellcheck disable=SC2002
-cat "$dir/c.npy" | run matmul --a /dev/stdin --b "$dir/i3.npy" -o "$dir/out.npy" && cmp -s "$dir/out.npy" "$dir/plain.npy"
-ok 'read: a pipe'
+if : | cat /dev/stdin 2>/dev/null; then # not without /proc
+    # shellcheck disable=SC2002
+    cat "$dir/c.npy" | run matmul --a /dev/stdin --b "$dir/i3.npy" -o "$dir/out.npy" && cmp -s "$dir/out.npy" "$dir/plain.npy"
+    ok 'read: a pipe'
+else
+    skip 'read: a pipe' 'no /dev/stdin'
+fi
 run matmul --a "$dir/plain.npy" --b "$dir/i3.npy" -o "$dir/plain.npy" && near 0 "$(values "$dir/plain.npy" f4)" '1 2 3 4 5 6'
 ok 'an output may replace its input'
 ln -s plain.npy "$dir/link.npy" && run matmul --a "$dir/rows.npy" --b "$dir/rows.npy" -o "$dir/link.npy" &&
@@ -570,7 +574,7 @@ refused 'a pipe as output' "$dir/pipe: is not a regular file" matmul --a "$dir/i
 refused 'one bad output of two' "$dir/folder: is a directory" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$dir/folder"
 refused 'one name for two outputs' "$no: is named for two outputs" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$no"
 closed=$dir/folder
-if [ "$(id -u)" -eq 0 ]; then closed=/proc; fi # where not even root creates files
+if [ "$(id -u)" -eq 0 ]; then closed=/proc/self; fi # where not even root creates files
 chmod a-w "$dir/folder"
 if [ -d "$closed" ]; then
     refused 'a folder that cannot be written to' "$closed/no.npy: cannot be written" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" \
