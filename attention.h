@@ -591,8 +591,8 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #if defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || (!defined(__clang__) && defined(__GNUC__) && __GNUC__ < 12 && defined(__GCC_IEC_559) && __GCC_IEC_559 == 0)
 #error "attention.h: -funsafe-math-optimizations (or -fassociative-math, -freciprocal-math) breaks determinism and accuracy: compile this file without it"
 #endif
-#if defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ < 0 || __FLT_EVAL_METHOD__ == 2)
-#error "attention.h: x87 arithmetic rounds twice: compile this file with -msse2 -mfpmath=sse"
+#if (defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ < 0 || __FLT_EVAL_METHOD__ == 2)) || (defined(_M_IX86_FP) && _M_IX86_FP < 2)
+#error "attention.h: x87 arithmetic rounds twice: compile this file with -msse2 -mfpmath=sse (/arch:SSE2)"
 #endif
 #ifdef __clang__ /* which defines no macro for -funsafe-math-optimizations */
 static __attribute__((unused)) void attn__refuse_unsafe_math(void)
@@ -772,9 +772,10 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #elif defined(__GNUC__)
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=off")
-#elif defined(_MSC_VER)
-#pragma fp_contract(off)
 #endif
+#endif
+#if defined(_MSC_VER) && !defined(__clang__) /* has no fma here: ours is of plain operations, and fused, too, must stay so */
+#pragma fp_contract(off)
 #endif
 
 /* The line at p + n elements, wherever that is. */

@@ -292,7 +292,7 @@ check "ATTN_DEF stands before every function" own_definition
 # declarations of its own instead of a C library's; and clang that hides its name,
 # so that the header takes what it has for Microsoft's.
 as_microsoft() { # LANGUAGE FILE OPTIONS...
-    $clang_cl --driver-mode=cl --target=x86_64-pc-windows-msvc /W4 /WX /Zs /clang:-ffreestanding "/T$1" "$2" /I"$top" /Imicrosoft /clang:-mf16c "/arch:$3"
+    $clang_cl --driver-mode=cl --target=x86_64-pc-windows-msvc /W4 /WX /Zs /clang:-ffreestanding /clang:-Wno-unknown-pragmas "/T$1" "$2" /I"$top" /Imicrosoft /clang:-mf16c "/arch:$3"
 }
 mkdir microsoft
 echo '#include <stddef.h>
