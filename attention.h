@@ -1295,6 +1295,10 @@ typedef struct attn__kernel {
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
      * redone. May go on to the end of a vector. */
     void (*softcap)(void *row, size_t n, double softcap);
+    /* bias[i] = mask[i * stride] ? 0 : -inf */
+    void (*keep)(void *bias, const void *mask, ptrdiff_t stride, size_t n);
+    /* bias[i] -= |distance - i| * slope. May go on to the end of a vector. */
+    void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
     /* row[i] += bias[i], or MASKED where bias is -inf. May go on to the end of a vector. */
     void (*bias)(void *row, const void *bias, size_t n);
 
@@ -2842,35 +2846,14 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
 static int attn__row_bias(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t base, size_t lo, size_t hi, void *bias)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const int f64 = kernel->dtype == ATTN_F64;
-    size_t j;
+    char *at = (char *)bias + lo * kernel->size;
     if (!p->has_mask && !p->has_alibi) return 0;
     if (p->has_mask) {
         const char *row = attn__mask_at(p, rows, h, i, base + lo);
-        if (p->mask.dtype == ATTN_BOOL)
-            for (j = lo; j < hi; j++) {
-                double x = row[(ptrdiff_t)(j - lo) * p->mask.stride[ATTN__D]] ? 0.0 : -attn__infinity();
-                if (f64) ((double *)bias)[j] = x;
-                else ((float *)bias)[j] = (float)x;
-            }
-        else kernel->load((char *)bias + lo * kernel->size, row, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
-    } else attn__memset((char *)bias + lo * kernel->size, 0, (hi - lo) * kernel->size);
-    if (p->has_alibi) {
-        const int64_t at = attn__position(p, rows, i);
-        const double slope = attn__slope_of(p, rows, h);
-        for (j = lo; j < hi; j++) {
-            int64_t distance = at - (int64_t)(base + j);
-            if (distance > 0) distance = -distance;
-            /* -inf drops a key; one that the mask keeps stays, in case its score is NaN */
-            if (f64) {
-                double *b = (double *)bias + j, sum = attn__madd_f64((double)distance, slope, *b);
-                *b = sum < ATTN__MASKED_F64 && *b >= ATTN__MASKED_F64 ? ATTN__MASKED_F64 : sum;
-            } else {
-                float *b = (float *)bias + j, sum = attn__madd_f32((float)distance, (float)slope, *b);
-                *b = sum < ATTN__MASKED_F32 && *b >= ATTN__MASKED_F32 ? ATTN__MASKED_F32 : sum;
-            }
-        }
-    }
+        if (p->mask.dtype == ATTN_BOOL) kernel->keep(at, row, p->mask.stride[ATTN__D], hi - lo);
+        else kernel->load(at, row, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
+    } else attn__memset(at, 0, (hi - lo) * kernel->size);
+    if (p->has_alibi) kernel->alibi(at, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo), attn__slope_of(p, rows, h));
     return 1;
 }
 
@@ -5358,6 +5341,44 @@ static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
     }
 }
 
+static void ATTN__V(keep)(void *bias_, const void *mask_, ptrdiff_t stride, size_t n)
+{
+    const unsigned char *mask = (const unsigned char *)mask_;
+    const attn_real drop = (attn_real)-attn__infinity();
+    attn_real *bias = (attn_real *)bias_;
+    size_t i = 0, j;
+    if (stride == 1)
+        for (; i + 16 <= n; i += 16) { /* of a size that compilers make vectors of */
+            unsigned char m[16];
+            attn_real b[16];
+            attn__memcpy(m, mask + i, sizeof m);
+            for (j = 0; j < 16; j++) b[j] = m[j] ? 0 : drop;
+            attn__memcpy(bias + i, b, sizeof b);
+        }
+    for (; i < n; i++) bias[i] = mask[(ptrdiff_t)i * stride] ? 0 : drop;
+}
+
+static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope_)
+{
+    const int64_t whole = (int64_t)1 << (ATTN__F64 ? 52 : 23); /* up to here, floats count without rounding */
+    const attn_real slope = (attn_real)slope_;
+    const attn_vec zero = attn_vset1(0), lowest = attn_vset1(ATTN__C(MASKED));
+    attn_vec away = zero;
+    attn_real *bias = (attn_real *)bias_, lane[ATTN__VL];
+    size_t i, j;
+    for (i = 0; i < n; i += ATTN__VL, distance -= ATTN__VL) {
+        attn_vec b = attn_vload(bias + i), sum;
+        if (i > 0 && distance < whole && distance > -whole) away = attn_vsub(away, attn_vset1(ATTN__VL));
+        else {
+            for (j = 0; j < ATTN__VL; j++) lane[j] = (attn_real)(distance - (int64_t)j);
+            away = attn_vload(lane);
+        }
+        sum = attn_vfma(attn_vsub(zero, attn_vmax(away, attn_vsub(zero, away))), attn_vset1(slope), b); /* never -0 */
+        /* -inf drops a key; one that the mask keeps stays, in case its score is NaN */
+        attn_vstore(bias + i, attn_vchoose(attn_vchoose(sum, sum, lowest, lowest), b, lowest, b));
+    }
+}
+
 static void ATTN__V(bias)(void *row_, const void *bias_, size_t n)
 {
     attn_real *row = (attn_real *)row_;
@@ -5552,7 +5573,7 @@ static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
 
 static const attn__kernel ATTN__V(kernel) = {
     sizeof(attn_real), ATTN__MR, ATTN__NR, ATTN__LANES, ATTN__STEP_KEYS, ATTN__F64 ? ATTN_F64 : ATTN_F32, ATTN__FEW,
-    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(softcap), ATTN__V(bias), ATTN__V(load_row), ATTN__V(store_row)
+    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(softcap), ATTN__V(keep), ATTN__V(alibi), ATTN__V(bias), ATTN__V(load_row), ATTN__V(store_row)
 };
 
 #undef ATTN__V
