@@ -5160,7 +5160,7 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
             for (k = 0; k < depth; k++) {
                 const char *row = from + (ptrdiff_t)k * depth_stride * size;
                 attn_real *panel = to + k * ATTN__NR;
-                ATTN__PREFETCH(row, 64 * depth_stride * size);
+                ATTN__PREFETCH(row, 64 * (size_t)depth_stride * (size_t)size);
                 if (width == ATTN__NR && column_stride == 1) {
                     attn_vstore(panel, ATTN__V(load_as)(row, dtype));
                     attn_vstore(panel + ATTN__VL, ATTN__V(load_as)(row + ATTN__VL * size, dtype));
