@@ -66,7 +66,6 @@ run() {
     build=cross/$(table | awk -F'|' -v key="$host|$compiler|$cxx|$options" '$2 "|" $3 "|" $4 "|" $5 == key { print $1; exit }')
     mkdir -p "$build"
     verdict=passed
-    here=$PWD
     cd "$build" || exit 99
     if ! [ -f Makefile ]; then
         "$source/configure" ${host:+--host="$host"} CC="$cc" $options >configure.out 2>&1 || {
@@ -77,6 +76,7 @@ run() {
         }
     fi
     find . -name '*.trs' -exec rm -f {} +
+    rm -f fuzz/replay.log
     exe=$(sed -n 's/^EXEEXT = //p' Makefile)
     case ${CROSS_TESTS:-$tests} in
     all) chosen= ;;
@@ -169,6 +169,14 @@ for name in "$@"; do
     }
 done
 mkdir -p cross
+# Targets share sources and builds: make -j would start several at once.
+mkdir cross/running 2>/dev/null || {
+    echo "cross.sh: waits for another run to end (or for you to remove $PWD/cross/running)"
+    until mkdir cross/running 2>/dev/null; do sleep 1; done
+}
+here=$PWD
+trap 'rmdir "$here/cross/running"' EXIT
+trap 'exit 99' HUP INT TERM
 source=$top
 if [ -f "$top/config.status" ]; then # a configured folder has no room for other builds: from what a tarball holds
     make -s distdir distdir=cross/source >/dev/null || exit 99
