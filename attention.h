@@ -717,6 +717,10 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #if ATTN__X86 && !defined(__clang__) && defined(__STDC_HOSTED__) && !__STDC_HOSTED__ && !defined(_MM_MALLOC_H_INCLUDED)
 #define _MM_MALLOC_H_INCLUDED /* for which gcc's intrinsics would include stdlib.h */
 #endif
+#if ATTN__SIMDE && defined(__arm__) /* whose own vectors flush subnormals: SIMDe is to do without them */
+#define SIMDE_ARM_NEON_A32V7_NO_NATIVE
+#define SIMDE_ARM_NEON_A32V8_NO_NATIVE
+#endif
 #if ATTN__X86 && !ATTN__AVX2 && !ATTN__AVX512
 #include <emmintrin.h>
 #elif ATTN__X86
