@@ -116,7 +116,7 @@ coverage)
     objects=
     for t in ${TARGET:-$targets}; do
         # shellcheck disable=SC2046
-        LLVM_PROFILE_FILE="$out-coverage/$t.profraw" "$out-coverage/$t" $(inputs_of "$t") >/dev/null 2>&1
+        LLVM_PROFILE_FILE="$out-coverage/$t.profraw" "$out-coverage/$t" $(inputs_of "$t") >/dev/null 2>&1 || die "$t fails: see make fuzz-replay"
         objects="$objects -object $out-coverage/$t"
     done
     "${LLVM_PROFDATA:-llvm-profdata}" merge -sparse "$out-coverage"/*.profraw -o "$out-coverage/all.profdata"

@@ -118,7 +118,7 @@ static void check_softmax(step *s)
     s->axis = (int)(fuzz_byte(&s->in, 9) % (2 * (unsigned)dims)) - dims;
     n[4 - dims + (s->axis + dims) % dims] = fuzz_length(fuzz_byte(&s->in, 14));
     for (int i = 0; i < 4; i++) /* short ones beside a long one */
-        if (n[0] * n[1] * n[2] * n[3] > 4000 && n[i] <= 4)
+        if (n[0] * n[1] * n[2] * n[3] > 20000 && n[i] <= 4)
             n[i] = 1;
     if (s->in.size == 16 && fuzz_byte(&s->in, 14) == 255 && fuzz_byte(&s->in, 15) == 255) { /* more blocks than are remembered */
         n[0] = n[1] = n[2] = n[3] = 1;

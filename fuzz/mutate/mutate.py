@@ -122,7 +122,7 @@ def pattern_of(text):
         else:
             tokens = re.findall(r"\w+(?:\.\w+)?|\s+|[^\w\s]", part)
             out += r"\s*".join(re.escape(t) for t in tokens if not t.isspace())
-    return re.compile(out)
+    return re.compile((r"(?<!\w)" if re.match(r"\w", text.strip()) else "") + out)
 
 
 class Fault:
