@@ -23,9 +23,9 @@ PATH=$PATH:/usr/lib/wine # Debian has wine64 there
 
 table() { sed -e '/^#/d' -e 's/ *| */|/g' "$top/tests/targets.txt"; }
 
-few='tests/errors tests/known_values tests/layer tests/matmul tests/presets tests/rotary tests/softmax_axis tests/threads
+few='tests/errors tests/known_values tests/layer tests/matmul tests/presets tests/rotary tests/softmax_axis
     tests/golden.sh fuzz/replay.sh'
-some="$few tests/element_types tests/strides tests/varlen tests/weights tests/workspace tests/tool.sh"
+some="$few tests/element_types tests/threads tests/strides tests/varlen tests/weights tests/workspace tests/tool.sh"
 
 have() { command -v "${1%% *}" >/dev/null 2>&1; }
 
