@@ -315,6 +315,9 @@ static void check_call(call *k)
         bytes = 0;
         integers = all; /* whatever is wrong, sizes may be right */
     }
+    if (asked == ATTN_OK && k->function == FORWARD &&
+        ((k->desc.q.dtype == ATTN_F64) != (k->desc.k.dtype == ATTN_F64) || (k->desc.q.dtype == ATTN_F64) != (k->desc.v.dtype == ATTN_F64)))
+        fuzz_fail(k->c, "float64 together with another type is taken");
     if (asked == ATTN_OK ? !all || bytes > ROOM : !integers)
         return;
     if (asked == ATTN_OK && bytes > 0) { /* one byte less than needed, none at all */
