@@ -2857,6 +2857,7 @@ static int attn__row_bias(const attn__problem *p, const attn__rows *rows, size_t
         if (p->mask.dtype == ATTN_BOOL) kernel->keep(at, row, p->mask.stride[ATTN__D], hi - lo);
         else kernel->load(at, row, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
     } else attn__memset(at, 0, (hi - lo) * kernel->size);
+    attn__memset((char *)bias + hi * kernel->size, 0, 16 * kernel->size); /* comparing what a vector has beyond must not trap */
     if (p->has_alibi) kernel->alibi(at, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo), attn__slope_of(p, rows, h));
     return 1;
 }

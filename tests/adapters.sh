@@ -18,6 +18,7 @@ cat >"$dir/program.c" <<'END'
 #include "examples/openmp_parallel_for.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static float q[4 * 700 * 16], k[2 * 3000 * 16], v[2 * 3000 * 16], alone[4 * 700 * 16], together[4 * 700 * 16];
 
