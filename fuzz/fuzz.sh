@@ -68,7 +68,7 @@ smoke) # seconds for each target
     failed=0
     for t in ${TARGET:-$targets}; do
         echo "== $t"
-        run "$t" -max_total_time="$SECONDS_EACH" >"$out/$t.log" 2>&1 || failed=1
+        run "$t" -max_total_time="$SECONDS_EACH" ${SEED:+"-seed=$SEED"} >"$out/$t.log" 2>&1 || failed=1
         grep -E 'FAILED|ERROR|runtime error|number_of_executed|average_exec' "$out/$t.log" || true
     done
     exit $failed
