@@ -35,6 +35,6 @@ ${RUN-} "${ATTN:-./attn}" hash >"$dir/own"
 status=$?
 if grep -q '^unfused ' "$dir/own"; then own=unfused other=fused; else own=fused other=unfused; fi
 table $own "$dir/own" $status
-${CC:-cc} -O1 "-DATTN_$(echo $other | tr '[:lower:]' '[:upper:]')" -I"$top" "$top/tests/hash.c" -lm -o "$dir/hash" && ${RUN-} "$dir/hash" >"$dir/other"
+${CC:-cc} -O1 "-DATTN_$(echo $other | tr '[:lower:]' '[:upper:]')" -I"$top" "$top/tests/hash.c" -lm -o "$dir/hash.exe" && ${RUN-} "$dir/hash.exe" >"$dir/other"
 table $other "$dir/other" $?
 echo "1..$number"
