@@ -223,7 +223,7 @@ static void add_named(const bench_job *job, bench_entry *entries, size_t *count,
     char name[BENCH_NAME];
     snprintf(name, sizeof name, "%s %s", library_name[library], what);
     add(job, entries, count, name, run, width, block);
-    entries[*count - 1].library = library;
+    (entries + *count - 1)->library = library;
 }
 
 static void add_library(const bench_job *job, int library, int width, bench_entry *entries, size_t *count)
