@@ -1299,7 +1299,7 @@ typedef struct attn__kernel {
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
      * redone. May go on to the end of a vector. */
     void (*softcap)(void *row, size_t n, double softcap);
-    /* bias[i] = mask[i * stride] ? 0 : -inf */
+    /* bias[i] = mask[i * stride] ? -0 : -inf; -0 leaves every score as it is */
     void (*keep)(void *bias, const void *mask, ptrdiff_t stride, size_t n);
     /* bias[i] -= |distance - i| * slope. May go on to the end of a vector. */
     void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
@@ -3137,7 +3137,6 @@ static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__row
     attn__wide sink = {0, 0};
     double rest = 0;
     size_t j;
-    int finite = 1;
     attn__memset(&w, 0, sizeof w);
     attn__visible(p, rows, i, &w.lo, &w.hi);
     if (w.lo < key_lo) w.lo = key_lo;
@@ -3147,7 +3146,6 @@ static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__row
         attn__wide score;
         if (!attn__keeps(p, rows, h, i, j)) continue;
         score = attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED);
-        if (!attn__finite_f64(score.m)) finite = 0;
         if (attn__nan_f64(score.m)) w.nan = 1;
         if (w.first == w.hi) w.first = j, w.max = score;
         else if (attn__narrow(attn__wide_sub(score, w.max)) > 0) w.max = score;
@@ -3166,7 +3164,7 @@ static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__row
             attn__add_exactly(&w.sum, &rest, attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), w.max))));
     w.sum += rest;
     w.lse = attn__narrow(attn__wide_add(w.max, attn__widen(attn__log_f64(w.sum))));
-    if (finite) w.lse = attn__saturate(w.lse, p->run.kernel->dtype);
+    w.lse = attn__saturate(w.lse, p->run.kernel->dtype); /* the largest score is finite here */
     return w;
 }
 
@@ -5349,7 +5347,7 @@ static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
 static void ATTN__V(keep)(void *bias_, const void *mask_, ptrdiff_t stride, size_t n)
 {
     const unsigned char *mask = (const unsigned char *)mask_;
-    const attn_real drop = (attn_real)-attn__infinity();
+    const attn_real stay = (attn_real)-0.0, drop = (attn_real)-attn__infinity();
     attn_real *bias = (attn_real *)bias_;
     size_t i = 0, j;
     if (stride == 1)
@@ -5357,10 +5355,10 @@ static void ATTN__V(keep)(void *bias_, const void *mask_, ptrdiff_t stride, size
             unsigned char m[16];
             attn_real b[16];
             attn__memcpy(m, mask + i, sizeof m);
-            for (j = 0; j < 16; j++) b[j] = m[j] ? 0 : drop;
+            for (j = 0; j < 16; j++) b[j] = m[j] ? stay : drop;
             attn__memcpy(bias + i, b, sizeof b);
         }
-    for (; i < n; i++) bias[i] = mask[(ptrdiff_t)i * stride] ? 0 : drop;
+    for (; i < n; i++) bias[i] = mask[(ptrdiff_t)i * stride] ? stay : drop;
 }
 
 static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope_)
@@ -5372,7 +5370,7 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
     attn_real *bias = (attn_real *)bias_, lane[ATTN__VL];
     size_t i, j;
     for (i = 0; i < n; i += ATTN__VL, distance -= ATTN__VL) {
-        attn_vec b = attn_vload(bias + i), sum;
+        attn_vec b = attn_vadd(attn_vload(bias + i), zero), sum;
         if (i > 0 && distance < whole && distance > -whole) away = attn_vsub(away, attn_vset1(ATTN__VL));
         else {
             for (j = 0; j < ATTN__VL; j++) lane[j] = (attn_real)(distance - (int64_t)j);
