@@ -2699,8 +2699,8 @@ static int64_t attn__position(const attn__problem *p, const attn__rows *rows, si
 static void attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, size_t *lo, size_t *hi)
 {
     int64_t at = attn__position(p, rows, i), first = (int64_t)p->kv_begin, end = (int64_t)rows->kv_end;
-    if (p->left >= 0 && at - p->left > first) first = at - p->left;
-    if (p->right >= 0 && at + p->right + 1 < end) end = at + p->right + 1;
+    if (p->left >= 0 && at >= 0 && at - p->left > first) first = at - p->left;
+    if (p->right >= 0 && (at < 0 ? at + p->right < end - 1 : p->right < end - 1 - at)) end = at + p->right + 1;
     if (first >= end) first = end = (int64_t)p->kv_begin;
     *lo = (size_t)first;
     *hi = (size_t)end;
@@ -3929,8 +3929,8 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     p->left = p->right = -1;
     if (d->window) {
         if (d->window_left < -1 || d->window_right < -1) return ATTN_ERR_PARAMETER;
-        if (d->window_left < far) p->left = d->window_left;
-        if (d->window_right < far) p->right = d->window_right;
+        p->left = d->window_left;
+        p->right = d->window_right;
     }
     if (d->causal && (p->right < 0 || p->right > 0)) p->right = 0;
 
@@ -4355,7 +4355,7 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
         sum[at] = s.sum[r];
         s.redo[r] = s.odd[r] ? ATTN__REDO_WIDE : 0;
         attn__memset(to, 0, width * es);
-        if (s.max[r] <= -attn__infinity()) continue;
+        if (s.redo[r] || s.max[r] <= -attn__infinity()) continue;
         if (kernel->scale(to, s.acc + r * p->width * es, p->dim_v, ATTN__STATE_ROOM)) s.redo[r] = ATTN__REDO_EXACT;
         else kernel->scale(to, s.acc + r * p->width * es, p->dim_v, 1);
     }

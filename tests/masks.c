@@ -196,17 +196,18 @@ static void try_offsets(attn_dtype type)
 {
     static const int64_t offsets[] = {-50, -1, 0, 1, 470, 512, 599, 100000, -((int64_t)1 << 62), (int64_t)1 << 62};
     for (size_t o = 0; o < sizeof offsets / sizeof *offsets; o++)
-        for (int window = 0; window < 2; window++) {
+        for (int window = 0; window < 3; window++) {
+            static const char *const names[] = {"", ", window 30, 4", ", as far to the right"};
             const test_shape shape = {type, 1, 1, 1, 10, 600, 3, 2};
             test_rng rng = {o};
             attn_desc d = test_problem(&shape, &rng);
-            d.causal = 1;
+            d.causal = window < 2;
             d.align = ATTN_ALIGN_OFFSET;
             d.q_offset = offsets[o];
-            d.window = window;
-            d.window_left = 30;
-            d.window_right = 4;
-            test_attention(&d, "%s, offset %lld%s", attn_dtype_name(type), (long long)offsets[o], window ? ", window 30, 4" : "");
+            d.window = window > 0;
+            d.window_left = window < 2 ? 30 : INT64_MAX;
+            d.window_right = window < 2 ? 4 : offsets[o] < 0 ? 300 - offsets[o] : INT64_MAX;
+            test_attention(&d, "%s, offset %lld%s", attn_dtype_name(type), (long long)offsets[o], names[window]);
             test_release();
         }
 }
