@@ -289,20 +289,21 @@ static void check_rotary(step *s)
                     continue;
                 }
                 {
-                    const ref_real x = ref_get(&s->a, 0, at[1], at[2], first), y = ref_get(&s->a, 0, at[1], at[2], second);
-                    /* one call each: tcc forgets a long double during another */
-                    const ref_real position = ref_get(&positions, 0, 0, 0, at[2]);
-                    const ref_real frequency = powl(base > 0 ? (ref_real)base : 10000, -2 * (ref_real)pair / (ref_real)rotary);
-                    const ref_real angle = frequency * position;
-                    const ref_real sine = sinl(angle), cosine = cosl(angle), size = fabsl(angle), length_x = fabsl(x), length_y = fabsl(y);
-                    const ref_real want = i == first ? x * cosine - y * sine : x * sine + y * cosine;
-                    const ref_real room =
-                        (length_x + length_y) * (0x1p-50L * (1 + size) + 2 * (ref_real)u) + (s->type == ATTN_F16   ? 0x1p-24L
-                                                                                             : s->type == ATTN_F64 ? 0x1p-1073L
-                                                                                                                   : 0x1p-133L);
+                    const long double x = (long double)ref_get(&s->a, 0, at[1], at[2], first),
+                                      y = (long double)ref_get(&s->a, 0, at[1], at[2], second);
+                    /* in small steps: tcc forgets long doubles during calls and in long expressions */
+                    const long double position = (long double)ref_get(&positions, 0, 0, 0, at[2]);
+                    const long double frequency = powl(base > 0 ? (long double)base : 10000, -2 * (long double)pair / (long double)rotary);
+                    const long double angle = frequency * position;
+                    const long double sine = sinl(angle), cosine = cosl(angle), size = fabsl(angle), length_x = fabsl(x),
+                                      length_y = fabsl(y);
+                    const long double want = i == first ? x * cosine - y * sine : x * sine + y * cosine;
+                    const long double of_angle = 0x1p-50L * (1 + size), of_all = of_angle + 2 * (long double)u;
+                    const long double eta = s->type == ATTN_F16 ? 0x1p-24L : s->type == ATTN_F64 ? 0x1p-1073L : 0x1p-133L;
+                    const long double length = length_x + length_y, relative = length * of_all, room = relative + eta;
                     if (!isfinite(x) || !isfinite(y) || fabsl(want) > 60000 || !isfinite(want))
                         continue;
-                    if (!(fabsl(got - want) <= room))
+                    if (!(fabsl((long double)got - want) <= room))
                         fuzz_fail(&s->c, "rotary: [0, %zu, %zu, %zu] is %a, wanted %a within %g (angle %a)", at[1], at[2], i, (double)got,
                                   (double)want, (double)room, (double)angle);
                 }

@@ -54,6 +54,7 @@ static int run_path(const char *path)
     struct stat info;
     DIR *folder;
     const struct dirent *entry;
+    const size_t before = executed;
     int fine = 1;
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
         return run_file(path);
@@ -62,7 +63,7 @@ static int run_path(const char *path)
         fprintf(stderr, "%s: %s\n", path, strerror(errno));
         return 0;
     }
-    while ((entry = readdir(folder)) != NULL) {
+    for (errno = 0; (entry = readdir(folder)) != NULL; errno = 0) {
         char name[MOST_PATH];
         if (entry->d_name[0] == '.')
             continue;
@@ -71,6 +72,10 @@ static int run_path(const char *path)
             fine = 0;
         } else
             fine &= run_path(name);
+    }
+    if (errno || executed == before) {
+        fprintf(stderr, "%s: %s\n", path, errno ? strerror(errno) : "no inputs");
+        fine = 0;
     }
     closedir(folder);
     return fine;

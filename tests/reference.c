@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT-0 */
 #include "reference.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -420,7 +419,7 @@ static int largest_exponent(const ref_real *x, size_t n)
 
 /* Scores of finite float64 inputs reach 2^3072. Where ref_real cannot hold that
  * the row is computed in units of 2^shift, which q takes down to 2^500 and k the
- * rest of. */
+ * rest of. What is small besides loses bits by that: own_eta in each number. */
 static void choose_units(ref_head *h)
 {
     const int limit = REF_MAX_EXP - 20;
@@ -432,13 +431,30 @@ static void choose_units(ref_head *h)
     ref_frexp((ref_real)h->head_dim + 1, &dim);
     q = largest_exponent(h->q, h->head_dim) + scale;
     exponent = q + largest_exponent(h->k, h->kv_len * h->head_dim) + dim;
+    if (h->desc->softcap > 0) { /* which is the score where that is infinite */
+        int cap;
+        ref_frexp((ref_real)h->desc->softcap, &cap);
+        exponent = cap > exponent ? cap : exponent;
+    }
     /* a slope times a distance, or a mask */
     if (h->compute == ATTN_F64 && (present(&h->desc->alibi) || present(&h->desc->mask)) && exponent < 1024 + 64)
         exponent = 1024 + 64;
     if (exponent > limit)
         h->shift = exponent - limit;
-    if (q > 500)
-        h->shift_q = q - 500 < h->shift ? q - 500 : h->shift;
+    if (q > 500 && (h->shift || q > limit))
+        h->shift_q = q - 500;
+}
+
+static ref_real least_real(void)
+{
+    return ref_ldexp(1, REF_MIN_EXP - REF_MANT_DIG);
+}
+
+/* x 2^e, which is 0 for 0 alone: times infinity that is not the same. */
+static ref_real in_units(ref_real x, int e)
+{
+    const ref_real y = ref_ldexp(x, e);
+    return y != 0 || x == 0 ? y : x > 0 ? least_real() : -least_real();
 }
 
 static ref_real softcapped(ref_real score, ref_real cap, int shift)
@@ -469,18 +485,22 @@ static void compute_scores(ref_head *h, size_t i)
     const arithmetic t = h->t;
     const size_t d = h->head_dim;
     const ref_real cap = (ref_real)desc->softcap;
-    const ref_real own_eta = ref_ldexp(1, REF_MIN_EXP - REF_MANT_DIG);
     const int before_masks = desc->stage == ATTN_STAGE_RAW || desc->stage == ATTN_STAGE_SOFTCAPPED;
     const int64_t room = INT64_MAX - (int64_t)i;
-    ref_real scale;
+    ref_real scale, own_eta, sum_q = 0;
     int scale_exponent;
     const int64_t p = h->offset > room ? INT64_MAX : (int64_t)i + h->offset;
     for (size_t c = 0; c < d; c++)
         h->q[c] = ref_get(&desc->q, present(&desc->cu_seqlens_q) ? 0 : h->batch, h->head, h->q_base + i, c);
     choose_units(h);
+    own_eta = h->shift ? least_real() : 0;
     scale = ref_frexp(h->scale, &scale_exponent);
-    for (size_t c = 0; c < d; c++)
-        h->q[c] = ref_ldexp(h->q[c] * scale, scale_exponent - h->shift_q);
+    for (size_t c = 0; c < d; c++) {
+        int exponent;
+        const ref_real fraction = ref_frexp(h->q[c], &exponent); /* q may be subnormal, and of no use times a scale below 1 */
+        h->q[c] = in_units(fraction * scale, isfinite(fraction) ? exponent + scale_exponent - h->shift_q : 0);
+        sum_q += ref_abs(h->q[c]);
+    }
     h->row.visible = 0;
     for (size_t j = 0; j < h->kv_len; j++) {
         const ref_real *k = h->k + j * d;
@@ -494,36 +514,36 @@ static void compute_scores(ref_head *h, size_t i)
         }
         h->row.visible++;
         for (size_t c = 0; c < d; c++) {
-            const ref_real kc = h->shift ? ref_ldexp(k[c], h->shift_q - h->shift) : k[c];
+            const ref_real kc = h->shift == h->shift_q ? k[c] : in_units(k[c], h->shift_q - h->shift);
             s += h->q[c] * kc;
             magnitude += ref_abs(h->q[c] * kc);
             sum_k += ref_abs(kc);
         }
         delta = gamma_n((ref_real)d + 3, t.u) * magnitude;
         delta += ref_ldexp(t.eta, -h->shift) * (ref_real)(2 * d) + ref_ldexp(t.eta, -h->shift_q) * 2 * sum_k;
-        delta += own_eta * ((ref_real)d + 2 * sum_k);
+        delta += least_real() * ((ref_real)d + 2 * sum_k) + own_eta * sum_q;
         shown = s, shown_delta = delta;
         if (cap > 0) {
             const ref_real middle = softcapped(s, cap, h->shift), reach = isinf(s) ? 0 : delta; /* tanh of infinity is 1 */
             const ref_real up = softcapped(s + reach, cap, h->shift) - middle;
             const ref_real down = middle - softcapped(s - reach, cap, h->shift);
             delta = up > down ? up : down;
-            delta += gamma_n(4 + 2 * (ref_real)TANH_ULP, t.u) * ref_abs(middle) + ref_ldexp(2 * t.eta, -h->shift) * (1 + cap);
+            delta += gamma_n(4 + 2 * (ref_real)TANH_ULP, t.u) * ref_abs(middle) + ref_ldexp(2 * t.eta, -h->shift) * (1 + cap) + own_eta;
             s = middle;
         }
         if (desc->stage == ATTN_STAGE_SOFTCAPPED)
             shown = s, shown_delta = delta;
         if (present(&desc->alibi)) {
             const ref_real slope = ref_get(&desc->alibi, 0, 0, h->batch, h->head);
-            const ref_real bias = ref_ldexp(slope, -h->shift) * (ref_real)distance(p, (int64_t)(desc->kv_begin + j));
+            const ref_real steps = (ref_real)distance(p, (int64_t)(desc->kv_begin + j)), bias = ref_ldexp(slope, -h->shift) * steps;
             s -= bias;
-            delta +=
-                gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s) + ref_ldexp(2 * t.eta, -h->shift);
+            delta += gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s);
+            delta += ref_ldexp(2 * t.eta, -h->shift) + own_eta * (1 + steps);
         }
         if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL) {
             const ref_real mask = ref_ldexp(ref_get(&desc->mask, h->batch, h->head, i, j), -h->shift);
             s += mask;
-            delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s));
+            delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s)) + own_eta;
         }
         if (desc->stage == ATTN_STAGE_BIASED)
             shown = s, shown_delta = delta;
@@ -594,7 +614,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
 {
     const arithmetic t = arithmetic_of(type);
     const ref_real inf = (ref_real)INFINITY;
-    const ref_real in_double = ref_ldexp(1, -53);
+    const ref_real in_double = ref_ldexp(1, -53), own_eta = r->shift ? least_real() : 0;
     const int levels = levels_of(r->n);
     ref_sum sum = {0, 0}, sum_low = {0, 0}, sum_high = {0, 0};
     ref_real max = -inf, above = -inf, max_delta = 0, shift_of_max;
@@ -622,7 +642,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         nan |= isnan(r->sink);
         infinite |= r->sink == inf;
         if (r->sink > max)
-            max = r->sink, max_delta = 0;
+            max = r->sink, max_delta = own_eta;
     }
     if (nan || infinite || max == -inf) { /* infinity less infinity */
         for (size_t j = 0; j < r->n; j++)
@@ -643,7 +663,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         max_high = r->high[j] > max_high ? r->high[j] : max_high;
     }
     if (r->has_sink && r->sink > -inf) {
-        exponent_bounds(r, arithmetic_of(ATTN_F64), 0, r->sink - max, shift_of_max, &sink_low, &sink_high);
+        exponent_bounds(r, arithmetic_of(ATTN_F64), 0, r->sink - max, own_eta + shift_of_max, &sink_low, &sink_high);
         max_low = sink_low > max_low ? sink_low : max_low;
         max_high = sink_high > max_high ? sink_high : max_high;
         ref_add(&sum, ref_exp(ref_ldexp(r->sink - max, r->shift)));
@@ -685,7 +705,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     if (least < max_low) /* exponents too far apart for exp */
         least = max_low;
     lse = max + ref_ldexp(ref_log(total), -r->shift);
-    lse_error = ref_ldexp(sum_error + t.eta + gamma_n(4, in_double) * ref_abs(ref_log(total)), -r->shift);
+    lse_error = ref_ldexp(sum_error + t.eta + gamma_n(4, in_double) * ref_abs(ref_log(total)), -r->shift) + 4 * own_eta;
     lse_error += (gamma_n(1, t.u) + gamma_n(4, in_double)) * ref_abs(lse);
     r->lse.value = limited(ref_ldexp(lse, r->shift), t.max);
     r->lse.low = limited(ref_ldexp(max + ref_ldexp(least, -r->shift) - lse_error, r->shift), t.max);

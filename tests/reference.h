@@ -7,12 +7,21 @@
  * It computes in long double. For float32 results binary64 would do; for float64
  * results the wider the better. The bounds count the reference's own rounding
  * too, which matters only where long double is binary64. Define REF_DOUBLE to
- * compute in binary64 where long double is emulated and slow.
+ * compute in binary64 where long double is emulated and slow. So it is without
+ * being asked where long double is a pair of doubles (POWER), which is wide in the
+ * middle of its range alone and makes NaN of infinities, and with tcc, which
+ * forgets one of three long doubles in an expression.
  */
 #ifndef REFERENCE_H
 #define REFERENCE_H
 
 #include "attention.h"
+
+#include <float.h>
+
+#if (LDBL_MANT_DIG == 106 || defined(__TINYC__)) && !defined(REF_DOUBLE)
+#define REF_DOUBLE
+#endif
 
 #ifdef REF_DOUBLE
 typedef double ref_real;

@@ -131,11 +131,11 @@ static ref_bounds long_lse(const attn_array *k, size_t head)
     ref_real max = ref_get(k, 0, head, 0, 0), log_sum, error;
     ref_bounds lse;
     for (size_t j = 1; j < n; j++)
-        max = fmaxl(max, ref_get(k, 0, head, j, 0));
+        max = ref_get(k, 0, head, j, 0) > max ? ref_get(k, 0, head, j, 0) : max;
     for (size_t j = 0; j < n; j++)
-        ref_add(&sum, expl(ref_get(k, 0, head, j, 0) - max));
-    log_sum = logl(sum.sum + sum.rest);
-    error = 16 * u + 5 * in_double * log_sum + u * fabsl(max + log_sum);
+        ref_add(&sum, (ref_real)expl((long double)(ref_get(k, 0, head, j, 0) - max)));
+    log_sum = (ref_real)logl((long double)(sum.sum + sum.rest));
+    error = 16 * u + 5 * in_double * log_sum + u * (ref_real)fabsl((long double)(max + log_sum));
     lse.value = max + log_sum;
     lse.low = lse.value - error;
     lse.high = lse.value + error;
