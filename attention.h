@@ -5336,10 +5336,12 @@ ATTN__INLINE attn_vec attn_vtanh(attn_vec x)
 static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
 {
     attn_real *row = (attn_real *)row_;
-    const attn_vec cap = attn_vset1((attn_real)softcap), inverse = attn_vset1((attn_real)(1 / softcap));
+    const attn_real reciprocal = (attn_real)(1 / softcap);
+    const int divides = !attn_vfinite(reciprocal) && (attn_real)softcap > 0; /* so small that only a quotient tells */
+    const attn_vec cap = attn_vset1((attn_real)softcap), inverse = attn_vset1(reciprocal);
     size_t i;
     for (i = 0; i < n; i += ATTN__VL) {
-        attn_vec x = attn_vload(row + i), y = attn_vmul(cap, attn_vtanh(attn_vmul(x, inverse)));
+        attn_vec x = attn_vload(row + i), y = attn_vmul(cap, attn_vtanh(divides ? attn_vdiv(x, cap) : attn_vmul(x, inverse)));
         attn_vstore(row + i, attn_vfma(x, attn_vset1(0), y)); /* NaN for infinity */
     }
 }
