@@ -816,8 +816,9 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
  * them: sums over keys must not depend on who computes what. */
 #define ATTN__BLOCK 512
 #define ATTN__FEW_KEYS 16 /* rows of a matrix that few rows are multiplied by at a time */
-#define ATTN__COLUMNS 32 /* lines of a softmax that are done together ... */
+#define ATTN__COLUMNS 128 /* lines of a softmax that are done together ... */
 #define ATTN__COLUMN_SLOTS 14 /* ... up to 4096 blocks of them */
+#define ATTN__LINE 32768 /* bytes of a line of a softmax that wait for its sum */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
  * sets of the cache. */
@@ -1343,6 +1344,8 @@ typedef struct attn__kernel {
         for (c = 0; c < 4; c++) quads[i][c] = attn__##type##_to_f32((p)[(ptrdiff_t)i * (stride) + c]); \
     transpose(quads[0], 4, out)
 
+#define ATTN__GREATER(a, b) ((a) > (b) ? (a) : (b))
+
 /* scalar: one lane; read this one to know what the others do */
 ATTN__INLINE float attn__scalar_f32_load(const float *p) { return *p; }
 ATTN__INLINE void attn__scalar_f32_store(float *p, float a) { *p = a; }
@@ -1361,6 +1364,7 @@ ATTN__INLINE void attn__scalar_f32_transpose(const float *p, ptrdiff_t stride, f
     attn__memcpy(out, p, 4 * sizeof *p);
 }
 ATTN__INLINE float attn__scalar_f32_sum(float a) { return a; }
+ATTN__INLINE float attn__scalar_f32_most(float a) { return a; }
 ATTN__INLINE float attn__scalar_f32_load_f16(const uint16_t *p) { return attn__f16_to_f32(*p); }
 ATTN__INLINE float attn__scalar_f32_load_bf16(const uint16_t *p) { return attn__bf16_to_f32(*p); }
 typedef float attn__scalar_f32_vec;
@@ -1390,6 +1394,7 @@ ATTN__INLINE void attn__scalar_f64_transpose(const double *p, ptrdiff_t stride, 
     attn__memcpy(out, p, 2 * sizeof *p);
 }
 ATTN__INLINE double attn__scalar_f64_sum(double a) { return a; }
+ATTN__INLINE double attn__scalar_f64_most(double a) { return a; }
 typedef double attn__scalar_f64_vec;
 #define ATTN__VL 1
 #define ATTN__F64 1
@@ -1431,6 +1436,7 @@ ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_exp2i(attn__simd128_f32_vec
     return (attn__simd128_f32_vec)((attn__simd128_u32_vec)p + ((attn__simd128_u32_vec)t << 23));
 }
 ATTN__INLINE float attn__simd128_f32_sum(attn__simd128_f32_vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+ATTN__INLINE float attn__simd128_f32_most(attn__simd128_f32_vec a) { return ATTN__GREATER(ATTN__GREATER(a[0], a[2]), ATTN__GREATER(a[1], a[3])); }
 ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_f16(const uint16_t *p)
 {
     const attn__simd128_f32_vec r = {attn__f16_to_f32(p[0]), attn__f16_to_f32(p[1]), attn__f16_to_f32(p[2]), attn__f16_to_f32(p[3])};
@@ -1498,6 +1504,7 @@ ATTN__INLINE void attn__simd128_f64_transpose(const double *p, ptrdiff_t stride,
     out[0] = out0, out[1] = out1;
 }
 ATTN__INLINE double attn__simd128_f64_sum(attn__simd128_f64_vec a) { return a[0] + a[1]; }
+ATTN__INLINE double attn__simd128_f64_most(attn__simd128_f64_vec a) { return ATTN__GREATER(a[0], a[1]); }
 #define ATTN__VL 2
 #define ATTN__F64 1
 #include ATTN_FILE
@@ -1593,12 +1600,16 @@ ATTN__INLINE void attn__avx2_f32_transpose_bf16(const uint16_t *p, ptrdiff_t str
 ATTN__INLINE void attn__avx2_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, attn__avx2_f32_vec out[4]) { ATTN__WIDEN_QUADS(8, f16, p, stride, out, attn__avx2_f32_transpose); }
 ATTN__INLINE void attn__avx2_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, attn__avx2_f32_vec out[4]) { ATTN__WIDEN_QUADS(8, bf16, p, stride, out, attn__avx2_f32_transpose); }
 #endif
-ATTN__INLINE float attn__avx2_f32_sum(attn__avx2_f32_vec a)
-{
-    ATTN__TYPE(__m128) b = ATTN__I128(add_ps)(ATTN__I(castps256_ps128)(a), ATTN__I(extractf128_ps)(a, 1));
-    b = ATTN__I128(add_ps)(b, ATTN__I128(movehl_ps)(b, b));
-    return ATTN__I128(cvtss_f32)(ATTN__I128(add_ss)(b, ATTN__I128(shuffle_ps)(b, b, 1)));
-}
+#define ATTN__ACROSS(name, op)                                                                                     \
+    ATTN__INLINE float attn__avx2_f32_##name(attn__avx2_f32_vec a)                                                 \
+    {                                                                                                              \
+        ATTN__TYPE(__m128) b = ATTN__I128(op##_ps)(ATTN__I(castps256_ps128)(a), ATTN__I(extractf128_ps)(a, 1)); \
+        b = ATTN__I128(op##_ps)(b, ATTN__I128(movehl_ps)(b, b));                                                   \
+        return ATTN__I128(cvtss_f32)(ATTN__I128(op##_ss)(b, ATTN__I128(shuffle_ps)(b, b, 1)));                     \
+    }
+ATTN__ACROSS(sum, add)
+ATTN__ACROSS(most, max)
+#undef ATTN__ACROSS
 ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_f16(const uint16_t *p)
 {
 #if ATTN__X86
@@ -1656,11 +1667,15 @@ ATTN__INLINE void attn__avx2_f64_transpose(const double *p, ptrdiff_t stride, at
     out[0] = ATTN__I(unpacklo_pd)(r0, r1);
     out[1] = ATTN__I(unpackhi_pd)(r0, r1);
 }
-ATTN__INLINE double attn__avx2_f64_sum(attn__avx2_f64_vec a)
-{
-    ATTN__TYPE(__m128d) b = ATTN__I128(add_pd)(ATTN__I(castpd256_pd128)(a), ATTN__I(extractf128_pd)(a, 1));
-    return ATTN__I128(cvtsd_f64)(ATTN__I128(add_sd)(b, ATTN__I128(unpackhi_pd)(b, b)));
-}
+#define ATTN__ACROSS(name, op)                                                                                      \
+    ATTN__INLINE double attn__avx2_f64_##name(attn__avx2_f64_vec a)                                                 \
+    {                                                                                                               \
+        ATTN__TYPE(__m128d) b = ATTN__I128(op##_pd)(ATTN__I(castpd256_pd128)(a), ATTN__I(extractf128_pd)(a, 1)); \
+        return ATTN__I128(cvtsd_f64)(ATTN__I128(op##_sd)(b, ATTN__I128(unpackhi_pd)(b, b)));                        \
+    }
+ATTN__ACROSS(sum, add)
+ATTN__ACROSS(most, max)
+#undef ATTN__ACROSS
 #define ATTN__VL 4
 #define ATTN__F64 1
 #include ATTN_FILE
@@ -1777,13 +1792,18 @@ ATTN__INLINE void attn__avx512_f32_transpose_bf16(const uint16_t *p, ptrdiff_t s
 ATTN__INLINE void attn__avx512_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, attn__avx512_f32_vec out[4]) { ATTN__WIDEN_QUADS(16, f16, p, stride, out, attn__avx512_f32_transpose); }
 ATTN__INLINE void attn__avx512_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, attn__avx512_f32_vec out[4]) { ATTN__WIDEN_QUADS(16, bf16, p, stride, out, attn__avx512_f32_transpose); }
 #endif
-ATTN__INLINE float attn__avx512_f32_sum(attn__avx512_f32_vec a)
-{
-    ATTN__TYPE(__m256) h = ATTN__I256(add_ps)(ATTN__I(castps512_ps256)(a), ATTN__I256(castpd_ps)(ATTN__I(extractf64x4_pd)(ATTN__I(castps_pd)(a), 1)));
-    ATTN__TYPE(__m128) b = ATTN__I128(add_ps)(ATTN__I256(castps256_ps128)(h), ATTN__I256(extractf128_ps)(h, 1));
-    b = ATTN__I128(add_ps)(b, ATTN__I128(movehl_ps)(b, b));
-    return ATTN__I128(cvtss_f32)(ATTN__I128(add_ss)(b, ATTN__I128(shuffle_ps)(b, b, 1)));
-}
+#define ATTN__ACROSS(name, op)                                                                                                \
+    ATTN__INLINE float attn__avx512_f32_##name(attn__avx512_f32_vec a)                                                        \
+    {                                                                                                                         \
+        ATTN__TYPE(__m256) upper = ATTN__I256(castpd_ps)(ATTN__I(extractf64x4_pd)(ATTN__I(castps_pd)(a), 1));                 \
+        ATTN__TYPE(__m256) h = ATTN__I256(op##_ps)(ATTN__I(castps512_ps256)(a), upper);                                       \
+        ATTN__TYPE(__m128) b = ATTN__I128(op##_ps)(ATTN__I256(castps256_ps128)(h), ATTN__I256(extractf128_ps)(h, 1)); \
+        b = ATTN__I128(op##_ps)(b, ATTN__I128(movehl_ps)(b, b));                                                              \
+        return ATTN__I128(cvtss_f32)(ATTN__I128(op##_ss)(b, ATTN__I128(shuffle_ps)(b, b, 1)));                                \
+    }
+ATTN__ACROSS(sum, add)
+ATTN__ACROSS(most, max)
+#undef ATTN__ACROSS
 ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load_f16(const uint16_t *p)
 {
 #if ATTN__X86
@@ -1852,12 +1872,16 @@ ATTN__INLINE void attn__avx512_f64_transpose(const double *p, ptrdiff_t stride, 
     out[0] = ATTN__I(unpacklo_pd)(r0, r1);
     out[1] = ATTN__I(unpackhi_pd)(r0, r1);
 }
-ATTN__INLINE double attn__avx512_f64_sum(attn__avx512_f64_vec a)
-{
-    ATTN__TYPE(__m256d) h = ATTN__I256(add_pd)(ATTN__I(castpd512_pd256)(a), ATTN__I(extractf64x4_pd)(a, 1));
-    ATTN__TYPE(__m128d) b = ATTN__I128(add_pd)(ATTN__I256(castpd256_pd128)(h), ATTN__I256(extractf128_pd)(h, 1));
-    return ATTN__I128(cvtsd_f64)(ATTN__I128(add_sd)(b, ATTN__I128(unpackhi_pd)(b, b)));
-}
+#define ATTN__ACROSS(name, op)                                                                                                 \
+    ATTN__INLINE double attn__avx512_f64_##name(attn__avx512_f64_vec a)                                                        \
+    {                                                                                                                          \
+        ATTN__TYPE(__m256d) h = ATTN__I256(op##_pd)(ATTN__I(castpd512_pd256)(a), ATTN__I(extractf64x4_pd)(a, 1));              \
+        ATTN__TYPE(__m128d) b = ATTN__I128(op##_pd)(ATTN__I256(castpd256_pd128)(h), ATTN__I256(extractf128_pd)(h, 1)); \
+        return ATTN__I128(cvtsd_f64)(ATTN__I128(op##_sd)(b, ATTN__I128(unpackhi_pd)(b, b)));                                   \
+    }
+ATTN__ACROSS(sum, add)
+ATTN__ACROSS(most, max)
+#undef ATTN__ACROSS
 #define ATTN__VL 8
 #define ATTN__F64 1
 #include ATTN_FILE
@@ -1958,6 +1982,12 @@ ATTN__INLINE float attn__neon_f32_sum(attn__neon_f32_vec a)
     attn__neon_f32_store(x, a);
     return (x[0] + x[2]) + (x[1] + x[3]);
 }
+ATTN__INLINE float attn__neon_f32_most(attn__neon_f32_vec a)
+{
+    float x[4];
+    attn__neon_f32_store(x, a);
+    return ATTN__GREATER(ATTN__GREATER(x[0], x[2]), ATTN__GREATER(x[1], x[3]));
+}
 ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_f16(const uint16_t *p)
 {
 #if ATTN__A64
@@ -2041,6 +2071,12 @@ ATTN__INLINE double attn__neon_f64_sum(attn__neon_f64_vec a)
     double x[2];
     attn__neon_f64_store(x, a);
     return x[0] + x[1];
+}
+ATTN__INLINE double attn__neon_f64_most(attn__neon_f64_vec a)
+{
+    double x[2];
+    attn__neon_f64_store(x, a);
+    return ATTN__GREATER(x[0], x[1]);
 }
 #define ATTN__VL 2
 #define ATTN__F64 1
@@ -3689,39 +3725,41 @@ static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_
     }
 }
 
+/* exp is taken once where its results can wait for the whole sum: here, or in y if
+ * that is not x. */
 static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y)
 {
-    double row[ATTN__LD]; /* of T */
-    double max[72], sum[72], maxima[64];
-    size_t last[72], depth = 0, at;
-    const ptrdiff_t stride = l->x.stride[l->axis] * l->x.size, y_stride = l->y.stride[l->axis] * l->y.size;
-    /* exp once: y keeps it until the whole sum is known, unless y is x */
-    const int keep = l->n <= 64 * ATTN__BLOCK && (l->n <= ATTN__BLOCK || l->x.data != l->y.data);
-    const int direct = keep && l->n > ATTN__BLOCK && l->x.stride[l->axis] == 1 && l->y.stride[l->axis] == 1;
+    double row[ATTN__LD], line[ATTN__LINE / sizeof(double)]; /* of T */
+    double max[72], sum[72], maxima[64], factor;
+    size_t last[72], depth = 0, at, c;
+    const size_t es = kernel->size, step = kernel->step;
+    const ptrdiff_t stride = l->x.stride[l->axis], y_stride = l->y.stride[l->axis];
+    char *kept = NULL;
     int odd = 0;
+    if (y_stride == 1 && l->x.data != l->y.data && l->n <= 64 * ATTN__BLOCK) kept = y; /* its lines come while exp is at work */
+    else if (l->n <= ATTN__LINE / es) kept = (char *)line;
 
-    for (at = 0; at < l->n; at += ATTN__BLOCK) {
+    for (at = 0; at < l->n && !odd; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
-        const char *from = x + (ptrdiff_t)at * stride;
-        char *to = y + (ptrdiff_t)at * y_stride;
+        const char *from = x + (ptrdiff_t)at * stride * l->x.size;
         while (depth >= 2 && attn__level(last[depth - 2], last[depth - 1]) < attn__level(last[depth - 1], block)) {
             depth--;
             kernel->join(1, 0, row, &max[depth - 1], &sum[depth - 1], row, &max[depth], &sum[depth]);
             last[depth - 1] = last[depth];
         }
-        if (!direct || n < ATTN__BLOCK || kernel->softmax(to, from, 0, 0, n, n, &max[depth], &sum[depth])) {
-            kernel->load(row, from, l->x.dtype, l->x.stride[l->axis], n);
-            if (attn__softmax_block(kernel, l, row, from, n, &max[depth], &sum[depth])) {
-                odd = 1;
-                break;
-            }
-            if (keep && l->n > ATTN__BLOCK) kernel->store(to, l->y.dtype, l->y.stride[l->axis], row, n);
+        if (stride == 1)
+            for (c = n * es; c < 2 * n * es && c < (l->n - at) * es; c += 64) ATTN__PREFETCH(from, c); /* the next block comes while exp is at work */
+        if (!kept || stride != 1 || n % step || kernel->softmax(kept + at * es, from, 0, 0, n, n, &max[depth], &sum[depth])) {
+            char *to = kept == (char *)line ? kept + at * es : (char *)row;
+            kernel->load(to, from, l->x.dtype, stride, n);
+            odd = attn__softmax_block(kernel, l, to, from, n, &max[depth], &sum[depth]);
+            if (kept == y) attn__memcpy(kept + at * es, row, n * es);
         }
-        if (keep) maxima[block] = max[depth];
+        if (kept) maxima[block] = max[depth];
         last[depth++] = block;
     }
     if (odd) {
-        attn__softmax_in_double(x, &l->x, l->x.stride[l->axis], y, l->y.stride[l->axis], l->n);
+        attn__softmax_in_double(x, &l->x, stride, y, y_stride, l->n);
         return;
     }
     while (depth >= 2) {
@@ -3730,22 +3768,16 @@ static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l,
     }
     for (at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK);
-        char *to = y + (ptrdiff_t)at * y_stride;
-        double block_max, block_sum;
-        if (direct) {
-            if (maxima[at / ATTN__BLOCK] > -attn__infinity()) kernel->scale(to, to, n, kernel->exp(maxima[at / ATTN__BLOCK], max[0]) * (1 / sum[0]));
-            continue;
-        }
-        if (keep) {
-            block_max = maxima[at / ATTN__BLOCK];
-            if (l->n > ATTN__BLOCK) kernel->load(row, to, l->y.dtype, l->y.stride[l->axis], n);
-        } else {
-            const char *from = x + (ptrdiff_t)at * stride;
-            kernel->load(row, from, l->x.dtype, l->x.stride[l->axis], n);
+        char *to = y + (ptrdiff_t)at * y_stride * l->y.size, *weights = kept ? kept + at * es : (char *)row;
+        double block_max = maxima[kept ? at / ATTN__BLOCK : 0], block_sum;
+        if (!kept) {
+            const char *from = x + (ptrdiff_t)at * stride * l->x.size;
+            kernel->load(row, from, l->x.dtype, stride, n);
             attn__softmax_block(kernel, l, row, from, n, &block_max, &block_sum);
         }
-        if (block_max > -attn__infinity()) kernel->scale(row, row, n, kernel->exp(block_max, max[0]) * (1 / sum[0]));
-        kernel->store(to, l->y.dtype, l->y.stride[l->axis], row, n);
+        factor = block_max > -attn__infinity() ? kernel->exp(block_max, max[0]) * (1 / sum[0]) : 0;
+        kernel->scale(y_stride == 1 ? to : (char *)row, weights, n, factor);
+        if (y_stride != 1) kernel->store(to, l->y.dtype, y_stride, row, n);
     }
 }
 
@@ -3764,7 +3796,7 @@ static void attn__fill_rows(void *to, const char *from, ptrdiff_t stride, size_t
 static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y, size_t count)
 {
     double rows[ATTN__BLOCK * 64 / sizeof(double)]; /* of T; no vector has more than 64 bytes */
-    double max[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], sum[ATTN__COLUMN_SLOTS][ATTN__COLUMNS];
+    double max[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], sum[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], maxima[8][ATTN__COLUMNS]; /* ... of the first blocks */
     size_t last[ATTN__COLUMN_SLOTS], depth = 0, at, c, j;
     const size_t es = kernel->size, columns = attn__round_up(count, kernel->nr / 2);
     const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
@@ -3780,6 +3812,7 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         }
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
         if (kernel->columns(copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, max[depth], sum[depth])) return 1;
+        if (block < 8) attn__memcpy(maxima[block], max[depth], columns * sizeof max[0][0]);
         last[depth++] = block;
     }
     while (depth >= 2) {
@@ -3790,10 +3823,9 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         const size_t n = attn__min(l->n - at, ATTN__BLOCK);
         const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
         char *to = y + (ptrdiff_t)at * y_step * l->y.size;
-        double *block_max = max[1], *factor = sum[1];
+        double *block_max = at / ATTN__BLOCK < 8 ? maxima[at / ATTN__BLOCK] : max[1], *factor = sum[1];
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
-        if (l->n > ATTN__BLOCK) kernel->columns(copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, block_max, NULL);
-        else block_max = max[0];
+        if (block_max == max[1]) kernel->columns(copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, block_max, NULL);
         for (c = 0; c < columns; c++) factor[c] = kernel->exp(block_max[c], max[0][c]) * (1 / sum[0][c]);
         if (copied) {
             kernel->spread(rows, (ptrdiff_t)columns, rows, (ptrdiff_t)columns, n, columns, block_max, factor);
@@ -4946,6 +4978,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define attn_vchoose ATTN__V(choose)
 #define attn_vtranspose ATTN__V(transpose)
 #define attn_vsum ATTN__V(sum)
+#define attn_vmost ATTN__V(most)
 #define attn_vexp ATTN__V(vexp)
 #define attn_vtanh ATTN__V(vtanh)
 
@@ -5401,6 +5434,7 @@ static double ATTN__V(exp)(double x, double y)
     const attn_real difference = (attn_real)x - (attn_real)y;
     attn_real out[ATTN__VL];
     if (attn__nan_f64((double)difference)) return (double)difference; /* a state of a row with NaN */
+    if (!(difference < 0)) return 1; /* often: one of two states has the maximum */
     attn_vstore(out, attn_vexp(attn_vset1(difference)));
     return (double)out[0];
 }
@@ -5408,8 +5442,8 @@ static double ATTN__V(exp)(double x, double y)
 static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_t lo, size_t hi, size_t last, double *max_out, double *sum_out)
 {
     const attn_real *scores = (const attn_real *)scores_;
-    attn_real *row = (attn_real *)row_, lane[ATTN__VL], max;
-    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, j, i, half;
+    attn_real *row = (attn_real *)row_, max;
+    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, j, half;
 
     if (lo >= hi) {
         for (j = first; j < last; j++) row[j] = 0;
@@ -5422,28 +5456,37 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
     for (j = hi; j < to; j++) row[j] = ATTN__C(MASKED);
     for (; j < last; j++) row[j] = 0;
 
-    { /* pass 1: the maximum; `odd` turns NaN, and stays so, at NaN and infinity */
-#define ATTN__X(v) attn_vec max##v = attn_vset1(ATTN__C(MASKED)), odd##v = attn_vset1(0);
+    { /* pass 1: the maximum; `odd` turns NaN, and stays so, at NaN and infinity
+         (by additions: they have units of their own). In two chains each. */
+#define ATTN__X(v) attn_vec max##v = attn_vset1(ATTN__C(MASKED)), odd##v = attn_vset1(0), max_b##v = max##v, odd_b##v = odd##v;
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
-        for (j = from; j < to; j += ATTN__LANES) {
-#define ATTN__X(v)                                       \
-    {                                                    \
-        attn_vec x = attn_vload(scores + j + v * ATTN__VL); \
-        max##v = attn_vmax(max##v, x);                   \
-        odd##v = attn_vfma(x, attn_vset1(0), odd##v);    \
+#define ATTN__LOOK(v, max, odd, at)                        \
+    {                                                      \
+        attn_vec x = attn_vload(scores + (at) + v * ATTN__VL); \
+        max##v = attn_vmax(max##v, x);                     \
+        odd##v = attn_vadd(odd##v, attn_vsub(x, x));       \
     }
+#define ATTN__X(v) ATTN__LOOK(v, max, odd, j)
+#define ATTN__Y(v) ATTN__LOOK(v, max_b, odd_b, j + ATTN__LANES)
+        for (j = from; j + 2 * ATTN__LANES <= to; j += 2 * ATTN__LANES) {
             ATTN__EACH(ATTN__X)
-#undef ATTN__X
+            ATTN__EACH(ATTN__Y)
         }
+        if (j < to) {
+            ATTN__EACH(ATTN__X)
+        }
+#undef ATTN__X
+#undef ATTN__Y
+#undef ATTN__LOOK
+#define ATTN__X(v) max##v = attn_vmax(max##v, max_b##v), odd##v = attn_vadd(odd##v, odd_b##v);
+        ATTN__EACH(ATTN__X)
+#undef ATTN__X
         ATTN__FOLD(attn_vmax, max)
         ATTN__FOLD(attn_vadd, odd)
-        attn_vstore(lane, max0);
         if (!attn_vfinite(attn_vsum(odd0))) return 1;
+        max = attn_vmost(max0);
     }
-    max = lane[0];
-    for (i = 1; i < ATTN__VL; i++)
-        if (lane[i] > max) max = lane[i];
     if (!(max > ATTN__C(ODD))) return 1;
 
     { /* pass 2: exp and sum, lane by lane, in two halves of a block: shorter
@@ -5487,14 +5530,22 @@ static int ATTN__V(columns)(const void *from_, ptrdiff_t stride, size_t n, size_
     attn_real max[ATTN__COLUMNS], odd[ATTN__COLUMNS], lanes[2][ATTN__LANES][ATTN__COLUMNS];
     size_t c, j, i;
     for (c = 0; c < columns; c++) max[c] = ATTN__C(MASKED), odd[c] = 0;
-    for (j = 0; j < n; j++, at += stride) {
-        for (c = 0; c < columns; c += 64 / sizeof *at) ATTN__PREFETCH(at, 16 * stride + (ptrdiff_t)c);
-        for (c = 0; c < columns; c += ATTN__VL) {
-            const attn_vec x = attn_vmax(lowest, attn_vload(at + c)); /* NaN stays */
-            attn_vstore(max + c, attn_vmax(attn_vload(max + c), x));
-            attn_vstore(odd + c, attn_vfma(x, attn_vset1(0), attn_vload(odd + c)));
+#define ATTN__X(i) attn_vec x##i = attn_vmax(lowest, attn_vload(at + i * stride + (ptrdiff_t)c)); /* NaN stays */
+#define ATTN__LOOK(ROWS, most, rest)                                                          \
+    for (; j + ROWS <= n; j += ROWS, at += ROWS * stride)                                     \
+        for (c = 0; c < columns; c += ATTN__VL) {                                             \
+            ATTN__REPEAT_##ROWS(ATTN__X)                                                      \
+            ATTN__REPEAT_##ROWS(ATTN__Y)                                                      \
+            attn_vstore(max + c, attn_vmax(attn_vload(max + c), most));                       \
+            attn_vstore(odd + c, attn_vadd(attn_vload(odd + c), rest));                       \
         }
-    }
+#define ATTN__Y(i) ATTN__PREFETCH(at, (16 + i) * stride + (ptrdiff_t)c);
+    j = 0;
+    ATTN__LOOK(4, attn_vmax(attn_vmax(x0, x1), attn_vmax(x2, x3)), attn_vadd(attn_vadd(attn_vsub(x0, x0), attn_vsub(x1, x1)), attn_vadd(attn_vsub(x2, x2), attn_vsub(x3, x3))))
+    ATTN__LOOK(1, x0, attn_vsub(x0, x0))
+#undef ATTN__X
+#undef ATTN__Y
+#undef ATTN__LOOK
     for (c = 0; c < columns; c++)
         if (!attn_vfinite(odd[c]) || !(max[c] > ATTN__C(ODD))) return 1;
     for (c = 0; c < columns; c++) max_out[c] = (double)(max[c] + 0);
@@ -5502,8 +5553,10 @@ static int ATTN__V(columns)(const void *from_, ptrdiff_t stride, size_t n, size_
     attn__memset(lanes, 0, sizeof lanes);
     for (j = 0, at = from; j < n; j++, at += stride) {
         attn_real *to = lanes[j / (ATTN__BLOCK / 2)][j % ATTN__LANES];
-        for (c = 0; c < columns; c += ATTN__VL)
+        for (c = 0; c < columns; c += ATTN__VL) {
+            ATTN__PREFETCH(at, 8 * stride + (ptrdiff_t)c);
             attn_vstore(to + c, attn_vadd(attn_vload(to + c), attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(at + c)), attn_vload(max + c)))));
+        }
     }
     for (c = 0; c < columns; c++) { /* as softmax adds them */
         for (i = 0; i < ATTN__LANES; i++) lanes[0][i][c] += lanes[1][i][c];
@@ -5524,6 +5577,8 @@ static void ATTN__V(spread)(void *to_, ptrdiff_t to_stride, const void *from_, p
     for (; n-- > 0; to += to_stride, from += stride)
         for (c = 0; c < columns; c += ATTN__VL) {
             const attn_vec p = attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(from + c)), attn_vload(max + c)));
+            ATTN__PREFETCH(from, 8 * stride + (ptrdiff_t)c);
+            ATTN__PREFETCH(to, 8 * to_stride + (ptrdiff_t)c);
             attn_vstore(to + c, attn_vfma(p, attn_vload(factor + c), zero));
         }
 }
@@ -5600,6 +5655,7 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef attn_vchoose
 #undef attn_vtranspose
 #undef attn_vsum
+#undef attn_vmost
 #undef attn_vexp
 #undef attn_vtanh
 #undef ATTN__NR
