@@ -1,3 +1,7 @@
-/* SPDX-License-Identifier: MIT-0 */
+/* SPDX-License-Identifier: MIT-0
+ *
+ * The implementation, compiled once for attn and for the tests, and the cases of
+ * `attn hash`, which look inside it.
+ */
 #define ATTENTION_IMPLEMENTATION
-#include "attention.h"
+#include "hash_cases.h"

@@ -66,6 +66,8 @@ run() {
     build=cross/$(table | awk -F'|' -v key="$host|$compiler|$cxx|$options" '$2 "|" $3 "|" $4 "|" $5 == key { print $1; exit }')
     mkdir -p "$build"
     verdict=passed
+    begin=$(date +%s)
+    sources=$(commit)
     cd "$build" || exit 99
     if ! [ -f Makefile ]; then
         "$source/configure" ${host:+--host="$host"} CC="$cc" $options >configure.out 2>&1 || {
@@ -98,7 +100,7 @@ run() {
     failures=$(find . -name '*.trs' -exec cat {} + | grep -c -e '^:test-result: FAIL' -e '^:test-result: ERROR')
     [ "$passes" -gt 0 ] || [ "$verdict" != passed ] || wrong "no test ran" check.out
     inputs=$(sed -n 's/^ok .*: \(seeds\|regressions\), \([0-9]*\) inputs.*/\2/p' fuzz/replay.log 2>/dev/null | awk '{ n += $1 } END { print n + 0 }')
-    paths=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | awk '$3 == "yes" { printf "%s%s", sep, $1 ($4 == "yes" ? "" : " (SIMDe)"); sep = ", " }')
+    paths=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | awk '$3 == "yes" { printf "%s%s", sep, $1 ($4 == "yes" ? "" : $1 == "simd128" ? " (lanes)" : " (SIMDe)"); sep = ", " }')
     own=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | sed -n 's/^arithmetic *//p')
     best=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | sed -n 's/^best path *//p')
     [ -z "$path" ] || [ "$best" = "$path" ] || wrong "attn_best_path gives $best, not $path" ''
@@ -110,16 +112,27 @@ run() {
             wrong "hashes of the header alone, $arithmetic" "hash-$arithmetic.log"
         fi
     done
-    say "$verdict: $passes tests ($failures failed), $inputs corpus files, $own: $paths; golden hashes: ${hashes:-none}; header alone: ${alone:-none}"
+    say "$verdict: $passes tests ($failures failed), $inputs corpus files, $own: $paths; golden hashes: ${hashes:-none}; header alone: ${alone:-none}; $(($(date +%s) - begin)) s"
     failed_tests=
     [ "$verdict" = passed ] || failed_tests=", **FAILED**"
     cd "$here" || exit 99
+    case ${CROSS_TESTS:-$tests} in all | some | few) ;; *) return ;; esac # a part is no line of the table
     {
         # What it was, for the heading; then the row.
-        printf '%s|%s|%s\n' "$(date -u +%Y-%m-%d)" "$(cksum <"$top/attention.h")" "$($cc --version 2>/dev/null | head -n 1)"
+        printf '%s|%s|%s|%s\n' "$(date -u +%Y-%m-%d)" "$sources" "$(cksum <"$top/attention.h")" "$($cc --version 2>/dev/null | head -n 1)"
         shown=$(echo "${cxx:-$cc}" | sed 's/ -[sW][A-Zn][A-Za-z_=1-]*//g')
         echo "| $name | \`$shown\` | ${runner:+\`${runner%% -L*}\`} | $paths | $own | $passes$failed_tests | $inputs | ${hashes:-**no**} | ${alone:-**no**} |"
     } >"cross/$name.row"
+}
+
+# The sources' commit, as far as they are one.
+commit() {
+    if hash=$(git -C "$top" rev-parse --short=10 HEAD 2>/dev/null); then
+        [ -z "$(git -C "$top" status --porcelain --untracked-files=no -- . ':!doc')" ] || hash="$hash, changed"
+        echo "$hash"
+    else
+        echo "a tarball"
+    fi
 }
 
 write_matrix() { # FILE
@@ -129,10 +142,11 @@ write_matrix() { # FILE
         echo "Written by \`make matrix\` from a run, not by hand. \`make check-TARGET\` repeats a line,"
         echo "with more tests if CROSS_TESTS=all says so. Not tried: Microsoft's compiler, Arm hardware."
         echo
-        echo "Paths: those that ran, natively or through SIMDe. Arithmetic: the default there. Tests: results"
-        echo "of the test programs, the tool and the hashes. Corpus: files of fuzz/seeds and"
-        echo "fuzz/regressions. Hashes: of \`attn hash\`, by all of these paths, equal to those in"
-        echo "tests/; header alone: the same without SIMDe, in both arithmetics."
+        echo "Paths: those that ran, natively, through SIMDe, or lane by lane. Arithmetic: the default"
+        echo "there. Tests: results of the test programs, the tool and the hashes. Corpus: files of"
+        echo "fuzz/seeds and fuzz/regressions. Hashes: of \`attn hash\`, by all of these paths, equal to"
+        echo "those in tests/. Header alone: the same without SIMDe and once for each arithmetic, the"
+        echo "unfused one where the hardware fuses too, the fused one in software where it does not."
         echo
         echo "| target | compiler | runner | paths | arithmetic | tests passed | corpus | hashes equal | header alone |"
         echo "|---|---|---|---|---|---|---|---|---|"
@@ -140,12 +154,12 @@ write_matrix() { # FILE
             if [ -f "cross/$name.row" ]; then sed -n 2p "cross/$name.row"; else echo "| $name | not run | | | | | | | |"; fi
         done
         echo
-        echo "| target | date | compiler |"
-        echo "|---|---|---|"
+        echo "| target | date | commit | compiler |"
+        echo "|---|---|---|---|"
         current=$(cksum <"$top/attention.h")
         table | while IFS='|' read -r name rest; do
-            [ ! -f "cross/$name.row" ] || IFS='|' read -r date sum version <"cross/$name.row"
-            [ ! -f "cross/$name.row" ] || echo "| $name | $date$([ "$sum" = "$current" ] || echo ', an earlier attention.h') | $version |"
+            [ ! -f "cross/$name.row" ] || IFS='|' read -r date sources sum version <"cross/$name.row"
+            [ ! -f "cross/$name.row" ] || echo "| $name | $date | $sources$([ "$sum" = "$current" ] || echo ': another attention.h') | $version |"
         done
         echo
         echo "SIMDe $(simde_version), $(qemu-aarch64 --version 2>/dev/null | head -n 1), node $(node --version 2>/dev/null), $(wine64 --version 2>/dev/null), on $(uname -m)."

@@ -4,6 +4,7 @@ tests_libattn_test_a_SOURCES = \
 	tests/attn_impl.c \
 	tests/attn_test.c \
 	tests/attn_test.h \
+	tests/hash_cases.h \
 	tests/reference.c \
 	tests/reference.h
 

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * hash.c - attn hash: are these the bits that everybody gets? Its cases look inside
- * attention.h, so the program's one copy of that code is here.
+ * hash.c - attn hash: are these the bits that everybody gets?
  */
-#define ATTENTION_IMPLEMENTATION
-#include "tests/hash_cases.h"
-
 #include "tool.h"
 
 const char hash_help[] = "attn hash - a hash of the results of each kind of computation\n"

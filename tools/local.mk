@@ -16,5 +16,6 @@ attn_SOURCES = \
 	tools/sentence.c \
 	tools/steps.c \
 	tools/tool.h \
+	tests/attn_impl.c \
 	tests/hash_cases.h
 attn_LDADD =

@@ -119,6 +119,9 @@ int hash_command(int argc, char **argv);
 int info_command(int argc, char **argv);
 extern const char sdpa_help[], layer_help[], softmax_help[], matmul_help[], sentence_help[], hash_help[], info_help[];
 
+/* Of tests/hash_cases.h, in tests/attn_impl.c: prints all; 0 if paths differ. */
+int hash_print(void);
+
 /* --causal, for the commands that have it. */
 int causal_read(const char *text, attn_desc *desc);
 
