@@ -6,11 +6,8 @@
 # the bits of one thread, and so does a build without OpenMP. TAP. (The pthreads
 # adapter is in tests/threads.c and in the attn program.)
 
-top=$(cd "${srcdir:-.}" && pwd) || exit 99
-dir=${TMPDIR:-/tmp}/attn-adapters.$$
-mkdir "$dir" || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 
 cat >"$dir/program.c" <<'END'
 #define ATTENTION_IMPLEMENTATION
@@ -62,24 +59,16 @@ int main(void)
 }
 END
 
-# NAME FLAGS
-check() {
-    number=$((number + 1))
-    ${CC:-cc} -O2 -Wall -Wextra -Werror $2 -I"$top" "$dir/program.c" -o "$dir/program" -lm 2>"$dir/messages"
-    status=$?
-    sed 's/^/# /' "$dir/messages"
-    if [ $status = 0 ] && ${RUN-} "$dir/program" >"$dir/output"; then echo "ok $number - $1"; else
-        sed 's/^/# /' "$dir/output"
-        echo "not ok $number - $1"
-    fi
+check() { # NAME FLAGS
+    ${CC:-cc} -O2 -Wall -Wextra -Werror $2 -I"$top" "$dir/program.c" -o "$dir/program" -lm 2>"$dir/log" && ${RUN-} "$dir/program" >"$dir/log"
+    ok "$1"
 }
 
-number=0
 check "without OpenMP: the same bits" ""
 printf '#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n' >"$dir/probe.c"
-if ${CC:-cc} -fopenmp "$dir/probe.c" -o "$dir/probe" 2>/dev/null; then check "OpenMP, 1 to 5 threads: the same bits" -fopenmp
+if ${CC:-cc} -fopenmp "$dir/probe.c" -o "$dir/probe" 2>/dev/null; then
+    check "OpenMP, 1 to 5 threads: the same bits" -fopenmp
 else
-    number=$((number + 1))
-    echo "ok $number - OpenMP # SKIP the compiler has no OpenMP"
+    skip "OpenMP, 1 to 5 threads: the same bits" 'the compiler has no OpenMP'
 fi
-echo "1..$number"
+plan

@@ -11,15 +11,10 @@
 # installed with every flag: half an hour. Otherwise $CC with those flags that
 # break it if nothing is done.
 
-top=$(cd "${srcdir:-.}" && pwd) || exit 99
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 CC=${CC:-cc}
-dir=${TMPDIR:-/tmp}/attn-flags.$$
-mkdir "$dir" || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
 cd "$dir" || exit 99
-LC_ALL=C
-export LC_ALL
 
 # The path that a machine chooses is not a matter of flags.
 run() { # PROGRAM
@@ -158,7 +153,6 @@ fi
 wait
 
 failed=0
-number=0
 row=0
 : >messages
 while [ $row -lt $rows ]; do
@@ -177,21 +171,17 @@ while [ $row -lt $rows ]; do
         *) line="$line $verdict |" ;;
         esac
         [ "$verdict" != - ] || continue
-        number=$((number + 1))
+        [ ! -f $cell.log ] || cp $cell.log log
         case $verdict in
-        'same bits' | refused:* | 'wrong bits, noticed') echo "ok $number - $(cat column.$column) $(cat row.$row): $verdict" ;;
-        *)
-            echo "not ok $number - $(cat column.$column) $(cat row.$row): $verdict"
-            sed 's/^/# /; 20q' $cell.log
-            failed=1
-            ;;
+        'same bits' | refused:* | 'wrong bits, noticed') true ;;
+        *) failed=1 && false ;;
         esac
+        ok "$(cat column.$column) $(cat row.$row): $verdict"
     done
     echo "$line" >>table
 done
 while read -r name; do
-    number=$((number + 1))
-    echo "ok $number - $name # SKIP is not installed"
+    skip "$name" 'is not installed'
 done <missing
 
 head='| flags |' rule='|---|'
@@ -207,5 +197,5 @@ done
     nl -w1 -s') ' messages | sed 's/^/(/'
     echo '- this compiler has no such flag, or this machine no libraries for it'
 } | sed 's/^/# /'
-echo "1..$number"
+plan
 exit $failed

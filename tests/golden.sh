@@ -7,34 +7,25 @@
 # machine whose arithmetic is fused, tests/golden-unfused.txt where it is not; and
 # so does a program compiled here for the other one. TAP, a test for each case.
 
-top=$(cd "${srcdir:-.}" && pwd) || exit 99
-dir=${TMPDIR:-/tmp}/attn-golden.$$
-mkdir "$dir" || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
-number=0
-
-ok() { # STATUS NAME
-    number=$((number + 1))
-    [ "$1" = 0 ] || printf 'not '
-    echo "ok $number - $2"
-}
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 
 table() { # ARITHMETIC OUTPUT STATUS
     case $1 in fused) file=golden.txt ;; *) file=golden-$1.txt ;; esac
     while read -r name hash; do
         got=$(sed -n "s/^$name //p" "$2" | tr -d '\r') # Windows ends lines otherwise
+        echo "wanted $hash, got $got" >"$dir/log"
         [ "$got" = "$hash" ]
-        ok $? "$1: $name"
-        [ "$got" = "$hash" ] || echo "# wanted $hash, got $got"
+        ok "$1: $name"
     done <"$top/tests/$file"
-    ok "$3" "$1: all paths agree"
+    [ "$3" = 0 ]
+    ok "$1: all paths agree"
 }
 
-${RUN-} "${ATTN:-./attn}" hash >"$dir/own"
+$attn hash >"$dir/own"
 status=$?
 if grep -q '^unfused ' "$dir/own"; then own=unfused other=fused; else own=fused other=unfused; fi
 table $own "$dir/own" $status
 ${CC:-cc} -O1 "-DATTN_$(echo $other | tr '[:lower:]' '[:upper:]')" -I"$top" "$top/tests/hash.c" -lm -o "$dir/hash.exe" && ${RUN-} "$dir/hash.exe" >"$dir/other"
 table $other "$dir/other" $?
-echo "1..$number"
+plan

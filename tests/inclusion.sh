@@ -9,21 +9,14 @@
 # $CC is the compiler of the build, $RUN runs its programs (may be empty),
 # $srcdir is the top of the sources.
 
-top=$(cd "${srcdir:-.}" && pwd) || exit 99
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 CC=${CC:-cc}
-dir=${TMPDIR:-/tmp}/attn-inclusion.$$
-mkdir "$dir" || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
 cd "$dir" || exit 99
-LC_ALL=C
-export LC_ALL
 
 warnings='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-align -Wundef -Wdouble-promotion -Werror'
 
 # ------------------------------------------------------------------- helpers --
-
-number=0
 
 # check NAME COMMAND...: a line of TAP, at the end, in order; two at a time
 check() {
@@ -54,7 +47,7 @@ report() {
         fi
         i=$((i + 1))
     done
-    echo "1..$number"
+    plan
     exit $failed
 }
 

@@ -10,29 +10,11 @@
 # (make installcheck) it looks at what is installed. $MAKE, $srcdir, $CC and
 # the folders that make knows: $prefix $includedir $bindir $mandir $pkgconfigdir.
 
-top=$(cd "${srcdir:-.}" && pwd) || exit 99
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 build=$(pwd)
 CC=${CC:-cc}
-dir=${TMPDIR:-/tmp}/attn-install.$$
-mkdir "$dir" || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
-LC_ALL=C
-export LC_ALL
 unset MAKEFLAGS MFLAGS MAKELEVEL
-
-number=0
-ok() { # NAME: the last command decides
-    status=$?
-    number=$((number + 1))
-    [ $status = 0 ] || printf 'not '
-    echo "ok $number - $1"
-    [ $status = 0 ] || sed 's/^/# /' "$dir/log"
-}
-skip() { # NAME WHY
-    number=$((number + 1))
-    echo "ok $number - $1 # SKIP $2"
-}
 have() { command -v "$1" >/dev/null 2>&1; }
 
 if [ "${1-}" = installed ]; then
@@ -115,4 +97,4 @@ if [ "${1-}" != installed ]; then
         [ -z "$(find "$root" ! -type d)" ]
     ok 'make uninstall leaves nothing'
 fi
-echo "1..$number"
+plan

@@ -4,29 +4,8 @@
 # man.sh - the manual pages say what the program and the header say, and those
 # who read manual pages for faults find none. In the folder of the build. TAP.
 
-top=$(cd "${srcdir:-.}" && pwd) || exit 99
-attn="${RUN:+$RUN }${ATTN:-./attn}"
-dir=${TMPDIR:-/tmp}/attn-man.$$
-mkdir "$dir" || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
-LC_ALL=C
-export LC_ALL
-
-number=0
-ok() { # NAME: the last command decides
-    status=$?
-    number=$((number + 1))
-    [ $status = 0 ] || printf 'not '
-    echo "ok $number - $1"
-    [ $status = 0 ] || sed 's/^/# /; 20q' "$dir/log"
-    : >"$dir/log"
-}
-skip() { # NAME WHY
-    number=$((number + 1))
-    echo "ok $number - $1 # SKIP $2"
-}
-: >"$dir/log"
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 
 # The inverse of escaped() in man/roff.awk.
 plain() {
@@ -74,4 +53,4 @@ for page in man/attn.1 man/attention.3; do
         skip "$page: man --warnings" 'no man or no groff'
     fi
 done
-echo "1..$number"
+plan

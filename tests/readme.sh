@@ -12,30 +12,11 @@
 #   <!-- show -->            no commands
 # And what the other texts name is there. Prints TAP.
 
-top=$(cd "${srcdir:-.}" && pwd) || exit 99
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 build=$(pwd)
 CC=${CC:-cc}
-dir=${TMPDIR:-/tmp}/attn-readme.$$
-mkdir "$dir" "$dir/bin" || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
-LC_ALL=C
-export LC_ALL
-
-number=0
-: >"$dir/log"
-ok() { # NAME: the last command decides
-    status=$?
-    number=$((number + 1))
-    [ $status = 0 ] || printf 'not '
-    echo "ok $number - $1"
-    [ $status = 0 ] || sed 's/^/# /' "$dir/log"
-    : >"$dir/log"
-}
-skip() { # NAME WHY
-    number=$((number + 1))
-    echo "ok $number - $1 # SKIP $2"
-}
+mkdir "$dir/bin"
 
 # blocks COMMENT: the lines of the fenced blocks after it
 blocks() {
@@ -142,4 +123,4 @@ for text in README.md CONTRIBUTING.md; do
     [ ! -s "$dir/log" ]
     ok "$text: make has the targets"
 done
-echo "1..$number"
+plan

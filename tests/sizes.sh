@@ -6,13 +6,10 @@
 # sizes.sh - what attention.h costs a program: bytes of code and constants, and
 # seconds to compile, by the paths that are left in. $CC, $SIZE_FLAGS (default -O2).
 
-top=$(cd "${srcdir:-.}" && pwd) || exit 99
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 CC=${CC:-cc}
 flags=${SIZE_FLAGS:--O2}
-dir=${TMPDIR:-/tmp}/attn-sizes.$$
-mkdir "$dir" || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
 size=$($CC -print-prog-name=size 2>/dev/null)
 size=${size:-size}
 printf '#define ATTENTION_IMPLEMENTATION\n#include "attention.h"\n' >"$dir/program.c"

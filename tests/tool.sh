@@ -4,27 +4,11 @@
 # tool.sh - the attn program on files: values, formats, the same bits, errors.
 # Prints TAP. $ATTN is the program (./attn without it), $RUN a command that runs it.
 
-attn="${RUN:+$RUN }${ATTN:-./attn}"
-dir=${TMPDIR:-/tmp}/attn-tool.$$
-mkdir "$dir" || exit 99
-trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 unset ATTN_PATH
-LC_ALL=C
-export LC_ALL
 
 # ------------------------------------------------------------------- helpers --
-
-number=0
-ok() { # NAME: the last command decides
-    status=$?
-    number=$((number + 1))
-    if [ $status -eq 0 ]; then echo "ok $number - $1"; else echo "not ok $number - $1"; fi
-}
-skip() { # NAME WHY
-    number=$((number + 1))
-    echo "ok $number - $1 # SKIP $2"
-}
 
 # $attn is not quoted: it may begin with an emulator and its arguments.
 run() { $attn "$@" 2>"$dir/stderr"; }
@@ -638,4 +622,4 @@ else
     skip 'standard output that cannot be written' 'no /dev/full'
 fi
 
-echo "1..$number"
+plan

@@ -3,18 +3,16 @@
 #
 # version.sh - the version of attention.h is the version of everything. TAP.
 
-top=$(cd "${srcdir:-.}" && pwd) || exit 99
-attn="${RUN:+$RUN }${ATTN:-./attn}"
+# shellcheck source=tests/tap.sh
+. "${srcdir:-.}/tests/tap.sh"
 version=
 for part in MAJOR MINOR PATCH; do
     version=$version${version:+.}$(sed -n "s/^#define ATTN_VERSION_$part \([0-9]*\).*/\1/p" "$top/attention.h")
 done
 
-number=0
 same() { # NAME VERSION
-    number=$((number + 1))
-    [ "$2" = "$version" ] || printf 'not '
-    echo "ok $number - $1: $2"
+    [ "$2" = "$version" ]
+    ok "$1: $2"
 }
 
 echo "# attention.h: $version"
@@ -24,4 +22,4 @@ same 'configure' "$(sed -n 's/^VERSION = //p' Makefile)"
 same 'CHANGELOG.md' "$(sed -n 's/^## \([^ ]*\) .*/\1/p; /^## /q' "$top/CHANGELOG.md")"
 same 'debian/changelog' "$(sed -n 's/^attention-h (\(.*\)) .*/\1/p; q' "$top/debian/changelog")"
 same 'vcpkg' "$(sed -n 's/^ *"version": "\(.*\)",$/\1/p' "$top/packaging/vcpkg/attention/vcpkg.json")"
-echo "1..$number"
+plan

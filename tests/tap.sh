@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT-0
+# shellcheck shell=sh disable=SC2034 # of use to those who source this
+#
+# tap.sh - what the scripts of this folder have in common; they source it.
+#   $top           the sources
+#   $attn          runs the program; not to be quoted, since it may begin with an emulator
+#   $dir           a folder for what is made, gone in the end; $dir/log for what went wrong
+#   ok NAME        one test: the last command decides, $dir/log says why if it failed
+#   skip NAME WHY  one that cannot be made here
+#   plan           after the last one
+
+top=$(cd "${srcdir:-.}" && pwd) || exit 99
+attn="${RUN:+$RUN }${ATTN:-./attn}"
+dir=${TMPDIR:-/tmp}/attn-$(basename "$0" .sh).$$
+mkdir "$dir" || exit 99
+trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
+trap 'exit 99' HUP INT TERM
+LC_ALL=C
+export LC_ALL
+: >"$dir/log"
+number=0
+
+ok() { # NAME
+    status=$?
+    number=$((number + 1))
+    [ $status = 0 ] || printf 'not '
+    echo "ok $number - $1"
+    [ $status = 0 ] || sed 's/^/# /; 40q' "$dir/log"
+    : >"$dir/log"
+}
+
+skip() { # NAME WHY
+    number=$((number + 1))
+    echo "ok $number - $1 # SKIP $2"
+}
+
+plan() { echo "1..$number"; }
