@@ -7,7 +7,7 @@
 set -eu
 source=$(cd "$(dirname "$0")" && pwd)
 targets=$(sed -n 's/^fuzz_targets = //p' "$source/local.mk")
-: "${CLANG:=clang}" "${SECONDS_EACH:=60}" "${JOBS:=1}" "${TARGET:=}" "${FILE:=}"
+: "${CLANG:=clang}" "${SECONDS_EACH:=60}" "${JOBS:=1}" "${TARGET:=}" "${FILE:=}" "${SEED:=}" "${RUNS:=}"
 out=$PWD/fuzz-out
 sanitizers=address,undefined,float-divide-by-zero,float-cast-overflow
 check="-g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=fuzzer-no-link,$sanitizers"
@@ -46,15 +46,29 @@ a_file() {
     [ -f "$FILE" ] || die "which input? FILE=..."
 }
 
-# With this target's corpus, seeds and regressions. Entropic scheduling would cost
-# more than the target.
-run() { # TARGET ARGUMENTS...
+# Entropic scheduling would cost more than the target.
+engine() { # TARGET ARGUMENTS...
     t=$1
     shift
-    mkdir -p "fuzz-corpus/$t" "fuzz-crashes/$t"
-    # shellcheck disable=SC2046 # folders are words
+    mkdir -p "fuzz-crashes/$t"
     "$out/$t" -dict="$source/attention.dict" -max_len=256 -len_control=0 -timeout=10 -rss_limit_mb=1024 -entropic=0 -print_final_stats=1 \
-        -artifact_prefix="fuzz-crashes/$t/" "$@" $(inputs_of "$t")
+        -artifact_prefix="fuzz-crashes/$t/" "$@"
+}
+
+# With this target's corpus, seeds and regressions.
+run() { # TARGET ARGUMENTS...
+    mkdir -p "fuzz-corpus/$1"
+    # shellcheck disable=SC2046 # folders are words
+    engine "$@" $(inputs_of "$1")
+}
+
+# $RUNS inputs from the committed ones on, in an order that neither the machine's
+# speed nor its file system has a part in.
+fixed() { # TARGET
+    find "$source/seeds/$1" "$source/regressions/$1" -type f 2>/dev/null | LC_ALL=C sort | tr '\n' ',' | sed 's/,$//' >"$out/$1.inputs"
+    rm -rf "$out/$1.new"
+    mkdir "$out/$1.new"
+    engine "$1" -seed="${SEED:-1}" -runs="$RUNS" -seed_inputs="@$out/$1.inputs" "$out/$1.new"
 }
 
 case ${1-} in
@@ -63,12 +77,16 @@ list)
         printf '%-14s %s\n' "$t" "$(sed -n '3{s/^ \* //p;q;}' "$source/$t.c")"
     done
     ;;
-smoke) # seconds for each target
+smoke) # seconds for each target, from the corpus on; or RUNS inputs, always the same
     need_build
     failed=0
     for t in ${TARGET:-$targets}; do
         echo "== $t"
-        run "$t" -max_total_time="$SECONDS_EACH" ${SEED:+"-seed=$SEED"} >"$out/$t.log" 2>&1 || failed=1
+        if [ -n "$RUNS" ]; then
+            fixed "$t" >"$out/$t.log" 2>&1 || failed=1
+        else
+            run "$t" -max_total_time="$SECONDS_EACH" ${SEED:+"-seed=$SEED"} >"$out/$t.log" 2>&1 || failed=1
+        fi
         grep -E 'FAILED|ERROR|runtime error|number_of_executed|average_exec' "$out/$t.log" || true
     done
     exit $failed

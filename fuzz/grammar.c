@@ -317,10 +317,13 @@ static void decode_position(fuzz_case *c)
     d->softcap = flags & 16 ? softcap_of(fuzz_byte(in, FUZZ_AT_SOFTCAP)) : 0;
     d->scale = scale_of(fuzz_byte(in, FUZZ_AT_SCALE), d->q.dtype);
     d->q_offset = (int8_t)fuzz_byte(in, FUZZ_AT_OFFSET);
-    if (fuzz_byte(in, FUZZ_AT_OFFSET + 1) & 1)
-        d->q_offset *= 16;
-    if (fuzz_byte(in, FUZZ_AT_OFFSET + 1) == 255)
-        d->q_offset = d->q_offset < 0 ? -((int64_t)1 << 62) : (int64_t)1 << 62;
+    switch (fuzz_byte(in, FUZZ_AT_OFFSET + 1)) {
+    case 255: d->q_offset = d->q_offset < 0 ? -((int64_t)1 << 62) : (int64_t)1 << 62; break;
+    case 254: d->q_offset *= (int64_t)1 << 47; break;
+    case 252: d->q_offset *= (int64_t)1 << 24; break; /* where float32 no longer counts */
+    case 250: d->q_offset *= (int64_t)1 << 17; break;
+    default: d->q_offset *= fuzz_byte(in, FUZZ_AT_OFFSET + 1) & 1 ? 16 : 1; break;
+    }
     d->window_left = side_of(fuzz_byte(in, FUZZ_AT_LEFT));
     d->window_right = side_of(fuzz_byte(in, FUZZ_AT_RIGHT));
 }

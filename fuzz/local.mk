@@ -42,8 +42,8 @@ EXTRA_DIST += \
 	fuzz/unreached.txt
 
 CLANG = clang
-# SECONDS= for each target, JOBS=, TARGET=, FILE=: see fuzz/README.md
-FUZZ = CLANG='$(CLANG)' SECONDS_EACH='$(SECONDS)' JOBS='$(JOBS)' TARGET='$(TARGET)' FILE='$(FILE)' $(SHELL) $(srcdir)/fuzz/fuzz.sh
+# SECONDS= for each target, or RUNS= and SEED=; JOBS=, TARGET=, FILE=: see fuzz/README.md
+FUZZ = CLANG='$(CLANG)' SECONDS_EACH='$(SECONDS)' RUNS='$(RUNS)' SEED='$(SEED)' JOBS='$(JOBS)' TARGET='$(TARGET)' FILE='$(FILE)' $(SHELL) $(srcdir)/fuzz/fuzz.sh
 .PHONY: fuzz-list fuzz-smoke fuzz-campaign fuzz-replay fuzz-one fuzz-minimise fuzz-merge fuzz-coverage fuzz-afl fuzz-memory fuzz-threads fuzz-32 fuzz-explore fuzz-seeds
 fuzz-list:
 	@$(FUZZ) list
