@@ -1268,7 +1268,8 @@ typedef struct attn__kernel {
                  ptrdiff_t depth_stride);
 
     /* c[i][j] (+)= sum_k a[i][k] b[k][j], k in order, one multiply-add each;
-     * b[k][j] = b[j / nr * panel_stride + k * ldb + j % nr]; n is a multiple of nr */
+     * b[k][j] = b[j / nr * panel_stride + k * ldb + j % nr]; n counts in vectors:
+     * up to the next multiple of nr / 2, c is written */
     void (*multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb, size_t panel_stride, void *c,
                      size_t ldc, int accumulate);
 
@@ -1287,7 +1288,7 @@ typedef struct attn__kernel {
     int (*columns)(const void *from, ptrdiff_t stride, size_t n, size_t columns, double *max, double *sum);
     void (*spread)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns, const double *max, const double *factor);
 
-    /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr. */
+    /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
     void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b, const double *max_b,
                  const double *sum_b);
 
@@ -1345,6 +1346,9 @@ typedef struct attn__kernel {
     transpose(quads[0], 4, out)
 
 #define ATTN__GREATER(a, b) ((a) > (b) ? (a) : (b))
+
+static const float ATTN__COUNT_F32[ATTN__LANES_F32] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+static const double ATTN__COUNT_F64[ATTN__LANES_F64] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 /* scalar: one lane; read this one to know what the others do */
 ATTN__INLINE float attn__scalar_f32_load(const float *p) { return *p; }
@@ -2231,7 +2235,7 @@ typedef struct attn__view {
 static int attn__multiply_size(size_t a, size_t b, size_t *product)
 {
     *product = a * b;
-    return b == 0 || a <= (size_t)-1 / b;
+    return (a | b) >> sizeof a * 4 == 0 || b == 0 || a <= (size_t)-1 / b; /* halves of a word: no division */
 }
 
 /* Checks one array by itself. `measuring`: data is not looked at. */
@@ -2261,8 +2265,8 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
             v->stride[i] = (ptrdiff_t)stride;
             if (v->shape[i] && (!attn__multiply_size(stride, v->shape[i], &stride) || stride > limit)) return ATTN_ERR_OVERFLOW;
         }
-    }
-    if (count) {
+        if (count && (!attn__multiply_size(stride, (size_t)v->size, &above) || above > limit)) return ATTN_ERR_OVERFLOW;
+    } else if (count) {
         for (i = first; i < ATTN_MAX_DIMS; i++) {
             /* |PTRDIFF_MIN| has no signed form, hence the detour through size_t */
             size_t step = v->stride[i] < 0 ? (size_t)0 - (size_t)v->stride[i] : (size_t)v->stride[i], reach;
@@ -2460,7 +2464,7 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
     attn__arena arena = {NULL, 0, 0};
     void *a_tile, *b_block, *c_tile;
     size_t j0 = index % g->column_blocks * g->block, i0, i1, k0, t, tiles, batch = index / g->column_blocks;
-    size_t n = attn__min(g->n - j0, g->block), padded;
+    size_t n = attn__min(g->n - j0, g->block);
     const char *a = g->a.data, *b = g->b.data;
     char *c = g->c.data;
     int dim;
@@ -2491,7 +2495,6 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
         n -= width;
         if (n == 0) return;
     }
-    padded = attn__round_up(n, kernel->nr);
     tiles = (i1 - i0 + kernel->mr - 1) / kernel->mr;
     for (k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
         size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
@@ -2503,7 +2506,7 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
             for (r = r0; r < r1 && k0; r++)
                 kernel->load((char *)c_tile + (r - r0) * ATTN__LD * es, c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size,
                              g->c.dtype, g->c.stride[ATTN__D], n);
-            kernel->multiply(r1 - r0, padded, depth, a_tile, b_block, kernel->nr, depth * kernel->nr, c_tile, ATTN__LD, k0 != 0);
+            kernel->multiply(r1 - r0, n, depth, a_tile, b_block, kernel->nr, depth * kernel->nr, c_tile, ATTN__LD, k0 != 0);
             for (r = r0; r < r1; r++)
                 kernel->store(c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size, g->c.dtype, g->c.stride[ATTN__D],
                               (char *)c_tile + (r - r0) * ATTN__LD * es, n);
@@ -2641,7 +2644,7 @@ static void attn__scratch_layout(const attn__problem *p, const attn__kernel *ker
     const size_t es = kernel->size;
     s->q = (char *)attn__take(arena, attn__take_2d(arena, p->chunks * ATTN__LD, p->rows), es);
     s->k = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->nr : p->keys, p->dim), es);
-    s->v = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->step : p->keys, p->width), es);
+    s->v = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->step : p->keys, attn__round_up(p->width, kernel->nr)), es);
     s->rows = (char *)attn__take(arena, p->gather ? attn__take_2d(arena, p->few ? kernel->step : p->keys, p->dim > p->dim_v ? p->dim : p->dim_v) : 0, es);
     s->tile = (char *)attn__take(arena, kernel->mr * ATTN__LD, es);
     s->bias = (char *)attn__take(arena, ATTN__LD, es);
@@ -2688,8 +2691,8 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
     r.count = r.query < r.q_len ? attn__min(p->query_block, r.q_len - r.query) * r.heads : 0;
     return r;
 }
-static size_t attn__head_of(const attn__rows *rows, size_t r) { return rows->head + r % rows->heads; }
-static size_t attn__query_of(const attn__rows *rows, size_t r) { return rows->query + r / rows->heads; }
+static size_t attn__head_of(const attn__rows *rows, size_t r) { return rows->heads == 1 ? rows->head : rows->head + r % rows->heads; }
+static size_t attn__query_of(const attn__rows *rows, size_t r) { return rows->heads == 1 ? rows->query + r : rows->query + r / rows->heads; }
 
 /* Row i of a query-shaped array, or key j of a key-shaped one. */
 static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t h, size_t i) { return attn__at(v, rows->b, h, rows->q_base + i); }
@@ -2779,8 +2782,10 @@ static void attn__load_queries(const attn__problem *p, const attn__rows *rows, a
         for (c = 0; c < p->chunks; c++) {
             char *to = s->q + (c * p->rows + r) * ATTN__LD * kernel->size;
             size_t n = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
-            kernel->load(to, q + (ptrdiff_t)(c * ATTN__BLOCK) * p->q.stride[ATTN__D] * p->q.size, p->q.dtype, p->q.stride[ATTN__D], n);
-            kernel->scale(to, to, n, p->scale);
+            const char *from = q + (ptrdiff_t)(c * ATTN__BLOCK) * p->q.stride[ATTN__D] * p->q.size;
+            const int as_is = p->q.dtype == kernel->dtype && p->q.stride[ATTN__D] == 1;
+            if (!as_is) kernel->load(to, from, p->q.dtype, p->q.stride[ATTN__D], n);
+            kernel->scale(to, as_is ? from : to, n, p->scale);
         }
     }
 }
@@ -2839,12 +2844,14 @@ static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, at
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
+    /* softcap and bias go on to the end of a vector, from anywhere */
+    const size_t columns = p->softcap > 0 || p->has_mask || p->has_alibi ? attn__round_up(end - from, nr) : end - from;
     size_t c, j, next;
     for (c = 0; c < p->chunks; c++) {
         const size_t first = c * ATTN__BLOCK, depth = attn__min(p->dim - first, ATTN__BLOCK);
         const char *q = s->q + (c * p->rows + r0) * ATTN__LD * es;
         if (!p->few) {
-            kernel->multiply(r1 - r0, attn__round_up(end - from, nr), depth, q, s->k + (first * p->keys + (from - packed) * depth) * es, nr, depth * nr,
+            kernel->multiply(r1 - r0, columns, depth, q, s->k + (first * p->keys + (from - packed) * depth) * es, nr, depth * nr,
                              s->tile + from * es, ATTN__LD, c != 0);
             continue;
         }
@@ -3038,12 +3045,13 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
 static void attn__store_one(const attn__view *view, char *at, double x) { attn__put(at, view->dtype, x); }
 
 /* From the state of row r in slot 0 to its output: divides, writes, and sets
- * what the weights need. Returns 1, with the output not written, if it is not finite. */
+ * what the weights need. Returns 1, with what it would be in acc, if it is not finite. */
 static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    char *acc = s->acc + r * p->width * kernel->size;
+    char *acc = s->acc + r * p->width * kernel->size, *out = attn__query_at(&p->out, rows, h, i);
+    const int as_is = p->out.dtype == kernel->dtype && p->out.stride[ATTN__D] == 1;
     double max = s->max[r], sum = s->sum[r], factor = 0, lse = max;
     const int empty = max <= -attn__infinity();
     if (p->has_sinks && !empty) { /* one more logit below the line */
@@ -3064,8 +3072,11 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
         attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
     }
     if (empty) attn__memset(acc, 0, p->width * kernel->size);
-    else if (kernel->scale(acc, acc, p->dim_v, factor) || attn__nan_f64(factor)) return 1; /* also where there are no values */
-    kernel->store(attn__query_at(&p->out, rows, h, i), p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
+    else if (kernel->scale(as_is ? out : acc, acc, p->dim_v, factor) || attn__nan_f64(factor)) { /* also where there are no values */
+        if (as_is) attn__memcpy(acc, out, p->dim_v * kernel->size);
+        return 1;
+    }
+    if (empty || !as_is) kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
     return 0;
 }
 
@@ -4030,6 +4041,7 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
         inputs[0] = &p->q, inputs[1] = &p->k, inputs[2] = &p->v, inputs[3] = &p->mask, inputs[4] = &p->kv_lens;
         inputs[5] = &p->alibi, inputs[6] = &p->sinks, inputs[7] = &p->table, inputs[8] = &p->cu_q, inputs[9] = &p->cu_k;
         for (i = 0; i < 4; i++) {
+            if (outputs[i]->low == outputs[i]->high) continue;
             for (j = 0; j < 10; j++)
                 if (!attn__apart(outputs[i], inputs[j])) return ATTN_ERR_ALIAS;
             for (j = 0; j < i; j++)
@@ -4057,7 +4069,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     if (p->query_blocks) p->query_block = (p->q_len + p->query_blocks - 1) / p->query_blocks; /* balanced */
     p->rows = p->query_block * p->head_chunk;
     p->chunks = p->dim ? (p->dim + ATTN__BLOCK - 1) / ATTN__BLOCK : 1;
-    p->width = attn__round_up(p->dim_v, kernel->nr);
+    p->width = attn__round_up(p->dim_v, kernel->nr / 2);
     p->slots = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
     p->gather = p->has_pages || p->kv_begin % kernel->step != 0;
@@ -5035,9 +5047,9 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define ATTN__EACH_ROW ATTN__REPEAT_4
 #endif
 
-/* The register tile: M rows by two vectors, each element one chain of
- * multiply-adds over k. M is a constant wherever this is inlined. */
-ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, const attn_real *b, size_t ldb, attn_real *c, size_t ldc, int accumulate)
+/* The register tile: M rows by W vectors, one or two, each element one chain of
+ * multiply-adds over k. M and W are constants wherever this is inlined. */
+ATTN__INLINE void ATTN__V(tile)(const int M, const int W, size_t depth, const attn_real *a, const attn_real *b, size_t ldb, attn_real *c, size_t ldc, int accumulate)
 {
     size_t k;
 #define ATTN__X(i) attn_vec c##i##0 = attn_vset1(0), c##i##1 = c##i##0;
@@ -5045,7 +5057,7 @@ ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, c
 #undef ATTN__X
     if (accumulate) {
 #define ATTN__X(i) \
-    if (M > i) c##i##0 = attn_vload(c + i * ldc), c##i##1 = attn_vload(c + i * ldc + ATTN__VL);
+    if (M > i) c##i##0 = attn_vload(c + i * ldc), c##i##1 = W > 1 ? attn_vload(c + i * ldc + ATTN__VL) : c##i##0;
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
@@ -5061,9 +5073,9 @@ ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, c
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i) \
-    if (M > i) c##i##0 = attn_vfma_lane(c##i##0, b0, x##i, ATTN__AT), c##i##1 = attn_vfma_lane(c##i##1, b1, x##i, ATTN__AT);
+    if (M > i) c##i##0 = attn_vfma_lane(c##i##0, b0, x##i, ATTN__AT), c##i##1 = W > 1 ? attn_vfma_lane(c##i##1, b1, x##i, ATTN__AT) : c##i##1;
 #define ATTN__STEP                                          \
-    b0 = attn_vload(b), b1 = attn_vload(b + ATTN__VL); \
+    b0 = attn_vload(b), b1 = W > 1 ? attn_vload(b + ATTN__VL) : b0; \
     ATTN__PREFETCH(b, 16 * ldb);                            \
     b += ldb;                                               \
     ATTN__EACH_ROW(ATTN__X)
@@ -5086,7 +5098,7 @@ ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, c
     }
 #endif
     for (; k < depth; k++, a++, b += ldb) {
-        attn_vec b0 = attn_vload(b), b1 = attn_vload(b + ATTN__VL);
+        attn_vec b0 = attn_vload(b), b1 = W > 1 ? attn_vload(b + ATTN__VL) : b0;
         if (M <= 8) { /* few rows: b comes from memory as fast as it can */
             ATTN__PREFETCH(b, 32 * ldb);
             ATTN__PREFETCH(b, 32 * ldb + ATTN__VL);
@@ -5095,13 +5107,16 @@ ATTN__INLINE void ATTN__V(tile)(const int M, size_t depth, const attn_real *a, c
     if (M > i) {                                        \
         attn_vec ai = attn_vset1(a[i * ATTN__LD]);      \
         c##i##0 = attn_vfma(ai, b0, c##i##0);           \
-        c##i##1 = attn_vfma(ai, b1, c##i##1);           \
+        if (W > 1) c##i##1 = attn_vfma(ai, b1, c##i##1); \
     }
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
 #define ATTN__X(i) \
-    if (M > i) attn_vstore(c + i * ldc, c##i##0), attn_vstore(c + i * ldc + ATTN__VL, c##i##1);
+    if (M > i) {                                                     \
+        attn_vstore(c + i * ldc, c##i##0);                           \
+        if (W > 1) attn_vstore(c + i * ldc + ATTN__VL, c##i##1);     \
+    }
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
 }
@@ -5113,9 +5128,10 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
     attn_real *c = (attn_real *)c_;
     size_t j;
     for (j = 0; j < n; j += ATTN__NR, b += panel_stride, c += ATTN__NR) {
-        switch (m) {
-#define ATTN__X(i)                                                                \
-    case i + 1: ATTN__V(tile)(i + 1, depth, a, b, ldb, c, ldc, accumulate); break;
+        switch (n - j > ATTN__VL ? m : m + 16) { /* a narrow tile where the rest of a panel is no more */
+#define ATTN__X(i)                                                                       \
+    case i + 1: ATTN__V(tile)(i + 1, 2, depth, a, b, ldb, c, ldc, accumulate); break;    \
+    case i + 17: ATTN__V(tile)(i + 1, 1, depth, a, b, ldb, c, ldc, accumulate); break;
             ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
         default: break;
@@ -5439,6 +5455,19 @@ static double ATTN__V(exp)(double x, double y)
     return (double)out[0];
 }
 
+/* MASKED where positions [at, at + LANES) are not in [lo, hi). By vectors, as what
+ * reads them will: a load across several stores would wait for them. */
+ATTN__INLINE void ATTN__V(mask_ends)(attn_real *row, size_t at, size_t lo, size_t hi)
+{
+    const attn_vec masked = attn_vset1(ATTN__C(MASKED)), first = attn_vset1((attn_real)lo), end = attn_vset1((attn_real)hi);
+    const attn_vec from = attn_vset1((attn_real)at);
+    size_t i;
+    for (i = 0; i < ATTN__LANES; i += ATTN__VL) {
+        const attn_vec place = attn_vadd(from, attn_vload(ATTN__C(COUNT) + i)), x = attn_vload(row + at + i);
+        attn_vstore(row + at + i, attn_vchoose(masked, place, end, attn_vchoose(x, place, first, masked)));
+    }
+}
+
 static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_t lo, size_t hi, size_t last, double *max_out, double *sum_out)
 {
     const attn_real *scores = (const attn_real *)scores_;
@@ -5452,9 +5481,9 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
         return 0;
     }
     for (j = first; j < from; j++) row[j] = 0;
-    for (; j < lo; j++) row[j] = ATTN__C(MASKED);
-    for (j = hi; j < to; j++) row[j] = ATTN__C(MASKED);
-    for (; j < last; j++) row[j] = 0;
+    for (j = to; j < last; j++) row[j] = 0;
+    if (lo > from) ATTN__V(mask_ends)(row, from, lo, hi);
+    if (hi < to) ATTN__V(mask_ends)(row, to - ATTN__LANES, lo, hi);
 
     { /* pass 1: the maximum; `odd` turns NaN, and stays so, at NaN and infinity
          (by additions: they have units of their own). In two chains each. */
