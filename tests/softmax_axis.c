@@ -169,6 +169,23 @@ static void try_special_rows(attn_dtype type)
     test_ok(test_release(), "%s: guards", attn_dtype_name(type));
 }
 
+/* x / ln 2 so near to n + 1/2 that it makes a bit whether n is found with one rounding
+ * or with two: a bit that hardly any other number would tell. */
+static void try_reduction(void)
+{
+    static const float x[2] = {0, -0x1.686fc2p+4F};
+    const float wanted = 0x1.6a09c8p-33F;
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    for (size_t p = 0; p < num_paths; p++) {
+        const attn_array a = attn_array_1d(ATTN_F32, x, 2), y = test_1d(ATTN_F32, 2);
+        const int pass = test_status(test_softmax(&a, 0, &y, test_on(paths[p])), ATTN_OK);
+        test_ok(pass && memcmp(ref_at(&y, 0, 0, 0, 1), &wanted, sizeof wanted) == 0, "%s: exp(%a) is %a", attn_path_name(paths[p]),
+                (double)x[1], (double)wanted);
+        test_release();
+    }
+}
+
 /* softmax of attn_scores is what attn_self_attention weighs with. */
 static void try_weights(attn_dtype type)
 {
@@ -197,5 +214,6 @@ int main(void)
         try_special_rows(test_types[t]);
         try_weights(test_types[t]);
     }
+    try_reduction();
     return test_done();
 }
