@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 typedef struct example {
     const char *name;
@@ -162,6 +163,30 @@ static void try_reference(const example *e)
     test_release();
 }
 
+/* Scores that overflow, all the same, and the same value everywhere: that value, to the
+ * last bit, though a sum of n parts of it may round away from it. */
+static void try_equal_values(attn_dtype type, attn_path path)
+{
+    const double giant = type == ATTN_F64 ? 0x1p1000 : 0x1p120;
+    int pass = 1;
+    for (size_t n = 1; n < 60; n++) {
+        attn_desc desc = attn_desc_default();
+        desc.q = test_2d(type, 1, 2);
+        desc.k = test_2d(type, n, 2);
+        desc.v = test_2d(type, n, 4);
+        desc.out = test_2d(type, 1, 4);
+        test_fill(&desc.q, giant);
+        test_fill(&desc.k, giant);
+        for (size_t i = 0; i < 4 * n; i++)
+            ref_set(&desc.v, 0, 0, i / 4, i % 4, (i & 1 ? -0.1 : 0.1) * (double)(1 + i % 4));
+        pass &= test_status(test_forward(&desc, test_on(path)), ATTN_OK);
+        for (size_t c = 0; c < 4; c++)
+            pass &= memcmp(ref_at(&desc.out, 0, 0, 0, c), ref_at(&desc.v, 0, 0, 0, c), attn_dtype_size(type)) == 0;
+        pass &= test_release();
+    }
+    test_ok(pass, "%s, %s: equal values, scores that overflow", attn_dtype_name(type), attn_path_name(path));
+}
+
 int main(void)
 {
     attn_path paths[ATTN_PATH_COUNT];
@@ -172,5 +197,8 @@ int main(void)
             for (size_t p = 0; p < num_paths; p++)
                 try_example(&examples[e], test_types[t], paths[p]);
     }
+    for (size_t t = 0; t < 2; t++)
+        for (size_t p = 0; p < num_paths; p++)
+            try_equal_values(test_types[t], paths[p]);
     return test_done();
 }
