@@ -2431,7 +2431,8 @@ typedef struct attn__gemm {
     attn__run run;
     attn__view a, b, c;
     size_t m, n, k, batches, row_blocks, column_blocks;
-    size_t block;  /* columns of one task */
+    size_t rows;   /* rows of one task, which packs its part of b ... */
+    size_t block;  /* ... and columns */
     size_t direct; /* columns for which b and c are used where they lie: for few rows */
     double scale;
 } attn__gemm;
@@ -2467,10 +2468,10 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
     size_t n = attn__min(g->n - j0, g->block);
     const char *a = g->a.data, *b = g->b.data;
     char *c = g->c.data;
-    int dim;
+    int dim, in_place;
 
-    i0 = batch % g->row_blocks * ATTN__ROWS;
-    i1 = attn__min(g->m, i0 + ATTN__ROWS);
+    i0 = batch % g->row_blocks * g->rows;
+    i1 = attn__min(g->m, i0 + g->rows);
     batch /= g->row_blocks;
     arena.base = g->run.workspace + worker * g->run.each;
     attn__gemm_workspace(kernel, g->n, g->k, &arena, &a_tile, &b_block, &c_tile);
@@ -2496,6 +2497,7 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
         if (n == 0) return;
     }
     tiles = (i1 - i0 + kernel->mr - 1) / kernel->mr;
+    in_place = g->c.stride[ATTN__D] == 1 && g->c.stride[ATTN__S] >= 0 && n % (kernel->nr / 2) == 0;
     for (k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
         size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
         kernel->pack(b_block, b + ((ptrdiff_t)k0 * g->b.stride[ATTN__S] + (ptrdiff_t)j0 * g->b.stride[ATTN__D]) * g->b.size, g->b.dtype, n, depth,
@@ -2503,6 +2505,11 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
         for (t = 0; t < tiles; t++) {
             size_t r0 = i0 + (i1 - i0) * t / tiles, r1 = i0 + (i1 - i0) * (t + 1) / tiles, r;
             attn__gemm_rows(g, a, r0, r1, k0, depth, a_tile);
+            if (in_place) {
+                kernel->multiply(r1 - r0, n, depth, a_tile, b_block, kernel->nr, depth * kernel->nr,
+                                 c + ((ptrdiff_t)r0 * g->c.stride[ATTN__S] + (ptrdiff_t)j0) * g->c.size, (size_t)g->c.stride[ATTN__S], k0 != 0);
+                continue;
+            }
             for (r = r0; r < r1 && k0; r++)
                 kernel->load((char *)c_tile + (r - r0) * ATTN__LD * es, c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size,
                              g->c.dtype, g->c.stride[ATTN__D], n);
@@ -2555,7 +2562,8 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     g.scale = scale;
     for (i = 0; i < ATTN_MAX_DIMS; i++)
         if (g.c.shape[i] == 0) return ATTN_OK;
-    g.row_blocks = (g.m + ATTN__ROWS - 1) / ATTN__ROWS;
+    g.rows = g.run.workers > 1 ? ATTN__ROWS : 4 * ATTN__ROWS;
+    g.row_blocks = (g.m + g.rows - 1) / g.rows;
     g.block = ATTN__BLOCK;
     if (g.m <= g.run.kernel->few && g.b.stride[ATTN__D] == 1 && g.b.stride[ATTN__S] >= 0 && g.c.stride[ATTN__D] == 1 && g.c.stride[ATTN__S] >= 0) {
         g.direct = g.n / g.run.kernel->nr * g.run.kernel->nr;
