@@ -230,6 +230,8 @@ static void try_forward(function f)
     REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.q.shape[2] = c.desc.out.shape[2] = c.desc.scores.shape[2] = huge);
     REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.q.stride[2] = PTRDIFF_MIN);
     REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.k.stride[0] = PTRDIFF_MAX);
+    REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.k.stride[0] = c.desc.k.stride[1] = PTRDIFF_MAX / 4 + 2); /* twice 2 of 4 bytes */
+    REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.k.stride[0] = c.desc.k.stride[1] = -(PTRDIFF_MAX / 4) - 2);
     REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
     REFUSE(f, ATTN_ERR_PATH, c.run.path = (attn_path)-1);
     REFUSE(f, ATTN_ERR_WORKSPACE, c.run.workspace_size = 1);
@@ -259,6 +261,8 @@ static void try_descriptor(void)
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.softcap = -1);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.softcap = (double)NAN);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.align = ATTN_ALIGN_COUNT);
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.align = ATTN_ALIGN_OFFSET, c.desc.q_offset = ((int64_t)1 << 62) + 1));
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.align = ATTN_ALIGN_OFFSET, c.desc.q_offset = -((int64_t)1 << 62) - 1));
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.stage = (attn_stage)-1);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.window = 1, c.desc.window_left = -2));
     REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.window = 1, c.desc.window_right = INT64_MIN));
