@@ -2623,6 +2623,7 @@ typedef struct attn__scratch {
     double *factor;     /* (rows): weight = exp(score - row_max) * factor */
     double *row_max;    /* (rows) */
     unsigned char *odd; /* (rows): a visible score is not safely finite */
+    unsigned char *sees; /* (rows): any key of the block at hand */
     unsigned char *redo; /* (rows): what becomes of a row, ATTN__REDO_... */
     double *wide;       /* (3, dim_v): a row in wide arithmetic */
     attn__wide_sum *sums; /* (rows): for those in wide arithmetic */
@@ -2664,6 +2665,7 @@ static void attn__scratch_layout(const attn__problem *p, const attn__kernel *ker
     s->factor = (double *)attn__take(arena, p->rows, sizeof(double));
     s->row_max = (double *)attn__take(arena, p->rows, sizeof(double));
     s->odd = (unsigned char *)attn__take(arena, p->rows, 1);
+    s->sees = (unsigned char *)attn__take(arena, p->rows, 1);
     s->redo = (unsigned char *)attn__take(arena, p->rows, 1);
     s->wide = (double *)attn__take(arena, attn__take_2d(arena, 3, p->dim_v), sizeof(double));
     s->sums = (attn__wide_sum *)attn__take(arena, p->rows, sizeof(attn__wide_sum));
@@ -2758,21 +2760,22 @@ static int attn__mask_keeps(const attn__problem *p, const attn__rows *rows, size
 {
     const char *at = attn__mask_at(p, rows, h, i, lo);
     const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
-    double x;
+    double value;
     if (p->mask.dtype == ATTN_BOOL) {
         if (step == 1)
-            for (; hi - lo >= 8; lo += 8, at += 8) {
-                uint64_t eight;
-                attn__memcpy(&eight, at, sizeof eight);
-                if (eight) return 1;
+            for (; hi - lo >= 32; lo += 32, at += 32) {
+                uint64_t x[4];
+                attn__memcpy(x, at, sizeof x);
+                ATTN__PREFETCH(at, 4 * (uintptr_t)p->mask.stride[ATTN__S]); /* of a row to come */
+                if (x[0] | x[1] | x[2] | x[3]) return 1;
             }
         for (; lo < hi; lo++, at += step)
             if (*at) return 1;
         return 0;
     }
     for (; lo < hi; lo++, at += step) {
-        attn__load_f64(&x, at, p->mask.dtype, 1, 1);
-        if (!(x <= -attn__infinity())) return 1;
+        attn__load_f64(&value, at, p->mask.dtype, 1, 1);
+        if (!(value <= -attn__infinity())) return 1;
     }
     return 0;
 }
@@ -2931,7 +2934,7 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     size_t lo, hi;
     attn__row_range(s, r, base, from, to, &lo, &hi);
-    if (lo < hi && p->has_mask && !attn__mask_keeps(p, rows, h, i, base + lo, base + hi)) hi = lo;
+    if (!s->sees[r]) hi = lo;
     if (lo < hi) {
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
         if (attn__row_bias(p, rows, h, i, base, lo, hi, s->bias)) kernel->bias(row + lo * kernel->size, s->bias + lo * kernel->size, hi - lo);
@@ -3000,9 +3003,20 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     for (block = all_lo / ATTN__BLOCK; block * ATTN__BLOCK < all_hi; block++) {
         const size_t base = block * ATTN__BLOCK, lo = all_lo > base ? all_lo - base : 0, hi = attn__min(all_hi - base, ATTN__BLOCK);
         const size_t packed = lo / kernel->step * kernel->step; /* first packed key */
-        const size_t slot = attn__push(p, count, s, &depth, block);
-        char *acc = s->acc + slot * p->rows * width * es;
-        double *max = s->max + slot * p->rows, *sum = s->sum + slot * p->rows;
+        size_t slot, seen = 0;
+        char *acc;
+        double *max, *sum;
+        for (r = 0; r < count; r++) {
+            size_t row_lo, row_hi;
+            attn__row_range(s, r, base, 0, ATTN__BLOCK, &row_lo, &row_hi);
+            s->sees[r] = row_lo < row_hi && (!p->has_mask || attn__mask_keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + row_lo, base + row_hi));
+            seen += s->sees[r];
+        }
+        if (!seen) continue;
+        slot = attn__push(p, count, s, &depth, block);
+        acc = s->acc + slot * p->rows * width * es;
+        max = s->max + slot * p->rows;
+        sum = s->sum + slot * p->rows;
 
         if (!p->few) {
             for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + packed, attn__min(base + attn__round_up(hi, kernel->step), rows->kv_end), c);
@@ -3016,8 +3030,8 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             for (r = r0; r < r1; r++) {
                 max[r] = -attn__infinity();
                 sum[r] = 0;
+                if (!s->sees[r]) continue;
                 attn__row_range(s, r, base, 0, ATTN__BLOCK, &row_lo, &row_hi);
-                if (row_lo >= row_hi || (p->has_mask && !attn__mask_keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + row_lo, base + row_hi))) continue;
                 if (row_lo < tile_lo) tile_lo = row_lo;
                 if (row_hi > tile_hi) tile_hi = row_hi;
             }
@@ -5412,10 +5426,8 @@ static void ATTN__V(keep)(void *bias_, const void *mask_, ptrdiff_t stride, size
     if (stride == 1)
         for (; i + 16 <= n; i += 16) { /* of a size that compilers make vectors of */
             unsigned char m[16];
-            attn_real b[16];
             attn__memcpy(m, mask + i, sizeof m);
-            for (j = 0; j < 16; j++) b[j] = m[j] ? stay : drop;
-            attn__memcpy(bias + i, b, sizeof b);
+            for (j = 0; j < 16; j++) bias[i + j] = m[j] ? stay : drop;
         }
     for (; i < n; i++) bias[i] = mask[(ptrdiff_t)i * stride] ? stay : drop;
 }
@@ -5562,21 +5574,21 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
 
 static int ATTN__V(columns)(const void *from_, ptrdiff_t stride, size_t n, size_t columns, double *max_out, double *sum_out)
 {
-    const attn_real *from = (const attn_real *)from_, *at = from;
+    const attn_real *from = (const attn_real *)from_, *at;
     const attn_vec lowest = attn_vset1(ATTN__C(MASKED));
     attn_real max[ATTN__COLUMNS], odd[ATTN__COLUMNS], lanes[2][ATTN__LANES][ATTN__COLUMNS];
     size_t c, j, i;
     for (c = 0; c < columns; c++) max[c] = ATTN__C(MASKED), odd[c] = 0;
 #define ATTN__X(i) attn_vec x##i = attn_vmax(lowest, attn_vload(at + i * stride + (ptrdiff_t)c)); /* NaN stays */
 #define ATTN__LOOK(ROWS, most, rest)                                                          \
-    for (; j + ROWS <= n; j += ROWS, at += ROWS * stride)                                     \
-        for (c = 0; c < columns; c += ATTN__VL) {                                             \
+    for (; j + ROWS <= n; j += ROWS)                                                          \
+        for (c = 0, at = from + (ptrdiff_t)j * stride; c < columns; c += ATTN__VL) {          \
             ATTN__REPEAT_##ROWS(ATTN__X)                                                      \
             ATTN__REPEAT_##ROWS(ATTN__Y)                                                      \
             attn_vstore(max + c, attn_vmax(attn_vload(max + c), most));                       \
             attn_vstore(odd + c, attn_vadd(attn_vload(odd + c), rest));                       \
         }
-#define ATTN__Y(i) ATTN__PREFETCH(at, (16 + i) * stride + (ptrdiff_t)c);
+#define ATTN__Y(i) ATTN__PREFETCH(at, (16 + i) * (uintptr_t)stride + c);
     j = 0;
     ATTN__LOOK(4, attn_vmax(attn_vmax(x0, x1), attn_vmax(x2, x3)), attn_vadd(attn_vadd(attn_vsub(x0, x0), attn_vsub(x1, x1)), attn_vadd(attn_vsub(x2, x2), attn_vsub(x3, x3))))
     ATTN__LOOK(1, x0, attn_vsub(x0, x0))
@@ -5588,10 +5600,11 @@ static int ATTN__V(columns)(const void *from_, ptrdiff_t stride, size_t n, size_
     for (c = 0; c < columns; c++) max_out[c] = (double)(max[c] + 0);
     if (!sum_out) return 0;
     attn__memset(lanes, 0, sizeof lanes);
-    for (j = 0, at = from; j < n; j++, at += stride) {
+    for (j = 0; j < n; j++) {
         attn_real *to = lanes[j / (ATTN__BLOCK / 2)][j % ATTN__LANES];
+        at = from + (ptrdiff_t)j * stride;
         for (c = 0; c < columns; c += ATTN__VL) {
-            ATTN__PREFETCH(at, 8 * stride + (ptrdiff_t)c);
+            ATTN__PREFETCH(at, 8 * (uintptr_t)stride + c);
             attn_vstore(to + c, attn_vadd(attn_vload(to + c), attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(at + c)), attn_vload(max + c)))));
         }
     }
@@ -5607,17 +5620,19 @@ static int ATTN__V(columns)(const void *from_, ptrdiff_t stride, size_t n, size_
 static void ATTN__V(spread)(void *to_, ptrdiff_t to_stride, const void *from_, ptrdiff_t stride, size_t n, size_t columns, const double *max_, const double *factor_)
 {
     const attn_vec lowest = attn_vset1(ATTN__C(MASKED)), zero = attn_vset1(0);
-    const attn_real *from = (const attn_real *)from_;
-    attn_real *to = (attn_real *)to_, max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
-    size_t c;
+    attn_real max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
+    size_t c, j;
     for (c = 0; c < columns; c++) max[c] = (attn_real)max_[c], factor[c] = (attn_real)factor_[c];
-    for (; n-- > 0; to += to_stride, from += stride)
+    for (j = 0; j < n; j++) {
+        const attn_real *from = (const attn_real *)from_ + (ptrdiff_t)j * stride;
+        attn_real *to = (attn_real *)to_ + (ptrdiff_t)j * to_stride;
         for (c = 0; c < columns; c += ATTN__VL) {
             const attn_vec p = attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(from + c)), attn_vload(max + c)));
-            ATTN__PREFETCH(from, 8 * stride + (ptrdiff_t)c);
-            ATTN__PREFETCH(to, 8 * to_stride + (ptrdiff_t)c);
+            ATTN__PREFETCH(from, 8 * (uintptr_t)stride + c);
+            ATTN__PREFETCH(to, 8 * (uintptr_t)to_stride + c);
             attn_vstore(to + c, attn_vfma(p, attn_vload(factor + c), zero));
         }
+    }
 }
 
 static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b, const double *max_b,
