@@ -1303,7 +1303,7 @@ typedef struct attn__kernel {
     void (*softcap)(void *row, size_t n, double softcap);
     /* bias[i] = mask[i * stride] ? -0 : -inf; -0 leaves every score as it is */
     void (*keep)(void *bias, const void *mask, ptrdiff_t stride, size_t n);
-    /* bias[i] -= |distance - i| * slope. May go on to the end of a vector. */
+    /* bias[i] -= |distance - i| * slope, NaN where that overflows. May go on to the end of a vector. */
     void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
     /* row[i] += bias[i], or MASKED where bias is -inf. May go on to the end of a vector. */
     void (*bias)(void *row, const void *bias, size_t n);
@@ -5436,7 +5436,7 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
 {
     const int64_t whole = (int64_t)1 << (ATTN__F64 ? 52 : 23); /* up to here, floats count without rounding */
     const attn_real slope = (attn_real)slope_;
-    const attn_vec zero = attn_vset1(0), lowest = attn_vset1(ATTN__C(MASKED));
+    const attn_vec zero = attn_vset1(0), lowest = attn_vset1(ATTN__C(MASKED)), beyond = attn_vset1((attn_real)attn__from_bits_f64(0x7ff8000000000000u));
     attn_vec away = zero;
     attn_real *bias = (attn_real *)bias_, lane[ATTN__VL];
     size_t i, j;
@@ -5448,8 +5448,8 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
             away = attn_vload(lane);
         }
         sum = attn_vfma(attn_vsub(zero, attn_vmax(away, attn_vsub(zero, away))), attn_vset1(slope), b); /* never -0 */
-        /* -inf drops a key; one that the mask keeps stays, in case its score is NaN */
-        attn_vstore(bias + i, attn_vchoose(attn_vchoose(sum, sum, lowest, lowest), b, lowest, b));
+        /* -inf drops a key. One that the mask keeps stays, and has its row redone: the score may be as large */
+        attn_vstore(bias + i, attn_vchoose(attn_vchoose(sum, sum, lowest, beyond), b, lowest, b));
     }
 }
 

@@ -371,6 +371,25 @@ static void check_weights(const fuzz_case *c, const char *what, const attn_desc 
         fuzz_fail(c, "%s: the weights of row [%zu, %zu, %zu] sum to 1 %+.3g (%.3g u)", what, b, h, i, error, error / u);
 }
 
+/* NaN has sign and payload of one kind. */
+void fuzz_check_nan(const fuzz_case *c, const char *what, const attn_array *a)
+{
+    const uint64_t one = a->dtype == ATTN_F64    ? 0x7ff8000000000000u
+                         : a->dtype == ATTN_F16  ? 0x7e00u
+                         : a->dtype == ATTN_BF16 ? 0x7fc0u
+                                                 : 0x7fc00000u;
+    size_t at[4];
+    if (a->ndim == 0)
+        return;
+    for (at[0] = 0; at[0] < ref_length(a, 4); at[0]++)
+        for (at[1] = 0; at[1] < ref_length(a, 3); at[1]++)
+            for (at[2] = 0; at[2] < ref_length(a, 2); at[2]++)
+                for (at[3] = 0; at[3] < ref_length(a, 1); at[3]++)
+                    if (isnan(ref_get(a, at[0], at[1], at[2], at[3])) && bits_at(a, at) != one)
+                        fuzz_fail(c, "%s[%zu, %zu, %zu, %zu] is NaN of another kind: 0x%llx", what, at[0], at[1], at[2], at[3],
+                                  (unsigned long long)bits_at(a, at));
+}
+
 void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *d)
 {
     const double most = d->out.dtype == ATTN_F16    ? 65504
@@ -378,6 +397,10 @@ void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *d)
                         : d->out.dtype == ATTN_BF16 ? 0x1.fep127
                                                     : (double)FLT_MAX;
     const int narrow = fuzz_largest(&d->v) > most;
+    fuzz_check_nan(c, "out", &d->out);
+    fuzz_check_nan(c, "lse", &d->lse);
+    fuzz_check_nan(c, "scores", &d->scores);
+    fuzz_check_nan(c, "colsum", &d->colsum);
     for (size_t b = 0; b < ref_length(&d->q, 4); b++)
         for (size_t h = 0; h < ref_length(&d->q, 3); h++)
             for (size_t i = 0; i < ref_length(&d->q, 2); i++) {

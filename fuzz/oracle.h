@@ -55,6 +55,7 @@ int fuzz_tame(const attn_desc *desc);
 double fuzz_largest(const attn_array *a); /* magnitude; infinite for NaN */
 
 /* Finite where the row's input is finite; weights within [0, 1] and their sum 1. */
+void fuzz_check_nan(const fuzz_case *c, const char *what, const attn_array *a);
 void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *desc);
 
 /* Nothing between the elements of the outputs, which it erases, is written. */

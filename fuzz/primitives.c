@@ -141,6 +141,7 @@ static void check_softmax(step *s)
     s->a.ndim = s->out.ndim = dims;
     same_on_all_paths(s, "softmax", do_softmax);
     fuzz_within(&s->c, "softmax", ref_check_softmax(&s->a, s->axis, &s->out));
+    fuzz_check_nan(&s->c, "softmax", &s->out);
 
     in_place = test_copy(&s->a);
     {
