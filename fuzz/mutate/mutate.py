@@ -128,12 +128,16 @@ def pattern_of(text):
 
 
 class Fault:
+    before = after = ""
+
     def __init__(self, name, kind, path, start, end, new, function, old, hand):
         self.name, self.kind, self.path, self.hand = name, kind, path, hand
         self.start, self.end, self.new, self.function, self.old = start, end, new, function, old
 
     def key(self):
-        return "%s: %s -> %s" % (self.function, " ".join(self.old.split()), " ".join(self.new.split()))
+        """What changes, and for an automatic one what is next to it: the place may move."""
+        old = self.old if self.hand else "%s[%s]%s" % (self.before, self.old, self.after)
+        return "%s: %s -> %s" % (self.function, " ".join(old.split()), " ".join(self.new.split()))
 
 
 def hand_made(source, name, every):
@@ -316,7 +320,10 @@ def drawn(source, header, seed, count):
             path = rng.choice(["all", "scalar", "avx2", "avx512", "neon"])
         places.add(start)
         wanted[region] -= 1
-        faults.append(Fault("auto-%03d" % len(faults), kind, path, start, end, new, function, source.text[start:end], False))
+        fault = Fault("auto-%03d" % len(faults), kind, path, start, end, new, function, source.text[start:end], False)
+        fault.before = source.text[max(start - 24, source.text.rfind("\n", 0, start) + 1):start]
+        fault.after = source.text[end:min(end + 24, source.text.find("\n", end))]
+        faults.append(fault)
     return faults
 
 
