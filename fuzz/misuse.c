@@ -572,6 +572,61 @@ static void shape_for(call *k, const fuzz_case *c)
     }
 }
 
+/* What no fault makes of a right call. */
+static void check_corners(const fuzz_case *c)
+{
+    const size_t huge = (size_t)1 << (8 * sizeof(size_t) - 2);
+    const attn_array x = test_4d(ATTN_F32, 2, 1, 4, 4), table = test_2d(ATTN_I32, 1, 1), pages = test_4d(ATTN_F32, 1, 1, 0, 4);
+    const attn_array wrong = test_2d(ATTN_I32, 3, 4), some = test_2d(ATTN_I32, 2, 4), none = attn_array_2d(ATTN_F32, x.data, 0, 3);
+    const attn_array row = test_4d(ATTN_F32, 1, 1, 1, 4);
+    const attn_exec run = attn_exec_default();
+    attn_array y = x, long_table = table, long_pages = test_4d(ATTN_F32, 1, 1, huge, 0), empty = test_4d(ATTN_F32, 1, 1, 1, 0), swapped;
+    attn_layer layer = attn_layer_default();
+    if (!attn_path_compiled(ATTN_PATH_AUTO) || !attn_path_native(ATTN_PATH_AUTO))
+        fuzz_fail(c, "no automatic path");
+    fuzz_expect(c, "attn_self_test", attn_self_test(NULL), ATTN_ERR_WORKSPACE);
+    fuzz_expect(c, "attn_self_test", attn_self_test(&run), ATTN_ERR_WORKSPACE);
+    swapped = attn_array_swap(&row, 0, -1);
+    if (memcmp(&swapped, &row, sizeof row) != 0)
+        fuzz_fail(c, "axes that are not there were exchanged");
+
+    test_fill(&x, 1);
+    test_fill(&some, 1);
+    test_fill(&wrong, 1);
+    y.stride[0] = 16, y.stride[2] = 1, y.stride[3] = 4; /* the same memory turned */
+    fuzz_expect(c, "attn_softmax turned in place", attn_softmax(&x, -1, &y, &run), ATTN_ERR_ALIAS);
+    fuzz_expect(c, "attn_rotary turned in place", attn_rotary(&x, NULL, 0, 0, 0, &y), ATTN_ERR_ALIAS);
+    y = x;
+    y.shape[0] = 1;
+    y.data = ref_at(&x, 1, 0, 0, 0);
+    long_pages.data = empty.data = x.data;
+    fuzz_expect(c, "attn_softmax of another part", attn_softmax(&y, -1, &y, &run), ATTN_OK);
+    y.shape[2] = 3;
+    swapped = y;
+    swapped.data = ref_at(&x, 1, 0, 1, 0);
+    fuzz_expect(c, "attn_softmax moved in place", attn_softmax(&y, -1, &swapped, &run), ATTN_ERR_ALIAS);
+    fuzz_expect(c, "attn_rotary moved in place", attn_rotary(&y, NULL, 0, 0, 0, &swapped), ATTN_ERR_ALIAS);
+    fuzz_expect(c, "attn_softmax of no lines", attn_softmax(&none, 1, &none, &run), ATTN_OK);
+    fuzz_expect(c, "attn_rotary, positions of 3 batches", attn_rotary(&x, &wrong, 0, 0, 0, &x), ATTN_ERR_SHAPE);
+    fuzz_expect(c, "attn_rotary, positions of 2 batches", attn_rotary(&x, &some, 0, 0, 0, &x), ATTN_OK);
+
+    fuzz_expect(c, "attn_cache_append, empty pages", attn_cache_append(&pages, &row, NULL, &table), ATTN_ERR_SHAPE);
+    long_table.shape[1] = huge; /* the same element everywhere */
+    long_table.stride[0] = 1;
+    fuzz_expect(c, "attn_cache_append, huge pages", attn_cache_append(&long_pages, &empty, NULL, &long_table), ATTN_ERR_OVERFLOW);
+
+    layer.x = test_2d(ATTN_F32, 2, 2);
+    layer.w_q = layer.w_k = test_2d(ATTN_F32, 2, 4);
+    layer.w_v = test_2d(ATTN_F32, 2, 3);
+    layer.out = test_2d(ATTN_F32, 2, 6);
+    layer.num_heads = 2;
+    fuzz_expect(c, "attn_layer_forward, values of half a head", attn_layer_forward(&layer, &run), ATTN_ERR_SHAPE);
+    layer.w_k = test_2d(ATTN_F32, 2, 3);
+    fuzz_expect(c, "attn_layer_forward, keys of half a head", attn_layer_forward(&layer, &run), ATTN_ERR_SHAPE);
+    layer.b_o = test_1d(ATTN_F32, 6);
+    fuzz_expect(c, "attn_layer_forward, a bias of nothing", attn_layer_forward(&layer, &run), ATTN_ERR_UNSUPPORTED);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static const fuzz_limits limits = {400, FUZZ_LARGE, ATTN_DTYPE_COUNT};
@@ -616,6 +671,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     check_call(&k);
     if (k.function == FORWARD)
         check_states(&k, &in);
+    if (k.function == CACHE && faults == 0)
+        check_corners(&c);
     fuzz_end(&c);
     return 0;
 }
