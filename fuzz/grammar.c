@@ -258,6 +258,8 @@ static void shrink(dimensions *n, size_t most)
 {
     if (n->kv_len >= 500 && most > 1000)
         most = n->kv_len > 1500 ? 48000 : 16000; /* four blocks: a tree of them is no chain */
+    else if (n->q_len >= 250 && most > 1000)
+        most = 8000; /* queries of several tasks */
     while (at_least_one(n->batch * n->kv_heads) * n->group * at_least_one(n->q_len) * at_least_one(n->kv_len) * (n->dim + n->dim_v + 8) >
            most) {
         if (n->q_len > 6)
