@@ -36,6 +36,7 @@ EXTRA_DIST += \
 	fuzz/mutate/equivalent.txt \
 	fuzz/mutate/faults.txt \
 	fuzz/mutate/mutate.py \
+	fuzz/mutate/report.md \
 	fuzz/regressions \
 	fuzz/replay.sh \
 	fuzz/seeds \
