@@ -820,6 +820,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__FEW_KEYS 16 /* rows of a matrix that few rows are multiplied by at a time */
 #define ATTN__COLUMNS 128 /* lines of a softmax that are done together ... */
 #define ATTN__COLUMN_SLOTS 14 /* ... up to 4096 blocks of them */
+#define ATTN__COLUMN_MAXIMA 8 /* ... whose first blocks' maxima are kept for the second pass */
 #define ATTN__LINE 32768 /* bytes of a line of a softmax that wait for its sum */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
@@ -3831,7 +3832,7 @@ static void attn__fill_rows(void *to, const char *from, ptrdiff_t stride, size_t
 static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y, size_t count)
 {
     double rows[ATTN__BLOCK * 64 / sizeof(double)]; /* of T; no vector has more than 64 bytes */
-    double max[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], sum[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], maxima[8][ATTN__COLUMNS]; /* ... of the first blocks */
+    double max[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], sum[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], maxima[ATTN__COLUMN_MAXIMA][ATTN__COLUMNS];
     size_t last[ATTN__COLUMN_SLOTS], depth = 0, at, c, j;
     const size_t es = kernel->size, columns = attn__round_up(count, kernel->nr / 2);
     const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
@@ -3847,7 +3848,7 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         }
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
         if (kernel->columns(copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, max[depth], sum[depth])) return 1;
-        if (block < 8) attn__memcpy(maxima[block], max[depth], columns * sizeof max[0][0]);
+        if (block < ATTN__COLUMN_MAXIMA) attn__memcpy(maxima[block], max[depth], columns * sizeof max[0][0]);
         last[depth++] = block;
     }
     while (depth >= 2) {
@@ -3858,7 +3859,7 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         const size_t n = attn__min(l->n - at, ATTN__BLOCK);
         const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
         char *to = y + (ptrdiff_t)at * y_step * l->y.size;
-        double *block_max = at / ATTN__BLOCK < 8 ? maxima[at / ATTN__BLOCK] : max[1], *factor = sum[1];
+        double *block_max = at / ATTN__BLOCK < ATTN__COLUMN_MAXIMA ? maxima[at / ATTN__BLOCK] : max[1], *factor = sum[1];
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
         if (block_max == max[1]) kernel->columns(copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, block_max, NULL);
         for (c = 0; c < columns; c++) factor[c] = kernel->exp(block_max[c], max[0][c]) * (1 / sum[0][c]);
