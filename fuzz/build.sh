@@ -39,21 +39,22 @@ case $CFLAGS in
 *memory*) judge= ;;
 *fsanitize*)
     judge='-O2 -fno-sanitize=all'
-    ! accepts -fno-sanitize=fuzzer-no-link || helper=-fno-sanitize=fuzzer-no-link
+    helper=-O2
+    ! accepts -fno-sanitize=fuzzer-no-link || helper="$helper -fno-sanitize=fuzzer-no-link"
     ! accepts -fno-sanitize-coverage=trace-cmp || library=-fno-sanitize-coverage=trace-cmp
     ;;
 esac
 case $CFLAGS in
-*=thread*) threaded=$helper ;; # threads would race for the counters of coverage
+*=thread*) threaded=-fno-sanitize=fuzzer-no-link ;; # threads would race for the counters of coverage
 esac
 
 # shellcheck disable=SC2086
 compile tests/attn_impl $library $threaded &
 # shellcheck disable=SC2086
 compile tests/reference $judge
-compile tests/attn_test $helper
+compile tests/attn_test $helper # has to see the sanitizer: it poisons the guards of arrays
 compile tools/npy
-compile fuzz/grammar $helper
+compile fuzz/grammar $judge
 compile fuzz/oracle $helper
 engine=$LIB_FUZZING_ENGINE
 if [ -z "$engine" ]; then

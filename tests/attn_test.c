@@ -234,6 +234,12 @@ static unsigned char guard_byte(size_t i)
     return (unsigned char)(0xa5u ^ (i * 37u));
 }
 
+static void poison_guards(const block *b)
+{
+    ASAN_POISON_MEMORY_REGION(b->memory, b->front);
+    ASAN_POISON_MEMORY_REGION(b->memory + b->front + b->bytes, b->total - b->front - b->bytes);
+}
+
 static int block_intact(const block *b)
 {
     int intact = 1;
@@ -242,8 +248,7 @@ static int block_intact(const block *b)
         intact &= b->memory[i] == guard_byte(i);
     for (size_t i = b->front + b->bytes; i < b->total; i++)
         intact &= b->memory[i] == guard_byte(i);
-    ASAN_POISON_MEMORY_REGION(b->memory, b->front);
-    ASAN_POISON_MEMORY_REGION(b->memory + b->front + b->bytes, b->total - b->front - b->bytes);
+    poison_guards(b);
     return intact;
 }
 
@@ -266,7 +271,7 @@ void *test_memory(size_t bytes, size_t shift)
         b->memory[i] = guard_byte(i);
     b->next = blocks;
     blocks = b;
-    block_intact(b); /* poisons the guards */
+    poison_guards(b);
     return b->memory + b->front;
 }
 
