@@ -194,6 +194,16 @@ static void *shifted(const attn_array *a, size_t bytes)
     return (char *)a->data + bytes;
 }
 
+/* The same elements from the last to the first. Returns the lowest address. */
+static void *backwards(attn_array *a)
+{
+    void *low = a->data;
+    a->data = ref_at(a, 0, 0, a->shape[0] - 1, a->shape[1] - 1);
+    a->stride[0] = -(ptrdiff_t)a->shape[1];
+    a->stride[1] = -1;
+    return low;
+}
+
 static const size_t huge = SIZE_MAX / 2;
 
 static void try_forward(function f)
@@ -297,6 +307,7 @@ static void try_product(function f)
     REFUSE(f, ATTN_ERR_ALIGN, c.b.data = shifted(&c.b, 3));
     REFUSE(f, ATTN_ERR_ALIAS, c.c.data = c.a.data);
     REFUSE(f, ATTN_ERR_ALIAS, c.c.data = shifted(&c.b, 8));
+    REFUSE(f, ATTN_ERR_ALIAS, c.c.data = backwards(&c.b));
     REFUSE(f, ATTN_ERR_OVERFLOW, (c.a.shape[0] = huge, c.c.shape[0] = huge));
     REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
     REFUSE(f, ATTN_ERR_WORKSPACE, c.run.workspace_size = 1);
@@ -317,6 +328,7 @@ static void try_softmax(function f)
     REFUSE(f, ATTN_ERR_ALIGN, c.a.data = shifted(&c.a, 2));
     REFUSE(f, ATTN_ERR_ALIAS, c.c.data = shifted(&c.a, 4));
     REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = huge);
+    REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = SIZE_MAX / 7 + 1); /* times 7 it wraps to a few */
     REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
 }
 
@@ -346,6 +358,26 @@ static void try_layer(function f)
     REFUSE(f, ATTN_ERR_WORKSPACE, c.run.workspace_size = 1);
 }
 
+static attn_array no_elements(size_t batch, size_t heads)
+{
+    attn_array a = attn_array_4d(ATTN_F32, NULL, batch, heads, 1, 0);
+    for (int i = 0; i < 4; i++)
+        a.stride[i] = 1;
+    return a;
+}
+
+/* More rows than can be counted, each of no elements. Measured only. */
+static void try_many_rows(void)
+{
+    attn_desc d = attn_desc_default();
+    attn_exec run = attn_exec_default();
+    size_t bytes = 0;
+    run.query = &bytes;
+    d.q = d.out = no_elements(SIZE_MAX / 16 + 1, 32);
+    d.k = d.v = no_elements(SIZE_MAX / 16 + 1, 1);
+    test_ok(test_status(attn_forward(&d, &run), ATTN_ERR_OVERFLOW), "forward, too many rows of no elements");
+}
+
 /* Paths that are not there, if any. */
 static void try_missing_paths(void)
 {
@@ -357,6 +389,22 @@ static void try_missing_paths(void)
         }
         REFUSE(do_forward, ATTN_ERR_PATH, c.run.path = (attn_path)path);
     }
+}
+
+/* Paths that are there: what the compiler's look at the machine says; and emulation needs nothing. */
+static void try_present_paths(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__TINYC__)
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    test_ok(attn_path_native(ATTN_PATH_AVX2) == (avx2 && attn_path_compiled(ATTN_PATH_AVX2)), "avx2 is native where the machine has it");
+    test_ok(attn_path_native(ATTN_PATH_AVX512) == (avx512 && attn_path_compiled(ATTN_PATH_AVX512)),
+            "avx512 is native where the machine has it");
+    test_ok(attn_path_supported(ATTN_PATH_NEON) == attn_path_compiled(ATTN_PATH_NEON), "neon is supported where it is compiled in");
+#else
+    test_skip("no other look at this machine", "paths are there where the machine has them");
+#endif
 }
 
 /* Pointers to whole arguments. */
@@ -432,7 +480,9 @@ int main(void)
     REFUSE(do_scores, ATTN_ERR_ALIAS, c.c.data = c.a.data);
     try_softmax(do_softmax);
     try_layer(do_layer);
+    try_many_rows();
     try_missing_paths();
+    try_present_paths();
     try_null_arguments();
     try_compute_qkv();
     try_strings();

@@ -166,6 +166,11 @@ static void try_special_rows(attn_dtype type)
     columns = attn_array_swap(&x, 0, 1);
     try_axis(&x, 1, "all of these");
     try_axis(&columns, 0, "all of these as columns");
+    columns = test_2d(type, 5, 64); /* so wide that they need no copy */
+    test_fill(&columns, -(double)INFINITY);
+    try_axis(&columns, 0, "columns of nothing but -inf");
+    test_fill(&columns, -largest);
+    try_axis(&columns, 0, "columns of the lowest number");
     test_ok(test_release(), "%s: guards", attn_dtype_name(type));
 }
 

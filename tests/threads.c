@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * The adapter for POSIX threads in examples/: every task once, no worker in two
- * places at a time, and the same bits for any number of threads.
+ * places at a time, and the same bits for any number of threads. Work is handed out.
  */
 #include "attn_test.h"
 
@@ -67,10 +67,41 @@ static void try_bits(attn_dtype type, size_t workers)
     test_ok(test_release(), "%s, %zu threads: guards", attn_dtype_name(type), workers);
 }
 
+typedef struct handed {
+    size_t calls, fewest;
+} handed;
+
+static void count_for(void *context, size_t count, attn_task task, void *arg)
+{
+    handed *h = context;
+    h->calls++;
+    h->fewest = count < h->fewest ? count : h->fewest;
+    for (size_t i = 0; i < count; i++)
+        task(arg, i, 0);
+}
+
+/* Two workers are enough for work to be handed out, and one is not. */
+static void try_handing_out(size_t workers)
+{
+    const test_shape shape = {ATTN_F32, 2, 4, 2, 9, 20, 5, 3};
+    test_rng rng = {6};
+    attn_desc d = test_problem(&shape, &rng);
+    attn_exec run = test_on(ATTN_PATH_AUTO);
+    handed h = {0, (size_t)-1};
+    int pass;
+    run.parallel_for = count_for;
+    run.parallel_context = &h;
+    run.num_workers = workers;
+    pass = test_status(test_forward(&d, run), ATTN_OK);
+    test_ok(pass && (workers > 1 ? h.calls > 0 && h.fewest > 1 : h.calls == 0), "%zu workers: %zu calls of parallel_for", workers, h.calls);
+    test_release();
+}
+
 int main(void)
 {
     for (size_t workers = 1; workers <= WORKERS; workers++) {
         try_adapter(workers);
+        try_handing_out(workers);
         for (size_t t = 0; t < 2; t++)
             try_bits(test_types[t], workers);
     }
