@@ -467,7 +467,7 @@ static void check_small(step *s)
     size_t bytes = 0;
     attn_exec run = test_on(code & 1 ? ATTN_PATH_AUTO : fuzz_random_path(&s->c)), in;
     attn_array a = test_3d(ATTN_F32, 2, 3, 4), swapped = attn_array_swap(&a, number, code & 3),
-               back = attn_array_swap(&swapped, number, code & 3);
+               back = attn_array_swap(&swapped, number, code & 3), nowhere = a;
     if (!*attn_status_string((attn_status)number) || !*attn_dtype_name((attn_dtype)number) || !*attn_path_name((attn_path)number) ||
         !*attn_version() || !*attn_arithmetic())
         fuzz_fail(&s->c, "an empty name");
@@ -485,6 +485,10 @@ static void check_small(step *s)
     for (int i = 0; i < 3; i++)
         if (back.shape[i] != a.shape[i] || (swapped.shape[i] != a.shape[i] && swapped.stride[i] == 0))
             fuzz_fail(&s->c, "axes swapped twice are not as before");
+    nowhere.data = NULL;
+    nowhere = attn_array_swap(&nowhere, 0, 2);
+    if (nowhere.shape[0] != 4 || nowhere.stride[0] != 1)
+        fuzz_fail(&s->c, "without data axes are not swapped");
     run.query = &bytes;
     fuzz_expect(&s->c, "self-test", attn_self_test(&run), ATTN_OK);
     in = attn_exec_in(fuzz_workspace(bytes), bytes - (code & 2 ? 1 : 0));

@@ -378,6 +378,21 @@ static void try_many_rows(void)
     test_ok(test_status(attn_forward(&d, &run), ATTN_ERR_OVERFLOW), "forward, too many rows of no elements");
 }
 
+/* So many workers that what each needs adds up to more than there can be. */
+static void try_many_workers(void)
+{
+    const call c = good_call(do_matmul);
+    attn_exec run = test_shuffled(ATTN_PATH_AUTO, 1);
+    size_t bytes = 0;
+    run.query = &bytes;
+    test_ok(test_status(do_matmul(&c, &run), ATTN_OK) && bytes > 63, "matmul, one worker");
+    run.num_workers = SIZE_MAX / 2 / (bytes - 63) + 1;
+    test_ok(test_status(do_matmul(&c, &run), ATTN_ERR_OVERFLOW), "matmul, workers for half of the memory there can be");
+    run.num_workers *= 3;
+    test_ok(test_status(do_matmul(&c, &run), ATTN_ERR_OVERFLOW), "matmul, workers for more memory than there can be");
+    test_release();
+}
+
 /* Paths that are not there, if any. */
 static void try_missing_paths(void)
 {
@@ -481,6 +496,7 @@ int main(void)
     try_softmax(do_softmax);
     try_layer(do_layer);
     try_many_rows();
+    try_many_workers();
     try_missing_paths();
     try_present_paths();
     try_null_arguments();

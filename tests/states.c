@@ -412,6 +412,23 @@ static void try_largest(attn_dtype type, int what, int aligned)
             aligned ? "at multiples of 512" : "anywhere");
 }
 
+/* Sums of values that may be added 2^24 times, and not twice as often. */
+static void try_room(attn_dtype type)
+{
+    const test_shape shape = {type, BATCH, HEADS, 1, Q_LEN, 3, DIM, FEW};
+    const double most = ldexp(type == ATTN_F64 ? DBL_MAX : (double)FLT_MAX, -24);
+    test_rng rng = {44};
+    attn_desc whole = test_problem(&shape, &rng);
+    int pass;
+    whole.scores = test_absent;
+    for (size_t b = 0; b < BATCH; b++)
+        for (size_t j = 0; j < 3; j++)
+            for (size_t c = 0; c < FEW; c++) /* three of them stay below it */
+                ref_set(&whole.v, b, 0, j, c, most * (0.2 + 0.1 * test_uniform(&rng)));
+    pass = bits_of_whole(&whole, 1, &rng);
+    test_ok(test_release() && pass, "%s, sums with room for 2^24: the bits of the whole", attn_dtype_name(type));
+}
+
 /* A visible NaN or infinity comes out where it must, in rows that see it. */
 static void try_visible(attn_dtype type, double poison, int option, size_t keys)
 {
@@ -654,6 +671,7 @@ int main(void)
         try_masked(test_types[t], EVERYTHING);
         for (int what = 0; what < 8; what++)
             try_largest(test_types[t], what / 2, what % 2);
+        try_room(test_types[t]);
         try_visible(test_types[t], (double)NAN, PLAIN, 1100);
         try_visible(test_types[t], (double)NAN, PLAIN, 500);
         try_visible(test_types[t], (double)NAN, SINKS, 1100);
