@@ -117,7 +117,9 @@ static void check_softmax(step *s)
         n[i] = 1 + fuzz_byte(&s->in, 10 + (size_t)i) % 4;
     s->axis = (int)(fuzz_byte(&s->in, 9) % (2 * (unsigned)dims)) - dims;
     n[4 - dims + (s->axis + dims) % dims] = fuzz_length(fuzz_byte(&s->in, 14));
-    for (int i = 0; i < 4; i++) /* short ones beside a long one */
+    if (fuzz_byte(&s->in, 15) & 128 && fuzz_byte(&s->in, 15) != 255 && (s->axis + dims) % dims != dims - 1)
+        n[3] = 1 + fuzz_byte(&s->in, 15) % 70; /* columns side by side, of several vectors */
+    for (int i = 0; i < 4; i++)                /* short ones beside a long one */
         if (n[0] * n[1] * n[2] * n[3] > 34000 && n[i] <= 4)
             n[i] = 1;
     if (s->in.size == 16 && fuzz_byte(&s->in, 14) == 255 && fuzz_byte(&s->in, 15) == 255) { /* more blocks than are remembered */
@@ -126,7 +128,11 @@ static void check_softmax(step *s)
     }
     for (int i = 0; i < 4 - dims; i++)
         n[i] = 1;
+    while (n[0] * n[1] * n[2] * n[3] > 34000 && n[3] > 1 && (s->axis + dims) % dims != dims - 1)
+        n[3] /= 2;
     s->a = operand(s, n, 16, 1);
+    if (fuzz_byte(&s->in, 17) >= 248)
+        test_fill(&s->a, -(double)INFINITY);
     s->out = fuzz_array(s->type, n, fuzz_byte(&s->in, 18) & 15, 0);
     s->a = fuzz_slice(&s->a, 1, 0, n[3]);
     for (int i = 0; i < dims; i++) { /* fewer dimensions */
@@ -327,7 +333,7 @@ static void check_cache(step *s)
     s->a = operand(s, shape, 16, 1);
     shape[0] = paged ? batch * pages + 1 : batch;
     shape[2] = paged ? page : page * pages;
-    cache = fuzz_array(s->type == ATTN_F64 ? ATTN_F64 : types[fuzz_byte(&s->in, 18) >> 4 & 1], shape, fuzz_byte(&s->in, 18) & 15, 0);
+    cache = fuzz_array(s->type == ATTN_F64 ? ATTN_F64 : types[(fuzz_byte(&s->in, 18) >> 4 & 3) % 3], shape, fuzz_byte(&s->in, 18) & 15, 0);
     fuzz_fill(&cache, FUZZ_NORMAL, &s->c.rng);
     before = test_copy(&cache);
     most = page * pages - n;
