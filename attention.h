@@ -2858,9 +2858,11 @@ static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, at
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
-    /* softcap and bias go on to the end of a vector, from anywhere */
-    const size_t columns = p->softcap > 0 || p->has_mask || p->has_alibi ? attn__round_up(end - from, nr) : end - from;
-    size_t c, j, next;
+    /* softcap and bias go on to the end of a vector, from anywhere: up to 16 more, where nothing may trap */
+    const int beyond = p->softcap > 0 || p->has_mask || p->has_alibi;
+    const size_t columns = beyond ? attn__round_up(end - from, nr) : end - from;
+    size_t r, c, j, next;
+    for (r = 0; beyond && r < r1 - r0; r++) attn__memset(s->tile + (r * ATTN__LD + from + columns) * es, 0, 16 * es);
     for (c = 0; c < p->chunks; c++) {
         const size_t first = c * ATTN__BLOCK, depth = attn__min(p->dim - first, ATTN__BLOCK);
         const char *q = s->q + (c * p->rows + r0) * ATTN__LD * es;

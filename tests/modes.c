@@ -380,6 +380,68 @@ static void try_exceptions(attn_dtype type, attn_path path)
         test_release();
     }
 }
+
+/* In memory as others leave it: signalling NaN, the largest numbers, quiet NaN. Keys
+ * begin and end anywhere in a vector, and some rows see nothing of a block. */
+static void try_left_over(attn_dtype type, attn_path path)
+{
+    enum { SOFTCAP, MASK, ALIBI, PART, PAGES, KINDS, Q_LEN = 20 };
+    static const uint64_t left[] = {UINT64_C(0x7fa000007fa00000), UINT64_C(0x7ff4000000000001), UINT64_C(0x7f7fffff7f7fffff),
+                                    UINT64_C(0x7fefffffffffffff), UINT64_C(0xffffffffffffffff)};
+    static const size_t kv_lens[] = {8, 16, 31, 32, 33, 64}, q_lens[] = {1, Q_LEN};
+    size_t raised = 0;
+    for (size_t n = 0; n < sizeof kv_lens / sizeof *kv_lens * KINDS * 2; n++) {
+        const size_t kv_len = kv_lens[n / 2 / KINDS], kind = n / 2 % KINDS;
+        const test_shape shape = {type, 1, 1, 1, q_lens[n % 2], kv_len, 5, 7};
+        test_rng rng = {n};
+        attn_desc d = test_problem(&shape, &rng);
+        attn_exec run = test_on(path);
+        size_t bytes = 0;
+        d.causal = d.window = 1;
+        d.window_left = 20;
+        d.align = ATTN_ALIGN_OFFSET;
+        d.q_offset = (int64_t)kv_len - (int64_t)shape.q_len;
+        if (kind == SOFTCAP)
+            d.softcap = 5;
+        if (kind == MASK) {
+            d.mask = test_2d(ATTN_BOOL, shape.q_len, kv_len);
+            test_fill(&d.mask, 1);
+        }
+        if (kind == ALIBI) {
+            d.alibi = test_1d(type, 1);
+            test_fill(&d.alibi, 0.25);
+        }
+        if (kind == PART) { /* the first rows end with the first block */
+            d.kv_begin = 500;
+            d.q_offset = 505;
+        }
+        if (kind == PAGES) { /* one page, so large that its last keys are none */
+            d.block_table = test_2d(ATTN_I32, 1, 1);
+            test_fill(&d.block_table, 0);
+            d.kv_lens = test_1d(ATTN_I32, 1);
+            test_fill(&d.kv_lens, (double)kv_len - 3);
+        }
+        run.query = &bytes;
+        test_status(attn_forward(&d, &run), ATTN_OK);
+        run.query = NULL;
+        run.workspace = test_memory(bytes, 0);
+        run.workspace_size = bytes;
+        for (size_t l = 0; l < sizeof left / sizeof *left; l++) {
+            int pass;
+            for (size_t i = 0; i < bytes; i++)
+                ((unsigned char *)run.workspace)[i] = (unsigned char)(left[l] >> (uintptr_t)((unsigned char *)run.workspace + i) % 8 * 8);
+            feclearexcept(FE_ALL_EXCEPT);
+            pass = attn_forward(&d, &run) == ATTN_OK;
+            if (!pass || fetestexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW)) {
+                if (raised++ == 0)
+                    test_note("%zu queries, %zu keys, kind %zu, left over %zu", shape.q_len, kv_len, kind, l);
+            }
+        }
+        test_release();
+    }
+    feclearexcept(FE_ALL_EXCEPT);
+    test_ok(raised == 0, "%s, %s: nothing is raised by what memory held before", attn_path_name(path), attn_dtype_name(type));
+}
 #endif
 
 /* --------------------------------------------------------------- denormals -- */
@@ -443,6 +505,7 @@ int main(int argc, char **argv)
             }
 #if defined(__GLIBC__) && (defined(__x86_64__) || defined(__i386__))
             try_exceptions(test_types[t], paths[p]);
+            try_left_over(test_types[t], paths[p]);
 #endif
         }
     return test_done();
