@@ -378,6 +378,21 @@ static void try_many_rows(void)
     test_ok(test_status(attn_forward(&d, &run), ATTN_ERR_OVERFLOW), "forward, too many rows of no elements");
 }
 
+/* Panels of keys and of values, which only together are too large. Measured only. */
+static void try_large_workspace(void)
+{
+    const size_t dim = 3 * (SIZE_MAX >> 15); /* times 512 and 4 bytes: three eighths of half of the memory there can be */
+    attn_desc d = attn_desc_default();
+    attn_exec run = attn_exec_default();
+    size_t bytes = 0;
+    run.query = &bytes;
+    d.q = d.out = attn_array_2d(ATTN_F32, NULL, 20, dim);
+    d.k = d.v = attn_array_2d(ATTN_F32, NULL, 512, dim);
+    test_ok(test_status(attn_forward(&d, &run), ATTN_ERR_OVERFLOW), "forward, too large a workspace");
+    d.v.shape[1] = d.out.shape[1] = 20;
+    test_ok(test_status(attn_forward(&d, &run), ATTN_OK) && bytes > 2048 * dim, "forward, a large workspace");
+}
+
 /* So many workers that what each needs adds up to more than there can be. */
 static void try_many_workers(void)
 {
@@ -496,6 +511,7 @@ int main(void)
     try_softmax(do_softmax);
     try_layer(do_layer);
     try_many_rows();
+    try_large_workspace();
     try_many_workers();
     try_missing_paths();
     try_present_paths();
