@@ -5452,7 +5452,8 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
             for (j = 0; j < ATTN__VL; j++) lane[j] = (attn_real)(distance - (int64_t)j);
             away = attn_vload(lane);
         }
-        sum = attn_vfma(attn_vsub(zero, attn_vmax(away, attn_vsub(zero, away))), attn_vset1(slope), b); /* never -0 */
+        /* never -0; and in software, multiplying and adding to infinity may trap */
+        sum = attn_vfma(attn_vsub(zero, attn_vmax(away, attn_vsub(zero, away))), attn_vset1(slope), attn_vchoose(b, b, lowest, zero));
         /* -inf drops a key. One that the mask keeps stays, and has its row redone: the score may be as large */
         attn_vstore(bias + i, attn_vchoose(attn_vchoose(sum, sum, lowest, beyond), b, lowest, b));
     }
