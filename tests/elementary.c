@@ -303,17 +303,21 @@ static void try_fma(void)
 }
 
 /* Sums a hair beside the middle between two floats: a b = 1 - i^2 2^-46 (2^-104) of
- * half a unit of c. Rounding to double, or to the last but one part, first, loses it. */
+ * half a unit of c. Rounding to double, or to the last but one part, first, loses it.
+ * Above 1 and below, of either sign. */
 static void try_fma_ties(void)
 {
+    static const float sizes[4] = {1, -1, 0.125F, -0.125F};
     size_t wrong32 = 0, wrong64 = 0;
     int i, sign, odd;
     for (i = 1; i < 200; i++)
         for (sign = -1; sign <= 1; sign += 2)
-            for (odd = 0; odd < 4; odd++) {
-                const float a = (float)sign * (float)ldexp(1 + ldexp(i, -23), -24), b = (float)(1 - ldexp(i, -23));
-                const float c = (float)(1 + ldexp(odd, -23));
-                const double x = sign * ldexp(1 + ldexp(i, -52), -53), y = 1 - ldexp(i, -52), z = 1 + ldexp(odd, -52);
+            for (odd = 0; odd < 16; odd++) {
+                const float size = sizes[odd / 4];
+                const float a = (float)sign * size * (float)ldexp(1 + ldexp(i, -23), -24), b = (float)(1 - ldexp(i, -23));
+                const float c = size * (float)(1 + ldexp(odd % 4, -23));
+                const double x = sign * (double)size * ldexp(1 + ldexp(i, -52), -53), y = 1 - ldexp(i, -52);
+                const double z = (double)size * (1 + ldexp(odd % 4, -52));
                 wrong32 += attn__bits_f32(attn__fma_f32(a, b, c)) != attn__bits_f32(fmaf(a, b, c));
                 wrong64 += attn__bits_f64(attn__fma_f64(x, y, z)) != attn__bits_f64(fma(x, y, z));
             }

@@ -385,7 +385,7 @@ static void try_exceptions(attn_dtype type, attn_path path)
  * begin and end anywhere in a vector, and some rows see nothing of a block. */
 static void try_left_over(attn_dtype type, attn_path path)
 {
-    enum { SOFTCAP, MASK, ALIBI, PART, PAGES, KINDS, Q_LEN = 20 };
+    enum { SOFTCAP, MASK, ALIBI, PART, PAGES, KINDS, Q_LEN = 30 };
     static const uint64_t left[] = {UINT64_C(0x7fa000007fa00000), UINT64_C(0x7ff4000000000001), UINT64_C(0x7f7fffff7f7fffff),
                                     UINT64_C(0x7fefffffffffffff), UINT64_C(0xffffffffffffffff)};
     static const size_t kv_lens[] = {8, 16, 31, 32, 33, 64}, q_lens[] = {1, Q_LEN};
@@ -411,9 +411,10 @@ static void try_left_over(attn_dtype type, attn_path path)
             d.alibi = test_1d(type, 1);
             test_fill(&d.alibi, 0.25);
         }
-        if (kind == PART) { /* the first rows end with the first block */
+        if (kind == PART) { /* the first rows end with the first block, the last ones begin after it */
             d.kv_begin = 500;
-            d.q_offset = 505;
+            d.q_offset = 502;
+            d.window_left = 5;
         }
         if (kind == PAGES) { /* one page, so large that its last keys are none */
             d.block_table = test_2d(ATTN_I32, 1, 1);
