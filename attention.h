@@ -817,6 +817,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* Keys are cut into blocks at absolute positions, and nothing else ever cuts
  * them: sums over keys must not depend on who computes what. */
 #define ATTN__BLOCK 512
+#define ATTN__SEEN 16 /* blocks of a mask that are looked at together */
 #define ATTN__FEW_KEYS 16 /* rows of a matrix that few rows are multiplied by at a time */
 #define ATTN__COLUMNS 128 /* lines of a softmax that are done together ... */
 #define ATTN__COLUMN_SLOTS 14 /* ... up to 4096 blocks of them */
@@ -1304,12 +1305,12 @@ typedef struct attn__kernel {
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
      * redone. May go on to the end of a vector. */
     void (*softcap)(void *row, size_t n, double softcap);
-    /* bias[i] = mask[i * stride] ? -0 : -inf; -0 leaves every score as it is */
-    void (*keep)(void *bias, const void *mask, ptrdiff_t stride, size_t n);
     /* bias[i] -= |distance - i| * slope, NaN where that overflows. May go on to the end of a vector. */
     void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
     /* row[i] += bias[i], or MASKED where bias is -inf. May go on to the end of a vector. */
     void (*bias)(void *row, const void *bias, size_t n);
+    /* row[i] = mask[i * stride] ? row[i] : MASKED */
+    void (*mask)(void *row, const void *mask, ptrdiff_t stride, size_t n);
 
     void (*load)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n);
     void (*store)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n);
@@ -1326,7 +1327,7 @@ typedef struct attn__kernel {
  *   choose(p, x, limit, other)   x < limit ? other : p (NaN in x keeps p)
  *   transpose(p, stride, out)    out[c][i] = p[i * stride + c], c < 16 / sizeof(T)
  *   sum(a)                       all lanes: a[i] += a[i + w] for w = VL / 2 ... 1
- *   load_f16 load_bf16           float32 only: widened from uint16_t
+ *   load_f16 load_bf16 load_u8   float32 only: widened from uint16_t, uint8_t
  *   transpose_f16 transpose_bf16 likewise
  * MR rows by two vectors is the register tile. */
 
@@ -1374,6 +1375,7 @@ ATTN__INLINE float attn__scalar_f32_sum(float a) { return a; }
 ATTN__INLINE float attn__scalar_f32_most(float a) { return a; }
 ATTN__INLINE float attn__scalar_f32_load_f16(const uint16_t *p) { return attn__f16_to_f32(*p); }
 ATTN__INLINE float attn__scalar_f32_load_bf16(const uint16_t *p) { return attn__bf16_to_f32(*p); }
+ATTN__INLINE float attn__scalar_f32_load_u8(const uint8_t *p) { return *p; }
 typedef float attn__scalar_f32_vec;
 #define ATTN__ISA scalar
 #define ATTN__VL 1
@@ -1453,6 +1455,11 @@ ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_bf16(const uint16_t *p
 {
     const attn__simd128_u32_vec r = {p[0], p[1], p[2], p[3]};
     return (attn__simd128_f32_vec)(r << 16);
+}
+ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_u8(const uint8_t *p)
+{
+    const attn__simd128_f32_vec r = {p[0], p[1], p[2], p[3]};
+    return r;
 }
 #define ATTN__TURNED(name, type, load)                                                                                     \
     ATTN__INLINE void attn__simd128_f32_##name(const type *p, ptrdiff_t stride, attn__simd128_f32_vec out[4])              \
@@ -1631,6 +1638,10 @@ ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_f16(const uint16_t *p)
 ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_bf16(const uint16_t *p)
 {
     return ATTN__I(castsi256_ps)(ATTN__I(slli_epi32)(ATTN__I(cvtepu16_epi32)(ATTN__I128(loadu_si128)((const ATTN__TYPE(__m128i) *)(const void *)p)), 16));
+}
+ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_u8(const uint8_t *p)
+{
+    return ATTN__I(cvtepi32_ps)(ATTN__I(cvtepu8_epi32)(ATTN__I128(loadl_epi64)((const ATTN__TYPE(__m128i) *)(const void *)p)));
 }
 #define ATTN__ISA avx2
 #define ATTN__VL 8
@@ -1833,6 +1844,17 @@ ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load_bf16(const uint16_t *p)
     return attn__avx512_f32_load(x);
 #endif
 }
+ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load_u8(const uint8_t *p)
+{
+#if ATTN__X86
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+#else
+    float x[16];
+    int i;
+    for (i = 0; i < 16; i++) x[i] = p[i];
+    return attn__avx512_f32_load(x);
+#endif
+}
 #define ATTN__ISA avx512
 #define ATTN__VL 16
 #define ATTN__MR 14
@@ -2009,6 +2031,11 @@ ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_f16(const uint16_t *p)
 ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_bf16(const uint16_t *p)
 {
     return ATTN__I(reinterpretq_f32_u32)(ATTN__I(shlq_n_u32)(ATTN__I(movl_u16)(ATTN__I(ld1_u16)(p)), 16));
+}
+ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_u8(const uint8_t *p)
+{
+    const float x[4] = {p[0], p[1], p[2], p[3]};
+    return attn__neon_f32_load(x);
 }
 ATTN__TURNED(transpose_f16, uint16_t, attn__neon_f32_load_f16)
 ATTN__TURNED(transpose_bf16, uint16_t, attn__neon_f32_load_bf16)
@@ -2626,7 +2653,7 @@ typedef struct attn__scratch {
     double *factor;     /* (rows): weight = exp(score - row_max) * factor */
     double *row_max;    /* (rows) */
     unsigned char *odd; /* (rows): a visible score is not safely finite */
-    unsigned char *sees; /* (rows): any key of the block at hand */
+    unsigned char *sees; /* (some blocks, rows): no key, some, or all in range */
     unsigned char *redo; /* (rows): what becomes of a row, ATTN__REDO_... */
     double *wide;       /* (3, dim_v): a row in wide arithmetic */
     attn__wide_sum *sums; /* (rows): for those in wide arithmetic */
@@ -2668,7 +2695,7 @@ static void attn__scratch_layout(const attn__problem *p, const attn__kernel *ker
     s->factor = (double *)attn__take(arena, p->rows, sizeof(double));
     s->row_max = (double *)attn__take(arena, p->rows, sizeof(double));
     s->odd = (unsigned char *)attn__take(arena, p->rows, 1);
-    s->sees = (unsigned char *)attn__take(arena, p->rows, 1);
+    s->sees = (unsigned char *)attn__take(arena, attn__take_2d(arena, ATTN__SEEN, p->rows), 1);
     s->redo = (unsigned char *)attn__take(arena, p->rows, 1);
     s->wide = (double *)attn__take(arena, attn__take_2d(arena, 3, p->dim_v), sizeof(double));
     s->sums = (attn__wide_sum *)attn__take(arena, p->rows, sizeof(attn__wide_sum));
@@ -2758,23 +2785,25 @@ static void attn__visible(const attn__problem *p, const attn__rows *rows, size_t
     *hi = (size_t)end;
 }
 
-/* Does the mask leave row i anything of keys [lo, hi)? */
+/* Does the mask leave row i anything of keys [lo, hi)? 0: nothing, 1: some, 2: surely all. */
 static int attn__mask_keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t lo, size_t hi)
 {
     const char *at = attn__mask_at(p, rows, h, i, lo);
     const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
     double value;
     if (p->mask.dtype == ATTN_BOOL) {
+        const int kept = *at != 0; /* and are the others like the first? */
         if (step == 1)
             for (; hi - lo >= 32; lo += 32, at += 32) {
+                const uint64_t one = 0x0101010101010101u; /* in each byte; taken from 0 it borrows */
                 uint64_t x[4];
                 attn__memcpy(x, at, sizeof x);
-                ATTN__PREFETCH(at, 4 * (uintptr_t)p->mask.stride[ATTN__S]); /* of a row to come */
-                if (x[0] | x[1] | x[2] | x[3]) return 1;
+                if (!kept && (x[0] | x[1] | x[2] | x[3])) return 1;
+                if (kept && ((((x[0] - one) & ~x[0]) | ((x[1] - one) & ~x[1]) | ((x[2] - one) & ~x[2]) | ((x[3] - one) & ~x[3])) & one << 7)) return 1;
             }
         for (; lo < hi; lo++, at += step)
-            if (*at) return 1;
-        return 0;
+            if ((*at != 0) != kept) return 1;
+        return 2 * kept;
     }
     for (; lo < hi; lo++, at += step) {
         attn__load_f64(&value, at, p->mask.dtype, 1, 1);
@@ -2904,21 +2933,23 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
     }
 }
 
-/* What is added to the scores of a row for keys base + [lo, hi): ALiBi and mask,
- * -inf where the mask drops the key. Returns 0 if nothing is. */
-static int attn__row_bias(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t base, size_t lo, size_t hi, void *bias)
+/* ALiBi and mask on a row's scores of keys base + [lo, hi): MASKED where the mask
+ * drops the key. `kept` is 2 if it drops none. */
+static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t h, size_t i, char *row, size_t base, size_t lo, size_t hi, int kept)
 {
     const attn__kernel *kernel = p->run.kernel;
-    char *at = (char *)bias + lo * kernel->size;
-    if (!p->has_mask && !p->has_alibi) return 0;
-    if (p->has_mask) {
-        const char *row = attn__mask_at(p, rows, h, i, base + lo);
-        if (p->mask.dtype == ATTN_BOOL) kernel->keep(at, row, p->mask.stride[ATTN__D], hi - lo);
-        else kernel->load(at, row, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
-    } else attn__memset(at, 0, (hi - lo) * kernel->size);
-    attn__memset((char *)bias + hi * kernel->size, 0, 16 * kernel->size); /* comparing what a vector has beyond must not trap */
-    if (p->has_alibi) kernel->alibi(at, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo), attn__slope_of(p, rows, h));
-    return 1;
+    const char *mask = p->has_mask ? attn__mask_at(p, rows, h, i, base + lo) : NULL;
+    const int boolean = mask && p->mask.dtype == ATTN_BOOL;
+    char *bias = s->bias + lo * kernel->size;
+    row += lo * kernel->size;
+    if (p->has_alibi || (mask && !boolean)) {
+        if (mask && !boolean) kernel->load(bias, mask, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
+        else attn__memset(bias, 0, (hi - lo) * kernel->size);
+        attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* comparing what a vector has beyond must not trap */
+        if (p->has_alibi) kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo), attn__slope_of(p, rows, h));
+        kernel->bias(row, bias, hi - lo);
+    }
+    if (boolean && kept < 2) kernel->mask(row, mask, p->mask.stride[ATTN__D], hi - lo);
 }
 
 /* A row's visible keys within the block at base, cut to [from, to). */
@@ -2930,19 +2961,37 @@ static void attn__row_range(const attn__scratch *s, size_t r, size_t base, size_
     if (*hi < *lo) *hi = *lo;
 }
 
+/* Sets what rows see of blocks from `block` on, up to the next multiple of ATTN__SEEN:
+ * a row of a mask is read in one go. */
+static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t block, size_t end)
+{
+    size_t r, lo, hi;
+    for (r = 0; r < rows->count; r++) {
+        const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+        size_t b = block;
+        do {
+            const size_t base = b * ATTN__BLOCK;
+            unsigned char *sees = s->sees + b % ATTN__SEEN * p->rows + r;
+            attn__row_range(s, r, base, 0, ATTN__BLOCK, &lo, &hi);
+            *sees = 0;
+            if (lo < hi) *sees = !p->has_mask ? 2 : (unsigned char)attn__mask_keeps(p, rows, h, i, base + lo, base + hi);
+        } while (++b % ATTN__SEEN && b * ATTN__BLOCK < end);
+    }
+}
+
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
  * become weights relative to the row's maximum in this block. */
-static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row, size_t base, size_t from, size_t to,
+static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, int sees, char *row, size_t base, size_t from, size_t to,
                              double *max, double *sum)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     size_t lo, hi;
     attn__row_range(s, r, base, from, to, &lo, &hi);
-    if (!s->sees[r]) hi = lo;
+    if (!sees) hi = lo;
     if (lo < hi) {
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
-        if (attn__row_bias(p, rows, h, i, base, lo, hi, s->bias)) kernel->bias(row + lo * kernel->size, s->bias + lo * kernel->size, hi - lo);
+        attn__bias_row(p, rows, s, h, i, row, base, lo, hi, sees);
     }
     return kernel->softmax(row, row, from, lo, hi, to, max, sum);
 }
@@ -3008,15 +3057,12 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     for (block = all_lo / ATTN__BLOCK; block * ATTN__BLOCK < all_hi; block++) {
         const size_t base = block * ATTN__BLOCK, lo = all_lo > base ? all_lo - base : 0, hi = attn__min(all_hi - base, ATTN__BLOCK);
         const size_t packed = lo / kernel->step * kernel->step; /* first packed key */
+        const unsigned char *sees = s->sees + block % ATTN__SEEN * p->rows;
         size_t slot, seen = 0;
         char *acc;
         double *max, *sum;
-        for (r = 0; r < count; r++) {
-            size_t row_lo, row_hi;
-            attn__row_range(s, r, base, 0, ATTN__BLOCK, &row_lo, &row_hi);
-            s->sees[r] = row_lo < row_hi && (!p->has_mask || attn__mask_keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + row_lo, base + row_hi));
-            seen += s->sees[r];
-        }
+        if (block == all_lo / ATTN__BLOCK || block % ATTN__SEEN == 0) attn__look_ahead(p, rows, s, block, all_hi);
+        for (r = 0; r < count; r++) seen += sees[r];
         if (!seen) continue;
         slot = attn__push(p, count, s, &depth, block);
         acc = s->acc + slot * p->rows * width * es;
@@ -3035,7 +3081,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             for (r = r0; r < r1; r++) {
                 max[r] = -attn__infinity();
                 sum[r] = 0;
-                if (!s->sees[r]) continue;
+                if (!sees[r]) continue;
                 attn__row_range(s, r, base, 0, ATTN__BLOCK, &row_lo, &row_hi);
                 if (row_lo < tile_lo) tile_lo = row_lo;
                 if (row_hi > tile_hi) tile_hi = row_hi;
@@ -3046,7 +3092,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             attn__tile_scores(p, rows, s, r0, r1, base, from, to, packed);
             for (r = r0; r < r1; r++) {
                 char *row = s->tile + (r - r0) * ATTN__LD * es;
-                if (attn__row_softmax(p, rows, s, r, row, base, from, to, &max[r], &sum[r])) {
+                if (attn__row_softmax(p, rows, s, r, sees[r], row, base, from, to, &max[r], &sum[r])) {
                     s->odd[r] = 1;
                     max[r] = -attn__infinity();
                     sum[r] = 0;
@@ -3337,21 +3383,21 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 char *row = s->tile + (r - r0) * ATTN__LD * es, *at = attn__score_at(p, rows, h, i, base + begin);
                 double max, sum, x;
                 size_t lo, hi;
-                int biased = 0;
+                int kept = 2;
                 attn__row_range(s, r, base, begin, end, &lo, &hi);
+                if (lo < hi && p->has_mask) kept = attn__mask_keeps(p, rows, h, i, base + lo, base + hi);
                 if (s->redo[r] == ATTN__REDO_WIDE && stage != ATTN_STAGE_PROBS) attn__wide_scores(p, rows, s, r, row, base, begin, end);
                 if (at && stage == ATTN_STAGE_RAW) attn__store_scores(p, at, row, begin, end, n, infinite);
                 if (p->softcap > 0 && s->redo[r] != ATTN__REDO_WIDE) kernel->softcap(row + begin * es, end - begin, p->softcap);
                 if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
-                if (lo < hi && s->redo[r] != ATTN__REDO_WIDE) biased = attn__row_bias(p, rows, h, i, base, lo, hi, s->bias);
-                if (biased) kernel->bias(row + lo * es, s->bias + lo * es, hi - lo);
+                if (lo < hi && s->redo[r] != ATTN__REDO_WIDE) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, kept);
                 if (at && stage == ATTN_STAGE_BIASED) {
                     attn__store_scores(p, at, row, begin, hi, n, infinite);
                     for (j = begin; j < hi; j++)
                         if (j < lo || !attn__keeps(p, rows, h, i, base + j)) attn__store_one(&p->scores, attn__score_at(p, rows, h, i, base + j), infinite);
                 }
                 if (!p->has_colsum && (!at || stage != ATTN_STAGE_PROBS)) continue;
-                if (lo < hi && p->has_mask && !attn__mask_keeps(p, rows, h, i, base + lo, base + hi)) hi = lo;
+                if (!kept) hi = lo;
                 if (s->redo[r] == ATTN__REDO_WIDE) attn__wide_weights(p, rows, s, r, row, base, begin, end);
                 else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum)) attn__memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
                 else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp(max, s->row_max[r]) * s->factor[r]);
@@ -5422,21 +5468,6 @@ static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
     }
 }
 
-static void ATTN__V(keep)(void *bias_, const void *mask_, ptrdiff_t stride, size_t n)
-{
-    const unsigned char *mask = (const unsigned char *)mask_;
-    const attn_real stay = (attn_real)-0.0, drop = (attn_real)-attn__infinity();
-    attn_real *bias = (attn_real *)bias_;
-    size_t i = 0, j;
-    if (stride == 1)
-        for (; i + 16 <= n; i += 16) { /* of a size that compilers make vectors of */
-            unsigned char m[16];
-            attn__memcpy(m, mask + i, sizeof m);
-            for (j = 0; j < 16; j++) bias[i + j] = m[j] ? stay : drop;
-        }
-    for (; i < n; i++) bias[i] = mask[(ptrdiff_t)i * stride] ? stay : drop;
-}
-
 static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope_)
 {
     const int64_t whole = (int64_t)1 << (ATTN__F64 ? 52 : 23); /* up to here, floats count without rounding */
@@ -5469,6 +5500,20 @@ static void ATTN__V(bias)(void *row_, const void *bias_, size_t n)
         attn_vec b = attn_vload(bias + i);
         attn_vstore(row + i, attn_vchoose(attn_vadd(attn_vload(row + i), b), b, lowest, lowest));
     }
+}
+
+static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_t n)
+{
+    const uint8_t *mask = (const uint8_t *)mask_;
+    attn_real *row = (attn_real *)row_;
+    size_t i = 0;
+#if !ATTN__F64
+    if (stride == 1)
+        for (; i + ATTN__VL <= n; i += ATTN__VL)
+            attn_vstore(row + i, attn_vchoose(attn_vload(row + i), ATTN__V(load_u8)(mask + i), attn_vset1(1), attn_vset1(ATTN__C(MASKED))));
+#endif
+    for (; i < n; i++)
+        if (!mask[(ptrdiff_t)i * stride]) row[i] = ATTN__C(MASKED);
 }
 
 static double ATTN__V(exp)(double x, double y)
@@ -5691,7 +5736,7 @@ static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
 
 static const attn__kernel ATTN__V(kernel) = {
     sizeof(attn_real), ATTN__MR, ATTN__NR, ATTN__LANES, ATTN__STEP_KEYS, ATTN__F64 ? ATTN_F64 : ATTN_F32, ATTN__FEW,
-    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(softcap), ATTN__V(keep), ATTN__V(alibi), ATTN__V(bias), ATTN__V(load_row), ATTN__V(store_row)
+    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(softcap), ATTN__V(alibi), ATTN__V(bias), ATTN__V(mask), ATTN__V(load_row), ATTN__V(store_row)
 };
 
 #undef ATTN__V
