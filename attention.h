@@ -2879,6 +2879,9 @@ static int attn__in_place(const attn__problem *p, const attn__rows *rows, const 
     return !p->has_pages || from / p->page_size == (to - 1) / p->page_size;
 }
 
+/* Is a number added to scores? A boolean mask is none. */
+static int attn__adds(const attn__problem *p) { return p->has_alibi || (p->has_mask && p->mask.dtype != ATTN_BOOL); }
+
 /* Scores of rows [r0, r1) with keys base + [from, to), from a multiple of nr, to
  * s->tile[row][key - base]. Keys from base + packed on were packed before, unless
  * the rows are few. */
@@ -2888,7 +2891,7 @@ static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, at
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
     /* softcap and bias go on to the end of a vector, from anywhere: up to 16 more, where nothing may trap */
-    const int beyond = p->softcap > 0 || p->has_mask || p->has_alibi;
+    const int beyond = p->softcap > 0 || attn__adds(p);
     const size_t columns = beyond ? attn__round_up(end - from, nr) : end - from;
     size_t r, c, j, next;
     for (r = 0; beyond && r < r1 - r0; r++) attn__memset(s->tile + (r * ATTN__LD + from + columns) * es, 0, 16 * es);
@@ -2942,7 +2945,7 @@ static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn_
     const int boolean = mask && p->mask.dtype == ATTN_BOOL;
     char *bias = s->bias + lo * kernel->size;
     row += lo * kernel->size;
-    if (p->has_alibi || (mask && !boolean)) {
+    if (attn__adds(p)) {
         if (mask && !boolean) kernel->load(bias, mask, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
         else attn__memset(bias, 0, (hi - lo) * kernel->size);
         attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* comparing what a vector has beyond must not trap */

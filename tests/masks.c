@@ -273,9 +273,89 @@ static void try_ways_to_hide(attn_dtype type)
             try_hiding(type, paths[p], ranges[r][0], ranges[r][1]);
 }
 
+/* A boolean mask is the additive one of -inf, to the bit. */
+static int as_additive(const attn_desc *d, attn_path path)
+{
+    const size_t queries = ref_length(&d->q, 2), keys = ref_length(&d->k, 2);
+    attn_desc boolean = test_again(d), additive = test_again(d);
+    additive.mask = test_2d(d->q.dtype, queries, keys);
+    for (size_t i = 0; i < queries; i++)
+        for (size_t j = 0; j < keys; j++)
+            ref_set(&additive.mask, 0, 0, i, j, ref_get(&d->mask, 0, 0, i, j) != 0 ? 0 : -(double)INFINITY);
+    return test_status(test_forward(&boolean, test_on(path)), ATTN_OK) && test_status(test_forward(&additive, test_on(path)), ATTN_OK) &&
+           test_same_outputs(&boolean, &additive);
+}
+
+/* One key, or all from one on, unlike the others, at every place: rows of the mask
+ * are looked at many keys at a time. */
+static void try_odd_one_out(attn_dtype type, attn_path path)
+{
+    static const size_t lengths[] = {1, 7, 31, 32, 33, 64, 65, 100};
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+        for (int kind = 0; kind < 4; kind++) {
+            const size_t n = lengths[l];
+            const int others = kind & 1, all_from_it = kind & 2;
+            int pass = 1;
+            for (size_t at = 0; at < n && pass; at++) {
+                test_rng rng = {n + at};
+                const test_shape shape = {type, 1, 1, 1, 2, n, 3, 2};
+                attn_desc d = test_problem(&shape, &rng);
+                unsigned char *mask;
+                d.mask = test_2d(ATTN_BOOL, 2, n);
+                mask = d.mask.data;
+                for (size_t j = 0; j < n; j++) { /* true is anything but 0 */
+                    const int odd = all_from_it ? j >= at : j == at;
+                    mask[j] = odd != others;
+                    mask[n + j] = odd != others ? (unsigned char)(1u << j % 8) : 0;
+                }
+                pass = as_additive(&d, path);
+                test_release();
+            }
+            test_ok(pass, "%s, %s, boolean mask of %zu keys, %s %s from each place on", attn_path_name(path), attn_dtype_name(type), n,
+                    others ? "drops" : "keeps", all_from_it ? "all" : "one");
+        }
+}
+
+/* Many blocks, of which rows see some. */
+static void try_many_blocks(attn_dtype type, attn_path path)
+{
+    enum { BLOCKS = 35, KEYS = BLOCKS * 512 - 100, ROWS = 3 };
+    const test_shape shape = {type, 1, 1, 1, ROWS, KEYS, 2, 3};
+    test_rng rng = {35};
+    attn_desc d = test_problem(&shape, &rng);
+    int pass = 1;
+    d.mask = test_2d(ATTN_BOOL, ROWS, KEYS);
+    for (int begin = 0; begin < 2 && pass; begin++) {
+        for (size_t i = 0; i < ROWS; i++)
+            for (size_t j = 0; j < KEYS; j++) {
+                static const unsigned char kinds[] = {2, 0, 1, 1, 0, 2, 1}; /* all, none, some */
+                const unsigned char kind = kinds[(j / 512 + i * j / 4096) % sizeof kinds];
+                ref_set(&d.mask, 0, 0, i, j, kind == 2 || (kind == 1 && test_below(&rng, 2)));
+            }
+        d.window = begin; /* from somewhere within */
+        d.causal = begin;
+        d.align = ATTN_ALIGN_LOWER_RIGHT;
+        d.window_left = 30 * 512 + 77;
+        pass = as_additive(&d, path);
+    }
+    test_ok(pass, "%s, %s, boolean mask of %d blocks", attn_path_name(path), attn_dtype_name(type), BLOCKS);
+    test_release();
+}
+
+static void try_boolean(attn_dtype type)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    for (size_t p = 0; p < num_paths; p++) {
+        try_odd_one_out(type, paths[p]);
+        try_many_blocks(type, paths[p]);
+    }
+}
+
 int main(void)
 {
     for (size_t t = 0; t < 2; t++) {
+        try_boolean(test_types[t]);
         try_broadcasts(test_types[t]);
         try_pairs(test_types[t]);
         try_windows(test_types[t]);
