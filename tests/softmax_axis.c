@@ -171,6 +171,12 @@ static void try_special_rows(attn_dtype type)
     try_axis(&columns, 0, "columns of nothing but -inf");
     test_fill(&columns, -largest);
     try_axis(&columns, 0, "columns of the lowest number");
+    columns = test_2d(type, 1, 33000); /* a block that overflows has its line computed otherwise: with no less care */
+    test_fill(&columns, -1);
+    ref_set(&columns, 0, 0, 0, 600, 0);
+    for (size_t j = 0; j < 512; j++)
+        ref_set(&columns, 0, 0, 0, j, -largest);
+    try_axis(&columns, 1, "a block of the lowest number");
     test_ok(test_release(), "%s: guards", attn_dtype_name(type));
 }
 
