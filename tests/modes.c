@@ -385,7 +385,7 @@ static void try_exceptions(attn_dtype type, attn_path path)
  * begin and end anywhere in a vector, and some rows see nothing of a block. */
 static void try_left_over(attn_dtype type, attn_path path)
 {
-    enum { SOFTCAP, MASK, ALIBI, PART, PAGES, KINDS, Q_LEN = 30 };
+    enum { SOFTCAP, MASK, LOWEST, ALIBI, PART, PAGES, KINDS, Q_LEN = 30 };
     static const uint64_t left[] = {UINT64_C(0x7fa000007fa00000), UINT64_C(0x7ff4000000000001), UINT64_C(0x7f7fffff7f7fffff),
                                     UINT64_C(0x7fefffffffffffff), UINT64_C(0xffffffffffffffff)};
     static const size_t kv_lens[] = {8, 16, 31, 32, 33, 64}, q_lens[] = {1, Q_LEN};
@@ -406,6 +406,10 @@ static void try_left_over(attn_dtype type, attn_path path)
         if (kind == MASK) {
             d.mask = test_2d(ATTN_BOOL, shape.q_len, kv_len);
             test_fill(&d.mask, 1);
+        }
+        if (kind == LOWEST) { /* what some use for -inf */
+            d.mask = test_2d(type, shape.q_len, kv_len);
+            test_fill(&d.mask, -(double)FLT_MAX);
         }
         if (kind == ALIBI) {
             d.alibi = test_1d(type, 1);
