@@ -318,6 +318,8 @@ def drawn(source, header, seed, count):
             path = m.group(1)
         elif region == "template":
             path = rng.choice(["all", "scalar", "avx2", "avx512", "neon"])
+        elif function.startswith("attn_path_"):
+            path = "neon"  # these tell emulation from the machine's own
         places.add(start)
         wanted[region] -= 1
         fault = Fault("auto-%03d" % len(faults), kind, path, start, end, new, function, source.text[start:end], False)
