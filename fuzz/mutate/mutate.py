@@ -22,6 +22,7 @@ equivalent.txt, which tells why a change changes nothing. Writes FOLDER/report.j
 and report.md, also of an unfinished run.
 """
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -296,35 +297,36 @@ def balanced_text(text):
 
 
 def drawn(source, header, seed, count):
-    """`count` of them, a fifth in the vocabularies, no two at one place."""
-    rng = random.Random(seed)
-    sites = automatic(source, header)
-    rng.shuffle(sites)
+    """`count` of them, a fifth in the vocabularies, no two at one place. Each site's turn comes
+    from what stands there, so that a change elsewhere in the header leaves the others drawn."""
+    sites = []
+    for kind, start, end, new in automatic(source, header):
+        fault = Fault("", kind, "all", start, end, new, source.function_at(start), source.text[start:end], False)
+        fault.before = source.text[max(start - 24, source.text.rfind("\n", 0, start) + 1):start]
+        fault.after = source.text[end:min(end + 24, source.text.find("\n", end))]
+        sites.append((hashlib.sha256(("%d %s" % (seed, fault.key())).encode()).hexdigest(), fault))
     wanted = {"vocabulary": count // 5, "template": count // 4, "numbers": count // 6}
     wanted["driver"] = count - sum(wanted.values())
     kernels, driver = source.code.index("attn__scalar_f32_load("), source.code.index("static unsigned attn__detect(")
     faults, places = [], set()
-    for kind, start, end, new in sites:
+    for turn, fault in sorted(sites, key=lambda site: site[0]):
+        start, name = fault.start, "auto-" + turn[:8]
         region = ("template" if start > source.template else "numbers" if start < kernels else "vocabulary" if start < driver else "driver")
-        if not wanted[region] or any(abs(start - p) < 3 for p in places):
+        if not wanted[region] or any(abs(start - p) < 3 for p in places) or any(f.name == name for f in faults):
             continue
-        function = source.function_at(start)
-        path = "all"
         if region == "vocabulary":
             line = source.code[source.code.rfind("\n", 0, start) + 1:source.code.find("\n", start)]
-            m = re.search(r"attn__(scalar|avx2|avx512|neon)_", function if function != "-" else line)
+            m = re.search(r"attn__(scalar|avx2|avx512|neon)_", fault.function if fault.function != "-" else line)
             if not m:
                 continue
-            path = m.group(1)
+            fault.path = m.group(1)
         elif region == "template":
-            path = rng.choice(["all", "scalar", "avx2", "avx512", "neon"])
-        elif function.startswith("attn_path_"):
-            path = "neon"  # these tell emulation from the machine's own
+            fault.path = ["all", "scalar", "avx2", "avx512", "neon"][int(turn[-8:], 16) % 5]
+        elif fault.function.startswith("attn_path_"):
+            fault.path = "neon"  # these tell emulation from the machine's own
         places.add(start)
         wanted[region] -= 1
-        fault = Fault("auto-%03d" % len(faults), kind, path, start, end, new, function, source.text[start:end], False)
-        fault.before = source.text[max(start - 24, source.text.rfind("\n", 0, start) + 1):start]
-        fault.after = source.text[end:min(end + 24, source.text.find("\n", end))]
+        fault.name = name
         faults.append(fault)
     return faults
 
