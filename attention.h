@@ -1458,7 +1458,7 @@ ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_bf16(const uint16_t *p
 }
 ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_u8(const uint8_t *p)
 {
-    const attn__simd128_f32_vec r = {p[0], p[1], p[2], p[3]};
+    const attn__simd128_f32_vec r = {(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
     return r;
 }
 #define ATTN__TURNED(name, type, load)                                                                                     \
@@ -2034,7 +2034,7 @@ ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_bf16(const uint16_t *p)
 }
 ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_u8(const uint8_t *p)
 {
-    const float x[4] = {p[0], p[1], p[2], p[3]};
+    const float x[4] = {(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
     return attn__neon_f32_load(x);
 }
 ATTN__TURNED(transpose_f16, uint16_t, attn__neon_f32_load_f16)

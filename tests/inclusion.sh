@@ -246,6 +246,12 @@ for cxx in $cxx_compilers; do
     object=$(object_of "$cxx")
     check "$cxx -O0: no warning; ATTN_STATIC without unused ones" $cxx -x c++ -std=c++11 $warnings -I"$top" -c static.c -o "$object-static.o"
     check "$cxx -O2: no warning" $cxx -x c++ -std=c++11 -O2 $warnings -I"$top" -c implementation.c -o "$object.o"
+    check "$cxx, unfused: the path of 16-byte vectors" $cxx -x c++ -std=c++11 $warnings -DATTN_UNFUSED -I"$top" -fsyntax-only implementation.c
+    if printf '#include <simde/arm/neon.h>\n' | $cxx -x c++ -fsyntax-only - 2>/dev/null; then
+        check "$cxx: the paths of other machines" $cxx -x c++ -std=c++11 -DATTN_USE_SIMDE -I"$top" -fsyntax-only implementation.c
+    else
+        skip "$cxx: the paths of other machines" "no SIMDe"
+    fi
     check "$cxx: the implementation inside of a namespace" $cxx -x c++ -std=c++11 $warnings -I"$top" -fsyntax-only in_namespace.cpp
 done
 IFS=' '
