@@ -1309,7 +1309,7 @@ typedef struct attn__kernel {
     void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
     /* row[i] += bias[i], or MASKED where bias is -inf. May go on to the end of a vector. */
     void (*bias)(void *row, const void *bias, size_t n);
-    /* row[i] = mask[i * stride] ? row[i] : MASKED */
+    /* row[i] = mask[i * stride] ? row[i] : MASKED. May go on to the end of a vector. */
     void (*mask)(void *row, const void *mask, ptrdiff_t stride, size_t n);
 
     void (*load)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n);
@@ -2653,7 +2653,7 @@ typedef struct attn__scratch {
     double *factor;     /* (rows): weight = exp(score - row_max) * factor */
     double *row_max;    /* (rows) */
     unsigned char *odd; /* (rows): a visible score is not safely finite */
-    unsigned char *sees; /* (some blocks, rows): no key, some, or all in range */
+    unsigned char *sees; /* (ATTN__SEEN blocks, rows): no key, some, or all in range */
     unsigned char *redo; /* (rows): what becomes of a row, ATTN__REDO_... */
     double *wide;       /* (3, dim_v): a row in wide arithmetic */
     attn__wide_sum *sums; /* (rows): for those in wide arithmetic */
@@ -5508,15 +5508,19 @@ static void ATTN__V(bias)(void *row_, const void *bias_, size_t n)
 static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_t n)
 {
     const uint8_t *mask = (const uint8_t *)mask_;
-    attn_real *row = (attn_real *)row_;
-    size_t i = 0;
+    const attn_vec one = attn_vset1(1), drop = attn_vset1(ATTN__C(MASKED));
+    attn_real *row = (attn_real *)row_, kept[64];
+    size_t i = 0, j, m;
 #if !ATTN__F64
     if (stride == 1)
-        for (; i + ATTN__VL <= n; i += ATTN__VL)
-            attn_vstore(row + i, attn_vchoose(attn_vload(row + i), ATTN__V(load_u8)(mask + i), attn_vset1(1), attn_vset1(ATTN__C(MASKED))));
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn_vstore(row + i, attn_vchoose(attn_vload(row + i), ATTN__V(load_u8)(mask + i), one, drop));
 #endif
-    for (; i < n; i++)
-        if (!mask[(ptrdiff_t)i * stride]) row[i] = ATTN__C(MASKED);
+    for (; i < n; i += m) { /* as numbers first: a branch for each would be guessed wrong */
+        m = n - i < 64 ? n - i : 64;
+        for (j = 0; j < m; j++) kept[j] = mask[(ptrdiff_t)(i + j) * stride];
+        for (; j % ATTN__VL; j++) kept[j] = 1;
+        for (j = 0; j < m; j += ATTN__VL) attn_vstore(row + i + j, attn_vchoose(attn_vload(row + i + j), attn_vload(kept + j), one, drop));
+    }
 }
 
 static double ATTN__V(exp)(double x, double y)
