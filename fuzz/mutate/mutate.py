@@ -39,8 +39,8 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 KERNELS = ["avx2", "neon", "avx512", "scalar"]
 TARGETS = {"differential": 0.4, "primitives": 0.15, "misuse": 0.15, "metamorphic": 0.15, "extremes": 0.15}  # shares of the time
 # By what they cost. The slow ones are for what nothing else has found: half a minute a fault.
-QUICK = ["known_values", "presets", "errors", "threads", "rotary", "matmul", "layer", "softmax_axis"]
-SLOW = ["workspace", "strides", "varlen", "element_types", "split_keys", "states", "cache", "modes", "outputs", "extremes", "masks"]
+QUICK = ["known_values", "presets", "errors", "rotary", "matmul", "layer", "softmax_axis"]
+SLOW = ["threads", "workspace", "strides", "varlen", "element_types", "split_keys", "states", "cache", "modes", "outputs", "extremes", "masks"]
 # Of UBSan what is cheap to compile: the rest would take minutes a fault.
 SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,float-cast-overflow "
               "-fno-sanitize-recover=all -fno-sanitize-coverage=trace-cmp").split()
