@@ -281,9 +281,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     appended(&c, &whole);
     batch = ref_length(&c.desc.q, 4), heads = ref_length(&c.desc.q, 3), queries = ref_length(&c.desc.q, 2);
     if (batch && heads && queries) {
-        const size_t first = test_below(&c.rng, queries);
-        alone(&c, &whole, test_below(&c.rng, batch), test_below(&c.rng, heads), 1, test_below(&c.rng, queries), 1);
-        alone(&c, &whole, test_below(&c.rng, batch), 0, heads, first, 1 + test_below(&c.rng, queries - first));
+        const size_t first = test_below(&c.rng, queries); /* one draw a statement: arguments have no order */
+        size_t b = test_below(&c.rng, batch);
+        const size_t head = test_below(&c.rng, heads), query = test_below(&c.rng, queries);
+        size_t count;
+        alone(&c, &whole, b, head, 1, query, 1);
+        b = test_below(&c.rng, batch);
+        count = 1 + test_below(&c.rng, queries - first);
+        alone(&c, &whole, b, 0, heads, first, count);
     }
     shifted(&c);
     permuted(&c);

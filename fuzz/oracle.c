@@ -264,12 +264,12 @@ static void check_workspace(const fuzz_case *c)
             fuzz_fail(c, "memory before the workspace is written");
 }
 
-attn_status fuzz_forward(const attn_desc *desc, attn_exec run)
+attn_status fuzz_run(fuzz_call call, const void *what, attn_exec run)
 {
     size_t bytes = 0;
     attn_status status;
     run.query = &bytes;
-    status = attn_forward(desc, &run);
+    status = call(what, &run);
     if (status != ATTN_OK)
         return status;
     run.query = NULL;
@@ -277,9 +277,19 @@ attn_status fuzz_forward(const attn_desc *desc, attn_exec run)
     run.workspace_size = bytes;
     if (workspace_turn++ % 2) /* a row where NaN gets in is computed again, and might hide that it did */
         memset(run.workspace, 0x3f, bytes);
-    status = attn_forward(desc, &run);
+    status = call(what, &run);
     check_workspace(NULL);
     return status;
+}
+
+static attn_status do_forward(const void *what, const attn_exec *run)
+{
+    return attn_forward((const attn_desc *)what, run);
+}
+
+attn_status fuzz_forward(const attn_desc *desc, attn_exec run)
+{
+    return fuzz_run(do_forward, desc, run);
 }
 
 /* ------------------------------------------------------------------ bounds -- */

@@ -40,8 +40,10 @@ void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *go
 attn_exec fuzz_shuffled(fuzz_case *c, attn_path path, size_t workers);
 attn_path fuzz_random_path(fuzz_case *c);
 
-/* attn_forward in a workspace of exactly the size it asks for, full of NaN. It is
- * the same memory every time: fresh pages would cost more than the attention. */
+/* `call` in a workspace of exactly the size it asks for, full of NaN or of numbers. It
+ * is the same memory every time: fresh pages would cost more than the attention. */
+typedef attn_status (*fuzz_call)(const void *what, const attn_exec *run);
+attn_status fuzz_run(fuzz_call call, const void *what, attn_exec run);
 attn_status fuzz_forward(const attn_desc *desc, attn_exec run);
 void *fuzz_workspace(size_t bytes);
 
