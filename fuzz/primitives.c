@@ -20,24 +20,9 @@ typedef struct step {
     double scale;
 } step;
 
-typedef attn_status (*step_function)(const step *s, const attn_exec *run);
-
-static attn_status in_workspace(const step *s, step_function f, attn_exec run)
+static attn_status do_softmax(const void *what, const attn_exec *run)
 {
-    size_t bytes = 0;
-    attn_status status;
-    run.query = &bytes;
-    status = f(s, &run);
-    if (status != ATTN_OK)
-        return status;
-    run.query = NULL;
-    run.workspace = fuzz_workspace(bytes);
-    run.workspace_size = bytes;
-    return f(s, &run);
-}
-
-static attn_status do_softmax(const step *s, const attn_exec *run)
-{
+    const step *s = what;
     return attn_softmax(s->in_place ? &s->out : &s->a, s->axis, &s->out, run);
 }
 
@@ -53,22 +38,29 @@ static void one_nan(const attn_array *a)
 }
 
 /* On every path, out of order, into s->out: the same bits as the scalar path. */
-static void same_on_all_paths(step *s, const char *name, step_function f)
+static void same_on_all_paths(step *s, const char *name, fuzz_call f)
 {
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
     attn_array scalar = test_absent;
     for (size_t p = 0; p < num_paths; p++) {
-        s->c.desc.out = s->out = p == 0 ? s->out : test_copy(&s->out);
+        s->c.desc.out = s->out; /* every path by its strides */
         test_poison(&s->out);
-        fuzz_expect(&s->c, name, in_workspace(s, f, p == 0 ? test_on(paths[p]) : fuzz_shuffled(&s->c, paths[p], s->c.workers)), ATTN_OK);
+        fuzz_expect(&s->c, name, fuzz_run(f, s, p == 0 ? test_on(paths[p]) : fuzz_shuffled(&s->c, paths[p], s->c.workers)), ATTN_OK);
         if (f != do_softmax)
             one_nan(&s->out);
         if (p == 0)
-            scalar = s->out;
+            scalar = test_copy(&s->out);
         fuzz_same(&s->c, name, &s->out, attn_path_name(paths[p]), &scalar, "scalar", NULL);
     }
-    s->out = scalar;
+}
+
+/* Erases s->out. */
+static void no_gap_written(const step *s)
+{
+    attn_desc d = attn_desc_default();
+    d.out = s->out;
+    fuzz_check_gaps(&s->c, &d);
 }
 
 static size_t length_at(const step *s, size_t at)
@@ -154,7 +146,7 @@ static void check_softmax(step *s)
         step same = *s;
         same.in_place = 1;
         same.out = in_place;
-        fuzz_expect(&s->c, "softmax in place", in_workspace(&same, do_softmax, run), ATTN_OK);
+        fuzz_expect(&s->c, "softmax in place", fuzz_run(do_softmax, &same, run), ATTN_OK);
         fuzz_same(&s->c, "softmax", &in_place, "in place", &s->out, "elsewhere", NULL);
     }
     /* sums, where all is finite */
@@ -179,22 +171,26 @@ static void check_softmax(step *s)
                     if (finite && length > 0 && !(fabs(error) <= 16 * u + (double)length * 0x1p-126))
                         fuzz_fail(&s->c, "softmax: line [%zu, %zu, %zu, %zu] sums to 1 %+g", at[0], at[1], at[2], at[3], error);
                 }
+    no_gap_written(s);
 }
 
 /* ---- products ---- */
 
-static attn_status do_matmul(const step *s, const attn_exec *run)
+static attn_status do_matmul(const void *what, const attn_exec *run)
 {
+    const step *s = what;
     return attn_matmul(&s->a, &s->b, &s->out, run);
 }
 
-static attn_status do_weighted_sum(const step *s, const attn_exec *run)
+static attn_status do_weighted_sum(const void *what, const attn_exec *run)
 {
+    const step *s = what;
     return attn_weighted_sum(&s->a, &s->b, &s->out, run);
 }
 
-static attn_status do_scores(const step *s, const attn_exec *run)
+static attn_status do_scores(const void *what, const attn_exec *run)
 {
+    const step *s = what;
     return attn_scores(&s->a, &s->b, s->scale, &s->out, run);
 }
 
@@ -221,6 +217,7 @@ static void check_product(step *s)
     same_on_all_paths(s, "matmul", flags & 16 ? do_weighted_sum : do_matmul);
     if (fuzz_largest(&s->a) * fuzz_largest(&s->b) * (double)(k + 1) < (s->type == ATTN_F64 ? 1e307 : 1e38)) /* no partial sum overflows */
         fuzz_within(&s->c, "matmul", ref_check_matmul(&s->a, &s->b, &s->out));
+    no_gap_written(s);
 }
 
 /* Scores, their softmax, and its product with V, are the fused form. */
@@ -241,12 +238,13 @@ static void check_steps(step *s)
     s->scale = fuzz_byte(&s->in, 21) & 3 ? ((double)fuzz_byte(&s->in, 21) - 100) / 64 : 0;
     same_on_all_paths(s, "scores", do_scores);
     weights = test_copy(&s->out);
+    no_gap_written(s);
     {
         step same = *s;
         same.in_place = 1;
         same.axis = -1;
         same.out = weights;
-        fuzz_expect(&s->c, "softmax of scores", in_workspace(&same, do_softmax, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+        fuzz_expect(&s->c, "softmax of scores", fuzz_run(do_softmax, &same, test_on(fuzz_random_path(&s->c))), ATTN_OK);
     }
     d.q = s->a;
     d.k = s->b;
@@ -376,6 +374,11 @@ static void add_bias(const attn_array *rows, const attn_array *bias)
         }
 }
 
+static attn_status do_layer(const void *what, const attn_exec *run)
+{
+    return attn_layer_forward((const attn_layer *)what, run);
+}
+
 /* A layer is its steps, one after the other. */
 static void check_layer(step *s)
 {
@@ -389,8 +392,8 @@ static void check_layer(step *s)
                v = test_2d(s->type, length, kv_heads * dim_v);
     attn_array joined = test_2d(s->type, length, heads * dim_v), want, x;
     attn_desc d = attn_desc_default();
-    attn_exec run = test_on(fuzz_random_path(&s->c));
-    size_t shape[4] = {1, 1, 0, 0}, bytes = 0;
+    const attn_exec run = test_on(fuzz_random_path(&s->c));
+    size_t shape[4] = {1, 1, 0, 0};
     shape[2] = length, shape[3] = model;
     s->a = operand(s, shape, 16, 1);
     x = attn_array_2d(s->type, test_copy(&s->a).data, length, model);
@@ -429,12 +432,7 @@ static void check_layer(step *s)
         d.scores = test_3d(s->type, heads, length, length);
     }
     l.out = batched ? test_3d(s->type, 1, length, ref_length(&want, 1)) : test_2d(s->type, length, ref_length(&want, 1));
-    run.query = &bytes;
-    fuzz_expect(&s->c, "layer", attn_layer_forward(&l, &run), ATTN_OK);
-    run.query = NULL;
-    run.workspace = fuzz_workspace(bytes);
-    run.workspace_size = bytes;
-    fuzz_expect(&s->c, "layer", attn_layer_forward(&l, &run), ATTN_OK);
+    fuzz_expect(&s->c, "layer", fuzz_run(do_layer, &l, run), ATTN_OK);
 
     fuzz_expect(&s->c, "Q K V", test_compute_qkv(&x, &l.w_q, &l.w_k, &l.w_v, &q, &k, &v, test_on(fuzz_random_path(&s->c))), ATTN_OK);
     if (more & 1) {
