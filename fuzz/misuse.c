@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { ARRAYS = 14, FAULT = 5, MOST_FAULTS = 4, HEADER = 2 + FAULT * MOST_FAULTS, MOST_DIM = 600, ROOM = 1 << 22 };
+enum { ARRAYS = 14, FAULT = 5, MOST_FAULTS = 4, HEADER = 2 + FAULT * MOST_FAULTS, MOST_DIM = 600, MANY = 300, ROOM = 1 << 22 };
 
 /* What is called, and what of it may be spoiled. */
 typedef struct call {
@@ -461,6 +461,25 @@ static void check_finish(call *k, const fuzz_input *in, const attn_desc *whole, 
         fuzz_fail(k->c, "attn_state_finish: \"%s\", and yet the state is written", attn_status_string(status));
 }
 
+/* A state that would lie on one of the inputs. */
+static void check_overlap(call *k, size_t bytes, const attn_exec *run)
+{
+    static const int inputs[6] = {0, 1, 2, 4, 5, 6};
+    const snapshot before = take(k);
+    for (size_t i = 0; i < 6; i++) {
+        const attn_array *a = k->arrays[inputs[i]];
+        attn_status status;
+        int empty = a->ndim == 0;
+        for (int axis = 0; axis < a->ndim; axis++)
+            empty |= a->shape[axis] == 0;
+        if (empty)
+            continue;
+        status = attn_partial(&k->desc, (char *)a->data - (uintptr_t)a->data % 8, bytes, run);
+        compare(k, &before, "on an input", status);
+        fuzz_expect(k->c, "attn_partial on an input", status, ATTN_ERR_ALIAS);
+    }
+}
+
 static void check_states(call *k, const fuzz_input *in)
 {
     attn_desc d = k->desc;
@@ -493,6 +512,7 @@ static void check_states(call *k, const fuzz_input *in)
     }
     if (attn_partial(&d, state, bytes, &run) != ATTN_OK)
         return;
+    check_overlap(k, bytes, &run);
     check_merges(k, in, &d, state, bytes, &run);
     status = attn_state_finish(&d, state + 4, ATTN_PATH_AUTO);
     if (status == ATTN_OK)
@@ -572,6 +592,30 @@ static void shape_for(call *k, const fuzz_case *c)
     }
 }
 
+/* Ever more workers: at some number the workspace of the last product alone is larger than
+ * there can be. Until then it doubles. */
+static void check_workers(const fuzz_case *c)
+{
+    attn_layer layer = attn_layer_default();
+    attn_exec run = attn_exec_default();
+    size_t bytes = 0, before = 0;
+    layer.x = test_2d(ATTN_F32, 1, 1);
+    layer.w_q = layer.w_k = layer.w_v = test_2d(ATTN_F32, 1, MANY);
+    layer.w_o = test_2d(ATTN_F32, MANY, MANY);
+    layer.out = test_2d(ATTN_F32, 1, MANY);
+    run.query = &bytes;
+    run.parallel_for = random_for;
+    for (run.num_workers = 1; run.num_workers; run.num_workers *= 2) {
+        const attn_status status = attn_layer_forward(&layer, &run);
+        if (status != ATTN_OK)
+            fuzz_expect(c, "attn_layer_forward with many workers", status, ATTN_ERR_OVERFLOW);
+        if (status == ATTN_OK ? bytes < before || run.num_workers > SIZE_MAX / 4096 : run.num_workers < 1024 || bytes != before)
+            fuzz_fail(c, "attn_layer_forward: %zu bytes for %zu workers, after %zu: \"%s\"", bytes, run.num_workers, before,
+                      attn_status_string(status));
+        before = bytes;
+    }
+}
+
 /* What no fault makes of a right call. */
 static void check_corners(const fuzz_case *c)
 {
@@ -609,6 +653,15 @@ static void check_corners(const fuzz_case *c)
     fuzz_expect(c, "attn_softmax of no lines", attn_softmax(&none, 1, &none, &run), ATTN_OK);
     fuzz_expect(c, "attn_rotary, positions of 3 batches", attn_rotary(&x, &wrong, 0, 0, 0, &x), ATTN_ERR_SHAPE);
     fuzz_expect(c, "attn_rotary, positions of 2 batches", attn_rotary(&x, &some, 0, 0, 0, &x), ATTN_OK);
+    test_fill(&x, 1);
+    swapped = attn_array_1d(ATTN_I32, some.data, 4); /* the same for both batches; half of each row turns */
+    fuzz_expect(c, "attn_rotary, positions of all batches", attn_rotary(&x, &swapped, 0, 2, 0, &x), ATTN_OK);
+    for (size_t b = 0; b < 2; b++)
+        for (size_t i = 0; i < 4; i++)
+            for (size_t e = 0; e < 4; e++)
+                if ((ref_get(&x, b, 0, i, e) == 1) != (e >= 2) || ref_get(&x, b, 0, i, e) != ref_get(&x, 0, 0, 0, e))
+                    fuzz_fail(c, "attn_rotary of two elements in place: [%zu, 0, %zu, %zu] is %a", b, i, e,
+                              (double)ref_get(&x, b, 0, i, e));
 
     fuzz_expect(c, "attn_cache_append, empty pages", attn_cache_append(&pages, &row, NULL, &table), ATTN_ERR_SHAPE);
     long_table.shape[1] = huge; /* the same element everywhere */
@@ -625,6 +678,7 @@ static void check_corners(const fuzz_case *c)
     fuzz_expect(c, "attn_layer_forward, keys of half a head", attn_layer_forward(&layer, &run), ATTN_ERR_SHAPE);
     layer.b_o = test_1d(ATTN_F32, 6);
     fuzz_expect(c, "attn_layer_forward, a bias of nothing", attn_layer_forward(&layer, &run), ATTN_ERR_UNSUPPORTED);
+    check_workers(c);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
