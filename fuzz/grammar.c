@@ -354,11 +354,12 @@ static void decode_mask(fuzz_case *c, const dimensions *n, unsigned kind)
         for (at[1] = 0; at[1] < shape[1]; at[1]++)
             for (at[2] = 0; at[2] < shape[2]; at[2]++) {
                 const uint64_t row = test_u64(&c->rng); /* some rows keep everything, some nothing */
+                const uint64_t truth = row & 256 ? 1 : 1 + row % 255;
                 for (at[3] = 0; at[3] < shape[3]; at[3]++) {
                     const int keep = row % 16 == 0 ? 0 : row % 16 == 1 ? 1 : (test_u64(&c->rng) & 255) >= density;
                     if (kind == 1)
                         ref_set(&d->mask, at[0], at[1], at[2], at[3], 0),
-                            fuzz_set_bits(&d->mask, at[0], at[1], at[2], at[3], keep ? 1 + row % 255 : 0);
+                            fuzz_set_bits(&d->mask, at[0], at[1], at[2], at[3], keep ? truth : 0);
                     else if (!keep)
                         ref_set(&d->mask, at[0], at[1], at[2], at[3], -(double)INFINITY);
                 }

@@ -109,14 +109,14 @@ static void check_softmax(step *s)
         n[i] = 1 + fuzz_byte(&s->in, 10 + (size_t)i) % 4;
     s->axis = (int)(fuzz_byte(&s->in, 9) % (2 * (unsigned)dims)) - dims;
     n[4 - dims + (s->axis + dims) % dims] = fuzz_length(fuzz_byte(&s->in, 14));
-    if (fuzz_byte(&s->in, 15) & 128 && fuzz_byte(&s->in, 15) != 255 && (s->axis + dims) % dims != dims - 1)
+    if (fuzz_byte(&s->in, 15) & 128 && fuzz_byte(&s->in, 15) < 254 && (s->axis + dims) % dims != dims - 1)
         n[3] = 1 + fuzz_byte(&s->in, 15) % 70; /* columns side by side, of several vectors */
     for (int i = 0; i < 4; i++)                /* short ones beside a long one */
         if (n[0] * n[1] * n[2] * n[3] > 34000 && n[i] <= 4)
             n[i] = 1;
-    if (s->in.size == 16 && fuzz_byte(&s->in, 14) == 255 && fuzz_byte(&s->in, 15) == 255) { /* more blocks than are remembered */
+    if (s->in.size == 16 && fuzz_byte(&s->in, 14) == 255 && fuzz_byte(&s->in, 15) >= 254) { /* as many blocks as are remembered, and more */
         n[0] = n[1] = n[2] = n[3] = 1;
-        n[4 - dims + (s->axis + dims) % dims] = 64 * 512 + 1;
+        n[4 - dims + (s->axis + dims) % dims] = 64 * 512 + (fuzz_byte(&s->in, 15) & 1);
     }
     for (int i = 0; i < 4 - dims; i++)
         n[i] = 1;
