@@ -18,16 +18,18 @@ die() {
     exit 2
 }
 
-build() { # FOLDER CFLAGS [ENGINE [CC]]
-    OUT=$1 CFLAGS=$2 LIB_FUZZING_ENGINE=${3--fsanitize=fuzzer} CC=${4-$CLANG} sh "$source/build.sh"
+build() { # FOLDER CFLAGS [ENGINE [CC]]; unless it was built so, of the same sources
+    how="$2 ${3-} ${4-$CLANG}"
+    newer=$(find "$source" "$source/../attention.h" "$source/../tests" "$source/../tools" -name '*.[ch]' -newer "$1/built" 2>/dev/null | head -1)
+    if [ -n "$newer" ] || [ "$(cat "$1/built" 2>/dev/null)" != "$how" ]; then
+        rm -f "$1/built"
+        OUT=$1 CFLAGS=$2 LIB_FUZZING_ENGINE=${3--fsanitize=fuzzer} CC=${4-$CLANG} sh "$source/build.sh"
+        echo "$how" >"$1/built"
+    fi
 }
 
 need_build() {
-    newest=$(find "$source" "$source/../attention.h" "$source/../tests" "$source/../tools" -name '*.[ch]' -newer "$out/built" 2>/dev/null | head -1)
-    if [ ! -f "$out/built" ] || [ -n "$newest" ]; then
-        build "$out" "$check"
-        : >"$out/built"
-    fi
+    build "$out" "$check"
 }
 
 inputs_of() { # TARGET: the folders there are; the engine writes to the first
@@ -132,6 +134,7 @@ merge) # the fewest inputs with the same coverage
 coverage)
     build "$out-coverage" "-g -O1 -fprofile-instr-generate -fcoverage-mapping" ""
     objects=
+    rm -f "$out-coverage"/*.profraw
     for t in ${TARGET:-$targets}; do
         # shellcheck disable=SC2046
         LLVM_PROFILE_FILE="$out-coverage/$t.profraw" "$out-coverage/$t" $(inputs_of "$t") >/dev/null 2>&1 || die "$t fails: see make fuzz-replay"
@@ -153,8 +156,16 @@ coverage)
     ;;
 afl) # builds; then runs one target
     command -v afl-clang-fast >/dev/null || die "afl-clang-fast is not found (apt-get install afl++)"
+    mkdir -p "$out-afl"
+    printf 'src: */%s\n' reference.c attn_test.c grammar.c oracle.c >"$out-afl/judges" # are not what is explored
+    # afl-clang-fast would take -O3 on its own: minutes
+    export AFL_DONT_OPTIMIZE=1 AFL_LLVM_DENYLIST="$out-afl/judges"
     build "$out-afl" "-g -O1" -fsanitize=fuzzer afl-clang-fast
-    [ -z "$TARGET" ] || afl-fuzz -V "$SECONDS_EACH" -x "$source/attention.dict" -i "$source/seeds/$TARGET" -o "$out-afl/$TARGET.found" -- "$out-afl/$TARGET"
+    if [ -n "$TARGET" ]; then # on a machine that was not set up for it; goes on with what was found before
+        export AFL_AUTORESUME=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1
+        one_target
+        afl-fuzz -V "$SECONDS_EACH" -x "$source/attention.dict" -i "$source/seeds/$TARGET" -o "$out-afl/$TARGET.found" -- "$out-afl/$TARGET"
+    fi
     ;;
 memory) # MSan: reads of uninitialised memory
     build "$out-memory" "-g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,memory -fsanitize-memory-track-origins"
@@ -188,10 +199,11 @@ threads) # TSan: tasks on real threads, and the test of the pthreads adapter
     build "$out-32" "-O2 -msse2 -mfpmath=sse -static" "" "$CC32"
     for t in ${TARGET:-$targets}; do
         echo "== $t"
-        # shellcheck disable=SC2046,SC2086
-        $RUN32 "$out-32/$t" $(inputs_of "$t") 2>&1 | tail -n 1
-        # shellcheck disable=SC2086
-        $RUN32 "$out-32/$t" -n "${INPUTS:-2000}" 2>&1 | tail -n 1
+        for inputs in "$(inputs_of "$t")" "-n ${INPUTS:-2000}"; do
+            # shellcheck disable=SC2086 # several words
+            $RUN32 "$out-32/$t" $inputs >"$out-32/$t.log" 2>&1 || die "$(tail -n 20 "$out-32/$t.log")"
+            tail -n 1 "$out-32/$t.log"
+        done
     done
     ;;
 explore) # no sanitizers: fastest
