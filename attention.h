@@ -831,7 +831,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__LANES_F32 16
 #define ATTN__LANES_F64 8
 /* Query rows that share one packing of a block of keys. */
-#define ATTN__ROWS 252
+#define ATTN__ROWS 256
 #define ATTN__MR_MAX 14
 #define ATTN__NR_MAX 32
 
@@ -1265,6 +1265,8 @@ typedef struct attn__kernel {
      * multiply's. c has room up to a multiple of nr. */
     size_t few;
     void (*score)(size_t m, size_t n, size_t depth, const void *a, const void *keys, attn_dtype dtype, ptrdiff_t stride, void *c, int accumulate);
+    /* The same for values: c[i][j] (+)= sum_k a[i][k] values[k * stride + j], n a multiple of nr. */
+    void (*weigh)(size_t m, size_t n, size_t depth, const void *a, const void *values, attn_dtype dtype, size_t stride, void *c, size_t ldc, int accumulate);
 
     /* panels[column / nr][depth][nr] = src[column * column_stride + k * depth_stride],
      * converted to T, columns beyond `columns` 0 */
@@ -1276,7 +1278,6 @@ typedef struct attn__kernel {
      * up to the next multiple of nr / 2, c is written */
     void (*multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb, size_t panel_stride, void *c,
                      size_t ldc, int accumulate);
-
     /* row[lo..hi) are scores; they become exp(score - max), and the rest of
      * row[first..last) becomes 0. Positions are within a block; first and last
      * are multiples of step. Gives max and sum; -inf and 0 if lo >= hi.
@@ -2469,7 +2470,7 @@ typedef struct attn__gemm {
 
 static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t k, attn__arena *arena, void **a, void **b, void **c)
 {
-    *a = attn__take(arena, kernel->mr * ATTN__LD, kernel->size);
+    *a = attn__take(arena, (kernel->mr > kernel->few ? kernel->mr : kernel->few) * ATTN__LD, kernel->size);
     *c = attn__take(arena, kernel->mr * ATTN__LD, kernel->size);
     *b = attn__take(arena, attn__round_up(attn__min(n, ATTN__BLOCK), kernel->nr) * attn__min(k, ATTN__BLOCK), kernel->size);
     return arena->used;
@@ -2518,9 +2519,9 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
             const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
             attn__gemm_rows(g, a, i0, i1, k0, depth, a_tile);
             for (t = 0; t < depth || t == 0; t += ATTN__FEW_KEYS)
-                kernel->multiply(i1 - i0, width, attn__min(depth - t, ATTN__FEW_KEYS), (char *)a_tile + t * es,
-                                 b + ((ptrdiff_t)(k0 + t) * g->b.stride[ATTN__S] + (ptrdiff_t)j0) * g->b.size, (size_t)g->b.stride[ATTN__S], kernel->nr,
-                                 c + ((ptrdiff_t)i0 * g->c.stride[ATTN__S] + (ptrdiff_t)j0) * g->c.size, (size_t)g->c.stride[ATTN__S], k0 + t > 0);
+                kernel->weigh(i1 - i0, width, attn__min(depth - t, ATTN__FEW_KEYS), (char *)a_tile + t * es,
+                              b + ((ptrdiff_t)(k0 + t) * g->b.stride[ATTN__S] + (ptrdiff_t)j0) * g->b.size, g->b.dtype, (size_t)g->b.stride[ATTN__S],
+                              c + ((ptrdiff_t)i0 * g->c.stride[ATTN__S] + (ptrdiff_t)j0) * g->c.size, (size_t)g->c.stride[ATTN__S], k0 + t > 0);
         }
         j0 += width;
         n -= width;
@@ -2930,7 +2931,9 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
     for (; from < to; from += each) {
         const char *weights = s->tile + from * es;
         if (exact && !attn__keeps(p, rows, attn__head_of(rows, 0), attn__query_of(rows, 0), base + from)) continue;
-        if (whole)
+        if (whole && p->few)
+            kernel->weigh(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from), p->v.dtype, (size_t)p->v.stride[ATTN__S], acc, width, accumulate);
+        else if (whole)
             kernel->multiply(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from), (size_t)p->v.stride[ATTN__S], nr, acc, width, accumulate);
         if (whole < width) kernel->multiply(height, width - whole, each, weights, s->v + (from - packed) * nr * es, nr, stride, acc + whole * es, width, accumulate);
     }
@@ -3039,7 +3042,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     const size_t es = kernel->size, width = p->width, count = rows->count, tiles = (count + kernel->mr - 1) / kernel->mr;
     /* columns of v that may be used where they are: for few rows, or if its rows are next
      * to each other and a panel takes more than a line of each */
-    const size_t in_place = p->v.dtype == kernel->dtype && p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
+    const size_t in_place = (p->few || p->v.dtype == kernel->dtype) && p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
     const size_t whole = !p->gather && !p->few && p->v.stride[ATTN__D] == 1 && (size_t)p->v.stride[ATTN__S] <= p->dim_v && kernel->nr * es >= 128 ? in_place : 0;
     size_t block, r, t, c, depth = 0, all_lo = (size_t)-1, all_hi = 0;
 
@@ -3080,6 +3083,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         for (t = 0; t < tiles; t++) { /* of balanced heights: no nearly empty last one */
             const size_t r0 = count * t / tiles, r1 = count * (t + 1) / tiles;
             size_t tile_lo = ATTN__BLOCK, tile_hi = 0, from, to, row_lo, row_hi;
+            char *tile_acc = acc + r0 * width * es;
             int accumulate = exact;
             for (r = r0; r < r1; r++) {
                 max[r] = -attn__infinity();
@@ -3102,17 +3106,17 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
                     attn__memset(row + from * es, 0, (to - from) * es);
                 }
             }
-            if (exact) attn__memset(acc, 0, width * es);
+            if (exact) attn__memset(tile_acc, 0, width * es);
             if (p->few) /* a piece at a time: it comes in order, and stays in the nearest cache */
                 for (; tile_lo < tile_hi; tile_lo = from) {
                     size_t columns = in_place;
                     from = attn__min((tile_lo / kernel->step + 1) * kernel->step, tile_hi);
                     if (!attn__in_place(p, rows, &p->v, base + tile_lo, base + from)) columns = 0;
                     if (columns < p->dim_v) attn__pack_values(p, rows, s, base + tile_lo, base + from, columns);
-                    attn__add_values(p, rows, s, r1 - r0, base, tile_lo, from, columns, tile_lo, from, acc, accumulate, exact);
+                    attn__add_values(p, rows, s, r1 - r0, base, tile_lo, from, columns, tile_lo, from, tile_acc, accumulate, exact);
                     accumulate = 1;
                 }
-            else attn__add_values(p, rows, s, r1 - r0, base, tile_lo, tile_hi, whole, lo, hi, acc + r0 * width * es, accumulate, exact);
+            else attn__add_values(p, rows, s, r1 - r0, base, tile_lo, tile_hi, whole, lo, hi, tile_acc, accumulate, exact);
         }
     }
     while (depth >= 2) attn__join_slots(p, count, s, --depth - 1);
@@ -5123,11 +5127,23 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define ATTN__EACH_ROW ATTN__REPEAT_4
 #endif
 
-/* The register tile: M rows by W vectors, one or two, each element one chain of
- * multiply-adds over k. M and W are constants wherever this is inlined. */
-ATTN__INLINE void ATTN__V(tile)(const int M, const int W, size_t depth, const attn_real *a, const attn_real *b, size_t ldb, attn_real *c, size_t ldc, int accumulate)
+ATTN__INLINE attn_vec ATTN__V(load_as)(const void *p, attn_dtype dtype)
 {
+#if !ATTN__F64
+    if (dtype == ATTN_F16) return ATTN__V(load_f16)((const uint16_t *)p);
+    if (dtype == ATTN_BF16) return ATTN__V(load_bf16)((const uint16_t *)p);
+#endif
+    (void)dtype;
+    return attn_vload((const attn_real *)p);
+}
+
+/* The register tile: M rows by W vectors, one or two, each element one chain of
+ * multiply-adds over k. M, W and the type of b are constants wherever this is inlined. */
+ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype, size_t depth, const attn_real *a, const char *b, size_t ldb, attn_real *c, size_t ldc, int accumulate)
+{
+    const size_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2, second = ATTN__VL * size;
     size_t k;
+    ldb *= size;
 #define ATTN__X(i) attn_vec c##i##0 = attn_vset1(0), c##i##1 = c##i##0;
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
@@ -5150,10 +5166,10 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, size_t depth, const at
 #undef ATTN__X
 #define ATTN__X(i) \
     if (M > i) c##i##0 = attn_vfma_lane(c##i##0, b0, x##i, ATTN__AT), c##i##1 = W > 1 ? attn_vfma_lane(c##i##1, b1, x##i, ATTN__AT) : c##i##1;
-#define ATTN__STEP                                          \
-    b0 = attn_vload(b), b1 = W > 1 ? attn_vload(b + ATTN__VL) : b0; \
-    ATTN__PREFETCH(b, 16 * ldb);                            \
-    b += ldb;                                               \
+#define ATTN__STEP                                                                          \
+    b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0; \
+    ATTN__PREFETCH(b, 16 * ldb);                                                            \
+    b += ldb;                                                                               \
     ATTN__EACH_ROW(ATTN__X)
 #define ATTN__AT 0
         ATTN__STEP
@@ -5174,10 +5190,10 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, size_t depth, const at
     }
 #endif
     for (; k < depth; k++, a++, b += ldb) {
-        attn_vec b0 = attn_vload(b), b1 = W > 1 ? attn_vload(b + ATTN__VL) : b0;
+        attn_vec b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
         if (M <= 8) { /* few rows: b comes from memory as fast as it can */
             ATTN__PREFETCH(b, 32 * ldb);
-            ATTN__PREFETCH(b, 32 * ldb + ATTN__VL);
+            ATTN__PREFETCH(b, 32 * ldb + second);
         }
 #define ATTN__X(i)                                      \
     if (M > i) {                                        \
@@ -5200,29 +5216,21 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, size_t depth, const at
 static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, const void *b_, size_t ldb, size_t panel_stride, void *c_, size_t ldc,
                               int accumulate)
 {
-    const attn_real *a = (const attn_real *)a_, *b = (const attn_real *)b_;
+    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
+    const attn_real *a = (const attn_real *)a_;
+    const char *b = (const char *)b_;
     attn_real *c = (attn_real *)c_;
     size_t j;
-    for (j = 0; j < n; j += ATTN__NR, b += panel_stride, c += ATTN__NR) {
+    for (j = 0; j < n; j += ATTN__NR, b += panel_stride * sizeof *c, c += ATTN__NR) {
         switch (n - j > ATTN__VL ? m : m + 16) { /* a narrow tile where the rest of a panel is no more */
-#define ATTN__X(i)                                                                       \
-    case i + 1: ATTN__V(tile)(i + 1, 2, depth, a, b, ldb, c, ldc, accumulate); break;    \
-    case i + 17: ATTN__V(tile)(i + 1, 1, depth, a, b, ldb, c, ldc, accumulate); break;
+#define ATTN__X(i)                                                                              \
+    case i + 1: ATTN__V(tile)(i + 1, 2, dtype, depth, a, b, ldb, c, ldc, accumulate); break;    \
+    case i + 17: ATTN__V(tile)(i + 1, 1, dtype, depth, a, b, ldb, c, ldc, accumulate); break;
             ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
         default: break;
         }
     }
-}
-
-ATTN__INLINE attn_vec ATTN__V(load_as)(const void *p, attn_dtype dtype)
-{
-#if !ATTN__F64
-    if (dtype == ATTN_F16) return ATTN__V(load_f16)((const uint16_t *)p);
-    if (dtype == ATTN_BF16) return ATTN__V(load_bf16)((const uint16_t *)p);
-#endif
-    (void)dtype;
-    return attn_vload((const attn_real *)p);
 }
 
 static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
@@ -5421,9 +5429,37 @@ static void ATTN__V(score)(size_t m, size_t n, size_t depth, const void *a_, con
         ATTN__V(score_columns)(m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
     }
 }
-#define ATTN__FEW (ATTN__MR < 8 ? ATTN__MR : 8), ATTN__V(score)
+
+static void ATTN__V(weigh)(size_t m, size_t n, size_t depth, const void *a_, const void *values, attn_dtype dtype, size_t stride, void *c_, size_t ldc, int accumulate)
+{
+    const size_t most = attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR;
+    const attn_real *a = (const attn_real *)a_;
+    attn_real *c = (attn_real *)c_;
+    for (; m > 0; a += most * ATTN__LD, c += most * ldc) {
+        const size_t rows = m < most ? m : most;
+#if ATTN__F64
+        ATTN__V(multiply)(rows, n, depth, a, values, stride, ATTN__NR, c, ldc, accumulate);
+#else
+        const char *b = (const char *)values;
+        size_t j;
+        if (dtype == ATTN_F32) ATTN__V(multiply)(rows, n, depth, a, values, stride, ATTN__NR, c, ldc, accumulate);
+        for (j = 0; j < n && dtype != ATTN_F32; j += ATTN__NR, b += ATTN__NR * sizeof(uint16_t)) {
+            switch (dtype == ATTN_F16 ? rows : rows + 4) {
+#define ATTN__X(i)                                                                                     \
+    case i + 1: ATTN__V(tile)(i + 1, 2, ATTN_F16, depth, a, b, stride, c + j, ldc, accumulate); break; \
+    case i + 5: ATTN__V(tile)(i + 1, 2, ATTN_BF16, depth, a, b, stride, c + j, ldc, accumulate); break;
+                ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+            default: break;
+            }
+        }
+#endif
+        m -= rows;
+    }
+}
+#define ATTN__FEW 8, ATTN__V(score), ATTN__V(weigh)
 #else /* no lanes: nothing to gain */
-#define ATTN__FEW 0, NULL
+#define ATTN__FEW 0, NULL, NULL
 #endif
 
 /* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. */
