@@ -483,6 +483,18 @@ static void try_compute_qkv(void)
     }
 }
 
+/* Weights of fewer queries are for attn_forward, whatever the number of dimensions. */
+static void try_few_weights(void)
+{
+    const attn_array q = test_2d(ATTN_F32, 5, 6), k = test_2d(ATTN_F32, 7, 6), v = test_2d(ATTN_F32, 7, 3);
+    const attn_array out = test_2d(ATTN_F32, 5, 3), weights = test_2d(ATTN_F32, 4, 7);
+    const attn_exec run = attn_exec_in(test_memory(ROOM, 0), ROOM);
+    const attn_status status = attn_self_attention(&q, &k, &v, &out, &weights, &run);
+    test_ok(test_status(status, ATTN_ERR_SHAPE) && fresh(out.data, 15 * 4) && fresh(weights.data, 28 * 4),
+            "self_attention of two dimensions, weights of fewer queries");
+    test_release();
+}
+
 static void try_strings(void)
 {
     int distinct = 1, known = 1;
@@ -516,6 +528,7 @@ int main(void)
     try_missing_paths();
     try_present_paths();
     try_null_arguments();
+    try_few_weights();
     try_compute_qkv();
     try_strings();
     return test_done();

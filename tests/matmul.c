@@ -107,6 +107,43 @@ static void try_batches(attn_dtype type)
     }
 }
 
+static attn_array in_eight(attn_dtype type, const size_t *leading, size_t rows, size_t columns)
+{
+    size_t n = rows * columns;
+    attn_array a;
+    for (int i = 0; i < 6; i++)
+        n *= leading[i];
+    a = test_1d(type, n);
+    a.ndim = 8;
+    for (int i = 0; i < 6; i++)
+        a.shape[i] = leading[i];
+    a.shape[6] = rows;
+    a.shape[7] = columns;
+    return a;
+}
+
+/* Eight dimensions are products one by one. */
+static void try_eight_dimensions(attn_dtype type)
+{
+    static const size_t of_a[6] = {2, 3, 1, 2, 1, 1}, of_b[6] = {2, 1, 1, 2, 1, 1};
+    const attn_array a = in_eight(type, of_a, 5, 7), b = in_eight(type, of_b, 7, 9), c = in_eight(type, of_a, 5, 9);
+    const attn_array all_a = attn_array_1d(type, a.data, 12 * 5 * 7), all_b = attn_array_1d(type, b.data, 4 * 7 * 9);
+    const size_t size = attn_dtype_size(type);
+    test_rng rng = {3};
+    int pass;
+    test_fill_normal(&all_a, &rng, 1);
+    test_fill_normal(&all_b, &rng, 1);
+    pass = test_status(test_matmul(&a, &b, &c, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    for (size_t i = 0; i < 12; i++) {
+        const size_t of = i / 6 * 2 + i % 2;
+        const attn_array one_a = attn_array_2d(type, (char *)a.data + i * 35 * size, 5, 7), product = test_2d(type, 5, 9);
+        const attn_array one_b = attn_array_2d(type, (char *)b.data + of * 63 * size, 7, 9);
+        const attn_array one_c = attn_array_2d(type, (char *)c.data + i * 45 * size, 5, 9);
+        pass = pass && test_status(test_matmul(&one_a, &one_b, &product, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&one_c, &product);
+    }
+    test_ok(pass && test_release(), "%s: eight dimensions", attn_dtype_name(type));
+}
+
 /* What is not finite follows IEEE 754, element by element; what is huge or tiny
  * is within bounds. */
 static void try_extremes(attn_dtype type)
@@ -172,6 +209,7 @@ int main(void)
         try_shapes(test_types[t]);
         try_layouts(test_types[t]);
         try_batches(test_types[t]);
+        try_eight_dimensions(test_types[t]);
         try_extremes(test_types[t]);
         try_steps(test_types[t]);
     }

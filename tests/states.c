@@ -10,6 +10,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -509,6 +510,13 @@ static void try_partial_errors(void)
         const attn_desc whole = problem(ATTN_F32, 1500, PLAIN);
         const state out = room_for(1000);
         size_t bytes = 77;
+        attn_desc large = whole; /* rows of nothing but a maximum and a sum: of a quarter of the memory there can be */
+        large.q = attn_array_4d(ATTN_F32, NULL, 1, 1, SIZE_MAX / 64 + 1, 0);
+        for (size_t nodes = 2; nodes <= 4; nodes += 2) {
+            large.k = large.v = attn_array_4d(ATTN_F32, NULL, 1, 1, nodes == 2 ? 513 : 7680, 0);
+            test_ok(test_status(attn_state_size(&large, &bytes), ATTN_ERR_OVERFLOW) && bytes == 77, "a state too large, of %zu nodes",
+                    nodes);
+        }
         test_ok(test_status(attn_partial(NULL, out.data, 1000, NULL), ATTN_ERR_NULL) &&
                     test_status(attn_state_size(NULL, &bytes), ATTN_ERR_NULL) &&
                     test_status(attn_state_size(&whole, NULL), ATTN_ERR_NULL) && bytes == 77 && test_untouched(out.data, out.bytes),
@@ -651,6 +659,35 @@ static void try_corrupted(void)
     test_release();
 }
 
+/* More keys than any memory has, all in one place: seen through a window at the middle,
+ * where the parts meet. */
+static void try_far(attn_dtype type)
+{
+    static const ptrdiff_t one_place[4] = {0, 0, 0, 1};
+    const size_t half = SIZE_MAX / 16 + 1;
+    const test_shape shape = {type, 1, 1, 1, Q_LEN, 1, DIM, DIM_V};
+    test_rng rng = {11};
+    attn_desc d = test_problem(&shape, &rng), merged;
+    state a, b;
+    int pass;
+    d.scores = test_absent;
+    d.k.shape[2] = d.v.shape[2] = 2 * half;
+    memcpy(d.k.stride, one_place, sizeof one_place);
+    memcpy(d.v.stride, one_place, sizeof one_place);
+    d.align = ATTN_ALIGN_OFFSET;
+    d.q_offset = (int64_t)half;
+    d.window = 1;
+    d.window_left = 2;
+    d.window_right = 1;
+    merged = test_again(&d);
+    a = partial(&d, 0, half, test_on(ATTN_PATH_AUTO));
+    b = partial(&d, half, 2 * half, test_on(ATTN_PATH_AUTO));
+    pass = test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+           finish(&merged, merge(a, b, ATTN_PATH_AUTO), ATTN_PATH_AUTO) && test_same_outputs(&merged, &d);
+    test_ok(pass, "%s: parts of %zu keys", attn_dtype_name(type), half);
+    test_release();
+}
+
 int main(void)
 {
     for (int option = 0; option < OPTIONS; option++)
@@ -665,6 +702,7 @@ int main(void)
         try_bytes(test_types[t], PLAIN);
         try_bytes(test_types[t], EVERYTHING);
         try_empty(test_types[t]);
+        try_far(test_types[t]);
         try_sinks(test_types[t]);
         for (int option = CAUSAL; option <= LOWER_RIGHT; option++)
             try_masked(test_types[t], option);
