@@ -343,6 +343,7 @@ static void try_layer(function f)
     REFUSE(f, ATTN_ERR_RANK, c.layer.out.ndim = 2);
     REFUSE(f, ATTN_ERR_RANK, c.layer.x.ndim = 4);
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_k.shape[1] = 8);
+    REFUSE(f, ATTN_ERR_SHAPE, (c.layer.w_v.shape[1] = 9, c.layer.w_o.shape[0] = 16)); /* 4 for each head, and one left over */
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_q.shape[0] = 7);
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_o.shape[0] = 19);
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.b_q.shape[0] = 11);

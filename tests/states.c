@@ -510,6 +510,16 @@ static void try_partial_errors(void)
         const attn_desc whole = problem(ATTN_F32, 1500, PLAIN);
         const state out = room_for(1000);
         size_t bytes = 77;
+        attn_desc bare = whole;
+        attn_exec query = attn_exec_default(), bare_query = query;
+        size_t sizes[4] = {1, 2, 3, 4};
+        query.query = &sizes[0], bare_query.query = &sizes[1];
+        bare.q.data = bare.k.data = bare.v.data = NULL;
+        test_ok(test_status(attn_partial(&whole, NULL, 0, &query), ATTN_OK) &&
+                    test_status(attn_partial(&bare, NULL, 0, &bare_query), ATTN_OK) && sizes[0] == sizes[1] &&
+                    test_status(attn_state_size(&whole, &sizes[2]), ATTN_OK) && test_status(attn_state_size(&bare, &sizes[3]), ATTN_OK) &&
+                    sizes[2] == sizes[3],
+                "sizes are asked for without data");
         attn_desc large = whole; /* rows of nothing but a maximum and a sum: of a quarter of the memory there can be */
         large.q = attn_array_4d(ATTN_F32, NULL, 1, 1, SIZE_MAX / 64 + 1, 0);
         for (size_t nodes = 2; nodes <= 4; nodes += 2) {
