@@ -1328,6 +1328,7 @@ typedef struct attn__kernel {
  *   choose(p, x, limit, other)   x < limit ? other : p (NaN in x keeps p)
  *   transpose(p, stride, out)    out[c][i] = p[i * stride + c], c < 16 / sizeof(T)
  *   sum(a)                       all lanes: a[i] += a[i + w] for w = VL / 2 ... 1
+ *   madd(a, b, c)                madd_f64 of numbers, for both types; most have no other
  *   load_f16 load_bf16 load_u8   float32 only: widened from uint16_t, uint8_t
  *   transpose_f16 transpose_bf16 likewise
  * MR rows by two vectors is the register tile. */
@@ -1356,6 +1357,7 @@ static const float ATTN__COUNT_F32[ATTN__LANES_F32] = {0, 1, 2, 3, 4, 5, 6, 7, 8
 static const double ATTN__COUNT_F64[ATTN__LANES_F64] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 /* scalar: one lane; read this one to know what the others do */
+#define attn__scalar_madd attn__madd_f64
 ATTN__INLINE float attn__scalar_f32_load(const float *p) { return *p; }
 ATTN__INLINE void attn__scalar_f32_store(float *p, float a) { *p = a; }
 ATTN__INLINE float attn__scalar_f32_set1(float a) { return a; }
@@ -1476,6 +1478,7 @@ ATTN__TURNED(transpose, float, attn__simd128_f32_load)
 ATTN__TURNED(transpose_f16, uint16_t, attn__simd128_f32_load_f16)
 ATTN__TURNED(transpose_bf16, uint16_t, attn__simd128_f32_load_bf16)
 #undef ATTN__TURNED
+#define attn__simd128_madd attn__madd_f64
 #define ATTN__ISA simd128
 #define ATTN__VL 4
 #define ATTN__MR 4
@@ -1644,6 +1647,11 @@ ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_u8(const uint8_t *p)
 {
     return ATTN__I(cvtepi32_ps)(ATTN__I(cvtepu8_epi32)(ATTN__I128(loadl_epi64)((const ATTN__TYPE(__m128i) *)(const void *)p)));
 }
+#if ATTN__X86 && ATTN__FUSED
+ATTN__INLINE double attn__avx2_madd(double a, double b, double c) { return _mm_cvtsd_f64(_mm_fmadd_sd(_mm_set_sd(a), _mm_set_sd(b), _mm_set_sd(c))); }
+#else
+#define attn__avx2_madd attn__madd_f64
+#endif
 #define ATTN__ISA avx2
 #define ATTN__VL 8
 #define ATTN__MR 6
@@ -1856,6 +1864,11 @@ ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load_u8(const uint8_t *p)
     return attn__avx512_f32_load(x);
 #endif
 }
+#if ATTN__X86 && ATTN__FUSED
+ATTN__INLINE double attn__avx512_madd(double a, double b, double c) { return _mm_cvtsd_f64(_mm_fmadd_sd(_mm_set_sd(a), _mm_set_sd(b), _mm_set_sd(c))); }
+#else
+#define attn__avx512_madd attn__madd_f64
+#endif
 #define ATTN__ISA avx512
 #define ATTN__VL 16
 #define ATTN__MR 14
@@ -2041,6 +2054,7 @@ ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_u8(const uint8_t *p)
 ATTN__TURNED(transpose_f16, uint16_t, attn__neon_f32_load_f16)
 ATTN__TURNED(transpose_bf16, uint16_t, attn__neon_f32_load_bf16)
 #undef ATTN__TURNED
+#define attn__neon_madd attn__madd_f64
 #define ATTN__ISA neon
 #if ATTN__FUSED
 #define ATTN__LANE_FMA
@@ -5051,6 +5065,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define attn_real float
 #define attn_vfinite attn__finite_f32
 #endif
+#define attn_madd ATTN__CAT(attn__, ATTN__CAT(ATTN__ISA, _madd))
 #define attn_vec ATTN__V(vec)
 #define attn_vload ATTN__V(load)
 #define attn_vstore ATTN__V(store)
@@ -5748,7 +5763,7 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
             const attn_vec va = attn_vset1((attn_real)fa), vb = attn_vset1((attn_real)fb);
             for (c = 0; c < width; c += ATTN__VL) attn_vstore(a + c, attn_vfma(attn_vload(a + c), va, attn_vmul(attn_vload(b + c), vb)));
             max_a[i] = max;
-            sum_a[i] = attn__madd_f64(sum_a[i], fa, sum_b[i] * fb);
+            sum_a[i] = attn_madd(sum_a[i], fa, sum_b[i] * fb);
         }
     }
 }
@@ -5786,6 +5801,7 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef ATTN__C
 #undef attn_real
 #undef attn_vfinite
+#undef attn_madd
 #undef attn_vec
 #undef attn_vload
 #undef attn_vstore
