@@ -197,8 +197,8 @@ static int is_integer(const attn_array *a)
     return a->dtype == ATTN_I32 || a->dtype == ATTN_I64;
 }
 
-/* Does the array lie within the memory of some array of the problem, and is it small
- * enough to wait for? In long double, where nothing overflows. */
+/* Does the array lie within the memory of some array of the problem, or nowhere that may
+ * be looked at, and is it small enough to wait for? In long double, where nothing overflows. */
 static int inside(const call *k, const attn_array *a)
 {
     long double low = 0, high, packed = 1;
@@ -214,7 +214,7 @@ static int inside(const call *k, const attn_array *a)
         if (a->shape[i] > MOST_DIM)
             return 0;
     }
-    if (empty)
+    if (empty || !a->data || (uintptr_t)a->data % attn_dtype_size(a->dtype) != 0)
         return 1;
     for (int i = a->ndim - 1; i >= 0; i--) {
         const long double reach = ((long double)a->shape[i] - 1) * (strided ? (long double)a->stride[i] : packed);
@@ -236,18 +236,17 @@ static void remember(call *k)
     for (int i = 0; i < ARRAYS; i++) {
         const attn_array *a = k->arrays[i];
         ptrdiff_t low = 0, high = 1, packed = 1;
-        int strided = 0;
+        int strided = 0, empty = 0;
         k->memory[i].low = k->memory[i].high = NULL;
         for (int axis = 0; axis < a->ndim; axis++)
             strided |= a->stride[axis] != 0;
         for (int axis = a->ndim - 1; axis >= 0; axis--) {
             const ptrdiff_t reach = ((ptrdiff_t)a->shape[axis] - 1) * (strided ? a->stride[axis] : packed);
-            if (a->shape[axis] == 0)
-                return;
+            empty |= a->shape[axis] == 0;
             *(reach < 0 ? &low : &high) += reach;
             packed *= (ptrdiff_t)a->shape[axis];
         }
-        if (a->ndim) {
+        if (a->ndim && !empty) {
             k->memory[i].low = (const char *)a->data + low * (ptrdiff_t)attn_dtype_size(a->dtype);
             k->memory[i].high = (const char *)a->data + high * (ptrdiff_t)attn_dtype_size(a->dtype);
         }
@@ -488,8 +487,11 @@ static void check_states(call *k, const fuzz_input *in)
     unsigned char *state;
     attn_status status = attn_state_size(&d, &bytes);
     if (status != ATTN_OK) {
-        if (bytes != 0x5a5a5a5au)
+        run.query = &scratch;
+        if (bytes != 0x5a5a5a5au || scratch != 0)
             fuzz_fail(k->c, "attn_state_size: \"%s\", and yet the size is stored", attn_status_string(status));
+        if (attn_partial(&d, NULL, 0, &run) == ATTN_OK)
+            fuzz_fail(k->c, "attn_state_size: \"%s\", and attn_partial takes it", attn_status_string(status));
         return;
     }
     for (int i = 0; i < ARRAYS; i++)
@@ -592,6 +594,31 @@ static void shape_for(call *k, const fuzz_case *c)
     }
 }
 
+/* Arrays without elements may have any shape, and products of their lengths overflow. */
+static void check_huge(const fuzz_case *c)
+{
+    const size_t huge = (size_t)1 << (8 * sizeof(size_t) - 2);
+    const attn_exec run = attn_exec_default();
+    attn_array none = attn_array_3d(ATTN_F32, NULL, huge, huge, 1), swapped = attn_array_swap(&none, 0, 2);
+    attn_layer layer = attn_layer_default();
+    if (swapped.shape[0] != huge || swapped.shape[2] != 1)
+        fuzz_fail(c, "axes of an array that cannot be were exchanged");
+    layer.w_q = layer.w_k = layer.w_v = attn_array_2d(ATTN_F32, NULL, 0, 4);
+    layer.w_o = attn_array_2d(ATTN_F32, NULL, 4, 0);
+    none.shape[2] = 0;
+    none.stride[0] = none.stride[1] = 1;
+    for (int i = 0; i < 2; i++) { /* huge by huge, huge by 1 */
+        none.shape[1] = i ? 1 : huge;
+        layer.x = layer.out = none;
+        fuzz_expect(c, "attn_layer_forward, too many rows", attn_layer_forward(&layer, &run), ATTN_ERR_OVERFLOW);
+    }
+    layer.num_heads = 4;
+    layer.kv_num_heads = 1;
+    layer.w_k = attn_array_2d(ATTN_F32, NULL, 0, 1);
+    layer.w_v = attn_array_2d(ATTN_F32, NULL, 0, huge);
+    fuzz_expect(c, "attn_layer_forward, too many columns", attn_layer_forward(&layer, &run), ATTN_ERR_OVERFLOW);
+}
+
 /* Ever more workers: at some number the workspace of the last product alone is larger than
  * there can be. Until then it grows with them. */
 static void check_workers(const fuzz_case *c)
@@ -680,6 +707,7 @@ static void check_corners(const fuzz_case *c)
     fuzz_expect(c, "attn_layer_forward, keys of half a head", attn_layer_forward(&layer, &run), ATTN_ERR_SHAPE);
     layer.b_o = test_1d(ATTN_F32, 6);
     fuzz_expect(c, "attn_layer_forward, a bias of nothing", attn_layer_forward(&layer, &run), ATTN_ERR_UNSUPPORTED);
+    check_huge(c);
     check_workers(c);
 }
 

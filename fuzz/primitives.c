@@ -122,6 +122,11 @@ static void check_softmax(step *s)
         n[i] = 1;
     while (n[0] * n[1] * n[2] * n[3] > 34000 && n[3] > 1 && (s->axis + dims) % dims != dims - 1)
         n[3] /= 2;
+    if (s->in.size == 17 && fuzz_byte(&s->in, 14) == 255 && fuzz_byte(&s->in, 15) >= 254 && (s->axis + dims) % dims != dims - 1) {
+        n[0] = n[1] = n[2] = 1; /* columns of more blocks than have their maxima remembered */
+        n[3] = fuzz_byte(&s->in, 15) & 1 ? 8 : 3;
+        n[4 - dims + (s->axis + dims) % dims] = 9 * 512 + 1;
+    }
     s->a = operand(s, n, 16, 1);
     if (fuzz_byte(&s->in, 17) >= 248)
         test_fill(&s->a, -(double)INFINITY);
@@ -148,6 +153,20 @@ static void check_softmax(step *s)
         same.out = in_place;
         fuzz_expect(&s->c, "softmax in place", fuzz_run(do_softmax, &same, run), ATTN_OK);
         fuzz_same(&s->c, "softmax", &in_place, "in place", &s->out, "elsewhere", NULL);
+    }
+    if ((s->axis + dims) % dims != dims - 1) { /* each line by itself in memory */
+        step same = *s;
+        size_t span = 1;
+        same.in_place = 1;
+        same.out.data = test_memory(n[0] * n[1] * n[2] * n[3] * attn_dtype_size(s->type), 0);
+        for (int i = 0; i < dims; i++) {
+            const int axis = (s->axis + 2 * dims - i) % dims;
+            same.out.stride[axis] = (ptrdiff_t)span;
+            span *= same.out.shape[axis] ? same.out.shape[axis] : 1;
+        }
+        test_assign(&same.out, &s->a);
+        fuzz_expect(&s->c, "softmax turned", fuzz_run(do_softmax, &same, run), ATTN_OK);
+        fuzz_same(&s->c, "softmax", &same.out, "turned", &s->out, "as it lies", NULL);
     }
     /* sums, where all is finite */
     n[4 - dims + (s->axis + dims) % dims] = 1;
