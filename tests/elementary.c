@@ -321,6 +321,12 @@ static void try_fma_ties(void)
                 wrong32 += attn__bits_f32(attn__fma_f32(a, b, c)) != attn__bits_f32(fmaf(a, b, c));
                 wrong64 += attn__bits_f64(attn__fma_f64(x, y, z)) != attn__bits_f64(fma(x, y, z));
             }
+    for (i = 1; i < 53; i++) /* a product on a tie: what decides is a thousand bits below */
+        for (sign = -1; sign <= 1; sign += 2) {
+            const double x = 1 + ldexp(1, -i), y = 1 + ldexp(1, i - 53), z = sign * ldexp(1, -1000);
+            wrong64 += attn__bits_f64(attn__fma_f64(x, y, z)) != attn__bits_f64(fma(x, y, z));
+            wrong64 += attn__bits_f64(attn__fma_f64(-x, y, z)) != attn__bits_f64(fma(-x, y, z));
+        }
     test_ok(wrong32 == 0, "float32 multiply-add beside ties (%zu wrong)", wrong32);
     test_ok(wrong64 == 0, "float64 multiply-add beside ties (%zu wrong)", wrong64);
 }
