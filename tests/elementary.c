@@ -308,6 +308,7 @@ static void try_fma(void)
 static void try_fma_ties(void)
 {
     static const float sizes[4] = {1, -1, 0.125F, -0.125F};
+    test_rng rng = {6};
     size_t wrong32 = 0, wrong64 = 0;
     int i, sign, odd;
     for (i = 1; i < 200; i++)
@@ -327,6 +328,13 @@ static void try_fma_ties(void)
             wrong64 += attn__bits_f64(attn__fma_f64(x, y, z)) != attn__bits_f64(fma(x, y, z));
             wrong64 += attn__bits_f64(attn__fma_f64(-x, y, z)) != attn__bits_f64(fma(-x, y, z));
         }
+    for (i = 0; i < 4000; i++) { /* and sums just on one, of parts that are not: nothing may be taken for a rest */
+        const double x = 1 + test_uniform(&rng), y = 1 + test_uniform(&rng), h = x * y, half = ldexp(1, h < 2 ? -53 : -52);
+        const double z = (i % 2 ? half : -half) - fma(x, y, -h);
+        const int scale = i % 4 < 2 ? 0 : -450; /* far exponents take another way */
+        const double a = ldexp(x, scale), b = ldexp(y, scale), c = ldexp(z, 2 * scale);
+        wrong64 += attn__bits_f64(attn__fma_f64(a, b, c)) != attn__bits_f64(fma(a, b, c));
+    }
     test_ok(wrong32 == 0, "float32 multiply-add beside ties (%zu wrong)", wrong32);
     test_ok(wrong64 == 0, "float64 multiply-add beside ties (%zu wrong)", wrong64);
 }
