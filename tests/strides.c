@@ -126,29 +126,33 @@ static void try_packed_qkv(const attn_desc *plain, attn_path path)
             "%s, %s: packed q, k and v", attn_dtype_name(desc.q.dtype), attn_path_name(path));
 }
 
-/* Stride 0: one key/value batch for all queries. */
+/* Stride 0: the same along an axis of the inputs, be it all batches, heads or rows, or the
+ * elements of a row. */
 static void try_broadcast(const attn_desc *plain, attn_path path)
 {
-    attn_desc shared = *plain, copied = *plain;
-    attn_array *views[2];
-    views[0] = &shared.k;
-    views[1] = &shared.v;
-    for (int a = 0; a < 2; a++) {
-        const ptrdiff_t row = (ptrdiff_t)views[a]->shape[3];
-        views[a]->stride[3] = 1;
-        views[a]->stride[2] = row;
-        views[a]->stride[1] = row * (ptrdiff_t)views[a]->shape[2];
-        views[a]->stride[0] = 0;
+    static const char *const names[4] = {"batches", "heads", "rows", "elements"};
+    for (int axis = 0; axis < 4; axis++) {
+        attn_desc shared = *plain, copied = *plain;
+        attn_array *views[3], *copies[3];
+        views[0] = &shared.q, copies[0] = &copied.q;
+        views[1] = &shared.k, copies[1] = &copied.k;
+        views[2] = &shared.v, copies[2] = &copied.v;
+        for (int a = 0; a < 3; a++) {
+            ptrdiff_t step = 1;
+            for (int k = 3; k >= 0; k--) {
+                views[a]->stride[k] = k == axis ? 0 : step;
+                step *= (ptrdiff_t)views[a]->shape[k];
+            }
+            *copies[a] = test_copy(views[a]);
+        }
+        shared.out = test_copy(&plain->out);
+        copied.out = test_copy(&plain->out);
+        test_poison(&shared.out);
+        test_poison(&copied.out);
+        test_ok(test_status(test_forward(&shared, test_on(path)), ATTN_OK) && test_status(test_forward(&copied, test_on(path)), ATTN_OK) &&
+                    test_same(&shared.out, &copied.out),
+                "%s, %s: the same for all %s", attn_dtype_name(plain->q.dtype), attn_path_name(path), names[axis]);
     }
-    copied.k = test_copy(&shared.k);
-    copied.v = test_copy(&shared.v);
-    shared.out = test_copy(&plain->out);
-    copied.out = test_copy(&plain->out);
-    test_poison(&shared.out);
-    test_poison(&copied.out);
-    test_ok(test_status(test_forward(&shared, test_on(path)), ATTN_OK) && test_status(test_forward(&copied, test_on(path)), ATTN_OK) &&
-                test_same(&shared.out, &copied.out),
-            "%s, %s: keys and values broadcast over the batch", attn_dtype_name(plain->q.dtype), attn_path_name(path));
 }
 
 /* 2-D and 3-D arrays are the 4-D ones without their leading dimensions. */
@@ -200,6 +204,15 @@ static void try_type(attn_dtype type, attn_path path)
     test_ok(test_release(), "%s, %s: guards", attn_dtype_name(type), attn_path_name(path));
 }
 
+static void try_halves(attn_dtype type, attn_path path)
+{
+    const test_shape shape = {type, 2, 4, 2, 19, 37, 21, 21};
+    test_rng rng = {3};
+    const attn_desc plain = test_problem(&shape, &rng);
+    try_broadcast(&plain, path);
+    test_ok(test_release(), "%s, %s: guards", attn_dtype_name(type), attn_path_name(path));
+}
+
 /* As many queries as keys, which packing needs. */
 static void try_packing(attn_dtype type, attn_path path)
 {
@@ -215,6 +228,10 @@ int main(void)
 {
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
+    for (size_t p = 0; p < num_paths; p++) {
+        try_halves(ATTN_F16, paths[p]);
+        try_halves(ATTN_BF16, paths[p]);
+    }
     for (size_t t = 0; t < 2; t++)
         for (size_t p = 0; p < num_paths; p++) {
             try_type(test_types[t], paths[p]);
