@@ -10,11 +10,12 @@ Faults are those of faults.txt (by hand) and those drawn from the source by rule
 paths that the fault touches and the scalar one; tests and targets are linked
 once, against the implementation as a shared library. Then, each counted by itself:
 
-    check   a quick subset of `make check`, until something fails; at the very end the
-            slow tests, for what nothing else has found
+    check   a quick subset of `make check`, until something fails; in the end the slow
+            tests, for what nothing else has found
     fuzz    the committed seeds, then 1,000 pseudo-random inputs a target, in plain
             programs; for what is left when all faults went through that,
-            libFuzzer with sanitizers from the seeds on, --seconds in all
+            libFuzzer with sanitizers from the seeds on, --seconds in all: first for
+            what the tests have not found either
 
 Times are processor time, of the runs alone. A fault that does not compile, or whose
 optimised code is that of the original, is none and does not count. Survivors are compared with
@@ -42,7 +43,7 @@ TARGETS = {"differential": 0.4, "primitives": 0.15, "misuse": 0.15, "metamorphic
 QUICK = ["known_values", "presets", "errors", "rotary", "matmul", "layer", "softmax_axis"]
 SLOW = ["threads", "workspace", "strides", "varlen", "element_types", "split_keys", "states", "cache", "modes", "outputs", "extremes", "masks"]
 # Of UBSan what is cheap to compile: the rest would take minutes a fault.
-SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,float-cast-overflow "
+SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,float-cast-overflow,alignment "
               "-fno-sanitize-recover=all -fno-sanitize-coverage=trace-cmp").split()
 PATHS = {  # flags that leave a path and the scalar one
     "avx2": ["-DATTN_NO_AVX512"],
@@ -665,6 +666,43 @@ def main():
             time.strftime("%H:%M:%S"), number + 1, count, r["name"], r["path"], r["state"], r["check"], r["check_seconds"], r["fuzz"],
             r["fuzz_seconds"]), flush=True)
 
+    def explore(bench, wanted):
+        """Survivors meet libFuzzer."""
+        left = [r for r in results if r["state"] == "run" and not r["fuzz"] and not r["explored"] and not is_equivalent(r, known) and wanted(r)]
+        for number, r in enumerate(left if args.seconds else []):
+            fault = of.get((r["name"], r["key"]))
+            if not fault:
+                continue
+            folder = os.path.join(work, fault.name)
+            patch(source, fault, folder)
+            bench.compile(folder, fault.path, "asan")
+            r["fuzz"], seconds = bench.explore(folder, args.seconds, args.seed)
+            r["fuzz_seconds"] += seconds
+            r["how"], r["explored"] = "libFuzzer" if r["fuzz"] else None, True
+            shutil.rmtree(folder, ignore_errors=True)
+            save()
+            tell(number, len(left), r)
+
+    def test(bench):
+        """And those that are left, the slow tests."""
+        left = [r for r in results if r["state"] == "run" and not r["fuzz"] and not r["check"] and not r.get("tested") and r["key"] not in known]
+        for number, r in enumerate(left):
+            fault = of.get((r["name"], r["key"]))
+            if not fault:
+                continue
+            folder = os.path.join(work, fault.name)
+            patch(source, fault, folder)
+            bench.compile(folder, fault.path, "optimised")
+            r["check"], seconds = bench.elementary(fault, folder)
+            if not r["check"]:
+                r["check"], more = bench.check(source, fault, folder, QUICK + SLOW, 40)
+                seconds += more
+            r["check_seconds"] += seconds
+            r["tested"] = True
+            shutil.rmtree(folder, ignore_errors=True)
+            save()
+            tell(number, len(left), r)
+
     if not args.report:
         bench = Bench(work, os.environ.get("CC", "gcc"), os.environ.get("CLANG", "clang"))
         for number, fault in enumerate(faults):
@@ -685,37 +723,9 @@ def main():
             results.append(r)
             save()
             tell(number, len(faults), r)
-        left = [r for r in results if r["state"] == "run" and not r["fuzz"] and not r["explored"] and not is_equivalent(r, known)]
-        for number, r in enumerate(left if args.seconds else []):
-            fault = of.get((r["name"], r["key"]))
-            if not fault:
-                continue
-            folder = os.path.join(work, fault.name)
-            patch(source, fault, folder)
-            bench.compile(folder, fault.path, "asan")
-            r["fuzz"], seconds = bench.explore(folder, args.seconds, args.seed)
-            r["fuzz_seconds"] += seconds
-            r["how"], r["explored"] = "libFuzzer" if r["fuzz"] else None, True
-            shutil.rmtree(folder, ignore_errors=True)
-            save()
-            tell(number, len(left), r)
-        left = [r for r in results if r["state"] == "run" and not r["fuzz"] and not r["check"] and not r.get("tested") and r["key"] not in known]
-        for number, r in enumerate(left):
-            fault = of.get((r["name"], r["key"]))
-            if not fault:
-                continue
-            folder = os.path.join(work, fault.name)
-            patch(source, fault, folder)
-            bench.compile(folder, fault.path, "optimised")
-            r["check"], seconds = bench.elementary(fault, folder)
-            if not r["check"]:
-                r["check"], more = bench.check(source, fault, folder, QUICK + SLOW, 40)
-                seconds += more
-            r["check_seconds"] += seconds
-            r["tested"] = True
-            shutil.rmtree(folder, ignore_errors=True)
-            save()
-            tell(number, len(left), r)
+        explore(bench, lambda r: not r["check"])
+        test(bench)
+        explore(bench, lambda r: r["check"])  # what tests find: when all else is done
     save()
     print("\n".join(table(results, known)))
     lost = [r for r in results if r["state"] == "run" and not r["fuzz"] and not r["check"] and r["key"] not in known]
