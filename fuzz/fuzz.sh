@@ -164,7 +164,7 @@ afl) # builds; then runs one target
     if [ -n "$TARGET" ]; then # on a machine that was not set up for it; goes on with what was found before
         export AFL_AUTORESUME=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1
         one_target
-        afl-fuzz -V "$SECONDS_EACH" -x "$source/attention.dict" -i "$source/seeds/$TARGET" -o "$out-afl/$TARGET.found" -- "$out-afl/$TARGET"
+        afl-fuzz -V "$SECONDS_EACH" -G 256 -x "$source/attention.dict" -i "$source/seeds/$TARGET" -o "$out-afl/$TARGET.found" -- "$out-afl/$TARGET"
     fi
     ;;
 memory) # MSan: reads of uninitialised memory
