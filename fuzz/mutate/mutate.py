@@ -10,10 +10,10 @@ Faults are those of faults.txt (by hand) and those drawn from the source by rule
 paths that the fault touches and the scalar one; tests and targets are linked
 once, against the implementation as a shared library. Then, each counted by itself:
 
-    check   a quick subset of `make check`, until something fails; in the end the slow
-            tests, for what nothing else has found
+    check   a quick subset of `make check`, until something fails; when all faults went
+            through that, the slow tests, for what nothing else has found
     fuzz    the committed seeds, then 1,000 pseudo-random inputs a target, in plain
-            programs; for what is left when all faults went through that,
+            programs; in the end, for what none of these has found,
             libFuzzer with sanitizers from the seeds on, --seconds in all: first for
             what the tests have not found either
 
@@ -41,7 +41,7 @@ KERNELS = ["avx2", "neon", "avx512", "scalar"]
 TARGETS = {"differential": 0.4, "primitives": 0.15, "misuse": 0.15, "metamorphic": 0.15, "extremes": 0.15}  # shares of the time
 # By what they cost. The slow ones are for what nothing else has found: half a minute a fault.
 QUICK = ["known_values", "presets", "errors", "rotary", "matmul", "layer", "softmax_axis"]
-SLOW = ["threads", "workspace", "strides", "varlen", "element_types", "split_keys", "states", "cache", "modes", "outputs", "extremes", "masks"]
+SLOW = ["element_types", "cache", "strides", "varlen", "states", "masks", "workspace", "split_keys", "threads", "outputs", "modes", "extremes"]
 # Of UBSan what is cheap to compile: the rest would take minutes a fault.
 SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,float-cast-overflow,alignment "
               "-fno-sanitize-recover=all -fno-sanitize-coverage=trace-cmp").split()
@@ -684,7 +684,7 @@ def main():
             tell(number, len(left), r)
 
     def test(bench):
-        """And those that are left, the slow tests."""
+        """What is left meets the slow tests."""
         left = [r for r in results if r["state"] == "run" and not r["fuzz"] and not r["check"] and not r.get("tested") and r["key"] not in known]
         for number, r in enumerate(left):
             fault = of.get((r["name"], r["key"]))
@@ -723,8 +723,8 @@ def main():
             results.append(r)
             save()
             tell(number, len(faults), r)
-        explore(bench, lambda r: not r["check"])
         test(bench)
+        explore(bench, lambda r: not r["check"])
         explore(bench, lambda r: r["check"])  # what tests find: when all else is done
     save()
     print("\n".join(table(results, known)))
