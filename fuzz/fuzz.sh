@@ -19,12 +19,12 @@ die() {
 }
 
 build() { # FOLDER CFLAGS [ENGINE [CC]]; unless it was built so, of the same sources
-    how="$2 ${3-} ${4-$CLANG}"
-    newer=$(find "$source" "$source/../attention.h" "$source/../tests" "$source/../tools" -name '*.[ch]' -newer "$1/built" 2>/dev/null | head -1)
-    if [ -n "$newer" ] || [ "$(cat "$1/built" 2>/dev/null)" != "$how" ]; then
-        rm -f "$1/built"
-        OUT=$1 CFLAGS=$2 LIB_FUZZING_ENGINE=${3--fsanitize=fuzzer} CC=${4-$CLANG} sh "$source/build.sh"
-        echo "$how" >"$1/built"
+    folder=$1 how="$2 ${3-} ${4-$CLANG}"
+    newer=$(cd "$source/.." && find fuzz attention.h tests/attn_impl.c tests/attn_test.[ch] tests/reference.[ch] tools/npy.[ch] -name '*.[ch]' -newer "$folder/built" 2>/dev/null | head -1)
+    if [ -n "$newer" ] || [ "$(cat "$folder/built" 2>/dev/null)" != "$how" ]; then
+        rm -f "$folder/built"
+        OUT=$folder CFLAGS=$2 LIB_FUZZING_ENGINE=${3--fsanitize=fuzzer} CC=${4-$CLANG} sh "$source/build.sh"
+        echo "$how" >"$folder/built"
     fi
 }
 
