@@ -2429,7 +2429,12 @@ static attn_status attn__path_of(const attn_exec *exec, size_t columns, attn_pat
     return attn_path_supported(*path) ? ATTN_OK : ATTN_ERR_PATH;
 }
 static int attn__measuring(const attn_exec *exec) { return exec && exec->query; }
-static size_t attn__workers(const attn_exec *exec) { return exec && exec->parallel_for && exec->num_workers ? exec->num_workers : 1; }
+static size_t attn__workers(const attn_exec *exec)
+{
+    const size_t most = (size_t)-1 / 4; /* a workspace for so many is refused, and twice as many can be counted */
+    if (!exec || !exec->parallel_for || !exec->num_workers) return 1;
+    return exec->num_workers < most ? exec->num_workers : most;
+}
 
 /* Kernel and workspace for `each` bytes a worker. `*measured` says that the
  * caller only asked for the size, and has it now. */
@@ -3195,7 +3200,10 @@ static attn__wide attn__wide_add(attn__wide a, attn__wide b)
 {
     attn__wide w;
     if (!attn__finite_f64(a.m) || !attn__finite_f64(b.m)) return attn__widen(a.m + b.m);
-    if (!(a.m < 0 || a.m > 0)) return b;
+    if (!(a.m < 0 || a.m > 0)) {
+        b.m += a.m; /* +0 and -0 are +0 */
+        return b;
+    }
     if (!(b.m < 0 || b.m > 0)) return a;
     if (a.e < b.e) {
         w = a;
