@@ -2659,6 +2659,11 @@ typedef struct attn__wide_sum {
     int nan;              /* all weights are */
 } attn__wide_sum;
 
+/* What a row sees of a block: the mask leaves none, some or all of its keys [lo, hi). */
+typedef struct attn__seen {
+    unsigned short lo, hi, kept;
+} attn__seen;
+
 /* One worker's scratch. Slots are states on the stack of the tree of blocks. */
 typedef struct attn__scratch {
     char *q;            /* (chunks, rows, LD): scaled queries, 512 of head_dim a chunk */
@@ -2673,7 +2678,7 @@ typedef struct attn__scratch {
     double *factor;     /* (rows): weight = exp(score - row_max) * factor */
     double *row_max;    /* (rows) */
     unsigned char *odd; /* (rows): a visible score is not safely finite */
-    unsigned char *sees; /* (ATTN__SEEN blocks, rows): no key, some, or all in range */
+    attn__seen *seen;   /* (ATTN__SEEN blocks, rows) */
     unsigned char *redo; /* (rows): what becomes of a row, ATTN__REDO_... */
     double *wide;       /* (3, dim_v): a row in wide arithmetic */
     attn__wide_sum *sums; /* (rows): for those in wide arithmetic */
@@ -2715,7 +2720,7 @@ static void attn__scratch_layout(const attn__problem *p, const attn__kernel *ker
     s->factor = (double *)attn__take(arena, p->rows, sizeof(double));
     s->row_max = (double *)attn__take(arena, p->rows, sizeof(double));
     s->odd = (unsigned char *)attn__take(arena, p->rows, 1);
-    s->sees = (unsigned char *)attn__take(arena, attn__take_2d(arena, ATTN__SEEN, p->rows), 1);
+    s->seen = (attn__seen *)attn__take(arena, attn__take_2d(arena, ATTN__SEEN, p->rows), sizeof(attn__seen));
     s->redo = (unsigned char *)attn__take(arena, p->rows, 1);
     s->wide = (double *)attn__take(arena, attn__take_2d(arena, 3, p->dim_v), sizeof(double));
     s->sums = (attn__wide_sum *)attn__take(arena, p->rows, sizeof(attn__wide_sum));
@@ -2805,35 +2810,70 @@ static void attn__visible(const attn__problem *p, const attn__rows *rows, size_t
     *hi = (size_t)end;
 }
 
-/* Does the mask leave row i anything of keys [lo, hi)? 0: nothing, 1: some, 2: surely all. */
-static int attn__mask_keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t lo, size_t hi)
+ATTN__INLINE int attn__zero(const char *at, ptrdiff_t size) /* +0 */
 {
-    const char *at = attn__mask_at(p, rows, h, i, lo);
-    const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
+    uint64_t x = 0;
+    attn__memcpy(&x, at, (size_t)size);
+    return !x;
+}
+/* Does an element of a mask keep its key? */
+static int attn__kept(const char *at, attn_dtype dtype)
+{
     double value;
-    if (p->mask.dtype == ATTN_BOOL) {
-        const int kept = *at != 0; /* and are the others like the first? */
-        if (step == 1)
-            for (; hi - lo >= 32; lo += 32, at += 32) {
-                const uint64_t one = 0x0101010101010101u; /* in each byte; taken from 0 it borrows */
-                uint64_t x[4];
-                attn__memcpy(x, at, sizeof x);
-                if (!kept && (x[0] | x[1] | x[2] | x[3])) return 1;
-                if (kept && ((((x[0] - one) & ~x[0]) | ((x[1] - one) & ~x[1]) | ((x[2] - one) & ~x[2]) | ((x[3] - one) & ~x[3])) & one << 7)) return 1;
-            }
-        for (; lo < hi; lo++, at += step)
-            if ((*at != 0) != kept) return 1;
-        return 2 * kept;
-    }
-    for (; lo < hi; lo++, at += step) {
-        attn__load_f64(&value, at, p->mask.dtype, 1, 1);
-        if (!(value <= -attn__infinity())) return 1;
-    }
-    return 0;
+    if (dtype == ATTN_BOOL) return *at != 0;
+    attn__load_f64(&value, at, dtype, 1, 1);
+    return !(value <= -attn__infinity());
 }
 static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return !p->has_mask || attn__mask_keeps(p, rows, h, i, j, j + 1);
+    return !p->has_mask || attn__kept(attn__mask_at(p, rows, h, i, j), p->mask.dtype);
+}
+/* 64 bytes, wherever they lie, as words: all x? any byte 0? */
+ATTN__INLINE int attn__all_are(const char *at, uint64_t x)
+{
+    uint64_t w[8];
+    ATTN__PREFETCH(at, 1024);
+    attn__memcpy(w, at, sizeof w);
+    return !((w[0] ^ x) | (w[1] ^ x) | (w[2] ^ x) | (w[3] ^ x) | (w[4] ^ x) | (w[5] ^ x) | (w[6] ^ x) | (w[7] ^ x));
+}
+ATTN__INLINE int attn__any_zero(const char *at)
+{
+    uint64_t w[8], zero = 0;
+    size_t i;
+    ATTN__PREFETCH(at, 1024);
+    attn__memcpy(w, at, sizeof w);
+    for (i = 0; i < 8; i++) zero |= (w[i] - UINT64_C(0x0101010101010101)) & ~w[i]; /* taken from 0, 1 borrows */
+    return (zero & UINT64_C(0x8080808080808080)) != 0;
+}
+
+/* Cuts keys [*lo, *hi) to what lies between the first and the last that the mask
+ * leaves row i. 0: it leaves none, 1: some, 2: all from the first to the last, and
+ * adds nothing to them. */
+static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t *lo, size_t *hi)
+{
+    static const uint64_t dropped[] = {UINT64_C(0xff800000ff800000), UINT64_C(0xfff0000000000000), UINT64_C(0xfc00fc00fc00fc00), UINT64_C(0xff80ff80ff80ff80), 0};
+    const attn_dtype dtype = p->mask.dtype;
+    const int boolean = dtype == ATTN_BOOL;
+    const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
+    const size_t line = step == p->mask.size ? 64 / (size_t)step : (size_t)-1; /* elements in 64 bytes */
+    const char *at = attn__mask_at(p, rows, h, i, *lo), *end = attn__mask_at(p, rows, h, i, *hi);
+    size_t from = *lo, to = *hi;
+    for (; to - from >= line && attn__all_are(at, dropped[dtype]); at += 64) from += line;
+    for (; from < to && !attn__kept(at, dtype); at += step) from++;
+    *lo = *hi = from;
+    if (from == to) return 0;
+    for (; to - from > line && attn__all_are(end - 64, dropped[dtype]); end -= 64) to -= line;
+    for (; !attn__kept(end - step, dtype); end -= step) to--;
+    *hi = to;
+    for (; to - from >= line; at += 64) {
+        if (boolean ? attn__any_zero(at) : !attn__all_are(at, 0)) return 1;
+        from += line;
+    }
+    for (; from < to; at += step) {
+        if (boolean ? !*at : !attn__zero(at, p->mask.size)) return 1;
+        from++;
+    }
+    return 2;
 }
 
 static void attn__load_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
@@ -2959,16 +2999,17 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
 }
 
 /* ALiBi and mask on a row's scores of keys base + [lo, hi): MASKED where the mask
- * drops the key. `kept` is 2 if it drops none. */
+ * drops the key. `kept` is 2 if it drops none and adds 0: left out, that leaves a
+ * score -0, whose weight is that of 0. */
 static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t h, size_t i, char *row, size_t base, size_t lo, size_t hi, int kept)
 {
     const attn__kernel *kernel = p->run.kernel;
     const char *mask = p->has_mask ? attn__mask_at(p, rows, h, i, base + lo) : NULL;
-    const int boolean = mask && p->mask.dtype == ATTN_BOOL;
+    const int boolean = mask && p->mask.dtype == ATTN_BOOL, additive = mask && !boolean && kept < 2;
     char *bias = s->bias + lo * kernel->size;
     row += lo * kernel->size;
-    if (attn__adds(p)) {
-        if (mask && !boolean) kernel->load(bias, mask, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
+    if (p->has_alibi || additive) {
+        if (additive) kernel->load(bias, mask, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
         else attn__memset(bias, 0, (hi - lo) * kernel->size);
         attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* comparing what a vector has beyond must not trap */
         if (p->has_alibi) kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo), attn__slope_of(p, rows, h));
@@ -2977,13 +3018,20 @@ static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn_
     if (boolean && kept < 2) kernel->mask(row, mask, p->mask.stride[ATTN__D], hi - lo);
 }
 
-/* A row's visible keys within the block at base, cut to [from, to). */
-static void attn__row_range(const attn__scratch *s, size_t r, size_t base, size_t from, size_t to, size_t *lo, size_t *hi)
+/* The keys that row r sees within the block at base, cut to [from, to); returns as
+ * attn__mask_range does. */
+static int attn__row_range(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, size_t base, size_t from, size_t to, size_t *lo, size_t *hi)
 {
-    *lo = s->lo[r] > base ? attn__min(s->lo[r] - base, to) : 0;
-    *hi = s->hi[r] > base ? attn__min(s->hi[r] - base, to) : 0;
-    if (*lo < from) *lo = from;
-    if (*hi < *lo) *hi = *lo;
+    int kept = 2;
+    from += base;
+    to += base;
+    *lo = s->lo[r] > from ? s->lo[r] : from;
+    *hi = attn__min(s->hi[r], to);
+    if (*lo >= *hi) *lo = *hi = from, kept = 0;
+    else if (p->has_mask) kept = attn__mask_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), lo, hi);
+    *lo -= base;
+    *hi -= base;
+    return kept;
 }
 
 /* Sets what rows see of blocks from `block` on, up to the next multiple of ATTN__SEEN:
@@ -2992,31 +3040,28 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 {
     size_t r, lo, hi;
     for (r = 0; r < rows->count; r++) {
-        const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
         size_t b = block;
         do {
             const size_t base = b * ATTN__BLOCK;
-            unsigned char *sees = s->sees + b % ATTN__SEEN * p->rows + r;
-            attn__row_range(s, r, base, 0, ATTN__BLOCK, &lo, &hi);
-            *sees = 0;
-            if (lo < hi) *sees = !p->has_mask ? 2 : (unsigned char)attn__mask_keeps(p, rows, h, i, base + lo, base + hi);
+            attn__seen *seen = s->seen + b % ATTN__SEEN * p->rows + r;
+            seen->kept = (unsigned short)attn__row_range(p, rows, s, r, base, 0, ATTN__BLOCK, &lo, &hi);
+            seen->lo = (unsigned short)lo;
+            seen->hi = (unsigned short)hi;
         } while (++b % ATTN__SEEN && b * ATTN__BLOCK < end);
     }
 }
 
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
  * become weights relative to the row's maximum in this block. */
-static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, int sees, char *row, size_t base, size_t from, size_t to,
+static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, const attn__seen *seen, char *row, size_t base, size_t from, size_t to,
                              double *max, double *sum)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    size_t lo, hi;
-    attn__row_range(s, r, base, from, to, &lo, &hi);
-    if (!sees) hi = lo;
+    const size_t lo = seen->lo, hi = seen->kept ? seen->hi : lo;
     if (lo < hi) {
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
-        attn__bias_row(p, rows, s, h, i, row, base, lo, hi, sees);
+        attn__bias_row(p, rows, s, h, i, row, base, lo, hi, seen->kept);
     }
     return kernel->softmax(row, row, from, lo, hi, to, max, sum);
 }
@@ -3080,15 +3125,16 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     attn__load_queries(p, rows, s);
 
     for (block = all_lo / ATTN__BLOCK; block * ATTN__BLOCK < all_hi; block++) {
-        const size_t base = block * ATTN__BLOCK, lo = all_lo > base ? all_lo - base : 0, hi = attn__min(all_hi - base, ATTN__BLOCK);
-        const size_t packed = lo / kernel->step * kernel->step; /* first packed key */
-        const unsigned char *sees = s->sees + block % ATTN__SEEN * p->rows;
-        size_t slot, seen = 0;
+        const size_t base = block * ATTN__BLOCK;
+        const attn__seen *seen = s->seen + block % ATTN__SEEN * p->rows;
+        size_t slot, packed, lo = ATTN__BLOCK, hi = 0; /* packed: the first key that is */
         char *acc;
         double *max, *sum;
         if (block == all_lo / ATTN__BLOCK || block % ATTN__SEEN == 0) attn__look_ahead(p, rows, s, block, all_hi);
-        for (r = 0; r < count; r++) seen += sees[r];
-        if (!seen) continue;
+        for (r = 0; r < count; r++)
+            if (seen[r].kept) lo = attn__min(lo, seen[r].lo), hi = seen[r].hi > hi ? seen[r].hi : hi;
+        if (lo >= hi) continue;
+        packed = lo / kernel->step * kernel->step;
         slot = attn__push(p, count, s, &depth, block);
         acc = s->acc + slot * p->rows * width * es;
         max = s->max + slot * p->rows;
@@ -3101,16 +3147,15 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
 
         for (t = 0; t < tiles; t++) { /* of balanced heights: no nearly empty last one */
             const size_t r0 = count * t / tiles, r1 = count * (t + 1) / tiles;
-            size_t tile_lo = ATTN__BLOCK, tile_hi = 0, from, to, row_lo, row_hi;
+            size_t tile_lo = ATTN__BLOCK, tile_hi = 0, from, to;
             char *tile_acc = acc + r0 * width * es;
             int accumulate = exact;
             for (r = r0; r < r1; r++) {
                 max[r] = -attn__infinity();
                 sum[r] = 0;
-                if (!sees[r]) continue;
-                attn__row_range(s, r, base, 0, ATTN__BLOCK, &row_lo, &row_hi);
-                if (row_lo < tile_lo) tile_lo = row_lo;
-                if (row_hi > tile_hi) tile_hi = row_hi;
+                if (!seen[r].kept) continue;
+                tile_lo = attn__min(tile_lo, seen[r].lo);
+                if (seen[r].hi > tile_hi) tile_hi = seen[r].hi;
             }
             if (tile_lo >= tile_hi) continue;
             from = tile_lo / kernel->step * kernel->step;
@@ -3118,7 +3163,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             attn__tile_scores(p, rows, s, r0, r1, base, from, to, packed);
             for (r = r0; r < r1; r++) {
                 char *row = s->tile + (r - r0) * ATTN__LD * es;
-                if (attn__row_softmax(p, rows, s, r, sees[r], row, base, from, to, &max[r], &sum[r])) {
+                if (attn__row_softmax(p, rows, s, r, &seen[r], row, base, from, to, &max[r], &sum[r])) {
                     s->odd[r] = 1;
                     max[r] = -attn__infinity();
                     sum[r] = 0;
@@ -3412,14 +3457,13 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 char *row = s->tile + (r - r0) * ATTN__LD * es, *at = attn__score_at(p, rows, h, i, base + begin);
                 double max, sum, x;
                 size_t lo, hi;
-                int kept = 2;
-                attn__row_range(s, r, base, begin, end, &lo, &hi);
-                if (lo < hi && p->has_mask) kept = attn__mask_keeps(p, rows, h, i, base + lo, base + hi);
+                int kept;
+                kept = attn__row_range(p, rows, s, r, base, begin, end, &lo, &hi);
                 if (s->redo[r] == ATTN__REDO_WIDE && stage != ATTN_STAGE_PROBS) attn__wide_scores(p, rows, s, r, row, base, begin, end);
                 if (at && stage == ATTN_STAGE_RAW) attn__store_scores(p, at, row, begin, end, n, infinite);
                 if (p->softcap > 0 && s->redo[r] != ATTN__REDO_WIDE) kernel->softcap(row + begin * es, end - begin, p->softcap);
                 if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
-                if (lo < hi && s->redo[r] != ATTN__REDO_WIDE) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, kept);
+                if (lo < hi && s->redo[r] != ATTN__REDO_WIDE) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, stage == ATTN_STAGE_BIASED ? 1 : kept);
                 if (at && stage == ATTN_STAGE_BIASED) {
                     attn__store_scores(p, at, row, begin, hi, n, infinite);
                     for (j = begin; j < hi; j++)
