@@ -81,10 +81,15 @@ static attn_array operand(step *s, const size_t n[4], size_t layout_at, int firs
     return a;
 }
 
+static size_t at_least_one(size_t n)
+{
+    return n ? n : 1;
+}
+
 /* Leaves the longest long: it is the one that crosses a block. */
 static void shrink(size_t n[3], size_t most)
 {
-    while (n[0] * n[1] * n[2] > most) {
+    while (at_least_one(n[0]) * at_least_one(n[1]) * at_least_one(n[2]) > most) {
         size_t longest = 0, next;
         for (size_t i = 1; i < 3; i++)
             if (n[i] > n[longest])
