@@ -42,8 +42,9 @@ typedef enum bench_unit { BENCH_GFLOPS, BENCH_GBS } bench_unit;
 
 /* BENCH_RANDOM drops half of the keys at random, which saves nobody any work, so
  * that all pairs are counted; BENCH_DOCUMENTS lets queries see the keys of their
- * own 512 positions, so that whole blocks can be left out and are not counted. */
-typedef enum bench_mask { BENCH_UNMASKED, BENCH_RANDOM, BENCH_DOCUMENTS } bench_mask;
+ * own 512 positions and BENCH_TRIANGLE those up to their own, so that the others
+ * can be left out and are not counted. */
+typedef enum bench_mask { BENCH_UNMASKED, BENCH_RANDOM, BENCH_DOCUMENTS, BENCH_TRIANGLE } bench_mask;
 
 enum { BENCH_DOCUMENT = 512 };
 

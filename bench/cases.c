@@ -105,6 +105,11 @@ static const bench_case cases[] = {
      SHAPE(8, 8, 4096, 4096, 64),
      .mask = BENCH_DOCUMENTS,
      .beside = "full-512-d64"},
+    {.name = "triangle-512",
+     .what = "boolean mask that is a lower triangle, 8 heads, 512 tokens, d 64",
+     SHAPE(8, 8, 512, 512, 64),
+     .mask = BENCH_TRIANGLE,
+     .beside = "full-512-d64"},
     {.name = "alibi-2048",
      .what = "ALiBi, causal prefill, 8 heads, 2048 tokens, d 64",
      SHAPE(8, 8, 2048, 2048, 64),
@@ -235,6 +240,8 @@ static int visible(const bench_case *s, size_t i, size_t j)
 {
     if ((s->causal && j > i) || (s->window && j + s->window <= i))
         return 0;
+    if (s->mask == BENCH_TRIANGLE)
+        return j <= i;
     return s->mask != BENCH_DOCUMENTS || i / BENCH_DOCUMENT == j / BENCH_DOCUMENT;
 }
 
@@ -243,7 +250,7 @@ static double visible_pairs(const bench_case *s)
     double pairs = 0;
     for (size_t i = 0; i < s->m; i++) {
         size_t end = s->causal && i < s->n ? i + 1 : s->n;
-        if (s->mask == BENCH_DOCUMENTS)
+        if (s->mask == BENCH_DOCUMENTS || s->mask == BENCH_TRIANGLE)
             for (size_t j = 0; j < s->n; j++)
                 pairs += visible(s, i, j);
         else
