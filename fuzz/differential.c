@@ -422,21 +422,7 @@ static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
     }
 }
 
-#ifdef __ELF__
-size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t most) __attribute__((weak)); /* the engine's, if there is one */
-size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most, unsigned seed);
-
-/* Blocks of keys and tasks of queries make many features and cost up to ten times
- * as much: without this, half of the time would be theirs. */
-size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most, unsigned seed)
-{
-    size = LLVMFuzzerMutate(bytes, size, most);
-    for (size_t at = FUZZ_AT_Q_LEN; at <= FUZZ_AT_KV_LEN && at < size && seed % 8; at++)
-        if (fuzz_length(bytes[at]) >= 250)
-            bytes[at] = (uint8_t)(seed >> 8 & 127);
-    return size;
-}
-#endif
+FUZZ_MUTATES
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {

@@ -144,6 +144,8 @@ static void check_nearest(fuzz_case *c)
     fuzz_within(c, "extreme values", ref_check(&c->desc, 1));
 }
 
+FUZZ_MUTATES
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static const int roundings[4] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};

@@ -267,6 +267,8 @@ static void permuted(fuzz_case *c)
     fuzz_within(c, "permuted keys", ref_check(&original, 1));
 }
 
+FUZZ_MUTATES
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     fuzz_case c;
