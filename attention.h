@@ -1278,6 +1278,7 @@ typedef struct attn__kernel {
      * up to the next multiple of nr / 2, c is written */
     void (*multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb, size_t panel_stride, void *c,
                      size_t ldc, int accumulate);
+
     /* row[lo..hi) are scores; they become exp(score - max), and the rest of
      * row[first..last) becomes 0. Positions are within a block; first and last
      * are multiples of step. Gives max and sum; -inf and 0 if lo >= hi.
@@ -1328,7 +1329,7 @@ typedef struct attn__kernel {
  *   choose(p, x, limit, other)   x < limit ? other : p (NaN in x keeps p)
  *   transpose(p, stride, out)    out[c][i] = p[i * stride + c], c < 16 / sizeof(T)
  *   sum(a)                       all lanes: a[i] += a[i + w] for w = VL / 2 ... 1
- *   madd(a, b, c)                madd_f64 of numbers, for both types; most have no other
+ *   madd(a, b, c)                a * b + c of doubles; most paths have only attn__madd_f64
  *   load_f16 load_bf16 load_u8   float32 only: widened from uint16_t, uint8_t
  *   transpose_f16 transpose_bf16 likewise
  * MR rows by two vectors is the register tile. */
@@ -2659,7 +2660,7 @@ typedef struct attn__wide_sum {
     int nan;              /* all weights are */
 } attn__wide_sum;
 
-/* What a row sees of a block: the mask leaves none, some or all of its keys [lo, hi). */
+/* What a row sees of a block: keys [lo, hi), and what attn__mask_range says of them. */
 typedef struct attn__seen {
     unsigned short lo, hi, kept;
 } attn__seen;
