@@ -2348,8 +2348,8 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
         attn__memset(v->stride, 0, sizeof v->stride);
         return ATTN_OK;
     }
-    for (i = first; i < ATTN_MAX_DIMS; i++) /* one element has no next: whatever its stride is, nobody multiplies by it */
-        if (v->shape[i] == 1) v->stride[i] = i == ATTN__D;
+    for (i = first; i < ATTN_MAX_DIMS; i++) /* one element has no next: nobody multiplies by whatever its stride is */
+        if (v->shape[i] == 1) v->stride[i] = 1; /* not 0: if all are, they are implied */
     if (measuring) return ATTN_OK;
     if (!a->data) return ATTN_ERR_NULL;
     if ((uintptr_t)a->data % (uintptr_t)v->size) return ATTN_ERR_ALIGN;

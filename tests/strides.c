@@ -224,6 +224,24 @@ static void try_packing(attn_dtype type, attn_path path)
     test_release();
 }
 
+/* One element repeated along an axis, beside an axis of one: turned, it is still one. */
+static void try_turned(void)
+{
+    const float one = 2.5f;
+    attn_array row = attn_array_2d(ATTN_F32, &one, 1, 3), column, from = test_2d(ATTN_F32, 1, 2), to = test_2d(ATTN_F32, 3, 2);
+    row.stride[0] = 5; /* the other is 0 */
+    column = attn_array_swap(&row, 0, 1);
+    ((float *)from.data)[0] = 3;
+    ((float *)from.data)[1] = -7;
+    test_ok(column.shape[0] == 3 && column.stride[0] == 0 && column.stride[1] != 0, "a repeated element, turned");
+    test_status(test_matmul(&column, &from, &to, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    for (size_t i = 0; i < 3; i++) {
+        const float *product = (const float *)to.data + 2 * i;
+        test_ok(product[0] <= 7.5f && product[0] >= 7.5f && product[1] <= -17.5f && product[1] >= -17.5f, "a repeated element, turned: row %zu of a product", i);
+    }
+    test_release();
+}
+
 int main(void)
 {
     attn_path paths[ATTN_PATH_COUNT];
@@ -237,5 +255,6 @@ int main(void)
             try_type(test_types[t], paths[p]);
             try_packing(test_types[t], paths[p]);
         }
+    try_turned();
     return test_done();
 }
