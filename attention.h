@@ -1283,15 +1283,16 @@ typedef struct attn__kernel {
      * row[first..last) becomes 0. Positions are within a block; first and last
      * are multiples of step. Gives max and sum; -inf and 0 if lo >= hi.
      * Returns 1, with the row undefined, if a score or the maximum is not safely finite.
-     * Scores may come from another place, of which nothing is written, if nothing is
-     * filled in: first = lo and hi = last. */
+     * Scores may come from another place if nothing is filled in: first = lo = 0 and
+     * hi = last, which need not be a multiple then: nothing beyond is touched. */
     int (*softmax)(void *row, const void *scores, size_t first, size_t lo, size_t hi, size_t last, double *max, double *sum);
 
     /* The same for up to ATTN__COLUMNS lines side by side, each down a column of n rows, at
      * most a block; their number is a multiple of the vector length. -inf has weight 0.
-     * Returns 1 where softmax would, for any of them. No sum is wanted if it is NULL.
-     * spread: to[j] = exp(from[j] - max) * factor. */
-    int (*columns)(const void *from, ptrdiff_t stride, size_t n, size_t columns, double *max, double *sum);
+     * Returns 1 where softmax would, for any of them. No sum is wanted if it is NULL;
+     * exp(from[j] - max) is kept in `to` if that is not.
+     * spread: to[j] = exp(from[j] - max) * factor; without max, from[j] * factor. */
+    int (*columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns, double *max, double *sum);
     void (*spread)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns, const double *max, const double *factor);
 
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
@@ -3892,7 +3893,7 @@ static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l,
     double row[ATTN__LD], line[ATTN__LINE / sizeof(double)]; /* of T */
     double max[72], sum[72], maxima[64], factor;
     size_t last[72], depth = 0, at, c;
-    const size_t es = kernel->size, step = kernel->step;
+    const size_t es = kernel->size;
     const ptrdiff_t stride = l->x.stride[l->axis], y_stride = l->y.stride[l->axis];
     char *kept = NULL;
     int odd = 0;
@@ -3909,7 +3910,7 @@ static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l,
         }
         if (stride == 1)
             for (c = n * es; c < 2 * n * es && c < (l->n - at) * es; c += 64) ATTN__PREFETCH(from, c); /* the next block comes while exp is at work */
-        if (!kept || stride != 1 || n % step || kernel->softmax(kept + at * es, from, 0, 0, n, n, &max[depth], &sum[depth])) {
+        if (!kept || stride != 1 || kernel->softmax(kept + at * es, from, 0, 0, n, n, &max[depth], &sum[depth])) {
             char *to = kept == (char *)line ? kept + at * es : (char *)row;
             kernel->load(to, from, l->x.dtype, stride, n);
             odd = attn__softmax_block(kernel, l, to, from, n, &max[depth], &sum[depth]);
@@ -3952,7 +3953,7 @@ static void attn__fill_rows(void *to, const char *from, ptrdiff_t stride, size_t
 }
 
 /* `count` lines side by side; what does not fill vectors goes by way of a copy.
- * Returns 1, with nothing written, if one of them needs more care. */
+ * Returns 1, with nothing of use in y, if one of them needs more care. */
 static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y, size_t count)
 {
     double rows[ATTN__BLOCK * 64 / sizeof(double)]; /* of T; no vector has more than 64 bytes */
@@ -3960,7 +3961,7 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
     size_t last[ATTN__COLUMN_SLOTS], depth = 0, at, c, j;
     const size_t es = kernel->size, columns = attn__round_up(count, kernel->nr / 2);
     const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
-    const int copied = columns != count;
+    const int copied = columns != count, kept = !copied && x != y; /* exp is taken once where it can wait in y */
 
     for (at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
@@ -3971,7 +3972,9 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
             last[depth - 1] = last[depth];
         }
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
-        if (kernel->columns(copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, max[depth], sum[depth])) return 1;
+        if (kernel->columns(kept ? y + (ptrdiff_t)at * y_step * l->y.size : NULL, y_step, copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n,
+                            columns, max[depth], sum[depth]))
+            return 1;
         if (block < ATTN__COLUMN_MAXIMA) attn__memcpy(maxima[block], max[depth], columns * sizeof max[0][0]);
         last[depth++] = block;
     }
@@ -3985,12 +3988,12 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         char *to = y + (ptrdiff_t)at * y_step * l->y.size;
         double *block_max = at / ATTN__BLOCK < ATTN__COLUMN_MAXIMA ? maxima[at / ATTN__BLOCK] : max[1], *factor = sum[1];
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
-        if (block_max == max[1]) kernel->columns(copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, block_max, NULL);
+        if (block_max == max[1]) kernel->columns(NULL, 0, copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, block_max, NULL);
         for (c = 0; c < columns; c++) factor[c] = kernel->exp(block_max[c], max[0][c]) * (1 / sum[0][c]);
         if (copied) {
             kernel->spread(rows, (ptrdiff_t)columns, rows, (ptrdiff_t)columns, n, columns, block_max, factor);
             for (j = 0; j < n; j++) attn__memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * columns * es, count * es);
-        } else kernel->spread(to, y_step, from, x_step, n, columns, block_max, factor);
+        } else kernel->spread(to, y_step, kept ? to : from, kept ? y_step : x_step, n, columns, kept ? NULL : block_max, factor);
     }
     return 0;
 }
@@ -5147,12 +5150,8 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define ATTN__NR (2 * ATTN__VL)                    /* columns of a panel */
 #define ATTN__QUAD (16 / (int)sizeof(attn_real)) /* elements of a 128-bit lane */
 #define ATTN__LANES ATTN__C(LANES)
+#define ATTN__SET (ATTN__LANES / ATTN__VL)       /* vectors in the virtual lanes */
 #define ATTN__STEP_KEYS (ATTN__NR > ATTN__LANES ? ATTN__NR : ATTN__LANES)
-#if defined(ATTN__LANE_FMA) && ATTN__A64 && defined(__clang__)
-#define ATTN__ORDER __asm__ volatile("" ::: "memory"); /* clang would mix exp of several vectors and run out of registers */
-#else
-#define ATTN__ORDER
-#endif
 
 /* X(0) ... X(vectors in the virtual lanes - 1); FOLD joins those vectors, first
  * half with second half, until one is left */
@@ -5532,32 +5531,65 @@ static void ATTN__V(weigh)(size_t m, size_t n, size_t depth, const void *a_, con
 #define ATTN__FEW 0, NULL, NULL
 #endif
 
-/* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. */
-ATTN__INLINE attn_vec ATTN__V(exp_reduce)(attn_vec x, attn_vec *t, attn_vec *p)
+/* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. N
+ * vectors, 1 or 2, go step by step: of chains so long machines see few at a time. */
+ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn_vec *x, attn_vec *t, attn_vec *p)
 {
-    const attn_vec magic = attn_vset1(ATTN__C(MAGIC));
-    attn_vec n, r;
-    *t = attn_vfma(x, attn_vset1(ATTN__C(LOG2E)), magic);
-    n = attn_vsub(*t, magic);
-    r = attn_vfma(n, attn_vset1(-ATTN__C(LN2_LO)), attn_vfma(n, attn_vset1(-ATTN__C(LN2_HI)), x));
-    *p = attn_vset1(ATTN__C(EXP_FIRST));
-#define ATTN__X(c) *p = attn_vfma(*p, r, attn_vset1(c));
+    const attn_vec magic = attn_vset1(ATTN__C(MAGIC)), first = attn_vset1(ATTN__C(EXP_FIRST));
+    attn_vec n[2], c;
+#define ATTN__X(i) \
+    if (N > i) t[i] = attn_vfma(x[i], attn_vset1(ATTN__C(LOG2E)), magic);
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(i) \
+    if (N > i) n[i] = attn_vsub(t[i], magic), p[i] = first;
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(i) \
+    if (N > i) x[i] = attn_vfma(n[i], attn_vset1(-ATTN__C(LN2_HI)), x[i]);
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(i) \
+    if (N > i) x[i] = attn_vfma(n[i], attn_vset1(-ATTN__C(LN2_LO)), x[i]);
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
+#define ATTN__Y(i) \
+    if (N > i) p[i] = attn_vfma(p[i], x[i], c);
+#define ATTN__X(coefficient) c = attn_vset1(coefficient); ATTN__REPEAT_2(ATTN__Y)
     ATTN__C(EXP_COEFFICIENTS)(ATTN__X)
 #undef ATTN__X
-    return r;
+#undef ATTN__Y
+}
+ATTN__INLINE void ATTN__V(exp_pair)(const int N, attn_vec *x)
+{
+    const attn_vec one = attn_vset1(1), zero = attn_vset1(0), least = attn_vset1(ATTN__C(EXP_MIN));
+    attn_vec r[2], t[2], p[2];
+#define ATTN__X(i) \
+    if (N > i) r[i] = attn_vmax(x[i], attn_vset1(2 * ATTN__C(EXP_MIN))); /* no overflow: it may trap */
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
+    ATTN__V(exp_reduce)(N, r, t, p);
+#define ATTN__X(i) \
+    if (N > i) p[i] = attn_vfma(p[i], r[i], one);
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(i) \
+    if (N > i) x[i] = attn_vchoose(attn_vexp2i(p[i], t[i]), x[i], least, zero);
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
 }
 ATTN__INLINE attn_vec attn_vexp(attn_vec x)
 {
-    attn_vec t, p, r = ATTN__V(exp_reduce)(attn_vmax(x, attn_vset1(2 * ATTN__C(EXP_MIN))), &t, &p); /* no overflow: it may trap */
-    p = attn_vexp2i(attn_vfma(p, r, attn_vset1(1)), t);
-    return attn_vchoose(p, x, attn_vset1(ATTN__C(EXP_MIN)), attn_vset1(0));
+    ATTN__V(exp_pair)(1, &x);
+    return x;
 }
 ATTN__INLINE attn_vec attn_vtanh(attn_vec x)
 {
     const attn_vec zero = attn_vset1(0), one = attn_vset1(1), limit = attn_vset1(ATTN__C(TANH_MIN));
     attn_vec t, p, r, e, a = attn_vchoose(attn_vsub(zero, x), x, zero, x); /* -|x| */
     a = attn_vadd(a, a);
-    r = ATTN__V(exp_reduce)(attn_vchoose(a, a, limit, limit), &t, &p);
+    r = attn_vchoose(a, a, limit, limit);
+    ATTN__V(exp_reduce)(1, &r, &t, &p);
     e = attn_vexp2i(one, t);
     e = attn_vfma(e, attn_vmul(p, r), attn_vsub(e, one));
     e = attn_vdiv(e, attn_vadd(attn_vset1(2), e));
@@ -5656,7 +5688,8 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
 {
     const attn_real *scores = (const attn_real *)scores_;
     attn_real *row = (attn_real *)row_, max;
-    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, j, half;
+    attn_real rest[ATTN__LANES]; /* of scores that lie elsewhere, so that none beyond is touched */
+    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, whole = to, j, half;
 
     if (lo >= hi) {
         for (j = first; j < last; j++) row[j] = 0;
@@ -5666,8 +5699,13 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
     }
     for (j = first; j < from; j++) row[j] = 0;
     for (j = to; j < last; j++) row[j] = 0;
-    if (lo > from) ATTN__V(mask_ends)(row, from, lo, hi);
-    if (hi < to) ATTN__V(mask_ends)(row, to - ATTN__LANES, lo, hi);
+    if (row != scores) {
+        whole = hi / ATTN__LANES * ATTN__LANES;
+        for (j = whole; j < to; j++) rest[j - whole] = j < hi ? scores[j] : ATTN__C(MASKED);
+    } else {
+        if (lo > from) ATTN__V(mask_ends)(row, from, lo, hi);
+        if (hi < to) ATTN__V(mask_ends)(row, to - ATTN__LANES, lo, hi);
+    }
 
     { /* pass 1: the maximum; `odd` turns NaN, and stays so, at NaN and infinity
          (by additions: they have units of their own). In two chains each. */
@@ -5676,21 +5714,26 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
 #undef ATTN__X
 #define ATTN__LOOK(v, max, odd, at)                        \
     {                                                      \
-        attn_vec x = attn_vload(scores + (at) + v * ATTN__VL); \
+        attn_vec x = attn_vload((at) + v * ATTN__VL);      \
         max##v = attn_vmax(max##v, x);                     \
         odd##v = attn_vadd(odd##v, attn_vsub(x, x));       \
     }
-#define ATTN__X(v) ATTN__LOOK(v, max, odd, j)
-#define ATTN__Y(v) ATTN__LOOK(v, max_b, odd_b, j + ATTN__LANES)
-        for (j = from; j + 2 * ATTN__LANES <= to; j += 2 * ATTN__LANES) {
+#define ATTN__X(v) ATTN__LOOK(v, max, odd, scores + j)
+#define ATTN__Y(v) ATTN__LOOK(v, max_b, odd_b, scores + j + ATTN__LANES)
+        for (j = from; j + 2 * ATTN__LANES <= whole; j += 2 * ATTN__LANES) {
             ATTN__EACH(ATTN__X)
             ATTN__EACH(ATTN__Y)
         }
-        if (j < to) {
+        if (j < whole) {
             ATTN__EACH(ATTN__X)
         }
 #undef ATTN__X
 #undef ATTN__Y
+        if (whole < to) {
+#define ATTN__X(v) ATTN__LOOK(v, max_b, odd_b, rest)
+            ATTN__EACH(ATTN__X)
+#undef ATTN__X
+        }
 #undef ATTN__LOOK
 #define ATTN__X(v) max##v = attn_vmax(max##v, max_b##v), odd##v = attn_vadd(odd##v, odd_b##v);
         ATTN__EACH(ATTN__X)
@@ -5710,21 +5753,33 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
 #undef ATTN__X
         j = from;
         for (half = ATTN__BLOCK / 2; half <= ATTN__BLOCK; half += ATTN__BLOCK / 2) {
-            size_t end = to < half ? to : half;
+            const size_t end = whole < half ? whole : half;
+            attn_vec x[ATTN__SET];
 #define ATTN__X(v) attn_vec sum##v = attn_vset1(0);
             ATTN__EACH(ATTN__X)
 #undef ATTN__X
+#define ATTN__X(v) x[v] = attn_vsub(attn_vload(at + v * ATTN__VL), m);
+#define ATTN__Z(v) \
+    if (v % 2 == 0) ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x + v);
+#define ATTN__Y(v) attn_vstore(to_at + v * ATTN__VL, x[v]), sum##v = attn_vadd(sum##v, x[v]);
             for (; j < end; j += ATTN__LANES) {
-#define ATTN__X(v)                                                                        \
-    {                                                                                     \
-        attn_vec p = attn_vexp(attn_vsub(attn_vload(scores + j + v * ATTN__VL), m));         \
-        attn_vstore(row + j + v * ATTN__VL, p);                                           \
-        sum##v = attn_vadd(sum##v, p);                                                    \
-        ATTN__ORDER                                                                       \
-    }
+                const attn_real *at = scores + j;
+                attn_real *to_at = row + j;
                 ATTN__EACH(ATTN__X)
-#undef ATTN__X
+                ATTN__EACH(ATTN__Z)
+                ATTN__EACH(ATTN__Y)
             }
+            if (j == whole && whole < to && whole < half) {
+                const attn_real *at = rest;
+                attn_real *to_at = rest;
+                ATTN__EACH(ATTN__X)
+                ATTN__EACH(ATTN__Z)
+                ATTN__EACH(ATTN__Y)
+                for (; j < hi; j++) row[j] = rest[j - whole];
+            }
+#undef ATTN__X
+#undef ATTN__Y
+#undef ATTN__Z
 #define ATTN__X(v) total##v = attn_vadd(total##v, sum##v);
             ATTN__EACH(ATTN__X)
 #undef ATTN__X
@@ -5736,9 +5791,10 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
     return 0;
 }
 
-static int ATTN__V(columns)(const void *from_, ptrdiff_t stride, size_t n, size_t columns, double *max_out, double *sum_out)
+static int ATTN__V(columns)(void *kept_, ptrdiff_t kept_stride, const void *from_, ptrdiff_t stride, size_t n, size_t columns, double *max_out, double *sum_out)
 {
     const attn_real *from = (const attn_real *)from_, *at;
+    attn_real *kept = (attn_real *)kept_;
     const attn_vec lowest = attn_vset1(ATTN__C(MASKED));
     attn_real max[ATTN__COLUMNS], odd[ATTN__COLUMNS], lanes[2][ATTN__LANES][ATTN__COLUMNS];
     size_t c, j, i;
@@ -5768,8 +5824,12 @@ static int ATTN__V(columns)(const void *from_, ptrdiff_t stride, size_t n, size_
         attn_real *to = lanes[j / (ATTN__BLOCK / 2)][j % ATTN__LANES];
         at = from + (ptrdiff_t)j * stride;
         for (c = 0; c < columns; c += ATTN__VL) {
+            const attn_vec p = attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(at + c)), attn_vload(max + c)));
             ATTN__PREFETCH(at, 8 * (uintptr_t)stride + c);
-            attn_vstore(to + c, attn_vadd(attn_vload(to + c), attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(at + c)), attn_vload(max + c)))));
+            attn_vstore(to + c, attn_vadd(attn_vload(to + c), p));
+            if (!kept) continue;
+            ATTN__PREFETCH(kept, ((ptrdiff_t)j + 8) * kept_stride + (ptrdiff_t)c);
+            attn_vstore(kept + (ptrdiff_t)j * kept_stride + (ptrdiff_t)c, p);
         }
     }
     for (c = 0; c < columns; c++) { /* as softmax adds them */
@@ -5786,12 +5846,14 @@ static void ATTN__V(spread)(void *to_, ptrdiff_t to_stride, const void *from_, p
     const attn_vec lowest = attn_vset1(ATTN__C(MASKED)), zero = attn_vset1(0);
     attn_real max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
     size_t c, j;
-    for (c = 0; c < columns; c++) max[c] = (attn_real)max_[c], factor[c] = (attn_real)factor_[c];
+    for (c = 0; c < columns; c++) factor[c] = (attn_real)factor_[c];
+    for (c = 0; c < columns && max_; c++) max[c] = (attn_real)max_[c];
     for (j = 0; j < n; j++) {
         const attn_real *from = (const attn_real *)from_ + (ptrdiff_t)j * stride;
         attn_real *to = (attn_real *)to_ + (ptrdiff_t)j * to_stride;
         for (c = 0; c < columns; c += ATTN__VL) {
-            const attn_vec p = attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(from + c)), attn_vload(max + c)));
+            attn_vec p = attn_vload(from + c);
+            if (max_) p = attn_vexp(attn_vsub(attn_vmax(lowest, p), attn_vload(max + c)));
             ATTN__PREFETCH(from, 8 * (uintptr_t)stride + c);
             ATTN__PREFETCH(to, 8 * (uintptr_t)to_stride + c);
             attn_vstore(to + c, attn_vfma(p, attn_vload(factor + c), zero));
@@ -5828,23 +5890,35 @@ static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
     attn_real *to = (attn_real *)to_;
     const attn_real *from = (const attn_real *)from_;
     const attn_vec f = attn_vset1((attn_real)factor), zero = attn_vset1(0);
-    attn_vec bad = zero;
     size_t i = 0, j;
-    for (; i + ATTN__VL <= n; i += ATTN__VL) {
-        attn_vec y = attn_vfma(attn_vload(from + i), f, zero); /* + 0: never -0 from 0 */
-        attn_vstore(to + i, y);
-        bad = attn_vfma(y, zero, bad);
+    /* + 0: never -0 from 0. `odd` turns NaN at NaN and infinity, in four chains */
+#define ATTN__X(v) attn_vec odd##v = zero;
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(v)                                                                      \
+    {                                                                                   \
+        const attn_vec y = attn_vfma(attn_vload(from + i + v * ATTN__VL), f, zero);     \
+        attn_vstore(to + i + v * ATTN__VL, y);                                          \
+        odd##v = attn_vadd(odd##v, attn_vsub(y, y));                                    \
     }
+    for (; i + 4 * ATTN__VL <= n; i += 4 * ATTN__VL) {
+        ATTN__REPEAT_4(ATTN__X)
+    }
+    for (; i + ATTN__VL <= n; i += ATTN__VL) {
+        ATTN__REPEAT_1(ATTN__X)
+    }
+#undef ATTN__X
     if (i < n) { /* the tail, by the same arithmetic */
         attn_real tail[ATTN__VL];
         attn_vec y;
         for (j = 0; j < ATTN__VL; j++) tail[j] = i + j < n ? from[i + j] : 0;
         y = attn_vfma(attn_vload(tail), f, zero);
         attn_vstore(tail, y);
-        bad = attn_vfma(y, zero, bad);
+        odd1 = attn_vadd(odd1, attn_vsub(y, y));
         for (j = 0; i + j < n; j++) to[i + j] = tail[j];
     }
-    return !attn_vfinite(attn_vsum(bad));
+    ATTN__FOLD_4(attn_vadd, odd)
+    return !attn_vfinite(attn_vsum(odd0));
 }
 
 static const attn__kernel ATTN__V(kernel) = {
@@ -5879,10 +5953,10 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef ATTN__QUAD
 #undef ATTN__LANES
 #undef ATTN__STEP_KEYS
-#undef ATTN__ORDER
 #undef ATTN__EACH
 #undef ATTN__FOLD
 #undef ATTN__EACH_ROW
+#undef ATTN__SET
 #undef ATTN__FEW
 #endif /* ATTN__KERNEL */
 
