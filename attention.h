@@ -2289,25 +2289,23 @@ static int attn__multiply_size(size_t a, size_t b, size_t *product)
 static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, unsigned dtypes, int output, int measuring, attn__view *v)
 {
     const size_t limit = (size_t)-1 / 2;
-    size_t below = 0, above = 0, count = 1;
+    size_t below = 0, above = 0, count = 1, stride = 1;
     int i, j, first, contiguous = 1;
     if (!a) return ATTN_ERR_NULL;
     if (a->ndim < min_dims || a->ndim > max_dims) return ATTN_ERR_RANK;
     if ((unsigned)a->dtype >= ATTN_DTYPE_COUNT || !(dtypes >> a->dtype & 1)) return ATTN_ERR_DTYPE;
-    attn__memset(v, 0, sizeof *v);
     v->data = (char *)a->data;
     v->dtype = a->dtype;
     v->size = (ptrdiff_t)attn_dtype_size(a->dtype);
+    v->low = v->high = 0;
     first = ATTN_MAX_DIMS - a->ndim;
-    for (i = 0; i < first; i++) v->shape[i] = 1;
-    for (i = 0; i < a->ndim; i++) {
-        v->shape[first + i] = a->shape[i];
-        v->stride[first + i] = a->stride[i];
-        if (a->stride[i]) contiguous = 0;
-        if (a->shape[i] == 0) count = 0;
+    for (i = ATTN_MAX_DIMS - 1; i >= 0; i--) {
+        v->shape[i] = i < first ? 1 : a->shape[i - first];
+        v->stride[i] = i < first ? 0 : a->stride[i - first];
+        if (v->stride[i]) contiguous = 0;
+        if (v->shape[i] == 0) count = 0;
     }
     if (contiguous) {
-        size_t stride = 1;
         for (i = ATTN_MAX_DIMS - 1; i >= first; i--) {
             v->stride[i] = (ptrdiff_t)stride;
             if (v->shape[i] && (!attn__multiply_size(stride, v->shape[i], &stride) || stride > limit)) return ATTN_ERR_OVERFLOW;
@@ -2390,6 +2388,17 @@ static int attn__shape_is(const attn__view *v, size_t b, size_t h, size_t s, siz
     return v->shape[ATTN__B] == b && v->shape[ATTN__H] == h && v->shape[ATTN__S] == s && v->shape[ATTN__D] == d;
 }
 
+/* For what is large, in pieces of a size that compilers and C libraries do not take
+ * for one: both would use string instructions, which cost a small problem dearly. */
+static void attn__clear(void *at, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i += 512) {
+        const volatile size_t piece = n - i < 512 ? n - i : 512;
+        attn__memset((char *)at + i, 0, piece);
+    }
+}
+
 /* Workspace as a sequence of pieces, each aligned to 64 bytes. With base NULL it
  * only measures. */
 typedef struct attn__arena {
@@ -2397,7 +2406,7 @@ typedef struct attn__arena {
     size_t used;
     int overflow;
 } attn__arena;
-static void *attn__take(attn__arena *arena, size_t count, size_t size)
+ATTN__INLINE void *attn__take(attn__arena *arena, size_t count, size_t size)
 {
     size_t bytes;
     void *at = arena->base ? arena->base + arena->used : NULL;
@@ -2668,6 +2677,15 @@ typedef struct attn__seen {
     unsigned short lo, hi, kept;
 } attn__seen;
 
+/* What is known of one row. */
+typedef struct attn__row {
+    size_t lo, hi;       /* visible keys, before the mask */
+    double factor, max;  /* weight = exp(score - max) * factor */
+    attn__wide_sum sums; /* if it is done in wide arithmetic */
+    unsigned char odd;   /* a visible score is not safely finite */
+    unsigned char redo;  /* what becomes of it, ATTN__REDO_... */
+} attn__row;
+
 /* One worker's scratch. Slots are states on the stack of the tree of blocks. */
 typedef struct attn__scratch {
     char *q;            /* (chunks, rows, LD): scaled queries, 512 of head_dim a chunk */
@@ -2678,14 +2696,9 @@ typedef struct attn__scratch {
     char *bias;         /* (LD): what is added to one row of scores */
     char *acc;          /* (slots, rows, width): sum of weight * v */
     double *max, *sum;  /* (slots, rows) */
-    size_t *lo, *hi;    /* (rows): visible keys, before the mask */
-    double *factor;     /* (rows): weight = exp(score - row_max) * factor */
-    double *row_max;    /* (rows) */
-    unsigned char *odd; /* (rows): a visible score is not safely finite */
+    attn__row *row;     /* (rows) */
     attn__seen *seen;   /* (ATTN__SEEN blocks, rows) */
-    unsigned char *redo; /* (rows): what becomes of a row, ATTN__REDO_... */
     double *wide;       /* (3, dim_v): a row in wide arithmetic */
-    attn__wide_sum *sums; /* (rows): for those in wide arithmetic */
     size_t last[72];    /* (slots): the last block in each state */
 } attn__scratch;
 
@@ -2719,15 +2732,9 @@ static void attn__scratch_layout(const attn__problem *p, const attn__kernel *ker
     s->acc = (char *)attn__take(arena, attn__take_2d(arena, p->rows * p->slots, p->width), es);
     s->max = (double *)attn__take(arena, p->rows * p->slots, sizeof(double));
     s->sum = (double *)attn__take(arena, p->rows * p->slots, sizeof(double));
-    s->lo = (size_t *)attn__take(arena, p->rows, sizeof(size_t));
-    s->hi = (size_t *)attn__take(arena, p->rows, sizeof(size_t));
-    s->factor = (double *)attn__take(arena, p->rows, sizeof(double));
-    s->row_max = (double *)attn__take(arena, p->rows, sizeof(double));
-    s->odd = (unsigned char *)attn__take(arena, p->rows, 1);
+    s->row = (attn__row *)attn__take(arena, p->rows, sizeof(attn__row));
     s->seen = (attn__seen *)attn__take(arena, attn__take_2d(arena, ATTN__SEEN, p->rows), sizeof(attn__seen));
-    s->redo = (unsigned char *)attn__take(arena, p->rows, 1);
     s->wide = (double *)attn__take(arena, attn__take_2d(arena, 3, p->dim_v), sizeof(double));
-    s->sums = (attn__wide_sum *)attn__take(arena, p->rows, sizeof(attn__wide_sum));
 }
 
 static size_t attn__integer_at(const attn__view *v, size_t i) { return (size_t)attn__integer(v, (ptrdiff_t)i * v->stride[ATTN__D]); }
@@ -2806,7 +2813,8 @@ static int64_t attn__position(const attn__problem *p, const attn__rows *rows, si
 /* The keys [*lo, *hi) that length, causality and window leave to query i. */
 static void attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, size_t *lo, size_t *hi)
 {
-    int64_t at = attn__position(p, rows, i), first = (int64_t)p->kv_begin, end = (int64_t)rows->kv_end;
+    int64_t at, first = (int64_t)p->kv_begin, end = (int64_t)rows->kv_end;
+    at = p->left >= 0 || p->right >= 0 ? attn__position(p, rows, i) : 0;
     if (p->left >= 0 && at >= 0 && at - p->left > first) first = at - p->left;
     if (p->right >= 0 && (at < 0 ? at + p->right < end - 1 : p->right < end - 1 - at)) end = at + p->right + 1;
     if (first >= end) first = end = (int64_t)p->kv_begin;
@@ -3029,8 +3037,8 @@ static int attn__row_range(const attn__problem *p, const attn__rows *rows, const
     int kept = 2;
     from += base;
     to += base;
-    *lo = s->lo[r] > from ? s->lo[r] : from;
-    *hi = attn__min(s->hi[r], to);
+    *lo = s->row[r].lo > from ? s->row[r].lo : from;
+    *hi = attn__min(s->row[r].hi, to);
     if (*lo >= *hi) *lo = *hi = from, kept = 0;
     else if (p->has_mask) kept = attn__mask_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), lo, hi);
     *lo -= base;
@@ -3065,7 +3073,7 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
     const size_t lo = seen->lo, hi = seen->kept ? seen->hi : lo;
     if (lo < hi) {
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
-        attn__bias_row(p, rows, s, h, i, row, base, lo, hi, seen->kept);
+        if (p->has_mask || p->has_alibi) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, seen->kept);
     }
     return kernel->softmax(row, row, from, lo, hi, to, max, sum);
 }
@@ -3115,14 +3123,15 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     size_t block, r, t, c, depth = 0, all_lo = (size_t)-1, all_hi = 0;
 
     for (r = 0; r < count; r++) {
-        attn__visible(p, rows, attn__query_of(rows, r), &s->lo[r], &s->hi[r]);
-        if (s->lo[r] < key_lo) s->lo[r] = key_lo;
-        if (s->hi[r] > key_hi) s->hi[r] = key_hi;
-        if (s->lo[r] < s->hi[r]) {
-            if (s->lo[r] < all_lo) all_lo = s->lo[r];
-            if (s->hi[r] > all_hi) all_hi = s->hi[r];
-        } else s->hi[r] = s->lo[r];
-        s->odd[r] = 0;
+        attn__row *row = s->row + r;
+        attn__visible(p, rows, attn__query_of(rows, r), &row->lo, &row->hi);
+        if (row->lo < key_lo) row->lo = key_lo;
+        if (row->hi > key_hi) row->hi = key_hi;
+        if (row->lo < row->hi) {
+            if (row->lo < all_lo) all_lo = row->lo;
+            if (row->hi > all_hi) all_hi = row->hi;
+        } else row->hi = row->lo;
+        row->odd = 0;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
@@ -3168,7 +3177,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             for (r = r0; r < r1; r++) {
                 char *row = s->tile + (r - r0) * ATTN__LD * es;
                 if (attn__row_softmax(p, rows, s, r, &seen[r], row, base, from, to, &max[r], &sum[r])) {
-                    s->odd[r] = 1;
+                    s->row[r].odd = 1;
                     max[r] = -attn__infinity();
                     sum[r] = 0;
                     attn__memset(row + from * es, 0, (to - from) * es);
@@ -3213,8 +3222,8 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
             lse = sink;
         }
     } else if (!empty) factor = 1 / sum;
-    s->factor[r] = factor;
-    s->row_max[r] = max;
+    s->row[r].factor = factor;
+    s->row[r].max = max;
     if (p->has_lse) {
         if (!empty) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
         attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
@@ -3423,15 +3432,15 @@ static void attn__wide_scores(const attn__problem *p, const attn__rows *rows, co
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), es = p->run.kernel->size;
     for (; begin < end; begin++)
-        if (base + begin >= s->lo[r] && base + begin < s->hi[r] && attn__keeps(p, rows, h, i, base + begin))
+        if (base + begin >= s->row[r].lo && base + begin < s->row[r].hi && attn__keeps(p, rows, h, i, base + begin))
             attn__put(row + begin * es, p->run.kernel->dtype, attn__narrow(attn__wide_score(p, rows, h, i, base + begin, p->desc->stage)));
 }
 static void attn__wide_weights(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, char *row, size_t base, size_t begin, size_t end)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), es = p->run.kernel->size;
     for (; begin < end; begin++) {
-        const int sees = base + begin >= s->lo[r] && base + begin < s->hi[r] && attn__keeps(p, rows, h, i, base + begin);
-        attn__put(row + begin * es, p->run.kernel->dtype, sees ? attn__wide_weight(p, rows, r, base + begin, &s->sums[r]) : 0);
+        const int sees = base + begin >= s->row[r].lo && base + begin < s->row[r].hi && attn__keeps(p, rows, h, i, base + begin);
+        attn__put(row + begin * es, p->run.kernel->dtype, sees ? attn__wide_weight(p, rows, r, base + begin, &s->row[r].sums) : 0);
     }
 }
 
@@ -3445,7 +3454,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
     const attn_stage stage = p->desc->stage;
     size_t base, t, r, c, j;
 
-    for (r = 0; r < rows->count; r++) attn__visible(p, rows, attn__query_of(rows, r), &s->lo[r], &s->hi[r]);
+    for (r = 0; r < rows->count; r++) attn__visible(p, rows, attn__query_of(rows, r), &s->row[r].lo, &s->row[r].hi);
     attn__load_queries(p, rows, s);
     for (base = p->kv_begin / ATTN__BLOCK * ATTN__BLOCK; base < array_end; base += ATTN__BLOCK) {
         const size_t begin = p->kv_begin > base ? p->kv_begin - base : 0, n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
@@ -3463,11 +3472,11 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 size_t lo, hi;
                 int kept;
                 kept = attn__row_range(p, rows, s, r, base, begin, end, &lo, &hi);
-                if (s->redo[r] == ATTN__REDO_WIDE && stage != ATTN_STAGE_PROBS) attn__wide_scores(p, rows, s, r, row, base, begin, end);
+                if (s->row[r].redo == ATTN__REDO_WIDE && stage != ATTN_STAGE_PROBS) attn__wide_scores(p, rows, s, r, row, base, begin, end);
                 if (at && stage == ATTN_STAGE_RAW) attn__store_scores(p, at, row, begin, end, n, infinite);
-                if (p->softcap > 0 && s->redo[r] != ATTN__REDO_WIDE) kernel->softcap(row + begin * es, end - begin, p->softcap);
+                if (p->softcap > 0 && s->row[r].redo != ATTN__REDO_WIDE) kernel->softcap(row + begin * es, end - begin, p->softcap);
                 if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
-                if (lo < hi && s->redo[r] != ATTN__REDO_WIDE) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, stage == ATTN_STAGE_BIASED ? 1 : kept);
+                if (lo < hi && s->row[r].redo != ATTN__REDO_WIDE) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, stage == ATTN_STAGE_BIASED ? 1 : kept);
                 if (at && stage == ATTN_STAGE_BIASED) {
                     attn__store_scores(p, at, row, begin, hi, n, infinite);
                     for (j = begin; j < hi; j++)
@@ -3475,9 +3484,9 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 }
                 if (!p->has_colsum && (!at || stage != ATTN_STAGE_PROBS)) continue;
                 if (!kept) hi = lo;
-                if (s->redo[r] == ATTN__REDO_WIDE) attn__wide_weights(p, rows, s, r, row, base, begin, end);
+                if (s->row[r].redo == ATTN__REDO_WIDE) attn__wide_weights(p, rows, s, r, row, base, begin, end);
                 else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum)) attn__memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
-                else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp(max, s->row_max[r]) * s->factor[r]);
+                else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp(max, s->row[r].max) * s->row[r].factor);
                 if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
                 if (p->has_colsum)
                     for (j = begin; j < end; j++) {
@@ -3494,23 +3503,23 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
  * third is wide. Both depend on nothing but what the row sees. */
 static void attn__redo(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
-    const double factor = s->factor[0], row_max = s->row_max[0];
+    const double factor = s->row[0].factor, row_max = s->row[0].max;
     size_t r;
     for (r = rows->count; r-- > 0;) { /* the last one to use the place of row 0 is row 0 */
         attn__rows one = *rows;
-        if (s->redo[r] != ATTN__REDO_EXACT) continue;
+        if (s->row[r].redo != ATTN__REDO_EXACT) continue;
         one.head = attn__head_of(rows, r);
         one.heads = 1;
         one.query = attn__query_of(rows, r);
         one.count = 1;
         attn__states(p, &one, s, 0, (size_t)-1, 1);
-        if (attn__finish_row(p, &one, s, 0)) s->redo[r] = ATTN__REDO_WIDE;
-        s->factor[r] = s->factor[0];
-        s->row_max[r] = s->row_max[0];
+        if (attn__finish_row(p, &one, s, 0)) s->row[r].redo = ATTN__REDO_WIDE;
+        s->row[r].factor = s->row[0].factor;
+        s->row[r].max = s->row[0].max;
     }
-    if (s->redo[0] != ATTN__REDO_EXACT) {
-        s->factor[0] = factor;
-        s->row_max[0] = row_max;
+    if (s->row[0].redo != ATTN__REDO_EXACT) {
+        s->row[0].factor = factor;
+        s->row[0].max = row_max;
     }
 }
 
@@ -3520,18 +3529,18 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
     size_t r, c;
     int any = 0;
     for (r = 0; r < rows->count; r++) {
-        s->redo[r] = s->odd[r] ? ATTN__REDO_WIDE : attn__finish_row(p, rows, s, r) ? ATTN__REDO_EXACT : 0;
-        any |= s->redo[r];
+        s->row[r].redo = s->row[r].odd ? ATTN__REDO_WIDE : attn__finish_row(p, rows, s, r) ? ATTN__REDO_EXACT : 0;
+        any |= s->row[r].redo;
     }
     if (any) attn__redo(p, rows, s);
     for (r = 0; any && r < rows->count; r++) {
         const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-        if (s->redo[r] != ATTN__REDO_WIDE) continue;
-        s->sums[r] = attn__wide_row_sum(p, rows, r, 0, (size_t)-1, p->has_sinks);
-        attn__wide_row(p, rows, s, r, &s->sums[r], p->has_sinks);
+        if (s->row[r].redo != ATTN__REDO_WIDE) continue;
+        s->row[r].sums = attn__wide_row_sum(p, rows, r, 0, (size_t)-1, p->has_sinks);
+        attn__wide_row(p, rows, s, r, &s->row[r].sums, p->has_sinks);
         for (c = 0; c < p->dim_v; c++)
             attn__store_one(&p->out, attn__query_at(&p->out, rows, h, i) + (ptrdiff_t)c * p->out.stride[ATTN__D] * p->out.size, s->wide[c]);
-        if (p->has_lse) attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), s->sums[r].lse);
+        if (p->has_lse) attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), s->row[r].sums.lse);
     }
     if (p->has_scores || p->has_colsum) attn__sweep(p, rows, s);
 }
@@ -3591,13 +3600,14 @@ static void attn__part_task(void *arg, size_t index, size_t worker)
     const attn__rows rows = attn__rows_of(p, index / p->parts);
     attn__scratch s;
     attn__part part;
+    size_t r;
     attn__scratch_of(p, worker, &s);
     attn__part_layout(p, es, p->part_states + index * p->part_bytes, &part);
     attn__states(p, &rows, &s, number * keys, (number + 1) * keys, 0);
     attn__memcpy(part.acc, s.acc, rows.count * p->width * es);
     attn__memcpy(part.max, s.max, rows.count * sizeof *s.max);
     attn__memcpy(part.sum, s.sum, rows.count * sizeof *s.sum);
-    attn__memcpy(part.odd, s.odd, rows.count);
+    for (r = 0; r < rows.count; r++) part.odd[r] = s.row[r].odd;
 }
 
 static void attn__join_task(void *arg, size_t index, size_t worker)
@@ -3609,7 +3619,7 @@ static void attn__join_task(void *arg, size_t index, size_t worker)
     size_t number, r, depth = 0;
     attn__scratch_of(p, worker, &s);
     if (!rows.count) return;
-    attn__memset(s.odd, 0, rows.count);
+    for (r = 0; r < rows.count; r++) s.row[r].odd = 0;
     for (number = 0; number < p->parts; number++) {
         const size_t slot = attn__push(p, rows.count, &s, &depth, p->first_part + number);
         attn__part part;
@@ -3617,7 +3627,7 @@ static void attn__join_task(void *arg, size_t index, size_t worker)
         attn__memcpy(s.acc + slot * p->rows * p->width * es, part.acc, rows.count * p->width * es);
         attn__memcpy(s.max + slot * p->rows, part.max, rows.count * sizeof *s.max);
         attn__memcpy(s.sum + slot * p->rows, part.sum, rows.count * sizeof *s.sum);
-        for (r = 0; r < rows.count; r++) s.odd[r] |= part.odd[r];
+        for (r = 0; r < rows.count; r++) s.row[r].odd |= part.odd[r];
     }
     while (depth >= 2) attn__join_slots(p, rows.count, &s, --depth - 1);
     attn__finish(p, &rows, &s);
@@ -4274,7 +4284,7 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
     attn_status status;
     int measured;
     if (!desc) return ATTN_ERR_NULL;
-    attn__memset(&p, 0, sizeof p);
+    attn__clear(&p, sizeof p);
     if ((status = attn__describe(desc, attn__measuring(exec), &p))) return status;
     if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
     if (p.has_colsum) { /* sums begin at 0, also where there is nothing to add */
@@ -4305,7 +4315,7 @@ ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *
 {
     attn_desc d;
     if (!q || !k || !v || !out) return ATTN_ERR_NULL;
-    d = attn_desc_default();
+    attn__clear(&d, sizeof d);
     d.q = *q;
     d.k = *k;
     d.v = *v;
@@ -4549,27 +4559,27 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
         char *to = acc + at * width * es;
         max[at] = s.max[r];
         sum[at] = s.sum[r];
-        s.redo[r] = s.odd[r] ? ATTN__REDO_WIDE : 0;
+        s.row[r].redo = s.row[r].odd ? ATTN__REDO_WIDE : 0;
         attn__memset(to, 0, width * es);
-        if (s.redo[r] || s.max[r] <= -attn__infinity()) continue;
-        if (kernel->scale(to, s.acc + r * p->width * es, p->dim_v, ATTN__STATE_ROOM)) s.redo[r] = ATTN__REDO_EXACT;
+        if (s.row[r].redo || s.max[r] <= -attn__infinity()) continue;
+        if (kernel->scale(to, s.acc + r * p->width * es, p->dim_v, ATTN__STATE_ROOM)) s.row[r].redo = ATTN__REDO_EXACT;
         else kernel->scale(to, s.acc + r * p->width * es, p->dim_v, 1);
     }
     for (r = 0; r < rows.count; r++) {
         const size_t at = (rows.b * p->q_heads + attn__head_of(&rows, r)) * p->q_len + attn__query_of(&rows, r);
         char *to = acc + at * width * es;
         size_t c;
-        if (s.redo[r] == ATTN__REDO_EXACT) {
+        if (s.row[r].redo == ATTN__REDO_EXACT) {
             attn__rows one = rows;
             one.head = attn__head_of(&rows, r);
             one.heads = 1;
             one.query = attn__query_of(&rows, r);
             one.count = 1;
             attn__states(p, &one, &s, node->begin, node->end, 1);
-            if (kernel->scale(to, s.acc, p->dim_v, ATTN__STATE_ROOM)) s.redo[r] = ATTN__REDO_WIDE;
+            if (kernel->scale(to, s.acc, p->dim_v, ATTN__STATE_ROOM)) s.row[r].redo = ATTN__REDO_WIDE;
             else kernel->scale(to, s.acc, p->dim_v, 1);
         }
-        if (s.redo[r] == ATTN__REDO_WIDE) { /* as if it were one key of score lse, but with room to add others */
+        if (s.row[r].redo == ATTN__REDO_WIDE) { /* as if it were one key of score lse, but with room to add others */
             const attn__wide_sum w = attn__wide_row_sum(p, &rows, r, node->begin, node->end, 0);
             attn__wide_row(p, &rows, &s, r, &w, 0);
             max[at] = w.lse;
@@ -4716,6 +4726,7 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
     attn__rows rows;
     attn__state head;
     attn__scratch s;
+    attn__row one;
     double max[ATTN__NODES], sum[ATTN__NODES];
     double acc[ATTN__NODES][ATTN__NR_MAX]; /* T; one row, a few columns at a time: columns do not meet */
     size_t all, node_bytes, row, n, c, last, width;
@@ -4776,8 +4787,7 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
             s.acc = (char *)acc[0];
             s.max = max;
             s.sum = sum;
-            s.factor = &max[ATTN__NODES - 1];
-            s.row_max = &sum[ATTN__NODES - 1];
+            s.row = &one;
             p.width = columns;
             p.dim_v = attn__min(columns, (size_t)head.dim_v - c);
             p.out.data = out.data + (ptrdiff_t)c * out.stride[ATTN__D] * out.size;
@@ -5370,9 +5380,9 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
                     attn_vstore(panel, ATTN__V(load_as)(row, dtype));
                     attn_vstore(panel + ATTN__VL, ATTN__V(load_as)(row + ATTN__VL * size, dtype));
                 } else {
-                    size_t i;
+                    attn_vstore(panel, attn_vset1(0));
+                    attn_vstore(panel + ATTN__VL, attn_vset1(0));
                     ATTN__V(load_row)(panel, row, dtype, column_stride, width);
-                    for (i = width; i < ATTN__NR; i++) panel[i] = 0;
                 }
             }
         } else if (size == (ptrdiff_t)sizeof(attn_real)) { /* keys: transposed */
