@@ -2840,22 +2840,47 @@ static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h,
 {
     return !p->has_mask || attn__kept(attn__mask_at(p, rows, h, i, j), p->mask.dtype);
 }
-/* 64 bytes, wherever they lie, as words: all x? any byte 0? */
-ATTN__INLINE int attn__all_are(const char *at, uint64_t x)
+/* 8 bytes, wherever they lie, and how they differ from x: 0 if they do not */
+ATTN__INLINE uint64_t attn__word(const char *at, uint64_t x)
 {
-    uint64_t w[8];
-    ATTN__PREFETCH(at, 1024);
-    attn__memcpy(w, at, sizeof w);
-    return !((w[0] ^ x) | (w[1] ^ x) | (w[2] ^ x) | (w[3] ^ x) | (w[4] ^ x) | (w[5] ^ x) | (w[6] ^ x) | (w[7] ^ x));
+    uint64_t w;
+    attn__memcpy(&w, at, sizeof w);
+    return w ^ x;
 }
-ATTN__INLINE int attn__any_zero(const char *at)
+#define ATTN__X(i) | attn__word(at + 8 * i, x)
+ATTN__INLINE int attn__line_is(const char *at, uint64_t x) { return !(0 ATTN__REPEAT_8(ATTN__X)); }
+#undef ATTN__X
+#define ATTN__X(i) & attn__word(at + 8 * i, 0)
+ATTN__INLINE int attn__line_is_true(const char *at) { return (~(uint64_t)0 ATTN__REPEAT_8(ATTN__X)) == UINT64_C(0x0101010101010101); } /* in the usual way */
+#undef ATTN__X
+ATTN__INLINE int attn__word_is_true(const char *at)
 {
-    uint64_t w[8], zero = 0;
-    size_t i;
-    ATTN__PREFETCH(at, 1024);
-    attn__memcpy(w, at, sizeof w);
-    for (i = 0; i < 8; i++) zero |= (w[i] - UINT64_C(0x0101010101010101)) & ~w[i]; /* taken from 0, 1 borrows */
-    return (zero & UINT64_C(0x8080808080808080)) != 0;
+    const uint64_t w = attn__word(at, 0);
+    return !((w - UINT64_C(0x0101010101010101)) & ~w & UINT64_C(0x8080808080808080)); /* taken from 0, 1 borrows */
+}
+
+/* Of n bytes, those in front and those behind that are words x, and those in front
+ * that are true; in whole words. */
+ATTN__INLINE size_t attn__ahead(const char *at, size_t n, uint64_t x)
+{
+    size_t i = 0;
+    for (; n - i >= 64 && attn__line_is(at + i, x); i += 64) ATTN__PREFETCH(at, i + 1024);
+    for (; n - i >= 8 && !attn__word(at + i, x); i += 8) {}
+    return i;
+}
+ATTN__INLINE size_t attn__behind(const char *at, size_t n, uint64_t x)
+{
+    const size_t all = n;
+    for (; n >= 64 && attn__line_is(at + n - 64, x); n -= 64) {}
+    for (; n >= 8 && !attn__word(at + n - 8, x); n -= 8) {}
+    return all - n;
+}
+ATTN__INLINE size_t attn__true_ahead(const char *at, size_t n)
+{
+    size_t i = 0;
+    for (; n - i >= 64 && attn__line_is_true(at + i); i += 64) ATTN__PREFETCH(at, i + 1024);
+    for (; n - i >= 8 && attn__word_is_true(at + i); i += 8) {}
+    return i;
 }
 
 /* Cuts keys [*lo, *hi) to what lies between the first and the last that the mask
@@ -2863,24 +2888,25 @@ ATTN__INLINE int attn__any_zero(const char *at)
  * adds nothing to them. */
 static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t *lo, size_t *hi)
 {
-    static const uint64_t dropped[] = {UINT64_C(0xff800000ff800000), UINT64_C(0xfff0000000000000), UINT64_C(0xfc00fc00fc00fc00), UINT64_C(0xff80ff80ff80ff80), 0};
+    static const uint64_t dropped[] = {UINT64_C(0xff800000ff800000), UINT64_C(0xfff0000000000000), UINT64_C(0xfc00fc00fc00fc00), UINT64_C(0xff80ff80ff80ff80)};
     const attn_dtype dtype = p->mask.dtype;
     const int boolean = dtype == ATTN_BOOL;
     const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
-    const size_t line = step == p->mask.size ? 64 / (size_t)step : (size_t)-1; /* elements in 64 bytes */
+    const size_t size = step == p->mask.size ? (size_t)step : 0; /* of an element, if it is next to the other */
     const char *at = attn__mask_at(p, rows, h, i, *lo), *end = attn__mask_at(p, rows, h, i, *hi);
-    size_t from = *lo, to = *hi;
-    for (; to - from >= line && attn__all_are(at, dropped[dtype]); at += 64) from += line;
+    size_t from = *lo, to = *hi, n = (to - from) * size, skip = boolean ? attn__ahead(at, n, 0) : attn__ahead(at, n, dropped[dtype]);
+    if (skip) from += skip / size, at += skip;
     for (; from < to && !attn__kept(at, dtype); at += step) from++;
     *lo = *hi = from;
     if (from == to) return 0;
-    for (; to - from > line && attn__all_are(end - 64, dropped[dtype]); end -= 64) to -= line;
+    n = (to - from) * size;
+    skip = boolean ? attn__behind(at, n, 0) : attn__behind(at, n, dropped[dtype]);
+    if (skip) to -= skip / size, end -= skip;
     for (; !attn__kept(end - step, dtype); end -= step) to--;
     *hi = to;
-    for (; to - from >= line; at += 64) {
-        if (boolean ? attn__any_zero(at) : !attn__all_are(at, 0)) return 1;
-        from += line;
-    }
+    n = (to - from) * size;
+    skip = boolean ? attn__true_ahead(at, n) : attn__ahead(at, n, 0);
+    if (skip) from += skip / size, at += skip;
     for (; from < to; at += step) {
         if (boolean ? !*at : !attn__zero(at, p->mask.size)) return 1;
         from++;
