@@ -2649,6 +2649,7 @@ typedef struct attn__problem {
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
     size_t chunks, slots, keys; /* keys: packed at most, of one block */
     int gather;                 /* keys and values are copied together before use */
+    int shared;                 /* one mask for all heads: those of a query are done one after the other */
     int few;                    /* so few rows that keys and values are used where they lie, if they can */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
@@ -2686,6 +2687,12 @@ typedef struct attn__row {
     unsigned char redo;  /* what becomes of it, ATTN__REDO_... */
 } attn__row;
 
+/* Which rows, from which block on and up to which key, `seen` of a worker is about;
+ * count 0 if none. With one mask for all heads it serves the next head, too. */
+typedef struct attn__looked {
+    size_t b, query, count, block, end;
+} attn__looked;
+
 /* One worker's scratch. Slots are states on the stack of the tree of blocks. */
 typedef struct attn__scratch {
     char *q;            /* (chunks, rows, LD): scaled queries, 512 of head_dim a chunk */
@@ -2697,6 +2704,7 @@ typedef struct attn__scratch {
     char *acc;          /* (slots, rows, width): sum of weight * v */
     double *max, *sum;  /* (slots, rows) */
     attn__row *row;     /* (rows) */
+    attn__looked *looked; /* first of all, see attn__ready */
     attn__seen *seen;   /* (ATTN__SEEN blocks, rows) */
     double *wide;       /* (3, dim_v): a row in wide arithmetic */
     size_t last[72];    /* (slots): the last block in each state */
@@ -2723,6 +2731,7 @@ static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
 static void attn__scratch_layout(const attn__problem *p, const attn__kernel *kernel, attn__arena *arena, attn__scratch *s)
 {
     const size_t es = kernel->size;
+    s->looked = (attn__looked *)attn__take(arena, 1, sizeof(attn__looked));
     s->q = (char *)attn__take(arena, attn__take_2d(arena, p->chunks * ATTN__LD, p->rows), es);
     s->k = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->nr : p->keys, p->dim), es);
     s->v = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->step : p->keys, attn__round_up(p->width, kernel->nr)), es);
@@ -2745,12 +2754,18 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
     attn__rows r;
     size_t chunk;
     attn__memset(&r, 0, sizeof r);
-    r.query = index % p->query_blocks * p->query_block;
-    index /= p->query_blocks;
+    if (!p->shared) {
+        r.query = index % p->query_blocks * p->query_block;
+        index /= p->query_blocks;
+    }
     chunk = index % p->head_chunks * p->head_chunk;
     index /= p->head_chunks;
     r.kv_head = index % p->kv_heads;
     r.b = index / p->kv_heads;
+    if (p->shared) {
+        r.query = r.b % p->query_blocks * p->query_block;
+        r.b /= p->query_blocks;
+    }
     r.head = r.kv_head * p->group + chunk;
     r.heads = attn__min(p->head_chunk, p->group - chunk);
     r.q_len = p->q_len;
@@ -3076,12 +3091,24 @@ static int attn__row_range(const attn__problem *p, const attn__rows *rows, const
  * a row of a mask is read in one go. */
 static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t block, size_t end)
 {
+    attn__looked *looked = s->looked;
     size_t r, lo, hi;
+    if (p->shared && looked->count == rows->count && looked->b == rows->b && looked->query == rows->query && looked->block == block && looked->end == end) return;
+    looked->b = rows->b;
+    looked->query = rows->query;
+    looked->count = rows->count;
+    looked->block = block;
+    looked->end = end;
     for (r = 0; r < rows->count; r++) {
+        const int again = p->shared && r % rows->heads; /* as the row before: the same query */
         size_t b = block;
         do {
             const size_t base = b * ATTN__BLOCK;
             attn__seen *seen = s->seen + b % ATTN__SEEN * p->rows + r;
+            if (again) {
+                *seen = seen[-1];
+                continue;
+            }
             seen->kept = (unsigned short)attn__row_range(p, rows, s, r, base, 0, ATTN__BLOCK, &lo, &hi);
             seen->lo = (unsigned short)lo;
             seen->hi = (unsigned short)hi;
@@ -4262,6 +4289,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
     p->gather = p->has_pages || p->kv_begin % kernel->step != 0;
     p->few = p->rows <= kernel->few;
+    p->shared = p->has_mask && p->mask.stride[ATTN__H] == 0 && !p->has_colsum; /* column sums add up over queries in order */
     if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) || !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
 
     /* Fewer tasks than two for each worker: cut the keys too, into whole subtrees. */
@@ -4286,7 +4314,7 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     attn__scratch s;
     attn__arena arena = {NULL, 0, 0};
     attn_path path;
-    size_t shared;
+    size_t shared, w;
     attn_status status = attn__path_of(exec, p->kv_len, &path);
     if (status) return status;
     if ((status = attn__cut(p, attn__kernel_of(path, compute), workers))) return status;
@@ -4300,6 +4328,7 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     if (!status && !*measured) {
         p->run.workspace += shared * workers;
         p->run.each = arena.used;
+        for (w = 0; w < workers; w++) attn__memset(p->run.workspace + w * p->run.each, 0, sizeof(attn__looked));
     }
     return status;
 }

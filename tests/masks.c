@@ -7,6 +7,7 @@
 #include "attn_test.h"
 
 #include <math.h>
+#include <string.h>
 
 static const size_t batch = 2, heads = 4, q_len = 7, kv_len = 533;
 
@@ -342,6 +343,56 @@ static void try_many_blocks(attn_dtype type, attn_path path)
     test_release();
 }
 
+/* One mask for all heads is looked at once for all of them: as if each had its own.
+ * Two batches, two lots of queries, more blocks than are looked at together; a value
+ * that is NaN where few see it has rows done again, after parts of long rows, too.
+ * What a workspace still holds of another mask does not count. */
+static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batches, size_t kv_heads, size_t queries, size_t keys)
+{
+    enum { HEADS = 4 };
+    const test_shape shape = {type, batches, HEADS, kv_heads, queries, keys, 2, 3};
+    test_rng rng = {keys};
+    attn_desc one = test_problem(&shape, &rng), each;
+    attn_exec run = test_on(path);
+    size_t bytes = 0;
+    unsigned char *mask;
+    int pass;
+    one.scores = test_absent;
+    if (keys < 100) one.colsum = test_3d(type, batches, HEADS, keys);
+    one.mask = test_4d(ATTN_BOOL, batches, 1, queries, keys);
+    mask = one.mask.data;
+    for (size_t i = 0; i < batches * queries; i++) {
+        const size_t lo = test_below(&rng, keys), hi = lo + 1 + test_below(&rng, keys - lo), hole = test_below(&rng, 3) ? keys : lo + test_below(&rng, hi - lo);
+        for (size_t j = 0; j < keys; j++)
+            mask[i * keys + j] = i ? j >= lo && j < hi && j != hole : j != keys - 2;
+    }
+    for (size_t h = 0; h < kv_heads; h += 2)
+        ref_set(&one.v, batches - 1, h, keys - 2, 0, (double)NAN);
+    each = test_again(&one);
+    each.mask = test_4d(ATTN_BOOL, batches, HEADS, queries, keys);
+    for (size_t b = 0; b < batches; b++)
+        for (size_t h = 0; h < HEADS; h++)
+            memcpy((unsigned char *)each.mask.data + (b * HEADS + h) * queries * keys, mask + b * queries * keys, queries * keys);
+
+    run.query = &bytes;
+    pass = test_status(attn_forward(&one, &run), ATTN_OK);
+    run.query = NULL;
+    run.workspace = test_memory(bytes, 0);
+    run.workspace_size = bytes;
+    memset(mask, 1, batches * queries * keys);
+    pass = pass && test_status(attn_forward(&one, &run), ATTN_OK);
+    for (size_t b = 0; b < batches; b++)
+        memcpy(mask + b * queries * keys, (unsigned char *)each.mask.data + b * HEADS * queries * keys, queries * keys);
+    pass = pass && test_status(attn_forward(&one, &run), ATTN_OK) && test_status(test_forward(&each, test_on(path)), ATTN_OK) && test_same_outputs(&one, &each);
+    for (size_t workers = 3; workers <= (queries > 1 ? 3 : 15) && pass; workers += 2) {
+        test_poison(&one.out);
+        pass = test_status(test_forward(&one, test_shuffled(path, workers)), ATTN_OK) && test_same_outputs(&one, &each);
+    }
+    test_ok(pass, "%s, %s, %zu x %zu heads of keys, %zu x %zu: one mask for all heads", attn_path_name(path), attn_dtype_name(type), batches, kv_heads, queries,
+            keys);
+    test_release();
+}
+
 static void try_boolean(attn_dtype type)
 {
     attn_path paths[ATTN_PATH_COUNT];
@@ -349,6 +400,10 @@ static void try_boolean(attn_dtype type)
     for (size_t p = 0; p < num_paths; p++) {
         try_odd_one_out(type, paths[p]);
         try_many_blocks(type, paths[p]);
+        try_one_for_all_heads(type, paths[p], 2, 2, 130, 700);
+        try_one_for_all_heads(type, paths[p], 2, 4, 260, 40);
+        try_one_for_all_heads(type, paths[p], 2, 2, 5, 17 * 512);
+        try_one_for_all_heads(type, paths[p], 1, 4, 1, 9 * 512);
     }
 }
 
