@@ -5469,6 +5469,7 @@ ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, p
 ATTN__INLINE void ATTN__V(score_tile)(const int M, const attn_dtype dtype, size_t depth, const attn_real *a, const char *keys, ptrdiff_t stride, attn_real *c, int accumulate)
 {
     const ptrdiff_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2;
+    const ptrdiff_t quarter = ATTN__NR / 4 * stride * size;
     const char *ahead = keys + 2 * ATTN__NR * stride * size;
     size_t k = 0, j, at = 0;
 #define ATTN__X(i) attn_vec c##i##0 = attn_vset1(0), c##i##1 = c##i##0;
@@ -5495,12 +5496,12 @@ ATTN__INLINE void ATTN__V(score_tile)(const int M, const attn_dtype dtype, size_
         attn_vec x[ATTN__QUAD], y[ATTN__QUAD];
         ATTN__V(turn_columns)(keys, dtype, stride, x);
         ATTN__V(turn_columns)(keys + ATTN__VL * stride * size, dtype, stride, y);
-        for (j = 0; j < ATTN__NR * (size_t)size; j += 64) { /* columns to come, in their order in memory */
+        for (j = 0; j < ATTN__NR * (size_t)size; j += 64) { /* columns to come, in four streams: often as many pages */
             ATTN__PREFETCH(ahead, at);
-            ATTN__PREFETCH(ahead, at + 64);
-            ATTN__PREFETCH(ahead, at + 128);
-            ATTN__PREFETCH(ahead, at + 192);
-            at += 256;
+            ATTN__PREFETCH(ahead + quarter, at);
+            ATTN__PREFETCH(ahead + 2 * quarter, at);
+            ATTN__PREFETCH(ahead + 3 * quarter, at);
+            at += 64;
             if (at >= depth * (size_t)size) at = 0, ahead += stride * size;
         }
         ATTN__STEP(0)
