@@ -5210,7 +5210,6 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #define attn_vsum ATTN__V(sum)
 #define attn_vmost ATTN__V(most)
 #define attn_vexp ATTN__V(vexp)
-#define attn_vtanh ATTN__V(vtanh)
 
 #define ATTN__NR (2 * ATTN__VL)                    /* columns of a panel */
 #define ATTN__QUAD (16 / (int)sizeof(attn_real)) /* elements of a 128-bit lane */
@@ -5649,17 +5648,27 @@ ATTN__INLINE attn_vec attn_vexp(attn_vec x)
     ATTN__V(exp_pair)(1, &x);
     return x;
 }
-ATTN__INLINE attn_vec attn_vtanh(attn_vec x)
+ATTN__INLINE void ATTN__V(tanh_pair)(const int N, attn_vec *x)
 {
-    const attn_vec zero = attn_vset1(0), one = attn_vset1(1), limit = attn_vset1(ATTN__C(TANH_MIN));
-    attn_vec t, p, r, e, a = attn_vchoose(attn_vsub(zero, x), x, zero, x); /* -|x| */
-    a = attn_vadd(a, a);
-    r = attn_vchoose(a, a, limit, limit);
-    ATTN__V(exp_reduce)(1, &r, &t, &p);
-    e = attn_vexp2i(one, t);
-    e = attn_vfma(e, attn_vmul(p, r), attn_vsub(e, one));
-    e = attn_vdiv(e, attn_vadd(attn_vset1(2), e));
-    return attn_vchoose(attn_vsub(zero, e), x, zero, e);
+    const attn_vec zero = attn_vset1(0), one = attn_vset1(1), two = attn_vset1(2), limit = attn_vset1(ATTN__C(TANH_MIN));
+    attn_vec t[2], p[2], r[2], e[2];
+#define ATTN__X(i)                                                                        \
+    if (N > i) {                                                                          \
+        r[i] = attn_vsub(zero, attn_vmax(x[i], attn_vsub(zero, x[i]))); /* -|x| */        \
+        r[i] = attn_vmax(limit, attn_vadd(r[i], r[i])); /* NaN stays */                   \
+    }
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
+    ATTN__V(exp_reduce)(N, r, t, p);
+#define ATTN__X(i)                                                                        \
+    if (N > i) {                                                                          \
+        e[i] = attn_vexp2i(one, t[i]);                                                    \
+        e[i] = attn_vfma(e[i], attn_vmul(p[i], r[i]), attn_vsub(e[i], one));              \
+        e[i] = attn_vdiv(e[i], attn_vadd(two, e[i]));                                     \
+        x[i] = attn_vchoose(attn_vsub(zero, e[i]), x[i], zero, e[i]);                     \
+    }
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
 }
 
 static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
@@ -5667,12 +5676,23 @@ static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
     attn_real *row = (attn_real *)row_;
     const attn_real reciprocal = (attn_real)(1 / softcap);
     const int divides = !attn_vfinite(reciprocal) && (attn_real)softcap > 0; /* so small that only a quotient tells */
-    const attn_vec cap = attn_vset1((attn_real)softcap), inverse = attn_vset1(reciprocal);
-    size_t i;
-    for (i = 0; i < n; i += ATTN__VL) {
-        attn_vec x = attn_vload(row + i), y = attn_vmul(cap, attn_vtanh(divides ? attn_vdiv(x, cap) : attn_vmul(x, inverse)));
-        attn_vstore(row + i, attn_vfma(x, attn_vset1(0), y)); /* NaN for infinity */
+    const attn_vec cap = attn_vset1((attn_real)softcap), inverse = attn_vset1(reciprocal), zero = attn_vset1(0);
+    attn_vec x[2], y[2];
+    size_t i = 0;
+#define ATTN__X(v) x[v] = attn_vload(row + i + v * ATTN__VL), y[v] = divides ? attn_vdiv(x[v], cap) : attn_vmul(x[v], inverse);
+#define ATTN__Y(v) attn_vstore(row + i + v * ATTN__VL, attn_vfma(x[v], zero, attn_vmul(cap, y[v]))); /* NaN for infinity */
+    for (; i + ATTN__VL < n; i += 2 * ATTN__VL) {
+        ATTN__REPEAT_2(ATTN__X)
+        ATTN__V(tanh_pair)(2, y);
+        ATTN__REPEAT_2(ATTN__Y)
     }
+    if (i < n) {
+        ATTN__REPEAT_1(ATTN__X)
+        ATTN__V(tanh_pair)(1, y);
+        ATTN__REPEAT_1(ATTN__Y)
+    }
+#undef ATTN__X
+#undef ATTN__Y
 }
 
 static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope_)
@@ -6014,7 +6034,6 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef attn_vsum
 #undef attn_vmost
 #undef attn_vexp
-#undef attn_vtanh
 #undef ATTN__NR
 #undef ATTN__QUAD
 #undef ATTN__LANES
