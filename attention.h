@@ -788,7 +788,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #if defined(__GNUC__) || defined(__clang__)
 #define ATTN__PREFETCH(p, n) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(n) * sizeof *(p)), 0, 2)
 #else
-#define ATTN__PREFETCH(p, n) ((void)0)
+#define ATTN__PREFETCH(p, n) ((void)(p), (void)(n))
 #endif
 
 #define ATTN__CAT_(a, b) a##b
