@@ -2649,7 +2649,7 @@ typedef struct attn__problem {
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
     size_t chunks, slots, keys; /* keys: packed at most, of one block */
     int gather;                 /* keys and values are copied together before use */
-    int shared;                 /* one mask for all heads: those of a query are done one after the other */
+    int one_mask;               /* one mask for all heads: those of a query are done one after the other */
     int few;                    /* so few rows that keys and values are used where they lie, if they can */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
@@ -2754,7 +2754,7 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
     attn__rows r;
     size_t chunk;
     attn__memset(&r, 0, sizeof r);
-    if (!p->shared) {
+    if (!p->one_mask) {
         r.query = index % p->query_blocks * p->query_block;
         index /= p->query_blocks;
     }
@@ -2762,7 +2762,7 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
     index /= p->head_chunks;
     r.kv_head = index % p->kv_heads;
     r.b = index / p->kv_heads;
-    if (p->shared) {
+    if (p->one_mask) {
         r.query = r.b % p->query_blocks * p->query_block;
         r.b /= p->query_blocks;
     }
@@ -3093,14 +3093,14 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 {
     attn__looked *looked = s->looked;
     size_t r, lo, hi;
-    if (p->shared && looked->count == rows->count && looked->b == rows->b && looked->query == rows->query && looked->block == block && looked->end == end) return;
+    if (p->one_mask && looked->count == rows->count && looked->b == rows->b && looked->query == rows->query && looked->block == block && looked->end == end) return;
     looked->b = rows->b;
     looked->query = rows->query;
     looked->count = rows->count;
     looked->block = block;
     looked->end = end;
     for (r = 0; r < rows->count; r++) {
-        const int again = p->shared && r % rows->heads; /* as the row before: the same query */
+        const int again = p->one_mask && r % rows->heads; /* as the row before: the same query */
         size_t b = block;
         do {
             const size_t base = b * ATTN__BLOCK;
@@ -4289,7 +4289,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
     p->gather = p->has_pages || p->kv_begin % kernel->step != 0;
     p->few = p->rows <= kernel->few;
-    p->shared = p->has_mask && p->mask.stride[ATTN__H] == 0 && !p->has_colsum; /* column sums add up over queries in order */
+    p->one_mask = p->has_mask && p->mask.stride[ATTN__H] == 0 && !p->has_colsum; /* column sums add up over queries in order */
     if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) || !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
 
     /* Fewer tasks than two for each worker: cut the keys too, into whole subtrees. */
