@@ -1251,6 +1251,18 @@ static void attn__put(void *to, attn_dtype dtype, double x)
 
 /* ---------------------------------------------------------- kernel table -- */
 
+/* Sizes and distances (in elements) of a small problem, and places in the workspace. */
+typedef struct attn__small {
+    size_t q_len, kv_len, dim, dim_v, rows; /* rows: of queries and acc, at least 1 */
+    ptrdiff_t q_step, k_step, v_step, out_step;
+    double scale;
+    void *queries; /* (rows, LD) */
+    void *keys;    /* packed */
+    void *values;  /* packed, if rows of v are not whole vectors */
+    void *tile;    /* (mr, LD) */
+    void *acc;     /* (rows, dim_v up to whole vectors) */
+} attn__small;
+
 /* What a path offers to the driver, for one compute type T (float or double).
  * A tile has at most `mr` rows, ATTN__LD elements apart; a panel has `nr`
  * columns. Element counts everywhere. */
@@ -1304,6 +1316,12 @@ typedef struct attn__kernel {
 
     /* to[i] = from[i] * factor, never -0 from 0; returns 1 if one of them is not finite */
     int (*scale)(void *to, const void *from, size_t n, double factor);
+
+    /* All of attention for one head of no more than `lanes` keys, all of them visible, with
+     * nothing else asked for: arrays of T whose rows are contiguous, at these distances,
+     * and what the general way needs of the workspace. The same bits in fewer steps.
+     * Returns 1, with nothing of use in out, if it would have to redo a row. */
+    int (*small)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out);
 
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
      * redone. May go on to the end of a vector. */
@@ -2733,7 +2751,7 @@ static void attn__scratch_layout(const attn__problem *p, const attn__kernel *ker
     const size_t es = kernel->size;
     s->looked = (attn__looked *)attn__take(arena, 1, sizeof(attn__looked));
     s->q = (char *)attn__take(arena, attn__take_2d(arena, p->chunks * ATTN__LD, p->rows), es);
-    s->k = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->nr : p->keys, p->dim), es);
+    s->k = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->step : p->keys, p->dim), es);
     s->v = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->step : p->keys, attn__round_up(p->width, kernel->nr)), es);
     s->rows = (char *)attn__take(arena, p->gather ? attn__take_2d(arena, p->few ? kernel->step : p->keys, p->dim > p->dim_v ? p->dim : p->dim_v) : 0, es);
     s->tile = (char *)attn__take(arena, kernel->mr * ATTN__LD, es);
@@ -4333,6 +4351,43 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     return status;
 }
 
+/* The whole problem, if it is small and plain; 0 if it is not, or a row needs more care. */
+static int attn__do_small(const attn__problem *p)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const attn_dtype dtype = kernel->dtype;
+    attn__scratch s;
+    attn__small small;
+    size_t b, h;
+    if (p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 || p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 ||
+        p->right >= 0 || p->softcap > 0 || p->kv_begin || p->has_mask || p->has_lens || p->has_alibi || p->has_sinks || p->has_pages || p->has_cu || p->has_lse || p->has_scores ||
+        p->has_colsum)
+        return 0;
+    if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype || p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 ||
+        p->v.stride[ATTN__D] != 1 || p->out.stride[ATTN__D] != 1)
+        return 0;
+    attn__scratch_of(p, 0, &s);
+    small.q_len = p->q_len;
+    small.kv_len = p->kv_len;
+    small.dim = p->dim;
+    small.dim_v = p->dim_v;
+    small.rows = p->rows;
+    small.q_step = p->q.stride[ATTN__S];
+    small.k_step = p->k.stride[ATTN__S];
+    small.v_step = p->v.stride[ATTN__S];
+    small.out_step = p->out.stride[ATTN__S];
+    small.scale = p->scale;
+    small.queries = s.q;
+    small.keys = s.k;
+    small.values = s.v;
+    small.tile = s.tile;
+    small.acc = s.acc;
+    for (b = 0; b < p->batch; b++)
+        for (h = 0; h < p->q_heads; h++)
+            if (kernel->small(&small, attn__at(&p->q, b, h, 0), attn__at(&p->k, b, h / p->group, 0), attn__at(&p->v, b, h / p->group, 0), attn__at(&p->out, b, h, 0))) return 0;
+    return 1;
+}
+
 ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
 {
     attn__problem p;
@@ -4342,6 +4397,7 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
     attn__clear(&p, sizeof p);
     if ((status = attn__describe(desc, attn__measuring(exec), &p))) return status;
     if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
+    if (attn__do_small(&p)) return ATTN_OK;
     if (p.has_colsum) { /* sums begin at 0, also where there is nothing to add */
         size_t b, h, j;
         for (b = 0; b < p.batch; b++)
@@ -5411,8 +5467,9 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn_real *to, const attn_real *src, siz
         }
     }
     for (; k < depth; k++) {
+        attn_vstore(to + k * ATTN__NR, attn_vset1(0));
+        attn_vstore(to + k * ATTN__NR + ATTN__VL, attn_vset1(0));
         for (j = 0; j < columns; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
-        for (; j < ATTN__NR; j++) to[k * ATTN__NR + j] = 0;
     }
 }
 
@@ -6007,9 +6064,69 @@ static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
     return !attn_vfinite(attn_vsum(odd0));
 }
 
+/* softmax of a row of one set of lanes; returns 1 as it does. */
+ATTN__INLINE int ATTN__V(softmax_set)(attn_real *row, size_t n, double *sum_out)
+{
+    const attn_vec masked = attn_vset1(ATTN__C(MASKED)), end = attn_vset1((attn_real)n);
+    attn_vec x[ATTN__SET], m;
+    attn_real max;
+#define ATTN__X(v)                                                                                       \
+    attn_vec max##v, odd##v;                                                                             \
+    x[v] = attn_vchoose(masked, attn_vload(ATTN__C(COUNT) + v * ATTN__VL), end, attn_vload(row + v * ATTN__VL)); \
+    max##v = x[v], odd##v = attn_vsub(x[v], x[v]);
+    ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    ATTN__FOLD(attn_vmax, max)
+    ATTN__FOLD(attn_vadd, odd)
+    if (!attn_vfinite(attn_vsum(odd0))) return 1;
+    max = attn_vmost(max0);
+    if (!(max > ATTN__C(ODD))) return 1;
+    m = attn_vset1(max);
+#define ATTN__X(v) x[v] = attn_vsub(x[v], m);
+    ATTN__EACH(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(v) \
+    if (v % 2 == 0) ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x + v);
+    ATTN__EACH(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(v) attn_vstore(row + v * ATTN__VL, x[v]), max##v = x[v];
+    ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    ATTN__FOLD(attn_vadd, max)
+    *sum_out = (double)attn_vsum(max0);
+    return 0;
+}
+
+static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k, const void *v_, void *out_)
+{
+    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
+    const attn_real *q = (const attn_real *)q_, *values = (const attn_real *)v_;
+    const size_t most = p->rows < ATTN__MR ? p->rows : ATTN__MR, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
+    attn_real *out = (attn_real *)out_, *queries = (attn_real *)p->queries, *tile = (attn_real *)p->tile, *acc = (attn_real *)p->acc;
+    size_t i, r, rows, stride = ATTN__NR, panel = p->kv_len * ATTN__NR;
+    ATTN__V(pack)(p->keys, k, dtype, p->kv_len, p->dim, p->k_step, 1);
+    if (width == p->dim_v && p->v_step >= 0) stride = (size_t)p->v_step, panel = ATTN__NR;
+    else {
+        ATTN__V(pack)(p->values, values, dtype, p->dim_v, p->kv_len, 1, p->v_step);
+        values = (const attn_real *)p->values;
+    }
+    for (i = 0; i < p->q_len; i += rows) {
+        double sum[ATTN__MR];
+        rows = p->q_len - i < most ? p->q_len - i : most;
+        for (r = 0; r < rows; r++, q += p->q_step) ATTN__V(scale)(queries + r * ATTN__LD, q, p->dim, p->scale);
+        ATTN__V(multiply)(rows, p->kv_len, p->dim, queries, p->keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__LD, 0);
+        for (r = 0; r < rows; r++)
+            if (ATTN__V(softmax_set)(tile + r * ATTN__LD, p->kv_len, &sum[r])) return 1;
+        ATTN__V(multiply)(rows, width, p->kv_len, tile, values, stride, panel, acc, width, 0);
+        for (r = 0; r < rows; r++, out += p->out_step)
+            if (ATTN__V(scale)(out, acc + r * width, p->dim_v, 1 / sum[r])) return 1;
+    }
+    return 0;
+}
+
 static const attn__kernel ATTN__V(kernel) = {
     sizeof(attn_real), ATTN__MR, ATTN__NR, ATTN__LANES, ATTN__STEP_KEYS, ATTN__F64 ? ATTN_F64 : ATTN_F32, ATTN__FEW,
-    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(softcap), ATTN__V(alibi), ATTN__V(bias), ATTN__V(mask), ATTN__V(load_row), ATTN__V(store_row)
+    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(small), ATTN__V(softcap), ATTN__V(alibi), ATTN__V(bias), ATTN__V(mask), ATTN__V(load_row), ATTN__V(store_row)
 };
 
 #undef ATTN__V

@@ -2,7 +2,8 @@
  *
  * Scores at each stage, log-sum-exp and column sums: within bounds, with every
  * modifier, in any layout and in half precision; which of them are asked for
- * changes no bit of the others.
+ * changes no bit of the others, nor that a small problem for which nothing is
+ * asked but the result goes a shorter way.
  */
 #include "attn_test.h"
 
@@ -131,6 +132,64 @@ static void try_colsum(attn_dtype type)
     }
 }
 
+/* Few keys, alone and asked for their log-sum-exp too. */
+static int small_as_general(const test_shape *shape, attn_path path, int spoilt, int apart)
+{
+    test_rng rng = {shape->kv_len + 100 * shape->head_dim + 10000 * shape->head_dim_v};
+    attn_desc general = test_problem(shape, &rng), small;
+    const size_t h = shape->kv_heads - 1, j = shape->kv_len / 2;
+    const double large = shape->type == ATTN_F64 ? 1.5e308 : 3e38;
+    general.scores = test_absent;
+    if (apart == 2) { /* neighbours in memory are of different rows */
+        const attn_array from = general.q, other = test_4d(shape->type, from.shape[0], from.shape[1], from.shape[3], from.shape[2]);
+        general.q = attn_array_swap(&other, 2, 3);
+        test_assign(&general.q, &from);
+    }
+    if (apart == 1) { /* rows of wider arrays, and for the keys backwards */
+        attn_array *arrays[4] = {&general.q, &general.k, &general.v, &general.out};
+        for (size_t a = 0; a < 4; a++) {
+            const attn_array from = *arrays[a];
+            const attn_array wide = test_4d(shape->type, from.shape[0], from.shape[1], from.shape[2], from.shape[3] + a + 1);
+            *arrays[a] = test_part(&wide, 1, 1, from.shape[3]);
+            test_assign(arrays[a], &from);
+        }
+        general.k.data = (char *)general.k.data + (ptrdiff_t)(shape->kv_len - 1) * general.k.stride[2] * (ptrdiff_t)attn_dtype_size(shape->type);
+        general.k.stride[2] = -general.k.stride[2];
+    }
+    if (spoilt == 1) ref_set(&general.k, shape->batch - 1, h, j, 0, (double)NAN);
+    if (spoilt == 2) ref_set(&general.v, shape->batch - 1, h, j, shape->head_dim_v - 1, -(double)INFINITY);
+    if (spoilt == 3) ref_set(&general.q, 0, shape->q_heads - 1, shape->q_len - 1, 0, large);
+    if (spoilt == 4) test_fill(&general.v, large); /* rounding may lead beyond */
+    if (spoilt == 5) test_fill(&general.v, -0.0);
+    if (spoilt == 6) ref_set(&general.k, 0, 0, j, 0, 90); /* weights that are flushed */
+    if (spoilt == 7)
+        for (size_t i = 0; i < shape->kv_len; i++) { /* all of a row hugely negative, if there is one dimension */
+            ref_set(&general.k, 0, 0, i, 0, 2 + (double)i / 64);
+            ref_set(&general.q, 0, 0, 0, 0, -large / 4);
+        }
+    small = test_again(&general);
+    small.lse = test_absent;
+    return test_status(test_forward(&general, test_on(path)), ATTN_OK) && test_status(test_forward(&small, test_on(path)), ATTN_OK) &&
+           test_same(&small.out, &general.out);
+}
+
+static void try_small(attn_dtype type)
+{
+    static const size_t dims[] = {1, 8, 13, 64, 512, 1100}, dims_v[] = {1, 8, 16, 21, 40};
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    for (size_t p = 0; p < num_paths; p++)
+        for (size_t keys = 1; keys <= 17; keys++) {
+            int pass = 1;
+            for (size_t c = keys % 3; c < 30 && pass; c += 3) {
+                const test_shape shape = {type, 1 + c % 2, 4, 2, 1 + (c * 7 + keys) % 23, keys, dims[c % 6], dims_v[c / 6]};
+                pass = small_as_general(&shape, paths[p], (int)(c + keys) % 8, (int)(c / 2 + keys) % 3);
+                test_release();
+            }
+            test_ok(pass, "%s, %s, %zu keys: the same result alone and with lse", attn_path_name(paths[p]), attn_dtype_name(type), keys);
+        }
+}
+
 int main(void)
 {
     for (size_t t = 0; t < 2; t++) {
@@ -139,6 +198,7 @@ int main(void)
         try_subsets(test_types[t]);
         try_layouts(test_types[t]);
         try_colsum(test_types[t]);
+        try_small(test_types[t]);
     }
     return test_done();
 }
