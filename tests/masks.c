@@ -358,7 +358,7 @@ static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batche
     unsigned char *mask;
     int pass;
     one.scores = test_absent;
-    if (keys < 100) one.colsum = test_3d(type, batches, HEADS, keys);
+    if (keys < 50) one.colsum = test_3d(type, batches, HEADS, keys);
     one.mask = test_4d(ATTN_BOOL, batches, 1, queries, keys);
     mask = one.mask.data;
     for (size_t i = 0; i < batches * queries; i++) {
@@ -402,6 +402,7 @@ static void try_boolean(attn_dtype type)
         try_many_blocks(type, paths[p]);
         try_one_for_all_heads(type, paths[p], 2, 2, 130, 700);
         try_one_for_all_heads(type, paths[p], 2, 4, 260, 40);
+        try_one_for_all_heads(type, paths[p], 2, 2, 260, 90);
         try_one_for_all_heads(type, paths[p], 2, 2, 5, 17 * 512);
         try_one_for_all_heads(type, paths[p], 1, 4, 1, 9 * 512);
     }
