@@ -640,6 +640,12 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__NOINLINE
 #endif
 
+#ifdef __cplusplus
+#define ATTN__ZEROS {}
+#else
+#define ATTN__ZEROS {0}
+#endif
+
 #if (defined(__x86_64__) && defined(__GNUC__)) || defined(_M_X64) /* small compilers have no intrinsics */
 #define ATTN__X86 1
 #else
@@ -1253,14 +1259,14 @@ static void attn__put(void *to, attn_dtype dtype, double x)
 
 /* Sizes and distances (in elements) of a small problem, and places in the workspace. */
 typedef struct attn__small {
-    size_t q_len, kv_len, dim, dim_v, rows; /* rows: of queries and acc, at least 1 */
+    size_t q_len, kv_len, dim, dim_v;
     ptrdiff_t q_step, k_step, v_step, out_step;
     double scale;
-    void *queries; /* (rows, LD) */
+    void *queries; /* (mr or fewer, LD) */
     void *keys;    /* packed */
     void *values;  /* packed, if rows of v are not whole vectors */
     void *tile;    /* (mr, LD) */
-    void *acc;     /* (rows, dim_v up to whole vectors) */
+    void *acc;     /* (mr or fewer, dim_v up to whole vectors) */
 } attn__small;
 
 /* What a path offers to the driver, for one compute type T (float or double).
@@ -1281,7 +1287,7 @@ typedef struct attn__kernel {
     void (*weigh)(size_t m, size_t n, size_t depth, const void *a, const void *values, attn_dtype dtype, size_t stride, void *c, size_t ldc, int accumulate);
 
     /* panels[column / nr][depth][nr] = src[column * column_stride + k * depth_stride],
-     * converted to T, columns beyond `columns` 0 */
+     * converted to T, columns beyond `columns` up to a multiple of nr / 2 are 0 */
     void (*pack)(void *panels, const void *src, attn_dtype dtype, size_t columns, size_t depth, ptrdiff_t column_stride,
                  ptrdiff_t depth_stride);
 
@@ -1351,7 +1357,10 @@ typedef struct attn__kernel {
  *   madd(a, b, c)                a * b + c of doubles; most paths have only attn__madd_f64
  *   load_f16 load_bf16 load_u8   float32 only: widened from uint16_t, uint8_t
  *   transpose_f16 transpose_bf16 likewise
- * MR rows by two vectors is the register tile. */
+ * MR rows by two vectors is the register tile. With ATTN__PARTS defined a block
+ * has two more, which the template else makes of the others:
+ *   load_part(p, n)              n lanes, fewer than all; the others are 0
+ *   store_part(p, a, n)          only the first n lanes */
 
 /* For what a machine lacks, or rounds differently: lane by lane. */
 #define ATTN__BY_LANES(T, n, load, store, a, b, c, expression) \
@@ -1769,6 +1778,13 @@ ATTN__ACROSS(most, max)
 typedef ATTN__TYPE(__m512) attn__avx512_f32_vec;
 ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load(const float *p) { return ATTN__I(loadu_ps)(p); }
 ATTN__INLINE void attn__avx512_f32_store(float *p, attn__avx512_f32_vec a) { ATTN__I(storeu_ps)(p, a); }
+#if ATTN__X86
+#define ATTN__PARTS
+ATTN__INLINE __m512 attn__avx512_f32_load_part(const float *p, size_t n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+ATTN__INLINE void attn__avx512_f32_store_part(float *p, __m512 a, size_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a); }
+ATTN__INLINE __m512d attn__avx512_f64_load_part(const double *p, size_t n) { return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+ATTN__INLINE void attn__avx512_f64_store_part(double *p, __m512d a, size_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), a); }
+#endif
 ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_set1(float a) { return ATTN__I(set1_ps)(a); }
 ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_add(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(add_ps)(a, b); }
 ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_sub(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(sub_ps)(a, b); }
@@ -1965,6 +1981,7 @@ ATTN__ACROSS(most, max)
 #undef ATTN__I256
 #undef ATTN__I128
 #undef ATTN__TYPE
+#undef ATTN__PARTS
 #endif /* ATTN__AVX512 */
 
 /* NEON (AArch64; elsewhere through SIMDe) */
@@ -2307,8 +2324,8 @@ static int attn__multiply_size(size_t a, size_t b, size_t *product)
 static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, unsigned dtypes, int output, int measuring, attn__view *v)
 {
     const size_t limit = (size_t)-1 / 2;
-    size_t below = 0, above = 0, count = 1, stride = 1;
-    int i, j, first, contiguous = 1;
+    size_t below = 0, above = 0, stride = 1;
+    int i, j, first, count = 1, contiguous = 1, overflow = 0;
     if (!a) return ATTN_ERR_NULL;
     if (a->ndim < min_dims || a->ndim > max_dims) return ATTN_ERR_RANK;
     if ((unsigned)a->dtype >= ATTN_DTYPE_COUNT || !(dtypes >> a->dtype & 1)) return ATTN_ERR_DTYPE;
@@ -2317,25 +2334,25 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     v->size = (ptrdiff_t)attn_dtype_size(a->dtype);
     v->low = v->high = 0;
     first = ATTN_MAX_DIMS - a->ndim;
-    for (i = ATTN_MAX_DIMS - 1; i >= 0; i--) {
-        v->shape[i] = i < first ? 1 : a->shape[i - first];
-        v->stride[i] = i < first ? 0 : a->stride[i - first];
-        if (v->stride[i]) contiguous = 0;
-        if (v->shape[i] == 0) count = 0;
+    for (i = 0; i < ATTN_MAX_DIMS; i++) v->shape[i] = 1, v->stride[i] = 0;
+    for (i = ATTN_MAX_DIMS - 1; i >= first; i--) { /* strides as if none were given */
+        const size_t n = v->shape[i] = a->shape[i - first];
+        v->stride[i] = n == 1 ? 1 : (ptrdiff_t)stride; /* one element has no next: nobody multiplies by whatever its stride is */
+        if (a->stride[i - first]) contiguous = 0;
+        if (n == 0) count = 0;
+        else if (!attn__multiply_size(stride, n, &stride) || stride > limit) overflow = 1;
     }
     if (contiguous) {
-        for (i = ATTN_MAX_DIMS - 1; i >= first; i--) {
-            v->stride[i] = (ptrdiff_t)stride;
-            if (v->shape[i] && (!attn__multiply_size(stride, v->shape[i], &stride) || stride > limit)) return ATTN_ERR_OVERFLOW;
-        }
-        if (count && (!attn__multiply_size(stride, (size_t)v->size, &above) || above > limit)) return ATTN_ERR_OVERFLOW;
+        if (overflow || (count && (!attn__multiply_size(stride, (size_t)v->size, &above) || above > limit))) return ATTN_ERR_OVERFLOW;
     } else if (count) {
         for (i = first; i < ATTN_MAX_DIMS; i++) {
             /* |PTRDIFF_MIN| has no signed form, hence the detour through size_t */
-            size_t step = v->stride[i] < 0 ? (size_t)0 - (size_t)v->stride[i] : (size_t)v->stride[i], reach;
+            const ptrdiff_t given = a->stride[i - first];
+            size_t step = given < 0 ? (size_t)0 - (size_t)given : (size_t)given, reach;
             if (v->shape[i] == 1) continue;
+            v->stride[i] = given;
             if (!attn__multiply_size(step, (size_t)v->size, &step) || !attn__multiply_size(step, v->shape[i] - 1, &reach)) return ATTN_ERR_OVERFLOW;
-            if (v->stride[i] < 0) {
+            if (given < 0) {
                 if (reach > limit || below > limit - reach) return ATTN_ERR_OVERFLOW;
                 below += reach;
             } else {
@@ -2365,11 +2382,9 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
         attn__memset(v->stride, 0, sizeof v->stride);
         return ATTN_OK;
     }
-    for (i = first; i < ATTN_MAX_DIMS; i++) /* one element has no next: nobody multiplies by whatever its stride is */
-        if (v->shape[i] == 1) v->stride[i] = 1; /* not 0: if all are, they are implied */
     if (measuring) return ATTN_OK;
     if (!a->data) return ATTN_ERR_NULL;
-    if ((uintptr_t)a->data % (uintptr_t)v->size) return ATTN_ERR_ALIGN;
+    if ((uintptr_t)a->data & ((uintptr_t)v->size - 1)) return ATTN_ERR_ALIGN;
     v->low = (uintptr_t)a->data - below;
     v->high = (uintptr_t)a->data + above;
     return ATTN_OK;
@@ -2377,8 +2392,13 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
 
 static int attn__apart(const attn__view *a, const attn__view *b) { return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high; }
 
-/* Absent arrays have no data and no dimensions. */
+/* Absent arrays have no data and no dimensions; they touch no bytes. */
 static int attn__present(const attn_array *a) { return a->ndim > 0 || a->data; }
+static int attn__given(const attn_array *a, attn__view *v)
+{
+    v->low = v->high = 0;
+    return attn__present(a);
+}
 
 ATTN__INLINE char *attn__at(const attn__view *v, size_t b, size_t h, size_t s)
 {
@@ -2406,34 +2426,30 @@ static int attn__shape_is(const attn__view *v, size_t b, size_t h, size_t s, siz
     return v->shape[ATTN__B] == b && v->shape[ATTN__H] == h && v->shape[ATTN__S] == s && v->shape[ATTN__D] == d;
 }
 
-/* For what is large, in pieces of a size that compilers and C libraries do not take
- * for one: both would use string instructions, which cost a small problem dearly. */
-static void attn__clear(void *at, size_t n)
-{
-    size_t i;
-    for (i = 0; i < n; i += 512) {
-        const volatile size_t piece = n - i < 512 ? n - i : 512;
-        attn__memset((char *)at + i, 0, piece);
-    }
-}
+ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
+ATTN__INLINE size_t attn__round_up(size_t n, size_t to) { return (n + to - 1) & ~(to - 1); } /* a power of two */
+/* How many pieces of no more than `each`; a division only where there are several: it takes as long as ten additions. */
+ATTN__INLINE size_t attn__pieces(size_t n, size_t each) { return n <= each ? n > 0 : (n - 1) / each + 1; }
 
-/* Workspace as a sequence of pieces, each aligned to 64 bytes. With base NULL it
- * only measures. */
+/* Workspace as a sequence of pieces, each aligned to 64 bytes; reserve tells where
+ * one begins. With base NULL it only measures. */
 typedef struct attn__arena {
     char *base;
     size_t used;
     int overflow;
 } attn__arena;
+ATTN__INLINE size_t attn__reserve(attn__arena *arena, size_t count, size_t size)
+{
+    const size_t at = arena->used;
+    size_t bytes;
+    if (!attn__multiply_size(count, size, &bytes) || bytes > (size_t)-1 / 4 || at > (size_t)-1 / 4) arena->overflow = 1;
+    else arena->used += attn__round_up(bytes, 64);
+    return at;
+}
 ATTN__INLINE void *attn__take(attn__arena *arena, size_t count, size_t size)
 {
-    size_t bytes;
-    void *at = arena->base ? arena->base + arena->used : NULL;
-    if (!attn__multiply_size(count, size, &bytes) || bytes > (size_t)-1 / 4 || arena->used > (size_t)-1 / 4) {
-        arena->overflow = 1;
-        return NULL;
-    }
-    arena->used += (bytes + 63) / 64 * 64;
-    return at;
+    const size_t at = attn__reserve(arena, count, size);
+    return arena->base ? arena->base + at : NULL;
 }
 
 /* -------------------------------------------------------------- execution -- */
@@ -2456,6 +2472,7 @@ static attn_status attn__path_of(const attn_exec *exec, size_t columns, attn_pat
         *path = attn_best_path();
         /* half of a panel of 512-bit vectors would be empty */
         if (*path == ATTN_PATH_AVX512 && columns <= ATTN__NR_MAX / 2 && attn_path_native(ATTN_PATH_AVX2)) *path = ATTN_PATH_AVX2;
+        return ATTN_OK; /* the best one is supported */
     }
     return attn_path_supported(*path) ? ATTN_OK : ATTN_ERR_PATH;
 }
@@ -2467,17 +2484,14 @@ static size_t attn__workers(const attn_exec *exec)
     return exec->num_workers < most ? exec->num_workers : most;
 }
 
-/* Kernel and workspace for `each` bytes a worker. `*measured` says that the
- * caller only asked for the size, and has it now. */
-static attn_status attn__prepare(const attn_exec *exec, size_t columns, attn_dtype compute, size_t each, attn__run *run, int *measured)
+/* Workspace for `each` bytes a worker. `*measured` says that the caller only
+ * asked for the size, and has it now. */
+static attn_status attn__prepare(const attn_exec *exec, const attn__kernel *kernel, size_t each, attn__run *run, int *measured)
 {
-    attn_path path;
     size_t total;
     uintptr_t start;
-    attn_status status = attn__path_of(exec, columns, &path);
     *measured = 0;
-    if (status) return status;
-    run->kernel = attn__kernel_of(path, compute);
+    run->kernel = kernel;
     run->workers = attn__workers(exec);
     run->each = each;
     run->exec = exec;
@@ -2501,9 +2515,6 @@ static void attn__parallel(const attn__run *run, size_t count, attn_task task, v
     else
         for (i = 0; i < count; i++) task(arg, i, 0);
 }
-
-ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
-ATTN__INLINE size_t attn__round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* ---------------------------------------------------------------- matmul -- */
 
@@ -2605,6 +2616,7 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
 /* c = (scale a) b, or b transposed. */
 static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale, const attn_array *c, const attn_exec *exec)
 {
+    const attn__kernel *kernel;
     attn__gemm g;
     attn__arena arena = {NULL, 0, 0};
     attn_path path;
@@ -2638,8 +2650,9 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     }
     if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return ATTN_ERR_ALIAS;
     if ((status = attn__path_of(exec, g.n, &path))) return status;
-    attn__gemm_workspace(attn__kernel_of(path, a->dtype), g.n, g.k, &arena, &piece, &piece, &piece);
-    if ((status = attn__prepare(exec, g.n, a->dtype, arena.used, &g.run, &measured)) || measured) return status;
+    kernel = attn__kernel_of(path, a->dtype);
+    attn__gemm_workspace(kernel, g.n, g.k, &arena, &piece, &piece, &piece);
+    if ((status = attn__prepare(exec, kernel, arena.used, &g.run, &measured)) || measured) return status;
     g.scale = scale;
     for (i = 0; i < ATTN_MAX_DIMS; i++)
         if (g.c.shape[i] == 0) return ATTN_OK;
@@ -2657,8 +2670,14 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
 
 /* ------------------------------------------------- attention: the problem -- */
 
+/* Where in a worker's workspace each array of attn__scratch begins, and its size. */
+typedef struct attn__layout {
+    size_t q, k, v, rows, tile, bias, acc, max, sum, row, seen, wide, size;
+} attn__layout;
+
 typedef struct attn__problem {
     attn__run run;
+    attn__layout layout;
     const attn_desc *desc;
     attn__view q, k, v, out, mask, kv_lens, alibi, sinks, table, cu_q, cu_k, lse, scores, colsum;
     int has_mask, has_lens, has_alibi, has_sinks, has_pages, has_cu, has_lse, has_scores, has_colsum;
@@ -2746,22 +2765,25 @@ static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
     if (!attn__multiply_size(a, b, &n)) arena->overflow = 1;
     return n;
 }
-static void attn__scratch_layout(const attn__problem *p, const attn__kernel *kernel, attn__arena *arena, attn__scratch *s)
+static attn_status attn__scratch_layout(const attn__problem *p, const attn__kernel *kernel, attn__layout *l)
 {
-    const size_t es = kernel->size;
-    s->looked = (attn__looked *)attn__take(arena, 1, sizeof(attn__looked));
-    s->q = (char *)attn__take(arena, attn__take_2d(arena, p->chunks * ATTN__LD, p->rows), es);
-    s->k = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->step : p->keys, p->dim), es);
-    s->v = (char *)attn__take(arena, attn__take_2d(arena, p->few ? kernel->step : p->keys, attn__round_up(p->width, kernel->nr)), es);
-    s->rows = (char *)attn__take(arena, p->gather ? attn__take_2d(arena, p->few ? kernel->step : p->keys, p->dim > p->dim_v ? p->dim : p->dim_v) : 0, es);
-    s->tile = (char *)attn__take(arena, kernel->mr * ATTN__LD, es);
-    s->bias = (char *)attn__take(arena, ATTN__LD, es);
-    s->acc = (char *)attn__take(arena, attn__take_2d(arena, p->rows * p->slots, p->width), es);
-    s->max = (double *)attn__take(arena, p->rows * p->slots, sizeof(double));
-    s->sum = (double *)attn__take(arena, p->rows * p->slots, sizeof(double));
-    s->row = (attn__row *)attn__take(arena, p->rows, sizeof(attn__row));
-    s->seen = (attn__seen *)attn__take(arena, attn__take_2d(arena, ATTN__SEEN, p->rows), sizeof(attn__seen));
-    s->wide = (double *)attn__take(arena, attn__take_2d(arena, 3, p->dim_v), sizeof(double));
+    const size_t es = kernel->size, keys = p->few ? kernel->step : p->keys;
+    attn__arena arena = {NULL, 0, 0};
+    attn__reserve(&arena, 1, sizeof(attn__looked)); /* at 0, see attn__ready */
+    l->q = attn__reserve(&arena, attn__take_2d(&arena, p->chunks * ATTN__LD, p->rows), es);
+    l->k = attn__reserve(&arena, attn__take_2d(&arena, keys, p->dim), es);
+    l->v = attn__reserve(&arena, attn__take_2d(&arena, keys, attn__round_up(p->width, kernel->nr)), es);
+    l->rows = attn__reserve(&arena, p->gather ? attn__take_2d(&arena, keys, p->dim > p->dim_v ? p->dim : p->dim_v) : 0, es);
+    l->tile = attn__reserve(&arena, kernel->mr * ATTN__LD, es);
+    l->bias = attn__reserve(&arena, ATTN__LD, es);
+    l->acc = attn__reserve(&arena, attn__take_2d(&arena, p->rows * p->slots, p->width), es);
+    l->max = attn__reserve(&arena, p->rows * p->slots, sizeof(double));
+    l->sum = attn__reserve(&arena, p->rows * p->slots, sizeof(double));
+    l->row = attn__reserve(&arena, p->rows, sizeof(attn__row));
+    l->seen = attn__reserve(&arena, attn__take_2d(&arena, ATTN__SEEN, p->rows), sizeof(attn__seen));
+    l->wide = attn__reserve(&arena, attn__take_2d(&arena, 3, p->dim_v), sizeof(double));
+    l->size = arena.used;
+    return arena.overflow ? ATTN_ERR_OVERFLOW : ATTN_OK;
 }
 
 static size_t attn__integer_at(const attn__view *v, size_t i) { return (size_t)attn__integer(v, (ptrdiff_t)i * v->stride[ATTN__D]); }
@@ -2976,7 +2998,7 @@ static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__s
     }
 }
 
-/* Packs keys [from, to), `from` a multiple of nr; what the last panel has beyond is 0. */
+/* Packs keys [from, to), `from` a multiple of nr. */
 static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to, size_t chunk)
 {
     const attn__kernel *kernel = p->run.kernel;
@@ -3023,7 +3045,7 @@ static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, at
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
     /* softcap and bias go on to the end of a vector, from anywhere: up to 16 more, where nothing may trap */
     const int beyond = p->softcap > 0 || attn__adds(p);
-    const size_t columns = beyond ? attn__round_up(end - from, nr) : end - from;
+    const size_t columns = beyond ? attn__round_up(end - from, nr / 2) : end - from;
     size_t r, c, j, next;
     for (r = 0; beyond && r < r1 - r0; r++) attn__memset(s->tile + (r * ATTN__LD + from + columns) * es, 0, 16 * es);
     for (c = 0; c < p->chunks; c++) {
@@ -3043,7 +3065,7 @@ static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, at
                               c != 0);
             else {
                 attn__pack_keys(p, rows, s, base + j, base + next, c);
-                kernel->multiply(r1 - r0, nr, depth, q, s->k, nr, 0, scores, ATTN__LD, c != 0);
+                kernel->multiply(r1 - r0, next - j, depth, q, s->k, nr, 0, scores, ATTN__LD, c != 0);
             }
         }
     }
@@ -3618,9 +3640,21 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
 
 static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratch *s)
 {
-    attn__arena arena = {NULL, 0, 0};
-    arena.base = p->run.workspace + worker * p->run.each;
-    attn__scratch_layout(p, p->run.kernel, &arena, s);
+    const attn__layout *l = &p->layout;
+    char *base = p->run.workspace + worker * p->run.each;
+    s->looked = (attn__looked *)(void *)base;
+    s->q = base + l->q;
+    s->k = base + l->k;
+    s->v = base + l->v;
+    s->rows = base + l->rows;
+    s->tile = base + l->tile;
+    s->bias = base + l->bias;
+    s->acc = base + l->acc;
+    s->max = (double *)(void *)(base + l->max);
+    s->sum = (double *)(void *)(base + l->sum);
+    s->row = (attn__row *)(void *)(base + l->row);
+    s->seen = (attn__seen *)(void *)(base + l->seen);
+    s->wide = (double *)(void *)(base + l->wide);
 }
 
 static void attn__task(void *arg, size_t index, size_t worker)
@@ -4114,6 +4148,7 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
 ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_array *y, const attn_exec *exec)
 {
     attn__lines l;
+    attn_path path;
     attn_status status;
     int i, measured, measuring = attn__measuring(exec), same = 1;
     if (!x || !y) return ATTN_ERR_NULL;
@@ -4130,7 +4165,7 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
         if (i != l.axis) l.lines *= l.x.shape[i];
     }
     if (!attn__apart(&l.x, &l.y) && !(same && l.x.data == l.y.data)) return ATTN_ERR_ALIAS;
-    if ((status = attn__prepare(exec, l.n, x->dtype, 0, &l.run, &measured)) || measured) return status;
+    if ((status = attn__path_of(exec, l.n, &path)) || (status = attn__prepare(exec, attn__kernel_of(path, x->dtype), 0, &l.run, &measured)) || measured) return status;
     if (l.n == 0 || l.lines == 0) return ATTN_OK;
     l.near = -1;
     for (i = 0; i < ATTN_MAX_DIMS; i++)
@@ -4142,8 +4177,10 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
 
 /* ---- fused attention ---- */
 
-/* Everything about a problem but its workspace and where data lies. */
-static attn_status attn__describe(const attn_desc *d, int measuring, attn__problem *p)
+/* Everything about a problem but its workspace and where data lies. q, k, v and out
+ * need not be those of d. `stand_in`: out is the shape of a result only. */
+static attn_status attn__describe(const attn_desc *d, const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out, int stand_in, int measuring,
+                                  attn__problem *p)
 {
     const int64_t far = (int64_t)1 << 62;
     attn_dtype compute;
@@ -4153,12 +4190,13 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     int i, j;
 
     p->desc = d;
-    if ((status = attn__check(&d->q, 2, 4, ATTN__FLOATS, ATTN__INPUT, measuring, &p->q))) return status;
-    compute = d->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
+    p->stand_in = stand_in;
+    if ((status = attn__check(q, 2, 4, ATTN__FLOATS, ATTN__INPUT, measuring, &p->q))) return status;
+    compute = q->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     floats = compute == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
-    if ((status = attn__check(&d->k, 2, 4, floats, ATTN__INPUT, measuring, &p->k))) return status;
-    if ((status = attn__check(&d->v, 2, 4, floats, ATTN__INPUT, measuring, &p->v))) return status;
-    if ((status = attn__check(&d->out, 2, 4, floats, ATTN__OUTPUT, measuring || p->stand_in, &p->out))) return status;
+    if ((status = attn__check(k, 2, 4, floats, ATTN__INPUT, measuring, &p->k))) return status;
+    if ((status = attn__check(v, 2, 4, floats, ATTN__INPUT, measuring, &p->v))) return status;
+    if ((status = attn__check(out, 2, 4, floats, ATTN__OUTPUT, measuring || stand_in, &p->out))) return status;
     p->batch = p->q.shape[ATTN__B];
     p->q_heads = p->q.shape[ATTN__H];
     p->q_len = p->q.shape[ATTN__S];
@@ -4167,12 +4205,12 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     p->kv_len = p->k.shape[ATTN__S];
     p->dim_v = p->v.shape[ATTN__D];
     kv_batch = p->batch;
-    p->has_lens = attn__present(&d->kv_lens);
+    p->has_lens = attn__given(&d->kv_lens, &p->kv_lens);
     if (p->has_lens && (status = attn__check(&d->kv_lens, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->kv_lens))) return status;
-    p->has_pages = attn__present(&d->block_table);
+    p->has_pages = attn__given(&d->block_table, &p->table);
     if (p->has_pages) {
         if ((status = attn__check(&d->block_table, 2, 2, ATTN__INTS, ATTN__INPUT, measuring, &p->table))) return status;
-        if (d->k.ndim != 4 || d->v.ndim != 4) return ATTN_ERR_RANK;
+        if (k->ndim != 4 || v->ndim != 4) return ATTN_ERR_RANK;
         if (p->table.shape[ATTN__S] != p->batch || p->kv_len == 0) return ATTN_ERR_SHAPE;
         if (!p->has_lens) return ATTN_ERR_NULL; /* how many keys the pages hold */
         p->page_size = p->kv_len;
@@ -4182,7 +4220,7 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     if (!attn__shape_is(&p->k, kv_batch, p->kv_heads, p->has_pages ? p->page_size : p->kv_len, p->dim) ||
         !attn__shape_is(&p->v, kv_batch, p->kv_heads, p->k.shape[ATTN__S], p->dim_v) || !attn__shape_is(&p->out, p->batch, p->q_heads, p->q_len, p->dim_v))
         return ATTN_ERR_SHAPE;
-    p->has_cu = attn__present(&d->cu_seqlens_q) || attn__present(&d->cu_seqlens_k);
+    p->has_cu = attn__given(&d->cu_seqlens_q, &p->cu_q) | attn__given(&d->cu_seqlens_k, &p->cu_k);
     if (p->has_cu) { /* sequences take the place of batches */
         if (!attn__present(&d->cu_seqlens_q) || !attn__present(&d->cu_seqlens_k)) return ATTN_ERR_NULL;
         if ((status = attn__check(&d->cu_seqlens_q, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->cu_q))) return status;
@@ -4211,13 +4249,13 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
     if (d->causal && (p->right < 0 || p->right > 0)) p->right = 0;
 
     heads[0] = p->batch, heads[1] = p->q_heads, heads[2] = p->q_len, heads[3] = p->kv_len;
-    p->has_mask = attn__present(&d->mask);
+    p->has_mask = attn__given(&d->mask, &p->mask);
     if (p->has_mask) {
         if ((status = attn__check(&d->mask, 1, 4, floats | 1u << ATTN_BOOL, ATTN__INPUT, measuring, &p->mask))) return status;
         if (p->mask.shape[ATTN__D] != p->kv_len) return ATTN_ERR_SHAPE; /* keys are not broadcast: a short mask is a mistake */
         if ((status = attn__broadcast(&p->mask, heads))) return status;
     }
-    p->has_scores = attn__present(&d->scores);
+    p->has_scores = attn__given(&d->scores, &p->scores);
     if (p->has_scores) {
         const size_t most_heads = p->q_heads - d->scores_head, most_queries = p->q_len - d->scores_query;
         if ((status = attn__check(&d->scores, 2, 4, floats, ATTN__OUTPUT, measuring, &p->scores))) return status;
@@ -4225,23 +4263,23 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
             p->scores.shape[ATTN__B] != p->batch || p->scores.shape[ATTN__D] != p->kv_len)
             return ATTN_ERR_SHAPE;
     }
-    p->has_lse = attn__present(&d->lse);
+    p->has_lse = attn__given(&d->lse, &p->lse);
     if (p->has_lse) {
         if ((status = attn__check(&d->lse, 1, 3, floats, ATTN__OUTPUT, measuring, &p->lse))) return status;
         if (!attn__shape_is(&p->lse, 1, p->batch, p->q_heads, p->q_len)) return ATTN_ERR_SHAPE;
     }
-    p->has_colsum = attn__present(&d->colsum);
+    p->has_colsum = attn__given(&d->colsum, &p->colsum);
     if (p->has_colsum) {
         if ((status = attn__check(&d->colsum, 1, 3, 1u << compute, ATTN__OUTPUT, measuring, &p->colsum))) return status;
         if (!attn__shape_is(&p->colsum, 1, p->batch, p->q_heads, p->kv_len)) return ATTN_ERR_SHAPE;
     }
-    p->has_alibi = attn__present(&d->alibi);
+    p->has_alibi = attn__given(&d->alibi, &p->alibi);
     if (p->has_alibi) {
         if ((status = attn__check(&d->alibi, 1, 2, floats, ATTN__INPUT, measuring, &p->alibi))) return status;
         if (p->alibi.shape[ATTN__D] != p->q_heads || (p->alibi.shape[ATTN__S] != 1 && p->alibi.shape[ATTN__S] != p->batch)) return ATTN_ERR_SHAPE;
         if (p->alibi.shape[ATTN__S] != p->batch) p->alibi.stride[ATTN__S] = 0;
     }
-    p->has_sinks = attn__present(&d->sinks);
+    p->has_sinks = attn__given(&d->sinks, &p->sinks);
     if (p->has_sinks) {
         if ((status = attn__check(&d->sinks, 1, 1, floats, ATTN__INPUT, measuring, &p->sinks))) return status;
         if (p->sinks.shape[ATTN__D] != p->q_heads) return ATTN_ERR_SHAPE;
@@ -4250,7 +4288,7 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
         if (p->kv_lens.shape[ATTN__D] != p->batch) return ATTN_ERR_SHAPE;
         for (b = 0; b < p->batch && !measuring; b++) {
             const int64_t len = attn__integer(&p->kv_lens, (ptrdiff_t)b * p->kv_lens.stride[ATTN__D]);
-            if (len < 0 || len > far || (!p->stand_in && (uint64_t)len > p->kv_begin + p->kv_len)) return ATTN_ERR_LENGTH;
+            if (len < 0 || len > far || (!stand_in && (uint64_t)len > p->kv_begin + p->kv_len)) return ATTN_ERR_LENGTH;
             for (n = 0; p->has_pages && n < (size_t)len; n += p->page_size) {
                 const int64_t page = attn__integer(&p->table, (ptrdiff_t)b * p->table.stride[ATTN__S] + (ptrdiff_t)(n / p->page_size) * p->table.stride[ATTN__D]);
                 if (page < 0 || (uint64_t)page >= p->k.shape[ATTN__B]) return ATTN_ERR_PAGE;
@@ -4268,14 +4306,26 @@ static attn_status attn__describe(const attn_desc *d, int measuring, attn__probl
                 if ((b == 0 && x != 0) || x < 0 || y < x || (uint64_t)y > total[i]) return ATTN_ERR_LENGTH;
             }
         }
-    { /* absent arrays touch no bytes, so they are apart from everything */
+    {
         const attn__view *outputs[4], *inputs[10];
-        outputs[0] = &p->out, outputs[1] = &p->lse, outputs[2] = &p->scores, outputs[3] = &p->colsum;
-        inputs[0] = &p->q, inputs[1] = &p->k, inputs[2] = &p->v, inputs[3] = &p->mask, inputs[4] = &p->kv_lens;
-        inputs[5] = &p->alibi, inputs[6] = &p->sinks, inputs[7] = &p->table, inputs[8] = &p->cu_q, inputs[9] = &p->cu_k;
-        for (i = 0; i < 4; i++) {
-            if (outputs[i]->low == outputs[i]->high) continue;
-            for (j = 0; j < 10; j++)
+        int n_outputs = 0, n_inputs = 3;
+#define ATTN__LIST(list, has, view) \
+    if (has) list[n_##list++] = &view;
+        outputs[n_outputs++] = &p->out;
+        ATTN__LIST(outputs, p->has_lse, p->lse)
+        ATTN__LIST(outputs, p->has_scores, p->scores)
+        ATTN__LIST(outputs, p->has_colsum, p->colsum)
+        inputs[0] = &p->q, inputs[1] = &p->k, inputs[2] = &p->v;
+        ATTN__LIST(inputs, p->has_mask, p->mask)
+        ATTN__LIST(inputs, p->has_lens, p->kv_lens)
+        ATTN__LIST(inputs, p->has_alibi, p->alibi)
+        ATTN__LIST(inputs, p->has_sinks, p->sinks)
+        ATTN__LIST(inputs, p->has_pages, p->table)
+        ATTN__LIST(inputs, p->has_cu, p->cu_q)
+        ATTN__LIST(inputs, p->has_cu, p->cu_k)
+#undef ATTN__LIST
+        for (i = 0; i < n_outputs; i++) {
+            for (j = 0; j < n_inputs; j++)
                 if (!attn__apart(outputs[i], inputs[j])) return ATTN_ERR_ALIAS;
             for (j = 0; j < i; j++)
                 if (!attn__apart(outputs[i], outputs[j])) return ATTN_ERR_ALIAS;
@@ -4294,18 +4344,18 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     const size_t end = p->kv_begin + p->kv_len, blocks = (end + ATTN__BLOCK - 1) / ATTN__BLOCK, begin = p->kv_begin / ATTN__BLOCK;
     size_t needed;
     attn__part part;
-    p->group = p->kv_heads ? p->q_heads / p->kv_heads : 0;
+    p->group = p->kv_heads == p->q_heads ? p->kv_heads > 0 : p->q_heads / p->kv_heads;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
-    p->head_chunks = p->head_chunk ? (p->group + p->head_chunk - 1) / p->head_chunk : 0;
-    p->query_block = p->head_chunk ? ATTN__ROWS / p->head_chunk : 1;
-    p->query_blocks = (p->q_len + p->query_block - 1) / p->query_block;
-    if (p->query_blocks) p->query_block = (p->q_len + p->query_blocks - 1) / p->query_blocks; /* balanced */
+    p->head_chunks = attn__pieces(p->group, ATTN__ROWS);
+    p->query_block = p->head_chunk < 2 ? ATTN__ROWS : ATTN__ROWS / p->head_chunk;
+    p->query_blocks = attn__pieces(p->q_len, p->query_block);
+    p->query_block = p->query_blocks < 2 ? p->q_len : (p->q_len + p->query_blocks - 1) / p->query_blocks; /* balanced */
     p->rows = p->query_block * p->head_chunk;
     p->chunks = p->dim ? (p->dim + ATTN__BLOCK - 1) / ATTN__BLOCK : 1;
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
     p->slots = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
-    p->gather = p->has_pages || p->kv_begin % kernel->step != 0;
+    p->gather = p->has_pages || (p->kv_begin & (kernel->step - 1)) != 0;
     p->few = p->rows <= kernel->few;
     p->one_mask = p->has_mask && p->mask.stride[ATTN__H] == 0 && !p->has_colsum; /* column sums add up over queries in order */
     if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) || !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
@@ -4327,25 +4377,25 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
 /* A described problem, cut and ready to run; or `measured`. */
 static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *measured)
 {
-    const attn_dtype compute = p->desc->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     const size_t workers = attn__workers(exec);
-    attn__scratch s;
-    attn__arena arena = {NULL, 0, 0};
+    const attn__kernel *kernel;
     attn_path path;
-    size_t shared, w;
+    size_t shared = 0, w;
     attn_status status = attn__path_of(exec, p->kv_len, &path);
     if (status) return status;
-    if ((status = attn__cut(p, attn__kernel_of(path, compute), workers))) return status;
-    attn__scratch_layout(p, attn__kernel_of(path, compute), &arena, &s);
-    if (arena.overflow || !attn__multiply_size(p->part_bytes, p->tasks * p->parts, &shared)) return ATTN_ERR_OVERFLOW;
-    shared = (shared + workers - 1) / workers;              /* each worker's share of what all use together */
-    if (shared > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
-    shared = attn__round_up(shared, 64);
-    status = attn__prepare(exec, p->kv_len, compute, arena.used + shared, &p->run, measured);
+    kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
+    if ((status = attn__cut(p, kernel, workers)) || (status = attn__scratch_layout(p, kernel, &p->layout))) return status;
+    if (p->parts > 1) {
+        if (!attn__multiply_size(p->part_bytes, p->tasks * p->parts, &shared)) return ATTN_ERR_OVERFLOW;
+        shared = attn__pieces(shared, workers); /* each worker's share of what all use together */
+        if (shared > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
+        shared = attn__round_up(shared, 64);
+    }
+    status = attn__prepare(exec, kernel, p->layout.size + shared, &p->run, measured);
     p->part_states = p->run.workspace;
     if (!status && !*measured) {
         p->run.workspace += shared * workers;
-        p->run.each = arena.used;
+        p->run.each = p->layout.size;
         for (w = 0; w < workers; w++) attn__memset(p->run.workspace + w * p->run.each, 0, sizeof(attn__looked));
     }
     return status;
@@ -4371,7 +4421,6 @@ static int attn__do_small(const attn__problem *p)
     small.kv_len = p->kv_len;
     small.dim = p->dim;
     small.dim_v = p->dim_v;
-    small.rows = p->rows;
     small.q_step = p->q.stride[ATTN__S];
     small.k_step = p->k.stride[ATTN__S];
     small.v_step = p->v.stride[ATTN__S];
@@ -4388,14 +4437,12 @@ static int attn__do_small(const attn__problem *p)
     return 1;
 }
 
-ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
+static attn_status attn__forward(const attn_desc *desc, const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out, const attn_exec *exec)
 {
-    attn__problem p;
+    attn__problem p; /* not cleared, as 3 KB take a tenth of a small problem: what is absent is marked so */
     attn_status status;
     int measured;
-    if (!desc) return ATTN_ERR_NULL;
-    attn__clear(&p, sizeof p);
-    if ((status = attn__describe(desc, attn__measuring(exec), &p))) return status;
+    if ((status = attn__describe(desc, q, k, v, out, 0, attn__measuring(exec), &p))) return status;
     if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
     if (attn__do_small(&p)) return ATTN_OK;
     if (p.has_colsum) { /* sums begin at 0, also where there is nothing to add */
@@ -4413,27 +4460,30 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
     return ATTN_OK;
 }
 
+ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
+{
+    return desc ? attn__forward(desc, &desc->q, &desc->k, &desc->v, &desc->out, exec) : ATTN_ERR_NULL;
+}
+
 /* Are scores those of all heads and queries? Yes too where other checks will fail. */
-static int attn__whole_scores(const attn_desc *d)
+static int attn__whole_scores(const attn_array *of, const attn_array *queries)
 {
     attn__view q, scores;
-    if (attn__check(&d->q, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &q) || attn__check(&d->scores, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &scores)) return 1;
+    if (attn__check(queries, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &q) || attn__check(of, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &scores)) return 1;
     return scores.shape[ATTN__H] == q.shape[ATTN__H] && scores.shape[ATTN__S] == q.shape[ATTN__S];
 }
 
 ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out, const attn_array *weights,
                                          const attn_exec *exec)
 {
+    static const attn_desc plain = ATTN__ZEROS; /* as attn_desc_default gives */
     attn_desc d;
     if (!q || !k || !v || !out) return ATTN_ERR_NULL;
-    attn__clear(&d, sizeof d);
-    d.q = *q;
-    d.k = *k;
-    d.v = *v;
-    d.out = *out;
-    if (weights) d.scores = *weights;
-    if (weights && !attn__whole_scores(&d)) return ATTN_ERR_SHAPE;
-    return attn_forward(&d, exec);
+    if (!weights) return attn__forward(&plain, q, k, v, out, exec);
+    if (!attn__whole_scores(weights, q)) return ATTN_ERR_SHAPE;
+    d = attn_desc_default();
+    d.scores = *weights;
+    return attn__forward(&d, q, k, v, out, exec);
 }
 
 /* ---- self test ---- */
@@ -4622,9 +4672,7 @@ static attn_status attn__part_describe(const attn_desc *desc, attn_desc *d, int 
     d->out = attn_array_4d(d->q.dtype, NULL, out.shape[ATTN__B], out.shape[ATTN__H], out.shape[ATTN__S], 0);
     if ((status = attn__check(&d->v, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &out))) return status;
     d->out.shape[3] = out.shape[ATTN__D];
-    attn__memset(p, 0, sizeof *p);
-    p->stand_in = 1;
-    if ((status = attn__describe(d, measuring, p))) return status;
+    if ((status = attn__describe(d, &d->q, &d->k, &d->v, &d->out, 1, measuring, p))) return status;
     return p->has_cu || p->has_pages ? ATTN_ERR_UNSUPPORTED : ATTN_OK;
 }
 
@@ -5188,7 +5236,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
         d.k = attn__heads_of(&to[1], kv_heads);
         d.v = attn__heads_of(&to[2], kv_heads);
         d.out = attn__heads_of(&to[3], num_heads);
-        if (attn__present(&d.scores) && !attn__whole_scores(&d)) return ATTN_ERR_SHAPE;
+        if (attn__present(&d.scores) && !attn__whole_scores(&d.scores, &d.q)) return ATTN_ERR_SHAPE;
         if ((status = attn_forward(&d, &sub))) return status;
         if (bytes > most) most = bytes;
         if (has_o) {
@@ -5305,6 +5353,13 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #endif
 #endif
 
+/* ... X(QUAD - 1) */
+#if ATTN__F64
+#define ATTN__EACH_OF_QUAD ATTN__REPEAT_2
+#else
+#define ATTN__EACH_OF_QUAD ATTN__REPEAT_4
+#endif
+
 /* ... X(MR - 1) */
 #if ATTN__MR == 14
 #define ATTN__EACH_ROW ATTN__REPEAT_14
@@ -5325,6 +5380,23 @@ ATTN__INLINE attn_vec ATTN__V(load_as)(const void *p, attn_dtype dtype)
     (void)dtype;
     return attn_vload((const attn_real *)p);
 }
+
+#ifndef ATTN__PARTS
+ATTN__INLINE attn_vec ATTN__V(load_part)(const attn_real *p, size_t n)
+{
+    attn_real x[ATTN__VL];
+    size_t j;
+    for (j = 0; j < ATTN__VL; j++) x[j] = j < n ? p[j] : 0;
+    return attn_vload(x);
+}
+ATTN__INLINE void ATTN__V(store_part)(attn_real *p, attn_vec a, size_t n)
+{
+    attn_real x[ATTN__VL];
+    size_t j;
+    attn_vstore(x, a);
+    for (j = 0; j < n; j++) p[j] = x[j];
+}
+#endif
 
 /* The register tile: M rows by W vectors, one or two, each element one chain of
  * multiply-adds over k. M, W and the type of b are constants wherever this is inlined. */
@@ -5446,30 +5518,43 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 #endif
 }
 
-/* One panel: `columns` <= NR of them, contiguous along the depth. */
-ATTN__INLINE void ATTN__V(pack_columns)(attn_real *to, const attn_real *src, size_t columns, size_t depth, ptrdiff_t column_stride)
+/* One panel: `columns` <= NR of them, contiguous along the depth. Where they fill no
+ * more than a vector, the other one is not written. `ahead`: another panel follows. */
+ATTN__INLINE void ATTN__V(pack_columns)(attn_real *to, const attn_real *src, size_t columns, size_t depth, ptrdiff_t column_stride, const int ahead)
 {
-    size_t k = 0, j;
+    const size_t quads = ATTN__VL == 1 ? 0 : depth / ATTN__QUAD * ATTN__QUAD; /* one lane: nothing to transpose */
+    attn_vec x[ATTN__QUAD], y[ATTN__QUAD];
+    size_t v, k, j;
+    int i;
     if (columns == ATTN__NR) {
-        for (; k + ATTN__QUAD <= depth; k += ATTN__QUAD) {
-            attn_vec x[ATTN__QUAD], y[ATTN__QUAD];
-            int i;
-            if (ATTN__VL == 1) break; /* no lanes to transpose */
+        for (k = 0; k < quads; k += ATTN__QUAD) {
             attn_vtranspose(src + k, column_stride, x);
             attn_vtranspose(src + k + ATTN__VL * column_stride, column_stride, y);
-            /* the next panel, a part of its columns for each part of a cache line */
-            for (i = 0; i < ATTN__NR / 4; i++)
+            for (i = 0; i < ATTN__NR / 4 && ahead; i++) /* a part of its columns for each part of a cache line */
                 ATTN__PREFETCH(src, (ptrdiff_t)(ATTN__NR + (k / ATTN__QUAD % 4) * (ATTN__NR / 4) + (size_t)i) * column_stride + (ptrdiff_t)k);
-            for (i = 0; i < ATTN__QUAD; i++) {
-                attn_vstore(to + (k + (size_t)i) * ATTN__NR, x[i]);
-                attn_vstore(to + (k + (size_t)i) * ATTN__NR + ATTN__VL, y[i]);
-            }
+#define ATTN__X(i) attn_vstore(to + (k + i) * ATTN__NR, x[i]), attn_vstore(to + (k + i) * ATTN__NR + ATTN__VL, y[i]);
+            ATTN__EACH_OF_QUAD(ATTN__X)
+#undef ATTN__X
         }
+        for (; k < depth; k++)
+            for (j = 0; j < columns; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+        return;
     }
-    for (; k < depth; k++) {
-        attn_vstore(to + k * ATTN__NR, attn_vset1(0));
-        attn_vstore(to + k * ATTN__NR + ATTN__VL, attn_vset1(0));
-        for (j = 0; j < columns; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+    for (v = 0; v < columns; v += ATTN__VL, src += ATTN__VL * column_stride, to += ATTN__VL) {
+        const size_t n = columns - v < ATTN__VL ? columns - v : ATTN__VL;
+        attn_real quad[ATTN__VL][ATTN__QUAD];
+        for (j = n; j < ATTN__VL; j++) attn__memset(quad[j], 0, sizeof quad[j]);
+        for (k = 0; k < quads; k += ATTN__QUAD) {
+            for (j = 0; j < n; j++) attn__memcpy(quad[j], src + (ptrdiff_t)j * column_stride + (ptrdiff_t)k, sizeof quad[j]);
+            attn_vtranspose(quad[0], ATTN__QUAD, x);
+#define ATTN__X(i) attn_vstore(to + (k + i) * ATTN__NR, x[i]);
+            ATTN__EACH_OF_QUAD(ATTN__X)
+#undef ATTN__X
+        }
+        for (; k < depth; k++) {
+            attn_vstore(to + k * ATTN__NR, attn_vset1(0));
+            for (j = 0; j < n; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+        }
     }
 }
 
@@ -5497,13 +5582,13 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
                 }
             }
         } else if (size == (ptrdiff_t)sizeof(attn_real)) { /* keys: transposed */
-            ATTN__V(pack_columns)(to, (const attn_real *)(const void *)from, width, depth, column_stride);
+            ATTN__V(pack_columns)(to, (const attn_real *)(const void *)from, width, depth, column_stride, 1);
         } else { /* converted, a piece of the depth at a time */
             attn_real piece[ATTN__NR][64];
             for (k = 0; k < depth; k += 64) {
                 size_t i, n = depth - k < 64 ? depth - k : 64;
                 for (i = 0; i < width; i++) ATTN__V(load_row)(piece[i], from + ((ptrdiff_t)i * column_stride + (ptrdiff_t)k) * size, dtype, 1, n);
-                ATTN__V(pack_columns)(to + k * ATTN__NR, piece[0], width, n, 64);
+                ATTN__V(pack_columns)(to + k * ATTN__NR, piece[0], width, n, 64, 0);
             }
         }
     }
@@ -6028,21 +6113,16 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
     }
 }
 
-static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
+/* to = from * factor + 0, never -0 from 0. `odd` turns NaN at NaN and infinity, in four chains. */
+ATTN__INLINE void ATTN__V(times)(attn_real *to, const attn_real *from, size_t n, double factor, attn_vec odd[4])
 {
-    attn_real *to = (attn_real *)to_;
-    const attn_real *from = (const attn_real *)from_;
     const attn_vec f = attn_vset1((attn_real)factor), zero = attn_vset1(0);
-    size_t i = 0, j;
-    /* + 0: never -0 from 0. `odd` turns NaN at NaN and infinity, in four chains */
-#define ATTN__X(v) attn_vec odd##v = zero;
-    ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
+    size_t i = 0;
 #define ATTN__X(v)                                                                      \
     {                                                                                   \
         const attn_vec y = attn_vfma(attn_vload(from + i + v * ATTN__VL), f, zero);     \
         attn_vstore(to + i + v * ATTN__VL, y);                                          \
-        odd##v = attn_vadd(odd##v, attn_vsub(y, y));                                    \
+        odd[v] = attn_vadd(odd[v], attn_vsub(y, y));                                    \
     }
     for (; i + 4 * ATTN__VL <= n; i += 4 * ATTN__VL) {
         ATTN__REPEAT_4(ATTN__X)
@@ -6051,77 +6131,97 @@ static int ATTN__V(scale)(void *to_, const void *from_, size_t n, double factor)
         ATTN__REPEAT_1(ATTN__X)
     }
 #undef ATTN__X
-    if (i < n) { /* the tail, by the same arithmetic */
-        attn_real tail[ATTN__VL];
-        attn_vec y;
-        for (j = 0; j < ATTN__VL; j++) tail[j] = i + j < n ? from[i + j] : 0;
-        y = attn_vfma(attn_vload(tail), f, zero);
-        attn_vstore(tail, y);
-        odd1 = attn_vadd(odd1, attn_vsub(y, y));
-        for (j = 0; i + j < n; j++) to[i + j] = tail[j];
+    if (i < n) {
+        const attn_vec y = attn_vfma(ATTN__V(load_part)(from + i, n - i), f, zero);
+        odd[1] = attn_vadd(odd[1], attn_vsub(y, y));
+        ATTN__V(store_part)(to + i, y, n - i);
     }
-    ATTN__FOLD_4(attn_vadd, odd)
-    return !attn_vfinite(attn_vsum(odd0));
+}
+ATTN__INLINE int ATTN__V(all_finite)(const attn_vec odd[4]) { return attn_vfinite(attn_vsum(attn_vadd(attn_vadd(odd[0], odd[1]), attn_vadd(odd[2], odd[3])))); }
+
+static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
+{
+    attn_vec odd[4];
+    odd[0] = odd[1] = odd[2] = odd[3] = attn_vset1(0);
+    ATTN__V(times)((attn_real *)to, (const attn_real *)from, n, factor, odd);
+    return !ATTN__V(all_finite)(odd);
 }
 
-/* softmax of a row of one set of lanes; returns 1 as it does. */
-ATTN__INLINE int ATTN__V(softmax_set)(attn_real *row, size_t n, double *sum_out)
+/* softmax of `rows` rows of n elements in W vectors each, all of the virtual lanes or one
+ * (lanes beyond would add 0). First all maxima, then exp: rows side by side hide
+ * how long each of both takes. Returns 1 as softmax does. */
+ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn_real *tile, size_t rows, size_t n, double *sums)
 {
     const attn_vec masked = attn_vset1(ATTN__C(MASKED)), end = attn_vset1((attn_real)n);
-    attn_vec x[ATTN__SET], m;
-    attn_real max;
-#define ATTN__X(v)                                                                                       \
-    attn_vec max##v, odd##v;                                                                             \
-    x[v] = attn_vchoose(masked, attn_vload(ATTN__C(COUNT) + v * ATTN__VL), end, attn_vload(row + v * ATTN__VL)); \
-    max##v = x[v], odd##v = attn_vsub(x[v], x[v]);
-    ATTN__EACH(ATTN__X)
+    attn_real most[ATTN__MR], *row = tile;
+    attn_vec odd = attn_vset1(0), x[ATTN__SET];
+    size_t r;
+    for (r = 0; r < rows; r++, row += ATTN__LD) {
+#define ATTN__X(v)                                                                                                       \
+    attn_vec max##v = masked;                                                                                            \
+    if (W > v) {                                                                                                         \
+        max##v = attn_vchoose(masked, attn_vload(ATTN__C(COUNT) + v * ATTN__VL), end, attn_vload(row + v * ATTN__VL));   \
+        attn_vstore(row + v * ATTN__VL, max##v);                                                                         \
+        odd = attn_vadd(odd, attn_vsub(max##v, max##v));                                                                 \
+    }
+        ATTN__EACH(ATTN__X)
 #undef ATTN__X
-    ATTN__FOLD(attn_vmax, max)
-    ATTN__FOLD(attn_vadd, odd)
-    if (!attn_vfinite(attn_vsum(odd0))) return 1;
-    max = attn_vmost(max0);
-    if (!(max > ATTN__C(ODD))) return 1;
-    m = attn_vset1(max);
-#define ATTN__X(v) x[v] = attn_vsub(x[v], m);
-    ATTN__EACH(ATTN__X)
+        if (W > 1) {
+            ATTN__FOLD(attn_vmax, max)
+        }
+        most[r] = attn_vmost(max0);
+    }
+    if (!attn_vfinite(attn_vsum(odd))) return 1;
+    for (r = 0, row = tile; r < rows; r++, row += ATTN__LD) {
+        const attn_vec m = attn_vset1(most[r]);
+        if (!(most[r] > ATTN__C(ODD))) return 1;
+#define ATTN__X(v) \
+    if (W > v) x[v] = attn_vsub(attn_vload(row + v * ATTN__VL), m);
+        ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v) \
-    if (v % 2 == 0) ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x + v);
-    ATTN__EACH(ATTN__X)
+    if (v % 2 == 0 && W > v) ATTN__V(exp_pair)(W > 1 ? 2 : 1, x + v);
+        ATTN__EACH(ATTN__X)
 #undef ATTN__X
-#define ATTN__X(v) attn_vstore(row + v * ATTN__VL, x[v]), max##v = x[v];
-    ATTN__EACH(ATTN__X)
+#define ATTN__X(v)            \
+    attn_vec sum##v = masked; \
+    if (W > v) attn_vstore(row + v * ATTN__VL, x[v]), sum##v = x[v];
+        ATTN__EACH(ATTN__X)
 #undef ATTN__X
-    ATTN__FOLD(attn_vadd, max)
-    *sum_out = (double)attn_vsum(max0);
+        if (W > 1) {
+            ATTN__FOLD(attn_vadd, sum)
+        }
+        sums[r] = (double)attn_vsum(sum0);
+    }
     return 0;
 }
 
-static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k, const void *v_, void *out_)
+static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, const void *v_, void *out_)
 {
-    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
-    const attn_real *q = (const attn_real *)q_, *values = (const attn_real *)v_;
-    const size_t most = p->rows < ATTN__MR ? p->rows : ATTN__MR, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
-    attn_real *out = (attn_real *)out_, *queries = (attn_real *)p->queries, *tile = (attn_real *)p->tile, *acc = (attn_real *)p->acc;
-    size_t i, r, rows, stride = ATTN__NR, panel = p->kv_len * ATTN__NR;
-    ATTN__V(pack)(p->keys, k, dtype, p->kv_len, p->dim, p->k_step, 1);
+    const attn_real *q = (const attn_real *)q_, *k = (const attn_real *)k_, *values = (const attn_real *)v_;
+    const size_t n = p->kv_len, tiles = (p->q_len + ATTN__MR - 1) / ATTN__MR, most = tiles > 1 ? (p->q_len + tiles - 1) / tiles : p->q_len, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
+    attn_real *out = (attn_real *)out_, *queries = (attn_real *)p->queries, *keys = (attn_real *)p->keys, *tile = (attn_real *)p->tile, *acc = (attn_real *)p->acc;
+    attn_vec odd[4], unused[4];
+    size_t i, r, rows, stride = ATTN__NR, panel = n * ATTN__NR;
+    for (i = 0; i < n; i += ATTN__NR)
+        ATTN__V(pack_columns)(keys + i * p->dim, k + (ptrdiff_t)i * p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim, p->k_step, 0);
     if (width == p->dim_v && p->v_step >= 0) stride = (size_t)p->v_step, panel = ATTN__NR;
     else {
-        ATTN__V(pack)(p->values, values, dtype, p->dim_v, p->kv_len, 1, p->v_step);
+        ATTN__V(pack)(p->values, values, ATTN__F64 ? ATTN_F64 : ATTN_F32, p->dim_v, n, 1, p->v_step);
         values = (const attn_real *)p->values;
     }
+    odd[0] = odd[1] = odd[2] = odd[3] = attn_vset1(0);
+    unused[0] = unused[1] = unused[2] = unused[3] = odd[0];
     for (i = 0; i < p->q_len; i += rows) {
         double sum[ATTN__MR];
         rows = p->q_len - i < most ? p->q_len - i : most;
-        for (r = 0; r < rows; r++, q += p->q_step) ATTN__V(scale)(queries + r * ATTN__LD, q, p->dim, p->scale);
-        ATTN__V(multiply)(rows, p->kv_len, p->dim, queries, p->keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__LD, 0);
-        for (r = 0; r < rows; r++)
-            if (ATTN__V(softmax_set)(tile + r * ATTN__LD, p->kv_len, &sum[r])) return 1;
-        ATTN__V(multiply)(rows, width, p->kv_len, tile, values, stride, panel, acc, width, 0);
-        for (r = 0; r < rows; r++, out += p->out_step)
-            if (ATTN__V(scale)(out, acc + r * width, p->dim_v, 1 / sum[r])) return 1;
+        for (r = 0; r < rows; r++, q += p->q_step) ATTN__V(times)(queries + r * ATTN__LD, q, p->dim, p->scale, unused);
+        ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__LD, 0);
+        if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, sum) : ATTN__V(softmax_set)(1, tile, rows, n, sum)) return 1;
+        ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
+        for (r = 0; r < rows; r++, out += p->out_step) ATTN__V(times)(out, acc + r * width, p->dim_v, 1 / sum[r], odd);
     }
-    return 0;
+    return !ATTN__V(all_finite)(odd);
 }
 
 static const attn__kernel ATTN__V(kernel) = {
@@ -6158,6 +6258,7 @@ static const attn__kernel ATTN__V(kernel) = {
 #undef ATTN__EACH
 #undef ATTN__FOLD
 #undef ATTN__EACH_ROW
+#undef ATTN__EACH_OF_QUAD
 #undef ATTN__SET
 #undef ATTN__FEW
 #endif /* ATTN__KERNEL */
