@@ -825,6 +825,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__BLOCK 512
 #define ATTN__SEEN 16 /* blocks of a mask that are looked at together */
 #define ATTN__FEW_KEYS 16 /* rows of a matrix that few rows are multiplied by at a time */
+#define ATTN__NEAR 8192   /* elements that the nearest cache holds */
 #define ATTN__COLUMNS 128 /* lines of a softmax that are done together ... */
 #define ATTN__COLUMN_SLOTS 14 /* ... up to 4096 blocks of them */
 #define ATTN__COLUMN_MAXIMA 8 /* ... whose first blocks' maxima are kept for the second pass */
@@ -1257,6 +1258,13 @@ static void attn__put(void *to, attn_dtype dtype, double x)
 
 /* ---------------------------------------------------------- kernel table -- */
 
+/* How many of n rows the next tile takes: tiles are balanced, as one of few rows is slow. */
+ATTN__INLINE size_t attn__tile_rows(size_t n, const size_t mr)
+{
+    const size_t tiles = (n + mr - 1) / mr;
+    return tiles > 1 ? (n + tiles - 1) / tiles : n;
+}
+
 /* Sizes and distances (in elements) of a small problem, and places in the workspace. */
 typedef struct attn__small {
     size_t q_len, kv_len, dim, dim_v;
@@ -1296,6 +1304,10 @@ typedef struct attn__kernel {
      * up to the next multiple of nr / 2, c is written */
     void (*multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb, size_t panel_stride, void *c,
                      size_t ldc, int accumulate);
+
+    /* c = a b where all lie, for a b that the nearest cache holds: rows of whole vectors at these
+     * distances, depth at most a block; `rows` is room for mr of them, LD apart */
+    void (*product)(size_t m, size_t n, size_t depth, const void *a, ptrdiff_t a_step, const void *b, size_t b_step, void *c, size_t c_step, void *rows);
 
     /* row[lo..hi) are scores; they become exp(score - max), and the rest of
      * row[first..last) becomes 0. Positions are within a block; first and last
@@ -2529,12 +2541,12 @@ typedef struct attn__gemm {
     double scale;
 } attn__gemm;
 
-static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t k, attn__arena *arena, void **a, void **b, void **c)
+/* Rows of a at 0, of c and a block of b at these places; LD elements are whole cache lines. */
+static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t k, size_t *c_at, size_t *b_at)
 {
-    *a = attn__take(arena, (kernel->mr > kernel->few ? kernel->mr : kernel->few) * ATTN__LD, kernel->size);
-    *c = attn__take(arena, kernel->mr * ATTN__LD, kernel->size);
-    *b = attn__take(arena, attn__round_up(attn__min(n, ATTN__BLOCK), kernel->nr) * attn__min(k, ATTN__BLOCK), kernel->size);
-    return arena->used;
+    *c_at = (kernel->mr > kernel->few ? kernel->mr : kernel->few) * ATTN__LD * kernel->size;
+    *b_at = *c_at + kernel->mr * ATTN__LD * kernel->size;
+    return *b_at + attn__round_up(attn__round_up(attn__min(n, ATTN__BLOCK), kernel->nr) * attn__min(k, ATTN__BLOCK) * kernel->size, 64);
 }
 
 /* Rows [r0, r1) of scale * a, columns [k0, k0 + depth). */
@@ -2554,9 +2566,8 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
     const attn__gemm *g = (const attn__gemm *)arg;
     const attn__kernel *kernel = g->run.kernel;
     const size_t es = kernel->size;
-    attn__arena arena = {NULL, 0, 0};
-    void *a_tile, *b_block, *c_tile;
-    size_t j0 = index % g->column_blocks * g->block, i0, i1, k0, t, tiles, batch = index / g->column_blocks;
+    char *a_tile = g->run.workspace + worker * g->run.each, *b_block, *c_tile;
+    size_t c_at, b_at, j0 = index % g->column_blocks * g->block, i0, i1, k0, t, tiles, batch = index / g->column_blocks;
     size_t n = attn__min(g->n - j0, g->block);
     const char *a = g->a.data, *b = g->b.data;
     char *c = g->c.data;
@@ -2565,8 +2576,9 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
     i0 = batch % g->row_blocks * g->rows;
     i1 = attn__min(g->m, i0 + g->rows);
     batch /= g->row_blocks;
-    arena.base = g->run.workspace + worker * g->run.each;
-    attn__gemm_workspace(kernel, g->n, g->k, &arena, &a_tile, &b_block, &c_tile);
+    attn__gemm_workspace(kernel, g->n, g->k, &c_at, &b_at);
+    c_tile = a_tile + c_at;
+    b_block = a_tile + b_at;
     for (dim = ATTN__H; dim >= 0; dim--) {
         ptrdiff_t at = (ptrdiff_t)(batch % g->c.shape[dim]);
         batch /= g->c.shape[dim];
@@ -2580,7 +2592,7 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
             const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
             attn__gemm_rows(g, a, i0, i1, k0, depth, a_tile);
             for (t = 0; t < depth || t == 0; t += ATTN__FEW_KEYS)
-                kernel->weigh(i1 - i0, width, attn__min(depth - t, ATTN__FEW_KEYS), (char *)a_tile + t * es,
+                kernel->weigh(i1 - i0, width, attn__min(depth - t, ATTN__FEW_KEYS), a_tile + t * es,
                               b + ((ptrdiff_t)(k0 + t) * g->b.stride[ATTN__S] + (ptrdiff_t)j0) * g->b.size, g->b.dtype, (size_t)g->b.stride[ATTN__S],
                               c + ((ptrdiff_t)i0 * g->c.stride[ATTN__S] + (ptrdiff_t)j0) * g->c.size, (size_t)g->c.stride[ATTN__S], k0 + t > 0);
         }
@@ -2603,12 +2615,12 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
                 continue;
             }
             for (r = r0; r < r1 && k0; r++)
-                kernel->load((char *)c_tile + (r - r0) * ATTN__LD * es, c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size,
+                kernel->load(c_tile + (r - r0) * ATTN__LD * es, c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size,
                              g->c.dtype, g->c.stride[ATTN__D], n);
             kernel->multiply(r1 - r0, n, depth, a_tile, b_block, kernel->nr, depth * kernel->nr, c_tile, ATTN__LD, k0 != 0);
             for (r = r0; r < r1; r++)
                 kernel->store(c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size, g->c.dtype, g->c.stride[ATTN__D],
-                              (char *)c_tile + (r - r0) * ATTN__LD * es, n);
+                              c_tile + (r - r0) * ATTN__LD * es, n);
         }
     }
 }
@@ -2618,13 +2630,11 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
 {
     const attn__kernel *kernel;
     attn__gemm g;
-    attn__arena arena = {NULL, 0, 0};
     attn_path path;
     attn_status status;
-    void *piece;
-    int i, measured, measuring = attn__measuring(exec);
+    size_t c_at, b_at;
+    int i, most, measured, measuring = attn__measuring(exec);
     if (!a || !b || !c) return ATTN_ERR_NULL;
-    attn__memset(&g, 0, sizeof g);
     if ((status = attn__check(a, 2, ATTN_MAX_DIMS, 1u << ATTN_F32 | 1u << ATTN_F64, ATTN__INPUT, measuring, &g.a))) return status;
     if ((status = attn__check(b, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__INPUT, measuring, &g.b))) return status;
     if ((status = attn__check(c, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__OUTPUT, measuring, &g.c))) return status;
@@ -2641,7 +2651,9 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     g.n = g.b.shape[ATTN__D];
     if (g.b.shape[ATTN__S] != g.k || g.c.shape[ATTN__S] != g.m || g.c.shape[ATTN__D] != g.n) return ATTN_ERR_SHAPE;
     g.batches = 1;
-    for (i = 0; i < ATTN__S; i++) {
+    most = a->ndim > b->ndim ? a->ndim : b->ndim;
+    if (most < c->ndim) most = c->ndim;
+    for (i = ATTN__S - 1; i >= ATTN_MAX_DIMS - most; i--) {
         size_t n = g.a.shape[i] == 1 ? g.b.shape[i] : g.a.shape[i];
         if (g.c.shape[i] != n || (g.b.shape[i] != n && g.b.shape[i] != 1)) return ATTN_ERR_SHAPE;
         if (g.a.shape[i] != n) g.a.stride[i] = 0;
@@ -2651,14 +2663,18 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return ATTN_ERR_ALIAS;
     if ((status = attn__path_of(exec, g.n, &path))) return status;
     kernel = attn__kernel_of(path, a->dtype);
-    attn__gemm_workspace(kernel, g.n, g.k, &arena, &piece, &piece, &piece);
-    if ((status = attn__prepare(exec, kernel, arena.used, &g.run, &measured)) || measured) return status;
+    if ((status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured)) || measured) return status;
+    if (g.m == 0 || g.n == 0 || g.batches == 0) return ATTN_OK;
     g.scale = scale;
-    for (i = 0; i < ATTN_MAX_DIMS; i++)
-        if (g.c.shape[i] == 0) return ATTN_OK;
+    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__NEAR && (g.n & (kernel->nr / 2 - 1)) == 0 && g.m <= ATTN__ROWS && !(scale < 1 || scale > 1) &&
+        g.a.stride[ATTN__D] == 1 && g.b.stride[ATTN__D] == 1 && g.c.stride[ATTN__D] == 1 && g.b.stride[ATTN__S] >= 0 && g.c.stride[ATTN__S] >= 0) {
+        kernel->product(g.m, g.n, g.k, g.a.data, g.a.stride[ATTN__S], g.b.data, (size_t)g.b.stride[ATTN__S], g.c.data, (size_t)g.c.stride[ATTN__S], g.run.workspace);
+        return ATTN_OK;
+    }
     g.rows = g.run.workers > 1 ? ATTN__ROWS : 4 * ATTN__ROWS;
     g.row_blocks = (g.m + g.rows - 1) / g.rows;
     g.block = ATTN__BLOCK;
+    g.direct = 0;
     if (g.m <= g.run.kernel->few && g.b.stride[ATTN__D] == 1 && g.b.stride[ATTN__S] >= 0 && g.c.stride[ATTN__D] == 1 && g.c.stride[ATTN__S] >= 0) {
         g.direct = g.n / g.run.kernel->nr * g.run.kernel->nr;
         g.block = attn__round_up(g.n / (g.run.workers > 1 ? 2 * g.run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
@@ -5494,6 +5510,24 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
     }
 }
 
+static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, ptrdiff_t a_step, const void *b, size_t b_step, void *c_, size_t c_step, void *rows_)
+{
+    const attn_real *a = (const attn_real *)a_;
+    attn_real *c = (attn_real *)c_, *rows = (attn_real *)rows_;
+    for (; m > 0; c += c_step) {
+        const size_t count = attn__tile_rows(m, ATTN__MR);
+        size_t r, k;
+        for (r = 0; r < count; r++, a += a_step) {
+            attn_real *row = rows + r * ATTN__LD;
+            for (k = 0; k + ATTN__VL <= depth; k += ATTN__VL) attn_vstore(row + k, attn_vload(a + k));
+            for (; k < depth; k++) row[k] = a[k];
+        }
+        ATTN__V(multiply)(count, n, depth, rows, b, b_step, ATTN__NR, c, c_step, 0);
+        c += (count - 1) * c_step;
+        m -= count;
+    }
+}
+
 static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
 {
 #if ATTN__F64
@@ -6199,7 +6233,7 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn_real *tile, size_t rows,
 static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, const void *v_, void *out_)
 {
     const attn_real *q = (const attn_real *)q_, *k = (const attn_real *)k_, *values = (const attn_real *)v_;
-    const size_t n = p->kv_len, tiles = (p->q_len + ATTN__MR - 1) / ATTN__MR, most = tiles > 1 ? (p->q_len + tiles - 1) / tiles : p->q_len, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
+    const size_t n = p->kv_len, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
     attn_real *out = (attn_real *)out_, *queries = (attn_real *)p->queries, *keys = (attn_real *)p->keys, *tile = (attn_real *)p->tile, *acc = (attn_real *)p->acc;
     attn_vec odd[4], unused[4];
     size_t i, r, rows, stride = ATTN__NR, panel = n * ATTN__NR;
@@ -6214,7 +6248,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     unused[0] = unused[1] = unused[2] = unused[3] = odd[0];
     for (i = 0; i < p->q_len; i += rows) {
         double sum[ATTN__MR];
-        rows = p->q_len - i < most ? p->q_len - i : most;
+        rows = attn__tile_rows(p->q_len - i, ATTN__MR);
         for (r = 0; r < rows; r++, q += p->q_step) ATTN__V(times)(queries + r * ATTN__LD, q, p->dim, p->scale, unused);
         ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__LD, 0);
         if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, sum) : ATTN__V(softmax_set)(1, tile, rows, n, sum)) return 1;
@@ -6226,7 +6260,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
 
 static const attn__kernel ATTN__V(kernel) = {
     sizeof(attn_real), ATTN__MR, ATTN__NR, ATTN__LANES, ATTN__STEP_KEYS, ATTN__F64 ? ATTN_F64 : ATTN_F32, ATTN__FEW,
-    ATTN__V(pack), ATTN__V(multiply), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(small), ATTN__V(softcap), ATTN__V(alibi), ATTN__V(bias), ATTN__V(mask), ATTN__V(load_row), ATTN__V(store_row)
+    ATTN__V(pack), ATTN__V(multiply), ATTN__V(product), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(small), ATTN__V(softcap), ATTN__V(alibi), ATTN__V(bias), ATTN__V(mask), ATTN__V(load_row), ATTN__V(store_row)
 };
 
 #undef ATTN__V
