@@ -1268,6 +1268,7 @@ ATTN__INLINE size_t attn__tile_rows(size_t n, const size_t mr)
 /* Sizes and distances (in elements) of a small problem, and places in the workspace. */
 typedef struct attn__small {
     size_t q_len, kv_len, dim, dim_v;
+    size_t seen; /* keys that the first query sees; each other one sees one more */
     ptrdiff_t q_step, k_step, v_step, out_step;
     double scale;
     void *queries; /* (mr or fewer, LD) */
@@ -1335,7 +1336,7 @@ typedef struct attn__kernel {
     /* to[i] = from[i] * factor, never -0 from 0; returns 1 if one of them is not finite */
     int (*scale)(void *to, const void *from, size_t n, double factor);
 
-    /* All of attention for one head of no more than `lanes` keys, all of them visible, with
+    /* All of attention for one head of no more than `lanes` keys, causal or not, with
      * nothing else asked for: arrays of T whose rows are contiguous, at these distances,
      * and what the general way needs of the workspace. The same bits in fewer steps.
      * Returns 1, with nothing of use in out, if it would have to redo a row. */
@@ -4424,14 +4425,21 @@ static int attn__do_small(const attn__problem *p)
     const attn_dtype dtype = kernel->dtype;
     attn__scratch s;
     attn__small small;
-    size_t b, h;
+    size_t b, h, lo;
     if (p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 || p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 ||
-        p->right >= 0 || p->softcap > 0 || p->kv_begin || p->has_mask || p->has_lens || p->has_alibi || p->has_sinks || p->has_pages || p->has_cu || p->has_lse || p->has_scores ||
+        p->softcap > 0 || p->kv_begin || p->has_mask || p->has_lens || p->has_alibi || p->has_sinks || p->has_pages || p->has_cu || p->has_lse || p->has_scores ||
         p->has_colsum)
         return 0;
     if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype || p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 ||
         p->v.stride[ATTN__D] != 1 || p->out.stride[ATTN__D] != 1)
         return 0;
+    small.seen = p->kv_len;
+    if (p->right >= 0) {
+        attn__rows all;
+        all.q_len = p->q_len;
+        all.kv_end = all.kv_total = p->kv_len;
+        attn__visible(p, &all, 0, &lo, &small.seen);
+    }
     attn__scratch_of(p, 0, &s);
     small.q_len = p->q_len;
     small.kv_len = p->kv_len;
@@ -6181,16 +6189,18 @@ static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
     return !ATTN__V(all_finite)(odd);
 }
 
-/* softmax of `rows` rows of n elements in W vectors each, all of the virtual lanes or one
+/* softmax of `rows` rows of n elements in W vectors each, of which the first row sees `seen`
+ * and each other one more; W is all of the virtual lanes or one
  * (lanes beyond would add 0). First all maxima, then exp: rows side by side hide
  * how long each of both takes. Returns 1 as softmax does. */
-ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn_real *tile, size_t rows, size_t n, double *sums)
+ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn_real *tile, size_t rows, size_t n, size_t seen, double *sums)
 {
-    const attn_vec masked = attn_vset1(ATTN__C(MASKED)), end = attn_vset1((attn_real)n);
+    const attn_vec masked = attn_vset1(ATTN__C(MASKED)), one = attn_vset1(1), all = attn_vset1((attn_real)n);
+    attn_vec end = attn_vset1((attn_real)(seen < n ? seen : n));
     attn_real most[ATTN__MR], *row = tile;
     attn_vec odd = attn_vset1(0), x[ATTN__SET];
     size_t r;
-    for (r = 0; r < rows; r++, row += ATTN__LD) {
+    for (r = 0; r < rows; r++, row += ATTN__LD, end = attn_vchoose(all, end, all, attn_vadd(end, one))) {
 #define ATTN__X(v)                                                                                                       \
     attn_vec max##v = masked;                                                                                            \
     if (W > v) {                                                                                                         \
@@ -6251,7 +6261,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
         rows = attn__tile_rows(p->q_len - i, ATTN__MR);
         for (r = 0; r < rows; r++, q += p->q_step) ATTN__V(times)(queries + r * ATTN__LD, q, p->dim, p->scale, unused);
         ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__LD, 0);
-        if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, sum) : ATTN__V(softmax_set)(1, tile, rows, n, sum)) return 1;
+        if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, p->seen + i, sum) : ATTN__V(softmax_set)(1, tile, rows, n, p->seen + i, sum)) return 1;
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
         for (r = 0; r < rows; r++, out += p->out_step) ATTN__V(times)(out, acc + r * width, p->dim_v, 1 / sum[r], odd);
     }

@@ -122,6 +122,33 @@ static attn_array in_eight(attn_dtype type, const size_t *leading, size_t rows, 
     return a;
 }
 
+/* A small matrix is used where it lies, but not if it is turned. */
+static void try_small_matrices(attn_dtype type)
+{
+    static const size_t depths[] = {0, 1, 7, 8, 64, 130, 512}, columns[] = {4, 8, 16, 24, 64};
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    for (size_t p = 0; p < num_paths; p++)
+        for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+            const size_t n = columns[i];
+            int pass = 1;
+            for (size_t j = 0; j < sizeof depths / sizeof *depths && pass; j++) {
+                const size_t k = depths[j], m = 1 + 11 * j % 39;
+                test_rng rng = {n + k};
+                const attn_array wide = test_2d(type, m, k + 3), store = test_2d(type, n, k), turned = attn_array_swap(&store, 0, 1);
+                const attn_array b = test_2d(type, k, n), large = test_2d(type, m, n + j), want = test_2d(type, m, n);
+                const attn_array a = test_part(&wide, 1, 2, k), c = test_part(&large, 1, j, n);
+                test_fill_normal(&wide, &rng, 1);
+                test_fill_normal(&b, &rng, 1);
+                if (j == 4) ref_set(&b, 0, 0, k - 1, n - 1, -(double)INFINITY);
+                test_assign(&turned, &b);
+                pass = test_status(test_matmul(&a, &b, &c, test_on(paths[p])), ATTN_OK) &&
+                       test_status(test_matmul(&a, &turned, &want, test_on(paths[p])), ATTN_OK) && test_same(&c, &want) && test_release();
+            }
+            test_ok(pass, "%s, %s, %zu columns: the same product by b where it lies and by b turned", attn_path_name(paths[p]), attn_dtype_name(type), n);
+        }
+}
+
 /* Eight dimensions are products one by one. */
 static void try_eight_dimensions(attn_dtype type)
 {
@@ -209,6 +236,7 @@ int main(void)
         try_shapes(test_types[t]);
         try_layouts(test_types[t]);
         try_batches(test_types[t]);
+        try_small_matrices(test_types[t]);
         try_eight_dimensions(test_types[t]);
         try_extremes(test_types[t]);
         try_steps(test_types[t]);

@@ -133,13 +133,15 @@ static void try_colsum(attn_dtype type)
 }
 
 /* Few keys, alone and asked for their log-sum-exp too. */
-static int small_as_general(const test_shape *shape, attn_path path, int spoilt, int apart)
+static int small_as_general(const test_shape *shape, attn_path path, int spoilt, int apart, int causal)
 {
     test_rng rng = {shape->kv_len + 100 * shape->head_dim + 10000 * shape->head_dim_v};
     attn_desc general = test_problem(shape, &rng), small;
     const size_t h = shape->kv_heads - 1, j = shape->kv_len / 2;
     const double large = shape->type == ATTN_F64 ? 1.5e308 : 3e38;
     general.scores = test_absent;
+    general.causal = causal;
+    if (causal) general.align = (attn_align)((shape->q_len + shape->kv_len) % 2 ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_UPPER_LEFT);
     if (apart == 2) { /* neighbours in memory are of different rows */
         const attn_array from = general.q, other = test_4d(shape->type, from.shape[0], from.shape[1], from.shape[3], from.shape[2]);
         general.q = attn_array_swap(&other, 2, 3);
@@ -183,7 +185,7 @@ static void try_small(attn_dtype type)
             int pass = 1;
             for (size_t c = keys % 3; c < 30 && pass; c += 3) {
                 const test_shape shape = {type, 1 + c % 2, 4, 2, 1 + (c * 7 + keys) % 23, keys, dims[c % 6], dims_v[c / 6]};
-                pass = small_as_general(&shape, paths[p], (int)(c + keys) % 8, (int)(c / 2 + keys) % 3);
+                pass = small_as_general(&shape, paths[p], (int)(c + keys) % 8, (int)(c / 2 + keys) % 3, (int)(c / 3) % 2);
                 test_release();
             }
             test_ok(pass, "%s, %s, %zu keys: the same result alone and with lse", attn_path_name(paths[p]), attn_dtype_name(type), keys);
