@@ -2337,8 +2337,9 @@ static int attn__multiply_size(size_t a, size_t b, size_t *product)
 static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, unsigned dtypes, int output, int measuring, attn__view *v)
 {
     const size_t limit = (size_t)-1 / 2;
-    size_t below = 0, above = 0, stride = 1;
-    int i, j, first, count = 1, contiguous = 1, overflow = 0;
+    size_t below = 0, above = 0, count = 1, bits = 0;
+    ptrdiff_t given = 0;
+    int i, j, first;
     if (!a) return ATTN_ERR_NULL;
     if (a->ndim < min_dims || a->ndim > max_dims) return ATTN_ERR_RANK;
     if ((unsigned)a->dtype >= ATTN_DTYPE_COUNT || !(dtypes >> a->dtype & 1)) return ATTN_ERR_DTYPE;
@@ -2350,22 +2351,29 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     for (i = 0; i < ATTN_MAX_DIMS; i++) v->shape[i] = 1, v->stride[i] = 0;
     for (i = ATTN_MAX_DIMS - 1; i >= first; i--) { /* strides as if none were given */
         const size_t n = v->shape[i] = a->shape[i - first];
-        v->stride[i] = n == 1 ? 1 : (ptrdiff_t)stride; /* one element has no next: nobody multiplies by whatever its stride is */
-        if (a->stride[i - first]) contiguous = 0;
-        if (n == 0) count = 0;
-        else if (!attn__multiply_size(stride, n, &stride) || stride > limit) overflow = 1;
+        v->stride[i] = n == 1 ? 1 : (ptrdiff_t)count; /* one element has no next: nobody multiplies by whatever its stride is */
+        given |= a->stride[i - first];
+        bits |= n;
+        count *= n;
     }
-    if (contiguous) {
-        if (overflow || (count && (!attn__multiply_size(stride, (size_t)v->size, &above) || above > limit))) return ATTN_ERR_OVERFLOW;
-    } else if (count) {
+    if (bits >> (a->ndim > 4 ? sizeof bits - 1 : 2 * sizeof bits - 2)) { /* a product of so many bits may not fit */
+        int fits = 1, empty = 0;
+        for (i = first, count = 1; i < ATTN_MAX_DIMS; i++)
+            if (v->shape[i] == 0) empty = 1;
+            else if (!attn__multiply_size(count, v->shape[i], &count) || count > limit) fits = 0, count = 1;
+        if (!given && (!fits || (!empty && count > limit / (size_t)v->size))) return ATTN_ERR_OVERFLOW;
+        if (empty) count = 0;
+    }
+    if (!given) above = count * (size_t)v->size;
+    else if (count) {
         for (i = first; i < ATTN_MAX_DIMS; i++) {
             /* |PTRDIFF_MIN| has no signed form, hence the detour through size_t */
-            const ptrdiff_t given = a->stride[i - first];
-            size_t step = given < 0 ? (size_t)0 - (size_t)given : (size_t)given, reach;
+            const ptrdiff_t one = a->stride[i - first];
+            size_t step = one < 0 ? (size_t)0 - (size_t)one : (size_t)one, reach;
             if (v->shape[i] == 1) continue;
-            v->stride[i] = given;
+            v->stride[i] = one;
             if (!attn__multiply_size(step, (size_t)v->size, &step) || !attn__multiply_size(step, v->shape[i] - 1, &reach)) return ATTN_ERR_OVERFLOW;
-            if (given < 0) {
+            if (one < 0) {
                 if (reach > limit || below > limit - reach) return ATTN_ERR_OVERFLOW;
                 below += reach;
             } else {
@@ -2376,7 +2384,7 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
         if (above > limit - (size_t)v->size || below > limit - above - (size_t)v->size) return ATTN_ERR_OVERFLOW;
         above += (size_t)v->size;
     }
-    if (output && count && !contiguous) {
+    if (output && count && given) {
         /* No two elements in one place: sorted by size, each stride steps over
          * all that the smaller ones span. Sufficient, and true of every layout in use. */
         for (i = first; i < ATTN_MAX_DIMS; i++) {
