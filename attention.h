@@ -1306,9 +1306,10 @@ typedef struct attn__kernel {
     void (*multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb, size_t panel_stride, void *c,
                      size_t ldc, int accumulate);
 
-    /* c = a b where all lie, for a b that the nearest cache holds: rows of whole vectors at these
-     * distances, depth at most a block; `rows` is room for mr of them, LD apart */
-    void (*product)(size_t m, size_t n, size_t depth, const void *a, ptrdiff_t a_step, const void *b, size_t b_step, void *c, size_t c_step, void *rows);
+    /* c = a b where they lie, for a b that the nearest cache holds: contiguous rows at these distances,
+     * depth at most a block. `rows` and `tile` are room for (mr, LD), `panel` for (depth, nr) */
+    void (*product)(size_t m, size_t n, size_t depth, const void *a, ptrdiff_t a_step, const void *b, size_t b_step, void *c, size_t c_step, void *rows, void *tile,
+                    void *panel);
 
     /* row[lo..hi) are scores; they become exp(score - max), and the rest of
      * row[first..last) becomes 0. Positions are within a block; first and last
@@ -2675,9 +2676,10 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     if ((status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured)) || measured) return status;
     if (g.m == 0 || g.n == 0 || g.batches == 0) return ATTN_OK;
     g.scale = scale;
-    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__NEAR && (g.n & (kernel->nr / 2 - 1)) == 0 && g.m <= ATTN__ROWS && !(scale < 1 || scale > 1) &&
+    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__NEAR && g.m <= ATTN__ROWS && !(scale < 1 || scale > 1) &&
         g.a.stride[ATTN__D] == 1 && g.b.stride[ATTN__D] == 1 && g.c.stride[ATTN__D] == 1 && g.b.stride[ATTN__S] >= 0 && g.c.stride[ATTN__S] >= 0) {
-        kernel->product(g.m, g.n, g.k, g.a.data, g.a.stride[ATTN__S], g.b.data, (size_t)g.b.stride[ATTN__S], g.c.data, (size_t)g.c.stride[ATTN__S], g.run.workspace);
+        kernel->product(g.m, g.n, g.k, g.a.data, g.a.stride[ATTN__S], g.b.data, (size_t)g.b.stride[ATTN__S], g.c.data, (size_t)g.c.stride[ATTN__S], g.run.workspace,
+                        g.run.workspace + c_at, g.run.workspace + b_at);
         return ATTN_OK;
     }
     g.rows = g.run.workers > 1 ? ATTN__ROWS : 4 * ATTN__ROWS;
@@ -5526,21 +5528,25 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
     }
 }
 
-static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, ptrdiff_t a_step, const void *b, size_t b_step, void *c_, size_t c_step, void *rows_)
+static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, ptrdiff_t a_step, const void *b_, size_t b_step, void *c_, size_t c_step, void *rows_,
+                             void *tile_, void *panel_)
 {
-    const attn_real *a = (const attn_real *)a_;
-    attn_real *c = (attn_real *)c_, *rows = (attn_real *)rows_;
-    for (; m > 0; c += c_step) {
-        const size_t count = attn__tile_rows(m, ATTN__MR);
-        size_t r, k;
+    const size_t part = n % ATTN__VL, whole = n - part; /* what is less than a vector is copied */
+    const attn_real *a = (const attn_real *)a_, *b = (const attn_real *)b_;
+    attn_real *c = (attn_real *)c_, *rows = (attn_real *)rows_, *tile = (attn_real *)tile_, *panel = (attn_real *)panel_;
+    size_t count, r, k;
+    for (k = 0; k < depth && part; k++) attn_vstore(panel + k * ATTN__NR, ATTN__V(load_part)(b + k * b_step + whole, part));
+    for (; m > 0; m -= count) {
+        count = attn__tile_rows(m, ATTN__MR);
         for (r = 0; r < count; r++, a += a_step) {
             attn_real *row = rows + r * ATTN__LD;
             for (k = 0; k + ATTN__VL <= depth; k += ATTN__VL) attn_vstore(row + k, attn_vload(a + k));
             for (; k < depth; k++) row[k] = a[k];
         }
-        ATTN__V(multiply)(count, n, depth, rows, b, b_step, ATTN__NR, c, c_step, 0);
-        c += (count - 1) * c_step;
-        m -= count;
+        ATTN__V(multiply)(count, whole, depth, rows, b, b_step, ATTN__NR, c, c_step, 0);
+        if (part) ATTN__V(multiply)(count, part, depth, rows, panel, ATTN__NR, 0, tile, ATTN__LD, 0);
+        for (r = 0; r < count; r++, c += c_step)
+            if (part) ATTN__V(store_part)(c + whole, attn_vload(tile + r * ATTN__LD), part);
     }
 }
 

@@ -125,7 +125,7 @@ static attn_array in_eight(attn_dtype type, const size_t *leading, size_t rows, 
 /* A small matrix is used where it lies, but not if it is turned. */
 static void try_small_matrices(attn_dtype type)
 {
-    static const size_t depths[] = {0, 1, 7, 8, 64, 130, 512}, columns[] = {4, 8, 16, 24, 64};
+    static const size_t depths[] = {0, 1, 7, 8, 64, 130, 512}, columns[] = {1, 4, 7, 8, 16, 21, 24, 64};
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
     for (size_t p = 0; p < num_paths; p++)
