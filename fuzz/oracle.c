@@ -19,12 +19,23 @@ const char *__asan_default_options(void)
     return "quarantine_size_mb=1:malloc_context_size=4";
 }
 
+/* MSan does not see what the engine writes. */
+#define WRITTEN(bytes, size) ((void)(bytes), (void)(size))
+#ifdef __has_feature
+#if __has_feature(memory_sanitizer)
+#include <sanitizer/msan_interface.h>
+#undef WRITTEN
+#define WRITTEN(bytes, size) __msan_unpoison(bytes, size)
+#endif
+#endif
+
 #ifdef __ELF__
 size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t most) __attribute__((weak)); /* the engine's, if there is one */
 
 size_t fuzz_mutate(uint8_t *bytes, size_t size, size_t most, unsigned seed)
 {
     size = LLVMFuzzerMutate(bytes, size, most);
+    WRITTEN(bytes, size);
     for (size_t at = FUZZ_AT_Q_LEN; at <= FUZZ_AT_KV_LEN && at < size && seed % 8; at++)
         if (fuzz_length(bytes[at]) >= 250)
             bytes[at] = (uint8_t)(seed >> 8 & 127);
