@@ -2458,13 +2458,14 @@ ATTN__INLINE size_t attn__pieces(size_t n, size_t each) { return n <= each ? n >
 typedef struct attn__arena {
     char *base;
     size_t used;
-    int overflow;
+    int overflow, fits; /* fits: sizes are such that there is no overflow to look for */
 } attn__arena;
 ATTN__INLINE size_t attn__reserve(attn__arena *arena, size_t count, size_t size)
 {
     const size_t at = arena->used;
     size_t bytes;
-    if (!attn__multiply_size(count, size, &bytes) || bytes > (size_t)-1 / 4 || at > (size_t)-1 / 4) arena->overflow = 1;
+    if (arena->fits) arena->used += attn__round_up(count * size, 64);
+    else if (!attn__multiply_size(count, size, &bytes) || bytes > (size_t)-1 / 4 || at > (size_t)-1 / 4) arena->overflow = 1;
     else arena->used += attn__round_up(bytes, 64);
     return at;
 }
@@ -2789,13 +2790,15 @@ typedef struct attn__rows {
 static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
 {
     size_t n;
+    if (arena->fits) return a * b;
     if (!attn__multiply_size(a, b, &n)) arena->overflow = 1;
     return n;
 }
 static attn_status attn__scratch_layout(const attn__problem *p, const attn__kernel *kernel, attn__layout *l)
 {
     const size_t es = kernel->size, keys = p->few ? kernel->step : p->keys;
-    attn__arena arena = {NULL, 0, 0};
+    attn__arena arena = {NULL, 0, 0, 0};
+    arena.fits = sizeof(size_t) > 4 && (p->dim | p->dim_v) >> 16 == 0; /* of all else there is not so much */
     attn__reserve(&arena, 1, sizeof(attn__looked)); /* at 0, see attn__ready */
     l->q = attn__reserve(&arena, attn__take_2d(&arena, p->chunks * ATTN__LD, p->rows), es);
     l->k = attn__reserve(&arena, attn__take_2d(&arena, keys, p->dim), es);
@@ -3716,7 +3719,7 @@ typedef struct attn__part {
 } attn__part;
 static size_t attn__part_layout(const attn__problem *p, size_t es, char *base, attn__part *part)
 {
-    attn__arena arena = {NULL, 0, 0};
+    attn__arena arena = {NULL, 0, 0, 0};
     arena.base = base;
     part->acc = (char *)attn__take(&arena, p->rows * p->width, es);
     part->max = (double *)attn__take(&arena, p->rows, sizeof(double));
@@ -4569,7 +4572,7 @@ ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
             for (type = 0; type < 2; type++) {
                 const attn_dtype dtype = type ? ATTN_F64 : ATTN_F32;
                 uint64_t hash = UINT64_C(0xcbf29ce484222325), seed = 1;
-                attn__arena arena = {NULL, 0, 0};
+                attn__arena arena = {NULL, 0, 0, 0};
                 attn_desc d = attn_desc_default();
                 attn_exec one = attn_exec_default();
                 uintptr_t start = measured ? (uintptr_t)exec->workspace : 0;
@@ -5198,7 +5201,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
     attn_desc d;
     attn_exec sub = exec ? *exec : attn_exec_default();
     attn__view views[11];
-    attn__arena arena = {NULL, 0, 0};
+    attn__arena arena = {NULL, 0, 0, 0};
     attn_dtype dtype;
     attn_status status;
     size_t num_heads, kv_heads, bytes, most = 0, columns[4];
