@@ -260,6 +260,12 @@ static void page(call *c, double number)
     ref_set(&c->desc.block_table, 0, 0, 1, 1, number);
 }
 
+static void lengths(call *c, double number)
+{
+    c->desc.kv_lens = test_1d(ATTN_I32, 2);
+    test_fill(&c->desc.kv_lens, number);
+}
+
 static void try_descriptor(void)
 {
     REFUSE(do_forward, ATTN_ERR_NULL, c.desc.lse.data = NULL);
@@ -281,6 +287,10 @@ static void try_descriptor(void)
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.mask = test_2d(ATTN_BOOL, 5, 1));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.mask = test_2d(ATTN_BOOL, 4, 7));
     REFUSE(do_forward, ATTN_ERR_ALIAS, (c.desc.mask = test_2d(ATTN_F32, 5, 7), c.desc.out.data = c.desc.mask.data));
+    REFUSE(do_forward, ATTN_ERR_ALIAS, (c.desc.alibi = test_1d(ATTN_F32, 4), c.desc.out.data = c.desc.alibi.data));
+    REFUSE(do_forward, ATTN_ERR_ALIAS, (c.desc.sinks = test_1d(ATTN_F32, 4), c.desc.lse.data = c.desc.sinks.data));
+    REFUSE(do_forward, ATTN_ERR_ALIAS, (lengths(&c, 7), c.desc.out.data = c.desc.kv_lens.data));
+    REFUSE(do_forward, ATTN_ERR_ALIAS, (page(&c, 0), c.desc.lse.data = c.desc.block_table.data));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.alibi = test_1d(ATTN_F32, 3));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.sinks = test_1d(ATTN_F32, 2));
     REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.kv_lens = test_1d(ATTN_F32, 2));
@@ -313,6 +323,15 @@ static void try_product(function f)
     REFUSE(f, ATTN_ERR_WORKSPACE, c.run.workspace_size = 1);
 }
 
+/* The same number along as many dimensions as there can be. */
+static attn_array in_all_dimensions(attn_array a, size_t n)
+{
+    a.ndim = ATTN_MAX_DIMS;
+    for (int i = 0; i < ATTN_MAX_DIMS; i++)
+        a.shape[i] = n, a.stride[i] = 0;
+    return a;
+}
+
 static void try_softmax(function f)
 {
     REFUSE(f, ATTN_ERR_NULL, c.a.data = NULL);
@@ -329,6 +348,8 @@ static void try_softmax(function f)
     REFUSE(f, ATTN_ERR_ALIAS, c.c.data = shifted(&c.a, 4));
     REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = huge);
     REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = SIZE_MAX / 7 + 1); /* times 7 it wraps to a few */
+    /* the product wraps to nothing */
+    REFUSE(f, ATTN_ERR_OVERFLOW, (c.a = in_all_dimensions(c.a, 8192), c.c = in_all_dimensions(c.c, 8192)));
     REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
 }
 

@@ -122,10 +122,10 @@ static attn_array in_eight(attn_dtype type, const size_t *leading, size_t rows, 
     return a;
 }
 
-/* A small matrix is used where it lies, but not if it is turned. */
+/* A small matrix is used where it lies, but not if one of both is turned or the product is scaled. */
 static void try_small_matrices(attn_dtype type)
 {
-    static const size_t depths[] = {0, 1, 7, 8, 64, 130, 512}, columns[] = {1, 4, 7, 8, 16, 21, 24, 64};
+    static const size_t depths[] = {0, 1, 7, 8, 64, 130, 512, 1000}, columns[] = {1, 4, 7, 8, 16, 21, 24, 64};
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
     for (size_t p = 0; p < num_paths; p++)
@@ -137,13 +137,18 @@ static void try_small_matrices(attn_dtype type)
                 test_rng rng = {n + k};
                 const attn_array wide = test_2d(type, m, k + 3), store = test_2d(type, n, k), turned = attn_array_swap(&store, 0, 1);
                 const attn_array b = test_2d(type, k, n), large = test_2d(type, m, n + j), want = test_2d(type, m, n);
-                const attn_array a = test_part(&wide, 1, 2, k), c = test_part(&large, 1, j, n);
+                const attn_array a = test_part(&wide, 1, 2, k), c = test_part(&large, 1, j, n), other = test_2d(type, k, m);
+                const attn_array turned_a = attn_array_swap(&other, 0, 1), keys = attn_array_swap(&b, 0, 1);
                 test_fill_normal(&wide, &rng, 1);
                 test_fill_normal(&b, &rng, 1);
                 if (j == 4) ref_set(&b, 0, 0, k - 1, n - 1, -(double)INFINITY);
                 test_assign(&turned, &b);
+                test_assign(&turned_a, &a);
                 pass = test_status(test_matmul(&a, &b, &c, test_on(paths[p])), ATTN_OK) &&
-                       test_status(test_matmul(&a, &turned, &want, test_on(paths[p])), ATTN_OK) && test_same(&c, &want) && test_release();
+                       test_status(test_matmul(&a, &turned, &want, test_on(paths[p])), ATTN_OK) && test_same(&c, &want) &&
+                       test_status(test_matmul(&turned_a, &b, &c, test_on(paths[p])), ATTN_OK) && test_same(&c, &want) &&
+                       test_status(test_scores(&a, &keys, 3, &c, test_on(paths[p])), ATTN_OK) &&
+                       test_status(test_scores(&a, &store, 3, &want, test_on(paths[p])), ATTN_OK) && test_same(&c, &want) && test_release();
             }
             test_ok(pass, "%s, %s, %zu columns: the same product by b where it lies and by b turned", attn_path_name(paths[p]), attn_dtype_name(type), n);
         }

@@ -5,6 +5,8 @@
  */
 #include "attn_test.h"
 
+#include <stdint.h>
+
 typedef struct layout {
     const char *name;
     int order[4];        /* axes from the outermost to the innermost */
@@ -185,6 +187,30 @@ static void try_ranks(const attn_desc *plain, attn_path path)
     }
 }
 
+/* One element has no next, so the distance to it may be any number. */
+static void try_one_element(attn_dtype type, attn_path path)
+{
+    const test_shape shape = {type, 1, 1, 1, 5, 7, 6, 3};
+    test_rng rng = {4};
+    const attn_desc plain = test_problem(&shape, &rng);
+    attn_desc desc = test_again(&plain);
+    attn_array *arrays[5];
+    arrays[0] = &desc.q;
+    arrays[1] = &desc.k;
+    arrays[2] = &desc.v;
+    arrays[3] = &desc.out;
+    arrays[4] = &desc.scores;
+    for (int a = 0; a < 5; a++) {
+        arrays[a]->stride[0] = PTRDIFF_MIN;
+        arrays[a]->stride[1] = PTRDIFF_MAX;
+        arrays[a]->stride[2] = (ptrdiff_t)arrays[a]->shape[3];
+        arrays[a]->stride[3] = 1;
+    }
+    test_ok(test_status(test_forward(&plain, test_on(path)), ATTN_OK) && test_status(test_forward(&desc, test_on(path)), ATTN_OK) &&
+                test_same(&desc.out, &plain.out) && test_same(&desc.scores, &plain.scores) && test_release(),
+            "%s, %s: strides of one batch and one head", attn_dtype_name(type), attn_path_name(path));
+}
+
 static void try_type(attn_dtype type, attn_path path)
 {
     const test_shape shape = {type, 2, 4, 2, 19, 37, 21, 21};
@@ -254,6 +280,7 @@ int main(void)
         for (size_t p = 0; p < num_paths; p++) {
             try_type(test_types[t], paths[p]);
             try_packing(test_types[t], paths[p]);
+            try_one_element(test_types[t], paths[p]);
         }
     try_turned();
     return test_done();
