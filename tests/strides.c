@@ -76,6 +76,15 @@ static int gaps_intact(const storage *s)
     return fresh == s->bytes / size - elements;
 }
 
+static void arrays_of(attn_desc *desc, attn_array *arrays[5])
+{
+    arrays[0] = &desc->q;
+    arrays[1] = &desc->k;
+    arrays[2] = &desc->v;
+    arrays[3] = &desc->out;
+    arrays[4] = &desc->scores;
+}
+
 /* which: bits for q, k, v, out, scores */
 static void try_layout(const attn_desc *plain, const layout *l, unsigned which, const char *name, attn_path path)
 {
@@ -83,11 +92,7 @@ static void try_layout(const attn_desc *plain, const layout *l, unsigned which, 
     attn_array *arrays[5];
     storage stored[5];
     int pass;
-    arrays[0] = &desc.q;
-    arrays[1] = &desc.k;
-    arrays[2] = &desc.v;
-    arrays[3] = &desc.out;
-    arrays[4] = &desc.scores;
+    arrays_of(&desc, arrays);
     for (int a = 0; a < 5; a++) {
         const layout contiguous = {"contiguous", {0, 1, 2, 3}, 1, 0, 0, 0};
         stored[a] = laid_out(arrays[a], which >> a & 1 ? l : &contiguous);
@@ -195,11 +200,7 @@ static void try_one_element(attn_dtype type, attn_path path)
     const attn_desc plain = test_problem(&shape, &rng);
     attn_desc desc = test_again(&plain);
     attn_array *arrays[5];
-    arrays[0] = &desc.q;
-    arrays[1] = &desc.k;
-    arrays[2] = &desc.v;
-    arrays[3] = &desc.out;
-    arrays[4] = &desc.scores;
+    arrays_of(&desc, arrays);
     for (int a = 0; a < 5; a++) {
         arrays[a]->stride[0] = PTRDIFF_MIN;
         arrays[a]->stride[1] = PTRDIFF_MAX;
