@@ -141,7 +141,8 @@ static void try_small_matrices(attn_dtype type)
                 const attn_array turned_a = attn_array_swap(&other, 0, 1), keys = attn_array_swap(&b, 0, 1);
                 test_fill_normal(&wide, &rng, 1);
                 test_fill_normal(&b, &rng, 1);
-                if (j == 4) ref_set(&b, 0, 0, k - 1, n - 1, -(double)INFINITY);
+                if (j == 4)
+                    ref_set(&b, 0, 0, k - 1, n - 1, -(double)INFINITY);
                 test_assign(&turned, &b);
                 test_assign(&turned_a, &a);
                 pass = test_status(test_matmul(&a, &b, &c, test_on(paths[p])), ATTN_OK) &&
@@ -150,7 +151,8 @@ static void try_small_matrices(attn_dtype type)
                        test_status(test_scores(&a, &keys, 3, &c, test_on(paths[p])), ATTN_OK) &&
                        test_status(test_scores(&a, &store, 3, &want, test_on(paths[p])), ATTN_OK) && test_same(&c, &want) && test_release();
             }
-            test_ok(pass, "%s, %s, %zu columns: the same product by b where it lies and by b turned", attn_path_name(paths[p]), attn_dtype_name(type), n);
+            test_ok(pass, "%s, %s, %zu columns: the same product by b where it lies and by b turned", attn_path_name(paths[p]),
+                    attn_dtype_name(type), n);
         }
 }
 

@@ -141,7 +141,8 @@ static int small_as_general(const test_shape *shape, attn_path path, int spoilt,
     const double large = shape->type == ATTN_F64 ? 1.5e308 : 3e38;
     general.scores = test_absent;
     general.causal = causal;
-    if (causal) general.align = (attn_align)((shape->q_len + shape->kv_len) % 2 ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_UPPER_LEFT);
+    if (causal)
+        general.align = (attn_align)((shape->q_len + shape->kv_len) % 2 ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_UPPER_LEFT);
     if (apart == 2) { /* neighbours in memory are of different rows */
         const attn_array from = general.q, other = test_4d(shape->type, from.shape[0], from.shape[1], from.shape[3], from.shape[2]);
         general.q = attn_array_swap(&other, 2, 3);
@@ -155,15 +156,22 @@ static int small_as_general(const test_shape *shape, attn_path path, int spoilt,
             *arrays[a] = test_part(&wide, 1, 1, from.shape[3]);
             test_assign(arrays[a], &from);
         }
-        general.k.data = (char *)general.k.data + (ptrdiff_t)(shape->kv_len - 1) * general.k.stride[2] * (ptrdiff_t)attn_dtype_size(shape->type);
+        general.k.data =
+            (char *)general.k.data + (ptrdiff_t)(shape->kv_len - 1) * general.k.stride[2] * (ptrdiff_t)attn_dtype_size(shape->type);
         general.k.stride[2] = -general.k.stride[2];
     }
-    if (spoilt == 1) ref_set(&general.k, shape->batch - 1, h, j, 0, (double)NAN);
-    if (spoilt == 2) ref_set(&general.v, shape->batch - 1, h, j, shape->head_dim_v - 1, -(double)INFINITY);
-    if (spoilt == 3) ref_set(&general.q, 0, shape->q_heads - 1, shape->q_len - 1, 0, large);
-    if (spoilt == 4) test_fill(&general.v, large); /* rounding may lead beyond */
-    if (spoilt == 5) test_fill(&general.v, -0.0);
-    if (spoilt == 6) ref_set(&general.k, 0, 0, j, 0, 90); /* weights that are flushed */
+    if (spoilt == 1)
+        ref_set(&general.k, shape->batch - 1, h, j, 0, (double)NAN);
+    if (spoilt == 2)
+        ref_set(&general.v, shape->batch - 1, h, j, shape->head_dim_v - 1, -(double)INFINITY);
+    if (spoilt == 3)
+        ref_set(&general.q, 0, shape->q_heads - 1, shape->q_len - 1, 0, large);
+    if (spoilt == 4)
+        test_fill(&general.v, large); /* rounding may lead beyond */
+    if (spoilt == 5)
+        test_fill(&general.v, -0.0);
+    if (spoilt == 6)
+        ref_set(&general.k, 0, 0, j, 0, 90); /* weights that are flushed */
     if (spoilt == 7)
         for (size_t i = 0; i < shape->kv_len; i++) { /* all of a row hugely negative, if there is one dimension */
             ref_set(&general.k, 0, 0, i, 0, 2 + (double)i / 64);

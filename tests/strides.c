@@ -264,7 +264,8 @@ static void try_turned(void)
     test_status(test_matmul(&column, &from, &to, test_on(ATTN_PATH_AUTO)), ATTN_OK);
     for (size_t i = 0; i < 3; i++) {
         const float *product = (const float *)to.data + 2 * i;
-        test_ok(product[0] <= 7.5f && product[0] >= 7.5f && product[1] <= -17.5f && product[1] >= -17.5f, "a repeated element, turned: row %zu of a product", i);
+        test_ok(product[0] <= 7.5f && product[0] >= 7.5f && product[1] <= -17.5f && product[1] >= -17.5f,
+                "a repeated element, turned: row %zu of a product", i);
     }
     test_release();
 }
