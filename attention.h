@@ -2798,7 +2798,7 @@ static attn_status attn__scratch_layout(const attn__problem *p, const attn__kern
 {
     const size_t es = kernel->size, keys = p->few ? kernel->step : p->keys;
     attn__arena arena = {NULL, 0, 0, 0};
-    arena.fits = sizeof(size_t) > 4 && (p->dim | p->dim_v) >> 16 == 0; /* of all else there is not so much */
+    arena.fits = sizeof(size_t) > 4 && (p->dim | p->dim_v) >> 16 == 0; /* rows, slots and keys come to less than 2^24 */
     attn__reserve(&arena, 1, sizeof(attn__looked)); /* at 0, see attn__ready */
     l->q = attn__reserve(&arena, attn__take_2d(&arena, p->chunks * ATTN__LD, p->rows), es);
     l->k = attn__reserve(&arena, attn__take_2d(&arena, keys, p->dim), es);
@@ -6206,10 +6206,10 @@ static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
     return !ATTN__V(all_finite)(odd);
 }
 
-/* softmax of `rows` rows of n elements in W vectors each, of which the first row sees `seen`
- * and each other one more; W is all of the virtual lanes or one
- * (lanes beyond would add 0). First all maxima, then exp: rows side by side hide
- * how long each of both takes. Returns 1 as softmax does. */
+/* softmax of rows of n elements, of which the first row sees `seen` and each other one
+ * more, in W vectors: all of the virtual lanes or one (lanes beyond would add 0).
+ * First all maxima, then exp: rows side by side hide how long each of both takes.
+ * Returns 1 as softmax does. */
 ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn_real *tile, size_t rows, size_t n, size_t seen, double *sums)
 {
     const attn_vec masked = attn_vset1(ATTN__C(MASKED)), one = attn_vset1(1), all = attn_vset1((attn_real)n);
