@@ -295,14 +295,18 @@ typedef enum attn_dtype {
     ATTN_DTYPE_COUNT
 } attn_dtype;
 
-/* Code paths, slowest first. Zero chooses the best that this machine runs. */
+/* Code paths, slowest first: the one list of them. ATTN_PATH_SCALAR, ... */
+#define ATTN__PATHS(X)                                                                     \
+    X(SCALAR, scalar)                                                                      \
+    X(SIMD128, simd128) /* the compiler's 16-byte vectors: WebAssembly, SSE2, VSX; unfused only */ \
+    X(NEON, neon)                                                                          \
+    X(AVX2, avx2)       /* with FMA and F16C */                                            \
+    X(AVX512, avx512)   /* F, DQ, BW and VL */
 typedef enum attn_path {
-    ATTN_PATH_AUTO = 0,
-    ATTN_PATH_SCALAR,
-    ATTN_PATH_SIMD128, /* the compiler's 16-byte vectors: WebAssembly, SSE2, VSX; unfused only */
-    ATTN_PATH_NEON,
-    ATTN_PATH_AVX2, /* with FMA and F16C */
-    ATTN_PATH_AVX512, /* F, DQ, BW and VL */
+    ATTN_PATH_AUTO = 0, /* the best that this machine runs */
+#define ATTN__X(NAME, name) ATTN_PATH_##NAME,
+    ATTN__PATHS(ATTN__X)
+#undef ATTN__X
     ATTN_PATH_COUNT
 } attn_path;
 
@@ -571,12 +575,16 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
  *
  *   configuration          compiler, machine, refusals
  *   numbers                what scalar code and every path share
- *   kernel table           what a path offers to the driver
- *   paths                  one vocabulary each, then one self-include per type
+ *   kernel table           what a path offers to all the rest
+ *   paths                  one vocabulary each, then a self-include
  *   dispatch               CPU detection, choice of a table
  *   arrays                 checking and walking strided views
- *   driver                 tiles, blocks, the tree of states, redone rows
- *   public functions
+ *   execution              paths, workspace and workers of a call; the tree of blocks
+ *   matmul
+ *   attention              the problem, visibility, masks, tiles, states of blocks
+ *   attention, wide        rows that fast arithmetic cannot do
+ *   attention, tasks       from states to results
+ *   public functions       and what each of them needs besides
  *   kernel template        at the very end: what each path instantiates
  * ======================================================================== */
 
@@ -614,22 +622,25 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #if defined(__GNUC__) /* these need no header, so the C library need not have one */
 #define attn__memcpy __builtin_memcpy
 #define attn__memset __builtin_memset
-#define attn__fmaf __builtin_fmaf
-#define attn__fma __builtin_fma
+#define ATTN__HARDWARE_FMA_F32 __builtin_fmaf
+#define ATTN__HARDWARE_FMA_F64 __builtin_fma
 #else
 #include <math.h>
 #include <string.h>
 #define attn__memcpy memcpy
 #define attn__memset memset
-#define attn__fmaf fmaf
-#define attn__fma fma
+#define ATTN__HARDWARE_FMA_F32 fmaf
+#define ATTN__HARDWARE_FMA_F64 fma
 #endif
 
 #ifndef ATTN_FILE
 #define ATTN_FILE "attention.h"
 #endif
 
-#if defined(__GNUC__) || defined(__clang__)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(__OPTIMIZE__) && !defined(ATTN_USE_SIMDE)
+#define ATTN__INLINE static inline __attribute__((unused)) /* inlined, each would have its own room on the stack */
+#define ATTN__NOINLINE __attribute__((noinline))
+#elif defined(__GNUC__) || defined(__clang__)
 #define ATTN__INLINE static inline __attribute__((always_inline))
 #define ATTN__NOINLINE __attribute__((noinline))
 #elif defined(_MSC_VER)
@@ -695,31 +706,38 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #else
 #define ATTN__SIMDE 0
 #endif
+/* Of each path but the scalar one: is it this machine's own, and is it compiled? */
+#define ATTN__NATIVE_SCALAR 1
+#define ATTN__SCALAR 1
 #if defined(__wasm_simd128__) || defined(__SSE2__) || defined(__VSX__)
-#define ATTN__VECTORS 1
+#define ATTN__NATIVE_SIMD128 1
 #else
-#define ATTN__VECTORS 0
+#define ATTN__NATIVE_SIMD128 0
 #endif
 /* fused, these vectors have no multiply-add; those of ARMv7 flush subnormals */
-#if !defined(ATTN_NO_SIMD128) && !ATTN__FUSED && defined(__GNUC__) && (ATTN__VECTORS || (ATTN__SIMDE && !defined(__arm__)))
+#if !defined(ATTN_NO_SIMD128) && !ATTN__FUSED && defined(__GNUC__) && \
+    (ATTN__NATIVE_SIMD128 || (ATTN__SIMDE && !defined(__arm__)))
 #define ATTN__SIMD128 1
 #else
 #define ATTN__SIMD128 0
 #endif
-#if !defined(ATTN_NO_AVX2) && (ATTN__X86 || ATTN__SIMDE)
+#define ATTN__NATIVE_NEON ATTN__A64
+#if !defined(ATTN_NO_NEON) && (ATTN__NATIVE_NEON || ATTN__SIMDE)
+#define ATTN__NEON 1
+#else
+#define ATTN__NEON 0
+#endif
+#define ATTN__NATIVE_AVX2 ATTN__X86
+#if !defined(ATTN_NO_AVX2) && (ATTN__NATIVE_AVX2 || ATTN__SIMDE)
 #define ATTN__AVX2 1
 #else
 #define ATTN__AVX2 0
 #endif
-#if !defined(ATTN_NO_AVX512) && (ATTN__X86 || ATTN__SIMDE)
+#define ATTN__NATIVE_AVX512 ATTN__X86
+#if !defined(ATTN_NO_AVX512) && (ATTN__NATIVE_AVX512 || ATTN__SIMDE)
 #define ATTN__AVX512 1
 #else
 #define ATTN__AVX512 0
-#endif
-#if !defined(ATTN_NO_NEON) && (ATTN__A64 || ATTN__SIMDE)
-#define ATTN__NEON 1
-#else
-#define ATTN__NEON 0
 #endif
 
 #if ATTN__X86 && !defined(__clang__) && defined(__STDC_HOSTED__) && !__STDC_HOSTED__ && !defined(_MM_MALLOC_H_INCLUDED)
@@ -809,12 +827,13 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__REPEAT_14(X) ATTN__REPEAT_8(X) X(8) X(9) X(10) X(11) X(12) X(13)
 #define ATTN__REPEAT_16(X) ATTN__REPEAT_14(X) X(14) X(15)
 
-/* x0 = x0 op x1 and so on: x<i> = x<i> op x<i + w> for w = n / 2 ... 1. */
+/* x<i> = x<i> op x<i + w> for w = n / 2 ... 1, until x0 has all */
+#define ATTN__FOLD_1(op, x)
 #define ATTN__FOLD_2(op, x) x##0 = op(x##0, x##1);
 #define ATTN__FOLD_4(op, x) x##0 = op(x##0, x##2), x##1 = op(x##1, x##3); ATTN__FOLD_2(op, x)
 #define ATTN__FOLD_8(op, x) \
     x##0 = op(x##0, x##4), x##1 = op(x##1, x##5), x##2 = op(x##2, x##6), x##3 = op(x##3, x##7); ATTN__FOLD_4(op, x)
-#define ATTN__FOLD_16(op, x)                                                                      \
+#define ATTN__FOLD_16(op, x) \
     x##0 = op(x##0, x##8), x##1 = op(x##1, x##9), x##2 = op(x##2, x##10), x##3 = op(x##3, x##11); \
     x##4 = op(x##4, x##12), x##5 = op(x##5, x##13), x##6 = op(x##6, x##14), x##7 = op(x##7, x##15); ATTN__FOLD_8(op, x)
 
@@ -823,31 +842,29 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* Keys are cut into blocks at absolute positions, and nothing else ever cuts
  * them: sums over keys must not depend on who computes what. */
 #define ATTN__BLOCK 512
-#define ATTN__SEEN 16 /* blocks of a mask that are looked at together */
-#define ATTN__FEW_KEYS 16 /* rows of a matrix that few rows are multiplied by at a time */
-#define ATTN__NEAR 8192   /* elements that the nearest cache holds */
-#define ATTN__COLUMNS 128 /* lines of a softmax that are done together ... */
+#define ATTN__ROWS 256        /* query rows that share one packing of a block of keys */
+#define ATTN__MASK_BLOCKS 16  /* blocks of a mask that are looked at together */
+#define ATTN__DIRECT_ROWS 16  /* rows of a matrix that few rows are multiplied by at a time, where they lie */
+#define ATTN__L1_ELEMENTS 8192
+#define ATTN__COLUMNS 128     /* lines of a softmax that are done together ... */
 #define ATTN__COLUMN_SLOTS 14 /* ... up to 4096 blocks of them */
 #define ATTN__COLUMN_MAXIMA 8 /* ... whose first blocks' maxima are kept for the second pass */
-#define ATTN__LINE 32768 /* bytes of a line of a softmax that wait for its sum */
+#define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
  * sets of the cache. */
-#define ATTN__LD 528
+#define ATTN__TILE_STRIDE 528
 /* Virtual lanes of a sum of weights: 64 bytes' worth on every path. */
 #define ATTN__LANES_F32 16
 #define ATTN__LANES_F64 8
-/* Query rows that share one packing of a block of keys. */
-#define ATTN__ROWS 256
-#define ATTN__MR_MAX 14
-#define ATTN__NR_MAX 32
+#define ATTN__NR_MAX 32 /* columns of the widest panel */
 
 /* A masked score while it waits for exp. It is finite so that the search for
  * overflow need not tell it apart; a row whose maximum comes near it is redone. */
 #define ATTN__MASKED_F32 (-3.402823466e+38f)
 #define ATTN__MASKED_F64 (-1.7976931348623157e+308)
-#define ATTN__ODD_F32 (-1.0e+38f)
-#define ATTN__ODD_F64 (-1.0e+307)
+#define ATTN__LOWEST_SAFE_F32 (-1.0e+38f)
+#define ATTN__LOWEST_SAFE_F64 (-1.0e+307)
 
 ATTN__INLINE uint32_t attn__bits_f32(float x) { uint32_t b; attn__memcpy(&b, &x, sizeof b); return b; }
 ATTN__INLINE uint64_t attn__bits_f64(double x) { uint64_t b; attn__memcpy(&b, &x, sizeof b); return b; }
@@ -864,7 +881,7 @@ ATTN__INLINE int attn__finite_f64(double x) { return (attn__bits_f64(x) >> 52 & 
 ATTN__INLINE float attn__fma_f32(float a, float b, float c)
 {
 #if ATTN__FMA_F32
-    return attn__fmaf(a, b, c);
+    return ATTN__HARDWARE_FMA_F32(a, b, c);
 #else
     double p = (double)a * (double)b, q = (double)c, s = p + q;
     double t = s - p, e = (p - (s - t)) + (q - t); /* s + e = p + q exactly */
@@ -877,7 +894,7 @@ ATTN__INLINE float attn__fma_f32(float a, float b, float c)
 #endif
 }
 #if ATTN__FMA_F64
-ATTN__INLINE double attn__fma_f64(double a, double b, double c) { return attn__fma(a, b, c); }
+ATTN__INLINE double attn__fma_f64(double a, double b, double c) { return ATTN__HARDWARE_FMA_F64(a, b, c); }
 #else
 /* x >> n, with the last bit 1 if a bit is lost */
 ATTN__INLINE void attn__shift_128(uint64_t x[2], unsigned n)
@@ -1186,16 +1203,46 @@ ATTN__INLINE float attn__to_f32(double x)
     return x >= limit ? attn__from_bits_f32(0x7f800000u) : x <= -limit ? attn__from_bits_f32(0xff800000u) : (float)x;
 }
 
+ATTN__INLINE size_t attn__size_of(attn_dtype dtype) /* a constant where the type is */
+{
+    return dtype == ATTN_F64 || dtype == ATTN_I64 ? 8 : dtype == ATTN_F32 || dtype == ATTN_I32 ? 4 : dtype == ATTN_BOOL ? 1 : 2;
+}
+
+/* One element of any float type. attn__put rounds through float32 to the narrow types, and gives NaN
+ * one form: machines differ in the sign of what they make themselves. */
+ATTN__INLINE double attn__get(const void *at, attn_dtype dtype)
+{
+    switch (dtype) {
+    case ATTN_F16: return (double)attn__f16_to_f32(*(const uint16_t *)at);
+    case ATTN_BF16: return (double)attn__bf16_to_f32(*(const uint16_t *)at);
+    case ATTN_F64: return *(const double *)at;
+    default: return (double)*(const float *)at;
+    }
+}
+ATTN__INLINE void attn__put_f32(void *at, attn_dtype dtype, float x)
+{
+    switch (dtype) {
+    case ATTN_F16: *(uint16_t *)at = attn__f32_to_f16(x); break;
+    case ATTN_BF16: *(uint16_t *)at = attn__f32_to_bf16(x); break;
+    default: *(float *)at = x; break;
+    }
+}
+static void attn__put(void *at, attn_dtype dtype, double x)
+{
+    if (attn__nan_f64(x)) x = attn__from_bits_f64(0x7ff8000000000000u);
+    if (dtype == ATTN_F64) *(double *)at = x;
+    else attn__put_f32(at, dtype, attn__to_f32(x));
+}
+
 /* n elements of any float type to float or double and back, by index order. */
 static void attn__load_f32(float *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
 {
-    size_t i;
     if (dtype == ATTN_F32 && stride == 1) {
         attn__memcpy(to, from, n * sizeof *to);
         return;
     }
-    for (i = 0; i < n; i++) {
-        ptrdiff_t at = (ptrdiff_t)i * stride;
+    for (size_t i = 0; i < n; i++) {
+        const ptrdiff_t at = (ptrdiff_t)i * stride;
         switch (dtype) {
         case ATTN_F16: to[i] = attn__f16_to_f32(((const uint16_t *)from)[at]); break;
         case ATTN_BF16: to[i] = attn__bf16_to_f32(((const uint16_t *)from)[at]); break;
@@ -1205,55 +1252,28 @@ static void attn__load_f32(float *to, const void *from, attn_dtype dtype, ptrdif
 }
 static void attn__load_f64(double *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
 {
-    size_t i;
-    for (i = 0; i < n; i++) {
-        ptrdiff_t at = (ptrdiff_t)i * stride;
-        switch (dtype) {
-        case ATTN_F16: to[i] = (double)attn__f16_to_f32(((const uint16_t *)from)[at]); break;
-        case ATTN_BF16: to[i] = (double)attn__bf16_to_f32(((const uint16_t *)from)[at]); break;
-        case ATTN_F64: to[i] = ((const double *)from)[at]; break;
-        default: to[i] = (double)((const float *)from)[at]; break;
-        }
-    }
+    const ptrdiff_t step = stride * (ptrdiff_t)attn__size_of(dtype);
+    const char *at = (const char *)from;
+    for (size_t i = 0; i < n; i++, at += step) to[i] = attn__get(at, dtype);
 }
 static void attn__store_f32(void *to, attn_dtype dtype, ptrdiff_t stride, const float *from, size_t n)
 {
-    size_t i;
-    if (dtype == ATTN_F32 && stride == 1) {
-        attn__memcpy(to, from, n * sizeof *from);
-        return;
-    }
-    for (i = 0; i < n; i++) {
-        ptrdiff_t at = (ptrdiff_t)i * stride;
-        switch (dtype) {
-        case ATTN_F16: ((uint16_t *)to)[at] = attn__f32_to_f16(from[i]); break;
-        case ATTN_BF16: ((uint16_t *)to)[at] = attn__f32_to_bf16(from[i]); break;
-        default: ((float *)to)[at] = from[i]; break;
-        }
-    }
+    const ptrdiff_t step = stride * (ptrdiff_t)attn__size_of(dtype);
+    char *at = (char *)to;
+    if (dtype == ATTN_F32 && stride == 1) attn__memcpy(to, from, n * sizeof *from);
+    else
+        for (size_t i = 0; i < n; i++, at += step) attn__put_f32(at, dtype, from[i]);
 }
 static void attn__store_f64(void *to, attn_dtype dtype, ptrdiff_t stride, const double *from, size_t n)
 {
-    size_t i;
     (void)dtype; /* float64 is computed in and stored as float64 only */
-    for (i = 0; i < n; i++) ((double *)to)[(ptrdiff_t)i * stride] = from[i];
+    for (size_t i = 0; i < n; i++) ((double *)to)[(ptrdiff_t)i * stride] = from[i];
 }
 
 static double attn__saturate(double x, attn_dtype dtype)
 {
     const double limit = dtype == ATTN_F64 ? 1.7976931348623157e+308 : 3.4028234663852886e+38;
     return x > limit ? limit : x < -limit ? -limit : x;
-}
-
-/* One element, rounded through float32 to the narrow types. NaN gets one form:
- * machines differ in the sign of what they make themselves. */
-static void attn__put(void *to, attn_dtype dtype, double x)
-{
-    float narrow;
-    if (attn__nan_f64(x)) x = attn__from_bits_f64(0x7ff8000000000000u);
-    narrow = attn__to_f32(x);
-    if (dtype == ATTN_F64) attn__memcpy(to, &x, sizeof x);
-    else attn__store_f32(to, dtype, 1, &narrow, 1);
 }
 
 /* ---------------------------------------------------------- kernel table -- */
@@ -1268,18 +1288,18 @@ ATTN__INLINE size_t attn__tile_rows(size_t n, const size_t mr)
 /* Sizes and distances (in elements) of a small problem, and places in the workspace. */
 typedef struct attn__small {
     size_t q_len, kv_len, dim, dim_v;
-    size_t seen; /* keys that the first query sees; each other one sees one more */
+    size_t visible; /* keys that the first query sees; each other one sees one more */
     ptrdiff_t q_step, k_step, v_step, out_step;
     double scale;
-    void *queries; /* (mr or fewer, LD) */
+    void *queries; /* (mr or fewer, TILE_STRIDE) */
     void *keys;    /* packed */
     void *values;  /* packed, if rows of v are not whole vectors */
-    void *tile;    /* (mr, LD) */
+    void *tile;    /* (mr, TILE_STRIDE) */
     void *acc;     /* (mr or fewer, dim_v up to whole vectors) */
 } attn__small;
 
 /* What a path offers to the driver, for one compute type T (float or double).
- * A tile has at most `mr` rows, ATTN__LD elements apart; a panel has `nr`
+ * A tile has at most `mr` rows, ATTN__TILE_STRIDE elements apart; a panel has `nr`
  * columns. Element counts everywhere. */
 typedef struct attn__kernel {
     size_t size; /* of T */
@@ -1287,13 +1307,15 @@ typedef struct attn__kernel {
     size_t step; /* ranges of keys are rounded to this: both nr and lanes divide it */
     attn_dtype dtype;
 
-    /* For at most `few` rows a[m][depth] and keys that are used where they lie, each
+    /* For at most `unpacked_rows` rows a[m][depth] and keys that are used where they lie, each
      * contiguous: c[i][j] (+)= sum_k a[i][k] keys[j * stride + k], the same chain as
      * multiply's. c has room up to a multiple of nr. */
-    size_t few;
-    void (*score)(size_t m, size_t n, size_t depth, const void *a, const void *keys, attn_dtype dtype, ptrdiff_t stride, void *c, int accumulate);
+    size_t unpacked_rows;
+    void (*dot_keys)(size_t m, size_t n, size_t depth, const void *a, const void *keys, attn_dtype dtype,
+                     ptrdiff_t stride, void *c, int accumulate);
     /* The same for values: c[i][j] (+)= sum_k a[i][k] values[k * stride + j], n a multiple of nr. */
-    void (*weigh)(size_t m, size_t n, size_t depth, const void *a, const void *values, attn_dtype dtype, size_t stride, void *c, size_t ldc, int accumulate);
+    void (*add_values)(size_t m, size_t n, size_t depth, const void *a, const void *values, attn_dtype dtype,
+                       size_t stride, void *c, size_t ldc, int accumulate);
 
     /* panels[column / nr][depth][nr] = src[column * column_stride + k * depth_stride],
      * converted to T, columns beyond `columns` up to a multiple of nr / 2 are 0 */
@@ -1303,13 +1325,13 @@ typedef struct attn__kernel {
     /* c[i][j] (+)= sum_k a[i][k] b[k][j], k in order, one multiply-add each;
      * b[k][j] = b[j / nr * panel_stride + k * ldb + j % nr]; n counts in vectors:
      * up to the next multiple of nr / 2, c is written */
-    void (*multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb, size_t panel_stride, void *c,
-                     size_t ldc, int accumulate);
+    void (*multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb, size_t panel_stride,
+                     void *c, size_t ldc, int accumulate);
 
     /* c = a b where they lie, for a b that the nearest cache holds: contiguous rows at these distances,
-     * depth at most a block. `rows` and `tile` are room for (mr, LD), `panel` for (depth, nr) */
-    void (*product)(size_t m, size_t n, size_t depth, const void *a, ptrdiff_t a_step, const void *b, size_t b_step, void *c, size_t c_step, void *rows, void *tile,
-                    void *panel);
+     * depth at most a block. `rows` and `tile` are room for (mr, TILE_STRIDE), `panel` for (depth, nr) */
+    void (*product)(size_t m, size_t n, size_t depth, const void *a, ptrdiff_t a_step, const void *b, size_t b_step,
+                    void *c, size_t c_step, void *rows, void *tile, void *panel);
 
     /* row[lo..hi) are scores; they become exp(score - max), and the rest of
      * row[first..last) becomes 0. Positions are within a block; first and last
@@ -1317,22 +1339,25 @@ typedef struct attn__kernel {
      * Returns 1, with the row undefined, if a score or the maximum is not safely finite.
      * Scores may come from another place if nothing is filled in: first = lo = 0 and
      * hi = last, which need not be a multiple then: nothing beyond is touched. */
-    int (*softmax)(void *row, const void *scores, size_t first, size_t lo, size_t hi, size_t last, double *max, double *sum);
+    int (*softmax)(void *row, const void *scores, size_t first, size_t lo, size_t hi, size_t last, double *max,
+                   double *sum);
 
     /* The same for up to ATTN__COLUMNS lines side by side, each down a column of n rows, at
      * most a block; their number is a multiple of the vector length. -inf has weight 0.
-     * Returns 1 where softmax would, for any of them. No sum is wanted if it is NULL;
-     * exp(from[j] - max) is kept in `to` if that is not.
-     * spread: to[j] = exp(from[j] - max) * factor; without max, from[j] * factor. */
-    int (*columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns, double *max, double *sum);
-    void (*spread)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns, const double *max, const double *factor);
+     * Returns 1 where softmax would, for any of them. sum may be NULL;
+     * exp(from[j] - max) is kept in `to` if that is not. */
+    int (*softmax_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns,
+                           double *max, double *sum);
+    /* to[j] = exp(from[j] - max) * factor; without max, from[j] * factor. */
+    void (*scale_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns,
+                          const double *max, const double *factor);
 
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
-    void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b, const double *max_b,
-                 const double *sum_b);
+    void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b,
+                 const double *max_b, const double *sum_b);
 
     /* exp((T)x - (T)y), for x <= y */
-    double (*exp)(double x, double y);
+    double (*exp_difference)(double x, double y);
 
     /* to[i] = from[i] * factor, never -0 from 0; returns 1 if one of them is not finite */
     int (*scale)(void *to, const void *from, size_t n, double factor);
@@ -1344,13 +1369,13 @@ typedef struct attn__kernel {
     int (*small)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out);
 
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
-     * redone. May go on to the end of a vector. */
+     * redone. This and the next three may go on to the end of a vector. */
     void (*softcap)(void *row, size_t n, double softcap);
-    /* bias[i] -= |distance - i| * slope, NaN where that overflows. May go on to the end of a vector. */
+    /* bias[i] -= |distance - i| * slope, NaN where that overflows */
     void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
-    /* row[i] += bias[i], or MASKED where bias is -inf. May go on to the end of a vector. */
+    /* row[i] += bias[i], or MASKED where bias is -inf */
     void (*bias)(void *row, const void *bias, size_t n);
-    /* row[i] = mask[i * stride] ? row[i] : MASKED. May go on to the end of a vector. */
+    /* row[i] = mask[i * stride] ? row[i] : MASKED */
     void (*mask)(void *row, const void *mask, ptrdiff_t stride, size_t n);
 
     void (*load)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n);
@@ -1359,835 +1384,703 @@ typedef struct attn__kernel {
 
 /* ----------------------------------------------------------------- paths --
  *
- * To add one: a value of attn_path with its name, a block like those below and
- * a line in attn__kernels and attn__machine. A block is, per element type:
- *   vec, VL                      vector type and its length
+ * A path is a vocabulary, written below in terms of the machine's instructions, and the
+ * kernels that the template at the end of this file makes of it. ATTN__ISA and ATTN__F64
+ * (0: float, 1: double) say which path and type the names here mean. A vocabulary is,
+ * for each type:
+ *   vec                          the vector type; VL is its length
  *   load store set1 add sub mul div max
  *   fma(a, b, c)                 a * b + c with one rounding; unfused: not used
  *   exp2i(p, t)                  adds the low bits of t to the exponent of p
  *   choose(p, x, limit, other)   x < limit ? other : p (NaN in x keeps p)
  *   transpose(p, stride, out)    out[c][i] = p[i * stride + c], c < 16 / sizeof(T)
- *   sum(a)                       all lanes: a[i] += a[i + w] for w = VL / 2 ... 1
- *   madd(a, b, c)                a * b + c of doubles; most paths have only attn__madd_f64
- *   load_f16 load_bf16 load_u8   float32 only: widened from uint16_t, uint8_t
- *   transpose_f16 transpose_bf16 likewise
- * MR rows by two vectors is the register tile. With ATTN__PARTS defined a block
- * has two more, which the template else makes of the others:
- *   load_part(p, n)              n lanes, fewer than all; the others are 0
- *   store_part(p, a, n)          only the first n lanes */
+ *   sum_across(a)                all lanes: a[i] += a[i + w] for w = VL / 2 ... 1
+ *   max_across(a)                the largest lane
+ * and for float32, widened from uint16_t and uint8_t:
+ *   load_f16 load_bf16 load_u8 transpose_f16 transpose_bf16
+ * What a path may have besides, as the template has a general form of each:
+ *   ATTN__OWN_PARTS              load_part(p, n): n lanes, fewer than all, the others 0;
+ *                                store_part(p, a, n): only the first n lanes
+ *   ATTN__OWN_MADD               madd(a, b, c): attn__madd_f64 by an instruction
+ *   ATTN__OWN_FMA_LANE           fma_lane(c, b, a, lane): c + b * lane of a
+ * The register tile has MR rows (a number that ATTN__REPEAT_ knows) of two vectors; SET
+ * is how many vectors make 64 bytes, the virtual lanes of a sum. */
+#define ATTN__SUFFIX_0 _f32
+#define ATTN__SUFFIX_1 _f64
+#define ATTN__CONSTANT_0 _F32
+#define ATTN__CONSTANT_1 _F64
+#define ATTN__REAL_0 float
+#define ATTN__REAL_1 double
+#define ATTN__FUNCTION(name) ATTN__CAT(attn__, ATTN__CAT(name, ATTN__CAT(ATTN__SUFFIX_, ATTN__F64))) /* attn__fma_f32 */
+#define ATTN__C(name) ATTN__CAT(ATTN__, ATTN__CAT(name, ATTN__CAT(ATTN__CONSTANT_, ATTN__F64)))  /* ATTN__LANES_F32 */
+#define ATTN__V(name) ATTN__CAT(ATTN__FUNCTION(ATTN__ISA), ATTN__CAT(_, name))                   /* attn__avx2_f32_load */
+#define attn__real ATTN__CAT(ATTN__REAL_, ATTN__F64)
+#define attn__vec ATTN__V(vec)
+#define attn__vload ATTN__V(load)
+#define attn__vstore ATTN__V(store)
+#define attn__vset1 ATTN__V(set1)
+#define attn__vadd ATTN__V(add)
+#define attn__vsub ATTN__V(sub)
+#define attn__vmul ATTN__V(mul)
+#define attn__vdiv ATTN__V(div)
+#define attn__vmax ATTN__V(max)
+#if ATTN__FUSED
+#define attn__vfma ATTN__V(fma)
+#else
+#define attn__vfma(a, b, c) attn__vadd(attn__vmul(a, b), c)
+#endif
+#define attn__vexp2i ATTN__V(exp2i)
+#define attn__vchoose ATTN__V(choose)
+#define attn__vsum_across ATTN__V(sum_across)
+#define attn__vmax_across ATTN__V(max_across)
+#define ATTN__LANES ATTN__C(LANES)
+#define ATTN__VL (ATTN__LANES / ATTN__SET)
+#define ATTN__NR (2 * ATTN__VL)                   /* columns of a panel */
+#define ATTN__QUAD (16 / (int)sizeof(attn__real)) /* elements of a 128-bit lane */
+#define ATTN__STEP_KEYS (ATTN__NR > ATTN__LANES ? ATTN__NR : ATTN__LANES)
+/* X(i) for each row of a tile, each vector of the virtual lanes, each element of 128 bits */
+#define ATTN__EACH_ROW ATTN__CAT(ATTN__REPEAT_, ATTN__MR)
+#define ATTN__EACH ATTN__CAT(ATTN__REPEAT_, ATTN__SET)
+#define ATTN__EACH_OF_QUAD ATTN__CAT(ATTN__REPEAT_OF_QUAD_, ATTN__F64)
+#define ATTN__REPEAT_OF_QUAD_0 ATTN__REPEAT_4
+#define ATTN__REPEAT_OF_QUAD_1 ATTN__REPEAT_2
+#define ATTN__FOLD ATTN__CAT(ATTN__FOLD_, ATTN__SET)
 
-/* For what a machine lacks, or rounds differently: lane by lane. */
-#define ATTN__BY_LANES(T, n, load, store, a, b, c, expression) \
-    T x[n], y[n], z[n];                                        \
-    int i;                                                     \
-    store(x, a);                                               \
-    store(y, b);                                               \
-    store(z, c);                                               \
-    for (i = 0; i < (n); i++) z[i] = (expression);             \
-    return load(z)
+/* The native statement, or for what SIMDe lacks or rounds differently, the other one. */
+#define ATTN__NATIVE_ELSE(native) ATTN__CAT(ATTN__NATIVE_ELSE_, native)
+#define ATTN__NATIVE_ELSE_1(native, emulated) native
+#define ATTN__NATIVE_ELSE_0(native, emulated) emulated
+#define ATTN__BY_LANES(a, b, c, expression)                                                                            \
+    attn__real x[ATTN__VL], y[ATTN__VL], z[ATTN__VL];                                                                  \
+    attn__vstore(x, a);                                                                                                \
+    attn__vstore(y, b);                                                                                                \
+    attn__vstore(z, c);                                                                                                \
+    for (int i = 0; i < ATTN__VL; i++) z[i] = (expression);                                                            \
+    return attn__vload(z)
+#define ATTN__LOAD_LANES(expression)                                                                                   \
+    attn__real x[ATTN__VL];                                                                                            \
+    for (int i = 0; i < ATTN__VL; i++) x[i] = (expression);                                                            \
+    return attn__vload(x)
 
 /* A transpose of halves, widened one by one before. */
-#define ATTN__WIDEN_QUADS(n, type, p, stride, out, transpose)                                        \
-    float quads[n][4];                                                                               \
-    int i, c;                                                                                        \
-    for (i = 0; i < (n); i++)                                                                        \
-        for (c = 0; c < 4; c++) quads[i][c] = attn__##type##_to_f32((p)[(ptrdiff_t)i * (stride) + c]); \
-    transpose(quads[0], 4, out)
+#define ATTN__WIDEN_QUADS(type, p, stride, out)                                                                        \
+    float quads[ATTN__VL][4];                                                                                          \
+    for (int i = 0; i < ATTN__VL; i++)                                                                                 \
+        for (int c = 0; c < 4; c++) quads[i][c] = attn__##type##_to_f32((p)[(ptrdiff_t)i * (stride) + c]);             \
+    ATTN__V(transpose)(quads[0], 4, out)
 
 #define ATTN__GREATER(a, b) ((a) > (b) ? (a) : (b))
 
 static const float ATTN__COUNT_F32[ATTN__LANES_F32] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 static const double ATTN__COUNT_F64[ATTN__LANES_F64] = {0, 1, 2, 3, 4, 5, 6, 7};
 
-/* scalar: one lane; read this one to know what the others do */
-#define attn__scalar_madd attn__madd_f64
-ATTN__INLINE float attn__scalar_f32_load(const float *p) { return *p; }
-ATTN__INLINE void attn__scalar_f32_store(float *p, float a) { *p = a; }
-ATTN__INLINE float attn__scalar_f32_set1(float a) { return a; }
-ATTN__INLINE float attn__scalar_f32_add(float a, float b) { return a + b; }
-ATTN__INLINE float attn__scalar_f32_sub(float a, float b) { return a - b; }
-ATTN__INLINE float attn__scalar_f32_mul(float a, float b) { return a * b; }
-ATTN__INLINE float attn__scalar_f32_div(float a, float b) { return a / b; }
-ATTN__INLINE float attn__scalar_f32_max(float a, float b) { return a > b ? a : b; }
-ATTN__INLINE float attn__scalar_f32_fma(float a, float b, float c) { return attn__fma_f32(a, b, c); }
-ATTN__INLINE float attn__scalar_f32_exp2i(float p, float t) { return attn__from_bits_f32(attn__bits_f32(p) + (attn__bits_f32(t) << 23)); }
-ATTN__INLINE float attn__scalar_f32_choose(float p, float x, float limit, float other) { return x < limit ? other : p; }
-ATTN__INLINE void attn__scalar_f32_transpose(const float *p, ptrdiff_t stride, float out[4])
+/* ---- scalar: one lane; read this one to know what the others do ---- */
+#define ATTN__ISA scalar
+#define ATTN__F64 0
+typedef float attn__vec;
+ATTN__INLINE float attn__vload(const float *p) { return *p; }
+ATTN__INLINE void attn__vstore(float *p, float a) { *p = a; }
+ATTN__INLINE float attn__vset1(float a) { return a; }
+ATTN__INLINE float attn__vadd(float a, float b) { return a + b; }
+ATTN__INLINE float attn__vsub(float a, float b) { return a - b; }
+ATTN__INLINE float attn__vmul(float a, float b) { return a * b; }
+ATTN__INLINE float attn__vdiv(float a, float b) { return a / b; }
+ATTN__INLINE float attn__vmax(float a, float b) { return a > b ? a : b; }
+ATTN__INLINE float ATTN__V(fma)(float a, float b, float c) { return attn__fma_f32(a, b, c); }
+ATTN__INLINE float attn__vchoose(float p, float x, float limit, float other) { return x < limit ? other : p; }
+ATTN__INLINE float attn__vexp2i(float p, float t)
+{
+    return attn__from_bits_f32(attn__bits_f32(p) + (attn__bits_f32(t) << 23));
+}
+ATTN__INLINE float attn__vsum_across(float a) { return a; }
+ATTN__INLINE float attn__vmax_across(float a) { return a; }
+ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, float out[4])
 {
     (void)stride;
     attn__memcpy(out, p, 4 * sizeof *p);
 }
-ATTN__INLINE float attn__scalar_f32_sum(float a) { return a; }
-ATTN__INLINE float attn__scalar_f32_most(float a) { return a; }
-ATTN__INLINE float attn__scalar_f32_load_f16(const uint16_t *p) { return attn__f16_to_f32(*p); }
-ATTN__INLINE float attn__scalar_f32_load_bf16(const uint16_t *p) { return attn__bf16_to_f32(*p); }
-ATTN__INLINE float attn__scalar_f32_load_u8(const uint8_t *p) { return *p; }
-typedef float attn__scalar_f32_vec;
-#define ATTN__ISA scalar
-#define ATTN__VL 1
-#define ATTN__MR 4
-#define ATTN__F64 0
-#define ATTN__KERNEL
-#include ATTN_FILE
-#undef ATTN__VL
+ATTN__INLINE float ATTN__V(load_f16)(const uint16_t *p) { return attn__f16_to_f32(*p); }
+ATTN__INLINE float ATTN__V(load_bf16)(const uint16_t *p) { return attn__bf16_to_f32(*p); }
+ATTN__INLINE float ATTN__V(load_u8)(const uint8_t *p) { return *p; }
 #undef ATTN__F64
 
-ATTN__INLINE double attn__scalar_f64_load(const double *p) { return *p; }
-ATTN__INLINE void attn__scalar_f64_store(double *p, double a) { *p = a; }
-ATTN__INLINE double attn__scalar_f64_set1(double a) { return a; }
-ATTN__INLINE double attn__scalar_f64_add(double a, double b) { return a + b; }
-ATTN__INLINE double attn__scalar_f64_sub(double a, double b) { return a - b; }
-ATTN__INLINE double attn__scalar_f64_mul(double a, double b) { return a * b; }
-ATTN__INLINE double attn__scalar_f64_div(double a, double b) { return a / b; }
-ATTN__INLINE double attn__scalar_f64_max(double a, double b) { return a > b ? a : b; }
-ATTN__INLINE double attn__scalar_f64_fma(double a, double b, double c) { return attn__fma_f64(a, b, c); }
-ATTN__INLINE double attn__scalar_f64_exp2i(double p, double t) { return attn__from_bits_f64(attn__bits_f64(p) + (attn__bits_f64(t) << 52)); }
-ATTN__INLINE double attn__scalar_f64_choose(double p, double x, double limit, double other) { return x < limit ? other : p; }
-ATTN__INLINE void attn__scalar_f64_transpose(const double *p, ptrdiff_t stride, double out[2])
+#define ATTN__F64 1
+typedef double attn__vec;
+ATTN__INLINE double attn__vload(const double *p) { return *p; }
+ATTN__INLINE void attn__vstore(double *p, double a) { *p = a; }
+ATTN__INLINE double attn__vset1(double a) { return a; }
+ATTN__INLINE double attn__vadd(double a, double b) { return a + b; }
+ATTN__INLINE double attn__vsub(double a, double b) { return a - b; }
+ATTN__INLINE double attn__vmul(double a, double b) { return a * b; }
+ATTN__INLINE double attn__vdiv(double a, double b) { return a / b; }
+ATTN__INLINE double attn__vmax(double a, double b) { return a > b ? a : b; }
+ATTN__INLINE double ATTN__V(fma)(double a, double b, double c) { return attn__fma_f64(a, b, c); }
+ATTN__INLINE double attn__vchoose(double p, double x, double limit, double other) { return x < limit ? other : p; }
+ATTN__INLINE double attn__vexp2i(double p, double t)
+{
+    return attn__from_bits_f64(attn__bits_f64(p) + (attn__bits_f64(t) << 52));
+}
+ATTN__INLINE double attn__vsum_across(double a) { return a; }
+ATTN__INLINE double attn__vmax_across(double a) { return a; }
+ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, double out[2])
 {
     (void)stride;
     attn__memcpy(out, p, 2 * sizeof *p);
 }
-ATTN__INLINE double attn__scalar_f64_sum(double a) { return a; }
-ATTN__INLINE double attn__scalar_f64_most(double a) { return a; }
-typedef double attn__scalar_f64_vec;
-#define ATTN__VL 1
-#define ATTN__F64 1
-#include ATTN_FILE
-#undef ATTN__VL
 #undef ATTN__F64
+
+#define ATTN__SET ATTN__LANES
+#define ATTN__MR 4
+#define ATTN__KERNEL
+#include ATTN_FILE
+#undef ATTN__SET
 #undef ATTN__MR
 #undef ATTN__ISA
 
-/* 16-byte vectors of gcc and clang, which know what instructions they take */
+/* ---- 16-byte vectors of gcc and clang, which know what instructions they take ---- */
 #if ATTN__SIMD128
-typedef float attn__simd128_f32_vec __attribute__((vector_size(16)));
-typedef uint32_t attn__simd128_u32_vec __attribute__((vector_size(16)));
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load(const float *p)
-{
-    attn__simd128_f32_vec a;
-    attn__memcpy(&a, p, sizeof a);
-    return a;
-}
-ATTN__INLINE void attn__simd128_f32_store(float *p, attn__simd128_f32_vec a) { attn__memcpy(p, &a, sizeof a); }
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_set1(float a)
-{
-    const attn__simd128_f32_vec r = {a, a, a, a};
-    return r;
-}
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_add(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return a + b; }
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_sub(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return a - b; }
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_mul(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return a * b; }
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_div(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return a / b; }
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_choose(attn__simd128_f32_vec p, attn__simd128_f32_vec x, attn__simd128_f32_vec limit,
-                                                            attn__simd128_f32_vec other)
-{
-    const attn__simd128_u32_vec less = (attn__simd128_u32_vec)(x < limit);
-    return (attn__simd128_f32_vec)(((attn__simd128_u32_vec)other & less) | ((attn__simd128_u32_vec)p & ~less));
-}
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_max(attn__simd128_f32_vec a, attn__simd128_f32_vec b) { return attn__simd128_f32_choose(b, b, a, a); }
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_exp2i(attn__simd128_f32_vec p, attn__simd128_f32_vec t)
-{
-    return (attn__simd128_f32_vec)((attn__simd128_u32_vec)p + ((attn__simd128_u32_vec)t << 23));
-}
-ATTN__INLINE float attn__simd128_f32_sum(attn__simd128_f32_vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
-ATTN__INLINE float attn__simd128_f32_most(attn__simd128_f32_vec a) { return ATTN__GREATER(ATTN__GREATER(a[0], a[2]), ATTN__GREATER(a[1], a[3])); }
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_f16(const uint16_t *p)
-{
-    const attn__simd128_f32_vec r = {attn__f16_to_f32(p[0]), attn__f16_to_f32(p[1]), attn__f16_to_f32(p[2]), attn__f16_to_f32(p[3])};
-    return r;
-}
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_bf16(const uint16_t *p)
-{
-    const attn__simd128_u32_vec r = {p[0], p[1], p[2], p[3]};
-    return (attn__simd128_f32_vec)(r << 16);
-}
-ATTN__INLINE attn__simd128_f32_vec attn__simd128_f32_load_u8(const uint8_t *p)
-{
-    const attn__simd128_f32_vec r = {(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
-    return r;
-}
-#define ATTN__TURNED(name, type, load)                                                                                     \
-    ATTN__INLINE void attn__simd128_f32_##name(const type *p, ptrdiff_t stride, attn__simd128_f32_vec out[4])              \
-    {                                                                                                                      \
-        const attn__simd128_f32_vec a = load(p), b = load(p + stride), c = load(p + 2 * stride), d = load(p + 3 * stride); \
-        const attn__simd128_f32_vec ab0 = {a[0], b[0], a[1], b[1]}, ab1 = {a[2], b[2], a[3], b[3]};                        \
-        const attn__simd128_f32_vec cd0 = {c[0], d[0], c[1], d[1]}, cd1 = {c[2], d[2], c[3], d[3]};                        \
-        const attn__simd128_f32_vec out0 = {ab0[0], ab0[1], cd0[0], cd0[1]}, out1 = {ab0[2], ab0[3], cd0[2], cd0[3]};      \
-        const attn__simd128_f32_vec out2 = {ab1[0], ab1[1], cd1[0], cd1[1]}, out3 = {ab1[2], ab1[3], cd1[2], cd1[3]};      \
-        out[0] = out0, out[1] = out1, out[2] = out2, out[3] = out3;                                                        \
-    }
-ATTN__TURNED(transpose, float, attn__simd128_f32_load)
-ATTN__TURNED(transpose_f16, uint16_t, attn__simd128_f32_load_f16)
-ATTN__TURNED(transpose_bf16, uint16_t, attn__simd128_f32_load_bf16)
-#undef ATTN__TURNED
-#define attn__simd128_madd attn__madd_f64
 #define ATTN__ISA simd128
-#define ATTN__VL 4
-#define ATTN__MR 4
+#define ATTN__SET 4
+#define ATTN__BASICS(integer, shift, ...)                                                                              \
+    typedef attn__real attn__vec __attribute__((vector_size(16)));                                                     \
+    typedef integer ATTN__V(bits) __attribute__((vector_size(16)));                                                    \
+    ATTN__INLINE attn__vec attn__vload(const attn__real *p)                                                            \
+    {                                                                                                                  \
+        attn__vec a;                                                                                                   \
+        attn__memcpy(&a, p, sizeof a);                                                                                 \
+        return a;                                                                                                      \
+    }                                                                                                                  \
+    ATTN__INLINE void attn__vstore(attn__real *p, attn__vec a) { attn__memcpy(p, &a, sizeof a); }                      \
+    ATTN__INLINE attn__vec attn__vset1(attn__real a)                                                                   \
+    {                                                                                                                  \
+        const attn__vec r = __VA_ARGS__;                                                                               \
+        return r;                                                                                                      \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec attn__vadd(attn__vec a, attn__vec b) { return a + b; }                                      \
+    ATTN__INLINE attn__vec attn__vsub(attn__vec a, attn__vec b) { return a - b; }                                      \
+    ATTN__INLINE attn__vec attn__vmul(attn__vec a, attn__vec b) { return a * b; }                                      \
+    ATTN__INLINE attn__vec attn__vdiv(attn__vec a, attn__vec b) { return a / b; }                                      \
+    ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)                   \
+    {                                                                                                                  \
+        const ATTN__V(bits) less = (ATTN__V(bits))(x < limit);                                                         \
+        return (attn__vec)(((ATTN__V(bits))other & less) | ((ATTN__V(bits))p & ~less));                                \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec attn__vmax(attn__vec a, attn__vec b) { return attn__vchoose(b, b, a, a); }                  \
+    ATTN__INLINE attn__vec attn__vexp2i(attn__vec p, attn__vec t)                                                      \
+    {                                                                                                                  \
+        return (attn__vec)((ATTN__V(bits))p + ((ATTN__V(bits))t << shift));                                            \
+    }
+
 #define ATTN__F64 0
-#include ATTN_FILE
-#undef ATTN__VL
+ATTN__BASICS(uint32_t, 23, {a, a, a, a})
+ATTN__INLINE float attn__vsum_across(attn__vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+ATTN__INLINE float attn__vmax_across(attn__vec a)
+{
+    return ATTN__GREATER(ATTN__GREATER(a[0], a[2]), ATTN__GREATER(a[1], a[3]));
+}
+ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p) { ATTN__LOAD_LANES(attn__f16_to_f32(p[i])); }
+ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p) { ATTN__LOAD_LANES((float)p[i]); }
+ATTN__INLINE attn__vec ATTN__V(load_bf16)(const uint16_t *p)
+{
+    const ATTN__V(bits) r = {p[0], p[1], p[2], p[3]};
+    return (attn__vec)(r << 16);
+}
+#define ATTN__TURNED(name, type, load)                                                                                 \
+    ATTN__INLINE void ATTN__V(name)(const type *p, ptrdiff_t stride, attn__vec out[4])                                 \
+    {                                                                                                                  \
+        const attn__vec a = load(p), b = load(p + stride), c = load(p + 2 * stride), d = load(p + 3 * stride);         \
+        const attn__vec ab0 = {a[0], b[0], a[1], b[1]}, ab1 = {a[2], b[2], a[3], b[3]};                                \
+        const attn__vec cd0 = {c[0], d[0], c[1], d[1]}, cd1 = {c[2], d[2], c[3], d[3]};                                \
+        const attn__vec out0 = {ab0[0], ab0[1], cd0[0], cd0[1]}, out1 = {ab0[2], ab0[3], cd0[2], cd0[3]};              \
+        const attn__vec out2 = {ab1[0], ab1[1], cd1[0], cd1[1]}, out3 = {ab1[2], ab1[3], cd1[2], cd1[3]};              \
+        out[0] = out0, out[1] = out1, out[2] = out2, out[3] = out3;                                                    \
+    }
+ATTN__TURNED(transpose, float, attn__vload)
+ATTN__TURNED(transpose_f16, uint16_t, ATTN__V(load_f16))
+ATTN__TURNED(transpose_bf16, uint16_t, ATTN__V(load_bf16))
+#undef ATTN__TURNED
 #undef ATTN__F64
 
-typedef double attn__simd128_f64_vec __attribute__((vector_size(16)));
-typedef uint64_t attn__simd128_u64_vec __attribute__((vector_size(16)));
-ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_load(const double *p)
+#define ATTN__F64 1
+ATTN__BASICS(uint64_t, 52, {a, a})
+ATTN__INLINE double attn__vsum_across(attn__vec a) { return a[0] + a[1]; }
+ATTN__INLINE double attn__vmax_across(attn__vec a) { return ATTN__GREATER(a[0], a[1]); }
+ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__vec out[2])
 {
-    attn__simd128_f64_vec a;
-    attn__memcpy(&a, p, sizeof a);
-    return a;
-}
-ATTN__INLINE void attn__simd128_f64_store(double *p, attn__simd128_f64_vec a) { attn__memcpy(p, &a, sizeof a); }
-ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_set1(double a)
-{
-    const attn__simd128_f64_vec r = {a, a};
-    return r;
-}
-ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_add(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return a + b; }
-ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_sub(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return a - b; }
-ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_mul(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return a * b; }
-ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_div(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return a / b; }
-ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_choose(attn__simd128_f64_vec p, attn__simd128_f64_vec x, attn__simd128_f64_vec limit,
-                                                            attn__simd128_f64_vec other)
-{
-    const attn__simd128_u64_vec less = (attn__simd128_u64_vec)(x < limit);
-    return (attn__simd128_f64_vec)(((attn__simd128_u64_vec)other & less) | ((attn__simd128_u64_vec)p & ~less));
-}
-ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_max(attn__simd128_f64_vec a, attn__simd128_f64_vec b) { return attn__simd128_f64_choose(b, b, a, a); }
-ATTN__INLINE attn__simd128_f64_vec attn__simd128_f64_exp2i(attn__simd128_f64_vec p, attn__simd128_f64_vec t)
-{
-    return (attn__simd128_f64_vec)((attn__simd128_u64_vec)p + ((attn__simd128_u64_vec)t << 52));
-}
-ATTN__INLINE void attn__simd128_f64_transpose(const double *p, ptrdiff_t stride, attn__simd128_f64_vec out[2])
-{
-    const attn__simd128_f64_vec a = attn__simd128_f64_load(p), b = attn__simd128_f64_load(p + stride), out0 = {a[0], b[0]}, out1 = {a[1], b[1]};
+    const attn__vec a = attn__vload(p), b = attn__vload(p + stride), out0 = {a[0], b[0]}, out1 = {a[1], b[1]};
     out[0] = out0, out[1] = out1;
 }
-ATTN__INLINE double attn__simd128_f64_sum(attn__simd128_f64_vec a) { return a[0] + a[1]; }
-ATTN__INLINE double attn__simd128_f64_most(attn__simd128_f64_vec a) { return ATTN__GREATER(a[0], a[1]); }
-#define ATTN__VL 2
-#define ATTN__F64 1
-#include ATTN_FILE
-#undef ATTN__VL
 #undef ATTN__F64
+
+#define ATTN__MR 4
+#include ATTN_FILE
 #undef ATTN__MR
+#undef ATTN__SET
+#undef ATTN__BASICS
 #undef ATTN__ISA
 #endif /* ATTN__SIMD128 */
 
-/* AVX2 with FMA and F16C */
-#if ATTN__AVX2
+/* ---- what AVX2 and AVX-512 share: W names an operation of the width in use ---- */
+#if ATTN__AVX2 || ATTN__AVX512
 #if ATTN__X86
-#define ATTN__I(op) _mm256_##op
-#define ATTN__I128(op) _mm_##op
-#define ATTN__TYPE(t) t
-#if defined(__clang__)
+#define ATTN__W256(op) _mm256_##op
+#define ATTN__W512(op) _mm512_##op
+#define ATTN__W128(op) _mm_##op
+#define ATTN__VECTOR(t) t
+#else
+#define ATTN__W256(op) simde_mm256_##op
+#define ATTN__W512(op) simde_mm512_##op
+#define ATTN__W128(op) simde_mm_##op
+#define ATTN__VECTOR(t) simde##t
+#endif
+#if ATTN__X86 && ATTN__FUSED
+#define ATTN__OWN_MADD
+#define ATTN__DEFINE_MADD                                                                                              \
+    ATTN__INLINE double ATTN__V(madd)(double a, double b, double c)                                                    \
+    {                                                                                                                  \
+        return _mm_cvtsd_f64(_mm_fmadd_sd(_mm_set_sd(a), _mm_set_sd(b), _mm_set_sd(c)));                               \
+    }
+#else
+#define ATTN__DEFINE_MADD
+#endif
+/* p is ps or pd, i the width of integers, si that of all bits, shift the place of the exponent; an
+ * estimate on ARMv7 is what SIMDe's division is */
+#define ATTN__BASICS(W, p, i, si, shift)                                                                               \
+    ATTN__INLINE attn__vec attn__vload(const attn__real *at) { return W(loadu_##p)(at); }                              \
+    ATTN__INLINE void attn__vstore(attn__real *at, attn__vec a) { W(storeu_##p)(at, a); }                              \
+    ATTN__INLINE attn__vec attn__vset1(attn__real a) { return W(set1_##p)(a); }                                        \
+    ATTN__INLINE attn__vec attn__vadd(attn__vec a, attn__vec b) { return W(add_##p)(a, b); }                           \
+    ATTN__INLINE attn__vec attn__vsub(attn__vec a, attn__vec b) { return W(sub_##p)(a, b); }                           \
+    ATTN__INLINE attn__vec attn__vmul(attn__vec a, attn__vec b) { return W(mul_##p)(a, b); }                           \
+    ATTN__INLINE attn__vec attn__vmax(attn__vec a, attn__vec b) { return W(max_##p)(a, b); }                           \
+    ATTN__INLINE attn__vec attn__vdiv(attn__vec a, attn__vec b)                                                        \
+    {                                                                                                                  \
+        ATTN__NATIVE_ELSE(ATTN__X86)(return W(div_##p)(a, b), ATTN__BY_LANES(a, b, b, x[i] / y[i]));                          \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(fma)(attn__vec a, attn__vec b, attn__vec c)                                         \
+    {                                                                                                                  \
+        ATTN__NATIVE_ELSE(ATTN__X86)                                                                                   \
+        (return W(fmadd_##p)(a, b, c), ATTN__BY_LANES(a, b, c, ATTN__FUNCTION(fma)(x[i], y[i], z[i])));                       \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec attn__vexp2i(attn__vec a, attn__vec t)                                                      \
+    {                                                                                                                  \
+        return W(cast##si##_##p)(W(add_##i)(W(cast##p##_##si)(a), W(slli_##i)(W(cast##p##_##si)(t), shift)));          \
+    }                                                                                                                  \
+    ATTN__DEFINE_MADD
+/* 128-bit lane L of row r holds 4 floats of key 4 L + r: the 4 x 4 transpose stays in lanes. */
+#define ATTN__TURN(W)                                                                                                  \
+    ATTN__INLINE void ATTN__V(turn)(attn__vec r0, attn__vec r1, attn__vec r2, attn__vec r3, attn__vec out[4])          \
+    {                                                                                                                  \
+        const ATTN__V(pairs) t0 = W(castps_pd)(W(unpacklo_ps)(r0, r1)), t1 = W(castps_pd)(W(unpackhi_ps)(r0, r1));     \
+        const ATTN__V(pairs) t2 = W(castps_pd)(W(unpacklo_ps)(r2, r3)), t3 = W(castps_pd)(W(unpackhi_ps)(r2, r3));     \
+        out[0] = W(castpd_ps)(W(unpacklo_pd)(t0, t2));                                                                 \
+        out[1] = W(castpd_ps)(W(unpackhi_pd)(t0, t2));                                                                 \
+        out[2] = W(castpd_ps)(W(unpacklo_pd)(t1, t3));                                                                 \
+        out[3] = W(castpd_ps)(W(unpackhi_pd)(t1, t3));                                                                 \
+    }
+#define ATTN__TURN_ROWS(out) ATTN__V(turn)(ATTN__ROW(0), ATTN__ROW(1), ATTN__ROW(2), ATTN__ROW(3), out)
+/* 4 halves of row r and of row r + 4 */
+#define ATTN__HALVES_OF(r)                                                                                             \
+    _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)(const void *)(p + (r)*stride)),                               \
+                       _mm_loadl_epi64((const __m128i *)(const void *)(p + (4 + (r)) * stride)))
+/* The last steps of a sum, or of another operation, across 4 floats or 2 doubles. */
+#define ATTN__ACROSS_PS(op, b)                                                                                         \
+    b = ATTN__W128(op##_ps)(b, ATTN__W128(movehl_ps)(b, b));                                                           \
+    return ATTN__W128(cvtss_f32)(ATTN__W128(op##_ss)(b, ATTN__W128(shuffle_ps)(b, b, 1)))
+#define ATTN__ACROSS_PD(op, b) return ATTN__W128(cvtsd_f64)(ATTN__W128(op##_sd)(b, ATTN__W128(unpackhi_pd)(b, b)))
+#endif
+
+/* ---- AVX2 with FMA and F16C ---- */
+#if ATTN__AVX2
+#if ATTN__X86 && defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#elif defined(__GNUC__)
+#elif ATTN__X86 && defined(__GNUC__)
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 #endif
-#else
-#define ATTN__I(op) simde_mm256_##op
-#define ATTN__I128(op) simde_mm_##op
-#define ATTN__TYPE(t) simde##t
-#endif
-
-typedef ATTN__TYPE(__m256) attn__avx2_f32_vec;
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load(const float *p) { return ATTN__I(loadu_ps)(p); }
-ATTN__INLINE void attn__avx2_f32_store(float *p, attn__avx2_f32_vec a) { ATTN__I(storeu_ps)(p, a); }
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_set1(float a) { return ATTN__I(set1_ps)(a); }
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_add(attn__avx2_f32_vec a, attn__avx2_f32_vec b) { return ATTN__I(add_ps)(a, b); }
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_sub(attn__avx2_f32_vec a, attn__avx2_f32_vec b) { return ATTN__I(sub_ps)(a, b); }
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_mul(attn__avx2_f32_vec a, attn__avx2_f32_vec b) { return ATTN__I(mul_ps)(a, b); }
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_div(attn__avx2_f32_vec a, attn__avx2_f32_vec b)
-{
-#if ATTN__X86
-    return _mm256_div_ps(a, b);
-#else /* SIMDe's is an estimate on ARMv7 */
-    ATTN__BY_LANES(float, 8, attn__avx2_f32_load, attn__avx2_f32_store, a, b, b, x[i] / y[i]);
-#endif
-}
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_max(attn__avx2_f32_vec a, attn__avx2_f32_vec b) { return ATTN__I(max_ps)(a, b); }
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_fma(attn__avx2_f32_vec a, attn__avx2_f32_vec b, attn__avx2_f32_vec c)
-{
-#if ATTN__X86
-    return _mm256_fmadd_ps(a, b, c);
-#else
-    ATTN__BY_LANES(float, 8, attn__avx2_f32_load, attn__avx2_f32_store, a, b, c, attn__fma_f32(x[i], y[i], z[i]));
-#endif
-}
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_exp2i(attn__avx2_f32_vec p, attn__avx2_f32_vec t)
-{
-    return ATTN__I(castsi256_ps)(ATTN__I(add_epi32)(ATTN__I(castps_si256)(p), ATTN__I(slli_epi32)(ATTN__I(castps_si256)(t), 23)));
-}
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_choose(attn__avx2_f32_vec p, attn__avx2_f32_vec x, attn__avx2_f32_vec limit, attn__avx2_f32_vec other)
-{
-    return ATTN__I(blendv_ps)(p, other, ATTN__I(cmp_ps)(x, limit, 17 /* less than, ordered, quiet */));
-}
-/* 128-bit lane L of row r holds 4 floats of key 4 L + r: the 4 x 4 transpose stays in lanes. */
-ATTN__INLINE void attn__avx2_f32_turn(attn__avx2_f32_vec r0, attn__avx2_f32_vec r1, attn__avx2_f32_vec r2, attn__avx2_f32_vec r3, attn__avx2_f32_vec out[4])
-{
-    attn__avx2_f32_vec t0 = ATTN__I(unpacklo_ps)(r0, r1), t1 = ATTN__I(unpackhi_ps)(r0, r1);
-    attn__avx2_f32_vec t2 = ATTN__I(unpacklo_ps)(r2, r3), t3 = ATTN__I(unpackhi_ps)(r2, r3);
-    out[0] = ATTN__I(shuffle_ps)(t0, t2, 0x44);
-    out[1] = ATTN__I(shuffle_ps)(t0, t2, 0xee);
-    out[2] = ATTN__I(shuffle_ps)(t1, t3, 0x44);
-    out[3] = ATTN__I(shuffle_ps)(t1, t3, 0xee);
-}
-ATTN__INLINE void attn__avx2_f32_transpose(const float *p, ptrdiff_t stride, attn__avx2_f32_vec out[4])
-{
-#define ATTN__ROW(r) \
-    ATTN__I(insertf128_ps)(ATTN__I(castps128_ps256)(ATTN__I128(loadu_ps)(p + (r) * stride)), ATTN__I128(loadu_ps)(p + (4 + (r)) * stride), 1)
-    attn__avx2_f32_turn(ATTN__ROW(0), ATTN__ROW(1), ATTN__ROW(2), ATTN__ROW(3), out);
-#undef ATTN__ROW
-}
-#if ATTN__X86
-#define ATTN__ROW(r) _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)(const void *)(p + (r) * stride)), _mm_loadl_epi64((const __m128i *)(const void *)(p + (4 + (r)) * stride)))
-ATTN__INLINE void attn__avx2_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, __m256 out[4])
-{
-#define ATTN__WIDE(r) _mm256_cvtph_ps(ATTN__ROW(r))
-    attn__avx2_f32_turn(ATTN__WIDE(0), ATTN__WIDE(1), ATTN__WIDE(2), ATTN__WIDE(3), out);
-#undef ATTN__WIDE
-}
-ATTN__INLINE void attn__avx2_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, __m256 out[4])
-{
-#define ATTN__WIDE(r) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(ATTN__ROW(r)), 16))
-    attn__avx2_f32_turn(ATTN__WIDE(0), ATTN__WIDE(1), ATTN__WIDE(2), ATTN__WIDE(3), out);
-#undef ATTN__WIDE
-}
-#undef ATTN__ROW
-#else
-ATTN__INLINE void attn__avx2_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, attn__avx2_f32_vec out[4]) { ATTN__WIDEN_QUADS(8, f16, p, stride, out, attn__avx2_f32_transpose); }
-ATTN__INLINE void attn__avx2_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, attn__avx2_f32_vec out[4]) { ATTN__WIDEN_QUADS(8, bf16, p, stride, out, attn__avx2_f32_transpose); }
-#endif
-#define ATTN__ACROSS(name, op)                                                                                     \
-    ATTN__INLINE float attn__avx2_f32_##name(attn__avx2_f32_vec a)                                                 \
-    {                                                                                                              \
-        ATTN__TYPE(__m128) b = ATTN__I128(op##_ps)(ATTN__I(castps256_ps128)(a), ATTN__I(extractf128_ps)(a, 1)); \
-        b = ATTN__I128(op##_ps)(b, ATTN__I128(movehl_ps)(b, b));                                                   \
-        return ATTN__I128(cvtss_f32)(ATTN__I128(op##_ss)(b, ATTN__I128(shuffle_ps)(b, b, 1)));                     \
-    }
-ATTN__ACROSS(sum, add)
-ATTN__ACROSS(most, max)
-#undef ATTN__ACROSS
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_f16(const uint16_t *p)
-{
-#if ATTN__X86
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
-#else
-    float x[8];
-    int i;
-    for (i = 0; i < 8; i++) x[i] = attn__f16_to_f32(p[i]);
-    return attn__avx2_f32_load(x);
-#endif
-}
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_bf16(const uint16_t *p)
-{
-    return ATTN__I(castsi256_ps)(ATTN__I(slli_epi32)(ATTN__I(cvtepu16_epi32)(ATTN__I128(loadu_si128)((const ATTN__TYPE(__m128i) *)(const void *)p)), 16));
-}
-ATTN__INLINE attn__avx2_f32_vec attn__avx2_f32_load_u8(const uint8_t *p)
-{
-    return ATTN__I(cvtepi32_ps)(ATTN__I(cvtepu8_epi32)(ATTN__I128(loadl_epi64)((const ATTN__TYPE(__m128i) *)(const void *)p)));
-}
-#if ATTN__X86 && ATTN__FUSED
-ATTN__INLINE double attn__avx2_madd(double a, double b, double c) { return _mm_cvtsd_f64(_mm_fmadd_sd(_mm_set_sd(a), _mm_set_sd(b), _mm_set_sd(c))); }
-#else
-#define attn__avx2_madd attn__madd_f64
-#endif
 #define ATTN__ISA avx2
-#define ATTN__VL 8
-#define ATTN__MR 6
+#define ATTN__SET 2
 #define ATTN__F64 0
-#include ATTN_FILE
-#undef ATTN__VL
-#undef ATTN__F64
-
-typedef ATTN__TYPE(__m256d) attn__avx2_f64_vec;
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_load(const double *p) { return ATTN__I(loadu_pd)(p); }
-ATTN__INLINE void attn__avx2_f64_store(double *p, attn__avx2_f64_vec a) { ATTN__I(storeu_pd)(p, a); }
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_set1(double a) { return ATTN__I(set1_pd)(a); }
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_add(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(add_pd)(a, b); }
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_sub(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(sub_pd)(a, b); }
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_mul(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(mul_pd)(a, b); }
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_div(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(div_pd)(a, b); }
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_max(attn__avx2_f64_vec a, attn__avx2_f64_vec b) { return ATTN__I(max_pd)(a, b); }
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_fma(attn__avx2_f64_vec a, attn__avx2_f64_vec b, attn__avx2_f64_vec c)
+typedef ATTN__VECTOR(__m256) attn__vec;
+typedef ATTN__VECTOR(__m256d) ATTN__V(pairs);
+ATTN__BASICS(ATTN__W256, ps, epi32, si256, 23)
+ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)
 {
-#if ATTN__X86
-    return _mm256_fmadd_pd(a, b, c);
-#else
-    ATTN__BY_LANES(double, 4, attn__avx2_f64_load, attn__avx2_f64_store, a, b, c, attn__fma_f64(x[i], y[i], z[i]));
-#endif
+    return ATTN__W256(blendv_ps)(p, other, ATTN__W256(cmp_ps)(x, limit, 17 /* less than, ordered, quiet */));
 }
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_exp2i(attn__avx2_f64_vec p, attn__avx2_f64_vec t)
-{
-    return ATTN__I(castsi256_pd)(ATTN__I(add_epi64)(ATTN__I(castpd_si256)(p), ATTN__I(slli_epi64)(ATTN__I(castpd_si256)(t), 52)));
-}
-ATTN__INLINE attn__avx2_f64_vec attn__avx2_f64_choose(attn__avx2_f64_vec p, attn__avx2_f64_vec x, attn__avx2_f64_vec limit, attn__avx2_f64_vec other)
-{
-    return ATTN__I(blendv_pd)(p, other, ATTN__I(cmp_pd)(x, limit, 17 /* less than, ordered, quiet */));
-}
-ATTN__INLINE void attn__avx2_f64_transpose(const double *p, ptrdiff_t stride, attn__avx2_f64_vec out[2])
-{
-#define ATTN__ROW(r) \
-    ATTN__I(insertf128_pd)(ATTN__I(castpd128_pd256)(ATTN__I128(loadu_pd)(p + (r) * stride)), ATTN__I128(loadu_pd)(p + (2 + (r)) * stride), 1)
-    attn__avx2_f64_vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1);
-#undef ATTN__ROW
-    out[0] = ATTN__I(unpacklo_pd)(r0, r1);
-    out[1] = ATTN__I(unpackhi_pd)(r0, r1);
-}
-#define ATTN__ACROSS(name, op)                                                                                      \
-    ATTN__INLINE double attn__avx2_f64_##name(attn__avx2_f64_vec a)                                                 \
-    {                                                                                                               \
-        ATTN__TYPE(__m128d) b = ATTN__I128(op##_pd)(ATTN__I(castpd256_pd128)(a), ATTN__I(extractf128_pd)(a, 1)); \
-        return ATTN__I128(cvtsd_f64)(ATTN__I128(op##_sd)(b, ATTN__I128(unpackhi_pd)(b, b)));                        \
+#define ATTN__ACROSS(name, op)                                                                                         \
+    ATTN__INLINE float ATTN__V(name)(attn__vec a)                                                                      \
+    {                                                                                                                  \
+        ATTN__VECTOR(__m128) b = ATTN__W128(op##_ps)(ATTN__W256(castps256_ps128)(a), ATTN__W256(extractf128_ps)(a, 1)); \
+        ATTN__ACROSS_PS(op, b);                                                                                        \
     }
-ATTN__ACROSS(sum, add)
-ATTN__ACROSS(most, max)
+ATTN__ACROSS(sum_across, add)
+ATTN__ACROSS(max_across, max)
 #undef ATTN__ACROSS
-#define ATTN__VL 4
-#define ATTN__F64 1
-#include ATTN_FILE
-#undef ATTN__VL
+ATTN__TURN(ATTN__W256)
+ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec out[4])
+{
+#define ATTN__ROW(r)                                                                                                   \
+    ATTN__W256(insertf128_ps)                                                                                          \
+    (ATTN__W256(castps128_ps256)(ATTN__W128(loadu_ps)(p + (r)*stride)), ATTN__W128(loadu_ps)(p + (4 + (r)) * stride), 1)
+    ATTN__TURN_ROWS(out);
+#undef ATTN__ROW
+}
+ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
+{
+    ATTN__NATIVE_ELSE(ATTN__X86)
+    (return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)), ATTN__LOAD_LANES(attn__f16_to_f32(p[i])));
+}
+ATTN__INLINE attn__vec ATTN__V(load_bf16)(const uint16_t *p)
+{
+    const ATTN__VECTOR(__m128i) *halves = (const ATTN__VECTOR(__m128i) *)(const void *)p;
+    return ATTN__W256(castsi256_ps)(ATTN__W256(slli_epi32)(ATTN__W256(cvtepu16_epi32)(ATTN__W128(loadu_si128)(halves)), 16));
+}
+ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p)
+{
+    const ATTN__VECTOR(__m128i) *bytes = (const ATTN__VECTOR(__m128i) *)(const void *)p;
+    return ATTN__W256(cvtepi32_ps)(ATTN__W256(cvtepu8_epi32)(ATTN__W128(loadl_epi64)(bytes)));
+}
+ATTN__INLINE void ATTN__V(transpose_f16)(const uint16_t *p, ptrdiff_t stride, attn__vec out[4])
+{
+#define ATTN__ROW(r) _mm256_cvtph_ps(ATTN__HALVES_OF(r))
+    ATTN__NATIVE_ELSE(ATTN__X86)(ATTN__TURN_ROWS(out), ATTN__WIDEN_QUADS(f16, p, stride, out));
+#undef ATTN__ROW
+}
+ATTN__INLINE void ATTN__V(transpose_bf16)(const uint16_t *p, ptrdiff_t stride, attn__vec out[4])
+{
+#define ATTN__ROW(r) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(ATTN__HALVES_OF(r)), 16))
+    ATTN__NATIVE_ELSE(ATTN__X86)(ATTN__TURN_ROWS(out), ATTN__WIDEN_QUADS(bf16, p, stride, out));
+#undef ATTN__ROW
+}
 #undef ATTN__F64
-#undef ATTN__MR
-#undef ATTN__ISA
 
-#if ATTN__X86
-#if defined(__clang__)
+#define ATTN__F64 1
+typedef ATTN__VECTOR(__m256d) attn__vec;
+ATTN__BASICS(ATTN__W256, pd, epi64, si256, 52)
+ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)
+{
+    return ATTN__W256(blendv_pd)(p, other, ATTN__W256(cmp_pd)(x, limit, 17 /* less than, ordered, quiet */));
+}
+#define ATTN__ACROSS(name, op)                                                                                         \
+    ATTN__INLINE double ATTN__V(name)(attn__vec a)                                                                     \
+    {                                                                                                                  \
+        const ATTN__VECTOR(__m128d) b =                                                                                \
+            ATTN__W128(op##_pd)(ATTN__W256(castpd256_pd128)(a), ATTN__W256(extractf128_pd)(a, 1));                     \
+        ATTN__ACROSS_PD(op, b);                                                                                        \
+    }
+ATTN__ACROSS(sum_across, add)
+ATTN__ACROSS(max_across, max)
+#undef ATTN__ACROSS
+ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__vec out[2])
+{
+#define ATTN__ROW(r)                                                                                                   \
+    ATTN__W256(insertf128_pd)                                                                                          \
+    (ATTN__W256(castpd128_pd256)(ATTN__W128(loadu_pd)(p + (r)*stride)), ATTN__W128(loadu_pd)(p + (2 + (r)) * stride), 1)
+    const attn__vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1);
+#undef ATTN__ROW
+    out[0] = ATTN__W256(unpacklo_pd)(r0, r1);
+    out[1] = ATTN__W256(unpackhi_pd)(r0, r1);
+}
+#undef ATTN__F64
+
+#define ATTN__MR 6
+#include ATTN_FILE
+#undef ATTN__MR
+#undef ATTN__SET
+#undef ATTN__ISA
+#if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
-#elif defined(__GNUC__)
+#elif ATTN__X86 && defined(__GNUC__)
 #pragma GCC pop_options
 #endif
-#endif
-#undef ATTN__I
-#undef ATTN__I128
-#undef ATTN__TYPE
 #endif /* ATTN__AVX2 */
 
-/* AVX-512 F, DQ, BW, VL */
+/* ---- AVX-512 F, DQ, BW, VL ---- */
 #if ATTN__AVX512
-#if ATTN__X86
-#define ATTN__I(op) _mm512_##op
-#define ATTN__I256(op) _mm256_##op
-#define ATTN__I128(op) _mm_##op
-#define ATTN__TYPE(t) t
-#if defined(__clang__)
+#if ATTN__X86 && defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c"))), apply_to = function)
-#elif defined(__GNUC__)
+#elif ATTN__X86 && defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized" /* gcc's own _mm512_undefined_epi32 */
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
 #endif
-#else
-#define ATTN__I(op) simde_mm512_##op
-#define ATTN__I256(op) simde_mm256_##op
-#define ATTN__I128(op) simde_mm_##op
-#define ATTN__TYPE(t) simde##t
-#endif
-
-typedef ATTN__TYPE(__m512) attn__avx512_f32_vec;
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load(const float *p) { return ATTN__I(loadu_ps)(p); }
-ATTN__INLINE void attn__avx512_f32_store(float *p, attn__avx512_f32_vec a) { ATTN__I(storeu_ps)(p, a); }
-#if ATTN__X86
-#define ATTN__PARTS
-ATTN__INLINE __m512 attn__avx512_f32_load_part(const float *p, size_t n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
-ATTN__INLINE void attn__avx512_f32_store_part(float *p, __m512 a, size_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a); }
-ATTN__INLINE __m512d attn__avx512_f64_load_part(const double *p, size_t n) { return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
-ATTN__INLINE void attn__avx512_f64_store_part(double *p, __m512d a, size_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), a); }
-#endif
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_set1(float a) { return ATTN__I(set1_ps)(a); }
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_add(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(add_ps)(a, b); }
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_sub(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(sub_ps)(a, b); }
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_mul(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(mul_ps)(a, b); }
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_div(attn__avx512_f32_vec a, attn__avx512_f32_vec b)
-{
-#if ATTN__X86
-    return _mm512_div_ps(a, b);
-#else /* SIMDe's is an estimate on ARMv7 */
-    ATTN__BY_LANES(float, 16, attn__avx512_f32_load, attn__avx512_f32_store, a, b, b, x[i] / y[i]);
-#endif
-}
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_max(attn__avx512_f32_vec a, attn__avx512_f32_vec b) { return ATTN__I(max_ps)(a, b); }
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_fma(attn__avx512_f32_vec a, attn__avx512_f32_vec b, attn__avx512_f32_vec c)
-{
-#if ATTN__X86
-    return _mm512_fmadd_ps(a, b, c);
-#else
-    ATTN__BY_LANES(float, 16, attn__avx512_f32_load, attn__avx512_f32_store, a, b, c, attn__fma_f32(x[i], y[i], z[i]));
-#endif
-}
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_exp2i(attn__avx512_f32_vec p, attn__avx512_f32_vec t)
-{
-    return ATTN__I(castsi512_ps)(ATTN__I(add_epi32)(ATTN__I(castps_si512)(p), ATTN__I(slli_epi32)(ATTN__I(castps_si512)(t), 23)));
-}
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_choose(attn__avx512_f32_vec p, attn__avx512_f32_vec x, attn__avx512_f32_vec limit, attn__avx512_f32_vec other)
-{
-    return ATTN__I(mask_mov_ps)(p, ATTN__I(cmp_ps_mask)(x, limit, 17 /* less than, ordered, quiet */), other);
-}
-ATTN__INLINE void attn__avx512_f32_turn(attn__avx512_f32_vec r0, attn__avx512_f32_vec r1, attn__avx512_f32_vec r2, attn__avx512_f32_vec r3, attn__avx512_f32_vec out[4])
-{
-    attn__avx512_f32_vec t0 = ATTN__I(unpacklo_ps)(r0, r1), t1 = ATTN__I(unpackhi_ps)(r0, r1);
-    attn__avx512_f32_vec t2 = ATTN__I(unpacklo_ps)(r2, r3), t3 = ATTN__I(unpackhi_ps)(r2, r3);
-    out[0] = ATTN__I(castpd_ps)(ATTN__I(unpacklo_pd)(ATTN__I(castps_pd)(t0), ATTN__I(castps_pd)(t2)));
-    out[1] = ATTN__I(castpd_ps)(ATTN__I(unpackhi_pd)(ATTN__I(castps_pd)(t0), ATTN__I(castps_pd)(t2)));
-    out[2] = ATTN__I(castpd_ps)(ATTN__I(unpacklo_pd)(ATTN__I(castps_pd)(t1), ATTN__I(castps_pd)(t3)));
-    out[3] = ATTN__I(castpd_ps)(ATTN__I(unpackhi_pd)(ATTN__I(castps_pd)(t1), ATTN__I(castps_pd)(t3)));
-}
-ATTN__INLINE void attn__avx512_f32_transpose(const float *p, ptrdiff_t stride, attn__avx512_f32_vec out[4])
-{
-#define ATTN__ROW(r)                                                                                             \
-    ATTN__I(insertf32x4)                                                                                         \
-    (ATTN__I(insertf32x4)(ATTN__I(insertf32x4)(ATTN__I(castps128_ps512)(ATTN__I128(loadu_ps)(p + (r) * stride)), \
-                                               ATTN__I128(loadu_ps)(p + (4 + (r)) * stride), 1),                 \
-                          ATTN__I128(loadu_ps)(p + (8 + (r)) * stride), 2),                                      \
-     ATTN__I128(loadu_ps)(p + (12 + (r)) * stride), 3)
-    attn__avx512_f32_turn(ATTN__ROW(0), ATTN__ROW(1), ATTN__ROW(2), ATTN__ROW(3), out);
-#undef ATTN__ROW
-}
-#if ATTN__X86
-#define ATTN__HALF(r) _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)(const void *)(p + (r) * stride)), _mm_loadl_epi64((const __m128i *)(const void *)(p + (4 + (r)) * stride)))
-#define ATTN__ROW(r) _mm256_inserti128_si256(_mm256_castsi128_si256(ATTN__HALF(r)), ATTN__HALF(8 + (r)), 1)
-ATTN__INLINE void attn__avx512_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, __m512 out[4])
-{
-#define ATTN__WIDE(r) _mm512_cvtph_ps(ATTN__ROW(r))
-    attn__avx512_f32_turn(ATTN__WIDE(0), ATTN__WIDE(1), ATTN__WIDE(2), ATTN__WIDE(3), out);
-#undef ATTN__WIDE
-}
-ATTN__INLINE void attn__avx512_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, __m512 out[4])
-{
-#define ATTN__WIDE(r) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(ATTN__ROW(r)), 16))
-    attn__avx512_f32_turn(ATTN__WIDE(0), ATTN__WIDE(1), ATTN__WIDE(2), ATTN__WIDE(3), out);
-#undef ATTN__WIDE
-}
-#undef ATTN__ROW
-#undef ATTN__HALF
-#else
-ATTN__INLINE void attn__avx512_f32_transpose_f16(const uint16_t *p, ptrdiff_t stride, attn__avx512_f32_vec out[4]) { ATTN__WIDEN_QUADS(16, f16, p, stride, out, attn__avx512_f32_transpose); }
-ATTN__INLINE void attn__avx512_f32_transpose_bf16(const uint16_t *p, ptrdiff_t stride, attn__avx512_f32_vec out[4]) { ATTN__WIDEN_QUADS(16, bf16, p, stride, out, attn__avx512_f32_transpose); }
-#endif
-#define ATTN__ACROSS(name, op)                                                                                                \
-    ATTN__INLINE float attn__avx512_f32_##name(attn__avx512_f32_vec a)                                                        \
-    {                                                                                                                         \
-        ATTN__TYPE(__m256) upper = ATTN__I256(castpd_ps)(ATTN__I(extractf64x4_pd)(ATTN__I(castps_pd)(a), 1));                 \
-        ATTN__TYPE(__m256) h = ATTN__I256(op##_ps)(ATTN__I(castps512_ps256)(a), upper);                                       \
-        ATTN__TYPE(__m128) b = ATTN__I128(op##_ps)(ATTN__I256(castps256_ps128)(h), ATTN__I256(extractf128_ps)(h, 1)); \
-        b = ATTN__I128(op##_ps)(b, ATTN__I128(movehl_ps)(b, b));                                                              \
-        return ATTN__I128(cvtss_f32)(ATTN__I128(op##_ss)(b, ATTN__I128(shuffle_ps)(b, b, 1)));                                \
-    }
-ATTN__ACROSS(sum, add)
-ATTN__ACROSS(most, max)
-#undef ATTN__ACROSS
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load_f16(const uint16_t *p)
-{
-#if ATTN__X86
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
-#else
-    float x[16];
-    int i;
-    for (i = 0; i < 16; i++) x[i] = attn__f16_to_f32(p[i]);
-    return attn__avx512_f32_load(x);
-#endif
-}
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load_bf16(const uint16_t *p)
-{
-#if ATTN__X86
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16));
-#else
-    float x[16];
-    int i;
-    for (i = 0; i < 16; i++) x[i] = attn__bf16_to_f32(p[i]);
-    return attn__avx512_f32_load(x);
-#endif
-}
-ATTN__INLINE attn__avx512_f32_vec attn__avx512_f32_load_u8(const uint8_t *p)
-{
-#if ATTN__X86
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
-#else
-    float x[16];
-    int i;
-    for (i = 0; i < 16; i++) x[i] = p[i];
-    return attn__avx512_f32_load(x);
-#endif
-}
-#if ATTN__X86 && ATTN__FUSED
-ATTN__INLINE double attn__avx512_madd(double a, double b, double c) { return _mm_cvtsd_f64(_mm_fmadd_sd(_mm_set_sd(a), _mm_set_sd(b), _mm_set_sd(c))); }
-#else
-#define attn__avx512_madd attn__madd_f64
-#endif
 #define ATTN__ISA avx512
-#define ATTN__VL 16
-#define ATTN__MR 14
+#define ATTN__SET 1
 #define ATTN__F64 0
-#include ATTN_FILE
-#undef ATTN__VL
-#undef ATTN__F64
-
-typedef ATTN__TYPE(__m512d) attn__avx512_f64_vec;
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_load(const double *p) { return ATTN__I(loadu_pd)(p); }
-ATTN__INLINE void attn__avx512_f64_store(double *p, attn__avx512_f64_vec a) { ATTN__I(storeu_pd)(p, a); }
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_set1(double a) { return ATTN__I(set1_pd)(a); }
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_add(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(add_pd)(a, b); }
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_sub(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(sub_pd)(a, b); }
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_mul(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(mul_pd)(a, b); }
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_div(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(div_pd)(a, b); }
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_max(attn__avx512_f64_vec a, attn__avx512_f64_vec b) { return ATTN__I(max_pd)(a, b); }
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_fma(attn__avx512_f64_vec a, attn__avx512_f64_vec b, attn__avx512_f64_vec c)
+typedef ATTN__VECTOR(__m512) attn__vec;
+typedef ATTN__VECTOR(__m512d) ATTN__V(pairs);
+ATTN__BASICS(ATTN__W512, ps, epi32, si512, 23)
+ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)
 {
-#if ATTN__X86
-    return _mm512_fmadd_pd(a, b, c);
-#else
-    ATTN__BY_LANES(double, 8, attn__avx512_f64_load, attn__avx512_f64_store, a, b, c, attn__fma_f64(x[i], y[i], z[i]));
-#endif
+    return ATTN__W512(mask_mov_ps)(p, ATTN__W512(cmp_ps_mask)(x, limit, 17 /* less than, ordered, quiet */), other);
 }
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_exp2i(attn__avx512_f64_vec p, attn__avx512_f64_vec t)
-{
-    return ATTN__I(castsi512_pd)(ATTN__I(add_epi64)(ATTN__I(castpd_si512)(p), ATTN__I(slli_epi64)(ATTN__I(castpd_si512)(t), 52)));
-}
-ATTN__INLINE attn__avx512_f64_vec attn__avx512_f64_choose(attn__avx512_f64_vec p, attn__avx512_f64_vec x, attn__avx512_f64_vec limit, attn__avx512_f64_vec other)
-{
-    return ATTN__I(mask_mov_pd)(p, ATTN__I(cmp_pd_mask)(x, limit, 17 /* less than, ordered, quiet */), other);
-}
-ATTN__INLINE void attn__avx512_f64_transpose(const double *p, ptrdiff_t stride, attn__avx512_f64_vec out[2])
-{
-#define ATTN__ROW(r)                                                                                             \
-    ATTN__I(insertf64x2)                                                                                         \
-    (ATTN__I(insertf64x2)(ATTN__I(insertf64x2)(ATTN__I(castpd128_pd512)(ATTN__I128(loadu_pd)(p + (r) * stride)), \
-                                               ATTN__I128(loadu_pd)(p + (2 + (r)) * stride), 1),                 \
-                          ATTN__I128(loadu_pd)(p + (4 + (r)) * stride), 2),                                      \
-     ATTN__I128(loadu_pd)(p + (6 + (r)) * stride), 3)
-    attn__avx512_f64_vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1);
-#undef ATTN__ROW
-    out[0] = ATTN__I(unpacklo_pd)(r0, r1);
-    out[1] = ATTN__I(unpackhi_pd)(r0, r1);
-}
-#define ATTN__ACROSS(name, op)                                                                                                 \
-    ATTN__INLINE double attn__avx512_f64_##name(attn__avx512_f64_vec a)                                                        \
-    {                                                                                                                          \
-        ATTN__TYPE(__m256d) h = ATTN__I256(op##_pd)(ATTN__I(castpd512_pd256)(a), ATTN__I(extractf64x4_pd)(a, 1));              \
-        ATTN__TYPE(__m128d) b = ATTN__I128(op##_pd)(ATTN__I256(castpd256_pd128)(h), ATTN__I256(extractf128_pd)(h, 1)); \
-        return ATTN__I128(cvtsd_f64)(ATTN__I128(op##_sd)(b, ATTN__I128(unpackhi_pd)(b, b)));                                   \
+#define ATTN__ACROSS(name, op)                                                                                         \
+    ATTN__INLINE float ATTN__V(name)(attn__vec a)                                                                      \
+    {                                                                                                                  \
+        const ATTN__VECTOR(__m256) upper = ATTN__W256(castpd_ps)(ATTN__W512(extractf64x4_pd)(ATTN__W512(castps_pd)(a), 1)); \
+        const ATTN__VECTOR(__m256) h = ATTN__W256(op##_ps)(ATTN__W512(castps512_ps256)(a), upper);                     \
+        ATTN__VECTOR(__m128) b = ATTN__W128(op##_ps)(ATTN__W256(castps256_ps128)(h), ATTN__W256(extractf128_ps)(h, 1)); \
+        ATTN__ACROSS_PS(op, b);                                                                                        \
     }
-ATTN__ACROSS(sum, add)
-ATTN__ACROSS(most, max)
+ATTN__ACROSS(sum_across, add)
+ATTN__ACROSS(max_across, max)
 #undef ATTN__ACROSS
-#define ATTN__VL 8
-#define ATTN__F64 1
-#include ATTN_FILE
-#undef ATTN__VL
-#undef ATTN__F64
-#undef ATTN__MR
-#undef ATTN__ISA
-
+ATTN__TURN(ATTN__W512)
+ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec out[4])
+{
+#define ATTN__PART(r) ATTN__W128(loadu_ps)(p + (r)*stride)
+#define ATTN__INSERT ATTN__W512(insertf32x4)
+#define ATTN__ROW(r)                                                                                                   \
+    ATTN__INSERT(ATTN__INSERT(ATTN__INSERT(ATTN__W512(castps128_ps512)(ATTN__PART(r)), ATTN__PART(4 + (r)), 1),        \
+                              ATTN__PART(8 + (r)), 2),                                                                 \
+                 ATTN__PART(12 + (r)), 3)
+    ATTN__TURN_ROWS(out);
+#undef ATTN__ROW
+#undef ATTN__INSERT
+#undef ATTN__PART
+}
+ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
+{
+    ATTN__NATIVE_ELSE(ATTN__X86)
+    (return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)), ATTN__LOAD_LANES(attn__f16_to_f32(p[i])));
+}
+#define ATTN__WIDEN_BF16(halves) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))
+ATTN__INLINE attn__vec ATTN__V(load_bf16)(const uint16_t *p)
+{
+    ATTN__NATIVE_ELSE(ATTN__X86)
+    (return ATTN__WIDEN_BF16(_mm256_loadu_si256((const __m256i *)(const void *)p)), ATTN__LOAD_LANES(attn__bf16_to_f32(p[i])));
+}
+ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p)
+{
+    ATTN__NATIVE_ELSE(ATTN__X86)
+    (return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p))), ATTN__LOAD_LANES(p[i]));
+}
+#define ATTN__EIGHT(r) _mm256_inserti128_si256(_mm256_castsi128_si256(ATTN__HALVES_OF(r)), ATTN__HALVES_OF(8 + (r)), 1)
+ATTN__INLINE void ATTN__V(transpose_f16)(const uint16_t *p, ptrdiff_t stride, attn__vec out[4])
+{
+#define ATTN__ROW(r) _mm512_cvtph_ps(ATTN__EIGHT(r))
+    ATTN__NATIVE_ELSE(ATTN__X86)(ATTN__TURN_ROWS(out), ATTN__WIDEN_QUADS(f16, p, stride, out));
+#undef ATTN__ROW
+}
+ATTN__INLINE void ATTN__V(transpose_bf16)(const uint16_t *p, ptrdiff_t stride, attn__vec out[4])
+{
+#define ATTN__ROW(r) ATTN__WIDEN_BF16(ATTN__EIGHT(r))
+    ATTN__NATIVE_ELSE(ATTN__X86)(ATTN__TURN_ROWS(out), ATTN__WIDEN_QUADS(bf16, p, stride, out));
+#undef ATTN__ROW
+}
+#undef ATTN__EIGHT
+#undef ATTN__WIDEN_BF16
 #if ATTN__X86
-#if defined(__clang__)
+#define ATTN__OWN_PARTS
+ATTN__INLINE __m512 ATTN__V(load_part)(const float *p, size_t n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+ATTN__INLINE void ATTN__V(store_part)(float *p, __m512 a, size_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a); }
+#endif
+#undef ATTN__F64
+
+#define ATTN__F64 1
+typedef ATTN__VECTOR(__m512d) attn__vec;
+ATTN__BASICS(ATTN__W512, pd, epi64, si512, 52)
+ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)
+{
+    return ATTN__W512(mask_mov_pd)(p, ATTN__W512(cmp_pd_mask)(x, limit, 17 /* less than, ordered, quiet */), other);
+}
+#define ATTN__ACROSS(name, op)                                                                                         \
+    ATTN__INLINE double ATTN__V(name)(attn__vec a)                                                                     \
+    {                                                                                                                  \
+        const ATTN__VECTOR(__m256d) h = ATTN__W256(op##_pd)(ATTN__W512(castpd512_pd256)(a), ATTN__W512(extractf64x4_pd)(a, 1)); \
+        const ATTN__VECTOR(__m128d) b =                                                                                \
+            ATTN__W128(op##_pd)(ATTN__W256(castpd256_pd128)(h), ATTN__W256(extractf128_pd)(h, 1));                     \
+        ATTN__ACROSS_PD(op, b);                                                                                        \
+    }
+ATTN__ACROSS(sum_across, add)
+ATTN__ACROSS(max_across, max)
+#undef ATTN__ACROSS
+ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__vec out[2])
+{
+#define ATTN__PART(r) ATTN__W128(loadu_pd)(p + (r)*stride)
+#define ATTN__INSERT ATTN__W512(insertf64x2)
+#define ATTN__ROW(r)                                                                                                   \
+    ATTN__INSERT(ATTN__INSERT(ATTN__INSERT(ATTN__W512(castpd128_pd512)(ATTN__PART(r)), ATTN__PART(2 + (r)), 1),        \
+                              ATTN__PART(4 + (r)), 2),                                                                 \
+                 ATTN__PART(6 + (r)), 3)
+    const attn__vec r0 = ATTN__ROW(0), r1 = ATTN__ROW(1);
+#undef ATTN__ROW
+#undef ATTN__INSERT
+#undef ATTN__PART
+    out[0] = ATTN__W512(unpacklo_pd)(r0, r1);
+    out[1] = ATTN__W512(unpackhi_pd)(r0, r1);
+}
+#if ATTN__X86
+ATTN__INLINE __m512d ATTN__V(load_part)(const double *p, size_t n) { return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), a); }
+#endif
+#undef ATTN__F64
+
+#define ATTN__MR 14
+#include ATTN_FILE
+#undef ATTN__MR
+#undef ATTN__SET
+#undef ATTN__ISA
+#undef ATTN__OWN_PARTS
+#if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
-#elif defined(__GNUC__)
+#elif ATTN__X86 && defined(__GNUC__)
 #pragma GCC pop_options
 #pragma GCC diagnostic pop
 #endif
-#endif
-#undef ATTN__I
-#undef ATTN__I256
-#undef ATTN__I128
-#undef ATTN__TYPE
-#undef ATTN__PARTS
 #endif /* ATTN__AVX512 */
+#if ATTN__AVX2 || ATTN__AVX512
+#undef ATTN__W256
+#undef ATTN__W512
+#undef ATTN__W128
+#undef ATTN__VECTOR
+#undef ATTN__OWN_MADD
+#undef ATTN__DEFINE_MADD
+#undef ATTN__BASICS
+#endif
 
-/* NEON (AArch64; elsewhere through SIMDe) */
+/* ---- NEON (AArch64; elsewhere through SIMDe) ---- */
 #if ATTN__NEON
 #if ATTN__A64 && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC optimize("no-schedule-insns") /* it would move accumulators about, 4 cycles of 20 in the register tile */
 #endif
 #if ATTN__A64
-#define ATTN__I(op) v##op
-#define ATTN__TYPE(t) t
+#define ATTN__W(op) v##op
+#define ATTN__VECTOR(t) t
 #else
-#define ATTN__I(op) simde_v##op
-#define ATTN__TYPE(t) simde_##t
+#define ATTN__W(op) simde_v##op
+#define ATTN__VECTOR(t) simde_##t
+#endif
+#define ATTN__ISA neon
+#define ATTN__SET 4
+/* t is f32 or f64, s the signed integers of that size, shift the place of the exponent. SIMDe's st1q
+ * aligns its address down on POWER, and its division is an estimate on ARMv7. */
+#define ATTN__BASICS(t, s, shift)                                                                                      \
+    ATTN__INLINE attn__vec attn__vload(const attn__real *p) { return ATTN__W(ld1q_##t)(p); }                           \
+    ATTN__INLINE void attn__vstore(attn__real *p, attn__vec a) { attn__memcpy(p, &a, sizeof a); }                      \
+    ATTN__INLINE attn__vec attn__vset1(attn__real a) { return ATTN__W(dupq_n_##t)(a); }                                \
+    ATTN__INLINE attn__vec attn__vadd(attn__vec a, attn__vec b) { return ATTN__W(addq_##t)(a, b); }                    \
+    ATTN__INLINE attn__vec attn__vsub(attn__vec a, attn__vec b) { return ATTN__W(subq_##t)(a, b); }                    \
+    ATTN__INLINE attn__vec attn__vmul(attn__vec a, attn__vec b) { return ATTN__W(mulq_##t)(a, b); }                    \
+    ATTN__INLINE attn__vec attn__vmax(attn__vec a, attn__vec b) { return ATTN__W(maxq_##t)(a, b); }                    \
+    ATTN__INLINE attn__vec attn__vdiv(attn__vec a, attn__vec b)                                                        \
+    {                                                                                                                  \
+        ATTN__NATIVE_ELSE(ATTN__A64)(return vdivq_##t(a, b), ATTN__BY_LANES(a, b, b, x[i] / y[i]));                           \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(fma)(attn__vec a, attn__vec b, attn__vec c)                                         \
+    {                                                                                                                  \
+        ATTN__NATIVE_ELSE(ATTN__A64)                                                                                   \
+        (return vfmaq_##t(c, a, b), ATTN__BY_LANES(a, b, c, ATTN__FUNCTION(fma)(x[i], y[i], z[i])));                          \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec attn__vexp2i(attn__vec p, attn__vec t_)                                                     \
+    {                                                                                                                  \
+        return ATTN__W(reinterpretq_##t##_##s)(                                                                        \
+            ATTN__W(addq_##s)(ATTN__W(reinterpretq_##s##_##t)(p), ATTN__W(shlq_n_##s)(ATTN__W(reinterpretq_##s##_##t)(t_), shift))); \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)                   \
+    {                                                                                                                  \
+        return ATTN__W(bslq_##t)(ATTN__W(cltq_##t)(x, limit), other, p);                                               \
+    }                                                                                                                  \
+    ATTN__FMA_LANE(t)
+#if ATTN__FUSED
+#define ATTN__OWN_FMA_LANE
+#endif
+#if !ATTN__FUSED
+#define ATTN__FMA_LANE(t)
+#elif ATTN__A64
+#define ATTN__FMA_LANE(t)
+#define attn__neon_f32_fma_lane vfmaq_laneq_f32 /* whose lane is an immediate operand */
+#define attn__neon_f64_fma_lane vfmaq_laneq_f64
+#else /* a call: emulation inlined this often takes minutes to compile with sanitizers */
+#define ATTN__FMA_LANE(t)                                                                                              \
+    ATTN__NOINLINE static attn__vec ATTN__V(fma_lane)(attn__vec c, attn__vec b, attn__vec a, int lane)                 \
+    {                                                                                                                  \
+        attn__real x[ATTN__VL];                                                                                        \
+        attn__vstore(x, a);                                                                                            \
+        return ATTN__V(fma)(attn__vset1(x[lane]), b, c);                                                               \
+    }
 #endif
 
-typedef ATTN__TYPE(float32x4_t) attn__neon_f32_vec;
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load(const float *p) { return ATTN__I(ld1q_f32)(p); }
-ATTN__INLINE void attn__neon_f32_store(float *p, attn__neon_f32_vec a) { attn__memcpy(p, &a, sizeof a); } /* SIMDe's st1q aligns p down on POWER */
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_set1(float a) { return ATTN__I(dupq_n_f32)(a); }
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_add(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(addq_f32)(a, b); }
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_sub(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(subq_f32)(a, b); }
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_mul(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(mulq_f32)(a, b); }
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_div(attn__neon_f32_vec a, attn__neon_f32_vec b)
-{
-#if ATTN__A64
-    return vdivq_f32(a, b);
-#else
-    ATTN__BY_LANES(float, 4, attn__neon_f32_load, attn__neon_f32_store, a, b, b, x[i] / y[i]);
-#endif
-}
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_max(attn__neon_f32_vec a, attn__neon_f32_vec b) { return ATTN__I(maxq_f32)(a, b); }
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_fma(attn__neon_f32_vec a, attn__neon_f32_vec b, attn__neon_f32_vec c)
-{
-#if ATTN__A64
-    return vfmaq_f32(c, a, b);
-#else
-    ATTN__BY_LANES(float, 4, attn__neon_f32_load, attn__neon_f32_store, a, b, c, attn__fma_f32(x[i], y[i], z[i]));
-#endif
-}
-/* c + b * lane of a */
-#if ATTN__A64
-#define attn__neon_f32_fma_lane(c, b, a, lane) vfmaq_laneq_f32(c, b, a, lane)
-#else /* a call: emulation inlined this often takes minutes to compile with sanitizers */
-ATTN__NOINLINE static attn__neon_f32_vec attn__neon_f32_fma_lane(attn__neon_f32_vec c, attn__neon_f32_vec b, attn__neon_f32_vec a, int lane)
+#define ATTN__F64 0
+typedef ATTN__VECTOR(float32x4_t) attn__vec;
+ATTN__BASICS(f32, s32, 23)
+ATTN__INLINE float attn__vsum_across(attn__vec a)
 {
     float x[4];
-    attn__neon_f32_store(x, a);
-    return attn__neon_f32_fma(attn__neon_f32_set1(x[lane]), b, c);
-}
-#endif
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_exp2i(attn__neon_f32_vec p, attn__neon_f32_vec t)
-{
-    return ATTN__I(reinterpretq_f32_s32)(ATTN__I(addq_s32)(ATTN__I(reinterpretq_s32_f32)(p), ATTN__I(shlq_n_s32)(ATTN__I(reinterpretq_s32_f32)(t), 23)));
-}
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_choose(attn__neon_f32_vec p, attn__neon_f32_vec x, attn__neon_f32_vec limit, attn__neon_f32_vec other)
-{
-    return ATTN__I(bslq_f32)(ATTN__I(cltq_f32)(x, limit), other, p);
-}
-ATTN__INLINE void attn__neon_f32_turn(attn__neon_f32_vec r0, attn__neon_f32_vec r1, attn__neon_f32_vec r2, attn__neon_f32_vec r3, attn__neon_f32_vec out[4])
-{
-    attn__neon_f32_vec t0 = ATTN__I(trn1q_f32)(r0, r1), t1 = ATTN__I(trn2q_f32)(r0, r1);
-    attn__neon_f32_vec t2 = ATTN__I(trn1q_f32)(r2, r3), t3 = ATTN__I(trn2q_f32)(r2, r3);
-    out[0] = ATTN__I(combine_f32)(ATTN__I(get_low_f32)(t0), ATTN__I(get_low_f32)(t2));
-    out[1] = ATTN__I(combine_f32)(ATTN__I(get_low_f32)(t1), ATTN__I(get_low_f32)(t3));
-    out[2] = ATTN__I(combine_f32)(ATTN__I(get_high_f32)(t0), ATTN__I(get_high_f32)(t2));
-    out[3] = ATTN__I(combine_f32)(ATTN__I(get_high_f32)(t1), ATTN__I(get_high_f32)(t3));
-}
-#define ATTN__TURNED(name, type, load)                                                                 \
-    ATTN__INLINE void attn__neon_f32_##name(const type *p, ptrdiff_t stride, attn__neon_f32_vec out[4]) \
-    {                                                                                                  \
-        attn__neon_f32_turn(load(p), load(p + stride), load(p + 2 * stride), load(p + 3 * stride), out); \
-    }
-ATTN__TURNED(transpose, float, attn__neon_f32_load)
-ATTN__INLINE float attn__neon_f32_sum(attn__neon_f32_vec a)
-{
-    float x[4];
-    attn__neon_f32_store(x, a);
+    attn__vstore(x, a);
     return (x[0] + x[2]) + (x[1] + x[3]);
 }
-ATTN__INLINE float attn__neon_f32_most(attn__neon_f32_vec a)
+ATTN__INLINE float attn__vmax_across(attn__vec a)
 {
     float x[4];
-    attn__neon_f32_store(x, a);
+    attn__vstore(x, a);
     return ATTN__GREATER(ATTN__GREATER(x[0], x[2]), ATTN__GREATER(x[1], x[3]));
 }
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_f16(const uint16_t *p)
+ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
-#if ATTN__A64
-    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
-#else
-    float x[4];
-    int i;
-    for (i = 0; i < 4; i++) x[i] = attn__f16_to_f32(p[i]);
-    return attn__neon_f32_load(x);
-#endif
+    ATTN__NATIVE_ELSE(ATTN__A64)(return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))), ATTN__LOAD_LANES(attn__f16_to_f32(p[i])));
 }
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_bf16(const uint16_t *p)
+ATTN__INLINE attn__vec ATTN__V(load_bf16)(const uint16_t *p)
 {
-    return ATTN__I(reinterpretq_f32_u32)(ATTN__I(shlq_n_u32)(ATTN__I(movl_u16)(ATTN__I(ld1_u16)(p)), 16));
+    return ATTN__W(reinterpretq_f32_u32)(ATTN__W(shlq_n_u32)(ATTN__W(movl_u16)(ATTN__W(ld1_u16)(p)), 16));
 }
-ATTN__INLINE attn__neon_f32_vec attn__neon_f32_load_u8(const uint8_t *p)
+ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p) { ATTN__LOAD_LANES((float)p[i]); }
+ATTN__INLINE void ATTN__V(turn)(attn__vec r0, attn__vec r1, attn__vec r2, attn__vec r3, attn__vec out[4])
 {
-    const float x[4] = {(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
-    return attn__neon_f32_load(x);
+    const attn__vec t0 = ATTN__W(trn1q_f32)(r0, r1), t1 = ATTN__W(trn2q_f32)(r0, r1);
+    const attn__vec t2 = ATTN__W(trn1q_f32)(r2, r3), t3 = ATTN__W(trn2q_f32)(r2, r3);
+    out[0] = ATTN__W(combine_f32)(ATTN__W(get_low_f32)(t0), ATTN__W(get_low_f32)(t2));
+    out[1] = ATTN__W(combine_f32)(ATTN__W(get_low_f32)(t1), ATTN__W(get_low_f32)(t3));
+    out[2] = ATTN__W(combine_f32)(ATTN__W(get_high_f32)(t0), ATTN__W(get_high_f32)(t2));
+    out[3] = ATTN__W(combine_f32)(ATTN__W(get_high_f32)(t1), ATTN__W(get_high_f32)(t3));
 }
-ATTN__TURNED(transpose_f16, uint16_t, attn__neon_f32_load_f16)
-ATTN__TURNED(transpose_bf16, uint16_t, attn__neon_f32_load_bf16)
+#define ATTN__TURNED(name, type, load)                                                                                 \
+    ATTN__INLINE void ATTN__V(name)(const type *p, ptrdiff_t stride, attn__vec out[4])                                 \
+    {                                                                                                                  \
+        ATTN__V(turn)(load(p), load(p + stride), load(p + 2 * stride), load(p + 3 * stride), out);                     \
+    }
+ATTN__TURNED(transpose, float, attn__vload)
+ATTN__TURNED(transpose_f16, uint16_t, ATTN__V(load_f16))
+ATTN__TURNED(transpose_bf16, uint16_t, ATTN__V(load_bf16))
 #undef ATTN__TURNED
-#define attn__neon_madd attn__madd_f64
-#define ATTN__ISA neon
-#if ATTN__FUSED
-#define ATTN__LANE_FMA
-#endif
-#define ATTN__VL 4
-#define ATTN__MR 8
-#define ATTN__F64 0
-#include ATTN_FILE
-#undef ATTN__VL
 #undef ATTN__F64
 
-typedef ATTN__TYPE(float64x2_t) attn__neon_f64_vec;
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_load(const double *p) { return ATTN__I(ld1q_f64)(p); }
-ATTN__INLINE void attn__neon_f64_store(double *p, attn__neon_f64_vec a) { attn__memcpy(p, &a, sizeof a); }
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_set1(double a) { return ATTN__I(dupq_n_f64)(a); }
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_add(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(addq_f64)(a, b); }
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_sub(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(subq_f64)(a, b); }
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_mul(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(mulq_f64)(a, b); }
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_div(attn__neon_f64_vec a, attn__neon_f64_vec b)
-{
-#if ATTN__A64
-    return vdivq_f64(a, b);
-#else
-    ATTN__BY_LANES(double, 2, attn__neon_f64_load, attn__neon_f64_store, a, b, b, x[i] / y[i]);
-#endif
-}
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_max(attn__neon_f64_vec a, attn__neon_f64_vec b) { return ATTN__I(maxq_f64)(a, b); }
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_fma(attn__neon_f64_vec a, attn__neon_f64_vec b, attn__neon_f64_vec c)
-{
-#if ATTN__A64
-    return vfmaq_f64(c, a, b);
-#else
-    ATTN__BY_LANES(double, 2, attn__neon_f64_load, attn__neon_f64_store, a, b, c, attn__fma_f64(x[i], y[i], z[i]));
-#endif
-}
-/* c + b * lane of a */
-#if ATTN__A64
-#define attn__neon_f64_fma_lane(c, b, a, lane) vfmaq_laneq_f64(c, b, a, lane)
-#else /* a call: emulation inlined this often takes minutes to compile with sanitizers */
-ATTN__NOINLINE static attn__neon_f64_vec attn__neon_f64_fma_lane(attn__neon_f64_vec c, attn__neon_f64_vec b, attn__neon_f64_vec a, int lane)
+#define ATTN__F64 1
+typedef ATTN__VECTOR(float64x2_t) attn__vec;
+ATTN__BASICS(f64, s64, 52)
+ATTN__INLINE double attn__vsum_across(attn__vec a)
 {
     double x[2];
-    attn__neon_f64_store(x, a);
-    return attn__neon_f64_fma(attn__neon_f64_set1(x[lane]), b, c);
-}
-#endif
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_exp2i(attn__neon_f64_vec p, attn__neon_f64_vec t)
-{
-    return ATTN__I(reinterpretq_f64_s64)(ATTN__I(addq_s64)(ATTN__I(reinterpretq_s64_f64)(p), ATTN__I(shlq_n_s64)(ATTN__I(reinterpretq_s64_f64)(t), 52)));
-}
-ATTN__INLINE attn__neon_f64_vec attn__neon_f64_choose(attn__neon_f64_vec p, attn__neon_f64_vec x, attn__neon_f64_vec limit, attn__neon_f64_vec other)
-{
-    return ATTN__I(bslq_f64)(ATTN__I(cltq_f64)(x, limit), other, p);
-}
-ATTN__INLINE void attn__neon_f64_transpose(const double *p, ptrdiff_t stride, attn__neon_f64_vec out[2])
-{
-    attn__neon_f64_vec r0 = ATTN__I(ld1q_f64)(p), r1 = ATTN__I(ld1q_f64)(p + stride);
-    out[0] = ATTN__I(combine_f64)(ATTN__I(get_low_f64)(r0), ATTN__I(get_low_f64)(r1));
-    out[1] = ATTN__I(combine_f64)(ATTN__I(get_high_f64)(r0), ATTN__I(get_high_f64)(r1));
-}
-ATTN__INLINE double attn__neon_f64_sum(attn__neon_f64_vec a)
-{
-    double x[2];
-    attn__neon_f64_store(x, a);
+    attn__vstore(x, a);
     return x[0] + x[1];
 }
-ATTN__INLINE double attn__neon_f64_most(attn__neon_f64_vec a)
+ATTN__INLINE double attn__vmax_across(attn__vec a)
 {
     double x[2];
-    attn__neon_f64_store(x, a);
+    attn__vstore(x, a);
     return ATTN__GREATER(x[0], x[1]);
 }
-#define ATTN__VL 2
-#define ATTN__F64 1
-#include ATTN_FILE
-#undef ATTN__VL
+ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__vec out[2])
+{
+    const attn__vec r0 = attn__vload(p), r1 = attn__vload(p + stride);
+    out[0] = ATTN__W(combine_f64)(ATTN__W(get_low_f64)(r0), ATTN__W(get_low_f64)(r1));
+    out[1] = ATTN__W(combine_f64)(ATTN__W(get_high_f64)(r0), ATTN__W(get_high_f64)(r1));
+}
 #undef ATTN__F64
+
+#define ATTN__MR 8
+#include ATTN_FILE
 #undef ATTN__MR
+#undef ATTN__SET
 #undef ATTN__ISA
-#undef ATTN__LANE_FMA
-#undef ATTN__I
-#undef ATTN__TYPE
+#undef ATTN__OWN_FMA_LANE
+#undef ATTN__BASICS
+#undef ATTN__W
+#undef ATTN__VECTOR
 #if ATTN__A64 && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
@@ -2199,7 +2092,7 @@ ATTN__INLINE double attn__neon_f64_most(attn__neon_f64_vec a)
 /* Bits 1 << path: this machine's own instruction sets. */
 static unsigned attn__detect(void)
 {
-    unsigned paths = 1u << ATTN_PATH_SCALAR | (unsigned)(ATTN__SIMD128 && ATTN__VECTORS) << ATTN_PATH_SIMD128;
+    unsigned paths = 1u << ATTN_PATH_SCALAR | (unsigned)(ATTN__SIMD128 && ATTN__NATIVE_SIMD128) << ATTN_PATH_SIMD128;
 #if ATTN__A64
     paths |= 1u << ATTN_PATH_NEON;
 #elif ATTN__X86
@@ -2253,39 +2146,25 @@ static unsigned attn__machine(void)
 /* The table of a path for a compute type, NULL if not compiled in. */
 static const attn__kernel *attn__kernel_of(attn_path path, attn_dtype dtype)
 {
-    static const attn__kernel *const kernels[ATTN_PATH_COUNT][2] = {
-        {NULL, NULL},
-        {&attn__scalar_f32_kernel, &attn__scalar_f64_kernel},
-#if ATTN__SIMD128
-        {&attn__simd128_f32_kernel, &attn__simd128_f64_kernel},
-#else
-        {NULL, NULL},
-#endif
-#if ATTN__NEON
-        {&attn__neon_f32_kernel, &attn__neon_f64_kernel},
-#else
-        {NULL, NULL},
-#endif
-#if ATTN__AVX2
-        {&attn__avx2_f32_kernel, &attn__avx2_f64_kernel},
-#else
-        {NULL, NULL},
-#endif
-#if ATTN__AVX512
-        {&attn__avx512_f32_kernel, &attn__avx512_f64_kernel},
-#else
-        {NULL, NULL},
-#endif
-    };
+#define ATTN__KERNELS_0(name) {NULL, NULL},
+#define ATTN__KERNELS_1(name) {&attn__##name##_f32_kernel, &attn__##name##_f64_kernel},
+#define ATTN__X(NAME, name) ATTN__CAT(ATTN__KERNELS_, ATTN__##NAME)(name)
+    static const attn__kernel *const kernels[ATTN_PATH_COUNT][2] = {{NULL, NULL}, ATTN__PATHS(ATTN__X)};
+#undef ATTN__X
     return (unsigned)path < ATTN_PATH_COUNT ? kernels[path][dtype == ATTN_F64] : NULL;
 }
 
 ATTN_DEF const char *attn_path_name(attn_path path)
 {
-    static const char *const names[ATTN_PATH_COUNT] = {"auto", "scalar", "simd128", "neon", "avx2", "avx512"};
+#define ATTN__X(NAME, name) #name,
+    static const char *const names[ATTN_PATH_COUNT] = {"auto", ATTN__PATHS(ATTN__X)};
+#undef ATTN__X
     return (unsigned)path < ATTN_PATH_COUNT ? names[path] : "unknown";
 }
-ATTN_DEF int attn_path_compiled(attn_path path) { return path == ATTN_PATH_AUTO || attn__kernel_of(path, ATTN_F32) != NULL; }
+ATTN_DEF int attn_path_compiled(attn_path path)
+{
+    return path == ATTN_PATH_AUTO || attn__kernel_of(path, ATTN_F32) != NULL;
+}
 ATTN_DEF int attn_path_native(attn_path path)
 {
     return attn_path_compiled(path) && (path == ATTN_PATH_AUTO || (attn__machine() >> path & 1));
@@ -2293,7 +2172,9 @@ ATTN_DEF int attn_path_native(attn_path path)
 ATTN_DEF int attn_path_supported(attn_path path)
 {
     /* A path that is foreign to this architecture is emulated, and so always runs. */
-    static const unsigned emulated = (ATTN__VECTORS ? 0u : 1u << ATTN_PATH_SIMD128) | (ATTN__A64 ? 0u : 1u << ATTN_PATH_NEON) | (ATTN__X86 ? 0u : 1u << ATTN_PATH_AVX2 | 1u << ATTN_PATH_AVX512);
+#define ATTN__X(NAME, name) | (unsigned)!ATTN__NATIVE_##NAME << ATTN_PATH_##NAME
+    static const unsigned emulated = 0u ATTN__PATHS(ATTN__X);
+#undef ATTN__X
     return attn_path_compiled(path) && (attn_path_native(path) || (emulated >> path & 1));
 }
 ATTN_DEF attn_path attn_best_path(void)
@@ -2310,6 +2191,7 @@ ATTN_DEF const char *attn_arithmetic(void) { return ATTN__FUSED ? "fused" : "unf
 typedef struct attn__view {
     char *data;
     attn_dtype dtype;
+    int given;      /* 0: an optional array that is absent, and of which only low and high mean anything */
     ptrdiff_t size; /* bytes of an element */
     size_t shape[ATTN_MAX_DIMS];
     ptrdiff_t stride[ATTN_MAX_DIMS];
@@ -2322,8 +2204,9 @@ typedef struct attn__view {
 #define ATTN__S 6
 #define ATTN__D 7
 
-#define ATTN__FLOATS (1u << ATTN_F32 | 1u << ATTN_F64 | 1u << ATTN_F16 | 1u << ATTN_BF16)
+#define ATTN__COMPUTED (1u << ATTN_F32 | 1u << ATTN_F64) /* types that are computed in */
 #define ATTN__HALVES (1u << ATTN_F32 | 1u << ATTN_F16 | 1u << ATTN_BF16)
+#define ATTN__FLOATS (ATTN__HALVES | 1u << ATTN_F64)
 #define ATTN__INTS (1u << ATTN_I32 | 1u << ATTN_I64)
 #define ATTN__INPUT 0
 #define ATTN__OUTPUT 1
@@ -2333,70 +2216,85 @@ static int attn__multiply_size(size_t a, size_t b, size_t *product)
     *product = a * b;
     return (a | b) >> sizeof a * 4 == 0 || b == 0 || a <= (size_t)-1 / b; /* halves of a word: no division */
 }
+/* |PTRDIFF_MIN| has no signed form, hence the detour through size_t */
+ATTN__INLINE size_t attn__distance(ptrdiff_t stride) { return stride < 0 ? (size_t)0 - (size_t)stride : (size_t)stride; }
+
+/* The bytes that an array with the strides of `a` reaches below its data and above; strides go to v. */
+static attn_status attn__reach(const attn_array *a, attn__view *v, size_t *below, size_t *above)
+{
+    const size_t limit = (size_t)-1 / 2;
+    const int first = ATTN_MAX_DIMS - a->ndim;
+    for (int i = first; i < ATTN_MAX_DIMS; i++) {
+        const ptrdiff_t one = a->stride[i - first];
+        size_t step = attn__distance(one), reach, *total = one < 0 ? below : above;
+        if (v->shape[i] == 1) continue;
+        v->stride[i] = one;
+        if (!attn__multiply_size(step, (size_t)v->size, &step) || !attn__multiply_size(step, v->shape[i] - 1, &reach))
+            return ATTN_ERR_OVERFLOW;
+        if (reach > limit || *total > limit - reach) return ATTN_ERR_OVERFLOW;
+        *total += reach;
+    }
+    if (*above > limit - (size_t)v->size || *below > limit - *above - (size_t)v->size) return ATTN_ERR_OVERFLOW;
+    *above += (size_t)v->size;
+    return ATTN_OK;
+}
+
+/* Could two elements lie in one place? Not if each stride, sorted by size, steps over all that
+ * the smaller ones span: sufficient, and true of every layout in use. */
+static int attn__overlaps_itself(const attn__view *v)
+{
+    for (int i = 0; i < ATTN_MAX_DIMS; i++) {
+        const size_t step = attn__distance(v->stride[i]);
+        size_t span = 1;
+        if (v->shape[i] == 1) continue;
+        for (int j = 0; j < ATTN_MAX_DIMS; j++) {
+            const size_t other = attn__distance(v->stride[j]);
+            if (j != i && v->shape[j] > 1 && (other < step || (other == step && j > i))) span += other * (v->shape[j] - 1);
+        }
+        if (step < span) return 1;
+    }
+    return 0;
+}
 
 /* Checks one array by itself. `measuring`: data is not looked at. */
-static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, unsigned dtypes, int output, int measuring, attn__view *v)
+static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, unsigned dtypes, int output, int measuring,
+                               attn__view *v)
 {
     const size_t limit = (size_t)-1 / 2;
     size_t below = 0, above = 0, count = 1, bits = 0;
-    ptrdiff_t given = 0;
-    int i, j, first;
+    ptrdiff_t strided = 0;
+    int first;
     if (!a) return ATTN_ERR_NULL;
     if (a->ndim < min_dims || a->ndim > max_dims) return ATTN_ERR_RANK;
     if ((unsigned)a->dtype >= ATTN_DTYPE_COUNT || !(dtypes >> a->dtype & 1)) return ATTN_ERR_DTYPE;
     v->data = (char *)a->data;
     v->dtype = a->dtype;
+    v->given = 1;
     v->size = (ptrdiff_t)attn_dtype_size(a->dtype);
     v->low = v->high = 0;
     first = ATTN_MAX_DIMS - a->ndim;
-    for (i = 0; i < ATTN_MAX_DIMS; i++) v->shape[i] = 1, v->stride[i] = 0;
-    for (i = ATTN_MAX_DIMS - 1; i >= first; i--) { /* strides as if none were given */
+    for (int i = 0; i < ATTN_MAX_DIMS; i++) v->shape[i] = 1, v->stride[i] = 0;
+    for (int i = ATTN_MAX_DIMS - 1; i >= first; i--) { /* strides as if none were given */
         const size_t n = v->shape[i] = a->shape[i - first];
         v->stride[i] = n == 1 ? 1 : (ptrdiff_t)count; /* one element has no next: nobody multiplies by whatever its stride is */
-        given |= a->stride[i - first];
+        strided |= a->stride[i - first];
         bits |= n;
         count *= n;
     }
     if (bits >> (a->ndim > 4 ? sizeof bits - 1 : 2 * sizeof bits - 2)) { /* a product of so many bits may not fit */
         int fits = 1, empty = 0;
-        for (i = first, count = 1; i < ATTN_MAX_DIMS; i++)
+        count = 1;
+        for (int i = first; i < ATTN_MAX_DIMS; i++)
             if (v->shape[i] == 0) empty = 1;
             else if (!attn__multiply_size(count, v->shape[i], &count) || count > limit) fits = 0, count = 1;
-        if (!given && (!fits || (!empty && count > limit / (size_t)v->size))) return ATTN_ERR_OVERFLOW;
+        if (!strided && (!fits || (!empty && count > limit / (size_t)v->size))) return ATTN_ERR_OVERFLOW;
         if (empty) count = 0;
     }
-    if (!given) above = count * (size_t)v->size;
+    if (!strided) above = count * (size_t)v->size;
     else if (count) {
-        for (i = first; i < ATTN_MAX_DIMS; i++) {
-            /* |PTRDIFF_MIN| has no signed form, hence the detour through size_t */
-            const ptrdiff_t one = a->stride[i - first];
-            size_t step = one < 0 ? (size_t)0 - (size_t)one : (size_t)one, reach;
-            if (v->shape[i] == 1) continue;
-            v->stride[i] = one;
-            if (!attn__multiply_size(step, (size_t)v->size, &step) || !attn__multiply_size(step, v->shape[i] - 1, &reach)) return ATTN_ERR_OVERFLOW;
-            if (one < 0) {
-                if (reach > limit || below > limit - reach) return ATTN_ERR_OVERFLOW;
-                below += reach;
-            } else {
-                if (reach > limit || above > limit - reach) return ATTN_ERR_OVERFLOW;
-                above += reach;
-            }
-        }
-        if (above > limit - (size_t)v->size || below > limit - above - (size_t)v->size) return ATTN_ERR_OVERFLOW;
-        above += (size_t)v->size;
-    }
-    if (output && count && given) {
-        /* No two elements in one place: sorted by size, each stride steps over
-         * all that the smaller ones span. Sufficient, and true of every layout in use. */
-        for (i = first; i < ATTN_MAX_DIMS; i++) {
-            size_t span = 1, step = v->stride[i] < 0 ? (size_t)0 - (size_t)v->stride[i] : (size_t)v->stride[i];
-            if (v->shape[i] == 1) continue;
-            for (j = first; j < ATTN_MAX_DIMS; j++) {
-                size_t other = v->stride[j] < 0 ? (size_t)0 - (size_t)v->stride[j] : (size_t)v->stride[j];
-                if (j != i && v->shape[j] > 1 && (other < step || (other == step && j > i))) span += other * (v->shape[j] - 1);
-            }
-            if (step < span) return ATTN_ERR_STRIDE;
-        }
+        const attn_status status = attn__reach(a, v, &below, &above);
+        if (status) return status;
+        if (output && attn__overlaps_itself(v)) return ATTN_ERR_STRIDE;
     }
     if (!count) { /* no element has an address: keep arithmetic on it defined */
         static const double nothing = 0;
@@ -2412,46 +2310,43 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     return ATTN_OK;
 }
 
-static int attn__apart(const attn__view *a, const attn__view *b) { return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high; }
-
-/* Absent arrays have no data and no dimensions; they touch no bytes. */
+/* Absent arrays have no data and no dimensions. */
 static int attn__present(const attn_array *a) { return a->ndim > 0 || a->data; }
-static int attn__given(const attn_array *a, attn__view *v)
+
+static int attn__apart(const attn__view *a, const attn__view *b)
 {
-    v->low = v->high = 0;
-    return attn__present(a);
+    return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high;
+}
+/* Memory that is not an array, for attn__apart. */
+static attn__view attn__bytes(const void *data, size_t n)
+{
+    attn__view v;
+    v.low = (uintptr_t)data;
+    v.high = v.low + n;
+    return v;
 }
 
-ATTN__INLINE char *attn__at(const attn__view *v, size_t b, size_t h, size_t s)
+/* The element at these places of the last four dimensions. */
+ATTN__INLINE char *attn__at(const attn__view *v, size_t b, size_t h, size_t s, size_t d)
 {
-    return v->data + ((ptrdiff_t)b * v->stride[ATTN__B] + (ptrdiff_t)h * v->stride[ATTN__H] + (ptrdiff_t)s * v->stride[ATTN__S]) * v->size;
+    return v->data + ((ptrdiff_t)b * v->stride[ATTN__B] + (ptrdiff_t)h * v->stride[ATTN__H] +
+                      (ptrdiff_t)s * v->stride[ATTN__S] + (ptrdiff_t)d * v->stride[ATTN__D]) * v->size;
 }
-
-static int64_t attn__integer(const attn__view *v, ptrdiff_t at)
+static double attn__element(const attn__view *v, size_t s, size_t d) { return attn__get(attn__at(v, 0, 0, s, d), v->dtype); }
+static int64_t attn__integer(const attn__view *v, size_t s, size_t d)
 {
-    return v->dtype == ATTN_I64 ? ((const int64_t *)(const void *)v->data)[at] : (int64_t)((const int32_t *)(const void *)v->data)[at];
+    const void *at = attn__at(v, 0, 0, s, d);
+    return v->dtype == ATTN_I64 ? *(const int64_t *)at : (int64_t)*(const int32_t *)at;
 }
-
-/* Lets dimensions of 1 broadcast to those of the problem; others must agree. */
-static attn_status attn__broadcast(attn__view *v, const size_t shape[4])
-{
-    int i;
-    for (i = 0; i < 4; i++) {
-        if (v->shape[4 + i] == shape[i]) continue;
-        if (v->shape[4 + i] != 1) return ATTN_ERR_SHAPE;
-        v->stride[4 + i] = 0;
-    }
-    return ATTN_OK;
-}
-static int attn__shape_is(const attn__view *v, size_t b, size_t h, size_t s, size_t d)
-{
-    return v->shape[ATTN__B] == b && v->shape[ATTN__H] == h && v->shape[ATTN__S] == s && v->shape[ATTN__D] == d;
-}
+static size_t attn__length(const attn__view *v, size_t i) { return (size_t)attn__integer(v, 0, i); }
 
 ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
+ATTN__INLINE size_t attn__max(size_t a, size_t b) { return a > b ? a : b; }
 ATTN__INLINE size_t attn__round_up(size_t n, size_t to) { return (n + to - 1) & ~(to - 1); } /* a power of two */
-/* How many pieces of no more than `each`; a division only where there are several: it takes as long as ten additions. */
+/* How many pieces of no more than `each`; a division, which takes as long as ten additions, only where there are several. */
 ATTN__INLINE size_t attn__pieces(size_t n, size_t each) { return n <= each ? n > 0 : (n - 1) / each + 1; }
+
+/* ------------------------------------------------------------- execution -- */
 
 /* Workspace as a sequence of pieces, each aligned to 64 bytes; reserve tells where
  * one begins. With base NULL it only measures. */
@@ -2475,14 +2370,30 @@ ATTN__INLINE void *attn__take(attn__arena *arena, size_t count, size_t size)
     return arena->base ? arena->base + at : NULL;
 }
 
-/* -------------------------------------------------------------- execution -- */
+static int attn__measuring(const attn_exec *exec) { return exec && exec->query; }
+
+/* `bytes` of the caller's workspace from *base on, aligned to 64; where only the size
+ * was asked for, it is stored, and *measured set. */
+static attn_status attn__claim(const attn_exec *exec, size_t bytes, char **base, int *measured)
+{
+    *base = NULL;
+    *measured = attn__measuring(exec);
+    if (bytes > (size_t)-1 / 2 - 64) return ATTN_ERR_OVERFLOW;
+    if (bytes) bytes += 63; /* to align what the caller gives */
+    if (*measured) *exec->query = bytes;
+    else if (bytes) {
+        if (!exec || !exec->workspace || exec->workspace_size < bytes) return ATTN_ERR_WORKSPACE;
+        *base = (char *)exec->workspace + (64 - (uintptr_t)exec->workspace % 64) % 64;
+    }
+    return ATTN_OK;
+}
 
 /* What attn_exec comes to. */
 typedef struct attn__run {
     const attn__kernel *kernel;
     size_t workers;
-    char *workspace; /* aligned to 64 bytes */
-    size_t each;     /* bytes for one worker */
+    char *workspace;
+    size_t each; /* bytes for one worker */
     const attn_exec *exec;
 } attn__run;
 
@@ -2491,52 +2402,69 @@ static attn_status attn__path_of(const attn_exec *exec, size_t columns, attn_pat
 {
     *path = exec ? exec->path : ATTN_PATH_AUTO;
     if ((unsigned)*path >= ATTN_PATH_COUNT) return ATTN_ERR_PATH;
-    if (*path == ATTN_PATH_AUTO) {
-        *path = attn_best_path();
-        /* half of a panel of 512-bit vectors would be empty */
-        if (*path == ATTN_PATH_AVX512 && columns <= ATTN__NR_MAX / 2 && attn_path_native(ATTN_PATH_AVX2)) *path = ATTN_PATH_AVX2;
-        return ATTN_OK; /* the best one is supported */
-    }
-    return attn_path_supported(*path) ? ATTN_OK : ATTN_ERR_PATH;
+    if (*path != ATTN_PATH_AUTO) return attn_path_supported(*path) ? ATTN_OK : ATTN_ERR_PATH;
+    *path = attn_best_path(); /* which is supported */
+    /* half of a panel of 512-bit vectors would be empty */
+    if (*path == ATTN_PATH_AVX512 && columns <= ATTN__NR_MAX / 2 && attn_path_native(ATTN_PATH_AVX2)) *path = ATTN_PATH_AVX2;
+    return ATTN_OK;
 }
-static int attn__measuring(const attn_exec *exec) { return exec && exec->query; }
 static size_t attn__workers(const attn_exec *exec)
 {
-    const size_t most = (size_t)-1 / 4; /* a workspace for so many is refused, and twice as many can be counted */
-    if (!exec || !exec->parallel_for || !exec->num_workers) return 1;
-    return exec->num_workers < most ? exec->num_workers : most;
+    const size_t limit = (size_t)-1 / 4; /* a workspace for so many is refused, and twice as many can be counted */
+    return exec && exec->parallel_for && exec->num_workers ? attn__min(exec->num_workers, limit) : 1;
 }
 
-/* Workspace for `each` bytes a worker. `*measured` says that the caller only
- * asked for the size, and has it now. */
+/* Workspace for `each` bytes a worker. */
 static attn_status attn__prepare(const attn_exec *exec, const attn__kernel *kernel, size_t each, attn__run *run, int *measured)
 {
     size_t total;
-    uintptr_t start;
-    *measured = 0;
     run->kernel = kernel;
     run->workers = attn__workers(exec);
     run->each = each;
     run->exec = exec;
-    if (!attn__multiply_size(each, run->workers, &total) || total > (size_t)-1 / 2 - 64) return ATTN_ERR_OVERFLOW;
-    if (total) total += 63; /* to align what the caller gives */
-    if (attn__measuring(exec)) {
-        *exec->query = total;
-        *measured = 1;
-        return ATTN_OK;
-    }
-    if (total && (!exec || !exec->workspace || exec->workspace_size < total)) return ATTN_ERR_WORKSPACE;
-    start = total ? (uintptr_t)exec->workspace : 0;
-    run->workspace = total ? (char *)exec->workspace + (64 - start % 64) % 64 : NULL;
-    return ATTN_OK;
+    *measured = 0;
+    if (!attn__multiply_size(each, run->workers, &total)) return ATTN_ERR_OVERFLOW;
+    return attn__claim(exec, total, &run->workspace, measured);
 }
 
 static void attn__parallel(const attn__run *run, size_t count, attn_task task, void *arg)
 {
-    size_t i;
-    if (run->exec && run->exec->parallel_for && run->workers > 1 && count > 1) run->exec->parallel_for(run->exec->parallel_context, count, task, arg);
+    if (run->exec && run->exec->parallel_for && run->workers > 1 && count > 1)
+        run->exec->parallel_for(run->exec->parallel_context, count, task, arg);
     else
-        for (i = 0; i < count; i++) task(arg, i, 0);
+        for (size_t i = 0; i < count; i++) task(arg, i, 0);
+}
+
+/* States of blocks of keys are joined along the binary tree over block numbers, whoever computed
+ * them: this is the stack of those that wait, in order, for what they join next. */
+#define ATTN__TREE_SLOTS 72 /* more than a tree over 2^64 blocks has levels */
+typedef struct attn__tree {
+    size_t depth;
+    size_t last[ATTN__TREE_SLOTS]; /* the last block in each */
+} attn__tree;
+#define ATTN__TREE_END ((size_t)-1) /* no block meets it before all are joined */
+
+/* Level of the smallest subtree of blocks that holds both. */
+static int attn__level(size_t a, size_t b)
+{
+    int level = 0;
+    for (size_t x = a ^ b; x; x >>= 1) level++;
+    return level;
+}
+/* Do the last two meet each other before they meet `block`? Then they are one from now on: the caller
+ * joins slot `depth` to the one before. */
+static int attn__tree_joins(attn__tree *tree, size_t block)
+{
+    size_t *last = tree->last + tree->depth;
+    if (tree->depth < 2 || attn__level(last[-2], last[-1]) >= attn__level(last[-1], block)) return 0;
+    last[-2] = last[-1];
+    tree->depth--;
+    return 1;
+}
+static size_t attn__tree_push(attn__tree *tree, size_t block)
+{
+    tree->last[tree->depth] = block;
+    return tree->depth++;
 }
 
 /* ---------------------------------------------------------------- matmul -- */
@@ -2552,22 +2480,22 @@ typedef struct attn__gemm {
     double scale;
 } attn__gemm;
 
-/* Rows of a at 0, of c and a block of b at these places; LD elements are whole cache lines. */
+/* Rows of a at 0, of c and a block of b at these places; TILE_STRIDE elements are whole cache lines. */
 static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t k, size_t *c_at, size_t *b_at)
 {
-    *c_at = (kernel->mr > kernel->few ? kernel->mr : kernel->few) * ATTN__LD * kernel->size;
-    *b_at = *c_at + kernel->mr * ATTN__LD * kernel->size;
+    const size_t row = ATTN__TILE_STRIDE * kernel->size;
+    *c_at = attn__max(kernel->mr, kernel->unpacked_rows) * row;
+    *b_at = *c_at + kernel->mr * row;
     return *b_at + attn__round_up(attn__round_up(attn__min(n, ATTN__BLOCK), kernel->nr) * attn__min(k, ATTN__BLOCK) * kernel->size, 64);
 }
 
 /* Rows [r0, r1) of scale * a, columns [k0, k0 + depth). */
-static void attn__gemm_rows(const attn__gemm *g, const char *a, size_t r0, size_t r1, size_t k0, size_t depth, void *tile)
+static void attn__gemm_rows(const attn__gemm *g, const attn__view *a, size_t r0, size_t r1, size_t k0, size_t depth, void *tile)
 {
     const attn__kernel *kernel = g->run.kernel;
-    size_t r;
-    for (r = r0; r < r1; r++) {
-        char *row = (char *)tile + (r - r0) * ATTN__LD * kernel->size;
-        kernel->load(row, a + ((ptrdiff_t)r * g->a.stride[ATTN__S] + (ptrdiff_t)k0 * g->a.stride[ATTN__D]) * g->a.size, g->a.dtype, g->a.stride[ATTN__D], depth);
+    for (size_t r = r0; r < r1; r++) {
+        char *row = (char *)tile + (r - r0) * ATTN__TILE_STRIDE * kernel->size;
+        kernel->load(row, attn__at(a, 0, 0, r, k0), a->dtype, a->stride[ATTN__D], depth);
         if (g->scale < 1 || g->scale > 1) kernel->scale(row, row, depth, g->scale); /* the one rounding before the chain */
     }
 }
@@ -2576,119 +2504,128 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
 {
     const attn__gemm *g = (const attn__gemm *)arg;
     const attn__kernel *kernel = g->run.kernel;
-    const size_t es = kernel->size;
+    const size_t es = kernel->size, row_size = ATTN__TILE_STRIDE * es;
+    attn__view a = g->a, b = g->b, c = g->c;
     char *a_tile = g->run.workspace + worker * g->run.each, *b_block, *c_tile;
-    size_t c_at, b_at, j0 = index % g->column_blocks * g->block, i0, i1, k0, t, tiles, batch = index / g->column_blocks;
-    size_t n = attn__min(g->n - j0, g->block);
-    const char *a = g->a.data, *b = g->b.data;
-    char *c = g->c.data;
-    int dim, in_place;
+    size_t c_at, b_at, j0 = index % g->column_blocks * g->block, n = attn__min(g->n - j0, g->block), i0, i1, batch;
+    int in_place;
 
+    batch = index / g->column_blocks;
     i0 = batch % g->row_blocks * g->rows;
     i1 = attn__min(g->m, i0 + g->rows);
     batch /= g->row_blocks;
     attn__gemm_workspace(kernel, g->n, g->k, &c_at, &b_at);
     c_tile = a_tile + c_at;
     b_block = a_tile + b_at;
-    for (dim = ATTN__H; dim >= 0; dim--) {
-        ptrdiff_t at = (ptrdiff_t)(batch % g->c.shape[dim]);
-        batch /= g->c.shape[dim];
-        a += at * g->a.stride[dim] * g->a.size;
-        b += at * g->b.stride[dim] * g->b.size;
-        c += at * g->c.stride[dim] * g->c.size;
+    for (int dim = ATTN__H; dim >= 0; dim--) {
+        const ptrdiff_t at = (ptrdiff_t)(batch % c.shape[dim]);
+        batch /= c.shape[dim];
+        a.data += at * a.stride[dim] * a.size;
+        b.data += at * b.stride[dim] * b.size;
+        c.data += at * c.stride[dim] * c.size;
     }
     if (j0 < g->direct) { /* a few rows of b at a time, in their order in memory */
         const size_t width = attn__min(g->direct - j0, n);
-        for (k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
+        for (size_t k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
             const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
-            attn__gemm_rows(g, a, i0, i1, k0, depth, a_tile);
-            for (t = 0; t < depth || t == 0; t += ATTN__FEW_KEYS)
-                kernel->weigh(i1 - i0, width, attn__min(depth - t, ATTN__FEW_KEYS), a_tile + t * es,
-                              b + ((ptrdiff_t)(k0 + t) * g->b.stride[ATTN__S] + (ptrdiff_t)j0) * g->b.size, g->b.dtype, (size_t)g->b.stride[ATTN__S],
-                              c + ((ptrdiff_t)i0 * g->c.stride[ATTN__S] + (ptrdiff_t)j0) * g->c.size, (size_t)g->c.stride[ATTN__S], k0 + t > 0);
+            attn__gemm_rows(g, &a, i0, i1, k0, depth, a_tile);
+            for (size_t t = 0; t < depth || t == 0; t += ATTN__DIRECT_ROWS)
+                kernel->add_values(i1 - i0, width, attn__min(depth - t, ATTN__DIRECT_ROWS), a_tile + t * es,
+                                   attn__at(&b, 0, 0, k0 + t, j0), b.dtype, (size_t)b.stride[ATTN__S],
+                                   attn__at(&c, 0, 0, i0, j0), (size_t)c.stride[ATTN__S], k0 + t > 0);
         }
         j0 += width;
         n -= width;
         if (n == 0) return;
     }
-    tiles = (i1 - i0 + kernel->mr - 1) / kernel->mr;
-    in_place = g->c.stride[ATTN__D] == 1 && g->c.stride[ATTN__S] >= 0 && n % (kernel->nr / 2) == 0;
-    for (k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
-        size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
-        kernel->pack(b_block, b + ((ptrdiff_t)k0 * g->b.stride[ATTN__S] + (ptrdiff_t)j0 * g->b.stride[ATTN__D]) * g->b.size, g->b.dtype, n, depth,
-                     g->b.stride[ATTN__D], g->b.stride[ATTN__S]);
-        for (t = 0; t < tiles; t++) {
-            size_t r0 = i0 + (i1 - i0) * t / tiles, r1 = i0 + (i1 - i0) * (t + 1) / tiles, r;
-            attn__gemm_rows(g, a, r0, r1, k0, depth, a_tile);
+    in_place = c.stride[ATTN__D] == 1 && c.stride[ATTN__S] >= 0 && n % (kernel->nr / 2) == 0;
+    for (size_t k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
+        const size_t depth = attn__min(g->k - k0, ATTN__BLOCK), panel = depth * kernel->nr;
+        size_t rows;
+        kernel->pack(b_block, attn__at(&b, 0, 0, k0, j0), b.dtype, n, depth, b.stride[ATTN__D], b.stride[ATTN__S]);
+        for (size_t r0 = i0; r0 < i1; r0 += rows) {
+            rows = attn__tile_rows(i1 - r0, kernel->mr);
+            attn__gemm_rows(g, &a, r0, r0 + rows, k0, depth, a_tile);
             if (in_place) {
-                kernel->multiply(r1 - r0, n, depth, a_tile, b_block, kernel->nr, depth * kernel->nr,
-                                 c + ((ptrdiff_t)r0 * g->c.stride[ATTN__S] + (ptrdiff_t)j0) * g->c.size, (size_t)g->c.stride[ATTN__S], k0 != 0);
+                kernel->multiply(rows, n, depth, a_tile, b_block, kernel->nr, panel, attn__at(&c, 0, 0, r0, j0),
+                                 (size_t)c.stride[ATTN__S], k0 != 0);
                 continue;
             }
-            for (r = r0; r < r1 && k0; r++)
-                kernel->load(c_tile + (r - r0) * ATTN__LD * es, c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size,
-                             g->c.dtype, g->c.stride[ATTN__D], n);
-            kernel->multiply(r1 - r0, n, depth, a_tile, b_block, kernel->nr, depth * kernel->nr, c_tile, ATTN__LD, k0 != 0);
-            for (r = r0; r < r1; r++)
-                kernel->store(c + ((ptrdiff_t)r * g->c.stride[ATTN__S] + (ptrdiff_t)j0 * g->c.stride[ATTN__D]) * g->c.size, g->c.dtype, g->c.stride[ATTN__D],
-                              c_tile + (r - r0) * ATTN__LD * es, n);
+            for (size_t r = 0; r < rows && k0; r++)
+                kernel->load(c_tile + r * row_size, attn__at(&c, 0, 0, r0 + r, j0), c.dtype, c.stride[ATTN__D], n);
+            kernel->multiply(rows, n, depth, a_tile, b_block, kernel->nr, panel, c_tile, ATTN__TILE_STRIDE, k0 != 0);
+            for (size_t r = 0; r < rows; r++)
+                kernel->store(attn__at(&c, 0, 0, r0 + r, j0), c.dtype, c.stride[ATTN__D], c_tile + r * row_size, n);
         }
     }
 }
 
+/* Shapes and strides of a product: leading dimensions agree or are 1, and broadcast. */
+static attn_status attn__gemm_shape(attn__gemm *g, size_t ndim)
+{
+    g->m = g->a.shape[ATTN__S];
+    g->k = g->a.shape[ATTN__D];
+    g->n = g->b.shape[ATTN__D];
+    if (g->b.shape[ATTN__S] != g->k || g->c.shape[ATTN__S] != g->m || g->c.shape[ATTN__D] != g->n) return ATTN_ERR_SHAPE;
+    g->batches = 1;
+    for (size_t i = ATTN__S; i-- > ATTN_MAX_DIMS - ndim;) {
+        const size_t n = g->a.shape[i] == 1 ? g->b.shape[i] : g->a.shape[i];
+        if (g->c.shape[i] != n || (g->b.shape[i] != n && g->b.shape[i] != 1)) return ATTN_ERR_SHAPE;
+        if (g->a.shape[i] != n) g->a.stride[i] = 0;
+        if (g->b.shape[i] != n) g->b.stride[i] = 0;
+        g->batches *= n; /* no overflow where c has elements: its size was checked */
+    }
+    return ATTN_OK;
+}
+
+/* Contiguous rows one after the other, of which b's and c's do not go back? */
+static int attn__gemm_plain(const attn__gemm *g)
+{
+    return g->b.stride[ATTN__D] == 1 && g->c.stride[ATTN__D] == 1 && g->b.stride[ATTN__S] >= 0 && g->c.stride[ATTN__S] >= 0;
+}
+
 /* c = (scale a) b, or b transposed. */
-static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale, const attn_array *c, const attn_exec *exec)
+static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale, const attn_array *c,
+                                const attn_exec *exec)
 {
     const attn__kernel *kernel;
     attn__gemm g;
     attn_path path;
     attn_status status;
-    size_t c_at, b_at;
-    int i, most, measured, measuring = attn__measuring(exec);
+    size_t ndim, c_at, b_at;
+    int measured, measuring = attn__measuring(exec);
     if (!a || !b || !c) return ATTN_ERR_NULL;
-    if ((status = attn__check(a, 2, ATTN_MAX_DIMS, 1u << ATTN_F32 | 1u << ATTN_F64, ATTN__INPUT, measuring, &g.a))) return status;
+    if ((status = attn__check(a, 2, ATTN_MAX_DIMS, ATTN__COMPUTED, ATTN__INPUT, measuring, &g.a))) return status;
     if ((status = attn__check(b, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__INPUT, measuring, &g.b))) return status;
     if ((status = attn__check(c, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__OUTPUT, measuring, &g.c))) return status;
     if (transpose_b) {
-        size_t n = g.b.shape[ATTN__S];
-        ptrdiff_t stride = g.b.stride[ATTN__S];
+        const size_t n = g.b.shape[ATTN__S];
+        const ptrdiff_t stride = g.b.stride[ATTN__S];
         g.b.shape[ATTN__S] = g.b.shape[ATTN__D];
         g.b.stride[ATTN__S] = g.b.stride[ATTN__D];
         g.b.shape[ATTN__D] = n;
         g.b.stride[ATTN__D] = stride;
     }
-    g.m = g.a.shape[ATTN__S];
-    g.k = g.a.shape[ATTN__D];
-    g.n = g.b.shape[ATTN__D];
-    if (g.b.shape[ATTN__S] != g.k || g.c.shape[ATTN__S] != g.m || g.c.shape[ATTN__D] != g.n) return ATTN_ERR_SHAPE;
-    g.batches = 1;
-    most = a->ndim > b->ndim ? a->ndim : b->ndim;
-    if (most < c->ndim) most = c->ndim;
-    for (i = ATTN__S - 1; i >= ATTN_MAX_DIMS - most; i--) {
-        size_t n = g.a.shape[i] == 1 ? g.b.shape[i] : g.a.shape[i];
-        if (g.c.shape[i] != n || (g.b.shape[i] != n && g.b.shape[i] != 1)) return ATTN_ERR_SHAPE;
-        if (g.a.shape[i] != n) g.a.stride[i] = 0;
-        if (g.b.shape[i] != n) g.b.stride[i] = 0;
-        g.batches *= n; /* no overflow where c has elements: its size was checked */
-    }
+    ndim = attn__max(attn__max((size_t)a->ndim, (size_t)b->ndim), (size_t)c->ndim);
+    if ((status = attn__gemm_shape(&g, ndim))) return status;
     if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return ATTN_ERR_ALIAS;
     if ((status = attn__path_of(exec, g.n, &path))) return status;
     kernel = attn__kernel_of(path, a->dtype);
-    if ((status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured)) || measured) return status;
-    if (g.m == 0 || g.n == 0 || g.batches == 0) return ATTN_OK;
+    status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured);
+    if (status || measured || g.m == 0 || g.n == 0 || g.batches == 0) return status;
     g.scale = scale;
-    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__NEAR && g.m <= ATTN__ROWS && !(scale < 1 || scale > 1) &&
-        g.a.stride[ATTN__D] == 1 && g.b.stride[ATTN__D] == 1 && g.c.stride[ATTN__D] == 1 && g.b.stride[ATTN__S] >= 0 && g.c.stride[ATTN__S] >= 0) {
-        kernel->product(g.m, g.n, g.k, g.a.data, g.a.stride[ATTN__S], g.b.data, (size_t)g.b.stride[ATTN__S], g.c.data, (size_t)g.c.stride[ATTN__S], g.run.workspace,
-                        g.run.workspace + c_at, g.run.workspace + b_at);
+    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__L1_ELEMENTS && g.m <= ATTN__ROWS && !(scale < 1 || scale > 1) &&
+        g.a.stride[ATTN__D] == 1 && attn__gemm_plain(&g)) {
+        kernel->product(g.m, g.n, g.k, g.a.data, g.a.stride[ATTN__S], g.b.data, (size_t)g.b.stride[ATTN__S], g.c.data,
+                        (size_t)g.c.stride[ATTN__S], g.run.workspace, g.run.workspace + c_at, g.run.workspace + b_at);
         return ATTN_OK;
     }
     g.rows = g.run.workers > 1 ? ATTN__ROWS : 4 * ATTN__ROWS;
     g.row_blocks = (g.m + g.rows - 1) / g.rows;
     g.block = ATTN__BLOCK;
     g.direct = 0;
-    if (g.m <= g.run.kernel->few && g.b.stride[ATTN__D] == 1 && g.b.stride[ATTN__S] >= 0 && g.c.stride[ATTN__D] == 1 && g.c.stride[ATTN__S] >= 0) {
-        g.direct = g.n / g.run.kernel->nr * g.run.kernel->nr;
+    if (g.m <= kernel->unpacked_rows && attn__gemm_plain(&g)) {
+        g.direct = g.n / kernel->nr * kernel->nr;
         g.block = attn__round_up(g.n / (g.run.workers > 1 ? 2 * g.run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
     }
     g.column_blocks = (g.n + g.block - 1) / g.block;
@@ -2696,29 +2633,59 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     return ATTN_OK;
 }
 
-/* ------------------------------------------------- attention: the problem -- */
+/* ------------------------------------------------------------- attention -- */
+
+/* Keys [lo, hi). */
+typedef struct attn__range {
+    size_t lo, hi;
+} attn__range;
+static const attn__range attn__all_keys = {0, (size_t)-1};
+
+/* The arrays of attn_desc, for all that checks them, keeps outputs apart, or takes some of them: name,
+ * whether it is needed, the least and most dimensions, element types, and what the last four axes are (members
+ * of attn__problem), of which those in the mask at the end (1: the first of the four) may be 1 and broadcast. */
+#define ATTN__ARRAYS(X)                                                                         \
+    X(q, 1, 2, 4, ANY_FLOAT, ATTN__INPUT, batch, q_heads, q_len, dim, 0)                        \
+    X(k, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim, 0)                      \
+    X(v, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim_v, 0)                    \
+    X(out, 1, 2, 4, FLOAT, ATTN__OUTPUT, batch, q_heads, q_len, dim_v, 0)                       \
+    X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, kv_len, 7)                       \
+    X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, batch, 0)                          \
+    X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, batch, q_heads, 4)                          \
+    X(sinks, 0, 1, 1, FLOAT, ATTN__INPUT, one, one, one, q_heads, 0)                            \
+    X(block_table, 0, 2, 2, INTEGER, ATTN__INPUT, one, one, batch, pages, 0)                    \
+    X(cu_seqlens_q, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                \
+    X(cu_seqlens_k, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                \
+    X(lse, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                         \
+    X(scores, 0, 2, 4, FLOAT, ATTN__OUTPUT, batch, scores_heads, scores_queries, kv_len, 0)     \
+    X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, batch, q_heads, kv_len, 0)
 
 /* Where in a worker's workspace each array of attn__scratch begins, and its size. */
 typedef struct attn__layout {
-    size_t q, k, v, rows, tile, bias, acc, max, sum, row, seen, wide, size;
+    size_t q, k, v, rows, tile, bias, acc, max, sum, row, ranges, wide, size;
 } attn__layout;
 
 typedef struct attn__problem {
     attn__run run;
     attn__layout layout;
     const attn_desc *desc;
-    attn__view q, k, v, out, mask, kv_lens, alibi, sinks, table, cu_q, cu_k, lse, scores, colsum;
-    int has_mask, has_lens, has_alibi, has_sinks, has_pages, has_cu, has_lse, has_scores, has_colsum;
-    size_t batch, q_heads, kv_heads, q_len, kv_len, dim, dim_v, width; /* width: dim_v padded to panels */
-    size_t kv_begin, page_size;
+#define ATTN__X(name, ...) attn__view name;
+    ATTN__ARRAYS(ATTN__X)
+#undef ATTN__X
+    size_t one, batch, q_heads, kv_heads, q_len, kv_len, dim, dim_v;
+    size_t kv_batch, kv_rows, pages; /* of k and v as they lie: of pages, if there are any */
+    size_t cu_entries;               /* packed sequences, and one */
+    size_t arrays;                   /* how many are given */
+    size_t scores_heads, scores_queries;
+    size_t width; /* dim_v padded to panels */
+    size_t kv_begin;
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
     size_t chunks, slots, keys; /* keys: packed at most, of one block */
     int gather;                 /* keys and values are copied together before use */
     int one_mask;               /* one mask for all heads: those of a query are done one after the other */
-    int few;                    /* so few rows that keys and values are used where they lie, if they can */
+    int unpacked;               /* so few rows that keys and values are used where they lie, if they can */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
-    int stand_in;               /* out is the shape of a result only */
     double scale, softcap;
     int64_t left, right; /* visible distance from p, each -1 if unbounded */
 } attn__problem;
@@ -2730,62 +2697,69 @@ typedef struct attn__wide {
     int e;
 } attn__wide;
 
-/* A row's maximum and sum in wide arithmetic, over the keys [lo, hi). */
+/* A row's maximum and sum in wide arithmetic, over keys of a range. */
 typedef struct attn__wide_sum {
     attn__wide max;
     double sum, lse;
-    size_t lo, hi, first; /* the first key it sees; hi if none */
-    int nan;              /* all weights are */
+    attn__range keys;
+    size_t first; /* the first key it sees; keys.hi if none */
+    int nan;      /* all weights are */
 } attn__wide_sum;
 
-/* What a row sees of a block: keys [lo, hi), and what attn__mask_range says of them. */
-typedef struct attn__seen {
-    unsigned short lo, hi, kept;
-} attn__seen;
+/* What a mask does to the keys from the first to the last that it leaves a row. */
+#define ATTN__MASK_DROPS_ALL 0
+#define ATTN__MASK_MIXED 1
+#define ATTN__MASK_KEEPS_ALL 2 /* and adds nothing */
+
+/* What a row sees of a block: keys [lo, hi) of it, and how its mask is there. */
+typedef struct attn__block_range {
+    unsigned short lo, hi, mask_state;
+} attn__block_range;
+
+/* Why a row is done again. */
+#define ATTN__REDO_EXACT 1 /* the output is not finite: perhaps by a value that the row does not see */
+#define ATTN__REDO_WIDE 2  /* a score is not safely finite, or the exact output is not */
 
 /* What is known of one row. */
 typedef struct attn__row {
-    size_t lo, hi;       /* visible keys, before the mask */
-    double factor, max;  /* weight = exp(score - max) * factor */
-    attn__wide_sum sums; /* if it is done in wide arithmetic */
-    unsigned char odd;   /* a visible score is not safely finite */
-    unsigned char redo;  /* what becomes of it, ATTN__REDO_... */
+    attn__range keys;         /* visible ones, before the mask */
+    double factor, max;       /* weight = exp(score - max) * factor */
+    attn__wide_sum sums;      /* if it is done in wide arithmetic */
+    unsigned char not_finite; /* a visible score is not safely finite */
+    unsigned char redo;       /* what becomes of it, ATTN__REDO_... */
 } attn__row;
 
-/* Which rows, from which block on and up to which key, `seen` of a worker is about;
- * count 0 if none. With one mask for all heads it serves the next head, too. */
-typedef struct attn__looked {
+/* Which rows, from which block on and up to which key, `ranges` of a worker are about;
+ * count 0 if none. With one mask for all heads they serve the next head, too. */
+typedef struct attn__ranges_key {
     size_t b, query, count, block, end;
-} attn__looked;
+} attn__ranges_key;
 
 /* One worker's scratch. Slots are states on the stack of the tree of blocks. */
 typedef struct attn__scratch {
-    char *q;            /* (chunks, rows, LD): scaled queries, 512 of head_dim a chunk */
-    char *k;            /* one block of keys, packed: (chunks, panels, <= 512, nr); for few rows, a panel */
-    char *v;            /* one block of values, packed: (panels, keys, nr); for few rows, a piece of it */
-    char *rows;         /* (keys, dim or dim_v): gathered rows */
-    char *tile;         /* (mr, LD): scores, then weights */
-    char *bias;         /* (LD): what is added to one row of scores */
-    char *acc;          /* (slots, rows, width): sum of weight * v */
-    double *max, *sum;  /* (slots, rows) */
-    attn__row *row;     /* (rows) */
-    attn__looked *looked; /* first of all, see attn__ready */
-    attn__seen *seen;   /* (ATTN__SEEN blocks, rows) */
-    double *wide;       /* (3, dim_v): a row in wide arithmetic */
-    size_t last[72];    /* (slots): the last block in each state */
+    char *q;                      /* (chunks, rows, TILE_STRIDE): scaled queries, 512 of head_dim a chunk */
+    char *k;                      /* one block of keys, packed: (chunks, panels, <= 512, nr); unpacked, a panel */
+    char *v;                      /* one block of values, packed: (panels, keys, nr); unpacked, a piece of it */
+    char *rows;                   /* (keys, dim or dim_v): gathered rows */
+    char *tile;                   /* (mr, TILE_STRIDE): scores, then weights */
+    char *bias;                   /* (TILE_STRIDE): what is added to one row of scores */
+    char *acc;                    /* (slots, rows, width): sum of weight * v */
+    double *max, *sum;            /* (slots, rows) */
+    attn__row *row;               /* (rows) */
+    attn__ranges_key *ranges_key; /* first of all, see attn__ready */
+    attn__block_range *ranges;    /* (MASK_BLOCKS blocks, rows) */
+    double *wide;                 /* (3, dim_v): a row in wide arithmetic */
+    attn__tree tree;
 } attn__scratch;
 
 /* Rows that are computed together: row r is query `query + r / heads` of head
  * `head + r % heads`; all read one KV head. Keys are named by position. */
 typedef struct attn__rows {
     size_t b, head, heads, kv_head, query, count;
-    size_t q_base, k_base; /* rows before this sequence, when packed */
+    size_t q_base, k_base;  /* rows before this sequence, when packed */
     size_t q_len, kv_total; /* of this batch or sequence */
     size_t kv_end;          /* keys are [kv_begin, kv_end), all or a part of kv_total */
 } attn__rows;
-
-#define ATTN__REDO_EXACT 1 /* the output is not finite: perhaps by a value that the row does not see */
-#define ATTN__REDO_WIDE 2  /* a score is not safely finite, or the exact output is not */
 
 static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
 {
@@ -2796,27 +2770,45 @@ static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
 }
 static attn_status attn__scratch_layout(const attn__problem *p, const attn__kernel *kernel, attn__layout *l)
 {
-    const size_t es = kernel->size, keys = p->few ? kernel->step : p->keys;
+    const size_t es = kernel->size, keys = p->unpacked ? kernel->step : p->keys;
     attn__arena arena = {NULL, 0, 0, 0};
     arena.fits = sizeof(size_t) > 4 && (p->dim | p->dim_v) >> 16 == 0; /* rows, slots and keys come to less than 2^24 */
-    attn__reserve(&arena, 1, sizeof(attn__looked)); /* at 0, see attn__ready */
-    l->q = attn__reserve(&arena, attn__take_2d(&arena, p->chunks * ATTN__LD, p->rows), es);
+    attn__reserve(&arena, 1, sizeof(attn__ranges_key)); /* at 0, see attn__ready */
+    l->q = attn__reserve(&arena, attn__take_2d(&arena, p->chunks * ATTN__TILE_STRIDE, p->rows), es);
     l->k = attn__reserve(&arena, attn__take_2d(&arena, keys, p->dim), es);
     l->v = attn__reserve(&arena, attn__take_2d(&arena, keys, attn__round_up(p->width, kernel->nr)), es);
-    l->rows = attn__reserve(&arena, p->gather ? attn__take_2d(&arena, keys, p->dim > p->dim_v ? p->dim : p->dim_v) : 0, es);
-    l->tile = attn__reserve(&arena, kernel->mr * ATTN__LD, es);
-    l->bias = attn__reserve(&arena, ATTN__LD, es);
+    l->rows = attn__reserve(&arena, p->gather ? attn__take_2d(&arena, keys, attn__max(p->dim, p->dim_v)) : 0, es);
+    l->tile = attn__reserve(&arena, kernel->mr * ATTN__TILE_STRIDE, es);
+    l->bias = attn__reserve(&arena, ATTN__TILE_STRIDE, es);
     l->acc = attn__reserve(&arena, attn__take_2d(&arena, p->rows * p->slots, p->width), es);
     l->max = attn__reserve(&arena, p->rows * p->slots, sizeof(double));
     l->sum = attn__reserve(&arena, p->rows * p->slots, sizeof(double));
     l->row = attn__reserve(&arena, p->rows, sizeof(attn__row));
-    l->seen = attn__reserve(&arena, attn__take_2d(&arena, ATTN__SEEN, p->rows), sizeof(attn__seen));
+    l->ranges = attn__reserve(&arena, attn__take_2d(&arena, ATTN__MASK_BLOCKS, p->rows), sizeof(attn__block_range));
     l->wide = attn__reserve(&arena, attn__take_2d(&arena, 3, p->dim_v), sizeof(double));
     l->size = arena.used;
     return arena.overflow ? ATTN_ERR_OVERFLOW : ATTN_OK;
 }
+static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratch *s)
+{
+    const attn__layout *l = &p->layout;
+    char *base = p->run.workspace + worker * p->run.each;
+    s->ranges_key = (attn__ranges_key *)(void *)base;
+    s->q = base + l->q;
+    s->k = base + l->k;
+    s->v = base + l->v;
+    s->rows = base + l->rows;
+    s->tile = base + l->tile;
+    s->bias = base + l->bias;
+    s->acc = base + l->acc;
+    s->max = (double *)(void *)(base + l->max);
+    s->sum = (double *)(void *)(base + l->sum);
+    s->row = (attn__row *)(void *)(base + l->row);
+    s->ranges = (attn__block_range *)(void *)(base + l->ranges);
+    s->wide = (double *)(void *)(base + l->wide);
+}
 
-static size_t attn__integer_at(const attn__view *v, size_t i) { return (size_t)attn__integer(v, (ptrdiff_t)i * v->stride[ATTN__D]); }
+/* ---- rows and keys ---- */
 
 /* The rows of a task; count 0 if the sequence is too short for it. */
 static attn__rows attn__rows_of(const attn__problem *p, size_t index)
@@ -2840,51 +2832,45 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
     r.heads = attn__min(p->head_chunk, p->group - chunk);
     r.q_len = p->q_len;
     r.kv_end = p->kv_begin + p->kv_len;
-    r.kv_total = r.kv_end;
-    if (p->has_lens) r.kv_total = attn__integer_at(&p->kv_lens, r.b);
-    if (r.kv_end > r.kv_total) r.kv_end = r.kv_total;
-    if (p->has_cu) {
-        r.q_base = attn__integer_at(&p->cu_q, r.b);
-        r.q_len = attn__integer_at(&p->cu_q, r.b + 1) - r.q_base;
-        r.k_base = attn__integer_at(&p->cu_k, r.b);
-        r.kv_end = r.kv_total = attn__integer_at(&p->cu_k, r.b + 1) - r.k_base;
+    r.kv_total = p->kv_lens.given ? attn__length(&p->kv_lens, r.b) : r.kv_end;
+    r.kv_end = attn__min(r.kv_end, r.kv_total);
+    if (p->cu_seqlens_q.given) {
+        r.q_base = attn__length(&p->cu_seqlens_q, r.b);
+        r.q_len = attn__length(&p->cu_seqlens_q, r.b + 1) - r.q_base;
+        r.k_base = attn__length(&p->cu_seqlens_k, r.b);
+        r.kv_end = r.kv_total = attn__length(&p->cu_seqlens_k, r.b + 1) - r.k_base;
     }
     r.count = r.query < r.q_len ? attn__min(p->query_block, r.q_len - r.query) * r.heads : 0;
     return r;
 }
 static size_t attn__head_of(const attn__rows *rows, size_t r) { return rows->heads == 1 ? rows->head : rows->head + r % rows->heads; }
 static size_t attn__query_of(const attn__rows *rows, size_t r) { return rows->heads == 1 ? rows->query + r : rows->query + r / rows->heads; }
-
-/* Row i of a query-shaped array, or key j of a key-shaped one. */
-static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t h, size_t i) { return attn__at(v, rows->b, h, rows->q_base + i); }
-static char *attn__key_at(const attn__problem *p, const attn__view *v, const attn__rows *rows, size_t j)
+static attn__rows attn__one_row(const attn__rows *rows, size_t r)
 {
-    if (p->has_pages) {
-        const ptrdiff_t at = (ptrdiff_t)rows->b * p->table.stride[ATTN__S] + (ptrdiff_t)(j / p->page_size) * p->table.stride[ATTN__D];
-        return attn__at(v, (size_t)attn__integer(&p->table, at), rows->kv_head, j % p->page_size);
-    }
-    return attn__at(v, rows->b, rows->kv_head, rows->k_base + j - p->kv_begin);
+    attn__rows one = *rows;
+    one.head = attn__head_of(rows, r);
+    one.heads = 1;
+    one.query = attn__query_of(rows, r);
+    one.count = 1;
+    return one;
+}
+
+/* Row i of q or out, element d of key or value j, the mask of row i and key j. */
+static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t h, size_t i)
+{
+    return attn__at(v, rows->b, h, rows->q_base + i, 0);
+}
+static char *attn__key_at(const attn__problem *p, const attn__view *v, const attn__rows *rows, size_t j, size_t d)
+{
+    if (!p->block_table.given) return attn__at(v, rows->b, rows->kv_head, rows->k_base + j - p->kv_begin, d);
+    return attn__at(v, (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows), rows->kv_head, j % p->kv_rows, d);
 }
 static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return attn__at(&p->mask, rows->b, h, i) + (ptrdiff_t)(j - p->kv_begin) * p->mask.stride[ATTN__D] * p->mask.size;
+    return attn__at(&p->mask, rows->b, h, i, j - p->kv_begin);
 }
-static char *attn__lse_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i)
-{
-    return p->lse.data + ((ptrdiff_t)rows->b * p->lse.stride[ATTN__H] + (ptrdiff_t)h * p->lse.stride[ATTN__S] + (ptrdiff_t)(rows->q_base + i) * p->lse.stride[ATTN__D]) * p->lse.size;
-}
-static double attn__slope_of(const attn__problem *p, const attn__rows *rows, size_t h)
-{
-    double x;
-    attn__load_f64(&x, p->alibi.data + ((ptrdiff_t)rows->b * p->alibi.stride[ATTN__S] + (ptrdiff_t)h * p->alibi.stride[ATTN__D]) * p->alibi.size, p->alibi.dtype, 1, 1);
-    return x;
-}
-static double attn__sink_of(const attn__problem *p, size_t h)
-{
-    double x;
-    attn__load_f64(&x, p->sinks.data + (ptrdiff_t)h * p->sinks.stride[ATTN__D] * p->sinks.size, p->sinks.dtype, 1, 1);
-    return x;
-}
+
+/* ---- visibility: by position, then by mask ---- */
 
 /* Where query i stands among the keys. */
 static int64_t attn__position(const attn__problem *p, const attn__rows *rows, size_t i)
@@ -2895,16 +2881,19 @@ static int64_t attn__position(const attn__problem *p, const attn__rows *rows, si
     return (int64_t)i + offset;
 }
 
-/* The keys [*lo, *hi) that length, causality and window leave to query i. */
-static void attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, size_t *lo, size_t *hi)
+/* The keys of `within` that length, causality and window leave to query i. */
+static attn__range attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, attn__range within)
 {
     int64_t at, first = (int64_t)p->kv_begin, end = (int64_t)rows->kv_end;
+    attn__range keys;
     at = p->left >= 0 || p->right >= 0 ? attn__position(p, rows, i) : 0;
     if (p->left >= 0 && at >= 0 && at - p->left > first) first = at - p->left;
     if (p->right >= 0 && (at < 0 ? at + p->right < end - 1 : p->right < end - 1 - at)) end = at + p->right + 1;
     if (first >= end) first = end = (int64_t)p->kv_begin;
-    *lo = (size_t)first;
-    *hi = (size_t)end;
+    keys.lo = attn__max((size_t)first, within.lo);
+    keys.hi = attn__min((size_t)end, within.hi);
+    if (keys.lo >= keys.hi) keys.hi = keys.lo;
+    return keys;
 }
 
 ATTN__INLINE int attn__zero(const char *at, ptrdiff_t size) /* +0 */
@@ -2914,16 +2903,18 @@ ATTN__INLINE int attn__zero(const char *at, ptrdiff_t size) /* +0 */
     return !x;
 }
 /* Does an element of a mask keep its key? */
-static int attn__kept(const char *at, attn_dtype dtype)
+static int attn__mask_keeps(const char *at, attn_dtype dtype)
 {
-    double value;
-    if (dtype == ATTN_BOOL) return *at != 0;
-    attn__load_f64(&value, at, dtype, 1, 1);
-    return !(value <= -attn__infinity());
+    return dtype == ATTN_BOOL ? *at != 0 : !(attn__get(at, dtype) <= -attn__infinity());
 }
 static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return !p->has_mask || attn__kept(attn__mask_at(p, rows, h, i, j), p->mask.dtype);
+    return !p->mask.given || attn__mask_keeps(attn__mask_at(p, rows, h, i, j), p->mask.dtype);
+}
+static int attn__sees(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, size_t j)
+{
+    const attn__range keys = s->row[r].keys;
+    return j >= keys.lo && j < keys.hi && attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), j);
 }
 /* 8 bytes, wherever they lie, and how they differ from x: 0 if they do not */
 ATTN__INLINE uint64_t attn__word(const char *at, uint64_t x)
@@ -2936,7 +2927,10 @@ ATTN__INLINE uint64_t attn__word(const char *at, uint64_t x)
 ATTN__INLINE int attn__line_is(const char *at, uint64_t x) { return !(0 ATTN__REPEAT_8(ATTN__X)); }
 #undef ATTN__X
 #define ATTN__X(i) & attn__word(at + 8 * i, 0)
-ATTN__INLINE int attn__line_is_true(const char *at) { return (~(uint64_t)0 ATTN__REPEAT_8(ATTN__X)) == UINT64_C(0x0101010101010101); } /* in the usual way */
+ATTN__INLINE int attn__line_is_true(const char *at) /* in the usual way */
+{
+    return (~(uint64_t)0 ATTN__REPEAT_8(ATTN__X)) == UINT64_C(0x0101010101010101);
+}
 #undef ATTN__X
 ATTN__INLINE int attn__word_is_true(const char *at)
 {
@@ -2968,48 +2962,89 @@ ATTN__INLINE size_t attn__true_ahead(const char *at, size_t n)
     return i;
 }
 
-/* Cuts keys [*lo, *hi) to what lies between the first and the last that the mask
- * leaves row i. 0: it leaves none, 1: some, 2: all from the first to the last, and
- * adds nothing to them. */
-static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t *lo, size_t *hi)
+/* Cuts keys to what lies between the first and the last that the mask leaves row i.
+ * Returns how the mask is there. */
+static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, attn__range *keys)
 {
-    static const uint64_t dropped[] = {UINT64_C(0xff800000ff800000), UINT64_C(0xfff0000000000000), UINT64_C(0xfc00fc00fc00fc00), UINT64_C(0xff80ff80ff80ff80)};
+    static const uint64_t dropped[] = {UINT64_C(0xff800000ff800000), UINT64_C(0xfff0000000000000), UINT64_C(0xfc00fc00fc00fc00),
+                                       UINT64_C(0xff80ff80ff80ff80)};
     const attn_dtype dtype = p->mask.dtype;
     const int boolean = dtype == ATTN_BOOL;
     const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
     const size_t size = step == p->mask.size ? (size_t)step : 0; /* of an element, if it is next to the other */
-    const char *at = attn__mask_at(p, rows, h, i, *lo), *end = attn__mask_at(p, rows, h, i, *hi);
-    size_t from = *lo, to = *hi, n = (to - from) * size, skip = boolean ? attn__ahead(at, n, 0) : attn__ahead(at, n, dropped[dtype]);
+    const char *at = attn__mask_at(p, rows, h, i, keys->lo), *end = attn__mask_at(p, rows, h, i, keys->hi);
+    size_t from = keys->lo, to = keys->hi, n = (to - from) * size, skip;
+    skip = boolean ? attn__ahead(at, n, 0) : attn__ahead(at, n, dropped[dtype]);
     if (skip) from += skip / size, at += skip;
-    for (; from < to && !attn__kept(at, dtype); at += step) from++;
-    *lo = *hi = from;
-    if (from == to) return 0;
+    for (; from < to && !attn__mask_keeps(at, dtype); at += step) from++;
+    keys->lo = keys->hi = from;
+    if (from == to) return ATTN__MASK_DROPS_ALL;
     n = (to - from) * size;
     skip = boolean ? attn__behind(at, n, 0) : attn__behind(at, n, dropped[dtype]);
     if (skip) to -= skip / size, end -= skip;
-    for (; !attn__kept(end - step, dtype); end -= step) to--;
-    *hi = to;
+    for (; !attn__mask_keeps(end - step, dtype); end -= step) to--;
+    keys->hi = to;
     n = (to - from) * size;
     skip = boolean ? attn__true_ahead(at, n) : attn__ahead(at, n, 0);
     if (skip) from += skip / size, at += skip;
     for (; from < to; at += step) {
-        if (boolean ? !*at : !attn__zero(at, p->mask.size)) return 1;
+        if (boolean ? !*at : !attn__zero(at, p->mask.size)) return ATTN__MASK_MIXED;
         from++;
     }
-    return 2;
+    return ATTN__MASK_KEEPS_ALL;
 }
+
+/* The keys that row r sees within the block at base, cut to [from, to) of it. */
+static attn__block_range attn__row_range(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r,
+                                         size_t base, size_t from, size_t to)
+{
+    int mask_state = ATTN__MASK_KEEPS_ALL;
+    attn__range keys;
+    attn__block_range range;
+    keys.lo = attn__max(s->row[r].keys.lo, base + from);
+    keys.hi = attn__min(s->row[r].keys.hi, base + to);
+    if (keys.lo >= keys.hi) keys.lo = keys.hi = base + from, mask_state = ATTN__MASK_DROPS_ALL;
+    else if (p->mask.given) mask_state = attn__mask_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), &keys);
+    range.lo = (unsigned short)(keys.lo - base);
+    range.hi = (unsigned short)(keys.hi - base);
+    range.mask_state = (unsigned short)mask_state;
+    return range;
+}
+
+/* Sets what rows see of blocks from `block` on, up to the next multiple of MASK_BLOCKS:
+ * a row of a mask is read in one go. */
+static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t block, size_t end)
+{
+    attn__ranges_key *key = s->ranges_key;
+    if (p->one_mask && key->count == rows->count && key->b == rows->b && key->query == rows->query && key->block == block && key->end == end)
+        return;
+    key->b = rows->b;
+    key->query = rows->query;
+    key->count = rows->count;
+    key->block = block;
+    key->end = end;
+    for (size_t r = 0; r < rows->count; r++) {
+        const int again = p->one_mask && r % rows->heads; /* as the row before: the same query */
+        size_t b = block;
+        do {
+            attn__block_range *range = s->ranges + b % ATTN__MASK_BLOCKS * p->rows + r;
+            *range = again ? range[-1] : attn__row_range(p, rows, s, r, b * ATTN__BLOCK, 0, ATTN__BLOCK);
+        } while (++b % ATTN__MASK_BLOCKS && b * ATTN__BLOCK < end);
+    }
+}
+
+/* ---- queries, keys and values for tiles ---- */
 
 static void attn__load_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
     const attn__kernel *kernel = p->run.kernel;
-    size_t r, c;
-    for (r = 0; r < rows->count; r++) {
+    const int as_is = p->q.dtype == kernel->dtype && p->q.stride[ATTN__D] == 1;
+    for (size_t r = 0; r < rows->count; r++) {
         const char *q = attn__query_at(&p->q, rows, attn__head_of(rows, r), attn__query_of(rows, r));
-        for (c = 0; c < p->chunks; c++) {
-            char *to = s->q + (c * p->rows + r) * ATTN__LD * kernel->size;
-            size_t n = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
+        for (size_t c = 0; c < p->chunks; c++) {
+            const size_t n = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
             const char *from = q + (ptrdiff_t)(c * ATTN__BLOCK) * p->q.stride[ATTN__D] * p->q.size;
-            const int as_is = p->q.dtype == kernel->dtype && p->q.stride[ATTN__D] == 1;
+            char *to = s->q + (c * p->rows + r) * ATTN__TILE_STRIDE * kernel->size;
             if (!as_is) kernel->load(to, from, p->q.dtype, p->q.stride[ATTN__D], n);
             kernel->scale(to, as_is ? from : to, n, p->scale);
         }
@@ -3018,13 +3053,14 @@ static void attn__load_queries(const attn__problem *p, const attn__rows *rows, a
 
 /* Rows [from, to) of keys or values, columns [c, c + n), contiguous in s->rows;
  * what is not there is 0. For pages, and where a part begins within a panel. */
-static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__view *v, size_t from, size_t to, size_t c, size_t n)
+static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__view *v, size_t from,
+                         size_t to, size_t c, size_t n)
 {
     const attn__kernel *kernel = p->run.kernel;
     char *row = s->rows;
     for (; from < to; from++, row += n * kernel->size) {
         if (from < p->kv_begin || from >= rows->kv_end) attn__memset(row, 0, n * kernel->size);
-        else kernel->load(row, attn__key_at(p, v, rows, from) + (ptrdiff_t)c * v->stride[ATTN__D] * v->size, v->dtype, v->stride[ATTN__D], n);
+        else kernel->load(row, attn__key_at(p, v, rows, from, c), v->dtype, v->stride[ATTN__D], n);
     }
 }
 
@@ -3033,13 +3069,12 @@ static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t c = chunk * ATTN__BLOCK, n = attn__min(p->dim - c, ATTN__BLOCK);
-    char *panels = s->k + (p->few ? 0 : c * p->keys * kernel->size);
+    char *panels = s->k + (p->unpacked ? 0 : c * p->keys * kernel->size);
     if (p->gather) {
         attn__gather(p, rows, s, &p->k, from, to, c, n);
         kernel->pack(panels, s->rows, kernel->dtype, to - from, n, (ptrdiff_t)n, 1);
     } else
-        kernel->pack(panels, attn__key_at(p, &p->k, rows, from) + (ptrdiff_t)c * p->k.stride[ATTN__D] * p->k.size, p->k.dtype, to - from, n, p->k.stride[ATTN__S],
-                     p->k.stride[ATTN__D]);
+        kernel->pack(panels, attn__key_at(p, &p->k, rows, from, c), p->k.dtype, to - from, n, p->k.stride[ATTN__S], p->k.stride[ATTN__D]);
 }
 
 /* Packs columns [c, dim_v) of values [from, to). */
@@ -3051,51 +3086,52 @@ static void attn__pack_values(const attn__problem *p, const attn__rows *rows, at
         attn__gather(p, rows, s, &p->v, from, to, c, n);
         kernel->pack(s->v, s->rows, kernel->dtype, n, to - from, 1, (ptrdiff_t)n);
     } else
-        kernel->pack(s->v, attn__key_at(p, &p->v, rows, from) + (ptrdiff_t)c * p->v.stride[ATTN__D] * p->v.size, p->v.dtype, n, to - from, p->v.stride[ATTN__D],
-                     p->v.stride[ATTN__S]);
+        kernel->pack(s->v, attn__key_at(p, &p->v, rows, from, c), p->v.dtype, n, to - from, p->v.stride[ATTN__D], p->v.stride[ATTN__S]);
 }
 
 /* Do rows [from, to) of keys or values lie there, at one distance, each contiguous? */
 static int attn__in_place(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from, size_t to)
 {
     if (v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end) return 0;
-    return !p->has_pages || from / p->page_size == (to - 1) / p->page_size;
+    return !p->block_table.given || from / p->kv_rows == (to - 1) / p->kv_rows;
 }
 
+/* ---- tiles ---- */
+
 /* Is a number added to scores? A boolean mask is none. */
-static int attn__adds(const attn__problem *p) { return p->has_alibi || (p->has_mask && p->mask.dtype != ATTN_BOOL); }
+static int attn__adds(const attn__problem *p) { return p->alibi.given || (p->mask.given && p->mask.dtype != ATTN_BOOL); }
 
 /* Scores of rows [r0, r1) with keys base + [from, to), from a multiple of nr, to
  * s->tile[row][key - base]. Keys from base + packed on were packed before, unless
- * the rows are few. */
-static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t r1, size_t base, size_t from, size_t to,
-                              size_t packed)
+ * they are used unpacked. */
+static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t r1, size_t base,
+                              size_t from, size_t to, size_t packed)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
     /* softcap and bias go on to the end of a vector, from anywhere: up to 16 more, where nothing may trap */
     const int beyond = p->softcap > 0 || attn__adds(p);
     const size_t columns = beyond ? attn__round_up(end - from, nr / 2) : end - from;
-    size_t r, c, j, next;
-    for (r = 0; beyond && r < r1 - r0; r++) attn__memset(s->tile + (r * ATTN__LD + from + columns) * es, 0, 16 * es);
-    for (c = 0; c < p->chunks; c++) {
+    for (size_t r = 0; beyond && r < r1 - r0; r++) attn__memset(s->tile + (r * ATTN__TILE_STRIDE + from + columns) * es, 0, 16 * es);
+    for (size_t c = 0; c < p->chunks; c++) {
         const size_t first = c * ATTN__BLOCK, depth = attn__min(p->dim - first, ATTN__BLOCK);
-        const char *q = s->q + (c * p->rows + r0) * ATTN__LD * es;
-        if (!p->few) {
+        const char *q = s->q + (c * p->rows + r0) * ATTN__TILE_STRIDE * es;
+        size_t next;
+        if (!p->unpacked) {
             kernel->multiply(r1 - r0, columns, depth, q, s->k + (first * p->keys + (from - packed) * depth) * es, nr, depth * nr,
-                             s->tile + from * es, ATTN__LD, c != 0);
+                             s->tile + from * es, ATTN__TILE_STRIDE, c != 0);
             continue;
         }
-        for (j = from; j < end; j = next) {
+        for (size_t j = from; j < end; j = next) {
             char *scores = s->tile + j * es;
             const int in_place = attn__in_place(p, rows, &p->k, base + j, base + end);
             next = in_place ? end : attn__min(j + nr, end);
             if (in_place || attn__in_place(p, rows, &p->k, base + j, base + next))
-                kernel->score(r1 - r0, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j) + (ptrdiff_t)first * p->k.size, p->k.dtype, p->k.stride[ATTN__S], scores,
-                              c != 0);
+                kernel->dot_keys(r1 - r0, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first), p->k.dtype,
+                                 p->k.stride[ATTN__S], scores, c != 0);
             else {
                 attn__pack_keys(p, rows, s, base + j, base + next, c);
-                kernel->multiply(r1 - r0, next - j, depth, q, s->k, nr, 0, scores, ATTN__LD, c != 0);
+                kernel->multiply(r1 - r0, next - j, depth, q, s->k, nr, 0, scores, ATTN__TILE_STRIDE, c != 0);
             }
         }
     }
@@ -3104,130 +3140,130 @@ static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, at
 /* acc (+)= weights of a tile * values base + [from, to). Columns [0, whole) are
  * where they lie, the others are packed, from base + packed to base + packed_end.
  * `exact`: one row, and only values that it sees. */
-static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t height, size_t base, size_t from, size_t to, size_t whole,
-                             size_t packed, size_t packed_end, char *acc, int accumulate, int exact)
+static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t height, size_t base, size_t from,
+                             size_t to, size_t whole, size_t packed, size_t packed_end, char *acc, int accumulate, int exact)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, nr = kernel->nr, width = p->width, stride = (packed_end - packed) * nr;
-    const size_t each = exact ? 1 : to - from;
+    const size_t es = kernel->size, nr = kernel->nr, width = p->width, panel = (packed_end - packed) * nr;
+    const size_t each = exact ? 1 : to - from, stride = (size_t)p->v.stride[ATTN__S];
     for (; from < to; from += each) {
         const char *weights = s->tile + from * es;
         if (exact && !attn__keeps(p, rows, attn__head_of(rows, 0), attn__query_of(rows, 0), base + from)) continue;
-        if (whole && p->few)
-            kernel->weigh(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from), p->v.dtype, (size_t)p->v.stride[ATTN__S], acc, width, accumulate);
+        if (whole && p->unpacked)
+            kernel->add_values(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from, 0), p->v.dtype, stride, acc, width, accumulate);
         else if (whole)
-            kernel->multiply(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from), (size_t)p->v.stride[ATTN__S], nr, acc, width, accumulate);
-        if (whole < width) kernel->multiply(height, width - whole, each, weights, s->v + (from - packed) * nr * es, nr, stride, acc + whole * es, width, accumulate);
+            kernel->multiply(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from, 0), stride, nr, acc, width, accumulate);
+        if (whole < width)
+            kernel->multiply(height, width - whole, each, weights, s->v + (from - packed) * nr * es, nr, panel, acc + whole * es, width, accumulate);
     }
 }
 
 /* ALiBi and mask on a row's scores of keys base + [lo, hi): MASKED where the mask
- * drops the key. `kept` is 2 if it drops none and adds 0: left out, that leaves a
- * score -0, whose weight is that of 0. */
-static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t h, size_t i, char *row, size_t base, size_t lo, size_t hi, int kept)
+ * drops the key. Adding the 0 of a mask that keeps all is left out: a score stays -0,
+ * whose weight is that of 0. */
+static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t h, size_t i, char *row, size_t base,
+                           size_t lo, size_t hi, int mask_state)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const char *mask = p->has_mask ? attn__mask_at(p, rows, h, i, base + lo) : NULL;
-    const int boolean = mask && p->mask.dtype == ATTN_BOOL, additive = mask && !boolean && kept < 2;
+    const char *mask = p->mask.given ? attn__mask_at(p, rows, h, i, base + lo) : NULL;
+    const int mixed = mask && mask_state != ATTN__MASK_KEEPS_ALL, boolean = mask && p->mask.dtype == ATTN_BOOL, additive = mixed && !boolean;
     char *bias = s->bias + lo * kernel->size;
     row += lo * kernel->size;
-    if (p->has_alibi || additive) {
+    if (p->alibi.given || additive) {
         if (additive) kernel->load(bias, mask, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
         else attn__memset(bias, 0, (hi - lo) * kernel->size);
         attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* comparing what a vector has beyond must not trap */
-        if (p->has_alibi) kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo), attn__slope_of(p, rows, h));
+        if (p->alibi.given)
+            kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo), attn__element(&p->alibi, rows->b, h));
         kernel->bias(row, bias, hi - lo);
     }
-    if (boolean && kept < 2) kernel->mask(row, mask, p->mask.stride[ATTN__D], hi - lo);
-}
-
-/* The keys that row r sees within the block at base, cut to [from, to); returns as
- * attn__mask_range does. */
-static int attn__row_range(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, size_t base, size_t from, size_t to, size_t *lo, size_t *hi)
-{
-    int kept = 2;
-    from += base;
-    to += base;
-    *lo = s->row[r].lo > from ? s->row[r].lo : from;
-    *hi = attn__min(s->row[r].hi, to);
-    if (*lo >= *hi) *lo = *hi = from, kept = 0;
-    else if (p->has_mask) kept = attn__mask_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), lo, hi);
-    *lo -= base;
-    *hi -= base;
-    return kept;
-}
-
-/* Sets what rows see of blocks from `block` on, up to the next multiple of ATTN__SEEN:
- * a row of a mask is read in one go. */
-static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t block, size_t end)
-{
-    attn__looked *looked = s->looked;
-    size_t r, lo, hi;
-    if (p->one_mask && looked->count == rows->count && looked->b == rows->b && looked->query == rows->query && looked->block == block && looked->end == end) return;
-    looked->b = rows->b;
-    looked->query = rows->query;
-    looked->count = rows->count;
-    looked->block = block;
-    looked->end = end;
-    for (r = 0; r < rows->count; r++) {
-        const int again = p->one_mask && r % rows->heads; /* as the row before: the same query */
-        size_t b = block;
-        do {
-            const size_t base = b * ATTN__BLOCK;
-            attn__seen *seen = s->seen + b % ATTN__SEEN * p->rows + r;
-            if (again) {
-                *seen = seen[-1];
-                continue;
-            }
-            seen->kept = (unsigned short)attn__row_range(p, rows, s, r, base, 0, ATTN__BLOCK, &lo, &hi);
-            seen->lo = (unsigned short)lo;
-            seen->hi = (unsigned short)hi;
-        } while (++b % ATTN__SEEN && b * ATTN__BLOCK < end);
-    }
+    if (boolean && mixed) kernel->mask(row, mask, p->mask.stride[ATTN__D], hi - lo);
 }
 
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
  * become weights relative to the row's maximum in this block. */
-static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, const attn__seen *seen, char *row, size_t base, size_t from, size_t to,
-                             double *max, double *sum)
+static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, const attn__block_range *range,
+                             char *row, size_t base, size_t from, size_t to, double *max, double *sum)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    const size_t lo = seen->lo, hi = seen->kept ? seen->hi : lo;
+    const size_t lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
     if (lo < hi) {
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
-        if (p->has_mask || p->has_alibi) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, seen->kept);
+        if (p->mask.given || p->alibi.given) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, range->mask_state);
     }
     return kernel->softmax(row, row, from, lo, hi, to, max, sum);
 }
 
-/* Level of the smallest subtree of blocks that holds both. */
-static int attn__level(size_t a, size_t b)
+/* ---- states of blocks ---- */
+
+/* Joins what will not meet `block` before meeting each other. */
+static void attn__join_slots(const attn__problem *p, size_t count, attn__scratch *s, size_t block)
 {
-    size_t x = a ^ b;
-    int level = 0;
-    while (x) x >>= 1, level++;
-    return level;
+    const size_t stride = p->rows * p->width * p->run.kernel->size;
+    while (attn__tree_joins(&s->tree, block)) {
+        const size_t b = s->tree.depth, a = b - 1;
+        p->run.kernel->join(count, p->width, s->acc + a * stride, s->max + a * p->rows, s->sum + a * p->rows, s->acc + b * stride,
+                            s->max + b * p->rows, s->sum + b * p->rows);
+    }
 }
 
-static void attn__join_slots(const attn__problem *p, size_t count, attn__scratch *s, size_t a)
+/* A block of keys while its tiles are done. */
+typedef struct attn__key_block {
+    size_t base;                     /* its first key */
+    attn__range keys;                /* what any row sees of it */
+    size_t packed;                   /* the first key that is packed */
+    size_t in_place;                 /* columns of v that may be used where they lie ... */
+    size_t whole;                    /* ... for many rows */
+    const attn__block_range *ranges; /* (rows) */
+    char *acc;                       /* its slot's */
+    double *max, *sum;
+    int exact;
+} attn__key_block;
+
+/* Rows [r0, r1) over one block of keys: scores, weights, and the sum of their values. */
+static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__key_block *block, size_t r0, size_t r1)
 {
-    const size_t b = a + 1, stride = p->rows * p->width * p->run.kernel->size;
-    p->run.kernel->join(count, p->width, s->acc + a * stride, s->max + a * p->rows, s->sum + a * p->rows, s->acc + b * stride, s->max + b * p->rows,
-                        s->sum + b * p->rows);
-    s->last[a] = s->last[b];
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, step = kernel->step, base = block->base;
+    char *acc = block->acc + r0 * p->width * es;
+    size_t lo = ATTN__BLOCK, hi = 0, from, to, next;
+    int accumulate = block->exact;
+    for (size_t r = r0; r < r1; r++) {
+        block->max[r] = -attn__infinity();
+        block->sum[r] = 0;
+        if (block->ranges[r].mask_state == ATTN__MASK_DROPS_ALL) continue;
+        lo = attn__min(lo, block->ranges[r].lo);
+        hi = attn__max(hi, block->ranges[r].hi);
+    }
+    if (lo >= hi) return;
+    from = lo / step * step;
+    to = attn__round_up(hi, step);
+    attn__tile_scores(p, rows, s, r0, r1, base, from, to, block->packed);
+    for (size_t r = r0; r < r1; r++) {
+        char *row = s->tile + (r - r0) * ATTN__TILE_STRIDE * es;
+        if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, base, from, to, &block->max[r], &block->sum[r])) continue;
+        s->row[r].not_finite = 1;
+        block->max[r] = -attn__infinity();
+        block->sum[r] = 0;
+        attn__memset(row + from * es, 0, (to - from) * es);
+    }
+    if (block->exact) attn__memset(acc, 0, p->width * es);
+    if (!p->unpacked) {
+        attn__add_values(p, rows, s, r1 - r0, base, lo, hi, block->whole, block->keys.lo, block->keys.hi, acc, accumulate, block->exact);
+        return;
+    }
+    for (; lo < hi; lo = next) { /* a piece at a time: it comes in order, and stays in the nearest cache */
+        size_t columns = block->in_place;
+        next = attn__min((lo / step + 1) * step, hi);
+        if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) columns = 0;
+        if (columns < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, columns);
+        attn__add_values(p, rows, s, r1 - r0, base, lo, next, columns, lo, next, acc, accumulate, block->exact);
+        accumulate = 1;
+    }
 }
 
-/* Makes room for the state of `block` on the stack: joins what will not meet it
- * before meeting each other. Returns its slot. */
-static size_t attn__push(const attn__problem *p, size_t count, attn__scratch *s, size_t *depth, size_t block)
-{
-    while (*depth >= 2 && attn__level(s->last[*depth - 2], s->last[*depth - 1]) < attn__level(s->last[*depth - 1], block)) attn__join_slots(p, count, s, --*depth - 1);
-    s->last[*depth] = block;
-    return (*depth)++;
-}
-
-/* The states of all rows over their visible keys in [key_lo, key_hi), in slot 0.
+/* The states of all rows over the keys of `within` that they see, in slot 0.
  *
  * Each block of 512 keys gives a state (max, sum of exp(score - max), sum of
  * weight * v), whatever the other blocks hold. States are joined along the
@@ -3235,94 +3271,64 @@ static size_t attn__push(const attn__problem *p, size_t count, attn__scratch *s,
  * blocks can be computed by anybody, at any time, and skipping is free.
  *
  * `exact`: values of keys that a row does not see are not even multiplied by 0. */
-static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t key_lo, size_t key_hi, int exact)
+static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within, int exact)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, width = p->width, count = rows->count, tiles = (count + kernel->mr - 1) / kernel->mr;
-    /* columns of v that may be used where they are: for few rows, or if its rows are next
-     * to each other and a panel takes more than a line of each */
-    const size_t in_place = (p->few || p->v.dtype == kernel->dtype) && p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
-    const size_t whole = !p->gather && !p->few && p->v.stride[ATTN__D] == 1 && (size_t)p->v.stride[ATTN__S] <= p->dim_v && kernel->nr * es >= 128 ? in_place : 0;
-    size_t block, r, t, c, depth = 0, all_lo = (size_t)-1, all_hi = 0;
+    const size_t es = kernel->size, count = rows->count;
+    const size_t v_stride = (size_t)p->v.stride[ATTN__S];
+    attn__range all = {(size_t)-1, 0};
+    attn__key_block block;
 
-    for (r = 0; r < count; r++) {
+    for (size_t r = 0; r < count; r++) {
         attn__row *row = s->row + r;
-        attn__visible(p, rows, attn__query_of(rows, r), &row->lo, &row->hi);
-        if (row->lo < key_lo) row->lo = key_lo;
-        if (row->hi > key_hi) row->hi = key_hi;
-        if (row->lo < row->hi) {
-            if (row->lo < all_lo) all_lo = row->lo;
-            if (row->hi > all_hi) all_hi = row->hi;
-        } else row->hi = row->lo;
-        row->odd = 0;
+        row->keys = attn__visible(p, rows, attn__query_of(rows, r), within);
+        if (row->keys.lo < row->keys.hi) {
+            all.lo = attn__min(all.lo, row->keys.lo);
+            all.hi = attn__max(all.hi, row->keys.hi);
+        }
+        row->not_finite = 0;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
     attn__load_queries(p, rows, s);
 
-    for (block = all_lo / ATTN__BLOCK; block * ATTN__BLOCK < all_hi; block++) {
-        const size_t base = block * ATTN__BLOCK;
-        const attn__seen *seen = s->seen + block % ATTN__SEEN * p->rows;
-        size_t slot, packed, lo = ATTN__BLOCK, hi = 0; /* packed: the first key that is */
-        char *acc;
-        double *max, *sum;
-        if (block == all_lo / ATTN__BLOCK || block % ATTN__SEEN == 0) attn__look_ahead(p, rows, s, block, all_hi);
-        for (r = 0; r < count; r++)
-            if (seen[r].kept) lo = attn__min(lo, seen[r].lo), hi = seen[r].hi > hi ? seen[r].hi : hi;
-        if (lo >= hi) continue;
-        packed = lo / kernel->step * kernel->step;
-        slot = attn__push(p, count, s, &depth, block);
-        acc = s->acc + slot * p->rows * width * es;
-        max = s->max + slot * p->rows;
-        sum = s->sum + slot * p->rows;
-
-        if (!p->few) {
-            for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + packed, attn__min(base + attn__round_up(hi, kernel->step), rows->kv_end), c);
-            if (whole < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + hi, whole);
+    s->tree.depth = 0;
+    block.exact = exact;
+    /* for few rows, or if rows of v are next to each other and a panel takes more than a line of each */
+    block.in_place = (p->unpacked || p->v.dtype == kernel->dtype) && p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
+    block.whole = !p->gather && !p->unpacked && p->v.stride[ATTN__D] == 1 && v_stride <= p->dim_v && kernel->nr * es >= 128 ? block.in_place : 0;
+    for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
+        const size_t base = number * ATTN__BLOCK;
+        size_t slot, height;
+        block.base = base;
+        block.ranges = s->ranges + number % ATTN__MASK_BLOCKS * p->rows;
+        block.keys.lo = ATTN__BLOCK;
+        block.keys.hi = 0;
+        if (number == all.lo / ATTN__BLOCK || number % ATTN__MASK_BLOCKS == 0) attn__look_ahead(p, rows, s, number, all.hi);
+        for (size_t r = 0; r < count; r++)
+            if (block.ranges[r].mask_state != ATTN__MASK_DROPS_ALL) {
+                block.keys.lo = attn__min(block.keys.lo, block.ranges[r].lo);
+                block.keys.hi = attn__max(block.keys.hi, block.ranges[r].hi);
+            }
+        if (block.keys.lo >= block.keys.hi) continue;
+        block.packed = block.keys.lo / kernel->step * kernel->step;
+        attn__join_slots(p, count, s, number);
+        slot = attn__tree_push(&s->tree, number);
+        block.acc = s->acc + slot * p->rows * p->width * es;
+        block.max = s->max + slot * p->rows;
+        block.sum = s->sum + slot * p->rows;
+        if (!p->unpacked) {
+            const size_t end = attn__min(base + attn__round_up(block.keys.hi, kernel->step), rows->kv_end);
+            for (size_t c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + block.packed, end, c);
+            if (block.whole < p->dim_v) attn__pack_values(p, rows, s, base + block.keys.lo, base + block.keys.hi, block.whole);
         }
-
-        for (t = 0; t < tiles; t++) { /* of balanced heights: no nearly empty last one */
-            const size_t r0 = count * t / tiles, r1 = count * (t + 1) / tiles;
-            size_t tile_lo = ATTN__BLOCK, tile_hi = 0, from, to;
-            char *tile_acc = acc + r0 * width * es;
-            int accumulate = exact;
-            for (r = r0; r < r1; r++) {
-                max[r] = -attn__infinity();
-                sum[r] = 0;
-                if (!seen[r].kept) continue;
-                tile_lo = attn__min(tile_lo, seen[r].lo);
-                if (seen[r].hi > tile_hi) tile_hi = seen[r].hi;
-            }
-            if (tile_lo >= tile_hi) continue;
-            from = tile_lo / kernel->step * kernel->step;
-            to = attn__round_up(tile_hi, kernel->step);
-            attn__tile_scores(p, rows, s, r0, r1, base, from, to, packed);
-            for (r = r0; r < r1; r++) {
-                char *row = s->tile + (r - r0) * ATTN__LD * es;
-                if (attn__row_softmax(p, rows, s, r, &seen[r], row, base, from, to, &max[r], &sum[r])) {
-                    s->row[r].odd = 1;
-                    max[r] = -attn__infinity();
-                    sum[r] = 0;
-                    attn__memset(row + from * es, 0, (to - from) * es);
-                }
-            }
-            if (exact) attn__memset(tile_acc, 0, width * es);
-            if (p->few) /* a piece at a time: it comes in order, and stays in the nearest cache */
-                for (; tile_lo < tile_hi; tile_lo = from) {
-                    size_t columns = in_place;
-                    from = attn__min((tile_lo / kernel->step + 1) * kernel->step, tile_hi);
-                    if (!attn__in_place(p, rows, &p->v, base + tile_lo, base + from)) columns = 0;
-                    if (columns < p->dim_v) attn__pack_values(p, rows, s, base + tile_lo, base + from, columns);
-                    attn__add_values(p, rows, s, r1 - r0, base, tile_lo, from, columns, tile_lo, from, tile_acc, accumulate, exact);
-                    accumulate = 1;
-                }
-            else attn__add_values(p, rows, s, r1 - r0, base, tile_lo, tile_hi, whole, lo, hi, tile_acc, accumulate, exact);
+        for (size_t r = 0; r < count; r += height) {
+            height = attn__tile_rows(count - r, kernel->mr);
+            attn__do_tile(p, rows, s, &block, r, r + height);
         }
     }
-    while (depth >= 2) attn__join_slots(p, count, s, --depth - 1);
+    attn__join_slots(p, count, s, ATTN__TREE_END);
 }
-
-static void attn__store_one(const attn__view *view, char *at, double x) { attn__put(at, view->dtype, x); }
 
 /* From the state of row r in slot 0 to its output: divides, writes, and sets
  * what the weights need. Returns 1, with what it would be in acc, if it is not finite. */
@@ -3334,12 +3340,12 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     const int as_is = p->out.dtype == kernel->dtype && p->out.stride[ATTN__D] == 1;
     double max = s->max[r], sum = s->sum[r], factor = 0, lse = max;
     const int empty = max <= -attn__infinity();
-    if (p->has_sinks && !empty) { /* one more logit below the line */
-        const double sink = attn__sink_of(p, h);
+    if (p->sinks.given && !empty) { /* one more logit below the line */
+        const double sink = attn__element(&p->sinks, 0, h);
         if (!(sink < attn__infinity())) factor = attn__from_bits_f64(0x7ff8000000000000u), lse = sink; /* NaN, or infinity minus itself */
         else if (sink <= max) sum += attn__exp_f64(sink - max), factor = 1 / sum;
         else {
-            double small = attn__exp_f64(max - sink);
+            const double small = attn__exp_f64(max - sink);
             sum = attn__madd_f64(sum, small, 1);
             factor = small / sum;
             lse = sink;
@@ -3347,9 +3353,9 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     } else if (!empty) factor = 1 / sum;
     s->row[r].factor = factor;
     s->row[r].max = max;
-    if (p->has_lse) {
+    if (p->lse.given) {
         if (!empty) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
-        attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), lse);
+        attn__put(attn__at(&p->lse, 0, rows->b, h, rows->q_base + i), p->lse.dtype, lse);
     }
     if (empty) attn__memset(acc, 0, p->width * kernel->size);
     else if (kernel->scale(as_is ? out : acc, acc, p->dim_v, factor) || attn__nan_f64(factor)) { /* also where there are no values */
@@ -3360,7 +3366,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     return 0;
 }
 
-/* ------------------------------------------- attention: wide arithmetic -- */
+/* ------------------------------------------------------- attention, wide -- */
 
 static attn__wide attn__widen(double x)
 {
@@ -3396,22 +3402,20 @@ static attn__wide attn__wide_add(attn__wide a, attn__wide b)
     w.e += a.e;
     return w;
 }
-static attn__wide attn__wide_sub(attn__wide a, attn__wide b)
+static double attn__wide_difference(attn__wide a, attn__wide b)
 {
     b.m = -b.m;
-    return attn__wide_add(a, b);
+    return attn__narrow(attn__wide_add(a, b));
 }
 
 /* The score of one key at a stage. q and k are read again, unscaled. */
 static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j, attn_stage stage)
 {
-    const char *q = attn__query_at(&p->q, rows, h, i), *k = attn__key_at(p, &p->k, rows, j);
+    const char *q = attn__query_at(&p->q, rows, h, i), *k = attn__key_at(p, &p->k, rows, j, 0);
+    const ptrdiff_t q_step = p->q.stride[ATTN__D] * p->q.size, k_step = p->k.stride[ATTN__D] * p->k.size;
     attn__wide score = {0, 0};
-    double x, y;
-    size_t c;
-    for (c = 0; c < p->dim; c++) {
-        attn__load_f64(&x, q + (ptrdiff_t)c * p->q.stride[ATTN__D] * p->q.size, p->q.dtype, 1, 1);
-        attn__load_f64(&y, k + (ptrdiff_t)c * p->k.stride[ATTN__D] * p->k.size, p->k.dtype, 1, 1);
+    for (size_t c = 0; c < p->dim; c++) {
+        const double x = attn__get(q + (ptrdiff_t)c * q_step, p->q.dtype), y = attn__get(k + (ptrdiff_t)c * k_step, p->k.dtype);
         score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen(y)));
     }
     score = attn__wide_mul(score, attn__widen(p->scale));
@@ -3421,34 +3425,17 @@ static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *row
         const attn__wide cap = attn__widen(p->softcap);
         attn__wide inverse = attn__widen(1 / cap.m);
         inverse.e -= cap.e;
-        x = attn__tanh_f64(attn__narrow(attn__wide_mul(score, inverse)));
-        score = attn__wide_mul(attn__widen(x), attn__widen(p->softcap));
+        score = attn__wide_mul(attn__widen(attn__tanh_f64(attn__narrow(attn__wide_mul(score, inverse)))), cap);
     }
     if (stage == ATTN_STAGE_SOFTCAPPED) return score;
-    if (p->has_alibi) {
+    if (p->alibi.given) {
         int64_t distance = attn__position(p, rows, i) - (int64_t)j;
         if (distance > 0) distance = -distance;
-        score = attn__wide_add(score, attn__wide_mul(attn__widen(attn__slope_of(p, rows, h)), attn__widen((double)distance)));
+        score = attn__wide_add(score, attn__wide_mul(attn__widen(attn__element(&p->alibi, rows->b, h)), attn__widen((double)distance)));
     }
-    if (p->has_mask && p->mask.dtype != ATTN_BOOL) {
-        attn__load_f64(&x, attn__mask_at(p, rows, h, i, j), p->mask.dtype, 1, 1);
-        score = attn__wide_add(score, attn__widen(x));
-    }
+    if (p->mask.given && p->mask.dtype != ATTN_BOOL)
+        score = attn__wide_add(score, attn__widen(attn__get(attn__mask_at(p, rows, h, i, j), p->mask.dtype)));
     return score;
-}
-
-/* The place of a score, NULL if it is not asked for. */
-static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
-{
-    const size_t head = h - p->desc->scores_head, query = i - p->desc->scores_query;
-    if (!p->has_scores || head >= p->scores.shape[ATTN__H] || query >= p->scores.shape[ATTN__S]) return NULL;
-    return attn__at(&p->scores, rows->b, head, query) + (ptrdiff_t)(j - p->kv_begin) * p->scores.stride[ATTN__D] * p->scores.size;
-}
-static void attn__add_column(const attn__problem *p, const attn__rows *rows, size_t h, size_t j, double weight)
-{
-    char *at = attn__at(&p->colsum, 0, rows->b, h) + (ptrdiff_t)(j - p->kv_begin) * p->colsum.stride[ATTN__D] * p->colsum.size;
-    if (p->colsum.dtype == ATTN_F64) *(double *)(void *)at += weight;
-    else *(float *)(void *)at += (float)weight;
 }
 
 /* sum + rest += x, the rounding of the sum kept in the rest (Knuth's two-sum). */
@@ -3459,39 +3446,35 @@ static void attn__add_exactly(double *sum, double *rest, double x)
     *sum = s;
 }
 
-/* Passes 1 and 2 over the keys that row r sees in [key_lo, key_hi). */
-static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__rows *rows, size_t r, size_t key_lo, size_t key_hi, int sinks)
+/* Passes 1 and 2 over the keys of `within` that row r sees. */
+static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__rows *rows, size_t r, attn__range within, int sinks)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     attn__wide_sum w;
-    attn__wide sink = {0, 0};
     double rest = 0;
-    size_t j;
     attn__memset(&w, 0, sizeof w);
-    attn__visible(p, rows, i, &w.lo, &w.hi);
-    if (w.lo < key_lo) w.lo = key_lo;
-    if (w.hi > key_hi) w.hi = key_hi;
-    w.first = w.hi;
-    for (j = w.lo; j < w.hi; j++) {
+    w.keys = attn__visible(p, rows, i, within);
+    w.first = w.keys.hi;
+    for (size_t j = w.keys.lo; j < w.keys.hi; j++) {
         attn__wide score;
         if (!attn__keeps(p, rows, h, i, j)) continue;
         score = attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED);
         if (attn__nan_f64(score.m)) w.nan = 1;
-        if (w.first == w.hi) w.first = j, w.max = score;
-        else if (attn__narrow(attn__wide_sub(score, w.max)) > 0) w.max = score;
+        if (w.first == w.keys.hi) w.first = j, w.max = score;
+        else if (attn__wide_difference(score, w.max) > 0) w.max = score;
     }
     if (sinks) {
-        sink = attn__widen(attn__sink_of(p, h));
+        const attn__wide sink = attn__widen(attn__element(&p->sinks, 0, h));
         if (attn__nan_f64(sink.m)) w.nan = 1;
-        if (attn__narrow(attn__wide_sub(sink, w.max)) > 0) w.max = sink;
-        if (attn__finite_f64(w.max.m)) w.sum = attn__exp_f64(attn__narrow(attn__wide_sub(sink, w.max)));
+        if (attn__wide_difference(sink, w.max) > 0) w.max = sink;
+        if (attn__finite_f64(w.max.m)) w.sum = attn__exp_f64(attn__wide_difference(sink, w.max));
     }
     w.lse = w.nan ? attn__infinity() - attn__infinity() : w.max.m;
     if (!attn__finite_f64(w.max.m)) w.nan = 1; /* infinity minus itself */
     if (w.nan) return w;
-    for (j = w.first; j < w.hi; j++)
+    for (size_t j = w.first; j < w.keys.hi; j++)
         if (attn__keeps(p, rows, h, i, j))
-            attn__add_exactly(&w.sum, &rest, attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), w.max))));
+            attn__add_exactly(&w.sum, &rest, attn__exp_f64(attn__wide_difference(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), w.max)));
     w.sum += rest;
     w.lse = attn__narrow(attn__wide_add(w.max, attn__widen(attn__log_f64(w.sum))));
     w.lse = attn__saturate(w.lse, p->run.kernel->dtype); /* the largest score is finite here */
@@ -3501,8 +3484,9 @@ static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__row
 /* The weight of key j, which the row sees. */
 static double attn__wide_weight(const attn__problem *p, const attn__rows *rows, size_t r, size_t j, const attn__wide_sum *w)
 {
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     if (w->nan) return attn__infinity() - attn__infinity();
-    return attn__exp_f64(attn__narrow(attn__wide_sub(attn__wide_score(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), j, ATTN_STAGE_BIASED), w->max))) / w->sum;
+    return attn__exp_f64(attn__wide_difference(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), w->max)) / w->sum;
 }
 
 /* Pass 3, to s->wide: the weighted sum, and the hull of the values, from which
@@ -3510,60 +3494,104 @@ static double attn__wide_weight(const attn__problem *p, const attn__rows *rows, 
 static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, const attn__wide_sum *w, int sinks)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), n = p->dim_v;
-    double *acc = s->wide, *low = acc + n, *high = low + n, x;
-    size_t j, c;
-    for (c = 0; c < n; c++) acc[c] = low[c] = high[c] = 0;
-    for (j = w->first; j < w->hi; j++) {
+    double *acc = s->wide, *low = acc + n, *high = low + n;
+    for (size_t c = 0; c < n; c++) acc[c] = low[c] = high[c] = 0;
+    for (size_t j = w->first; j < w->keys.hi; j++) {
         double weight;
         if (!attn__keeps(p, rows, h, i, j)) continue;
         weight = attn__wide_weight(p, rows, r, j, w);
-        for (c = 0; c < n; c++) {
-            attn__load_f64(&x, attn__key_at(p, &p->v, rows, j) + (ptrdiff_t)c * p->v.stride[ATTN__D] * p->v.size, p->v.dtype, 1, 1);
+        for (size_t c = 0; c < n; c++) {
+            const double x = attn__get(attn__key_at(p, &p->v, rows, j, c), p->v.dtype);
             acc[c] = attn__fma_f64(weight, x * 0.5, acc[c]); /* halves: the sum may round up */
             if (j == w->first && !sinks) low[c] = high[c] = x;
             if (x < low[c]) low[c] = x;
             if (x > high[c]) high[c] = x;
         }
     }
-    for (c = 0; c < n; c++) {
+    for (size_t c = 0; c < n; c++) {
         acc[c] *= 2;
         if (acc[c] < low[c]) acc[c] = low[c];
         if (acc[c] > high[c]) acc[c] = high[c];
     }
 }
 
-/* -------------------------------------------------- attention: the tasks -- */
+/* ------------------------------------------------------ attention, tasks -- */
+
+/* The place of a score, NULL if it is not asked for. */
+static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
+{
+    const size_t head = h - p->desc->scores_head, query = i - p->desc->scores_query;
+    if (!p->scores.given || head >= p->scores_heads || query >= p->scores_queries) return NULL;
+    return attn__at(&p->scores, rows->b, head, query, j - p->kv_begin);
+}
 
 /* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
 static void attn__store_scores(const attn__problem *p, char *at, char *row, size_t begin, size_t end, size_t n, double rest)
 {
     const attn__kernel *kernel = p->run.kernel;
     const ptrdiff_t step = p->scores.stride[ATTN__D] * p->scores.size;
-    size_t j;
-    for (j = begin; j < end; j++) { /* which NaN an operation gives is up to the machine */
-        double x;
-        attn__load_f64(&x, row + j * kernel->size, kernel->dtype, 1, 1);
+    for (size_t j = begin; j < end; j++) { /* which NaN an operation gives is up to the machine */
+        const double x = attn__get(row + j * kernel->size, kernel->dtype);
         if (attn__nan_f64(x)) attn__put(row + j * kernel->size, kernel->dtype, x);
     }
     kernel->store(at, p->scores.dtype, p->scores.stride[ATTN__D], row + begin * kernel->size, end - begin);
-    for (; end < n; end++) attn__store_one(&p->scores, at + (ptrdiff_t)(end - begin) * step, rest);
+    for (; end < n; end++) attn__put(at + (ptrdiff_t)(end - begin) * step, p->scores.dtype, rest);
 }
 
 /* The same for a row in wide arithmetic: its scores at the stage wanted, where it
- * sees the key, and its weights. */
-static void attn__wide_scores(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, char *row, size_t base, size_t begin, size_t end)
+ * sees the key, or its weights. */
+static void attn__wide_scores(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, char *row, size_t base,
+                              size_t begin, size_t end, attn_stage stage)
 {
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), es = p->run.kernel->size;
-    for (; begin < end; begin++)
-        if (base + begin >= s->row[r].lo && base + begin < s->row[r].hi && attn__keeps(p, rows, h, i, base + begin))
-            attn__put(row + begin * es, p->run.kernel->dtype, attn__narrow(attn__wide_score(p, rows, h, i, base + begin, p->desc->stage)));
-}
-static void attn__wide_weights(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, char *row, size_t base, size_t begin, size_t end)
-{
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), es = p->run.kernel->size;
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    const attn__kernel *kernel = p->run.kernel;
     for (; begin < end; begin++) {
-        const int sees = base + begin >= s->row[r].lo && base + begin < s->row[r].hi && attn__keeps(p, rows, h, i, base + begin);
-        attn__put(row + begin * es, p->run.kernel->dtype, sees ? attn__wide_weight(p, rows, r, base + begin, &s->row[r].sums) : 0);
+        const int sees = attn__sees(p, rows, s, r, base + begin);
+        double x = 0;
+        if (!sees && stage != ATTN_STAGE_PROBS) continue;
+        if (stage != ATTN_STAGE_PROBS) x = attn__narrow(attn__wide_score(p, rows, h, i, base + begin, stage));
+        else if (sees) x = attn__wide_weight(p, rows, r, base + begin, &s->row[r].sums);
+        attn__put(row + begin * kernel->size, kernel->dtype, x);
+    }
+}
+
+/* What attn__sweep does with a row of a tile: scores of keys base + [begin, end), n of them in
+ * the arrays, to the score matrix at the stage wanted, and weights to the column sums. */
+static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row, size_t base,
+                            size_t begin, size_t end, size_t n)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, step = kernel->step, from = begin / step * step, to = attn__round_up(end, step);
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    const attn__block_range range = attn__row_range(p, rows, s, r, base, begin, end);
+    const attn_stage stage = p->desc->stage;
+    const int wide = s->row[r].redo == ATTN__REDO_WIDE;
+    const double infinite = -attn__infinity();
+    size_t lo = range.lo, hi = range.hi;
+    char *at = attn__score_at(p, rows, h, i, base + begin);
+    double max, sum;
+    if (wide && stage != ATTN_STAGE_PROBS) attn__wide_scores(p, rows, s, r, row, base, begin, end, stage);
+    if (at && stage == ATTN_STAGE_RAW) attn__store_scores(p, at, row, begin, end, n, infinite);
+    if (p->softcap > 0 && !wide) kernel->softcap(row + begin * es, end - begin, p->softcap);
+    if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
+    if (lo < hi && !wide) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, stage == ATTN_STAGE_BIASED ? ATTN__MASK_MIXED : range.mask_state);
+    if (at && stage == ATTN_STAGE_BIASED) {
+        attn__store_scores(p, at, row, begin, hi, n, infinite);
+        for (size_t j = begin; j < hi; j++)
+            if (j < lo || !attn__keeps(p, rows, h, i, base + j))
+                attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
+    }
+    if (!p->colsum.given && (!at || stage != ATTN_STAGE_PROBS)) return;
+    if (range.mask_state == ATTN__MASK_DROPS_ALL) hi = lo;
+    if (wide) attn__wide_scores(p, rows, s, r, row, base, begin, end, ATTN_STAGE_PROBS);
+    else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum)) attn__memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
+    else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp_difference(max, s->row[r].max) * s->row[r].factor);
+    if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
+    for (size_t j = begin; p->colsum.given && j < end; j++) {
+        void *total = attn__at(&p->colsum, 0, rows->b, h, base + j - p->kv_begin);
+        const double weight = attn__get(row + j * es, kernel->dtype);
+        if (p->colsum.dtype == ATTN_F64) *(double *)total += weight;
+        else *(float *)total += (float)weight;
     }
 }
 
@@ -3572,51 +3600,20 @@ static void attn__wide_weights(const attn__problem *p, const attn__rows *rows, c
 static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const double infinite = -attn__infinity();
-    const size_t es = kernel->size, tiles = (rows->count + kernel->mr - 1) / kernel->mr, array_end = p->kv_begin + p->kv_len;
-    const attn_stage stage = p->desc->stage;
-    size_t base, t, r, c, j;
-
-    for (r = 0; r < rows->count; r++) attn__visible(p, rows, attn__query_of(rows, r), &s->row[r].lo, &s->row[r].hi);
+    const size_t step = kernel->step, array_end = p->kv_begin + p->kv_len;
+    for (size_t r = 0; r < rows->count; r++) s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
     attn__load_queries(p, rows, s);
-    for (base = p->kv_begin / ATTN__BLOCK * ATTN__BLOCK; base < array_end; base += ATTN__BLOCK) {
+    for (size_t base = p->kv_begin / ATTN__BLOCK * ATTN__BLOCK; base < array_end; base += ATTN__BLOCK) {
         const size_t begin = p->kv_begin > base ? p->kv_begin - base : 0, n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
         const size_t end = rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
-        const size_t from = begin / kernel->step * kernel->step, to = attn__round_up(end, kernel->step);
-        if (!p->few && begin < end)
-            for (c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + from, base + end, c);
-        for (t = 0; t < tiles; t++) {
-            const size_t r0 = rows->count * t / tiles, r1 = rows->count * (t + 1) / tiles;
-            if (begin < end) attn__tile_scores(p, rows, s, r0, r1, base, from, to, from);
-            for (r = r0; r < r1; r++) {
-                const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-                char *row = s->tile + (r - r0) * ATTN__LD * es, *at = attn__score_at(p, rows, h, i, base + begin);
-                double max, sum, x;
-                size_t lo, hi;
-                int kept;
-                kept = attn__row_range(p, rows, s, r, base, begin, end, &lo, &hi);
-                if (s->row[r].redo == ATTN__REDO_WIDE && stage != ATTN_STAGE_PROBS) attn__wide_scores(p, rows, s, r, row, base, begin, end);
-                if (at && stage == ATTN_STAGE_RAW) attn__store_scores(p, at, row, begin, end, n, infinite);
-                if (p->softcap > 0 && s->row[r].redo != ATTN__REDO_WIDE) kernel->softcap(row + begin * es, end - begin, p->softcap);
-                if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
-                if (lo < hi && s->row[r].redo != ATTN__REDO_WIDE) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, stage == ATTN_STAGE_BIASED ? 1 : kept);
-                if (at && stage == ATTN_STAGE_BIASED) {
-                    attn__store_scores(p, at, row, begin, hi, n, infinite);
-                    for (j = begin; j < hi; j++)
-                        if (j < lo || !attn__keeps(p, rows, h, i, base + j)) attn__store_one(&p->scores, attn__score_at(p, rows, h, i, base + j), infinite);
-                }
-                if (!p->has_colsum && (!at || stage != ATTN_STAGE_PROBS)) continue;
-                if (!kept) hi = lo;
-                if (s->row[r].redo == ATTN__REDO_WIDE) attn__wide_weights(p, rows, s, r, row, base, begin, end);
-                else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum)) attn__memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
-                else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp(max, s->row[r].max) * s->row[r].factor);
-                if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
-                if (p->has_colsum)
-                    for (j = begin; j < end; j++) {
-                        attn__load_f64(&x, row + j * es, kernel->dtype, 1, 1);
-                        attn__add_column(p, rows, h, base + j, x);
-                    }
-            }
+        const size_t from = begin / step * step, to = attn__round_up(end, step);
+        size_t height;
+        for (size_t c = 0; c < p->chunks && !p->unpacked && begin < end; c++) attn__pack_keys(p, rows, s, base + from, base + end, c);
+        for (size_t r0 = 0; r0 < rows->count; r0 += height) {
+            height = attn__tile_rows(rows->count - r0, kernel->mr);
+            if (begin < end) attn__tile_scores(p, rows, s, r0, r0 + height, base, from, to, from);
+            for (size_t r = 0; r < height; r++)
+                attn__sweep_row(p, rows, s, r0 + r, s->tile + r * ATTN__TILE_STRIDE * kernel->size, base, begin, end, n);
         }
     }
 }
@@ -3627,15 +3624,10 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
 static void attn__redo(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
     const double factor = s->row[0].factor, row_max = s->row[0].max;
-    size_t r;
-    for (r = rows->count; r-- > 0;) { /* the last one to use the place of row 0 is row 0 */
-        attn__rows one = *rows;
+    for (size_t r = rows->count; r-- > 0;) { /* the last one to use the place of row 0 is row 0 */
+        const attn__rows one = attn__one_row(rows, r);
         if (s->row[r].redo != ATTN__REDO_EXACT) continue;
-        one.head = attn__head_of(rows, r);
-        one.heads = 1;
-        one.query = attn__query_of(rows, r);
-        one.count = 1;
-        attn__states(p, &one, s, 0, (size_t)-1, 1);
+        attn__states(p, &one, s, attn__all_keys, 1);
         if (attn__finish_row(p, &one, s, 0)) s->row[r].redo = ATTN__REDO_WIDE;
         s->row[r].factor = s->row[0].factor;
         s->row[r].max = s->row[0].max;
@@ -3649,126 +3641,102 @@ static void attn__redo(const attn__problem *p, const attn__rows *rows, attn__scr
 /* From the states in slot 0 to all outputs. */
 static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
-    size_t r, c;
     int any = 0;
-    for (r = 0; r < rows->count; r++) {
-        s->row[r].redo = s->row[r].odd ? ATTN__REDO_WIDE : attn__finish_row(p, rows, s, r) ? ATTN__REDO_EXACT : 0;
+    for (size_t r = 0; r < rows->count; r++) {
+        s->row[r].redo = s->row[r].not_finite ? ATTN__REDO_WIDE : attn__finish_row(p, rows, s, r) ? ATTN__REDO_EXACT : 0;
         any |= s->row[r].redo;
     }
     if (any) attn__redo(p, rows, s);
-    for (r = 0; any && r < rows->count; r++) {
-        const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    for (size_t r = 0; any && r < rows->count; r++) {
+        const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
         if (s->row[r].redo != ATTN__REDO_WIDE) continue;
-        s->row[r].sums = attn__wide_row_sum(p, rows, r, 0, (size_t)-1, p->has_sinks);
-        attn__wide_row(p, rows, s, r, &s->row[r].sums, p->has_sinks);
-        for (c = 0; c < p->dim_v; c++)
-            attn__store_one(&p->out, attn__query_at(&p->out, rows, h, i) + (ptrdiff_t)c * p->out.stride[ATTN__D] * p->out.size, s->wide[c]);
-        if (p->has_lse) attn__store_one(&p->lse, attn__lse_at(p, rows, h, i), s->row[r].sums.lse);
+        s->row[r].sums = attn__wide_row_sum(p, rows, r, attn__all_keys, p->sinks.given);
+        attn__wide_row(p, rows, s, r, &s->row[r].sums, p->sinks.given);
+        for (size_t c = 0; c < p->dim_v; c++) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, s->wide[c]);
+        if (p->lse.given) attn__put(attn__at(&p->lse, 0, rows->b, h, i), p->lse.dtype, s->row[r].sums.lse);
     }
-    if (p->has_scores || p->has_colsum) attn__sweep(p, rows, s);
-}
-
-static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratch *s)
-{
-    const attn__layout *l = &p->layout;
-    char *base = p->run.workspace + worker * p->run.each;
-    s->looked = (attn__looked *)(void *)base;
-    s->q = base + l->q;
-    s->k = base + l->k;
-    s->v = base + l->v;
-    s->rows = base + l->rows;
-    s->tile = base + l->tile;
-    s->bias = base + l->bias;
-    s->acc = base + l->acc;
-    s->max = (double *)(void *)(base + l->max);
-    s->sum = (double *)(void *)(base + l->sum);
-    s->row = (attn__row *)(void *)(base + l->row);
-    s->seen = (attn__seen *)(void *)(base + l->seen);
-    s->wide = (double *)(void *)(base + l->wide);
+    if (p->scores.given || p->colsum.given) attn__sweep(p, rows, s);
 }
 
 static void attn__task(void *arg, size_t index, size_t worker)
 {
     const attn__problem *p = (const attn__problem *)arg;
-    attn__scratch s;
-    attn__rows rows;
-    size_t j;
-
-    attn__scratch_of(p, worker, &s);
-    if (!p->has_colsum) {
-        rows = attn__rows_of(p, index);
-        if (!rows.count) return;
-        attn__states(p, &rows, &s, 0, (size_t)-1, 0);
-        attn__finish(p, &rows, &s);
-        return;
-    }
     /* Column sums add up over queries in order: one task for all of them. */
-    for (j = 0; j < p->query_blocks; j++) {
-        rows = attn__rows_of(p, index * p->query_blocks + j);
-        attn__states(p, &rows, &s, 0, (size_t)-1, 0);
+    const size_t blocks = p->colsum.given ? p->query_blocks : 1;
+    attn__scratch s;
+    attn__scratch_of(p, worker, &s);
+    for (size_t j = 0; j < blocks; j++) {
+        const attn__rows rows = attn__rows_of(p, index * blocks + j);
+        if (!rows.count) continue;
+        attn__states(p, &rows, &s, attn__all_keys, 0);
         attn__finish(p, &rows, &s);
     }
+}
+
+/* The state of some rows over some keys as it lies in memory: max (rows), sum (rows), acc (rows, width). */
+typedef struct attn__node {
+    double *max, *sum;
+    char *acc;
+} attn__node;
+static attn__node attn__node_at(char *at, size_t rows)
+{
+    attn__node node;
+    node.max = (double *)(void *)at;
+    node.sum = node.max + rows;
+    node.acc = (char *)(node.sum + rows);
+    return node;
+}
+static int attn__node_size(size_t rows, size_t width, size_t element, size_t *bytes)
+{
+    return attn__multiply_size(width * element + 2 * sizeof(double), rows, bytes);
 }
 
 /* Few rows and many keys: parts of whole subtrees of blocks are tasks of their
- * own, and joined in a second round. */
-typedef struct attn__part {
-    char *acc;
-    double *max, *sum;
-    unsigned char *odd;
-} attn__part;
-static size_t attn__part_layout(const attn__problem *p, size_t es, char *base, attn__part *part)
-{
-    attn__arena arena = {NULL, 0, 0, 0};
-    arena.base = base;
-    part->acc = (char *)attn__take(&arena, p->rows * p->width, es);
-    part->max = (double *)attn__take(&arena, p->rows, sizeof(double));
-    part->sum = (double *)attn__take(&arena, p->rows, sizeof(double));
-    part->odd = (unsigned char *)attn__take(&arena, p->rows, 1);
-    return arena.used;
-}
-
+ * own, and joined in a second round. A row that has to be done again has a maximum of NaN. */
 static void attn__part_task(void *arg, size_t index, size_t worker)
 {
     const attn__problem *p = (const attn__problem *)arg;
-    const size_t es = p->run.kernel->size, keys = p->part_blocks * ATTN__BLOCK, number = p->first_part + index % p->parts;
+    const size_t number = p->first_part + index % p->parts, keys = p->part_blocks * ATTN__BLOCK;
+    const attn__range part = {number * keys, (number + 1) * keys};
     const attn__rows rows = attn__rows_of(p, index / p->parts);
+    const attn__node node = attn__node_at(p->part_states + index * p->part_bytes, p->rows);
     attn__scratch s;
-    attn__part part;
-    size_t r;
     attn__scratch_of(p, worker, &s);
-    attn__part_layout(p, es, p->part_states + index * p->part_bytes, &part);
-    attn__states(p, &rows, &s, number * keys, (number + 1) * keys, 0);
-    attn__memcpy(part.acc, s.acc, rows.count * p->width * es);
-    attn__memcpy(part.max, s.max, rows.count * sizeof *s.max);
-    attn__memcpy(part.sum, s.sum, rows.count * sizeof *s.sum);
-    for (r = 0; r < rows.count; r++) part.odd[r] = s.row[r].odd;
+    attn__states(p, &rows, &s, part, 0);
+    attn__memcpy(node.acc, s.acc, rows.count * p->width * p->run.kernel->size);
+    attn__memcpy(node.sum, s.sum, rows.count * sizeof *s.sum);
+    for (size_t r = 0; r < rows.count; r++) node.max[r] = s.row[r].not_finite ? attn__infinity() - attn__infinity() : s.max[r];
 }
 
 static void attn__join_task(void *arg, size_t index, size_t worker)
 {
     const attn__problem *p = (const attn__problem *)arg;
-    const size_t es = p->run.kernel->size;
+    const size_t row_size = p->width * p->run.kernel->size;
     const attn__rows rows = attn__rows_of(p, index);
     attn__scratch s;
-    size_t number, r, depth = 0;
     attn__scratch_of(p, worker, &s);
     if (!rows.count) return;
-    for (r = 0; r < rows.count; r++) s.row[r].odd = 0;
-    for (number = 0; number < p->parts; number++) {
-        const size_t slot = attn__push(p, rows.count, &s, &depth, p->first_part + number);
-        attn__part part;
-        attn__part_layout(p, es, p->part_states + (index * p->parts + number) * p->part_bytes, &part);
-        attn__memcpy(s.acc + slot * p->rows * p->width * es, part.acc, rows.count * p->width * es);
-        attn__memcpy(s.max + slot * p->rows, part.max, rows.count * sizeof *s.max);
-        attn__memcpy(s.sum + slot * p->rows, part.sum, rows.count * sizeof *s.sum);
-        for (r = 0; r < rows.count; r++) s.row[r].odd |= part.odd[r];
+    for (size_t r = 0; r < rows.count; r++) s.row[r].not_finite = 0;
+    s.tree.depth = 0;
+    for (size_t part = 0; part < p->parts; part++) {
+        const attn__node node = attn__node_at(p->part_states + (index * p->parts + part) * p->part_bytes, p->rows);
+        size_t slot;
+        double *max;
+        attn__join_slots(p, rows.count, &s, p->first_part + part);
+        slot = attn__tree_push(&s.tree, p->first_part + part);
+        max = s.max + slot * p->rows;
+        attn__memcpy(s.acc + slot * p->rows * row_size, node.acc, rows.count * row_size);
+        attn__memcpy(s.sum + slot * p->rows, node.sum, rows.count * sizeof *s.sum);
+        for (size_t r = 0; r < rows.count; r++) {
+            s.row[r].not_finite |= (unsigned char)attn__nan_f64(node.max[r]);
+            max[r] = attn__nan_f64(node.max[r]) ? -attn__infinity() : node.max[r];
+        }
     }
-    while (depth >= 2) attn__join_slots(p, rows.count, &s, --depth - 1);
+    attn__join_slots(p, rows.count, &s, ATTN__TREE_END);
     attn__finish(p, &rows, &s);
 }
 
-/* ------------------------------------------------------- public functions -- */
+/* ------------------------------------------------------ public functions -- */
 
 ATTN_DEF attn_array attn_array_4d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2, size_t n3)
 {
@@ -3802,23 +3770,30 @@ ATTN_DEF attn_array attn_array_1d(attn_dtype dtype, const void *data, size_t n)
     return a;
 }
 
+/* The last `ndim` dimensions of a view, strides and all, as an array. */
+static attn_array attn__array_of(const attn__view *v, int ndim)
+{
+    attn_array a = attn_array_1d(v->dtype, v->data, 0);
+    a.ndim = ndim;
+    attn__memcpy(a.shape, v->shape + ATTN_MAX_DIMS - ndim, (size_t)ndim * sizeof a.shape[0]);
+    attn__memcpy(a.stride, v->stride + ATTN_MAX_DIMS - ndim, (size_t)ndim * sizeof a.stride[0]);
+    return a;
+}
+
 ATTN_DEF attn_array attn_array_swap(const attn_array *a, int axis_a, int axis_b)
 {
     attn_array b;
-    size_t n;
-    ptrdiff_t stride;
     attn__view v;
     if (!a) return attn_array_1d(ATTN_F32, NULL, 0);
     b = *a;
     if (axis_a < 0 || axis_b < 0 || axis_a >= a->ndim || axis_b >= a->ndim) return b;
     if (attn__check(a, 1, ATTN_MAX_DIMS, ~0u, ATTN__INPUT, 1, &v)) return b;
-    for (n = 0; n < (size_t)b.ndim; n++) b.stride[n] = v.stride[ATTN_MAX_DIMS - (size_t)b.ndim + n]; /* no longer implied */
-    n = b.shape[axis_a];
-    b.shape[axis_a] = b.shape[axis_b];
-    b.shape[axis_b] = n;
-    stride = b.stride[axis_a];
-    b.stride[axis_a] = b.stride[axis_b];
-    b.stride[axis_b] = stride;
+    b = attn__array_of(&v, a->ndim); /* whose strides are no longer implied */
+    b.data = a->data;
+    b.shape[axis_a] = a->shape[axis_b];
+    b.shape[axis_b] = a->shape[axis_a];
+    b.stride[axis_a] = v.stride[ATTN_MAX_DIMS - a->ndim + axis_b];
+    b.stride[axis_b] = v.stride[ATTN_MAX_DIMS - a->ndim + axis_a];
     return b;
 }
 
@@ -3875,8 +3850,7 @@ ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t wind
 
 ATTN_DEF size_t attn_dtype_size(attn_dtype dtype)
 {
-    static const unsigned char sizes[ATTN_DTYPE_COUNT] = {4, 8, 2, 2, 1, 4, 8};
-    return (unsigned)dtype < ATTN_DTYPE_COUNT ? sizes[dtype] : 0;
+    return (unsigned)dtype < ATTN_DTYPE_COUNT ? attn__size_of(dtype) : 0;
 }
 ATTN_DEF const char *attn_dtype_name(attn_dtype dtype)
 {
@@ -3908,6 +3882,8 @@ ATTN_DEF const char *attn_status_string(attn_status status)
     };
     return (unsigned)status < ATTN_STATUS_COUNT ? strings[status] : "unknown status";
 }
+
+/* ---- the steps ---- */
 
 ATTN_DEF attn_status attn_matmul(const attn_array *a, const attn_array *b, const attn_array *c, const attn_exec *exec)
 {
@@ -3941,42 +3917,33 @@ ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, doubl
     return attn__matmul(q, k, 1, scale, s, exec);
 }
 
-ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v, const attn_array *q,
-                                      const attn_array *k, const attn_array *v, const attn_exec *exec)
+ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v,
+                                      const attn_array *q, const attn_array *k, const attn_array *v, const attn_exec *exec)
 {
-    const attn_array *w[3], *to[3];
+    const attn_array *arrays[7]; /* three outputs, their factors, x */
     attn_exec ask = exec ? *exec : attn_exec_default();
-    size_t bytes, most = 0;
-    int i, j;
-    w[0] = w_q, w[1] = w_k, w[2] = w_v;
-    to[0] = q, to[1] = k, to[2] = v;
-    for (i = 0; i < 3; i++) { /* all arguments before any result */
-        attn_status status;
-        ask.query = &bytes;
-        if ((status = attn_matmul(x, w[i], to[i], &ask))) return status;
-        if (bytes > most) most = bytes;
+    attn_status status;
+    size_t bytes, largest = 0;
+    char *workspace;
+    int measured;
+    arrays[0] = q, arrays[1] = k, arrays[2] = v;
+    arrays[3] = w_q, arrays[4] = w_k, arrays[5] = w_v, arrays[6] = x;
+    ask.query = &bytes;
+    for (int i = 0; i < 3; i++) { /* all arguments before any result */
+        if ((status = attn_matmul(x, arrays[3 + i], arrays[i], &ask))) return status;
+        largest = attn__max(largest, bytes);
     }
-    if (attn__measuring(exec)) {
-        *exec->query = most;
-        return ATTN_OK;
+    if (!attn__measuring(exec)) {
+        attn__view views[7];
+        for (int i = 0; i < 7; i++)
+            if ((status = attn__check(arrays[i], 2, ATTN_MAX_DIMS, ~0u, i < 3 ? ATTN__OUTPUT : ATTN__INPUT, 0, &views[i]))) return status;
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 7; j++)
+                if (i != j && !attn__apart(&views[i], &views[j])) return ATTN_ERR_ALIAS;
     }
-    for (i = 0; i < 3; i++) {
-        attn__view a, b;
-        attn_status status;
-        if ((status = attn__check(to[i], 2, ATTN_MAX_DIMS, ~0u, ATTN__OUTPUT, 0, &a))) return status;
-        for (j = 0; j < 7; j++) {
-            const attn_array *other = j == 0 ? x : j < 4 ? w[j - 1] : to[j - 4];
-            if (j - 4 == i) continue;
-            if ((status = attn__check(other, 2, ATTN_MAX_DIMS, ~0u, ATTN__INPUT, 0, &b))) return status;
-            if (!attn__apart(&a, &b)) return ATTN_ERR_ALIAS;
-        }
-    }
-    if (most && (!exec || !exec->workspace || exec->workspace_size < most)) return ATTN_ERR_WORKSPACE;
-    for (i = 0; i < 3; i++) {
-        attn_status status = attn_matmul(x, w[i], to[i], exec);
-        if (status) return status;
-    }
-    return ATTN_OK;
+    status = attn__claim(exec, largest ? largest - 63 : 0, &workspace, &measured); /* those to align it are counted */
+    for (int i = 0; !status && !measured && i < 3; i++) status = attn_matmul(x, arrays[3 + i], arrays[i], exec);
+    return status;
 }
 
 /* ---- softmax along an axis: lines of n elements ---- */
@@ -3990,20 +3957,28 @@ typedef struct attn__lines {
     int near; /* the axis along which lines are one element apart, -1 if none */
 } attn__lines;
 
+/* Joins maxima and sums of `columns` lines, `stride` elements a slot. */
+static void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, size_t block, size_t columns, size_t stride, double *max, double *sum)
+{
+    while (attn__tree_joins(tree, block)) {
+        const size_t b = tree->depth * stride, a = b - stride;
+        kernel->join(columns, 0, max, max + a, sum + a, max, max + b, sum + b); /* no values: nothing is read of them */
+    }
+}
+
 /* One block of a line, in row: exp(x - max), max and sum. -inf is a masked
  * element. Returns 1 for what needs double arithmetic: NaN, +inf, huge values. */
 static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l, void *row, const char *x, size_t n, double *max, double *sum)
 {
     const size_t to = attn__round_up(n, kernel->step);
-    size_t i, masked = 0;
+    const double lowest = kernel->dtype == ATTN_F64 ? ATTN__MASKED_F64 : (double)ATTN__MASKED_F32;
+    size_t masked = 0;
     if (!kernel->softmax(row, row, 0, 0, n, to, max, sum)) return 0;
     kernel->load(row, x, l->x.dtype, l->x.stride[l->axis], n); /* it is undefined now */
-    for (i = 0; i < n; i++) {
-        double e;
-        attn__load_f64(&e, (char *)row + i * kernel->size, kernel->dtype, 1, 1);
-        if (!(e <= -attn__infinity())) continue;
-        if (kernel->dtype == ATTN_F64) ((double *)row)[i] = ATTN__MASKED_F64;
-        else ((float *)row)[i] = ATTN__MASKED_F32;
+    for (size_t i = 0; i < n; i++) {
+        char *at = (char *)row + i * kernel->size;
+        if (!(attn__get(at, kernel->dtype) <= -attn__infinity())) continue;
+        attn__put(at, kernel->dtype, lowest);
         masked++;
     }
     return kernel->softmax(row, row, 0, 0, masked == n ? 0 : n, to, max, sum);
@@ -4011,22 +3986,18 @@ static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l,
 
 static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_t stride, char *y, ptrdiff_t y_stride, size_t n)
 {
-    double max = -attn__infinity(), sum = 0, rest = 0, e;
+    double max = -attn__infinity(), sum = 0, rest = 0;
     int nan = 0;
-    size_t i;
-    for (i = 0; i < n; i++) {
-        attn__load_f64(&e, x + (ptrdiff_t)i * stride * v->size, v->dtype, 1, 1);
+    for (size_t i = 0; i < n; i++) {
+        const double e = attn__get(x + (ptrdiff_t)i * stride * v->size, v->dtype);
         if (attn__nan_f64(e) || e >= attn__infinity()) nan = 1;
         if (e > max) max = e;
     }
-    for (i = 0; i < n; i++) {
-        attn__load_f64(&e, x + (ptrdiff_t)i * stride * v->size, v->dtype, 1, 1);
-        if (nan) sum = attn__infinity() - attn__infinity();
-        else attn__add_exactly(&sum, &rest, attn__exp_f64(e - max));
-    }
-    if (!nan) sum += rest;
-    for (i = 0; i < n; i++) {
-        attn__load_f64(&e, x + (ptrdiff_t)i * stride * v->size, v->dtype, 1, 1);
+    for (size_t i = 0; i < n && !nan; i++)
+        attn__add_exactly(&sum, &rest, attn__exp_f64(attn__get(x + (ptrdiff_t)i * stride * v->size, v->dtype) - max));
+    sum = nan ? attn__infinity() - attn__infinity() : sum + rest;
+    for (size_t i = 0; i < n; i++) {
+        const double e = attn__get(x + (ptrdiff_t)i * stride * v->size, v->dtype);
         attn__put(y + (ptrdiff_t)i * y_stride * v->size, v->dtype, nan ? sum : attn__exp_f64(e - max) / sum);
     }
 }
@@ -4035,54 +4006,47 @@ static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_
  * that is not x. */
 static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y)
 {
-    double row[ATTN__LD], line[ATTN__LINE / sizeof(double)]; /* of T */
-    double max[72], sum[72], maxima[64], factor;
-    size_t last[72], depth = 0, at, c;
+    double row[ATTN__TILE_STRIDE], line[ATTN__LINE_BYTES / sizeof(double)]; /* of T */
+    double max[ATTN__TREE_SLOTS], sum[ATTN__TREE_SLOTS], maxima[64];
+    attn__tree tree;
     const size_t es = kernel->size;
     const ptrdiff_t stride = l->x.stride[l->axis], y_stride = l->y.stride[l->axis];
-    char *kept = NULL;
-    int odd = 0;
-    if (y_stride == 1 && l->x.data != l->y.data && l->n <= 64 * ATTN__BLOCK) kept = y; /* its lines come while exp is at work */
-    else if (l->n <= ATTN__LINE / es) kept = (char *)line;
+    char *weights = NULL; /* where results wait */
+    if (y_stride == 1 && l->x.data != l->y.data && l->n <= 64 * ATTN__BLOCK) weights = y; /* its lines come while exp is at work */
+    else if (l->n <= ATTN__LINE_BYTES / es) weights = (char *)line;
 
-    for (at = 0; at < l->n && !odd; at += ATTN__BLOCK) {
+    tree.depth = 0;
+    for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
         const char *from = x + (ptrdiff_t)at * stride * l->x.size;
-        while (depth >= 2 && attn__level(last[depth - 2], last[depth - 1]) < attn__level(last[depth - 1], block)) {
-            depth--;
-            kernel->join(1, 0, row, &max[depth - 1], &sum[depth - 1], row, &max[depth], &sum[depth]);
-            last[depth - 1] = last[depth];
-        }
-        if (stride == 1)
-            for (c = n * es; c < 2 * n * es && c < (l->n - at) * es; c += 64) ATTN__PREFETCH(from, c); /* the next block comes while exp is at work */
-        if (!kept || stride != 1 || kernel->softmax(kept + at * es, from, 0, 0, n, n, &max[depth], &sum[depth])) {
-            char *to = kept == (char *)line ? kept + at * es : (char *)row;
+        size_t slot;
+        attn__join_sums(kernel, &tree, block, 1, 1, max, sum);
+        slot = attn__tree_push(&tree, block);
+        if (stride == 1) /* the next block comes while exp is at work */
+            for (size_t c = n * es; c < 2 * n * es && c < (l->n - at) * es; c += 64) ATTN__PREFETCH(from, c);
+        if (!weights || stride != 1 || kernel->softmax(weights + at * es, from, 0, 0, n, n, &max[slot], &sum[slot])) {
+            char *to = weights == (char *)line ? weights + at * es : (char *)row;
             kernel->load(to, from, l->x.dtype, stride, n);
-            odd = attn__softmax_block(kernel, l, to, from, n, &max[depth], &sum[depth]);
-            if (kept == y) attn__memcpy(kept + at * es, row, n * es);
+            if (attn__softmax_block(kernel, l, to, from, n, &max[slot], &sum[slot])) {
+                attn__softmax_in_double(x, &l->x, stride, y, y_stride, l->n);
+                return;
+            }
+            if (weights == y) attn__memcpy(weights + at * es, row, n * es);
         }
-        if (kept) maxima[block] = max[depth];
-        last[depth++] = block;
+        if (weights) maxima[block] = max[slot];
     }
-    if (odd) {
-        attn__softmax_in_double(x, &l->x, stride, y, y_stride, l->n);
-        return;
-    }
-    while (depth >= 2) {
-        depth--;
-        kernel->join(1, 0, row, &max[depth - 1], &sum[depth - 1], row, &max[depth], &sum[depth]);
-    }
-    for (at = 0; at < l->n; at += ATTN__BLOCK) {
+    attn__join_sums(kernel, &tree, ATTN__TREE_END, 1, 1, max, sum);
+    for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK);
-        char *to = y + (ptrdiff_t)at * y_stride * l->y.size, *weights = kept ? kept + at * es : (char *)row;
-        double block_max = maxima[kept ? at / ATTN__BLOCK : 0], block_sum;
-        if (!kept) {
-            const char *from = x + (ptrdiff_t)at * stride * l->x.size;
-            kernel->load(row, from, l->x.dtype, stride, n);
-            attn__softmax_block(kernel, l, row, from, n, &block_max, &block_sum);
+        char *to = y + (ptrdiff_t)at * y_stride * l->y.size, *from = weights ? weights + at * es : (char *)row;
+        double block_max = maxima[weights ? at / ATTN__BLOCK : 0], block_sum, factor;
+        if (!weights) {
+            const char *again = x + (ptrdiff_t)at * stride * l->x.size;
+            kernel->load(row, again, l->x.dtype, stride, n);
+            attn__softmax_block(kernel, l, row, again, n, &block_max, &block_sum);
         }
-        factor = block_max > -attn__infinity() ? kernel->exp(block_max, max[0]) * (1 / sum[0]) : 0;
-        kernel->scale(y_stride == 1 ? to : (char *)row, weights, n, factor);
+        factor = block_max > -attn__infinity() ? kernel->exp_difference(block_max, max[0]) * (1 / sum[0]) : 0;
+        kernel->scale(y_stride == 1 ? to : (char *)row, from, n, factor);
         if (y_stride != 1) kernel->store(to, l->y.dtype, y_stride, row, n);
     }
 }
@@ -4097,48 +4061,49 @@ static void attn__fill_rows(void *to, const char *from, ptrdiff_t stride, size_t
     }
 }
 
+/* Doubles for lines that fill no vector of 64 bytes: sums of 16 lines, and a block of them copied. It
+ * holds the sums of ATTN__COLUMNS lines, too, which are not copied. */
+#define ATTN__COLUMN_ROOM ((2 * ATTN__COLUMN_SLOTS + ATTN__COLUMN_MAXIMA) * 16 + ATTN__BLOCK * 8)
+
 /* `count` lines side by side; what does not fill vectors goes by way of a copy.
  * Returns 1, with nothing of use in y, if one of them needs more care. */
 static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y, size_t count)
 {
-    double rows[ATTN__BLOCK * 64 / sizeof(double)]; /* of T; no vector has more than 64 bytes */
-    double max[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], sum[ATTN__COLUMN_SLOTS][ATTN__COLUMNS], maxima[ATTN__COLUMN_MAXIMA][ATTN__COLUMNS];
-    size_t last[ATTN__COLUMN_SLOTS], depth = 0, at, c, j;
+    double room[ATTN__COLUMN_ROOM];
     const size_t es = kernel->size, columns = attn__round_up(count, kernel->nr / 2);
+    double *max = room, *sum = max + ATTN__COLUMN_SLOTS * columns, *maxima = sum + ATTN__COLUMN_SLOTS * columns;
+    void *rows = maxima + ATTN__COLUMN_MAXIMA * columns; /* (BLOCK, columns) of T */
     const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
-    const int copied = columns != count, kept = !copied && x != y; /* exp is taken once where it can wait in y */
+    const int copied = columns != count, wait = !copied && x != y; /* exp is taken once where it can wait in y */
+    const ptrdiff_t from_step = copied ? (ptrdiff_t)columns : x_step;
+    attn__tree tree;
 
-    for (at = 0; at < l->n; at += ATTN__BLOCK) {
+    tree.depth = 0;
+    for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
         const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
-        while (depth >= 2 && attn__level(last[depth - 2], last[depth - 1]) < attn__level(last[depth - 1], block)) {
-            depth--;
-            kernel->join(columns, 0, rows, max[depth - 1], sum[depth - 1], rows, max[depth], sum[depth]);
-            last[depth - 1] = last[depth];
-        }
+        size_t slot;
+        attn__join_sums(kernel, &tree, block, columns, columns, max, sum);
+        slot = attn__tree_push(&tree, block) * columns;
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
-        if (kernel->columns(kept ? y + (ptrdiff_t)at * y_step * l->y.size : NULL, y_step, copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n,
-                            columns, max[depth], sum[depth]))
+        if (kernel->softmax_columns(wait ? y + (ptrdiff_t)at * y_step * l->y.size : NULL, y_step, copied ? rows : from, from_step, n, columns,
+                                    max + slot, sum + slot))
             return 1;
-        if (block < ATTN__COLUMN_MAXIMA) attn__memcpy(maxima[block], max[depth], columns * sizeof max[0][0]);
-        last[depth++] = block;
+        if (block < ATTN__COLUMN_MAXIMA) attn__memcpy(maxima + block * columns, max + slot, columns * sizeof *max);
     }
-    while (depth >= 2) {
-        depth--;
-        kernel->join(columns, 0, rows, max[depth - 1], sum[depth - 1], rows, max[depth], sum[depth]);
-    }
-    for (at = 0; at < l->n; at += ATTN__BLOCK) {
-        const size_t n = attn__min(l->n - at, ATTN__BLOCK);
+    attn__join_sums(kernel, &tree, ATTN__TREE_END, columns, columns, max, sum);
+    for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
+        const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
         const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
         char *to = y + (ptrdiff_t)at * y_step * l->y.size;
-        double *block_max = at / ATTN__BLOCK < ATTN__COLUMN_MAXIMA ? maxima[at / ATTN__BLOCK] : max[1], *factor = sum[1];
+        double *block_max = block < ATTN__COLUMN_MAXIMA ? maxima + block * columns : max + columns, *factor = sum + columns;
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
-        if (block_max == max[1]) kernel->columns(NULL, 0, copied ? (const void *)rows : from, copied ? (ptrdiff_t)columns : x_step, n, columns, block_max, NULL);
-        for (c = 0; c < columns; c++) factor[c] = kernel->exp(block_max[c], max[0][c]) * (1 / sum[0][c]);
+        if (block >= ATTN__COLUMN_MAXIMA) kernel->softmax_columns(NULL, 0, copied ? rows : from, from_step, n, columns, block_max, NULL);
+        for (size_t c = 0; c < columns; c++) factor[c] = kernel->exp_difference(block_max[c], max[c]) * (1 / sum[c]);
         if (copied) {
-            kernel->spread(rows, (ptrdiff_t)columns, rows, (ptrdiff_t)columns, n, columns, block_max, factor);
-            for (j = 0; j < n; j++) attn__memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * columns * es, count * es);
-        } else kernel->spread(to, y_step, kept ? to : from, kept ? y_step : x_step, n, columns, kept ? NULL : block_max, factor);
+            kernel->scale_columns(rows, from_step, rows, from_step, n, columns, block_max, factor);
+            for (size_t j = 0; j < n; j++) attn__memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * columns * es, count * es);
+        } else kernel->scale_columns(to, y_step, wait ? to : from, wait ? y_step : x_step, n, columns, wait ? NULL : block_max, factor);
     }
     return 0;
 }
@@ -4146,32 +4111,33 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
 static void attn__softmax_task(void *arg, size_t index, size_t worker)
 {
     const attn__lines *l = (const attn__lines *)arg;
-    size_t line, end = attn__min(l->lines, (index + 1) * l->chunk), count;
+    const attn__kernel *kernel = l->run.kernel;
+    const size_t end = attn__min(l->lines, (index + 1) * l->chunk);
+    size_t count;
     (void)worker;
-    for (line = index * l->chunk; line < end; line += count) {
-        size_t rest = line, i = 0;
+    for (size_t line = index * l->chunk; line < end; line += count) {
+        size_t rest = line, first = 0;
         ptrdiff_t x = 0, y = 0;
         const char *from;
         char *to;
-        int dim;
         count = 1;
         if (l->near >= 0) { /* lines that are next to each other come one after the other */
             const size_t near = l->x.shape[l->near];
-            i = rest % near;
+            first = rest % near;
             rest /= near;
-            count = attn__min(attn__min(ATTN__COLUMNS, near - i), end - line);
-            if (count > l->run.kernel->nr / 2) count -= count % (l->run.kernel->nr / 2);
+            count = attn__min(attn__min(ATTN__COLUMNS, near - first), end - line);
+            if (count > kernel->nr / 2) count -= count % (kernel->nr / 2);
         }
-        for (dim = ATTN_MAX_DIMS - 1; dim >= 0; dim--) {
+        for (int dim = ATTN_MAX_DIMS - 1; dim >= 0; dim--) {
             if (dim == l->axis || dim == l->near || l->x.shape[dim] == 1) continue;
             x += (ptrdiff_t)(rest % l->x.shape[dim]) * l->x.stride[dim];
             y += (ptrdiff_t)(rest % l->x.shape[dim]) * l->y.stride[dim];
             rest /= l->x.shape[dim];
         }
-        from = l->x.data + (x + (ptrdiff_t)i) * l->x.size;
-        to = l->y.data + (y + (ptrdiff_t)i) * l->y.size;
-        if (count == 1 || l->n > ATTN__BLOCK << (ATTN__COLUMN_SLOTS - 2) || attn__softmax_columns(l->run.kernel, l, from, to, count))
-            for (i = 0; i < count; i++) attn__softmax_line(l->run.kernel, l, from + i * (size_t)l->x.size, to + i * (size_t)l->y.size);
+        from = l->x.data + (x + (ptrdiff_t)first) * l->x.size;
+        to = l->y.data + (y + (ptrdiff_t)first) * l->y.size;
+        if (count == 1 || l->n > ATTN__BLOCK << (ATTN__COLUMN_SLOTS - 2) || attn__softmax_columns(kernel, l, from, to, count))
+            for (size_t i = 0; i < count; i++) attn__softmax_line(kernel, l, from + i * (size_t)l->x.size, to + i * (size_t)l->y.size);
     }
 }
 
@@ -4180,26 +4146,26 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
     attn__lines l;
     attn_path path;
     attn_status status;
-    int i, measured, measuring = attn__measuring(exec), same = 1;
+    int measured, measuring = attn__measuring(exec), same = 1;
     if (!x || !y) return ATTN_ERR_NULL;
-    attn__memset(&l, 0, sizeof l);
-    if ((status = attn__check(x, 1, ATTN_MAX_DIMS, 1u << ATTN_F32 | 1u << ATTN_F64, ATTN__INPUT, measuring, &l.x))) return status;
+    if ((status = attn__check(x, 1, ATTN_MAX_DIMS, ATTN__COMPUTED, ATTN__INPUT, measuring, &l.x))) return status;
     if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, measuring, &l.y))) return status;
     if (axis < -x->ndim || axis >= x->ndim) return ATTN_ERR_AXIS;
     l.axis = axis < 0 ? ATTN_MAX_DIMS + axis : ATTN_MAX_DIMS - x->ndim + axis;
     l.n = l.x.shape[l.axis];
     l.lines = 1;
-    for (i = 0; i < ATTN_MAX_DIMS; i++) {
+    l.near = -1;
+    for (int i = 0; i < ATTN_MAX_DIMS; i++) {
         if (l.x.shape[i] != l.y.shape[i]) return ATTN_ERR_SHAPE;
         if (l.x.shape[i] > 1 && l.x.stride[i] != l.y.stride[i]) same = 0;
-        if (i != l.axis) l.lines *= l.x.shape[i];
+        if (i == l.axis) continue;
+        l.lines *= l.x.shape[i];
+        if (l.x.shape[i] > 1 && l.x.stride[i] == 1 && l.y.stride[i] == 1) l.near = i;
     }
     if (!attn__apart(&l.x, &l.y) && !(same && l.x.data == l.y.data)) return ATTN_ERR_ALIAS;
-    if ((status = attn__path_of(exec, l.n, &path)) || (status = attn__prepare(exec, attn__kernel_of(path, x->dtype), 0, &l.run, &measured)) || measured) return status;
-    if (l.n == 0 || l.lines == 0) return ATTN_OK;
-    l.near = -1;
-    for (i = 0; i < ATTN_MAX_DIMS; i++)
-        if (i != l.axis && l.x.shape[i] > 1 && l.x.stride[i] == 1 && l.y.stride[i] == 1) l.near = i;
+    if ((status = attn__path_of(exec, l.n, &path))) return status;
+    status = attn__prepare(exec, attn__kernel_of(path, x->dtype), 0, &l.run, &measured);
+    if (status || measured || l.n == 0 || l.lines == 0) return status;
     l.chunk = attn__round_up(1 + 16384 / l.n, ATTN__COLUMNS);
     attn__parallel(&l.run, (l.lines + l.chunk - 1) / l.chunk, attn__softmax_task, &l);
     return ATTN_OK;
@@ -4207,65 +4173,137 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
 
 /* ---- fused attention ---- */
 
-/* Everything about a problem but its workspace and where data lies. q, k, v and out
- * need not be those of d. `stand_in`: out is the shape of a result only. */
-static attn_status attn__describe(const attn_desc *d, const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out, int stand_in, int measuring,
-                                  attn__problem *p)
-{
-    const int64_t far = (int64_t)1 << 62;
-    attn_dtype compute;
-    attn_status status;
-    unsigned floats;
-    size_t heads[4], n, b, kv_batch;
-    int i, j;
+enum {
+#define ATTN__X(name, ...) ATTN__ARRAY_##name,
+    ATTN__ARRAYS(ATTN__X)
+#undef ATTN__X
+    ATTN__ARRAY_COUNT
+};
+enum { ATTN__TYPES_ANY_FLOAT, ATTN__TYPES_FLOAT, ATTN__TYPES_COMPUTED, ATTN__TYPES_MASK, ATTN__TYPES_INTEGER };
 
-    p->desc = d;
-    p->stand_in = stand_in;
-    if ((status = attn__check(q, 2, 4, ATTN__FLOATS, ATTN__INPUT, measuring, &p->q))) return status;
-    compute = q->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
-    floats = compute == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
-    if ((status = attn__check(k, 2, 4, floats, ATTN__INPUT, measuring, &p->k))) return status;
-    if ((status = attn__check(v, 2, 4, floats, ATTN__INPUT, measuring, &p->v))) return status;
-    if ((status = attn__check(out, 2, 4, floats, ATTN__OUTPUT, measuring || stand_in, &p->out))) return status;
-    p->batch = p->q.shape[ATTN__B];
+/* A line of ATTN__ARRAYS; where its members lie in attn_desc and attn__problem. */
+typedef struct attn__spec {
+    unsigned short in_desc, in_problem, axis[4];
+    unsigned char required, min_dims, max_dims, types, output, broadcasts;
+} attn__spec;
+#define ATTN__X(name, required, min, max, types, output, a, b, c, d, broadcasts)                                        \
+    {offsetof(attn_desc, name), offsetof(attn__problem, name),                                                         \
+     {offsetof(attn__problem, a), offsetof(attn__problem, b), offsetof(attn__problem, c), offsetof(attn__problem, d)}, \
+     required, min, max, ATTN__TYPES_##types, output, broadcasts},
+static const attn__spec attn__specs[ATTN__ARRAY_COUNT] = {ATTN__ARRAYS(ATTN__X)};
+#undef ATTN__X
+ATTN__INLINE attn__view *attn__view_of(const attn__problem *p, size_t i)
+{
+    return (attn__view *)(void *)((char *)(uintptr_t)p + attn__specs[i].in_problem);
+}
+static void attn__given(const attn_desc *d, const attn_array *given[ATTN__ARRAY_COUNT])
+{
+    for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++) given[i] = (const attn_array *)(const void *)((const char *)d + attn__specs[i].in_desc);
+}
+
+/* Each array by itself. NULL is as good as absent. */
+static attn_status attn__check_arrays(attn__problem *p, const attn_array *const *given, attn_dtype compute, int measuring)
+{
+    unsigned types[5];
+    types[ATTN__TYPES_ANY_FLOAT] = ATTN__FLOATS;
+    types[ATTN__TYPES_FLOAT] = compute == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
+    types[ATTN__TYPES_COMPUTED] = 1u << compute;
+    types[ATTN__TYPES_MASK] = types[ATTN__TYPES_FLOAT] | 1u << ATTN_BOOL;
+    types[ATTN__TYPES_INTEGER] = ATTN__INTS;
+    p->arrays = 0;
+    for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++) {
+        const attn__spec *spec = &attn__specs[i];
+        attn__view *view = attn__view_of(p, i);
+        attn_status status;
+        view->given = 0;
+        view->low = view->high = 0;
+        if (!given[i] || (!spec->required && !attn__present(given[i]))) continue;
+        status = attn__check(given[i], spec->min_dims, spec->max_dims, types[spec->types], spec->output, measuring, view);
+        if (status) return status;
+        p->arrays++;
+    }
+    return ATTN_OK;
+}
+
+/* Their shapes against each other, where the sizes of the problem are known. */
+static attn_status attn__check_shapes(const attn__problem *p)
+{
+    for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++) {
+        attn__view *view = attn__view_of(p, i);
+        if (!view->given) continue;
+        for (int axis = 0; axis < 4; axis++) {
+            const size_t n = *(const size_t *)(const void *)((const char *)p + attn__specs[i].axis[axis]);
+            if (view->shape[ATTN__B + axis] == n) continue;
+            if (view->shape[ATTN__B + axis] != 1 || !(attn__specs[i].broadcasts >> axis & 1)) return ATTN_ERR_SHAPE;
+            view->stride[ATTN__B + axis] = 0;
+        }
+    }
+    return ATTN_OK;
+}
+
+/* No output may lie on another array, nor on `memory`, if there is any; if that is written, no array at all. */
+static attn_status attn__check_aliases(const attn__problem *p, const attn__view *memory, int written)
+{
+    for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++) {
+        const attn__view *view = attn__view_of(p, i);
+        const int output = attn__specs[i].output;
+        if (!view->given) continue;
+        if (memory && (output || written) && !attn__apart(view, memory)) return ATTN_ERR_ALIAS;
+        for (size_t j = 0; output && j < ATTN__ARRAY_COUNT; j++)
+            if (j != i && !attn__apart(view, attn__view_of(p, j))) return ATTN_ERR_ALIAS;
+    }
+    return ATTN_OK;
+}
+
+/* The sizes of a problem, from arrays that are right by themselves. */
+static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_array *const *given)
+{
+    const size_t limit = (size_t)-1 / 4;
+    size_t n;
+    p->one = 1;
+    p->batch = p->kv_batch = p->q.shape[ATTN__B];
     p->q_heads = p->q.shape[ATTN__H];
     p->q_len = p->q.shape[ATTN__S];
     p->dim = p->q.shape[ATTN__D];
     p->kv_heads = p->k.shape[ATTN__H];
-    p->kv_len = p->k.shape[ATTN__S];
+    p->kv_rows = p->kv_len = p->k.shape[ATTN__S];
     p->dim_v = p->v.shape[ATTN__D];
-    kv_batch = p->batch;
-    p->has_lens = attn__given(&d->kv_lens, &p->kv_lens);
-    if (p->has_lens && (status = attn__check(&d->kv_lens, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->kv_lens))) return status;
-    p->has_pages = attn__given(&d->block_table, &p->table);
-    if (p->has_pages) {
-        if ((status = attn__check(&d->block_table, 2, 2, ATTN__INTS, ATTN__INPUT, measuring, &p->table))) return status;
-        if (k->ndim != 4 || v->ndim != 4) return ATTN_ERR_RANK;
-        if (p->table.shape[ATTN__S] != p->batch || p->kv_len == 0) return ATTN_ERR_SHAPE;
-        if (!p->has_lens) return ATTN_ERR_NULL; /* how many keys the pages hold */
-        p->page_size = p->kv_len;
-        kv_batch = p->k.shape[ATTN__B];
-        if (!attn__multiply_size(p->page_size, p->table.shape[ATTN__D], &p->kv_len)) return ATTN_ERR_OVERFLOW;
-    }
-    if (!attn__shape_is(&p->k, kv_batch, p->kv_heads, p->has_pages ? p->page_size : p->kv_len, p->dim) ||
-        !attn__shape_is(&p->v, kv_batch, p->kv_heads, p->k.shape[ATTN__S], p->dim_v) || !attn__shape_is(&p->out, p->batch, p->q_heads, p->q_len, p->dim_v))
-        return ATTN_ERR_SHAPE;
-    p->has_cu = attn__given(&d->cu_seqlens_q, &p->cu_q) | attn__given(&d->cu_seqlens_k, &p->cu_k);
-    if (p->has_cu) { /* sequences take the place of batches */
-        if (!attn__present(&d->cu_seqlens_q) || !attn__present(&d->cu_seqlens_k)) return ATTN_ERR_NULL;
-        if ((status = attn__check(&d->cu_seqlens_q, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->cu_q))) return status;
-        if ((status = attn__check(&d->cu_seqlens_k, 1, 1, ATTN__INTS, ATTN__INPUT, measuring, &p->cu_k))) return status;
-        if (p->batch != 1 || p->cu_q.shape[ATTN__D] == 0 || p->cu_q.shape[ATTN__D] != p->cu_k.shape[ATTN__D]) return ATTN_ERR_SHAPE;
-        if (attn__present(&d->mask) || p->has_lens || p->has_pages || attn__present(&d->scores) || attn__present(&d->colsum) || d->kv_begin) return ATTN_ERR_UNSUPPORTED;
-    }
     p->kv_begin = d->kv_begin;
-    if (p->kv_begin && p->has_pages) return ATTN_ERR_UNSUPPORTED;
-    if (p->kv_begin > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
-    if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN_ERR_HEADS;
-    if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
-    if (p->kv_len > (size_t)-1 / 4 || p->q_len > (size_t)-1 / 4 || p->dim > (size_t)-1 / 4096 || p->dim_v > (size_t)-1 / 4096) return ATTN_ERR_OVERFLOW;
+    if (p->kv_begin > limit) return ATTN_ERR_OVERFLOW;
+    if (p->block_table.given) {
+        if (given[ATTN__ARRAY_k]->ndim != 4 || given[ATTN__ARRAY_v]->ndim != 4) return ATTN_ERR_RANK;
+        if (p->kv_rows == 0) return ATTN_ERR_SHAPE;
+        if (!p->kv_lens.given) return ATTN_ERR_NULL; /* how many keys the pages hold */
+        if (p->kv_begin) return ATTN_ERR_UNSUPPORTED;
+        p->pages = p->block_table.shape[ATTN__D];
+        p->kv_batch = p->k.shape[ATTN__B];
+        if (!attn__multiply_size(p->kv_rows, p->pages, &p->kv_len)) return ATTN_ERR_OVERFLOW;
+    }
+    if (p->cu_seqlens_q.given || p->cu_seqlens_k.given) { /* sequences take the place of batches */
+        if (!p->cu_seqlens_q.given || !p->cu_seqlens_k.given) return ATTN_ERR_NULL;
+        p->cu_entries = p->cu_seqlens_q.shape[ATTN__D];
+        if (p->batch != 1 || p->cu_entries == 0) return ATTN_ERR_SHAPE;
+        if (p->mask.given || p->kv_lens.given || p->block_table.given || p->scores.given || p->colsum.given || p->kv_begin)
+            return ATTN_ERR_UNSUPPORTED;
+    }
+    if (p->scores.given) {
+        p->scores_heads = p->scores.shape[ATTN__H];
+        p->scores_queries = p->scores.shape[ATTN__S];
+        if (d->scores_head > p->q_heads || p->scores_heads > p->q_heads - d->scores_head || d->scores_query > p->q_len ||
+            p->scores_queries > p->q_len - d->scores_query)
+            return ATTN_ERR_SHAPE;
+    }
+    if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > 2 * limit) return ATTN_ERR_OVERFLOW;
+    if (p->kv_len > limit || p->q_len > limit || p->dim > limit / 1024 || p->dim_v > limit / 1024) return ATTN_ERR_OVERFLOW;
+    return ATTN_OK;
+}
 
-    if ((status = attn__scale_of(d->scale, p->dim, compute, &p->scale))) return status;
+/* The numbers among the options. */
+static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtype compute)
+{
+    const int64_t far = (int64_t)1 << 62;
+    const attn_status status = attn__scale_of(d->scale, p->dim, compute, &p->scale);
+    if (status) return status;
     if (!attn__finite_f64(d->softcap) || d->softcap < 0) return ATTN_ERR_PARAMETER;
     p->softcap = d->softcap;
     if ((unsigned)d->align >= ATTN_ALIGN_COUNT || (unsigned)d->stage >= ATTN_STAGE_COUNT) return ATTN_ERR_PARAMETER;
@@ -4276,94 +4314,51 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *q, const
         p->left = d->window_left;
         p->right = d->window_right;
     }
-    if (d->causal && (p->right < 0 || p->right > 0)) p->right = 0;
+    if (d->causal) p->right = 0;
+    return ATTN_OK;
+}
 
-    heads[0] = p->batch, heads[1] = p->q_heads, heads[2] = p->q_len, heads[3] = p->kv_len;
-    p->has_mask = attn__given(&d->mask, &p->mask);
-    if (p->has_mask) {
-        if ((status = attn__check(&d->mask, 1, 4, floats | 1u << ATTN_BOOL, ATTN__INPUT, measuring, &p->mask))) return status;
-        if (p->mask.shape[ATTN__D] != p->kv_len) return ATTN_ERR_SHAPE; /* keys are not broadcast: a short mask is a mistake */
-        if ((status = attn__broadcast(&p->mask, heads))) return status;
-    }
-    p->has_scores = attn__given(&d->scores, &p->scores);
-    if (p->has_scores) {
-        const size_t most_heads = p->q_heads - d->scores_head, most_queries = p->q_len - d->scores_query;
-        if ((status = attn__check(&d->scores, 2, 4, floats, ATTN__OUTPUT, measuring, &p->scores))) return status;
-        if (d->scores_head > p->q_heads || d->scores_query > p->q_len || p->scores.shape[ATTN__H] > most_heads || p->scores.shape[ATTN__S] > most_queries ||
-            p->scores.shape[ATTN__B] != p->batch || p->scores.shape[ATTN__D] != p->kv_len)
-            return ATTN_ERR_SHAPE;
-    }
-    p->has_lse = attn__given(&d->lse, &p->lse);
-    if (p->has_lse) {
-        if ((status = attn__check(&d->lse, 1, 3, floats, ATTN__OUTPUT, measuring, &p->lse))) return status;
-        if (!attn__shape_is(&p->lse, 1, p->batch, p->q_heads, p->q_len)) return ATTN_ERR_SHAPE;
-    }
-    p->has_colsum = attn__given(&d->colsum, &p->colsum);
-    if (p->has_colsum) {
-        if ((status = attn__check(&d->colsum, 1, 3, 1u << compute, ATTN__OUTPUT, measuring, &p->colsum))) return status;
-        if (!attn__shape_is(&p->colsum, 1, p->batch, p->q_heads, p->kv_len)) return ATTN_ERR_SHAPE;
-    }
-    p->has_alibi = attn__given(&d->alibi, &p->alibi);
-    if (p->has_alibi) {
-        if ((status = attn__check(&d->alibi, 1, 2, floats, ATTN__INPUT, measuring, &p->alibi))) return status;
-        if (p->alibi.shape[ATTN__D] != p->q_heads || (p->alibi.shape[ATTN__S] != 1 && p->alibi.shape[ATTN__S] != p->batch)) return ATTN_ERR_SHAPE;
-        if (p->alibi.shape[ATTN__S] != p->batch) p->alibi.stride[ATTN__S] = 0;
-    }
-    p->has_sinks = attn__given(&d->sinks, &p->sinks);
-    if (p->has_sinks) {
-        if ((status = attn__check(&d->sinks, 1, 1, floats, ATTN__INPUT, measuring, &p->sinks))) return status;
-        if (p->sinks.shape[ATTN__D] != p->q_heads) return ATTN_ERR_SHAPE;
-    }
-    if (p->has_lens) {
-        if (p->kv_lens.shape[ATTN__D] != p->batch) return ATTN_ERR_SHAPE;
-        for (b = 0; b < p->batch && !measuring; b++) {
-            const int64_t len = attn__integer(&p->kv_lens, (ptrdiff_t)b * p->kv_lens.stride[ATTN__D]);
-            if (len < 0 || len > far || (!stand_in && (uint64_t)len > p->kv_begin + p->kv_len)) return ATTN_ERR_LENGTH;
-            for (n = 0; p->has_pages && n < (size_t)len; n += p->page_size) {
-                const int64_t page = attn__integer(&p->table, (ptrdiff_t)b * p->table.stride[ATTN__S] + (ptrdiff_t)(n / p->page_size) * p->table.stride[ATTN__D]);
-                if (page < 0 || (uint64_t)page >= p->k.shape[ATTN__B]) return ATTN_ERR_PAGE;
-            }
+/* Lengths, pages and packed sequences: what their elements say. */
+static attn_status attn__check_lengths(const attn__problem *p)
+{
+    for (size_t b = 0; p->kv_lens.given && b < p->batch; b++) {
+        const int64_t len = attn__integer(&p->kv_lens, 0, b);
+        if (len < 0 || len > (int64_t)1 << 62) return ATTN_ERR_LENGTH;
+        if (p->out.given && (uint64_t)len > p->kv_begin + p->kv_len) return ATTN_ERR_LENGTH; /* a part of the keys may end before */
+        for (size_t page = 0; p->block_table.given && page < attn__pieces((size_t)len, p->kv_rows); page++) {
+            const int64_t number = attn__integer(&p->block_table, b, page);
+            if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
         }
     }
-    if (p->has_cu && !measuring)
-        for (b = 0; b + 1 < p->cu_q.shape[ATTN__D]; b++) {
-            const attn__view *cu[2];
-            size_t total[2];
-            cu[0] = &p->cu_q, cu[1] = &p->cu_k;
-            total[0] = p->q_len, total[1] = p->kv_len;
-            for (i = 0; i < 2; i++) {
-                const int64_t x = attn__integer(cu[i], (ptrdiff_t)b * cu[i]->stride[ATTN__D]), y = attn__integer(cu[i], (ptrdiff_t)(b + 1) * cu[i]->stride[ATTN__D]);
-                if ((b == 0 && x != 0) || x < 0 || y < x || (uint64_t)y > total[i]) return ATTN_ERR_LENGTH;
-            }
-        }
-    {
-        const attn__view *outputs[4], *inputs[10];
-        int n_outputs = 0, n_inputs = 3;
-#define ATTN__LIST(list, has, view) \
-    if (has) list[n_##list++] = &view;
-        outputs[n_outputs++] = &p->out;
-        ATTN__LIST(outputs, p->has_lse, p->lse)
-        ATTN__LIST(outputs, p->has_scores, p->scores)
-        ATTN__LIST(outputs, p->has_colsum, p->colsum)
-        inputs[0] = &p->q, inputs[1] = &p->k, inputs[2] = &p->v;
-        ATTN__LIST(inputs, p->has_mask, p->mask)
-        ATTN__LIST(inputs, p->has_lens, p->kv_lens)
-        ATTN__LIST(inputs, p->has_alibi, p->alibi)
-        ATTN__LIST(inputs, p->has_sinks, p->sinks)
-        ATTN__LIST(inputs, p->has_pages, p->table)
-        ATTN__LIST(inputs, p->has_cu, p->cu_q)
-        ATTN__LIST(inputs, p->has_cu, p->cu_k)
-#undef ATTN__LIST
-        for (i = 0; i < n_outputs; i++) {
-            for (j = 0; j < n_inputs; j++)
-                if (!attn__apart(outputs[i], inputs[j])) return ATTN_ERR_ALIAS;
-            for (j = 0; j < i; j++)
-                if (!attn__apart(outputs[i], outputs[j])) return ATTN_ERR_ALIAS;
+    for (int i = 0; p->cu_seqlens_q.given && i < 2; i++) {
+        const attn__view *cu = i ? &p->cu_seqlens_k : &p->cu_seqlens_q;
+        const uint64_t total = i ? p->kv_len : p->q_len;
+        int64_t begin = 0;
+        for (size_t n = 0; p->cu_entries > 1 && n < p->cu_entries; n++) {
+            const int64_t end = attn__integer(cu, 0, n);
+            if (end < begin || (uint64_t)end > total || (n == 0 && end != 0)) return ATTN_ERR_LENGTH;
+            begin = end;
         }
     }
-    if (p->has_cu) {
-        p->batch = p->cu_q.shape[ATTN__D] - 1;
-        p->q.stride[ATTN__B] = p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->out.stride[ATTN__B] = p->lse.stride[ATTN__H] = p->alibi.stride[ATTN__S] = 0;
+    return ATTN_OK;
+}
+
+/* Everything about a problem but its workspace: `given` are its arrays, which need not be those of d. */
+static attn_status attn__describe(const attn_desc *d, const attn_array *const *given, int measuring, attn__problem *p)
+{
+    const attn_dtype compute = given[ATTN__ARRAY_q]->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
+    attn_status status;
+    p->desc = d;
+    if ((status = attn__check_arrays(p, given, compute, measuring)) || (status = attn__sizes(p, d, given))) return status;
+    if ((status = attn__check_shapes(p))) return status;
+    if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN_ERR_HEADS;
+    if ((status = attn__options(p, d, compute))) return status;
+    if (p->arrays > 4 && !measuring && (status = attn__check_lengths(p))) return status;
+    if ((status = attn__check_aliases(p, NULL, 0))) return status;
+    if (p->cu_seqlens_q.given) {
+        p->batch = p->cu_entries - 1;
+        p->q.stride[ATTN__B] = p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->out.stride[ATTN__B] = 0;
+        p->lse.stride[ATTN__H] = p->alibi.stride[ATTN__S] = 0;
     }
     return ATTN_OK;
 }
@@ -4372,8 +4367,6 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *q, const
 static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_t workers)
 {
     const size_t end = p->kv_begin + p->kv_len, blocks = (end + ATTN__BLOCK - 1) / ATTN__BLOCK, begin = p->kv_begin / ATTN__BLOCK;
-    size_t needed;
-    attn__part part;
     p->group = p->kv_heads == p->q_heads ? p->kv_heads > 0 : p->q_heads / p->kv_heads;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
     p->head_chunks = attn__pieces(p->group, ATTN__ROWS);
@@ -4385,22 +4378,26 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
     p->slots = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
-    p->gather = p->has_pages || (p->kv_begin & (kernel->step - 1)) != 0;
-    p->few = p->rows <= kernel->few;
-    p->one_mask = p->has_mask && p->mask.stride[ATTN__H] == 0 && !p->has_colsum; /* column sums add up over queries in order */
-    if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) || !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
+    p->gather = p->block_table.given || (p->kv_begin & (kernel->step - 1)) != 0;
+    p->unpacked = p->rows <= kernel->unpacked_rows;
+    p->one_mask = p->mask.given && p->mask.stride[ATTN__H] == 0 && !p->colsum.given; /* column sums add up over queries in order */
+    if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) ||
+        !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks))
+        return ATTN_ERR_OVERFLOW;
 
     /* Fewer tasks than two for each worker: cut the keys too, into whole subtrees. */
     p->parts = 1;
     p->part_blocks = 1;
     p->first_part = 0;
-    if (p->tasks && p->tasks < 2 * workers && blocks > begin && !p->has_colsum && workers > 1) {
-        needed = (2 * workers + p->tasks - 1) / p->tasks;
+    p->part_bytes = 0;
+    if (p->tasks && p->tasks < 2 * workers && blocks > begin && !p->colsum.given && workers > 1) {
+        const size_t needed = (2 * workers + p->tasks - 1) / p->tasks;
         while ((blocks - begin + p->part_blocks - 1) / p->part_blocks > needed) p->part_blocks *= 2;
         p->first_part = begin / p->part_blocks;
         p->parts = (blocks + p->part_blocks - 1) / p->part_blocks - p->first_part;
+        if (p->parts > 1 && !attn__node_size(p->rows, p->width, kernel->size, &p->part_bytes)) return ATTN_ERR_OVERFLOW;
+        p->part_bytes = attn__round_up(p->part_bytes, 64);
     }
-    p->part_bytes = p->parts > 1 ? attn__part_layout(p, kernel->size, NULL, &part) : 0;
     return ATTN_OK;
 }
 
@@ -4410,7 +4407,7 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     const size_t workers = attn__workers(exec);
     const attn__kernel *kernel;
     attn_path path;
-    size_t shared = 0, w;
+    size_t shared = 0;
     attn_status status = attn__path_of(exec, p->kv_len, &path);
     if (status) return status;
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
@@ -4422,13 +4419,12 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
         shared = attn__round_up(shared, 64);
     }
     status = attn__prepare(exec, kernel, p->layout.size + shared, &p->run, measured);
+    if (status || *measured) return status;
     p->part_states = p->run.workspace;
-    if (!status && !*measured) {
-        p->run.workspace += shared * workers;
-        p->run.each = p->layout.size;
-        for (w = 0; w < workers; w++) attn__memset(p->run.workspace + w * p->run.each, 0, sizeof(attn__looked));
-    }
-    return status;
+    p->run.workspace += shared * workers;
+    p->run.each = p->layout.size;
+    for (size_t w = 0; w < workers; w++) attn__memset(p->run.workspace + w * p->run.each, 0, sizeof(attn__ranges_key));
+    return ATTN_OK;
 }
 
 /* The whole problem, if it is small and plain; 0 if it is not, or a row needs more care. */
@@ -4438,20 +4434,18 @@ static int attn__do_small(const attn__problem *p)
     const attn_dtype dtype = kernel->dtype;
     attn__scratch s;
     attn__small small;
-    size_t b, h, lo;
-    if (p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 || p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 ||
-        p->softcap > 0 || p->kv_begin || p->has_mask || p->has_lens || p->has_alibi || p->has_sinks || p->has_pages || p->has_cu || p->has_lse || p->has_scores ||
-        p->has_colsum)
+    if (p->arrays > 4 || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 || p->dim > ATTN__BLOCK || p->dim_v == 0 ||
+        p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
         return 0;
-    if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype || p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 ||
-        p->v.stride[ATTN__D] != 1 || p->out.stride[ATTN__D] != 1)
+    if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype || p->q.stride[ATTN__D] != 1 ||
+        p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 || p->out.stride[ATTN__D] != 1)
         return 0;
-    small.seen = p->kv_len;
+    small.visible = p->kv_len;
     if (p->right >= 0) {
         attn__rows all;
         all.q_len = p->q_len;
         all.kv_end = all.kv_total = p->kv_len;
-        attn__visible(p, &all, 0, &lo, &small.seen);
+        small.visible = attn__visible(p, &all, 0, attn__all_keys).hi;
     }
     attn__scratch_of(p, 0, &s);
     small.q_len = p->q_len;
@@ -4468,29 +4462,29 @@ static int attn__do_small(const attn__problem *p)
     small.values = s.v;
     small.tile = s.tile;
     small.acc = s.acc;
-    for (b = 0; b < p->batch; b++)
-        for (h = 0; h < p->q_heads; h++)
-            if (kernel->small(&small, attn__at(&p->q, b, h, 0), attn__at(&p->k, b, h / p->group, 0), attn__at(&p->v, b, h / p->group, 0), attn__at(&p->out, b, h, 0))) return 0;
+    for (size_t b = 0; b < p->batch; b++)
+        for (size_t h = 0; h < p->q_heads; h++)
+            if (kernel->small(&small, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, h / p->group, 0, 0), attn__at(&p->v, b, h / p->group, 0, 0),
+                              attn__at(&p->out, b, h, 0, 0)))
+                return 0;
     return 1;
 }
 
-static attn_status attn__forward(const attn_desc *desc, const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out, const attn_exec *exec)
+static attn_status attn__forward(const attn_desc *desc, const attn_array *const *given, const attn_exec *exec)
 {
     attn__problem p; /* not cleared, as 3 KB take a tenth of a small problem: what is absent is marked so */
     attn_status status;
     int measured;
-    if ((status = attn__describe(desc, q, k, v, out, 0, attn__measuring(exec), &p))) return status;
+    if ((status = attn__describe(desc, given, attn__measuring(exec), &p))) return status;
     if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
     if (attn__do_small(&p)) return ATTN_OK;
-    if (p.has_colsum) { /* sums begin at 0, also where there is nothing to add */
-        size_t b, h, j;
-        for (b = 0; b < p.batch; b++)
-            for (h = 0; h < p.q_heads; h++)
-                for (j = 0; j < p.kv_len; j++)
-                    attn__store_one(&p.colsum, attn__at(&p.colsum, 0, b, h) + (ptrdiff_t)j * p.colsum.stride[ATTN__D] * p.colsum.size, 0);
+    if (p.colsum.given) { /* sums begin at 0, also where there is nothing to add */
+        for (size_t b = 0; b < p.batch; b++)
+            for (size_t h = 0; h < p.q_heads; h++)
+                for (size_t j = 0; j < p.kv_len; j++) attn__put(attn__at(&p.colsum, 0, b, h, j), p.colsum.dtype, 0);
+        if (p.query_blocks) p.tasks /= p.query_blocks; /* see attn__task */
     }
-    if (p.has_colsum && p.query_blocks) attn__parallel(&p.run, p.tasks / p.query_blocks, attn__task, &p);
-    else if (p.parts > 1) {
+    if (p.parts > 1) {
         attn__parallel(&p.run, p.tasks * p.parts, attn__part_task, &p);
         attn__parallel(&p.run, p.tasks, attn__join_task, &p);
     } else attn__parallel(&p.run, p.tasks, attn__task, &p);
@@ -4499,7 +4493,10 @@ static attn_status attn__forward(const attn_desc *desc, const attn_array *q, con
 
 ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
 {
-    return desc ? attn__forward(desc, &desc->q, &desc->k, &desc->v, &desc->out, exec) : ATTN_ERR_NULL;
+    const attn_array *given[ATTN__ARRAY_COUNT];
+    if (!desc) return ATTN_ERR_NULL;
+    attn__given(desc, given);
+    return attn__forward(desc, given, exec);
 }
 
 /* Are scores those of all heads and queries? Yes too where other checks will fail. */
@@ -4510,17 +4507,20 @@ static int attn__whole_scores(const attn_array *of, const attn_array *queries)
     return scores.shape[ATTN__H] == q.shape[ATTN__H] && scores.shape[ATTN__S] == q.shape[ATTN__S];
 }
 
-ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out, const attn_array *weights,
-                                         const attn_exec *exec)
+ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out,
+                                         const attn_array *weights, const attn_exec *exec)
 {
     static const attn_desc plain = ATTN__ZEROS; /* as attn_desc_default gives */
-    attn_desc d;
+    const attn_array *given[ATTN__ARRAY_COUNT];
     if (!q || !k || !v || !out) return ATTN_ERR_NULL;
-    if (!weights) return attn__forward(&plain, q, k, v, out, exec);
-    if (!attn__whole_scores(weights, q)) return ATTN_ERR_SHAPE;
-    d = attn_desc_default();
-    d.scores = *weights;
-    return attn__forward(&d, q, k, v, out, exec);
+    if (weights && !attn__whole_scores(weights, q)) return ATTN_ERR_SHAPE;
+    attn__memset(given, 0, sizeof given);
+    given[ATTN__ARRAY_q] = q;
+    given[ATTN__ARRAY_k] = k;
+    given[ATTN__ARRAY_v] = v;
+    given[ATTN__ARRAY_out] = out;
+    given[ATTN__ARRAY_scores] = weights;
+    return attn__forward(&plain, given, exec);
 }
 
 /* ---- self test ---- */
@@ -4530,26 +4530,66 @@ ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *
 #define ATTN__TEST_DIM 9
 #define ATTN__TEST_HEADS 2
 
-static void attn__hash(uint64_t *hash, const void *data, size_t n, attn_dtype dtype)
+static void attn__hash(uint64_t *hash, const attn_array *a, size_t n)
 {
-    size_t i;
-    for (i = 0; i < n; i++) { /* FNV-1a over elements, whatever the byte order */
-        *hash ^= dtype == ATTN_F64 ? attn__bits_f64(((const double *)data)[i]) : attn__bits_f32(((const float *)data)[i]);
+    for (size_t i = 0; i < n; i++) { /* FNV-1a over elements, whatever the byte order */
+        *hash ^= a->dtype == ATTN_F64 ? attn__bits_f64(((const double *)a->data)[i]) : attn__bits_f32(((const float *)a->data)[i]);
         *hash *= UINT64_C(0x100000001b3);
     }
 }
 
 /* Exact small numbers in a fixed order. */
-static void attn__test_fill(void *to, size_t n, attn_dtype dtype, uint64_t *seed)
+static void attn__test_fill(const attn_array *a, size_t n, uint64_t *seed)
 {
-    size_t i;
-    for (i = 0; i < n; i++) {
-        double x;
+    for (size_t i = 0; i < n; i++) {
         *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        x = (double)(int64_t)(*seed >> 40) / 4194304.0 - 2; /* 24 bits in [-2, 2) */
-        if (dtype == ATTN_F64) ((double *)to)[i] = x;
-        else ((float *)to)[i] = (float)x;
+        attn__put((char *)a->data + i * attn__size_of(a->dtype), a->dtype, (double)(int64_t)(*seed >> 40) / 4194304.0 - 2); /* 24 bits in [-2, 2) */
     }
+}
+
+/* The problems of the test in a type, on a path, with `size` bytes from `memory` on; *hash of their
+ * results. Without memory, *needed bytes. */
+static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, size_t size, size_t *needed, uint64_t *hash)
+{
+    const size_t rows = ATTN__TEST_HEADS * ATTN__TEST_QUERIES, queries = rows * ATTN__TEST_DIM, keys = ATTN__TEST_KEYS * ATTN__TEST_DIM;
+    attn__arena arena = {NULL, 0, 0, 0};
+    attn_desc d = attn_desc_default();
+    attn_exec run = attn_exec_default();
+    uint64_t seed = 1;
+    attn_status status;
+    arena.base = memory;
+    d.q = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES, ATTN__TEST_DIM);
+    d.k = attn_array_3d(dtype, attn__take(&arena, keys, sizeof(double)), 1, ATTN__TEST_KEYS, ATTN__TEST_DIM);
+    d.v = attn_array_3d(dtype, attn__take(&arena, keys, sizeof(double)), 1, ATTN__TEST_KEYS, ATTN__TEST_DIM);
+    d.out = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES, ATTN__TEST_DIM);
+    d.alibi = attn_array_1d(dtype, attn__take(&arena, ATTN__TEST_HEADS, sizeof(double)), ATTN__TEST_HEADS);
+    d.lse = attn_array_2d(dtype, attn__take(&arena, rows, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES);
+    d.causal = 1;
+    d.align = ATTN_ALIGN_OFFSET;
+    d.q_offset = ATTN__TEST_KEYS - 8;
+    run.path = path;
+    run.query = memory ? NULL : needed;
+    run.workspace = memory ? memory + arena.used : NULL;
+    run.workspace_size = memory ? size - arena.used : 0;
+    *hash = UINT64_C(0xcbf29ce484222325);
+    for (int round = 0; round < 2; round++) { /* as it comes; then softcap, and a row that overflows */
+        d.softcap = round ? 3 : 0;
+        if (memory) {
+            attn__test_fill(&d.q, queries, &seed);
+            attn__test_fill(&d.k, keys, &seed);
+            attn__test_fill(&d.v, keys, &seed);
+            attn__test_fill(&d.alibi, ATTN__TEST_HEADS, &seed);
+            if (round) attn__put(d.q.data, dtype, dtype == ATTN_F64 ? 1e308 : 3e38);
+        }
+        if ((status = attn_forward(&d, &run))) return status;
+        if (!memory) {
+            *needed += arena.used;
+            return ATTN_OK;
+        }
+        attn__hash(hash, &d.out, queries);
+        attn__hash(hash, &d.lse, rows);
+    }
+    return ATTN_OK;
 }
 
 ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
@@ -4559,62 +4599,26 @@ ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
 #else
     static const uint64_t golden[2] = {UINT64_C(0x5ac7403c14bc5d99), UINT64_C(0xbb4be2c2f1b4ccdf)};
 #endif
-    const size_t nq = ATTN__TEST_HEADS * ATTN__TEST_QUERIES, queries = nq * ATTN__TEST_DIM, keys = ATTN__TEST_KEYS * ATTN__TEST_DIM;
-    attn_exec sub = exec ? *exec : attn_exec_default();
     attn_path only;
+    size_t needed = 0, size = 0;
+    char *memory = NULL;
+    int measured;
     attn_status status = attn__path_of(exec, ATTN__TEST_KEYS, &only);
-    size_t bytes, most = 0;
-    int path, measured = 0, type, round;
     if (status) return status;
-    for (;; measured = 1) {
-        for (path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++) {
-            if (!attn_path_supported((attn_path)path) || (sub.path != ATTN_PATH_AUTO && path != (int)only)) continue;
-            for (type = 0; type < 2; type++) {
-                const attn_dtype dtype = type ? ATTN_F64 : ATTN_F32;
-                uint64_t hash = UINT64_C(0xcbf29ce484222325), seed = 1;
-                attn__arena arena = {NULL, 0, 0, 0};
-                attn_desc d = attn_desc_default();
-                attn_exec one = attn_exec_default();
-                uintptr_t start = measured ? (uintptr_t)exec->workspace : 0;
-                if (measured) arena.base = (char *)exec->workspace + (64 - start % 64) % 64;
-                d.q = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES, ATTN__TEST_DIM);
-                d.k = attn_array_3d(dtype, attn__take(&arena, keys, sizeof(double)), 1, ATTN__TEST_KEYS, ATTN__TEST_DIM);
-                d.v = attn_array_3d(dtype, attn__take(&arena, keys, sizeof(double)), 1, ATTN__TEST_KEYS, ATTN__TEST_DIM);
-                d.out = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES, ATTN__TEST_DIM);
-                d.alibi = attn_array_1d(dtype, attn__take(&arena, ATTN__TEST_HEADS, sizeof(double)), ATTN__TEST_HEADS);
-                d.lse = attn_array_2d(dtype, attn__take(&arena, nq, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES);
-                d.causal = 1;
-                d.align = ATTN_ALIGN_OFFSET;
-                d.q_offset = ATTN__TEST_KEYS - 8;
-                one.path = (attn_path)path;
-                for (round = 0; round < 2; round++) { /* as it comes; then softcap, and a row that overflows */
-                    d.softcap = round ? 3 : 0;
-                    if (measured) {
-                        attn__test_fill(d.q.data, queries, dtype, &seed);
-                        attn__test_fill(d.k.data, keys, dtype, &seed);
-                        attn__test_fill(d.v.data, keys, dtype, &seed);
-                        attn__test_fill(d.alibi.data, ATTN__TEST_HEADS, dtype, &seed);
-                        if (round) attn__put(d.q.data, dtype, dtype == ATTN_F64 ? 1e308 : 3e38);
-                    }
-                    one.query = measured ? NULL : &bytes;
-                    one.workspace = measured ? arena.base + arena.used : NULL;
-                    one.workspace_size = measured ? most - arena.used : 0;
-                    if ((status = attn_forward(&d, &one))) return status;
-                    if (!measured && bytes + arena.used > most) most = bytes + arena.used;
-                    if (!measured) continue;
-                    attn__hash(&hash, d.out.data, queries, dtype);
-                    attn__hash(&hash, d.lse.data, nq, dtype);
-                }
-                if (measured && hash != golden[type]) return ATTN_ERR_UNSOUND;
+    for (int pass = 0; pass < 2; pass++) { /* measures, then runs */
+        for (int i = ATTN_PATH_SCALAR; i < ATTN_PATH_COUNT; i++) {
+            const attn_path path = (attn_path)i;
+            if (!attn_path_supported(path) || (exec && exec->path != ATTN_PATH_AUTO && path != only)) continue;
+            for (int type = 0; type < 2; type++) {
+                uint64_t hash;
+                if ((status = attn__test(path, type ? ATTN_F64 : ATTN_F32, memory, size, &needed, &hash))) return status;
+                if (pass && hash != golden[type]) return ATTN_ERR_UNSOUND;
+                size = attn__max(size, needed);
             }
         }
-        if (measured) return ATTN_OK;
-        if (attn__measuring(exec)) {
-            *exec->query = most + 63;
-            return ATTN_OK;
-        }
-        if (!exec || !exec->workspace || exec->workspace_size < most + 63) return ATTN_ERR_WORKSPACE;
+        if (!pass && ((status = attn__claim(exec, size, &memory, &measured)) || measured)) return status;
     }
+    return ATTN_OK;
 }
 
 /* ---- states of parts ---- */
@@ -4633,24 +4637,19 @@ typedef struct attn__state {
  * come so near to the largest number are stored smaller. */
 #define ATTN__STATE_ROOM 16777216.0
 
-typedef struct attn__node {
-    size_t begin, end;
-} attn__node;
-
 /* May the last two nodes be joined, in a list that covers [begin, end) in all?
  * Both in one block, or halves of a subtree that lies inside. */
-static int attn__joinable(const attn__node *a, const attn__node *b, size_t begin, size_t end)
+static int attn__joinable(const attn__range *a, const attn__range *b, size_t begin, size_t end)
 {
-    const size_t x = (a->end - 1) / ATTN__BLOCK, y = (b->end - 1) / ATTN__BLOCK;
-    const int level = attn__level(x, y);
-    const size_t start = level < (int)(8 * sizeof(size_t)) - 9 ? (x >> level << level) * ATTN__BLOCK : 0;
-    const size_t whole = level < (int)(8 * sizeof(size_t)) - 10 ? (size_t)ATTN__BLOCK << level : (size_t)-1;
+    const int level = attn__level((a->hi - 1) / ATTN__BLOCK, (b->hi - 1) / ATTN__BLOCK), levels = (int)(8 * sizeof(size_t)) - 10;
+    const size_t start = level <= levels ? ((a->hi - 1) / ATTN__BLOCK >> level << level) * ATTN__BLOCK : 0;
+    const size_t whole = level < levels ? (size_t)ATTN__BLOCK << level : (size_t)-1;
     if (level == 0) return 1;
-    return start >= begin && whole <= end && start <= end - whole && b->end == start + whole;
+    return start >= begin && whole <= end && start <= end - whole && b->hi == start + whole;
 }
 
 /* The nodes of [begin, end). A block at a time would be simple; a subtree at a time is quick. */
-static size_t attn__nodes(size_t begin, size_t end, attn__node *nodes)
+static size_t attn__nodes(size_t begin, size_t end, attn__range *nodes)
 {
     size_t n = 0, at = begin;
     while (at < end) {
@@ -4658,344 +4657,320 @@ static size_t attn__nodes(size_t begin, size_t end, attn__node *nodes)
         if (at % ATTN__BLOCK == 0)
             while (at % (2 * size) == 0 && 2 * size <= end - at) size *= 2;
         next = at % ATTN__BLOCK ? attn__round_up(at, ATTN__BLOCK) : at + size;
-        nodes[n].begin = at;
-        nodes[n++].end = at = attn__min(next, end);
+        nodes[n].lo = at;
+        nodes[n++].hi = at = attn__min(next, end);
     }
     return n;
 }
 
-/* A state in memory: head, then per node max (rows), sum (rows), acc (rows, width). */
+/* A state in memory: head, then the nodes, whose rows are those of all batches and heads. */
 static size_t attn__state_width(size_t dim_v) { return attn__round_up(dim_v, ATTN__NR_MAX); }
 static attn_status attn__state_bytes(size_t rows, size_t dim_v, attn_dtype dtype, size_t nodes, size_t *node_bytes, size_t *bytes)
 {
-    size_t row, all;
+    size_t all;
     if (dim_v > (size_t)-1 / 64) return ATTN_ERR_OVERFLOW;
-    row = attn__state_width(dim_v) * attn_dtype_size(dtype) + 2 * sizeof(double);
-    if (!attn__multiply_size(row, rows, node_bytes) || !attn__multiply_size(*node_bytes, nodes, &all) || all > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
+    if (!attn__node_size(rows, attn__state_width(dim_v), attn__size_of(dtype), node_bytes) || !attn__multiply_size(*node_bytes, nodes, &all) ||
+        all > (size_t)-1 / 2)
+        return ATTN_ERR_OVERFLOW;
     *bytes = all + sizeof(attn__state);
     return ATTN_OK;
 }
-static void attn__node_parts(char *node, size_t rows, double **max, double **sum, char **acc)
-{
-    *max = (double *)(void *)node;
-    *sum = *max + rows;
-    *acc = (char *)(void *)(*sum + rows);
-}
 
 /* A state somebody hands in: is it one, and what does it hold? */
-static attn_status attn__state_check(const void *state, attn__state *head, size_t *rows, size_t *node_bytes)
+static attn_status attn__state_check(const void *state, attn__state *head, size_t *rows, size_t *node_bytes, size_t *bytes)
 {
-    attn__node nodes[ATTN__NODES];
-    size_t bytes;
+    attn__range nodes[ATTN__NODES];
     if (!state) return ATTN_ERR_NULL;
     if ((uintptr_t)state % sizeof(double)) return ATTN_ERR_ALIGN;
     attn__memcpy(head, state, sizeof *head);
     if (head->magic != ATTN__STATE_MAGIC || head->dtype > ATTN_F64 || head->begin > head->end || head->end > (size_t)-1 / 2) return ATTN_ERR_PARAMETER;
     if (head->nodes != attn__nodes((size_t)head->begin, (size_t)head->end, nodes)) return ATTN_ERR_PARAMETER;
-    if (!attn__multiply_size((size_t)head->batch, (size_t)head->q_heads, rows) || !attn__multiply_size(*rows, (size_t)head->q_len, rows)) return ATTN_ERR_OVERFLOW;
-    return attn__state_bytes(*rows, (size_t)head->dim_v, (attn_dtype)head->dtype, (size_t)head->nodes, node_bytes, &bytes);
+    if (!attn__multiply_size((size_t)head->batch, (size_t)head->q_heads, rows) || !attn__multiply_size(*rows, (size_t)head->q_len, rows))
+        return ATTN_ERR_OVERFLOW;
+    return attn__state_bytes(*rows, (size_t)head->dim_v, (attn_dtype)head->dtype, (size_t)head->nodes, node_bytes, bytes);
 }
 
-/* A problem without its own outputs: those of a state stand in. */
-static attn_status attn__part_describe(const attn_desc *desc, attn_desc *d, int measuring, attn__problem *p)
+/* A state to be made. */
+typedef struct attn__partial {
+    attn__problem p;
+    char *nodes;
+    size_t rows, node_bytes, bytes, node_count;
+    attn__range node[ATTN__NODES];
+} attn__partial;
+
+/* The problem of a part: its outputs, and the sinks, are not looked at. */
+static attn_status attn__describe_part(const attn_desc *desc, int measuring, attn__partial *part)
 {
+    const attn_array *given[ATTN__ARRAY_COUNT];
+    attn__problem *p = &part->p;
     attn_status status;
-    attn__view out;
-    *d = *desc;
-    attn__memset(&d->lse, 0, sizeof d->lse);
-    d->scores = d->colsum = d->sinks = d->lse;
-    /* out is not written; what stands in has its shape and touches no memory of ours */
-    if ((status = attn__check(&d->q, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &out))) return status;
-    d->out = attn_array_4d(d->q.dtype, NULL, out.shape[ATTN__B], out.shape[ATTN__H], out.shape[ATTN__S], 0);
-    if ((status = attn__check(&d->v, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &out))) return status;
-    d->out.shape[3] = out.shape[ATTN__D];
-    if ((status = attn__describe(d, &d->q, &d->k, &d->v, &d->out, 1, measuring, p))) return status;
-    return p->has_cu || p->has_pages ? ATTN_ERR_UNSUPPORTED : ATTN_OK;
+    attn__given(desc, given);
+    for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++)
+        if (attn__specs[i].output) given[i] = NULL;
+    given[ATTN__ARRAY_sinks] = NULL;
+    if ((status = attn__describe(desc, given, measuring, p))) return status;
+    if (p->cu_seqlens_q.given || p->block_table.given) return ATTN_ERR_UNSUPPORTED;
+    part->rows = p->batch * p->q_heads * p->q_len;
+    part->node_count = attn__nodes(p->kv_begin, p->kv_begin + p->kv_len, part->node);
+    return attn__state_bytes(part->rows, p->dim_v, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, part->node_count, &part->node_bytes, &part->bytes);
 }
 
 ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes)
 {
-    attn_desc d;
-    attn__problem p;
-    attn_status status;
-    attn__node nodes[ATTN__NODES];
-    size_t node_bytes;
-    if (!desc || !bytes) return ATTN_ERR_NULL;
-    if ((status = attn__part_describe(desc, &d, 1, &p))) return status;
-    return attn__state_bytes(p.batch * p.q_heads * p.q_len, p.dim_v, d.q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32,
-                             attn__nodes(p.kv_begin, p.kv_begin + p.kv_len, nodes), &node_bytes, bytes);
+    attn__partial part;
+    const attn_status status = desc && bytes ? attn__describe_part(desc, 1, &part) : ATTN_ERR_NULL;
+    if (!status) *bytes = part.bytes;
+    return status;
 }
 
-typedef struct attn__partial {
-    attn__problem p;
-    char *nodes;
-    size_t node_bytes, node_count;
-    attn__node node[ATTN__NODES];
-} attn__partial;
+/* A row in wide arithmetic, as if it were one key of score lse, but with room to add others. */
+static void attn__wide_node_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, attn__range keys, double *max,
+                                double *sum, char *acc)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const attn__wide_sum w = attn__wide_row_sum(p, rows, r, keys, 0);
+    attn__wide_row(p, rows, s, r, &w, 0);
+    *max = w.lse;
+    *sum = 1;
+    if (attn__finite_f64(w.lse)) {
+        double above = w.lse + 16.635532333438686; /* ln ROOM */
+        if (kernel->dtype == ATTN_F32) above = (double)attn__to_f32(above);
+        if (above > w.lse && above < w.lse + 40 && attn__finite_f64(above)) {
+            *max = above;
+            *sum = attn__exp_f64(w.lse - above);
+        } else *sum = 1 / ATTN__STATE_ROOM; /* a score so large does not resolve it */
+    }
+    for (size_t c = 0; c < p->dim_v; c++) attn__put(acc + c * kernel->size, kernel->dtype, s->wide[c] * *sum);
+}
+
+/* acc of a row to that of a node. Returns 1 if it comes too near to the largest number. */
+static int attn__store_node_row(const attn__problem *p, char *to, const char *acc)
+{
+    if (p->run.kernel->scale(to, acc, p->dim_v, ATTN__STATE_ROOM)) return 1;
+    return p->run.kernel->scale(to, acc, p->dim_v, 1);
+}
 
 /* One node for the rows of one task. */
 static void attn__partial_task(void *arg, size_t index, size_t worker)
 {
     const attn__partial *part = (const attn__partial *)arg;
     const attn__problem *p = &part->p;
-    const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, width = attn__state_width(p->dim_v), all = p->batch * p->q_heads * p->q_len;
-    const attn__node *node = &part->node[index % part->node_count];
+    const size_t es = p->run.kernel->size, row_size = attn__state_width(p->dim_v) * es;
+    const attn__range keys = part->node[index % part->node_count];
+    const attn__node node = attn__node_at(part->nodes + index % part->node_count * part->node_bytes, part->rows);
     const attn__rows rows = attn__rows_of(p, index / part->node_count);
     attn__scratch s;
-    double *max, *sum;
-    char *acc;
-    size_t r;
-
     attn__scratch_of(p, worker, &s);
-    attn__node_parts(part->nodes + index % part->node_count * part->node_bytes, all, &max, &sum, &acc);
-    attn__states(p, &rows, &s, node->begin, node->end, 0);
-    for (r = 0; r < rows.count; r++) {
-        const size_t at = (rows.b * p->q_heads + attn__head_of(&rows, r)) * p->q_len + attn__query_of(&rows, r);
-        char *to = acc + at * width * es;
-        max[at] = s.max[r];
-        sum[at] = s.sum[r];
-        s.row[r].redo = s.row[r].odd ? ATTN__REDO_WIDE : 0;
-        attn__memset(to, 0, width * es);
-        if (s.row[r].redo || s.max[r] <= -attn__infinity()) continue;
-        if (kernel->scale(to, s.acc + r * p->width * es, p->dim_v, ATTN__STATE_ROOM)) s.row[r].redo = ATTN__REDO_EXACT;
-        else kernel->scale(to, s.acc + r * p->width * es, p->dim_v, 1);
-    }
-    for (r = 0; r < rows.count; r++) {
-        const size_t at = (rows.b * p->q_heads + attn__head_of(&rows, r)) * p->q_len + attn__query_of(&rows, r);
-        char *to = acc + at * width * es;
-        size_t c;
-        if (s.row[r].redo == ATTN__REDO_EXACT) {
-            attn__rows one = rows;
-            one.head = attn__head_of(&rows, r);
-            one.heads = 1;
-            one.query = attn__query_of(&rows, r);
-            one.count = 1;
-            attn__states(p, &one, &s, node->begin, node->end, 1);
-            if (kernel->scale(to, s.acc, p->dim_v, ATTN__STATE_ROOM)) s.row[r].redo = ATTN__REDO_WIDE;
-            else kernel->scale(to, s.acc, p->dim_v, 1);
-        }
-        if (s.row[r].redo == ATTN__REDO_WIDE) { /* as if it were one key of score lse, but with room to add others */
-            const attn__wide_sum w = attn__wide_row_sum(p, &rows, r, node->begin, node->end, 0);
-            attn__wide_row(p, &rows, &s, r, &w, 0);
-            max[at] = w.lse;
-            sum[at] = 1;
-            if (attn__finite_f64(w.lse)) {
-                double above = w.lse + 16.635532333438686; /* ln ROOM */
-                if (kernel->dtype == ATTN_F32) above = (double)attn__to_f32(above);
-                if (above > w.lse && above < w.lse + 40 && attn__finite_f64(above)) {
-                    max[at] = above;
-                    sum[at] = attn__exp_f64(w.lse - above);
-                } else sum[at] = 1 / ATTN__STATE_ROOM; /* a score so large does not resolve it */
+    attn__states(p, &rows, &s, keys, 0);
+    for (int pass = 0; pass < 2; pass++) /* all rows as they are, then those that have to be done again */
+        for (size_t r = 0; r < rows.count; r++) {
+            const size_t at = (rows.b * p->q_heads + attn__head_of(&rows, r)) * p->q_len + attn__query_of(&rows, r);
+            char *to = node.acc + at * row_size;
+            attn__row *row = &s.row[r];
+            if (!pass) {
+                node.max[at] = s.max[r];
+                node.sum[at] = s.sum[r];
+                row->redo = row->not_finite ? ATTN__REDO_WIDE : 0;
+                attn__memset(to, 0, row_size);
+                if (!row->redo && s.max[r] > -attn__infinity() && attn__store_node_row(p, to, s.acc + r * p->width * es))
+                    row->redo = ATTN__REDO_EXACT;
+                continue;
             }
-            for (c = 0; c < p->dim_v; c++) attn__put(to + c * es, kernel->dtype, s.wide[c] * sum[at]);
+            if (row->redo == ATTN__REDO_EXACT) {
+                const attn__rows one = attn__one_row(&rows, r);
+                attn__states(p, &one, &s, keys, 1);
+                row->redo = attn__store_node_row(p, to, s.acc) ? ATTN__REDO_WIDE : 0;
+            }
+            if (row->redo == ATTN__REDO_WIDE) attn__wide_node_row(p, &rows, &s, r, keys, &node.max[at], &node.sum[at], to);
         }
-    }
 }
 
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec)
 {
-    attn_desc d;
     attn__partial part;
     attn__state head;
     attn_status status;
-    size_t bytes;
+    const attn__problem *p = &part.p;
     int measured;
     if (!desc) return ATTN_ERR_NULL;
-    if ((status = attn__part_describe(desc, &d, attn__measuring(exec), &part.p))) return status;
-    part.node_count = attn__nodes(part.p.kv_begin, part.p.kv_begin + part.p.kv_len, part.node);
-    if ((status = attn__state_bytes(part.p.batch * part.p.q_heads * part.p.q_len, part.p.dim_v, d.q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, part.node_count,
-                                    &part.node_bytes, &bytes)))
-        return status;
+    if ((status = attn__describe_part(desc, attn__measuring(exec), &part))) return status;
     if (!attn__measuring(exec)) {
-        attn__view view, *inputs[7];
-        int i;
+        const attn__view memory = attn__bytes(state, part.bytes);
         if (!state) return ATTN_ERR_NULL;
         if ((uintptr_t)state % sizeof(double)) return ATTN_ERR_ALIGN;
-        if (state_size < bytes) return ATTN_ERR_WORKSPACE;
-        view.low = (uintptr_t)state;
-        view.high = view.low + bytes;
-        inputs[0] = &part.p.q, inputs[1] = &part.p.k, inputs[2] = &part.p.v, inputs[3] = &part.p.mask, inputs[4] = &part.p.kv_lens, inputs[5] = &part.p.alibi;
-        for (i = 0; i < 6; i++)
-            if (!attn__apart(&view, inputs[i])) return ATTN_ERR_ALIAS;
+        if (state_size < part.bytes) return ATTN_ERR_WORKSPACE;
+        if ((status = attn__check_aliases(p, &memory, 1))) return status;
     }
     if ((status = attn__ready(&part.p, exec, &measured)) || measured) return status;
     attn__memset(&head, 0, sizeof head);
     head.magic = ATTN__STATE_MAGIC;
-    head.dtype = part.p.run.kernel->dtype;
-    head.batch = part.p.batch;
-    head.q_heads = part.p.q_heads;
-    head.q_len = part.p.q_len;
-    head.dim_v = part.p.dim_v;
-    head.begin = part.p.kv_begin;
-    head.end = part.p.kv_begin + part.p.kv_len;
+    head.dtype = p->run.kernel->dtype;
+    head.batch = p->batch;
+    head.q_heads = p->q_heads;
+    head.q_len = p->q_len;
+    head.dim_v = p->dim_v;
+    head.begin = p->kv_begin;
+    head.end = p->kv_begin + p->kv_len;
     head.nodes = part.node_count;
     attn__memcpy(state, &head, sizeof head);
     part.nodes = (char *)state + sizeof head;
-    attn__parallel(&part.p.run, part.p.tasks * part.node_count, attn__partial_task, &part);
+    attn__parallel(&p->run, p->tasks * part.node_count, attn__partial_task, &part);
     return ATTN_OK;
 }
 
 /* Plays the merge of two states, on memory if there is any: nodes are pushed in
  * order and joined as soon as they may. Returns the room for nodes it needs. */
-static size_t attn__merge_nodes(const attn__state *a, const attn__state *b, const char *from_a, const char *from_b, char *to, size_t rows, size_t node_bytes,
-                                const attn__kernel *kernel)
+static size_t attn__merge_nodes(const attn__state *a, const attn__state *b, const char *from_a, const char *from_b, char *to, size_t rows,
+                                size_t node_bytes, const attn__kernel *kernel)
 {
-    attn__node in_a[ATTN__NODES], in_b[ATTN__NODES], stack[2 * ATTN__NODES];
+    attn__range in_a[ATTN__NODES], in_b[ATTN__NODES], stack[2 * ATTN__NODES];
     const size_t n_a = attn__nodes((size_t)a->begin, (size_t)a->end, in_a), n_b = attn__nodes((size_t)b->begin, (size_t)b->end, in_b);
-    size_t i, depth = 0, most = 0;
-    for (i = 0; i < n_a + n_b; i++) {
+    size_t depth = 0, room = 0;
+    for (size_t i = 0; i < n_a + n_b; i++) {
         stack[depth] = i < n_a ? in_a[i] : in_b[i - n_a];
         if (to) attn__memcpy(to + depth * node_bytes, i < n_a ? from_a + i * node_bytes : from_b + (i - n_a) * node_bytes, node_bytes);
-        if (++depth > most) most = depth;
+        room = attn__max(room, ++depth);
         while (depth >= 2 && attn__joinable(&stack[depth - 2], &stack[depth - 1], (size_t)a->begin, (size_t)b->end)) {
             depth--;
-            stack[depth - 1].end = stack[depth].end;
+            stack[depth - 1].hi = stack[depth].hi;
             if (to) {
-                double *max[2], *sum[2];
-                char *acc[2];
-                attn__node_parts(to + (depth - 1) * node_bytes, rows, &max[0], &sum[0], &acc[0]);
-                attn__node_parts(to + depth * node_bytes, rows, &max[1], &sum[1], &acc[1]);
-                kernel->join(rows, attn__state_width((size_t)a->dim_v), acc[0], max[0], sum[0], acc[1], max[1], sum[1]);
+                const attn__node x = attn__node_at(to + (depth - 1) * node_bytes, rows), y = attn__node_at(to + depth * node_bytes, rows);
+                kernel->join(rows, attn__state_width((size_t)a->dim_v), x.acc, x.max, x.sum, y.acc, y.max, y.sum);
             }
         }
     }
-    return most;
+    return room;
 }
 
-static attn_status attn__mergeable(const void *a, const void *b, attn__state *head_a, attn__state *head_b, size_t *rows, size_t *node_bytes, size_t *bytes)
+/* Two states that can be merged: their heads, sizes and memory. */
+typedef struct attn__merge {
+    attn__state a, b;
+    size_t rows, node_bytes, a_bytes, b_bytes, bytes;
+} attn__merge;
+static attn_status attn__mergeable(const void *a, const void *b, attn__merge *m)
 {
     attn_status status;
-    if ((status = attn__state_check(a, head_a, rows, node_bytes)) || (status = attn__state_check(b, head_b, rows, node_bytes))) return status;
-    if (head_a->dtype != head_b->dtype) return ATTN_ERR_DTYPE;
-    if (head_a->batch != head_b->batch || head_a->q_heads != head_b->q_heads || head_a->q_len != head_b->q_len || head_a->dim_v != head_b->dim_v) return ATTN_ERR_SHAPE;
-    if (head_a->end != head_b->begin) return ATTN_ERR_LENGTH; /* not adjacent, or in the wrong order */
-    return attn__state_bytes(*rows, (size_t)head_a->dim_v, (attn_dtype)head_a->dtype, attn__merge_nodes(head_a, head_b, NULL, NULL, NULL, *rows, *node_bytes, NULL),
-                             node_bytes, bytes);
+    if ((status = attn__state_check(a, &m->a, &m->rows, &m->node_bytes, &m->a_bytes))) return status;
+    if ((status = attn__state_check(b, &m->b, &m->rows, &m->node_bytes, &m->b_bytes))) return status;
+    if (m->a.dtype != m->b.dtype) return ATTN_ERR_DTYPE;
+    if (m->a.batch != m->b.batch || m->a.q_heads != m->b.q_heads || m->a.q_len != m->b.q_len || m->a.dim_v != m->b.dim_v) return ATTN_ERR_SHAPE;
+    if (m->a.end != m->b.begin) return ATTN_ERR_LENGTH; /* not adjacent, or in the wrong order */
+    return attn__state_bytes(m->rows, (size_t)m->a.dim_v, (attn_dtype)m->a.dtype,
+                             attn__merge_nodes(&m->a, &m->b, NULL, NULL, NULL, m->rows, m->node_bytes, NULL), &m->node_bytes, &m->bytes);
 }
 
 ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes)
 {
-    attn__state head_a, head_b;
-    size_t rows, node_bytes;
-    if (!bytes) return ATTN_ERR_NULL;
-    return attn__mergeable(a, b, &head_a, &head_b, &rows, &node_bytes, bytes);
+    attn__merge m;
+    const attn_status status = bytes ? attn__mergeable(a, b, &m) : ATTN_ERR_NULL;
+    if (!status) *bytes = m.bytes;
+    return status;
 }
 
-static attn_status attn__state_kernel(attn_path path, attn_dtype dtype, const attn__kernel **kernel)
+static attn_status attn__state_kernel(attn_path path, uint64_t dtype, const attn__kernel **kernel)
 {
     attn_exec exec = attn_exec_default();
     attn_status status;
     exec.path = path;
     if ((status = attn__path_of(&exec, ATTN__BLOCK, &path))) return status;
-    *kernel = attn__kernel_of(path, dtype);
+    *kernel = attn__kernel_of(path, (attn_dtype)dtype);
     return ATTN_OK;
 }
 
 ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size, attn_path path)
 {
-    attn__state head_a, head_b;
+    attn__merge m;
     const attn__kernel *kernel;
-    attn__node nodes[ATTN__NODES];
-    attn__view views[3];
-    size_t rows, node_bytes, bytes;
-    attn_status status = attn__mergeable(a, b, &head_a, &head_b, &rows, &node_bytes, &bytes);
-    if (status) return status;
-    if ((status = attn__state_kernel(path, (attn_dtype)head_a.dtype, &kernel))) return status;
+    attn__range nodes[ATTN__NODES];
+    attn__view memory, in_a, in_b;
+    attn_status status = attn__mergeable(a, b, &m);
+    if (status || (status = attn__state_kernel(path, m.a.dtype, &kernel))) return status;
     if (!merged) return ATTN_ERR_NULL;
     if ((uintptr_t)merged % sizeof(double)) return ATTN_ERR_ALIGN;
-    if (merged_size < bytes) return ATTN_ERR_WORKSPACE;
-    views[0].low = (uintptr_t)merged, views[0].high = views[0].low + bytes;
-    views[1].low = (uintptr_t)a, views[1].high = views[1].low + sizeof head_a + (size_t)head_a.nodes * node_bytes;
-    views[2].low = (uintptr_t)b, views[2].high = views[2].low + sizeof head_b + (size_t)head_b.nodes * node_bytes;
-    if (!attn__apart(&views[0], &views[1]) || !attn__apart(&views[0], &views[2])) return ATTN_ERR_ALIAS;
-    attn__merge_nodes(&head_a, &head_b, (const char *)a + sizeof head_a, (const char *)b + sizeof head_b, (char *)merged + sizeof head_a, rows, node_bytes, kernel);
-    head_a.end = head_b.end;
-    head_a.nodes = attn__nodes((size_t)head_a.begin, (size_t)head_a.end, nodes);
-    attn__memcpy(merged, &head_a, sizeof head_a);
+    if (merged_size < m.bytes) return ATTN_ERR_WORKSPACE;
+    memory = attn__bytes(merged, m.bytes), in_a = attn__bytes(a, m.a_bytes), in_b = attn__bytes(b, m.b_bytes);
+    if (!attn__apart(&memory, &in_a) || !attn__apart(&memory, &in_b)) return ATTN_ERR_ALIAS;
+    attn__merge_nodes(&m.a, &m.b, (const char *)a + sizeof m.a, (const char *)b + sizeof m.b, (char *)merged + sizeof m.a, m.rows, m.node_bytes, kernel);
+    m.a.end = m.b.end;
+    m.a.nodes = attn__nodes((size_t)m.a.begin, (size_t)m.a.end, nodes);
+    attn__memcpy(merged, &m.a, sizeof m.a);
     return ATTN_OK;
+}
+
+/* Columns [c, c + columns) of one row of a state, of which `nodes` are the nodes: joined, divided, written.
+ * Columns do not meet, so that a few at a time fit on the stack. */
+static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const attn__state *head, const char *nodes, size_t all,
+                                 size_t node_bytes, size_t row, size_t c, size_t columns)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, width = attn__state_width((size_t)head->dim_v);
+    const attn__view out = p->out;
+    double max[ATTN__NODES + 1], sum[ATTN__NODES + 1], acc[ATTN__NODES][ATTN__NR_MAX]; /* acc of T */
+    unsigned char finite[ATTN__NR_MAX];                                               /* is the merged sum? */
+    attn__scratch s;
+    attn__row one;
+    size_t n;
+    attn__memset(&s, 0, sizeof s);
+    for (n = 0; n < head->nodes; n++) {
+        const attn__node node = attn__node_at((char *)(uintptr_t)nodes + n * node_bytes, all);
+        max[n] = node.max[row];
+        sum[n] = node.sum[row];
+        attn__memcpy(acc[n], node.acc + (row * width + c) * es, columns * es);
+    }
+    max[n] = -attn__infinity();
+    sum[n] = 0;
+    for (; n >= 2; n--) kernel->join(1, columns, acc[n - 2], &max[n - 2], &sum[n - 2], acc[n - 1], &max[n - 1], &sum[n - 1]);
+    for (n = 0; n < columns; n++) finite[n] = (unsigned char)attn__finite_f64(attn__get((char *)acc[0] + n * es, kernel->dtype));
+    s.acc = (char *)acc[0];
+    s.max = max;
+    s.sum = sum;
+    s.row = &one;
+    p->width = columns;
+    p->dim_v = attn__min(columns, (size_t)head->dim_v - c);
+    p->out.data = attn__at(&out, 0, 0, 0, c);
+    if (attn__finish_row(p, rows, &s, 0)) /* NaN and infinity as they are; a sum that rounded up comes back */
+        for (n = 0; n < p->dim_v; n++) {
+            double x = attn__get((char *)acc[0] + n * es, kernel->dtype);
+            if (attn__finite_f64(max[0]) && attn__finite_f64(sum[0]) && !attn__nan_f64(x) && finite[n]) x = attn__saturate(x, kernel->dtype);
+            attn__put(attn__at(&p->out, rows->b, rows->head, rows->query, n), p->out.dtype, x);
+        }
+    p->out = out;
 }
 
 ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path)
 {
+    const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem p;
     attn__rows rows;
     attn__state head;
-    attn__scratch s;
-    attn__row one;
-    double max[ATTN__NODES], sum[ATTN__NODES];
-    double acc[ATTN__NODES][ATTN__NR_MAX]; /* T; one row, a few columns at a time: columns do not meet */
-    size_t all, node_bytes, row, n, c, last, width;
-    attn_status status = attn__state_check(state, &head, &all, &node_bytes);
+    attn__view memory;
+    size_t all, node_bytes, bytes, width;
+    attn_status status = attn__state_check(state, &head, &all, &node_bytes, &bytes);
     if (status) return status;
     if (!desc) return ATTN_ERR_NULL;
     attn__memset(&p, 0, sizeof p);
     attn__memset(&rows, 0, sizeof rows);
-    attn__memset(&s, 0, sizeof s);
+    attn__memset(given, 0, sizeof given);
     p.desc = desc;
-    if ((status = attn__check(&desc->out, 2, 4, head.dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES, ATTN__OUTPUT, 0, &p.out))) return status;
-    if (!attn__shape_is(&p.out, (size_t)head.batch, (size_t)head.q_heads, (size_t)head.q_len, (size_t)head.dim_v)) return ATTN_ERR_SHAPE;
-    p.has_lse = attn__present(&desc->lse);
-    if (p.has_lse) {
-        if ((status = attn__check(&desc->lse, 1, 3, head.dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES, ATTN__OUTPUT, 0, &p.lse))) return status;
-        if (!attn__shape_is(&p.lse, 1, (size_t)head.batch, (size_t)head.q_heads, (size_t)head.q_len)) return ATTN_ERR_SHAPE;
-    }
-    p.has_sinks = attn__present(&desc->sinks);
-    if (p.has_sinks) {
-        if ((status = attn__check(&desc->sinks, 1, 1, ATTN__FLOATS, ATTN__INPUT, 0, &p.sinks))) return status;
-        if (p.sinks.shape[ATTN__D] != head.q_heads) return ATTN_ERR_SHAPE;
-    }
-    { /* what is written may overlap neither the state nor the sinks */
-        attn__view whole;
-        whole.low = (uintptr_t)state, whole.high = whole.low + sizeof head + (size_t)head.nodes * node_bytes;
-        if (!attn__apart(&p.out, &whole) || !attn__apart(&p.lse, &whole) || !attn__apart(&p.out, &p.lse) || !attn__apart(&p.out, &p.sinks) || !attn__apart(&p.lse, &p.sinks))
-            return ATTN_ERR_ALIAS;
-    }
-    if ((status = attn__state_kernel(path, (attn_dtype)head.dtype, &p.run.kernel))) return status;
+    p.one = 1;
+    p.batch = (size_t)head.batch;
+    p.q_heads = (size_t)head.q_heads;
+    p.q_len = (size_t)head.q_len;
+    p.dim_v = (size_t)head.dim_v;
+    given[ATTN__ARRAY_out] = &desc->out;
+    given[ATTN__ARRAY_lse] = &desc->lse;
+    given[ATTN__ARRAY_sinks] = &desc->sinks;
+    if ((status = attn__check_arrays(&p, given, (attn_dtype)head.dtype, 0)) || (status = attn__check_shapes(&p))) return status;
+    memory = attn__bytes(state, bytes);
+    if ((status = attn__check_aliases(&p, &memory, 0)) || (status = attn__state_kernel(path, head.dtype, &p.run.kernel))) return status;
+    rows.heads = rows.count = 1;
     width = attn__state_width((size_t)head.dim_v);
-    for (row = 0; row < all; row++) {
-        size_t rest = row;
-        rows.query = rest % (size_t)head.q_len;
-        rest /= (size_t)head.q_len;
-        rows.head = rest % (size_t)head.q_heads;
-        rows.b = rest / (size_t)head.q_heads;
-        rows.heads = rows.count = 1;
-        for (c = 0; c < width || c == 0; c += ATTN__NR_MAX) {
-            const size_t columns = attn__min(ATTN__NR_MAX, width - c);
-            attn__view out = p.out;
-            unsigned char kept[ATTN__NR_MAX]; /* is the merged sum finite? */
-            for (n = 0; n < head.nodes; n++) {
-                double *from_max, *from_sum;
-                char *from;
-                attn__node_parts((char *)(uintptr_t)state + sizeof head + n * node_bytes, all, &from_max, &from_sum, &from);
-                max[n] = from_max[row];
-                sum[n] = from_sum[row];
-                attn__memcpy(acc[n], from + (row * width + c) * p.run.kernel->size, columns * p.run.kernel->size);
-            }
-            max[n] = -attn__infinity();
-            sum[n] = 0;
-            for (last = n; last >= 2; last--) p.run.kernel->join(1, columns, acc[last - 2], &max[last - 2], &sum[last - 2], acc[last - 1], &max[last - 1], &sum[last - 1]);
-            for (n = 0; n < columns; n++) {
-                double x;
-                attn__load_f64(&x, (char *)acc[0] + n * p.run.kernel->size, (attn_dtype)head.dtype, 1, 1);
-                kept[n] = (unsigned char)attn__finite_f64(x);
-            }
-            s.acc = (char *)acc[0];
-            s.max = max;
-            s.sum = sum;
-            s.row = &one;
-            p.width = columns;
-            p.dim_v = attn__min(columns, (size_t)head.dim_v - c);
-            p.out.data = out.data + (ptrdiff_t)c * out.stride[ATTN__D] * out.size;
-            if (attn__finish_row(&p, &rows, &s, 0)) /* NaN and infinity as they are; a sum that rounded up comes back */
-                for (n = 0; n < p.dim_v; n++) {
-                    double x;
-                    attn__load_f64(&x, (char *)acc[0] + n * p.run.kernel->size, (attn_dtype)head.dtype, 1, 1);
-                    if (attn__finite_f64(max[0]) && attn__finite_f64(sum[0]) && !attn__nan_f64(x) && kept[n]) x = attn__saturate(x, (attn_dtype)head.dtype);
-                    attn__store_one(&p.out, attn__query_at(&p.out, &rows, rows.head, rows.query) + (ptrdiff_t)n * out.stride[ATTN__D] * out.size, x);
-                }
-            p.out = out;
-        }
+    for (size_t row = 0; row < all; row++) {
+        rows.query = row % p.q_len;
+        rows.head = row / p.q_len % p.q_heads;
+        rows.b = row / p.q_len / p.q_heads;
+        for (size_t c = 0; c < width || c == 0; c += ATTN__NR_MAX)
+            attn__finish_columns(&p, &rows, &head, (const char *)state + sizeof head, all, node_bytes, row, c, attn__min(ATTN__NR_MAX, width - c));
     }
     return ATTN_OK;
 }
@@ -5006,8 +4981,7 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
 {
     attn__view to, from, at, table;
     attn_status status;
-    size_t b, h, i, c, capacity, page_size;
-    int pass;
+    size_t capacity, page_size;
     const unsigned floats = cache && cache->dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
     if (!cache || !rows) return ATTN_ERR_NULL;
     if ((status = attn__check(cache, 4, 4, floats, ATTN__OUTPUT, 0, &to))) return status;
@@ -5018,34 +4992,33 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
     if (block_table) {
         if (table.shape[ATTN__S] != from.shape[ATTN__B] || page_size == 0) return ATTN_ERR_SHAPE;
         if (!attn__multiply_size(page_size, table.shape[ATTN__D], &capacity)) return ATTN_ERR_OVERFLOW;
-    }
-    if ((!block_table && to.shape[ATTN__B] != from.shape[ATTN__B]) || to.shape[ATTN__H] != from.shape[ATTN__H] || to.shape[ATTN__D] != from.shape[ATTN__D]) return ATTN_ERR_SHAPE;
+    } else if (to.shape[ATTN__B] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
+    if (to.shape[ATTN__H] != from.shape[ATTN__H] || to.shape[ATTN__D] != from.shape[ATTN__D]) return ATTN_ERR_SHAPE;
     if (lens && at.shape[ATTN__D] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
     if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table))) return ATTN_ERR_ALIAS;
-    for (pass = 0; pass < 2; pass++) /* checks everything, then writes */
-        for (b = 0; b < from.shape[ATTN__B]; b++) {
-            const int64_t len = lens ? attn__integer(&at, (ptrdiff_t)b * at.stride[ATTN__D]) : 0;
+    for (int pass = 0; pass < 2; pass++) /* checks everything, then writes */
+        for (size_t b = 0; b < from.shape[ATTN__B]; b++) {
+            const int64_t len = lens ? attn__integer(&at, 0, b) : 0;
             if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len) return ATTN_ERR_LENGTH;
-            for (i = 0; i < from.shape[ATTN__S]; i++) {
+            for (size_t i = 0; i < from.shape[ATTN__S]; i++) {
                 size_t row = (size_t)len + i, place = b;
                 if (block_table) {
-                    const int64_t page = attn__integer(&table, (ptrdiff_t)b * table.stride[ATTN__S] + (ptrdiff_t)(row / page_size) * table.stride[ATTN__D]);
+                    const int64_t page = attn__integer(&table, b, row / page_size);
                     if (page < 0 || (uint64_t)page >= to.shape[ATTN__B]) return ATTN_ERR_PAGE;
                     place = (size_t)page;
                     row %= page_size;
                 }
-                for (h = 0; pass && h < from.shape[ATTN__H]; h++) {
-                    char *x = attn__at(&to, place, h, row);
-                    const char *y = attn__at(&from, b, h, i);
-                    for (c = 0; c < from.shape[ATTN__D]; c++, x += to.stride[ATTN__D] * to.size, y += from.stride[ATTN__D] * from.size) {
+                for (size_t h = 0; pass && h < from.shape[ATTN__H]; h++)
+                    for (size_t c = 0; c < from.shape[ATTN__D]; c++) {
+                        char *x = attn__at(&to, place, h, row, c);
+                        const char *y = attn__at(&from, b, h, i, c);
                         float narrow;
                         if (to.dtype == ATTN_F64) *(double *)(void *)x = *(const double *)(const void *)y;
                         else {
                             attn__load_f32(&narrow, y, from.dtype, 1, 1);
-                            attn__store_f32(x, to.dtype, 1, &narrow, 1);
+                            attn__put_f32(x, to.dtype, narrow);
                         }
                     }
-                }
             }
         }
     return ATTN_OK;
@@ -5060,13 +5033,13 @@ static void attn__sin_cos(double x, double *sine, double *cosine)
 {
     const double n = attn__madd_f64(x, 0.63661977236758134, ATTN__MAGIC_F64) - ATTN__MAGIC_F64;
     double r, z, s = 0, c = 0;
-    int i, quarter;
+    int quarter;
     r = attn__fma_f64(n, -1.57079632673412561417, x);
     r = attn__fma_f64(n, -6.07710050630396597660e-11, r);
     r = attn__fma_f64(n, -2.02226624879595063154e-21, r);
     z = r * r;
-    for (i = 19; i >= 3; i -= 2) s = attn__madd_f64(s, z, 1.0) * (-1.0 / (i * (i - 1)));
-    for (i = 20; i >= 2; i -= 2) c = attn__madd_f64(c, z, 1.0) * (-1.0 / (i * (i - 1)));
+    for (int i = 19; i >= 3; i -= 2) s = attn__madd_f64(s, z, 1.0) * (-1.0 / (i * (i - 1)));
+    for (int i = 20; i >= 2; i -= 2) c = attn__madd_f64(c, z, 1.0) * (-1.0 / (i * (i - 1)));
     s = attn__madd_f64(s * z, r, r);
     c = attn__madd_f64(c, z, 1.0);
     quarter = (int)((int64_t)n & 3);
@@ -5074,17 +5047,29 @@ static void attn__sin_cos(double x, double *sine, double *cosine)
     *cosine = quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s;
 }
 
+/* The two elements of a pair, of all heads, turned by an angle. */
+static void attn__rotate(const attn__view *from, const attn__view *to, size_t b, size_t i, size_t first, size_t second, double angle)
+{
+    double sine, cosine;
+    attn__sin_cos(angle, &sine, &cosine);
+    for (size_t h = 0; h < from->shape[ATTN__H]; h++) {
+        const double u = attn__get(attn__at(from, b, h, i, first), from->dtype), v = attn__get(attn__at(from, b, h, i, second), from->dtype);
+        attn__put(attn__at(to, b, h, i, first), to->dtype, attn__madd_f64(u, cosine, -(v * sine)));
+        attn__put(attn__at(to, b, h, i, second), to->dtype, attn__madd_f64(u, sine, v * cosine));
+    }
+}
+
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim, int interleaved, const attn_array *y)
 {
     attn__view from, to, at;
     attn_status status;
-    size_t b, h, i, c, half;
+    size_t half;
     double log_base, log_low;
-    int same = 1, dim;
+    int same = 1;
     if (!x || !y) return ATTN_ERR_NULL;
     if ((status = attn__check(x, 2, 4, ATTN__FLOATS, ATTN__INPUT, 0, &from))) return status;
     if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, 0, &to))) return status;
-    for (dim = ATTN__B; dim <= ATTN__D; dim++) {
+    for (int dim = ATTN__B; dim <= ATTN__D; dim++) {
         if (from.shape[dim] != to.shape[dim]) return ATTN_ERR_SHAPE;
         if (from.shape[dim] > 1 && from.stride[dim] != to.stride[dim]) same = 0;
     }
@@ -5093,6 +5078,7 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
     if (rotary_dim > from.shape[ATTN__D] || rotary_dim % 2) return ATTN_ERR_SHAPE;
     if (!attn__finite_f64(base) || base < 0) return ATTN_ERR_PARAMETER;
     if (!(base > 0)) base = 10000;
+    if (base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian a position */
     half = rotary_dim / 2;
     log_base = attn__log_f64(base);
     log_low = attn__fma_f64(base, attn__exp_f64(-log_base), -1); /* one step of Newton's */
@@ -5102,58 +5088,45 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
         if (at.shape[ATTN__S] != from.shape[ATTN__B]) at.stride[ATTN__S] = 0;
         if (!attn__apart(&to, &at)) return ATTN_ERR_ALIAS;
     }
-    for (b = 0; b < from.shape[ATTN__B]; b++) /* angles below 2^30, where the reduction is exact enough */
-        for (i = 0; i < from.shape[ATTN__S]; i++) {
-            const int64_t p = positions ? attn__integer(&at, (ptrdiff_t)b * at.stride[ATTN__S] + (ptrdiff_t)i * at.stride[ATTN__D]) : (int64_t)i;
+    for (size_t b = 0; b < from.shape[ATTN__B]; b++) /* angles below 2^30, where the reduction is exact enough */
+        for (size_t i = 0; i < from.shape[ATTN__S]; i++) {
+            const int64_t p = positions ? attn__integer(&at, b, i) : (int64_t)i;
             if (p >= (int64_t)1 << 30 || p <= -((int64_t)1 << 30)) return ATTN_ERR_LENGTH;
         }
-    if (base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian a position */
-    for (c = 0; c < half; c++) {
+    for (size_t c = 0; c < half; c++) {
         const size_t first = interleaved ? 2 * c : c, second = interleaved ? 2 * c + 1 : c + half;
         /* base^(-2c/rotary_dim), the exponent in two doubles: its error would grow with the position */
-        const double share = (double)(2 * c) / (double)rotary_dim, share_low = attn__fma_f64(-share, (double)rotary_dim, (double)(2 * c)) / (double)rotary_dim;
+        const double dim = (double)rotary_dim, share = (double)(2 * c) / dim, share_low = attn__fma_f64(-share, dim, (double)(2 * c)) / dim;
         const double exponent = -log_base * share;
         const double low = attn__fma_f64(-log_base, share, -exponent) - attn__fma_f64(log_base, share_low, log_low * share);
         const double e = attn__exp_f64(exponent), turn = attn__fma_f64(e, low, e);
-        for (b = 0; b < from.shape[ATTN__B]; b++)
-            for (i = 0; i < from.shape[ATTN__S]; i++) {
-                const int64_t p = positions ? attn__integer(&at, (ptrdiff_t)b * at.stride[ATTN__S] + (ptrdiff_t)i * at.stride[ATTN__D]) : (int64_t)i;
-                double sine, cosine, u, v;
-                attn__sin_cos((double)p * turn, &sine, &cosine);
-                for (h = 0; h < from.shape[ATTN__H]; h++) {
-                    const char *row = attn__at(&from, b, h, i);
-                    char *out = attn__at(&to, b, h, i);
-                    attn__load_f64(&u, row + (ptrdiff_t)first * from.stride[ATTN__D] * from.size, from.dtype, 1, 1);
-                    attn__load_f64(&v, row + (ptrdiff_t)second * from.stride[ATTN__D] * from.size, from.dtype, 1, 1);
-                    attn__put(out + (ptrdiff_t)first * to.stride[ATTN__D] * to.size, to.dtype, attn__madd_f64(u, cosine, -(v * sine)));
-                    attn__put(out + (ptrdiff_t)second * to.stride[ATTN__D] * to.size, to.dtype, attn__madd_f64(u, sine, v * cosine));
-                }
-            }
+        for (size_t b = 0; b < from.shape[ATTN__B]; b++)
+            for (size_t i = 0; i < from.shape[ATTN__S]; i++)
+                attn__rotate(&from, &to, b, i, first, second, (double)(positions ? attn__integer(&at, b, i) : (int64_t)i) * turn);
     }
-    for (b = 0; b < from.shape[ATTN__B]; b++)
-        for (h = 0; h < from.shape[ATTN__H]; h++)
-            for (i = 0; i < from.shape[ATTN__S]; i++)
-                for (c = rotary_dim; c < from.shape[ATTN__D] && to.data != from.data; c++)
-                    attn__memcpy(attn__at(&to, b, h, i) + (ptrdiff_t)c * to.stride[ATTN__D] * to.size, attn__at(&from, b, h, i) + (ptrdiff_t)c * from.stride[ATTN__D] * from.size,
-                            (size_t)to.size);
+    for (size_t b = 0; b < from.shape[ATTN__B] && to.data != from.data; b++)
+        for (size_t h = 0; h < from.shape[ATTN__H]; h++)
+            for (size_t i = 0; i < from.shape[ATTN__S]; i++)
+                for (size_t c = rotary_dim; c < from.shape[ATTN__D]; c++)
+                    attn__memcpy(attn__at(&to, b, h, i, c), attn__at(&from, b, h, i, c), (size_t)to.size);
     return ATTN_OK;
 }
 
 /* ---- layers ---- */
 
-/* rows (B, S, columns) += bias (columns) */
+/* rows (B, S, columns) += bias (columns), if there is one */
 static void attn__add_bias(const attn_array *rows, const attn_array *bias)
 {
     attn__view v, b;
-    size_t i, s, c;
+    if (!attn__present(bias)) return;
     if (attn__check(rows, 3, 3, ~0u, ATTN__INPUT, 0, &v) || attn__check(bias, 1, 1, ~0u, ATTN__INPUT, 0, &b)) return; /* checked before */
-    for (i = 0; i < v.shape[ATTN__H]; i++)
-        for (s = 0; s < v.shape[ATTN__S]; s++)
-            for (c = 0; c < v.shape[ATTN__D]; c++) {
-                char *at = attn__at(&v, 0, i, s) + (ptrdiff_t)c * v.stride[ATTN__D] * v.size;
-                const char *add = b.data + (ptrdiff_t)c * b.stride[ATTN__D] * b.size;
-                if (v.dtype == ATTN_F64) *(double *)(void *)at += *(const double *)(const void *)add;
-                else *(float *)(void *)at += *(const float *)(const void *)add;
+    for (size_t i = 0; i < v.shape[ATTN__H]; i++)
+        for (size_t s = 0; s < v.shape[ATTN__S]; s++)
+            for (size_t c = 0; c < v.shape[ATTN__D]; c++) {
+                void *at = attn__at(&v, 0, i, s, c);
+                const void *add = attn__at(&b, 0, 0, 0, c);
+                if (v.dtype == ATTN_F64) *(double *)at += *(const double *)add;
+                else *(float *)at += *(const float *)add;
             }
 }
 
@@ -5168,135 +5141,132 @@ static attn_array attn__heads_of(const attn_array *a, size_t heads)
     return r;
 }
 
-/* (S, N) or (B, S, N) as (B, S, N) with explicit strides. */
-static attn_status attn__batched(const attn_array *a, attn_dtype dtype, int output, int measuring, attn_array *r)
-{
-    attn__view v;
-    int i;
-    attn_status status = attn__check(a, 2, 3, 1u << dtype, output, measuring, &v);
-    if (status) return status;
-    *r = attn_array_3d(a->dtype, a->data, v.shape[ATTN__H], v.shape[ATTN__S], v.shape[ATTN__D]);
-    for (i = 0; i < 3; i++) r->stride[i] = v.stride[ATTN__H + i];
-    return ATTN_OK;
-}
-
 /* Contiguous (B, S, N) in the workspace. */
 static attn_array attn__temporary(attn__arena *arena, attn_dtype dtype, size_t b, size_t s, size_t n)
 {
     attn_array r;
     size_t count;
     if (!attn__multiply_size(b, s, &count) || !attn__multiply_size(count, n, &count)) arena->overflow = 1, count = 0;
-    r = attn_array_3d(dtype, attn__take(arena, count, attn_dtype_size(dtype)), b, s, n);
+    r = attn_array_3d(dtype, attn__take(arena, count, attn__size_of(dtype)), b, s, n);
     r.stride[0] = (ptrdiff_t)(s * n);
     r.stride[1] = (ptrdiff_t)n;
     r.stride[2] = 1;
     return r;
 }
 
-ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
-{
-    const int measuring = attn__measuring(exec);
+/* A checked layer: what its parts are called with. */
+typedef struct attn__layers {
     const attn_array *w[4], *bias[4];
-    attn_array x, out, to[4];
-    attn_desc d;
-    attn_exec sub = exec ? *exec : attn_exec_default();
-    attn__view views[11];
-    attn__arena arena = {NULL, 0, 0, 0};
-    attn_dtype dtype;
-    attn_status status;
-    size_t num_heads, kv_heads, bytes, most = 0, columns[4];
-    uintptr_t start;
-    int i, j, pass, has_o;
+    attn_array x, out; /* (B, S, N), with explicit strides */
+    attn_desc attention;
+    size_t num_heads, kv_heads;
+    size_t columns[4]; /* of the results of w */
+    size_t joined;     /* num_heads * head_dim_v */
+    int has_o;
+} attn__layers;
 
-    if (!layer) return ATTN_ERR_NULL;
-    dtype = layer->x.dtype;
+static attn_status attn__layer_check(const attn_layer *layer, int measuring, attn__layers *l)
+{
+    enum { X = 8, OUT, WEIGHTS, COUNT }; /* views: w, bias, and these */
+    const attn_dtype dtype = layer->x.dtype;
+    attn__view views[COUNT];
+    attn_status status;
     if (dtype != ATTN_F32 && dtype != ATTN_F64) return ATTN_ERR_DTYPE;
-    num_heads = layer->num_heads ? layer->num_heads : 1;
-    kv_heads = layer->kv_num_heads ? layer->kv_num_heads : num_heads;
-    if (num_heads % kv_heads) return ATTN_ERR_HEADS;
-    w[0] = &layer->w_q, w[1] = &layer->w_k, w[2] = &layer->w_v, w[3] = &layer->w_o;
-    bias[0] = &layer->b_q, bias[1] = &layer->b_k, bias[2] = &layer->b_v, bias[3] = &layer->b_o;
-    has_o = attn__present(&layer->w_o);
+    l->num_heads = layer->num_heads ? layer->num_heads : 1;
+    l->kv_heads = layer->kv_num_heads ? layer->kv_num_heads : l->num_heads;
+    if (l->num_heads % l->kv_heads) return ATTN_ERR_HEADS;
+    l->w[0] = &layer->w_q, l->w[1] = &layer->w_k, l->w[2] = &layer->w_v, l->w[3] = &layer->w_o;
+    l->bias[0] = &layer->b_q, l->bias[1] = &layer->b_k, l->bias[2] = &layer->b_v, l->bias[3] = &layer->b_o;
+    l->has_o = attn__present(&layer->w_o);
 
     attn__memset(views, 0, sizeof views);
-    if ((status = attn__batched(&layer->x, dtype, ATTN__INPUT, measuring, &x))) return status;
-    if ((status = attn__batched(&layer->out, dtype, ATTN__OUTPUT, measuring, &out))) return status;
+    if ((status = attn__check(&layer->x, 2, 3, 1u << dtype, ATTN__INPUT, measuring, &views[X]))) return status;
+    if ((status = attn__check(&layer->out, 2, 3, 1u << dtype, ATTN__OUTPUT, measuring, &views[OUT]))) return status;
     if (layer->x.ndim != layer->out.ndim) return ATTN_ERR_RANK;
-    for (i = 0; i < 4; i++) {
-        columns[i] = 0;
-        if (i == 3 && !has_o) {
-            if (attn__present(bias[i])) return ATTN_ERR_UNSUPPORTED; /* a bias of nothing */
+    l->x = attn__array_of(&views[X], 3);
+    l->out = attn__array_of(&views[OUT], 3);
+    for (int i = 0; i < 4; i++) {
+        l->columns[i] = 0;
+        if (i == 3 && !l->has_o) {
+            if (attn__present(l->bias[i])) return ATTN_ERR_UNSUPPORTED; /* a bias of nothing */
             continue;
         }
-        if ((status = attn__check(w[i], 2, 2, 1u << dtype, ATTN__INPUT, measuring, &views[i]))) return status;
-        columns[i] = views[i].shape[ATTN__D];
-        if (attn__present(bias[i])) {
-            if ((status = attn__check(bias[i], 1, 1, 1u << dtype, ATTN__INPUT, measuring, &views[4 + i]))) return status;
-            if (views[4 + i].shape[ATTN__D] != columns[i]) return ATTN_ERR_SHAPE;
-        }
+        if ((status = attn__check(l->w[i], 2, 2, 1u << dtype, ATTN__INPUT, measuring, &views[i]))) return status;
+        l->columns[i] = views[i].shape[ATTN__D];
+        if (!attn__present(l->bias[i])) continue;
+        if ((status = attn__check(l->bias[i], 1, 1, 1u << dtype, ATTN__INPUT, measuring, &views[4 + i]))) return status;
+        if (views[4 + i].shape[ATTN__D] != l->columns[i]) return ATTN_ERR_SHAPE;
     }
-    if (columns[0] % num_heads || columns[1] % kv_heads || columns[2] % kv_heads || columns[0] / num_heads != columns[1] / kv_heads) return ATTN_ERR_SHAPE;
-    if (!attn__multiply_size(columns[2] / kv_heads, num_heads, &bytes)) return ATTN_ERR_OVERFLOW;
-    if (out.shape[0] != x.shape[0] || out.shape[1] != x.shape[1] || out.shape[2] != (has_o ? columns[3] : bytes) || (has_o && views[3].shape[ATTN__S] != bytes))
+    if (l->columns[0] % l->num_heads || l->columns[1] % l->kv_heads || l->columns[2] % l->kv_heads ||
+        l->columns[0] / l->num_heads != l->columns[1] / l->kv_heads)
+        return ATTN_ERR_SHAPE;
+    if (!attn__multiply_size(l->columns[2] / l->kv_heads, l->num_heads, &l->joined)) return ATTN_ERR_OVERFLOW;
+    if (l->out.shape[0] != l->x.shape[0] || l->out.shape[1] != l->x.shape[1] || l->out.shape[2] != (l->has_o ? l->columns[3] : l->joined) ||
+        (l->has_o && views[3].shape[ATTN__S] != l->joined))
         return ATTN_ERR_SHAPE;
 
-    d = layer->attention;
-    d.q = d.k = d.v = d.out = d.scores = attn_desc_default().scores;
+    l->attention = layer->attention;
+    l->attention.scores = attn_array_1d(dtype, NULL, 0);
+    l->attention.scores.ndim = 0;
     if (attn__present(&layer->weights)) {
-        if ((status = attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[10]))) return status;
-        d.scores = attn_array_4d(dtype, layer->weights.data, views[10].shape[ATTN__B], views[10].shape[ATTN__H], views[10].shape[ATTN__S], views[10].shape[ATTN__D]);
-        for (i = 0; i < 4; i++) d.scores.stride[i] = views[10].stride[4 + i];
-        if (layer->weights.ndim == 3 && num_heads == 1) { /* (B, S, S) */
-            d.scores.shape[0] = d.scores.shape[1];
-            d.scores.stride[0] = d.scores.stride[1];
-            d.scores.shape[1] = 1;
+        attn_array *scores = &l->attention.scores;
+        if ((status = attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[WEIGHTS]))) return status;
+        *scores = attn__array_of(&views[WEIGHTS], 4);
+        if (layer->weights.ndim == 3 && l->num_heads == 1) { /* (B, S, S) */
+            scores->shape[0] = scores->shape[1];
+            scores->stride[0] = scores->stride[1];
+            scores->shape[1] = 1;
         }
     }
-    if ((status = attn__check(&x, 3, 3, ~0u, ATTN__INPUT, measuring, &views[8])) || (status = attn__check(&out, 3, 3, ~0u, ATTN__OUTPUT, measuring, &views[9]))) return status;
-    for (i = 9; i < 11; i++)
-        for (j = 0; j < 11; j++)
+    for (int i = OUT; i < COUNT; i++)
+        for (int j = 0; j < COUNT; j++)
             if (i != j && !attn__apart(&views[i], &views[j])) return ATTN_ERR_ALIAS;
+    return ATTN_OK;
+}
 
-    /* Pass 0 measures, and checks what the parts check; pass 1 computes. */
+ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
+{
+    attn__layers l;
+    attn_desc *d = &l.attention;
+    attn_exec sub = exec ? *exec : attn_exec_default();
+    attn__arena arena = {NULL, 0, 0, 0};
+    attn_array to[4];
+    attn_status status;
+    size_t bytes, largest = 0;
+    int measured;
+    if (!layer) return ATTN_ERR_NULL;
+    if ((status = attn__layer_check(layer, attn__measuring(exec), &l))) return status;
     sub.query = &bytes;
     sub.workspace = NULL;
-    for (pass = 0;; pass++) {
+    for (int pass = 0; pass < 2; pass++) { /* measures, and checks what the parts check; then computes */
         arena.used = 0;
-        for (i = 0; i < 3; i++) {
-            to[i] = attn__temporary(&arena, dtype, x.shape[0], x.shape[1], columns[i]);
-            if ((status = attn_matmul(&x, w[i], &to[i], &sub))) return status;
-            if (bytes > most) most = bytes;
-            if (pass && attn__present(bias[i])) attn__add_bias(&to[i], bias[i]);
+        for (int i = 0; i < 3; i++) {
+            to[i] = attn__temporary(&arena, l.x.dtype, l.x.shape[0], l.x.shape[1], l.columns[i]);
+            if ((status = attn_matmul(&l.x, l.w[i], &to[i], &sub))) return status;
+            largest = attn__max(largest, bytes);
+            if (pass) attn__add_bias(&to[i], l.bias[i]);
         }
-        to[3] = has_o ? attn__temporary(&arena, dtype, x.shape[0], x.shape[1], columns[2] / kv_heads * num_heads) : out;
-        d.q = attn__heads_of(&to[0], num_heads);
-        d.k = attn__heads_of(&to[1], kv_heads);
-        d.v = attn__heads_of(&to[2], kv_heads);
-        d.out = attn__heads_of(&to[3], num_heads);
-        if (attn__present(&d.scores) && !attn__whole_scores(&d.scores, &d.q)) return ATTN_ERR_SHAPE;
-        if ((status = attn_forward(&d, &sub))) return status;
-        if (bytes > most) most = bytes;
-        if (has_o) {
-            if ((status = attn_matmul(&to[3], w[3], &out, &sub))) return status;
-            if (bytes > most) most = bytes;
-            if (pass && attn__present(bias[3])) attn__add_bias(&out, bias[3]);
+        to[3] = l.has_o ? attn__temporary(&arena, l.x.dtype, l.x.shape[0], l.x.shape[1], l.joined) : l.out;
+        d->q = attn__heads_of(&to[0], l.num_heads);
+        d->k = attn__heads_of(&to[1], l.kv_heads);
+        d->v = attn__heads_of(&to[2], l.kv_heads);
+        d->out = attn__heads_of(&to[3], l.num_heads);
+        if (attn__present(&d->scores) && !attn__whole_scores(&d->scores, &d->q)) return ATTN_ERR_SHAPE;
+        if ((status = attn_forward(d, &sub))) return status;
+        largest = attn__max(largest, bytes);
+        if (l.has_o) {
+            if ((status = attn_matmul(&to[3], l.w[3], &l.out, &sub))) return status;
+            largest = attn__max(largest, bytes);
+            if (pass) attn__add_bias(&l.out, l.bias[3]);
         }
-        if (pass) return ATTN_OK;
-
-        if (arena.overflow || most > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
-        bytes = arena.used + most;
-        if (bytes) bytes += 63;
-        if (measuring) {
-            *exec->query = bytes;
-            return ATTN_OK;
-        }
-        if (bytes && (!exec || !exec->workspace || exec->workspace_size < bytes)) return ATTN_ERR_WORKSPACE;
-        start = (uintptr_t)exec->workspace;
-        arena.base = (char *)exec->workspace + (64 - start % 64) % 64;
+        if (pass) break;
+        if (arena.overflow || largest > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
+        if ((status = attn__claim(exec, arena.used + largest, &arena.base, &measured)) || measured) return status;
         sub.query = NULL;
-        sub.workspace = arena.base + arena.used;
-        sub.workspace_size = most;
+        sub.workspace = arena.base ? arena.base + arena.used : NULL;
+        sub.workspace_size = largest;
     }
+    return ATTN_OK;
 }
 
 #if !ATTN__FUSED
@@ -5312,158 +5282,77 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 /* ==========================================================================
  * KERNEL TEMPLATE: one body for every path and compute type
  *
- * Included by this very file with ATTN__ISA, ATTN__VL (vector length), ATTN__MR
- * (rows of the register tile) and ATTN__F64 (0: float, 1: double) defined, and
- * the vocabulary of the path. "attn_v" names are this path's own.
+ * A path includes this very file with ATTN__ISA, ATTN__MR and ATTN__SET defined, see
+ * "paths"; so the names of its vocabulary and types mean this path's own.
  * ======================================================================== */
-#if defined(ATTN__KERNEL)
+#if defined(ATTN__KERNEL) && !defined(ATTN__F64)
+#define ATTN__F64 0
+#include ATTN_FILE
+#undef ATTN__F64
+#define ATTN__F64 1
+#include ATTN_FILE
+#undef ATTN__F64
+#elif defined(ATTN__KERNEL)
 
-#if ATTN__F64
-#define ATTN__V(name) ATTN__CAT(attn__, ATTN__CAT(ATTN__ISA, ATTN__CAT(_f64_, name)))
-#define ATTN__C(name) ATTN__CAT(ATTN__, ATTN__CAT(name, _F64))
-#define attn_real double
-#define attn_vfinite attn__finite_f64
-#else
-#define ATTN__V(name) ATTN__CAT(attn__, ATTN__CAT(ATTN__ISA, ATTN__CAT(_f32_, name)))
-#define ATTN__C(name) ATTN__CAT(ATTN__, ATTN__CAT(name, _F32))
-#define attn_real float
-#define attn_vfinite attn__finite_f32
-#endif
-#define attn_madd ATTN__CAT(attn__, ATTN__CAT(ATTN__ISA, _madd))
-#define attn_vec ATTN__V(vec)
-#define attn_vload ATTN__V(load)
-#define attn_vstore ATTN__V(store)
-#define attn_vset1 ATTN__V(set1)
-#define attn_vadd ATTN__V(add)
-#define attn_vsub ATTN__V(sub)
-#define attn_vmul ATTN__V(mul)
-#define attn_vmax ATTN__V(max)
-#if ATTN__FUSED
-#define attn_vfma ATTN__V(fma)
-#else
-#define attn_vfma(a, b, c) attn_vadd(attn_vmul(a, b), c)
-#endif
-#define attn_vfma_lane ATTN__V(fma_lane)
-#define attn_vexp2i ATTN__V(exp2i)
-#define attn_vdiv ATTN__V(div)
-#define attn_vchoose ATTN__V(choose)
-#define attn_vtranspose ATTN__V(transpose)
-#define attn_vsum ATTN__V(sum)
-#define attn_vmost ATTN__V(most)
-#define attn_vexp ATTN__V(vexp)
-
-#define ATTN__NR (2 * ATTN__VL)                    /* columns of a panel */
-#define ATTN__QUAD (16 / (int)sizeof(attn_real)) /* elements of a 128-bit lane */
-#define ATTN__LANES ATTN__C(LANES)
-#define ATTN__SET (ATTN__LANES / ATTN__VL)       /* vectors in the virtual lanes */
-#define ATTN__STEP_KEYS (ATTN__NR > ATTN__LANES ? ATTN__NR : ATTN__LANES)
-
-/* X(0) ... X(vectors in the virtual lanes - 1); FOLD joins those vectors, first
- * half with second half, until one is left */
-#if ATTN__F64
-#if ATTN__VL == 8
-#define ATTN__EACH ATTN__REPEAT_1
-#define ATTN__FOLD(op, x)
-#elif ATTN__VL == 4
-#define ATTN__EACH ATTN__REPEAT_2
-#define ATTN__FOLD ATTN__FOLD_2
-#elif ATTN__VL == 2
-#define ATTN__EACH ATTN__REPEAT_4
-#define ATTN__FOLD ATTN__FOLD_4
-#else
-#define ATTN__EACH ATTN__REPEAT_8
-#define ATTN__FOLD ATTN__FOLD_8
-#endif
-#else
-#if ATTN__VL == 16
-#define ATTN__EACH ATTN__REPEAT_1
-#define ATTN__FOLD(op, x)
-#elif ATTN__VL == 8
-#define ATTN__EACH ATTN__REPEAT_2
-#define ATTN__FOLD ATTN__FOLD_2
-#elif ATTN__VL == 4
-#define ATTN__EACH ATTN__REPEAT_4
-#define ATTN__FOLD ATTN__FOLD_4
-#else
-#define ATTN__EACH ATTN__REPEAT_16
-#define ATTN__FOLD ATTN__FOLD_16
-#endif
-#endif
-
-/* ... X(QUAD - 1) */
-#if ATTN__F64
-#define ATTN__EACH_OF_QUAD ATTN__REPEAT_2
-#else
-#define ATTN__EACH_OF_QUAD ATTN__REPEAT_4
-#endif
-
-/* ... X(MR - 1) */
-#if ATTN__MR == 14
-#define ATTN__EACH_ROW ATTN__REPEAT_14
-#elif ATTN__MR == 8
-#define ATTN__EACH_ROW ATTN__REPEAT_8
-#elif ATTN__MR == 6
-#define ATTN__EACH_ROW ATTN__REPEAT_6
-#else
-#define ATTN__EACH_ROW ATTN__REPEAT_4
-#endif
-
-ATTN__INLINE attn_vec ATTN__V(load_as)(const void *p, attn_dtype dtype)
+ATTN__INLINE attn__vec ATTN__V(load_as)(const void *p, attn_dtype dtype)
 {
 #if !ATTN__F64
     if (dtype == ATTN_F16) return ATTN__V(load_f16)((const uint16_t *)p);
     if (dtype == ATTN_BF16) return ATTN__V(load_bf16)((const uint16_t *)p);
 #endif
     (void)dtype;
-    return attn_vload((const attn_real *)p);
+    return attn__vload((const attn__real *)p);
 }
 
-#ifndef ATTN__PARTS
-ATTN__INLINE attn_vec ATTN__V(load_part)(const attn_real *p, size_t n)
+#ifndef ATTN__OWN_MADD
+ATTN__INLINE double ATTN__V(madd)(double a, double b, double c) { return attn__madd_f64(a, b, c); }
+#endif
+#ifndef ATTN__OWN_PARTS
+ATTN__INLINE attn__vec ATTN__V(load_part)(const attn__real *p, size_t n)
 {
-    attn_real x[ATTN__VL];
+    attn__real x[ATTN__VL];
     size_t j;
     for (j = 0; j < ATTN__VL; j++) x[j] = j < n ? p[j] : 0;
-    return attn_vload(x);
+    return attn__vload(x);
 }
-ATTN__INLINE void ATTN__V(store_part)(attn_real *p, attn_vec a, size_t n)
+ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
 {
-    attn_real x[ATTN__VL];
+    attn__real x[ATTN__VL];
     size_t j;
-    attn_vstore(x, a);
+    attn__vstore(x, a);
     for (j = 0; j < n; j++) p[j] = x[j];
 }
 #endif
 
 /* The register tile: M rows by W vectors, one or two, each element one chain of
  * multiply-adds over k. M, W and the type of b are constants wherever this is inlined. */
-ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype, size_t depth, const attn_real *a, const char *b, size_t ldb, attn_real *c, size_t ldc, int accumulate)
+ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype, size_t depth, const attn__real *a, const char *b, size_t ldb, attn__real *c, size_t ldc, int accumulate)
 {
     const size_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2, second = ATTN__VL * size;
     size_t k;
     ldb *= size;
-#define ATTN__X(i) attn_vec c##i##0 = attn_vset1(0), c##i##1 = c##i##0;
+#define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     if (accumulate) {
 #define ATTN__X(i) \
-    if (M > i) c##i##0 = attn_vload(c + i * ldc), c##i##1 = W > 1 ? attn_vload(c + i * ldc + ATTN__VL) : c##i##0;
+    if (M > i) c##i##0 = attn__vload(c + i * ldc), c##i##1 = W > 1 ? attn__vload(c + i * ldc + ATTN__VL) : c##i##0;
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
     k = 0;
-#ifdef ATTN__LANE_FMA /* one load along the depth for each row, whose lanes multiply */
-#define ATTN__X(i) attn_vec x##i = c##i##0;
+#ifdef ATTN__OWN_FMA_LANE /* one load along the depth for each row, whose lanes multiply */
+#define ATTN__X(i) attn__vec x##i = c##i##0;
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     for (; k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
-        attn_vec b0, b1;
+        attn__vec b0, b1;
 #define ATTN__X(i) \
-    if (M > i) x##i = attn_vload(a + i * ATTN__LD);
+    if (M > i) x##i = attn__vload(a + i * ATTN__TILE_STRIDE);
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i) \
-    if (M > i) c##i##0 = attn_vfma_lane(c##i##0, b0, x##i, ATTN__AT), c##i##1 = W > 1 ? attn_vfma_lane(c##i##1, b1, x##i, ATTN__AT) : c##i##1;
+    if (M > i) c##i##0 = ATTN__V(fma_lane)(c##i##0, b0, x##i, ATTN__AT), c##i##1 = W > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x##i, ATTN__AT) : c##i##1;
 #define ATTN__STEP                                                                          \
     b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0; \
     ATTN__PREFETCH(b, 16 * ldb);                                                            \
@@ -5488,24 +5377,24 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
     }
 #endif
     for (; k < depth; k++, a++, b += ldb) {
-        attn_vec b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
+        attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
         if (M <= 8) { /* few rows: b comes from memory as fast as it can */
             ATTN__PREFETCH(b, 32 * ldb);
             ATTN__PREFETCH(b, 32 * ldb + second);
         }
 #define ATTN__X(i)                                      \
     if (M > i) {                                        \
-        attn_vec ai = attn_vset1(a[i * ATTN__LD]);      \
-        c##i##0 = attn_vfma(ai, b0, c##i##0);           \
-        if (W > 1) c##i##1 = attn_vfma(ai, b1, c##i##1); \
+        attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);      \
+        c##i##0 = attn__vfma(ai, b0, c##i##0);           \
+        if (W > 1) c##i##1 = attn__vfma(ai, b1, c##i##1); \
     }
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
 #define ATTN__X(i) \
     if (M > i) {                                                     \
-        attn_vstore(c + i * ldc, c##i##0);                           \
-        if (W > 1) attn_vstore(c + i * ldc + ATTN__VL, c##i##1);     \
+        attn__vstore(c + i * ldc, c##i##0);                           \
+        if (W > 1) attn__vstore(c + i * ldc + ATTN__VL, c##i##1);     \
     }
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
@@ -5515,9 +5404,9 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
                               int accumulate)
 {
     const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
-    const attn_real *a = (const attn_real *)a_;
+    const attn__real *a = (const attn__real *)a_;
     const char *b = (const char *)b_;
-    attn_real *c = (attn_real *)c_;
+    attn__real *c = (attn__real *)c_;
     size_t j;
     for (j = 0; j < n; j += ATTN__NR, b += panel_stride * sizeof *c, c += ATTN__NR) {
         switch (n - j > ATTN__VL ? m : m + 16) { /* a narrow tile where the rest of a panel is no more */
@@ -5535,21 +5424,21 @@ static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, p
                              void *tile_, void *panel_)
 {
     const size_t part = n % ATTN__VL, whole = n - part; /* what is less than a vector is copied */
-    const attn_real *a = (const attn_real *)a_, *b = (const attn_real *)b_;
-    attn_real *c = (attn_real *)c_, *rows = (attn_real *)rows_, *tile = (attn_real *)tile_, *panel = (attn_real *)panel_;
+    const attn__real *a = (const attn__real *)a_, *b = (const attn__real *)b_;
+    attn__real *c = (attn__real *)c_, *rows = (attn__real *)rows_, *tile = (attn__real *)tile_, *panel = (attn__real *)panel_;
     size_t count, r, k;
-    for (k = 0; k < depth && part; k++) attn_vstore(panel + k * ATTN__NR, ATTN__V(load_part)(b + k * b_step + whole, part));
+    for (k = 0; k < depth && part; k++) attn__vstore(panel + k * ATTN__NR, ATTN__V(load_part)(b + k * b_step + whole, part));
     for (; m > 0; m -= count) {
         count = attn__tile_rows(m, ATTN__MR);
         for (r = 0; r < count; r++, a += a_step) {
-            attn_real *row = rows + r * ATTN__LD;
-            for (k = 0; k + ATTN__VL <= depth; k += ATTN__VL) attn_vstore(row + k, attn_vload(a + k));
+            attn__real *row = rows + r * ATTN__TILE_STRIDE;
+            for (k = 0; k + ATTN__VL <= depth; k += ATTN__VL) attn__vstore(row + k, attn__vload(a + k));
             for (; k < depth; k++) row[k] = a[k];
         }
         ATTN__V(multiply)(count, whole, depth, rows, b, b_step, ATTN__NR, c, c_step, 0);
-        if (part) ATTN__V(multiply)(count, part, depth, rows, panel, ATTN__NR, 0, tile, ATTN__LD, 0);
+        if (part) ATTN__V(multiply)(count, part, depth, rows, panel, ATTN__NR, 0, tile, ATTN__TILE_STRIDE, 0);
         for (r = 0; r < count; r++, c += c_step)
-            if (part) ATTN__V(store_part)(c + whole, attn_vload(tile + r * ATTN__LD), part);
+            if (part) ATTN__V(store_part)(c + whole, attn__vload(tile + r * ATTN__TILE_STRIDE), part);
     }
 }
 
@@ -5562,9 +5451,9 @@ static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrd
     float *out = (float *)to;
     size_t i = 0;
     if (stride == 1 && dtype == ATTN_F16)
-        for (; i + ATTN__VL <= n; i += ATTN__VL) attn_vstore(out + i, ATTN__V(load_f16)(half + i));
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(out + i, ATTN__V(load_f16)(half + i));
     if (stride == 1 && dtype == ATTN_BF16)
-        for (; i + ATTN__VL <= n; i += ATTN__VL) attn_vstore(out + i, ATTN__V(load_bf16)(half + i));
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(out + i, ATTN__V(load_bf16)(half + i));
     attn__load_f32(out + i, (const char *)from + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype, stride, n - i);
 #endif
 }
@@ -5579,19 +5468,19 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 
 /* One panel: `columns` <= NR of them, contiguous along the depth. Where they fill no
  * more than a vector, the other one is not written. `ahead`: another panel follows. */
-ATTN__INLINE void ATTN__V(pack_columns)(attn_real *to, const attn_real *src, size_t columns, size_t depth, ptrdiff_t column_stride, const int ahead)
+ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, size_t columns, size_t depth, ptrdiff_t column_stride, const int ahead)
 {
     const size_t quads = ATTN__VL == 1 ? 0 : depth / ATTN__QUAD * ATTN__QUAD; /* one lane: nothing to transpose */
-    attn_vec x[ATTN__QUAD], y[ATTN__QUAD];
+    attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
     size_t v, k, j;
     int i;
     if (columns == ATTN__NR) {
         for (k = 0; k < quads; k += ATTN__QUAD) {
-            attn_vtranspose(src + k, column_stride, x);
-            attn_vtranspose(src + k + ATTN__VL * column_stride, column_stride, y);
+            ATTN__V(transpose)(src + k, column_stride, x);
+            ATTN__V(transpose)(src + k + ATTN__VL * column_stride, column_stride, y);
             for (i = 0; i < ATTN__NR / 4 && ahead; i++) /* a part of its columns for each part of a cache line */
                 ATTN__PREFETCH(src, (ptrdiff_t)(ATTN__NR + (k / ATTN__QUAD % 4) * (ATTN__NR / 4) + (size_t)i) * column_stride + (ptrdiff_t)k);
-#define ATTN__X(i) attn_vstore(to + (k + i) * ATTN__NR, x[i]), attn_vstore(to + (k + i) * ATTN__NR + ATTN__VL, y[i]);
+#define ATTN__X(i) attn__vstore(to + (k + i) * ATTN__NR, x[i]), attn__vstore(to + (k + i) * ATTN__NR + ATTN__VL, y[i]);
             ATTN__EACH_OF_QUAD(ATTN__X)
 #undef ATTN__X
         }
@@ -5601,17 +5490,17 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn_real *to, const attn_real *src, siz
     }
     for (v = 0; v < columns; v += ATTN__VL, src += ATTN__VL * column_stride, to += ATTN__VL) {
         const size_t n = columns - v < ATTN__VL ? columns - v : ATTN__VL;
-        attn_real quad[ATTN__VL][ATTN__QUAD];
+        attn__real quad[ATTN__VL][ATTN__QUAD];
         for (j = n; j < ATTN__VL; j++) attn__memset(quad[j], 0, sizeof quad[j]);
         for (k = 0; k < quads; k += ATTN__QUAD) {
             for (j = 0; j < n; j++) attn__memcpy(quad[j], src + (ptrdiff_t)j * column_stride + (ptrdiff_t)k, sizeof quad[j]);
-            attn_vtranspose(quad[0], ATTN__QUAD, x);
-#define ATTN__X(i) attn_vstore(to + (k + i) * ATTN__NR, x[i]);
+            ATTN__V(transpose)(quad[0], ATTN__QUAD, x);
+#define ATTN__X(i) attn__vstore(to + (k + i) * ATTN__NR, x[i]);
             ATTN__EACH_OF_QUAD(ATTN__X)
 #undef ATTN__X
         }
         for (; k < depth; k++) {
-            attn_vstore(to + k * ATTN__NR, attn_vset1(0));
+            attn__vstore(to + k * ATTN__NR, attn__vset1(0));
             for (j = 0; j < n; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
         }
     }
@@ -5620,7 +5509,7 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn_real *to, const attn_real *src, siz
 static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size_t columns, size_t depth, ptrdiff_t column_stride, ptrdiff_t depth_stride)
 {
     const char *src = (const char *)src_;
-    attn_real *to = (attn_real *)panels;
+    attn__real *to = (attn__real *)panels;
     ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
     size_t j, k;
     for (j = 0; j < columns; j += ATTN__NR, to += depth * ATTN__NR) {
@@ -5629,21 +5518,21 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
         if (depth_stride != 1) { /* values: rows of the panel as they come */
             for (k = 0; k < depth; k++) {
                 const char *row = from + (ptrdiff_t)k * depth_stride * size;
-                attn_real *panel = to + k * ATTN__NR;
+                attn__real *panel = to + k * ATTN__NR;
                 ATTN__PREFETCH(row, 64 * (size_t)depth_stride * (size_t)size);
                 if (width == ATTN__NR && column_stride == 1) {
-                    attn_vstore(panel, ATTN__V(load_as)(row, dtype));
-                    attn_vstore(panel + ATTN__VL, ATTN__V(load_as)(row + ATTN__VL * size, dtype));
+                    attn__vstore(panel, ATTN__V(load_as)(row, dtype));
+                    attn__vstore(panel + ATTN__VL, ATTN__V(load_as)(row + ATTN__VL * size, dtype));
                 } else {
-                    attn_vstore(panel, attn_vset1(0));
-                    attn_vstore(panel + ATTN__VL, attn_vset1(0));
+                    attn__vstore(panel, attn__vset1(0));
+                    attn__vstore(panel + ATTN__VL, attn__vset1(0));
                     ATTN__V(load_row)(panel, row, dtype, column_stride, width);
                 }
             }
-        } else if (size == (ptrdiff_t)sizeof(attn_real)) { /* keys: transposed */
-            ATTN__V(pack_columns)(to, (const attn_real *)(const void *)from, width, depth, column_stride, 1);
+        } else if (size == (ptrdiff_t)sizeof(attn__real)) { /* keys: transposed */
+            ATTN__V(pack_columns)(to, (const attn__real *)(const void *)from, width, depth, column_stride, 1);
         } else { /* converted, a piece of the depth at a time */
-            attn_real piece[ATTN__NR][64];
+            attn__real piece[ATTN__NR][64];
             for (k = 0; k < depth; k += 64) {
                 size_t i, n = depth - k < 64 ? depth - k : 64;
                 for (i = 0; i < width; i++) ATTN__V(load_row)(piece[i], from + ((ptrdiff_t)i * column_stride + (ptrdiff_t)k) * size, dtype, 1, n);
@@ -5656,36 +5545,36 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
 #if ATTN__VL > 1
 /* pack_columns and tile in one, for up to four rows: columns are turned, and widened,
  * in registers. `dtype` is a constant, too. */
-ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, ptrdiff_t stride, attn_vec out[ATTN__QUAD])
+ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, ptrdiff_t stride, attn__vec out[ATTN__QUAD])
 {
 #if !ATTN__F64
     if (dtype == ATTN_F16) ATTN__V(transpose_f16)((const uint16_t *)(const void *)p, stride, out);
     else if (dtype == ATTN_BF16) ATTN__V(transpose_bf16)((const uint16_t *)(const void *)p, stride, out);
     else
 #endif
-        attn_vtranspose((const attn_real *)(const void *)p, stride, out);
+        ATTN__V(transpose)((const attn__real *)(const void *)p, stride, out);
     (void)dtype;
 }
-ATTN__INLINE void ATTN__V(score_tile)(const int M, const attn_dtype dtype, size_t depth, const attn_real *a, const char *keys, ptrdiff_t stride, attn_real *c, int accumulate)
+ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t depth, const attn__real *a, const char *keys, ptrdiff_t stride, attn__real *c, int accumulate)
 {
     const ptrdiff_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2;
     const ptrdiff_t quarter = ATTN__NR / 4 * stride * size;
     const char *ahead = keys + 2 * ATTN__NR * stride * size;
     size_t k = 0, j, at = 0;
-#define ATTN__X(i) attn_vec c##i##0 = attn_vset1(0), c##i##1 = c##i##0;
+#define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
     if (accumulate) {
 #define ATTN__X(i) \
-    if (M > i) c##i##0 = attn_vload(c + i * ATTN__LD), c##i##1 = attn_vload(c + i * ATTN__LD + ATTN__VL);
+    if (M > i) c##i##0 = attn__vload(c + i * ATTN__TILE_STRIDE), c##i##1 = attn__vload(c + i * ATTN__TILE_STRIDE + ATTN__VL);
         ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
     }
 #define ATTN__X(i)                                        \
     if (M > i) {                                          \
-        attn_vec ai = attn_vset1(a[i * ATTN__LD + step]); \
-        c##i##0 = attn_vfma(ai, x[step], c##i##0);        \
-        c##i##1 = attn_vfma(ai, y[step], c##i##1);        \
+        attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE + step]); \
+        c##i##0 = attn__vfma(ai, x[step], c##i##0);        \
+        c##i##1 = attn__vfma(ai, y[step], c##i##1);        \
     }
 #define ATTN__STEP(n)           \
     {                           \
@@ -5693,7 +5582,7 @@ ATTN__INLINE void ATTN__V(score_tile)(const int M, const attn_dtype dtype, size_
         ATTN__REPEAT_4(ATTN__X) \
     }
     for (; k + ATTN__QUAD <= depth; k += ATTN__QUAD, a += ATTN__QUAD, keys += ATTN__QUAD * size) {
-        attn_vec x[ATTN__QUAD], y[ATTN__QUAD];
+        attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
         ATTN__V(turn_columns)(keys, dtype, stride, x);
         ATTN__V(turn_columns)(keys + ATTN__VL * stride * size, dtype, stride, y);
         for (j = 0; j < ATTN__NR * (size_t)size; j += 64) { /* columns to come, in four streams: often as many pages */
@@ -5712,34 +5601,34 @@ ATTN__INLINE void ATTN__V(score_tile)(const int M, const attn_dtype dtype, size_
 #endif
     }
     for (; k < depth; k++, a++, keys += size) {
-        attn_real column[ATTN__NR];
-        attn_vec x[1], y[1];
+        attn__real column[ATTN__NR];
+        attn__vec x[1], y[1];
         for (j = 0; j < ATTN__NR; j++) ATTN__V(load_row)(column + j, keys + (ptrdiff_t)j * stride * size, dtype, 1, 1);
-        x[0] = attn_vload(column);
-        y[0] = attn_vload(column + ATTN__VL);
+        x[0] = attn__vload(column);
+        y[0] = attn__vload(column + ATTN__VL);
         ATTN__STEP(0)
     }
 #undef ATTN__STEP
 #undef ATTN__X
 #define ATTN__X(i) \
-    if (M > i) attn_vstore(c + i * ATTN__LD, c##i##0), attn_vstore(c + i * ATTN__LD + ATTN__VL, c##i##1);
+    if (M > i) attn__vstore(c + i * ATTN__TILE_STRIDE, c##i##0), attn__vstore(c + i * ATTN__TILE_STRIDE + ATTN__VL, c##i##1);
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 }
 
-static void ATTN__V(score_columns)(size_t m, size_t depth, const attn_real *a, const char *keys, attn_dtype dtype, ptrdiff_t stride, attn_real *c, int accumulate)
+static void ATTN__V(dot_columns)(size_t m, size_t depth, const attn__real *a, const char *keys, attn_dtype dtype, ptrdiff_t stride, attn__real *c, int accumulate)
 {
-    for (; m > 0; a += 4 * ATTN__LD, c += 4 * ATTN__LD) {
+    for (; m > 0; a += 4 * ATTN__TILE_STRIDE, c += 4 * ATTN__TILE_STRIDE) {
         const size_t n = m < 4 ? m : 4;
         switch (n + (dtype == ATTN_F16 ? 4 : dtype == ATTN_BF16 ? 8 : 0)) {
 #define ATTN__X(i)                                                                                                       \
-    case i + 1: ATTN__V(score_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, c, accumulate); break;
+    case i + 1: ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, c, accumulate); break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #if !ATTN__F64
 #define ATTN__X(i)                                                                                     \
-    case i + 5: ATTN__V(score_tile)(i + 1, ATTN_F16, depth, a, keys, stride, c, accumulate); break; \
-    case i + 9: ATTN__V(score_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, c, accumulate); break;
+    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, stride, c, accumulate); break; \
+    case i + 9: ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, c, accumulate); break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #endif
@@ -5749,29 +5638,29 @@ static void ATTN__V(score_columns)(size_t m, size_t depth, const attn_real *a, c
     }
 }
 
-static void ATTN__V(score)(size_t m, size_t n, size_t depth, const void *a_, const void *keys, attn_dtype dtype, ptrdiff_t stride, void *c_, int accumulate)
+static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, const void *keys, attn_dtype dtype, ptrdiff_t stride, void *c_, int accumulate)
 {
-    const attn_real *a = (const attn_real *)a_;
+    const attn__real *a = (const attn__real *)a_;
     const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
-    attn_real *c = (attn_real *)c_;
+    attn__real *c = (attn__real *)c_;
     size_t j, k, i;
-    for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) ATTN__V(score_columns)(m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
+    for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) ATTN__V(dot_columns)(m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
     for (k = 0; j < n && (k < depth || k == 0); k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
-        attn_real piece[ATTN__NR][64];
+        attn__real piece[ATTN__NR][64];
         const size_t part = depth - k < 64 ? depth - k : 64;
         for (i = 0; i < n - j; i++) ATTN__V(load_row)(piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
         for (; i < ATTN__NR; i++) attn__memset(piece[i], 0, part * sizeof piece[i][0]);
-        ATTN__V(score_columns)(m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
+        ATTN__V(dot_columns)(m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
     }
 }
 
-static void ATTN__V(weigh)(size_t m, size_t n, size_t depth, const void *a_, const void *values, attn_dtype dtype, size_t stride, void *c_, size_t ldc, int accumulate)
+static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_, const void *values, attn_dtype dtype, size_t stride, void *c_, size_t ldc, int accumulate)
 {
-    const size_t most = attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR;
-    const attn_real *a = (const attn_real *)a_;
-    attn_real *c = (attn_real *)c_;
-    for (; m > 0; a += most * ATTN__LD, c += most * ldc) {
-        const size_t rows = m < most ? m : most;
+    const size_t height = attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR;
+    const attn__real *a = (const attn__real *)a_;
+    attn__real *c = (attn__real *)c_;
+    for (; m > 0; a += height * ATTN__TILE_STRIDE, c += height * ldc) {
+        const size_t rows = m < height ? m : height;
 #if ATTN__F64
         ATTN__V(multiply)(rows, n, depth, a, values, stride, ATTN__NR, c, ldc, accumulate);
 #else
@@ -5792,81 +5681,78 @@ static void ATTN__V(weigh)(size_t m, size_t n, size_t depth, const void *a_, con
         m -= rows;
     }
 }
-#define ATTN__FEW 8, ATTN__V(score), ATTN__V(weigh)
-#else /* no lanes: nothing to gain */
-#define ATTN__FEW 0, NULL, NULL
 #endif
 
 /* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. N
  * vectors, 1 or 2, go step by step: of chains so long machines see few at a time. */
-ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn_vec *x, attn_vec *t, attn_vec *p)
+ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, attn__vec *p)
 {
-    const attn_vec magic = attn_vset1(ATTN__C(MAGIC)), first = attn_vset1(ATTN__C(EXP_FIRST));
-    attn_vec n[2], c;
+    const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), first = attn__vset1(ATTN__C(EXP_FIRST));
+    attn__vec n[2], c;
 #define ATTN__X(i) \
-    if (N > i) t[i] = attn_vfma(x[i], attn_vset1(ATTN__C(LOG2E)), magic);
+    if (N > i) t[i] = attn__vfma(x[i], attn__vset1(ATTN__C(LOG2E)), magic);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i) \
-    if (N > i) n[i] = attn_vsub(t[i], magic), p[i] = first;
+    if (N > i) n[i] = attn__vsub(t[i], magic), p[i] = first;
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i) \
-    if (N > i) x[i] = attn_vfma(n[i], attn_vset1(-ATTN__C(LN2_HI)), x[i]);
+    if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_HI)), x[i]);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i) \
-    if (N > i) x[i] = attn_vfma(n[i], attn_vset1(-ATTN__C(LN2_LO)), x[i]);
+    if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_LO)), x[i]);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__Y(i) \
-    if (N > i) p[i] = attn_vfma(p[i], x[i], c);
-#define ATTN__X(coefficient) c = attn_vset1(coefficient); ATTN__REPEAT_2(ATTN__Y)
+    if (N > i) p[i] = attn__vfma(p[i], x[i], c);
+#define ATTN__X(coefficient) c = attn__vset1(coefficient); ATTN__REPEAT_2(ATTN__Y)
     ATTN__C(EXP_COEFFICIENTS)(ATTN__X)
 #undef ATTN__X
 #undef ATTN__Y
 }
-ATTN__INLINE void ATTN__V(exp_pair)(const int N, attn_vec *x)
+ATTN__INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
 {
-    const attn_vec one = attn_vset1(1), zero = attn_vset1(0), least = attn_vset1(ATTN__C(EXP_MIN));
-    attn_vec r[2], t[2], p[2];
+    const attn__vec one = attn__vset1(1), zero = attn__vset1(0), least = attn__vset1(ATTN__C(EXP_MIN));
+    attn__vec r[2], t[2], p[2];
 #define ATTN__X(i) \
-    if (N > i) r[i] = attn_vmax(x[i], attn_vset1(2 * ATTN__C(EXP_MIN))); /* no overflow: it may trap */
+    if (N > i) r[i] = attn__vmax(x[i], attn__vset1(2 * ATTN__C(EXP_MIN))); /* no overflow: it may trap */
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
     ATTN__V(exp_reduce)(N, r, t, p);
 #define ATTN__X(i) \
-    if (N > i) p[i] = attn_vfma(p[i], r[i], one);
+    if (N > i) p[i] = attn__vfma(p[i], r[i], one);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i) \
-    if (N > i) x[i] = attn_vchoose(attn_vexp2i(p[i], t[i]), x[i], least, zero);
+    if (N > i) x[i] = attn__vchoose(attn__vexp2i(p[i], t[i]), x[i], least, zero);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 }
-ATTN__INLINE attn_vec attn_vexp(attn_vec x)
+ATTN__INLINE attn__vec ATTN__V(exp)(attn__vec x)
 {
     ATTN__V(exp_pair)(1, &x);
     return x;
 }
-ATTN__INLINE void ATTN__V(tanh_pair)(const int N, attn_vec *x)
+ATTN__INLINE void ATTN__V(tanh_pair)(const int N, attn__vec *x)
 {
-    const attn_vec zero = attn_vset1(0), one = attn_vset1(1), two = attn_vset1(2), limit = attn_vset1(ATTN__C(TANH_MIN));
-    attn_vec t[2], p[2], r[2], e[2];
+    const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2), limit = attn__vset1(ATTN__C(TANH_MIN));
+    attn__vec t[2], p[2], r[2], e[2];
 #define ATTN__X(i)                                                                        \
     if (N > i) {                                                                          \
-        r[i] = attn_vsub(zero, attn_vmax(x[i], attn_vsub(zero, x[i]))); /* -|x| */        \
-        r[i] = attn_vmax(limit, attn_vadd(r[i], r[i])); /* NaN stays */                   \
+        r[i] = attn__vsub(zero, attn__vmax(x[i], attn__vsub(zero, x[i]))); /* -|x| */        \
+        r[i] = attn__vmax(limit, attn__vadd(r[i], r[i])); /* NaN stays */                   \
     }
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
     ATTN__V(exp_reduce)(N, r, t, p);
 #define ATTN__X(i)                                                                        \
     if (N > i) {                                                                          \
-        e[i] = attn_vexp2i(one, t[i]);                                                    \
-        e[i] = attn_vfma(e[i], attn_vmul(p[i], r[i]), attn_vsub(e[i], one));              \
-        e[i] = attn_vdiv(e[i], attn_vadd(two, e[i]));                                     \
-        x[i] = attn_vchoose(attn_vsub(zero, e[i]), x[i], zero, e[i]);                     \
+        e[i] = attn__vexp2i(one, t[i]);                                                    \
+        e[i] = attn__vfma(e[i], attn__vmul(p[i], r[i]), attn__vsub(e[i], one));              \
+        e[i] = attn__vdiv(e[i], attn__vadd(two, e[i]));                                     \
+        x[i] = attn__vchoose(attn__vsub(zero, e[i]), x[i], zero, e[i]);                     \
     }
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
@@ -5874,14 +5760,14 @@ ATTN__INLINE void ATTN__V(tanh_pair)(const int N, attn_vec *x)
 
 static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
 {
-    attn_real *row = (attn_real *)row_;
-    const attn_real reciprocal = (attn_real)(1 / softcap);
-    const int divides = !attn_vfinite(reciprocal) && (attn_real)softcap > 0; /* so small that only a quotient tells */
-    const attn_vec cap = attn_vset1((attn_real)softcap), inverse = attn_vset1(reciprocal), zero = attn_vset1(0);
-    attn_vec x[2], y[2];
+    attn__real *row = (attn__real *)row_;
+    const attn__real reciprocal = (attn__real)(1 / softcap);
+    const int divides = !ATTN__FUNCTION(finite)(reciprocal) && (attn__real)softcap > 0; /* so small that only a quotient tells */
+    const attn__vec cap = attn__vset1((attn__real)softcap), inverse = attn__vset1(reciprocal), zero = attn__vset1(0);
+    attn__vec x[2], y[2];
     size_t i = 0;
-#define ATTN__X(v) x[v] = attn_vload(row + i + v * ATTN__VL), y[v] = divides ? attn_vdiv(x[v], cap) : attn_vmul(x[v], inverse);
-#define ATTN__Y(v) attn_vstore(row + i + v * ATTN__VL, attn_vfma(x[v], zero, attn_vmul(cap, y[v]))); /* NaN for infinity */
+#define ATTN__X(v) x[v] = attn__vload(row + i + v * ATTN__VL), y[v] = divides ? attn__vdiv(x[v], cap) : attn__vmul(x[v], inverse);
+#define ATTN__Y(v) attn__vstore(row + i + v * ATTN__VL, attn__vfma(x[v], zero, attn__vmul(cap, y[v]))); /* NaN for infinity */
     for (; i + ATTN__VL < n; i += 2 * ATTN__VL) {
         ATTN__REPEAT_2(ATTN__X)
         ATTN__V(tanh_pair)(2, y);
@@ -5899,83 +5785,83 @@ static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
 static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope_)
 {
     const int64_t whole = (int64_t)1 << (ATTN__F64 ? 52 : 23); /* up to here, floats count without rounding */
-    const attn_real slope = (attn_real)slope_;
-    const attn_vec zero = attn_vset1(0), lowest = attn_vset1(ATTN__C(MASKED)), beyond = attn_vset1((attn_real)attn__from_bits_f64(0x7ff8000000000000u));
-    attn_vec away = zero;
-    attn_real *bias = (attn_real *)bias_, lane[ATTN__VL];
+    const attn__real slope = (attn__real)slope_;
+    const attn__vec zero = attn__vset1(0), lowest = attn__vset1(ATTN__C(MASKED)), beyond = attn__vset1((attn__real)attn__from_bits_f64(0x7ff8000000000000u));
+    attn__vec away = zero;
+    attn__real *bias = (attn__real *)bias_, lane[ATTN__VL];
     size_t i, j;
     for (i = 0; i < n; i += ATTN__VL, distance -= ATTN__VL) {
-        attn_vec b = attn_vadd(attn_vload(bias + i), zero), sum;
-        if (i > 0 && distance < whole && distance > -whole) away = attn_vsub(away, attn_vset1(ATTN__VL));
+        attn__vec b = attn__vadd(attn__vload(bias + i), zero), sum;
+        if (i > 0 && distance < whole && distance > -whole) away = attn__vsub(away, attn__vset1(ATTN__VL));
         else {
-            for (j = 0; j < ATTN__VL; j++) lane[j] = (attn_real)(distance - (int64_t)j);
-            away = attn_vload(lane);
+            for (j = 0; j < ATTN__VL; j++) lane[j] = (attn__real)(distance - (int64_t)j);
+            away = attn__vload(lane);
         }
         /* never -0; and in software, multiplying and adding to infinity may trap */
-        sum = attn_vfma(attn_vsub(zero, attn_vmax(away, attn_vsub(zero, away))), attn_vset1(slope), attn_vchoose(b, b, lowest, zero));
+        sum = attn__vfma(attn__vsub(zero, attn__vmax(away, attn__vsub(zero, away))), attn__vset1(slope), attn__vchoose(b, b, lowest, zero));
         /* -inf drops a key. One that the mask keeps stays, and has its row redone: the score may be as large */
-        attn_vstore(bias + i, attn_vchoose(attn_vchoose(sum, sum, lowest, beyond), b, lowest, b));
+        attn__vstore(bias + i, attn__vchoose(attn__vchoose(sum, sum, lowest, beyond), b, lowest, b));
     }
 }
 
 static void ATTN__V(bias)(void *row_, const void *bias_, size_t n)
 {
-    attn_real *row = (attn_real *)row_;
-    const attn_real *bias = (const attn_real *)bias_;
-    const attn_vec lowest = attn_vset1(ATTN__C(MASKED));
+    attn__real *row = (attn__real *)row_;
+    const attn__real *bias = (const attn__real *)bias_;
+    const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
     size_t i;
     for (i = 0; i < n; i += ATTN__VL) {
-        attn_vec b = attn_vload(bias + i);
-        attn_vstore(row + i, attn_vchoose(attn_vadd(attn_vload(row + i), b), b, lowest, lowest));
+        attn__vec b = attn__vload(bias + i);
+        attn__vstore(row + i, attn__vchoose(attn__vadd(attn__vload(row + i), b), b, lowest, lowest));
     }
 }
 
 static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_t n)
 {
     const uint8_t *mask = (const uint8_t *)mask_;
-    const attn_vec one = attn_vset1(1), drop = attn_vset1(ATTN__C(MASKED));
-    attn_real *row = (attn_real *)row_, kept[64];
+    const attn__vec one = attn__vset1(1), drop = attn__vset1(ATTN__C(MASKED));
+    attn__real *row = (attn__real *)row_, keep[64];
     size_t i = 0, j, m;
 #if !ATTN__F64
     if (stride == 1)
-        for (; i + ATTN__VL <= n; i += ATTN__VL) attn_vstore(row + i, attn_vchoose(attn_vload(row + i), ATTN__V(load_u8)(mask + i), one, drop));
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(row + i, attn__vchoose(attn__vload(row + i), ATTN__V(load_u8)(mask + i), one, drop));
 #endif
     for (; i < n; i += m) { /* as numbers first: a branch for each would be guessed wrong */
         m = n - i < 64 ? n - i : 64;
-        for (j = 0; j < m; j++) kept[j] = mask[(ptrdiff_t)(i + j) * stride];
-        for (; j % ATTN__VL; j++) kept[j] = 1;
-        for (j = 0; j < m; j += ATTN__VL) attn_vstore(row + i + j, attn_vchoose(attn_vload(row + i + j), attn_vload(kept + j), one, drop));
+        for (j = 0; j < m; j++) keep[j] = mask[(ptrdiff_t)(i + j) * stride];
+        for (; j % ATTN__VL; j++) keep[j] = 1;
+        for (j = 0; j < m; j += ATTN__VL) attn__vstore(row + i + j, attn__vchoose(attn__vload(row + i + j), attn__vload(keep + j), one, drop));
     }
 }
 
-static double ATTN__V(exp)(double x, double y)
+static double ATTN__V(exp_difference)(double x, double y)
 {
-    const attn_real difference = (attn_real)x - (attn_real)y;
-    attn_real out[ATTN__VL];
+    const attn__real difference = (attn__real)x - (attn__real)y;
+    attn__real out[ATTN__VL];
     if (attn__nan_f64((double)difference)) return (double)difference; /* a state of a row with NaN */
     if (!(difference < 0)) return 1; /* often: one of two states has the maximum */
-    attn_vstore(out, attn_vexp(attn_vset1(difference)));
+    attn__vstore(out, ATTN__V(exp)(attn__vset1(difference)));
     return (double)out[0];
 }
 
 /* MASKED where positions [at, at + LANES) are not in [lo, hi). By vectors, as what
  * reads them will: a load across several stores would wait for them. */
-ATTN__INLINE void ATTN__V(mask_ends)(attn_real *row, size_t at, size_t lo, size_t hi)
+ATTN__INLINE void ATTN__V(mask_ends)(attn__real *row, size_t at, size_t lo, size_t hi)
 {
-    const attn_vec masked = attn_vset1(ATTN__C(MASKED)), first = attn_vset1((attn_real)lo), end = attn_vset1((attn_real)hi);
-    const attn_vec from = attn_vset1((attn_real)at);
+    const attn__vec masked = attn__vset1(ATTN__C(MASKED)), first = attn__vset1((attn__real)lo), end = attn__vset1((attn__real)hi);
+    const attn__vec from = attn__vset1((attn__real)at);
     size_t i;
     for (i = 0; i < ATTN__LANES; i += ATTN__VL) {
-        const attn_vec place = attn_vadd(from, attn_vload(ATTN__C(COUNT) + i)), x = attn_vload(row + at + i);
-        attn_vstore(row + at + i, attn_vchoose(masked, place, end, attn_vchoose(x, place, first, masked)));
+        const attn__vec place = attn__vadd(from, attn__vload(ATTN__C(COUNT) + i)), x = attn__vload(row + at + i);
+        attn__vstore(row + at + i, attn__vchoose(masked, place, end, attn__vchoose(x, place, first, masked)));
     }
 }
 
 static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_t lo, size_t hi, size_t last, double *max_out, double *sum_out)
 {
-    const attn_real *scores = (const attn_real *)scores_;
-    attn_real *row = (attn_real *)row_, max;
-    attn_real rest[ATTN__LANES]; /* of scores that lie elsewhere, so that none beyond is touched */
+    const attn__real *scores = (const attn__real *)scores_;
+    attn__real *row = (attn__real *)row_, max;
+    attn__real rest[ATTN__LANES]; /* of scores that lie elsewhere, so that none beyond is touched */
     size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, whole = to, j, half;
 
     if (lo >= hi) {
@@ -5994,19 +5880,19 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
         if (hi < to) ATTN__V(mask_ends)(row, to - ATTN__LANES, lo, hi);
     }
 
-    { /* pass 1: the maximum; `odd` turns NaN, and stays so, at NaN and infinity
+    { /* pass 1: the maximum; `nonfinite` turns NaN, and stays so, at NaN and infinity
          (by additions: they have units of their own). In two chains each. */
-#define ATTN__X(v) attn_vec max##v = attn_vset1(ATTN__C(MASKED)), odd##v = attn_vset1(0), max_b##v = max##v, odd_b##v = odd##v;
+#define ATTN__X(v) attn__vec max##v = attn__vset1(ATTN__C(MASKED)), nonfinite##v = attn__vset1(0), max_b##v = max##v, nonfinite_b##v = nonfinite##v;
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
-#define ATTN__LOOK(v, max, odd, at)                        \
+#define ATTN__LOOK(v, max, nonfinite, at)                        \
     {                                                      \
-        attn_vec x = attn_vload((at) + v * ATTN__VL);      \
-        max##v = attn_vmax(max##v, x);                     \
-        odd##v = attn_vadd(odd##v, attn_vsub(x, x));       \
+        attn__vec x = attn__vload((at) + v * ATTN__VL);      \
+        max##v = attn__vmax(max##v, x);                     \
+        nonfinite##v = attn__vadd(nonfinite##v, attn__vsub(x, x));       \
     }
-#define ATTN__X(v) ATTN__LOOK(v, max, odd, scores + j)
-#define ATTN__Y(v) ATTN__LOOK(v, max_b, odd_b, scores + j + ATTN__LANES)
+#define ATTN__X(v) ATTN__LOOK(v, max, nonfinite, scores + j)
+#define ATTN__Y(v) ATTN__LOOK(v, max_b, nonfinite_b, scores + j + ATTN__LANES)
         for (j = from; j + 2 * ATTN__LANES <= whole; j += 2 * ATTN__LANES) {
             ATTN__EACH(ATTN__X)
             ATTN__EACH(ATTN__Y)
@@ -6017,48 +5903,48 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
 #undef ATTN__X
 #undef ATTN__Y
         if (whole < to) {
-#define ATTN__X(v) ATTN__LOOK(v, max_b, odd_b, rest)
+#define ATTN__X(v) ATTN__LOOK(v, max_b, nonfinite_b, rest)
             ATTN__EACH(ATTN__X)
 #undef ATTN__X
         }
 #undef ATTN__LOOK
-#define ATTN__X(v) max##v = attn_vmax(max##v, max_b##v), odd##v = attn_vadd(odd##v, odd_b##v);
+#define ATTN__X(v) max##v = attn__vmax(max##v, max_b##v), nonfinite##v = attn__vadd(nonfinite##v, nonfinite_b##v);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
-        ATTN__FOLD(attn_vmax, max)
-        ATTN__FOLD(attn_vadd, odd)
-        if (!attn_vfinite(attn_vsum(odd0))) return 1;
-        max = attn_vmost(max0);
+        ATTN__FOLD(attn__vmax, max)
+        ATTN__FOLD(attn__vadd, nonfinite)
+        if (!ATTN__FUNCTION(finite)(attn__vsum_across(nonfinite0))) return 1;
+        max = attn__vmax_across(max0);
     }
-    if (!(max > ATTN__C(ODD))) return 1;
+    if (!(max > ATTN__C(LOWEST_SAFE))) return 1;
 
     { /* pass 2: exp and sum, lane by lane, in two halves of a block: shorter
          chains of additions, and so half the error */
-        const attn_vec m = attn_vset1(max);
-#define ATTN__X(v) attn_vec total##v = attn_vset1(0);
+        const attn__vec m = attn__vset1(max);
+#define ATTN__X(v) attn__vec total##v = attn__vset1(0);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
         j = from;
         for (half = ATTN__BLOCK / 2; half <= ATTN__BLOCK; half += ATTN__BLOCK / 2) {
             const size_t end = whole < half ? whole : half;
-            attn_vec x[ATTN__SET];
-#define ATTN__X(v) attn_vec sum##v = attn_vset1(0);
+            attn__vec x[ATTN__SET];
+#define ATTN__X(v) attn__vec sum##v = attn__vset1(0);
             ATTN__EACH(ATTN__X)
 #undef ATTN__X
-#define ATTN__X(v) x[v] = attn_vsub(attn_vload(at + v * ATTN__VL), m);
+#define ATTN__X(v) x[v] = attn__vsub(attn__vload(at + v * ATTN__VL), m);
 #define ATTN__Z(v) \
     if (v % 2 == 0) ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x + v);
-#define ATTN__Y(v) attn_vstore(to_at + v * ATTN__VL, x[v]), sum##v = attn_vadd(sum##v, x[v]);
+#define ATTN__Y(v) attn__vstore(to_at + v * ATTN__VL, x[v]), sum##v = attn__vadd(sum##v, x[v]);
             for (; j < end; j += ATTN__LANES) {
-                const attn_real *at = scores + j;
-                attn_real *to_at = row + j;
+                const attn__real *at = scores + j;
+                attn__real *to_at = row + j;
                 ATTN__EACH(ATTN__X)
                 ATTN__EACH(ATTN__Z)
                 ATTN__EACH(ATTN__Y)
             }
             if (j == whole && whole < to && whole < half) {
-                const attn_real *at = rest;
-                attn_real *to_at = rest;
+                const attn__real *at = rest;
+                attn__real *to_at = rest;
                 ATTN__EACH(ATTN__X)
                 ATTN__EACH(ATTN__Z)
                 ATTN__EACH(ATTN__Y)
@@ -6067,56 +5953,56 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
 #undef ATTN__X
 #undef ATTN__Y
 #undef ATTN__Z
-#define ATTN__X(v) total##v = attn_vadd(total##v, sum##v);
+#define ATTN__X(v) total##v = attn__vadd(total##v, sum##v);
             ATTN__EACH(ATTN__X)
 #undef ATTN__X
         }
-        ATTN__FOLD(attn_vadd, total)
-        *sum_out = (double)attn_vsum(total0);
+        ATTN__FOLD(attn__vadd, total)
+        *sum_out = (double)attn__vsum_across(total0);
     }
     *max_out = (double)(max + 0); /* +0: never -0 */
     return 0;
 }
 
-static int ATTN__V(columns)(void *kept_, ptrdiff_t kept_stride, const void *from_, ptrdiff_t stride, size_t n, size_t columns, double *max_out, double *sum_out)
+static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, const void *from_, ptrdiff_t stride, size_t n, size_t columns, double *max_out, double *sum_out)
 {
-    const attn_real *from = (const attn_real *)from_, *at;
-    attn_real *kept = (attn_real *)kept_;
-    const attn_vec lowest = attn_vset1(ATTN__C(MASKED));
-    attn_real max[ATTN__COLUMNS], odd[ATTN__COLUMNS], lanes[2][ATTN__LANES][ATTN__COLUMNS];
+    const attn__real *from = (const attn__real *)from_, *at;
+    attn__real *weights = (attn__real *)weights_;
+    const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
+    attn__real max[ATTN__COLUMNS], nonfinite[ATTN__COLUMNS], lanes[2][ATTN__LANES][ATTN__COLUMNS];
     size_t c, j, i;
-    for (c = 0; c < columns; c++) max[c] = ATTN__C(MASKED), odd[c] = 0;
-#define ATTN__X(i) attn_vec x##i = attn_vmax(lowest, attn_vload(at + i * stride + (ptrdiff_t)c)); /* NaN stays */
-#define ATTN__LOOK(ROWS, most, rest)                                                          \
+    for (c = 0; c < columns; c++) max[c] = ATTN__C(MASKED), nonfinite[c] = 0;
+#define ATTN__X(i) attn__vec x##i = attn__vmax(lowest, attn__vload(at + i * stride + (ptrdiff_t)c)); /* NaN stays */
+#define ATTN__LOOK(ROWS, largest, rest)                                                          \
     for (; j + ROWS <= n; j += ROWS)                                                          \
         for (c = 0, at = from + (ptrdiff_t)j * stride; c < columns; c += ATTN__VL) {          \
             ATTN__REPEAT_##ROWS(ATTN__X)                                                      \
             ATTN__REPEAT_##ROWS(ATTN__Y)                                                      \
-            attn_vstore(max + c, attn_vmax(attn_vload(max + c), most));                       \
-            attn_vstore(odd + c, attn_vadd(attn_vload(odd + c), rest));                       \
+            attn__vstore(max + c, attn__vmax(attn__vload(max + c), largest));                       \
+            attn__vstore(nonfinite + c, attn__vadd(attn__vload(nonfinite + c), rest));                       \
         }
 #define ATTN__Y(i) ATTN__PREFETCH(at, (16 + i) * (uintptr_t)stride + c);
     j = 0;
-    ATTN__LOOK(4, attn_vmax(attn_vmax(x0, x1), attn_vmax(x2, x3)), attn_vadd(attn_vadd(attn_vsub(x0, x0), attn_vsub(x1, x1)), attn_vadd(attn_vsub(x2, x2), attn_vsub(x3, x3))))
-    ATTN__LOOK(1, x0, attn_vsub(x0, x0))
+    ATTN__LOOK(4, attn__vmax(attn__vmax(x0, x1), attn__vmax(x2, x3)), attn__vadd(attn__vadd(attn__vsub(x0, x0), attn__vsub(x1, x1)), attn__vadd(attn__vsub(x2, x2), attn__vsub(x3, x3))))
+    ATTN__LOOK(1, x0, attn__vsub(x0, x0))
 #undef ATTN__X
 #undef ATTN__Y
 #undef ATTN__LOOK
     for (c = 0; c < columns; c++)
-        if (!attn_vfinite(odd[c]) || !(max[c] > ATTN__C(ODD))) return 1;
+        if (!ATTN__FUNCTION(finite)(nonfinite[c]) || !(max[c] > ATTN__C(LOWEST_SAFE))) return 1;
     for (c = 0; c < columns; c++) max_out[c] = (double)(max[c] + 0);
     if (!sum_out) return 0;
     attn__memset(lanes, 0, sizeof lanes);
     for (j = 0; j < n; j++) {
-        attn_real *to = lanes[j / (ATTN__BLOCK / 2)][j % ATTN__LANES];
+        attn__real *to = lanes[j / (ATTN__BLOCK / 2)][j % ATTN__LANES];
         at = from + (ptrdiff_t)j * stride;
         for (c = 0; c < columns; c += ATTN__VL) {
-            const attn_vec p = attn_vexp(attn_vsub(attn_vmax(lowest, attn_vload(at + c)), attn_vload(max + c)));
+            const attn__vec p = ATTN__V(exp)(attn__vsub(attn__vmax(lowest, attn__vload(at + c)), attn__vload(max + c)));
             ATTN__PREFETCH(at, 8 * (uintptr_t)stride + c);
-            attn_vstore(to + c, attn_vadd(attn_vload(to + c), p));
-            if (!kept) continue;
-            ATTN__PREFETCH(kept, ((ptrdiff_t)j + 8) * kept_stride + (ptrdiff_t)c);
-            attn_vstore(kept + (ptrdiff_t)j * kept_stride + (ptrdiff_t)c, p);
+            attn__vstore(to + c, attn__vadd(attn__vload(to + c), p));
+            if (!weights) continue;
+            ATTN__PREFETCH(weights, ((ptrdiff_t)j + 8) * weights_stride + (ptrdiff_t)c);
+            attn__vstore(weights + (ptrdiff_t)j * weights_stride + (ptrdiff_t)c, p);
         }
     }
     for (c = 0; c < columns; c++) { /* as softmax adds them */
@@ -6128,22 +6014,22 @@ static int ATTN__V(columns)(void *kept_, ptrdiff_t kept_stride, const void *from
     return 0;
 }
 
-static void ATTN__V(spread)(void *to_, ptrdiff_t to_stride, const void *from_, ptrdiff_t stride, size_t n, size_t columns, const double *max_, const double *factor_)
+static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *from_, ptrdiff_t stride, size_t n, size_t columns, const double *max_, const double *factor_)
 {
-    const attn_vec lowest = attn_vset1(ATTN__C(MASKED)), zero = attn_vset1(0);
-    attn_real max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
+    const attn__vec lowest = attn__vset1(ATTN__C(MASKED)), zero = attn__vset1(0);
+    attn__real max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
     size_t c, j;
-    for (c = 0; c < columns; c++) factor[c] = (attn_real)factor_[c];
-    for (c = 0; c < columns && max_; c++) max[c] = (attn_real)max_[c];
+    for (c = 0; c < columns; c++) factor[c] = (attn__real)factor_[c];
+    for (c = 0; c < columns && max_; c++) max[c] = (attn__real)max_[c];
     for (j = 0; j < n; j++) {
-        const attn_real *from = (const attn_real *)from_ + (ptrdiff_t)j * stride;
-        attn_real *to = (attn_real *)to_ + (ptrdiff_t)j * to_stride;
+        const attn__real *from = (const attn__real *)from_ + (ptrdiff_t)j * stride;
+        attn__real *to = (attn__real *)to_ + (ptrdiff_t)j * to_stride;
         for (c = 0; c < columns; c += ATTN__VL) {
-            attn_vec p = attn_vload(from + c);
-            if (max_) p = attn_vexp(attn_vsub(attn_vmax(lowest, p), attn_vload(max + c)));
+            attn__vec p = attn__vload(from + c);
+            if (max_) p = ATTN__V(exp)(attn__vsub(attn__vmax(lowest, p), attn__vload(max + c)));
             ATTN__PREFETCH(from, 8 * (uintptr_t)stride + c);
             ATTN__PREFETCH(to, 8 * (uintptr_t)to_stride + c);
-            attn_vstore(to + c, attn_vfma(p, attn_vload(factor + c), zero));
+            attn__vstore(to + c, attn__vfma(p, attn__vload(factor + c), zero));
         }
     }
 }
@@ -6154,8 +6040,8 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
     const double empty = -attn__infinity();
     size_t i, c;
     for (i = 0; i < rows; i++) {
-        attn_real *a = (attn_real *)acc_a + i * width;
-        const attn_real *b = (const attn_real *)acc_b + i * width;
+        attn__real *a = (attn__real *)acc_a + i * width;
+        const attn__real *b = (const attn__real *)acc_b + i * width;
         if (max_b[i] <= empty) continue; /* empty states are the identity */
         if (max_a[i] <= empty) {
             attn__memcpy(a, b, width * sizeof *a);
@@ -6163,25 +6049,25 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
             sum_a[i] = sum_b[i];
         } else {
             double max = max_a[i] > max_b[i] ? max_a[i] : max_b[i];
-            double fa = ATTN__V(exp)(max_a[i], max), fb = ATTN__V(exp)(max_b[i], max); /* one of them is 1 */
-            const attn_vec va = attn_vset1((attn_real)fa), vb = attn_vset1((attn_real)fb);
-            for (c = 0; c < width; c += ATTN__VL) attn_vstore(a + c, attn_vfma(attn_vload(a + c), va, attn_vmul(attn_vload(b + c), vb)));
+            double fa = ATTN__V(exp_difference)(max_a[i], max), fb = ATTN__V(exp_difference)(max_b[i], max); /* one of them is 1 */
+            const attn__vec va = attn__vset1((attn__real)fa), vb = attn__vset1((attn__real)fb);
+            for (c = 0; c < width; c += ATTN__VL) attn__vstore(a + c, attn__vfma(attn__vload(a + c), va, attn__vmul(attn__vload(b + c), vb)));
             max_a[i] = max;
-            sum_a[i] = attn_madd(sum_a[i], fa, sum_b[i] * fb);
+            sum_a[i] = ATTN__V(madd)(sum_a[i], fa, sum_b[i] * fb);
         }
     }
 }
 
-/* to = from * factor + 0, never -0 from 0. `odd` turns NaN at NaN and infinity, in four chains. */
-ATTN__INLINE void ATTN__V(times)(attn_real *to, const attn_real *from, size_t n, double factor, attn_vec odd[4])
+/* to = from * factor + 0, never -0 from 0. `nonfinite` turns NaN at NaN and infinity, in four chains. */
+ATTN__INLINE void ATTN__V(scale_row)(attn__real *to, const attn__real *from, size_t n, double factor, attn__vec nonfinite[4])
 {
-    const attn_vec f = attn_vset1((attn_real)factor), zero = attn_vset1(0);
+    const attn__vec f = attn__vset1((attn__real)factor), zero = attn__vset1(0);
     size_t i = 0;
 #define ATTN__X(v)                                                                      \
     {                                                                                   \
-        const attn_vec y = attn_vfma(attn_vload(from + i + v * ATTN__VL), f, zero);     \
-        attn_vstore(to + i + v * ATTN__VL, y);                                          \
-        odd[v] = attn_vadd(odd[v], attn_vsub(y, y));                                    \
+        const attn__vec y = attn__vfma(attn__vload(from + i + v * ATTN__VL), f, zero);     \
+        attn__vstore(to + i + v * ATTN__VL, y);                                          \
+        nonfinite[v] = attn__vadd(nonfinite[v], attn__vsub(y, y));                                    \
     }
     for (; i + 4 * ATTN__VL <= n; i += 4 * ATTN__VL) {
         ATTN__REPEAT_4(ATTN__X)
@@ -6191,53 +6077,53 @@ ATTN__INLINE void ATTN__V(times)(attn_real *to, const attn_real *from, size_t n,
     }
 #undef ATTN__X
     if (i < n) {
-        const attn_vec y = attn_vfma(ATTN__V(load_part)(from + i, n - i), f, zero);
-        odd[1] = attn_vadd(odd[1], attn_vsub(y, y));
+        const attn__vec y = attn__vfma(ATTN__V(load_part)(from + i, n - i), f, zero);
+        nonfinite[1] = attn__vadd(nonfinite[1], attn__vsub(y, y));
         ATTN__V(store_part)(to + i, y, n - i);
     }
 }
-ATTN__INLINE int ATTN__V(all_finite)(const attn_vec odd[4]) { return attn_vfinite(attn_vsum(attn_vadd(attn_vadd(odd[0], odd[1]), attn_vadd(odd[2], odd[3])))); }
+ATTN__INLINE int ATTN__V(all_finite)(const attn__vec nonfinite[4]) { return ATTN__FUNCTION(finite)(attn__vsum_across(attn__vadd(attn__vadd(nonfinite[0], nonfinite[1]), attn__vadd(nonfinite[2], nonfinite[3])))); }
 
 static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
 {
-    attn_vec odd[4];
-    odd[0] = odd[1] = odd[2] = odd[3] = attn_vset1(0);
-    ATTN__V(times)((attn_real *)to, (const attn_real *)from, n, factor, odd);
-    return !ATTN__V(all_finite)(odd);
+    attn__vec nonfinite[4];
+    nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
+    ATTN__V(scale_row)((attn__real *)to, (const attn__real *)from, n, factor, nonfinite);
+    return !ATTN__V(all_finite)(nonfinite);
 }
 
-/* softmax of rows of n elements, of which the first row sees `seen` and each other one
+/* softmax of rows of n elements, of which the first row sees `visible` and each other one
  * more, in W vectors: all of the virtual lanes or one (lanes beyond would add 0).
  * First all maxima, then exp: rows side by side hide how long each of both takes.
  * Returns 1 as softmax does. */
-ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn_real *tile, size_t rows, size_t n, size_t seen, double *sums)
+ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows, size_t n, size_t visible, double *sums)
 {
-    const attn_vec masked = attn_vset1(ATTN__C(MASKED)), one = attn_vset1(1), all = attn_vset1((attn_real)n);
-    attn_vec end = attn_vset1((attn_real)(seen < n ? seen : n));
-    attn_real most[ATTN__MR], *row = tile;
-    attn_vec odd = attn_vset1(0), x[ATTN__SET];
+    const attn__vec masked = attn__vset1(ATTN__C(MASKED)), one = attn__vset1(1), all = attn__vset1((attn__real)n);
+    attn__vec end = attn__vset1((attn__real)(visible < n ? visible : n));
+    attn__real largest[ATTN__MR], *row = tile;
+    attn__vec nonfinite = attn__vset1(0), x[ATTN__SET];
     size_t r;
-    for (r = 0; r < rows; r++, row += ATTN__LD, end = attn_vchoose(all, end, all, attn_vadd(end, one))) {
+    for (r = 0; r < rows; r++, row += ATTN__TILE_STRIDE, end = attn__vchoose(all, end, all, attn__vadd(end, one))) {
 #define ATTN__X(v)                                                                                                       \
-    attn_vec max##v = masked;                                                                                            \
+    attn__vec max##v = masked;                                                                                            \
     if (W > v) {                                                                                                         \
-        max##v = attn_vchoose(masked, attn_vload(ATTN__C(COUNT) + v * ATTN__VL), end, attn_vload(row + v * ATTN__VL));   \
-        attn_vstore(row + v * ATTN__VL, max##v);                                                                         \
-        odd = attn_vadd(odd, attn_vsub(max##v, max##v));                                                                 \
+        max##v = attn__vchoose(masked, attn__vload(ATTN__C(COUNT) + v * ATTN__VL), end, attn__vload(row + v * ATTN__VL));   \
+        attn__vstore(row + v * ATTN__VL, max##v);                                                                         \
+        nonfinite = attn__vadd(nonfinite, attn__vsub(max##v, max##v));                                                                 \
     }
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
         if (W > 1) {
-            ATTN__FOLD(attn_vmax, max)
+            ATTN__FOLD(attn__vmax, max)
         }
-        most[r] = attn_vmost(max0);
+        largest[r] = attn__vmax_across(max0);
     }
-    if (!attn_vfinite(attn_vsum(odd))) return 1;
-    for (r = 0, row = tile; r < rows; r++, row += ATTN__LD) {
-        const attn_vec m = attn_vset1(most[r]);
-        if (!(most[r] > ATTN__C(ODD))) return 1;
+    if (!ATTN__FUNCTION(finite)(attn__vsum_across(nonfinite))) return 1;
+    for (r = 0, row = tile; r < rows; r++, row += ATTN__TILE_STRIDE) {
+        const attn__vec m = attn__vset1(largest[r]);
+        if (!(largest[r] > ATTN__C(LOWEST_SAFE))) return 1;
 #define ATTN__X(v) \
-    if (W > v) x[v] = attn_vsub(attn_vload(row + v * ATTN__VL), m);
+    if (W > v) x[v] = attn__vsub(attn__vload(row + v * ATTN__VL), m);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v) \
@@ -6245,83 +6131,76 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn_real *tile, size_t rows,
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v)            \
-    attn_vec sum##v = masked; \
-    if (W > v) attn_vstore(row + v * ATTN__VL, x[v]), sum##v = x[v];
+    attn__vec sum##v = masked; \
+    if (W > v) attn__vstore(row + v * ATTN__VL, x[v]), sum##v = x[v];
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
         if (W > 1) {
-            ATTN__FOLD(attn_vadd, sum)
+            ATTN__FOLD(attn__vadd, sum)
         }
-        sums[r] = (double)attn_vsum(sum0);
+        sums[r] = (double)attn__vsum_across(sum0);
     }
     return 0;
 }
 
 static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, const void *v_, void *out_)
 {
-    const attn_real *q = (const attn_real *)q_, *k = (const attn_real *)k_, *values = (const attn_real *)v_;
+    const attn__real *q = (const attn__real *)q_, *k = (const attn__real *)k_, *values = (const attn__real *)v_;
     const size_t n = p->kv_len, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
-    attn_real *out = (attn_real *)out_, *queries = (attn_real *)p->queries, *keys = (attn_real *)p->keys, *tile = (attn_real *)p->tile, *acc = (attn_real *)p->acc;
-    attn_vec odd[4], unused[4];
+    attn__real *out = (attn__real *)out_, *queries = (attn__real *)p->queries, *keys = (attn__real *)p->keys, *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
+    attn__vec nonfinite[4], unused[4];
     size_t i, r, rows, stride = ATTN__NR, panel = n * ATTN__NR;
     for (i = 0; i < n; i += ATTN__NR)
         ATTN__V(pack_columns)(keys + i * p->dim, k + (ptrdiff_t)i * p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim, p->k_step, 0);
     if (width == p->dim_v && p->v_step >= 0) stride = (size_t)p->v_step, panel = ATTN__NR;
     else {
         ATTN__V(pack)(p->values, values, ATTN__F64 ? ATTN_F64 : ATTN_F32, p->dim_v, n, 1, p->v_step);
-        values = (const attn_real *)p->values;
+        values = (const attn__real *)p->values;
     }
-    odd[0] = odd[1] = odd[2] = odd[3] = attn_vset1(0);
-    unused[0] = unused[1] = unused[2] = unused[3] = odd[0];
+    nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
+    unused[0] = unused[1] = unused[2] = unused[3] = nonfinite[0];
     for (i = 0; i < p->q_len; i += rows) {
         double sum[ATTN__MR];
         rows = attn__tile_rows(p->q_len - i, ATTN__MR);
-        for (r = 0; r < rows; r++, q += p->q_step) ATTN__V(times)(queries + r * ATTN__LD, q, p->dim, p->scale, unused);
-        ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__LD, 0);
-        if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, p->seen + i, sum) : ATTN__V(softmax_set)(1, tile, rows, n, p->seen + i, sum)) return 1;
+        for (r = 0; r < rows; r++, q += p->q_step) ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, unused);
+        ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__TILE_STRIDE, 0);
+        if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, p->visible + i, sum) : ATTN__V(softmax_set)(1, tile, rows, n, p->visible + i, sum)) return 1;
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
-        for (r = 0; r < rows; r++, out += p->out_step) ATTN__V(times)(out, acc + r * width, p->dim_v, 1 / sum[r], odd);
+        for (r = 0; r < rows; r++, out += p->out_step) ATTN__V(scale_row)(out, acc + r * width, p->dim_v, 1 / sum[r], nonfinite);
     }
-    return !ATTN__V(all_finite)(odd);
+    return !ATTN__V(all_finite)(nonfinite);
 }
 
 static const attn__kernel ATTN__V(kernel) = {
-    sizeof(attn_real), ATTN__MR, ATTN__NR, ATTN__LANES, ATTN__STEP_KEYS, ATTN__F64 ? ATTN_F64 : ATTN_F32, ATTN__FEW,
-    ATTN__V(pack), ATTN__V(multiply), ATTN__V(product), ATTN__V(softmax), ATTN__V(columns), ATTN__V(spread), ATTN__V(join), ATTN__V(exp), ATTN__V(scale), ATTN__V(small), ATTN__V(softcap), ATTN__V(alibi), ATTN__V(bias), ATTN__V(mask), ATTN__V(load_row), ATTN__V(store_row)
-};
-
-#undef ATTN__V
-#undef ATTN__C
-#undef attn_real
-#undef attn_vfinite
-#undef attn_madd
-#undef attn_vec
-#undef attn_vload
-#undef attn_vstore
-#undef attn_vset1
-#undef attn_vadd
-#undef attn_vsub
-#undef attn_vmul
-#undef attn_vmax
-#undef attn_vfma
-#undef attn_vfma_lane
-#undef attn_vexp2i
-#undef attn_vdiv
-#undef attn_vchoose
-#undef attn_vtranspose
-#undef attn_vsum
-#undef attn_vmost
-#undef attn_vexp
-#undef ATTN__NR
-#undef ATTN__QUAD
-#undef ATTN__LANES
-#undef ATTN__STEP_KEYS
-#undef ATTN__EACH
-#undef ATTN__FOLD
-#undef ATTN__EACH_ROW
-#undef ATTN__EACH_OF_QUAD
-#undef ATTN__SET
-#undef ATTN__FEW
+    /* .size             = */ sizeof(attn__real),
+    /* .mr               = */ ATTN__MR,
+    /* .nr               = */ ATTN__NR,
+    /* .lanes            = */ ATTN__LANES,
+    /* .step             = */ ATTN__STEP_KEYS,
+    /* .dtype            = */ ATTN__F64 ? ATTN_F64 : ATTN_F32,
+#if ATTN__VL > 1
+    /* .unpacked_rows    = */ 8,
+    /* .dot_keys         = */ ATTN__V(dot_keys),
+    /* .add_values       = */ ATTN__V(add_values),
+#else
+    /* no lanes: nothing to gain */ 0, NULL, NULL,
+#endif
+    /* .pack             = */ ATTN__V(pack),
+    /* .multiply         = */ ATTN__V(multiply),
+    /* .product          = */ ATTN__V(product),
+    /* .softmax          = */ ATTN__V(softmax),
+    /* .softmax_columns  = */ ATTN__V(softmax_columns),
+    /* .scale_columns    = */ ATTN__V(scale_columns),
+    /* .join             = */ ATTN__V(join),
+    /* .exp_difference   = */ ATTN__V(exp_difference),
+    /* .scale            = */ ATTN__V(scale),
+    /* .small            = */ ATTN__V(small),
+    /* .softcap          = */ ATTN__V(softcap),
+    /* .alibi            = */ ATTN__V(alibi),
+    /* .bias             = */ ATTN__V(bias),
+    /* .mask             = */ ATTN__V(mask),
+    /* .load             = */ ATTN__V(load_row),
+    /* .store            = */ ATTN__V(store_row)};
 #endif /* ATTN__KERNEL */
 
 /* ==========================================================================
