@@ -490,14 +490,14 @@ refused 'heads that do not divide' "$q: has 2 heads" sdpa --q "$k" --k "$q" --v 
 refused 'another rank' "$dir/k2.npy: has 2 dimensions" sdpa --q "$q" --k "$dir/k2.npy" --v "$dir/v2.npy" -o "$no"
 refused 'a vector for a matrix' "$dir/slopes.npy: has shape (2,)" matmul --a "$dir/slopes.npy" --b "$dir/wv.npy" -o "$no"
 refused 'matrices that do not fit' "$dir/wv.npy: the inner dimension is 2" matmul --a "$dir/i3.npy" --b "$dir/wv.npy" -o "$no"
-refused 'an axis that is not there' "$dir/rows.npy: has no axis 2" softmax --in "$dir/rows.npy" --axis 2 -o "$no"
+refused 'an axis that is not there' "$dir/rows.npy: axis 2 is out of range" softmax --in "$dir/rows.npy" --axis 2 -o "$no"
 refused 'a mask of another shape' "$dir/wv.npy: axis 1" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/wv.npy"
 refused 'slopes that are too few' "$dir/len.npy: has shape (1,)" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --alibi "$dir/len.npy"
 echo 40 | npy "$dir/one.npy" f4 '(1,)'
 echo '1 1' | npy "$dir/short.npy" b1 '(2, 1)'
-refused 'a mask with one key' "$dir/short.npy: axis 1 has length 1, but 40" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/short.npy"
-refused 'lengths that are no integers' "$dir/one.npy: holds" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --kv-lens "$dir/one.npy"
-refused 'integers for floats' "$dir/len.npy: holds int64" softmax --in "$dir/len.npy" -o "$no"
+refused 'a mask with one key' "$dir/short.npy: axis 1 has length 1 instead of 40" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/short.npy"
+refused 'lengths that are no integers' "$dir/one.npy: has element type" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --kv-lens "$dir/one.npy"
+refused 'integers for floats' "$dir/len.npy: has element type int64" softmax --in "$dir/len.npy" -o "$no"
 echo 1e300 | npy "$dir/huge.npy" f8 '(1,)'
 refused 'a number too large for float32' "$dir/huge.npy: 1e+300" softmax --in "$dir/huge.npy" -o "$no" --dtype f32
 refused 'a layer with columns that are not heads' "$dir/wq.npy: 8 columns" layer --x "$dir/x.npy" --wq "$dir/wq.npy" \
@@ -515,7 +515,7 @@ lying() {
 }
 echo '1 2 3 4 5 6' | npy "$dir/plain6.npy" f4 '(2, 3)'
 head -c 148 "$dir/plain6.npy" >"$dir/file.npy"
-bad 'a truncated file' 'header says (2, 3) of <f4, 24 bytes, but the file holds 20'
+bad 'a truncated file' 'the header describes (2, 3) of <f4 (24 bytes), but the file has 20 bytes'
 head -c 100 "$dir/plain6.npy" >"$dir/file.npy"
 bad 'a file cut in its header' 'the file ends inside its header'
 head -c 9 "$dir/plain6.npy" >"$dir/file.npy"
@@ -523,7 +523,7 @@ bad 'a file cut before its header' 'the file ends inside its header'
 : >"$dir/file.npy"
 bad 'an empty file' 'the file is empty'
 { cat "$dir/plain6.npy" && echo; } >"$dir/file.npy"
-bad 'a byte too many' 'header says (2, 3) of <f4, 24 bytes, but the file holds 25'
+bad 'a byte too many' 'the header describes (2, 3) of <f4 (24 bytes), but the file has 25 bytes'
 { printf '\223NUMPX' && tail -c +7 "$dir/plain6.npy"; } >"$dir/file.npy"
 bad 'a bad magic' 'is not an .npy file (bad magic)'
 { printf '\223NUMPY\004' && tail -c +8 "$dir/plain6.npy"; } >"$dir/file.npy"
@@ -531,14 +531,15 @@ bad 'an unknown version' '.npy version 4.0'
 { printf '\223NUMPY\001\001' && tail -c +9 "$dir/plain6.npy"; } >"$dir/file.npy"
 bad 'an unknown minor version' '.npy version 1.1'
 lying 'a shape larger than the file' "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 8), }" \
-    'header says (4, 8) of <f4, 128 bytes, but the file holds 24'
-lying 'a shape that overflows' "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }" 'header says more elements'
+    'the header describes (4, 8) of <f4 (128 bytes), but the file has 24 bytes'
+lying 'a shape that overflows' "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }" \
+    'the header describes more elements'
 lying 'a shape that overflows beside a 0' "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 0), }" \
-    'header says more elements'
+    'the header describes more elements'
 lying 'a dimension that overflows' "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,), }" 'bad header: the dimension'
-lying 'a dimension with a leading zero' "{'descr': '<f4', 'fortran_order': False, 'shape': (02, 3), }" 'bad header: a number'
-lying 'a negative dimension' "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }" 'bad header: a dimension'
-lying 'a dimension with an L' "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L), }" "bad header: ',' or ')'"
+lying 'a dimension with a leading zero' "{'descr': '<f4', 'fortran_order': False, 'shape': (02, 3), }" 'bad header: number with leading zeros'
+lying 'a negative dimension' "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }" 'bad header: expected a dimension'
+lying 'a dimension with an L' "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L), }" "bad header: expected ',' or ')'"
 lying 'a shape that is no tuple' "{'descr': '<f4', 'fortran_order': False, 'shape': (6), }" 'bad header: the shape'
 lying 'nine dimensions' "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 1, 2, 3), }" 'has more than 8'
 lying 'an unknown element type' "{'descr': '<c8', 'fortran_order': False, 'shape': (3,), }" "element type '<c8'"
@@ -546,7 +547,7 @@ lying 'records' "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (6,)
 lying 'a key twice' "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" "bad header: 'descr' appears twice"
 lying 'a key missing' "{'descr': '<f4', 'shape': (2, 3), }" "bad header: 'fortran_order' is missing"
 lying 'an unknown key' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), 'x': 1}" "bad header: unknown key 'x'"
-lying 'something after the dictionary' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } x" 'bad header: something follows'
+lying 'something after the dictionary' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } x" 'bad header: unexpected data after the dictionary'
 
 # ------------------------------------------------------------- whole or none --
 
@@ -556,7 +557,7 @@ refused 'a folder that is not there' "$dir/none/no.npy: " matmul --a "$dir/i3.np
 mkfifo "$dir/pipe" # a device, in a test that may go wrong as root, would be a pity
 refused 'a pipe as output' "$dir/pipe: is not a regular file" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/pipe"
 refused 'one bad output of two' "$dir/folder: is a directory" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$dir/folder"
-refused 'one name for two outputs' "$no: is named for two outputs" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$no"
+refused 'one name for two outputs' "$no: is used for two outputs" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$no"
 closed=$dir/folder
 if [ "$(id -u)" -eq 0 ]; then closed=/proc/self; fi # where not even root creates files
 chmod a-w "$dir/folder"
