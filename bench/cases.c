@@ -162,8 +162,8 @@ const bench_case *bench_case_named(const char *name)
 
 int bench_case_has_peers(const bench_case *s)
 {
-    return !s->alone && s->threads < 2 && !s->window && !(s->softcap > 0) && !s->alibi &&
-           !s->mask; /* these are compared with another case */
+    /* Cases with any of these options are compared with another case, not with peers. */
+    return !s->alone && s->threads < 2 && !s->window && !(s->softcap > 0) && !s->alibi && !s->mask;
 }
 
 bench_unit bench_case_unit(const bench_case *shape)
