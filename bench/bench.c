@@ -15,20 +15,20 @@
 #include <unistd.h>
 
 static const char usage[] = "usage: bench [OPTION]...\n"
-                            "Measures attention.h against the machine's ceilings and against other ways to\n"
-                            "compute the same, all interleaved in one run on one thread.\n"
+                            "Compares attention.h with the limits of the machine and with other ways to\n"
+                            "compute the same; all measurements are interleaved in one run on one thread.\n"
                             "\n"
-                            "  --list              the names of the cases\n"
-                            "  --cases NAME,...    these only; \"roofline\" and \"growth\" are two more\n"
+                            "  --list              list the cases\n"
+                            "  --cases NAME,...    only these; \"roofline\" and \"growth\" are two more\n"
                             "  --paths NAME,...    our paths to run (default: the machine's vector paths)\n"
                             "  --seconds S         time per case (default 3)\n"
-                            "  --rounds N          at least so many rounds per case, whatever the time (default 15)\n"
-                            "  --peer COMMAND      a peer that is a program of its own (see bench.h); may be repeated\n"
-                            "  --json FILE         write all figures there, too\n"
-                            "  --svg FILE          write a bar plot there\n"
+                            "  --rounds N          at least N rounds per case, even if they take longer (default 15)\n"
+                            "  --peer COMMAND      also compare with this program (see bench.h); may be repeated\n"
+                            "  --json FILE         also write all figures to FILE\n"
+                            "  --svg FILE          write a bar plot to FILE\n"
                             "  --help\n"
                             "\n"
-                            "Exit status: 0; 1 when an output was wrong or something failed; 2 for wrong options.\n";
+                            "Exit status: 0, or 1 if an output was wrong or something failed, or 2 for wrong options.\n";
 
 enum { MOST_PEERS = 8 };
 
@@ -46,8 +46,8 @@ static int complain(const char *what, const char *argument)
     return 2;
 }
 
-/* Each makes a peer slower than it is. OpenBLAS reads the first when it is loaded,
- * which is before main: start again without. */
+/* Variables that make a peer slower. OpenBLAS reads the first one when it is loaded, before
+ * main, so the program starts itself again without them. */
 static void restart_without_handicaps(char **argv)
 {
     static const char *const handicaps[] = {
@@ -57,7 +57,7 @@ static void restart_without_handicaps(char **argv)
     int found = 0;
     for (size_t i = 0; i < sizeof handicaps / sizeof *handicaps; i++)
         if (getenv(handicaps[i]) && !unsetenv(handicaps[i])) {
-            fprintf(stderr, "bench: %s is not heeded\n", handicaps[i]);
+            fprintf(stderr, "bench: ignoring %s, which slows peers down\n", handicaps[i]);
             found = 1;
         }
     if (found) {
@@ -92,8 +92,8 @@ static int every_case_exists(const char *list)
     return 1;
 }
 
-/* Finds out before the long run whether the file can be written after it. What is
- * there may be replaced if it is a plain file, and not if it is /dev/stdout. */
+/* Checks before the long run whether the file can be written after it. An existing file may be
+ * replaced if it is a regular one, unlike /dev/stdout. */
 static int writable(const char *path)
 {
     char directory[4096];
@@ -106,7 +106,7 @@ static int writable(const char *path)
     return access(directory, W_OK) == 0 && (lstat(path, &there) || S_ISREG(there.st_mode));
 }
 
-/* -1 to go on, else the exit status. */
+/* Returns -1 to continue, else the exit status. */
 static int parse(int argc, char **argv, options *o)
 {
     static const struct option names[] = {
@@ -143,11 +143,11 @@ static int parse(int argc, char **argv, options *o)
         }
     o->plan.rounds = (size_t)rounds;
     if (optind < argc)
-        return complain("there are only options; see --help", argv[optind]);
+        return complain("unexpected argument; see --help", argv[optind]);
     if (o->cases && !every_case_exists(o->cases))
-        return complain("not all of these are cases; see --list", o->cases);
+        return complain("unknown case among these; see --list", o->cases);
     if (o->paths && !bench_ours_knows(o->paths))
-        return complain("not all of these are paths that this machine runs", o->paths);
+        return complain("this machine cannot run all of these paths", o->paths);
     if (o->json && !writable(o->json))
         return complain("cannot be written", o->json);
     if (o->svg && !writable(o->svg))

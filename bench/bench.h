@@ -2,8 +2,8 @@
  *
  * bench.h - what the parts of the benchmark share.
  *
- * It knows nothing of attention.h, because peer_softmax.c, which is compiled
- * with -ffast-math, includes it and attention.h refuses that flag.
+ * It does not include attention.h, because peer_softmax.c includes it and is compiled with
+ * -ffast-math, which attention.h refuses.
  */
 #ifndef ATTN_BENCH_H
 #define ATTN_BENCH_H
@@ -40,10 +40,9 @@ typedef enum bench_bound { BENCH_BY_FMA, BENCH_BY_READ, BENCH_BY_COPY } bench_bo
 /* The unit in which the work is counted. */
 typedef enum bench_unit { BENCH_GFLOPS, BENCH_GBS } bench_unit;
 
-/* BENCH_RANDOM drops half of the keys at random, which saves nobody any work, so
- * that all pairs are counted; BENCH_DOCUMENTS lets queries see the keys of their
- * own 512 positions and BENCH_TRIANGLE those up to their own, so that the others
- * can be left out and are not counted. */
+/* BENCH_RANDOM hides half of the keys at random. This saves no work, so all pairs are counted.
+ * With BENCH_DOCUMENTS queries see the keys of their own 512 positions, with BENCH_TRIANGLE
+ * those up to their own. The other keys can be skipped, and are not counted. */
 typedef enum bench_mask { BENCH_UNMASKED, BENCH_RANDOM, BENCH_DOCUMENTS, BENCH_TRIANGLE } bench_mask;
 
 enum { BENCH_DOCUMENT = 512 };
@@ -51,7 +50,7 @@ enum { BENCH_DOCUMENT = 512 };
 typedef struct bench_case {
     const char *name, *what;
     bench_kind kind;
-    bench_type type; /* f16, bf16: of K and V only, the rest is float32 */
+    bench_type type; /* f16, bf16: only K and V, the rest is float32 */
     bench_bound bound;
     size_t heads, kv_heads;
     /* attention: m queries, n keys, head dimension k; matmul: (m, k) by (k, n);
@@ -65,8 +64,8 @@ typedef struct bench_case {
     bench_mask mask;    /* boolean */
     int threads;        /* 0: one */
     int alone;          /* no peers */
-    int plotted;        /* one of those that the plot shows */
-    const char *beside; /* another case, run in the same rounds to compare speeds with; NULL: none */
+    int plotted;        /* the plot shows it */
+    const char *beside; /* another case to compare with, run in the same rounds; NULL: none */
 } bench_case;
 
 /* A case with its memory. a, b, c are q, k, v or x, or the two factors. */
@@ -82,17 +81,17 @@ typedef struct bench_job {
     double flops;        /* 2 per multiply-add of visible work */
     double pairs;        /* visible queries and keys, over all heads */
     double bytes;        /* that have to be moved */
-    double peer_bytes;   /* the same for peers, which know no 16-bit types */
+    double peer_bytes;   /* the same for peers, which do not have 16-bit types */
     const void *span[2]; /* what BENCH_BY_READ reads */
     size_t span_bytes[2];
 } bench_job;
 
 typedef struct bench_entry bench_entry;
 
-/* Does the work once; NULL, or the reason why it does not. */
+/* Does the work once. Returns NULL, or why it cannot. */
 typedef const char *(*bench_run)(const bench_job *job, const bench_entry *entry);
 
-/* Seconds of so many runs, where the clock is elsewhere. */
+/* Seconds for that many runs, if they are measured elsewhere. */
 typedef double (*bench_time)(const bench_entry *entry, size_t repetitions);
 
 enum { BENCH_MAX_ENTRIES = 24, BENCH_NAME = 32 };
@@ -111,22 +110,22 @@ struct bench_entry {
 
 size_t bench_case_count(void);
 const bench_case *bench_case_at(size_t index);
-const bench_case *bench_case_named(const char *name); /* NULL: there is none */
+const bench_case *bench_case_named(const char *name); /* NULL: no such case */
 int bench_case_has_peers(const bench_case *shape);
 bench_unit bench_case_unit(const bench_case *shape);
 
 /* Is `name` one of the comma-separated `list`? */
 int bench_listed(const char *list, const char *name);
 
-/* Inputs filled, scratch allocated. NULL: not enough memory. */
+/* Allocates memory and fills the inputs. NULL: not enough memory. */
 bench_job *bench_job_open(const bench_case *shape);
 void bench_job_close(bench_job *job);
 
-/* Fills the output with NaN, so that an element nobody writes is noticed. */
+/* Fills the output with NaN, so that unwritten elements are noticed. */
 void bench_job_poison(const bench_job *job);
 
-/* Largest error in the output on a sample of rows, as a multiple of what the
- * reference allows our arithmetic; NaN if there is a NaN anywhere. */
+/* Largest error in the output on a sample of rows, as a multiple of what the reference allows
+ * for our arithmetic; NaN if there is a NaN. */
 double bench_job_error(const bench_job *job);
 
 /* 64-byte aligned; NULL when there is no memory. Free with free(). */
@@ -153,12 +152,12 @@ const char *bench_dnnl_core(void);
  *   (start)                      name and description, or "skip" and the reason
  *   case KIND HEADS KV_HEADS M N K CAUSAL AXIS DIRECTORY
  *                                "ready" and perhaps how, or "skip" and the reason;
- *                                a, b and c lie in that directory as plain float32
- *   run COUNT                    does it so often; seconds of processor time
- *   write                        "written": the output lies there, too, as out
- * It ends with its input. */
+ *                                a, b and c are in that directory as plain float32
+ *   run COUNT                    does it COUNT times; seconds of processor time
+ *   write                        "written": the output is in the same directory, as out
+ * The program ends when its input ends. */
 int bench_external_add(const char *command);                             /* 0, or -1: too many */
-const char *bench_external_name(size_t index, const char **description); /* NULL: no such; an empty name: not there */
+const char *bench_external_name(size_t index, const char **description); /* NULL: no such program; an empty name: it is not available */
 size_t bench_external(const bench_job *job, bench_entry *entries, size_t count);
 void bench_external_end(void);
 
@@ -197,7 +196,7 @@ typedef struct bench_result {
     bench_quartiles speedup;  /* over the best peer in the same round */
     bench_quartiles beside;   /* work per second over that of the case beside */
     int has_peer, has_beside;
-    int companion; /* it does the case beside */
+    int companion; /* it does the case to compare with */
     char ceiling[BENCH_NAME];
     bench_quartiles ceiling_rate;
 } bench_result;
@@ -205,7 +204,7 @@ typedef struct bench_result {
 typedef struct bench_report_case {
     const bench_case *shape;
     size_t count, rounds;
-    double share; /* of a processor that this process got */
+    double share; /* share of a processor that this process got */
     bench_result result[BENCH_MAX_ENTRIES];
 } bench_report_case;
 
@@ -217,7 +216,7 @@ typedef struct bench_roof {
 
 enum { BENCH_MAX_ROOFS = 64 };
 
-/* Does the time grow with the visible work alone, and memory not at all? */
+/* Does time grow only with the visible work, and memory not at all? */
 typedef struct bench_growth {
     size_t n; /* causal, one head, d 64 */
     char path[BENCH_NAME];
@@ -241,7 +240,7 @@ typedef struct bench_report {
     bench_report_case *at;
 } bench_report;
 
-void bench_machine(bench_report *report); /* fills in what comes before the figures */
+void bench_machine(bench_report *report); /* fills in everything before the figures */
 
 void bench_print_head(const bench_report *report);
 void bench_print_roofline(const bench_report *report);
@@ -250,7 +249,7 @@ void bench_print_case(const bench_report_case *c);
 
 const char *bench_unit_name(const bench_case *shape);
 
-/* A file that appears under its name only when it is complete. */
+/* A file that gets its name only when it is complete. */
 typedef struct bench_draft {
     FILE *file;
     char *name;
@@ -260,7 +259,7 @@ typedef struct bench_draft {
 int bench_open_draft(bench_draft *d, const char *path);
 int bench_close_draft(bench_draft *d);
 
-/* Whole or not at all: 0, or -1 with errno. */
+/* Writes the whole file or nothing. Returns 0, or -1 with errno. */
 int bench_write_json(const bench_report *report, const char *path);
 int bench_write_svg(const bench_report *report, const char *path);
 

@@ -12,7 +12,7 @@
 /* Heads, queries, keys, head dimension; a matrix has its rows, columns and depth. */
 #define SHAPE(h, kv, rows, columns, depth) .heads = (h), .kv_heads = (kv), .m = (rows), .n = (columns), .k = (depth)
 
-/* What is not named is 0: attention, float32, bound by multiply-adds, not causal. */
+/* Members not given are 0: attention, float32, bound by multiply-adds, not causal. */
 static const bench_case cases[] = {
     {.name = "prefill-2048-d64",
      .what = "causal prefill, 8 heads, 2048 tokens, d 64",
@@ -162,7 +162,8 @@ const bench_case *bench_case_named(const char *name)
 
 int bench_case_has_peers(const bench_case *s)
 {
-    return !s->alone && s->threads < 2 && !s->window && !(s->softcap > 0) && !s->alibi && !s->mask; /* those have a case beside */
+    /* Cases with any of these options are compared with another case, not with peers. */
+    return !s->alone && s->threads < 2 && !s->window && !(s->softcap > 0) && !s->alibi && !s->mask;
 }
 
 bench_unit bench_case_unit(const bench_case *shape)
@@ -195,7 +196,7 @@ static uint64_t next(uint64_t *state) /* splitmix64 */
     return z ^ z >> 31;
 }
 
-/* Nearly normal, mean 0 and variance 1: four uniform numbers out of one word. */
+/* Nearly normal, mean 0 and variance 1: the sum of four uniform numbers from one word. */
 static double normal(uint64_t *state)
 {
     uint64_t z = next(state);
@@ -235,7 +236,7 @@ static void fill(bench_type type, void *data, uint16_t *halves, size_t count, ui
         halves[i] = half(type, narrow[i]);
 }
 
-/* Is key j to be looked at by query i? */
+/* Does the mask let query i see key j? */
 static int visible(const bench_case *s, size_t i, size_t j)
 {
     if ((s->causal && j > i) || (s->window && j + s->window <= i))
@@ -296,7 +297,7 @@ static int allocate(bench_job *job)
         return 0;
     if (!job->a || !job->b || !job->c || !job->out || !job->scratch || (is_half(s) && (!job->b_half || !job->c_half)))
         return 0;
-    /* Nobody who is timed shall pay for the first touch. */
+    /* Touch the memory now, so that no timed run pays for that. */
     memset(job->scratch, 0, scratch);
     bench_job_poison(job);
     return 1;
@@ -367,5 +368,5 @@ void bench_job_close(bench_job *job)
 
 void bench_job_poison(const bench_job *job)
 {
-    memset(job->out, 0xff, job->out_count * job->element); /* all ones is a NaN */
+    memset(job->out, 0xff, job->out_count * job->element); /* NaN */
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * check.c - is what a contestant left in the output right? Judged by the
- * reference of the tests, on a sample of rows.
+ * check.c - checks the output of a contestant on a sample of rows, by the reference of the
+ * tests.
  */
 #include "arrays.h"
 
@@ -39,7 +39,7 @@ bench_arrays bench_describe(const bench_job *job)
 
 enum { SAMPLES = 7, HEADS = 3 };
 
-/* Sample i of `samples` among n, both ends included. */
+/* Position i of `samples` among n, including both ends. */
 static size_t pick(size_t i, size_t samples, size_t n)
 {
     return samples > 1 ? i * (n - 1) / (samples - 1) : 0;
@@ -47,7 +47,7 @@ static size_t pick(size_t i, size_t samples, size_t n)
 
 static void keep_worst(double *worst, double ratio)
 {
-    if (!(ratio <= *worst)) /* a NaN is the worst */
+    if (!(ratio <= *worst)) /* NaN counts as worst */
         *worst = ratio;
 }
 
@@ -69,8 +69,7 @@ static double attention_ratio(const bench_case *s, const attn_desc *desc)
     return worst;
 }
 
-/* Rows `row` to `row` and columns `column` to `column` of a, or all of them where
- * that is past the end. */
+/* The row `row` and the column `column` of a; all rows or columns if that is past the end. */
 static attn_array part(const attn_array *a, size_t row, size_t column)
 {
     attn_array p = *a;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * external.c - peers that are programs of their own: NumPy, ONNX Runtime,
- * PyTorch. bench.h has what is said between them and us. They are asked for a
- * slice of runs like everybody else and look at their own processor time.
+ * external.c - peers that run as separate programs: NumPy, ONNX Runtime, PyTorch. bench.h
+ * describes the protocol. Like all contestants, they are asked for a slice of runs; they
+ * measure their own processor time.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "bench.h"
@@ -28,7 +28,7 @@ typedef struct program {
 static program programs[MOST];
 static size_t program_count;
 
-/* Sends a line and gets the answer, without its end. 0: the program is gone. */
+/* Sends a line and reads the answer, without its newline. 0: the program has ended. */
 static int ask(program *p, const char *line, char *answer)
 {
     if (!p->to)
@@ -53,7 +53,7 @@ static void end(program *p)
     p->pid = 0;
 }
 
-/* One thread, and nothing that chooses slower code. */
+/* One thread, and no variables that select slower code. */
 static void set_environment(void)
 {
     static const char *const one[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"};
@@ -76,7 +76,7 @@ static int start(program *p, const char *command)
         dup2(out[1], 1);
         close(in[0]), close(in[1]), close(out[0]), close(out[1]);
         set_environment();
-        for (size_t i = 0; i < program_count; i++) { /* or else they would not see the end of their input */
+        for (size_t i = 0; i < program_count; i++) { /* or else other programs would keep pipes open and never see the end of input */
             if (programs[i].to)
                 close(fileno(programs[i].to));
             if (programs[i].from)
@@ -153,7 +153,7 @@ static void remove_files(program *p)
     *p->directory = 0;
 }
 
-/* In memory, where the system has such files: then all processes read one copy. */
+/* In memory, if the system has such files, so that all processes read one copy. */
 static int make_directory(program *p)
 {
     const char *parent = getenv("TMPDIR");
@@ -190,7 +190,7 @@ static double seconds(const bench_entry *entry, size_t repetitions)
     return ask(entry->state, line, line) ? strtod(line, NULL) : 1e9;
 }
 
-/* For a program that does not do this case, which its state tells. */
+/* For a program that does not support this case; its state says why. */
 static const char *run_skipped(const bench_job *job, const bench_entry *entry)
 {
     (void)job;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * machine.c - what the system tells of the processor.
+ * machine.c - what the system reports about the processor.
  */
 #include "bench.h"
 
@@ -25,7 +25,7 @@ static void read_cpuinfo(bench_report *report)
     char line[4096], family[32] = "", model[32] = "", stepping[32] = "";
     FILE *f = fopen("/proc/cpuinfo", "r");
     snprintf(report->cpu, sizeof report->cpu, "unknown processor");
-    /* the first processor, up to the empty line */
+    /* the first processor ends at the empty line */
     while (f && fgets(line, sizeof line, f) && line[0] != '\n') {
         value_of(line, "model name", report->cpu, sizeof report->cpu);
         value_of(line, "cpu family", family, sizeof family);
@@ -49,8 +49,8 @@ static int read_line(char *line, int size, int index, const char *file)
     return found;
 }
 
-/* The C library's own figures are not used: glibc gives the sum over all of an
- * EPYC's third-level caches, of which one core sees one. */
+/* Not taken from the C library: glibc returns the sum of all third-level caches of an EPYC, of
+ * which a core uses one. */
 static void read_caches(bench_report *report)
 {
     char type[64], level[64], size[64];
@@ -70,7 +70,7 @@ void bench_machine(bench_report *report)
     read_cpuinfo(report);
     read_caches(report);
     if (!report->cache[2])
-        report->cache[2] = (size_t)1 << 20; /* small enough for most, and told in the table */
+        report->cache[2] = (size_t)1 << 20; /* a small guess, which the table shows */
 #ifdef __VERSION__
 #ifdef __clang__
     report->compiler = __VERSION__;

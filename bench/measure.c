@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * measure.c - how times are taken.
+ * measure.c - how times are measured.
  *
- * A machine whose speed wanders makes absolute figures worthless, so everything
- * of one case is interleaved: a round runs a short slice of every contestant,
- * each between two slices of its ceiling, and ratios are formed within the round.
- * What is reported are medians and quartiles over the rounds. The clock is the
- * thread's processor time, or else a long slice would pay for the neighbours
- * that interrupt it and a short one would not. Where there are several threads it
- * is the wall clock, for all contestants of the case.
+ * If the speed of a machine varies, absolute figures are worthless, so all measurements of a
+ * case are interleaved: a round runs a short slice of every contestant, each between two
+ * slices of its ceiling, and ratios are formed within the round. The results are medians and
+ * quartiles over the rounds. The clock is the thread's processor time; with the wall clock,
+ * other programs would interrupt long slices but not short ones. For cases with several
+ * threads, it is the wall clock for all contestants.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "measure.h"
@@ -26,7 +25,7 @@
 
 enum { MAX_ROUNDS = 1000, CHOOSING_ROUNDS = 9 };
 
-/* Seconds. A ceiling's slice grows with what it stands beside, to a limit. */
+/* Seconds. The slice of a ceiling grows with that of its contestant, up to a limit. */
 static const double slice = 5e-3, ceiling_slice = 1.5e-3, ceiling_share = 0.05, ceiling_most = 20e-3;
 
 static double seconds_of(clockid_t clock)
@@ -67,12 +66,12 @@ static bench_quartiles quartiles(double *x, size_t n)
 
 /* ------------------------------------------------------------- ceilings -- */
 
-/* One loop of the roofline on given memory. */
+/* A loop of the roofline with its memory. */
 typedef struct ceiling {
     const bench_loops *loops;
     bench_bound bound;
     int streams, past_cache;
-    attn_pthreads *threads; /* NULL: this one alone */
+    attn_pthreads *threads; /* NULL: only the calling thread */
     const void *from[2];
     size_t bytes[2];
     void *to;
@@ -108,7 +107,7 @@ static void run_ceiling_task(void *arg, size_t index, size_t worker)
     run_ceiling(r->c, r->repetitions);
 }
 
-/* Work per second; of several threads as much on each. */
+/* Work per second; with several threads, each does the whole work. */
 static double ceiling_rate(const ceiling *c, size_t repetitions)
 {
     double start = now();
@@ -147,10 +146,10 @@ static void name_ceiling(const ceiling *c, char *name, size_t size)
     }
 }
 
-/* The fastest loop of this width on the case's own memory, where there is more
- * than one way: four streams or one, stores through the cache or past it. A later
- * way has to be clearly faster than an earlier one. The upper quartile decides,
- * because disturbances only ever slow a loop down. */
+/* The fastest loop of this width on the case's own memory, if there are several: four streams
+ * or one, stores through the cache or past it. A later variant must be clearly faster than an
+ * earlier one to be chosen. The upper quartile decides, because disturbances only slow a loop
+ * down. */
 static ceiling choose_ceiling(const bench_job *job, const bench_loops *loops, attn_pthreads *threads)
 {
     ceiling candidate[4];
@@ -195,7 +194,7 @@ typedef struct contestant {
     bench_result *result;
     const bench_job *job;
     const ceiling *roof;
-    const struct contestant *beside; /* the same path on the case beside, or NULL */
+    const struct contestant *beside; /* the same path on the other case, or NULL */
     size_t repetitions, roof_repetitions;
     double seconds[MAX_ROUNDS], roofs[MAX_ROUNDS];
 } contestant;
@@ -210,7 +209,7 @@ static double time_entry(const bench_job *job, const bench_entry *e, size_t repe
     return (now() - start) / (double)repetitions;
 }
 
-/* Runs it once and looks at what it did: is it fit to be timed? */
+/* Runs the contestant once and checks its output. Can it be timed? */
 static int admit(const bench_job *job, bench_result *r)
 {
     bench_job_poison(job);
@@ -218,7 +217,7 @@ static int admit(const bench_job *job, bench_result *r)
     if (r->failure)
         return 0;
     r->error = bench_job_error(job);
-    /* The bound is made for our arithmetic; a faster exp may miss it by little. */
+    /* The bound is derived for our arithmetic; a faster exp may exceed it slightly. */
     if (r->error <= (r->entry.ours ? 1 : 4))
         return 1;
     r->wrong = 1;
@@ -242,7 +241,7 @@ static void set_slices(contestant *c)
     c->roof_repetitions = (size_t)ceil((double)c->roof->repetitions * fmax(1, beside / ceiling_slice));
 }
 
-/* Of this process at work, without the time of other programs. */
+/* Processor time of this process, without other programs. */
 typedef struct share {
     double processor, wall;
 } share;
@@ -250,8 +249,8 @@ typedef struct share {
 static void one_round(share *of, contestant *all, size_t count, size_t round)
 {
     for (size_t i = 0; i < count; i++) {
-        /* Another first one each time, and back and forth, so that nobody always
-         * follows the same neighbour. */
+        /* Each round begins with another contestant, and the direction alternates, so that
+         * none always follows the same one. */
         size_t j = (round + i) % count;
         contestant *c = &all[round % 2 ? count - 1 - j : j];
         double start = now(), start_wall = wall(), before = ceiling_rate(c->roof, c->roof_repetitions);
@@ -307,7 +306,7 @@ static void summarise(contestant *all, size_t count, size_t rounds, double *buff
     }
 }
 
-/* A case and the one beside it, with their ceilings. */
+/* A case, and the one it is compared with, with their ceilings. */
 typedef struct stage {
     bench_job *job[2];
     ceiling roof[2][BENCH_WIDTHS];
@@ -334,7 +333,7 @@ static void close_stage(stage *t)
     free(t);
 }
 
-/* Fills in a contestant, if it is fit to be timed. */
+/* Fills in a contestant, if it can be timed. */
 static int enter(stage *t, contestant *c, bench_result *r, const bench_entry *entry, int beside)
 {
     const bench_loops *loops[BENCH_WIDTHS];
@@ -442,8 +441,8 @@ static long measure_peak(const bench_case *shape, const char *path)
     return grown;
 }
 
-/* Lengths one after the other, each with its ceiling around it: what counts is the
- * share of the ceiling. The longest, which take seconds, have three rounds. */
+/* Measures one length after the other, each between slices of its ceiling, of which it gets a
+ * share. The longest, which take seconds, have three rounds. */
 int bench_measure_growth(bench_report *report, const char *paths, const bench_plan *plan)
 {
     const bench_loops *loops[BENCH_WIDTHS];
@@ -520,7 +519,7 @@ static void add_roof(bench_report *report, ceiling *roofs, const char *level, co
     report->roofs++;
 }
 
-/* Every loop on a piece of memory of a size that one level of cache holds. */
+/* Every loop, on memory of a size that fits in one level of cache. */
 static void add_level(bench_report *report, ceiling *roofs, const char *level, void *to, const void *from, size_t bytes)
 {
     const bench_loops *loops[BENCH_WIDTHS];
@@ -531,7 +530,7 @@ static void add_level(bench_report *report, ceiling *roofs, const char *level, v
                 ceiling c = {.loops = loops[i], .streams = streams, .from = {from}, .bytes = {bytes}, .to = to};
                 c.bound = what ? BENCH_BY_COPY : BENCH_BY_READ;
                 c.past_cache = what == 2;
-                /* A copy has its source and its target in that level. */
+                /* The source and the target of a copy must both fit. */
                 if (what)
                     c.bytes[0] /= 2;
                 c.work = (double)bytes;
@@ -572,7 +571,7 @@ int bench_measure_roofline(bench_report *report, const bench_plan *plan)
     add_level(report, roofs, "DRAM", to, from, dram);
     for (double start = wall(); round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds); round++)
         for (size_t i = 0; i < report->roofs; i++) {
-            run_ceiling(&roofs[i], 1); /* brings its data to the level it belongs to */
+            run_ceiling(&roofs[i], 1); /* brings its data into that level */
             samples[i * MAX_ROUNDS + round] = 1e-9 * ceiling_rate(&roofs[i], roofs[i].repetitions);
         }
     for (size_t i = 0; i < report->roofs; i++)

@@ -9,10 +9,10 @@
 
 typedef struct bench_plan {
     double seconds; /* per case */
-    size_t rounds;  /* at least, whatever the seconds */
+    size_t rounds;  /* at least, even if they take longer */
 } bench_plan;
 
-/* 0, or -1 where memory does not suffice. */
+/* Returns 0, or -1 if there is not enough memory. */
 int bench_measure_case(bench_report_case *to, const bench_case *shape, const char *paths, const bench_plan *plan);
 int bench_measure_growth(bench_report *report, const char *paths, const bench_plan *plan);
 int bench_measure_roofline(bench_report *report, const bench_plan *plan);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * ours.c - attention.h as a contestant, one entry per path, through its public
- * functions only.
+ * ours.c - attention.h as a contestant, one entry per path, with public functions only.
  */
 #define ATTENTION_IMPLEMENTATION
 #include "arrays.h"
@@ -35,7 +34,7 @@ static const char *run(const bench_job *job, const bench_entry *entry)
     return status ? attn_status_string(status) : NULL;
 }
 
-/* For an entry whose arguments were refused before there was anything to run. */
+/* For an entry whose arguments the size query refused. */
 static const char *run_refused(const bench_job *job, const bench_entry *entry)
 {
     (void)job;
@@ -53,8 +52,8 @@ static int width_of(attn_path path)
     }
 }
 
-/* Emulated paths have no ceiling to be measured against, and scalar code takes
- * minutes for the large cases: only on demand. */
+/* Emulated paths have no ceiling to compare with, and scalar code takes minutes for the large
+ * cases, so these run only on demand. */
 static int wanted(attn_path path, const char *paths)
 {
     if (!attn_path_supported(path))
@@ -110,7 +109,7 @@ size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries,
         if (!status && bytes && !workspace)
             status = ATTN_ERR_WORKSPACE;
         if (workspace)
-            memset(workspace, 0, bytes); /* nobody who is timed shall pay for the first touch */
+            memset(workspace, 0, bytes); /* touch it now, so that no timed run pays for that */
         t->exec = ask;
         t->exec.query = NULL;
         t->exec.workspace = workspace;

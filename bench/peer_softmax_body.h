@@ -56,7 +56,7 @@ TARGET static void NAME(softmax_rows)(const float *restrict x, float *restrict y
     }
 }
 
-/* sums: 2 * columns. Whole rows at a time, which is the order of the memory. */
+/* sums: 2 * columns. Whole rows at a time, in memory order. */
 TARGET static void NAME(softmax_columns)(const float *restrict x, float *restrict y, float *restrict sums, size_t rows, size_t columns)
 {
     float *restrict top = sums + columns;

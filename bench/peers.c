@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * peers.c - what a user would write instead: C over a BLAS with a vectorised
- * exp, and plain loops where the work is too small for a library call.
+ * peers.c - what a user would write instead: C code over a BLAS with a vectorised exp, and
+ * plain loops if the work is too small for a library call.
  */
 #include "bench.h"
 
@@ -19,7 +19,7 @@ static void add(const bench_job *job, bench_entry *entries, size_t *count, const
     e->bytes = job->peer_bytes;
 }
 
-/* Which library multiplies. */
+/* The library for matrix products. */
 enum { CBLAS, DNNL, LIBRARIES };
 
 static const char *const library_name[LIBRARIES] = {"openblas", "onednn"};
@@ -27,7 +27,7 @@ static const char *const library_name[LIBRARIES] = {"openblas", "onednn"};
 #ifdef ATTN_BENCH_CBLAS
 #include <cblas.h>
 
-/* Only OpenBLAS has these; another cblas leaves them unresolved. */
+/* Only OpenBLAS has these functions; with another cblas they stay unresolved. */
 extern void openblas_set_num_threads(int count) __attribute__((weak));
 extern char *openblas_get_corename(void) __attribute__((weak));
 
@@ -130,8 +130,8 @@ static void scale(const bench_job *job, int width, void *x, size_t n, double fac
         bench_peer_loops(width)->scale_f32(x, n, (float)factor);
 }
 
-/* Scores of `block` query rows at a time, of the keys they see and no more. The
- * sum divides the output and not the weights, which are many more. */
+/* Scores of `block` query rows at a time, for just the keys that they see. Divides the output
+ * by the sum, not the weights, of which there are many more. */
 static const char *run_attention(const bench_job *job, const bench_entry *entry)
 {
     const bench_case *s = job->shape;
@@ -162,7 +162,7 @@ static const char *run_attention(const bench_job *job, const bench_entry *entry)
     return NULL;
 }
 
-/* One query per head: all of a group in one product, which reads K and V once. */
+/* One query per head: one product for all heads of a group, which reads K and V once. */
 static const char *run_decode_gemm(const bench_job *job, const bench_entry *entry)
 {
     const bench_case *s = job->shape;
@@ -247,7 +247,7 @@ static void add_library(const bench_job *job, int library, int width, bench_entr
 }
 
 #if defined(ATTN_BENCH_DNNL) && DNNL_VERSION_MAJOR == 2
-/* Built for the shape at the first run, which is not timed. */
+/* Built for the shape in the first run, which is not timed. */
 static const char *run_dnnl_softmax(const bench_job *job, const bench_entry *entry)
 {
     static struct {
@@ -317,8 +317,8 @@ static const char *run_matmul_loops(const bench_job *job, const bench_entry *ent
     return NULL;
 }
 
-/* Operations up to which plain loops are what one would write; besides, they do
- * well where each operand is used once. */
+/* The number of operations up to which one would write plain loops. They are also good if each
+ * operand is used only once. */
 static const double small = 1e5;
 
 size_t bench_peers(const bench_job *job, bench_entry *entries, size_t count)

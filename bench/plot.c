@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * plot.c - the figures as an SVG: a panel for each case, in which the red line is
- * what the machine can do.
+ * plot.c - the figures as an SVG: a panel for each case, with a red line for what the machine
+ * can do.
  */
 #include "bench.h"
 
@@ -13,7 +13,7 @@ static const double width = 900, margin = 24, gap = 36, header = 86, footer = 62
 static const double title = 26, row = 17, bar = 11, below = 18; /* heights within a panel */
 static const double names = 92, labels = 112;                   /* widths beside the bars */
 
-/* Contestants of one panel, those of one library reduced to the fastest. */
+/* The contestants of one panel, only the fastest of each library. */
 typedef struct lane {
     const bench_result *result;
     char name[BENCH_NAME];
@@ -53,7 +53,7 @@ static size_t lanes_of(const bench_report_case *c, lane *lanes)
         else if (r->seconds.median < lanes[k].result->seconds.median)
             lanes[k] = l;
     }
-    for (size_t i = 1; i < count; i++) /* ours as they are, the others by speed */
+    for (size_t i = 1; i < count; i++) /* ours first, in their order, then the others by speed */
         for (size_t k = i; k && !lanes[k - 1].result->entry.ours && lanes[k].result->seconds.median < lanes[k - 1].result->seconds.median;
              k--) {
             lane l = lanes[k];
@@ -187,7 +187,7 @@ int bench_write_svg(const bench_report *report, const char *path)
     double end = put_panels(NULL, report), height = end + footer;
     fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n", width,
             height, width, height);
-    /* With a ground of its own it is readable where the theme is not known. */
+    /* With its own background the plot is readable in light and dark themes. */
     fputs("<!-- SPDX-License-Identifier: MIT-0 -->\n"
           "<title>Speed of attention.h and of what one would use instead</title>\n"
           "<style>\n"

@@ -172,7 +172,7 @@ static void json_text(FILE *f, const char *key, const char *text)
         fputs("null", f);
 }
 
-/* JSON has no words for infinity and NaN. */
+/* JSON has no infinity and no NaN. */
 static void json_number(FILE *f, double x)
 {
     if (isfinite(x))

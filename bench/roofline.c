@@ -7,7 +7,7 @@
 
 enum { LINE = 64 };
 
-/* What the loops computed goes here, so that they have to compute it. */
+/* The loops store their results here, so that the compiler cannot remove them. */
 static float sink[LINE / sizeof(float)] __attribute__((aligned(LINE)));
 static volatile float used;
 
@@ -45,8 +45,8 @@ static volatile float used;
 #include "roofline_body.h"
 #endif
 
-/* 128 bits in the compiler's own vectors: any machine, with a fused multiply-add
- * where one is named here, else with a product and a sum. */
+/* 128 bits in the compiler's own vectors, for any machine: with fused multiply-add if an
+ * instruction is named here, else with a product and a sum. */
 typedef float floats __attribute__((vector_size(16), may_alias));
 typedef uint64_t words __attribute__((vector_size(16), may_alias));
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * roofline_body.h - the loops of one vector width; roofline.c includes this
- * once per width, with the operations defined, and nobody else does.
+ * roofline_body.h - the loops of one vector width; only roofline.c includes this, once per
+ * width, with the operations defined.
  */
 
-/* Twelve chains: more than latency times issue width on the cores we know, and
- * few enough for 16 registers. Each tends to 1 and stays a normal number; they
- * start apart, or else the compiler would see twelve equal ones and run one. */
+/* Twelve chains: more than latency times issue width on the cores we know, and few enough for
+ * 16 registers. Each tends to 1 and stays a normal number. They start with different values, or
+ * else the compiler would merge them into one. */
 TARGET static void NAME(fma)(size_t repetitions)
 {
     VECTOR a = SET(0.5f), b = SET(0.5f);
@@ -22,7 +22,7 @@ TARGET static void NAME(fma)(size_t repetitions)
     used = sink[0];
 }
 
-/* Four lines a step: four neighbours, or one from each quarter. */
+/* Four lines per step: four neighbours, or one from each quarter. */
 TARGET static void NAME(read)(const void *data, size_t bytes, int streams)
 {
     const char *p = data;
@@ -37,7 +37,7 @@ TARGET static void NAME(read)(const void *data, size_t bytes, int streams)
     used = sink[0];
 }
 
-/* Whole lines at a time: stores past the cache are joined by line. */
+/* Whole lines at a time: stores past the cache are combined by line. */
 #define COPY_LOOP(write)                                                                                                                   \
     char *o = to;                                                                                                                          \
     const char *p = from;                                                                                                                  \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * The paths of unfused arithmetic beside what multiplication and addition of four
- * lanes reach in registers, interleaved in one run. For WebAssembly (`make
- * bench-wasm`), and for old machines: cc -O2 -DATTN_UNFUSED -I. bench/simd128.c
+ * The paths of unfused arithmetic, compared with multiplications and additions of four lanes
+ * in registers, interleaved in one run. For WebAssembly (`make bench-wasm`) and for old
+ * machines: cc -O2 -DATTN_UNFUSED -I. bench/simd128.c
  */
 #define ATTENTION_IMPLEMENTATION
 #include "attention.h"
@@ -36,8 +36,8 @@ static double median(double *x)
 typedef float four __attribute__((vector_size(16)));
 static volatile float one = 0.999f, thousandth = 0.001f, sink;
 
-/* As many chains as registers hold. A function that returns soon: just-in-time
- * compilers replace it between calls. */
+/* As many chains as fit in registers. The function returns soon, because just-in-time
+ * compilers replace it only between calls. */
 static __attribute__((noinline)) void chains(int steps)
 {
     const four m = {one, one, one, one}, c = {thousandth, thousandth, thousandth, thousandth};
@@ -131,7 +131,7 @@ static void measure(size_t heads, size_t n, size_t dim)
 int main(void)
 {
     int i;
-    for (i = 0; i < 1000; i++) /* calls, not steps, make a just-in-time compiler work */
+    for (i = 0; i < 1000; i++) /* many calls, so that a just-in-time compiler optimises it */
         chains(100);
     printf("%s arithmetic; medians of %d rounds, of their ratios in brackets\n", attn_arithmetic(), ROUNDS);
     measure(8, 512, 64);

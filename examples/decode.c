@@ -1,4 +1,4 @@
-/* Three steps of decoding: 4 query heads over 2 key/value heads, whose cache is bfloat16. */
+/* Three decoding steps with 4 query heads, 2 key/value heads and a bfloat16 cache. */
 #define ATTENTION_IMPLEMENTATION
 #include "attention.h"
 #include <stdio.h>
@@ -30,7 +30,7 @@ int main(void)
     run = attn_exec_in(malloc(bytes), bytes);
 
     for (int step = 0; step < STEPS; step++) {
-        for (int i = 0; i < HEADS * DIM; i++) /* your model's projections stand here */
+        for (int i = 0; i < HEADS * DIM; i++) /* replace this with your model's projections */
             q[i / DIM][i % DIM] = (float)((i + step) % 3);
         for (int i = 0; i < KV_HEADS * DIM; i++) {
             k[i / DIM][i % DIM] = (float)((i + step) % 2);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * openmp_parallel_for.h - attention.h on OpenMP threads. To copy.
+ * openmp_parallel_for.h - OpenMP threads for attention.h, ready to copy.
  *
  *     size_t threads = (size_t)omp_get_max_threads();
  *     run.parallel_for = attn_openmp_for;
  *     run.parallel_context = &threads;
  *     run.num_workers = threads;
  *
- * Compile with -fopenmp. Without it the tasks run one after the other.
+ * Compile with -fopenmp. Without it, tasks run one after the other.
  */
 #ifndef ATTN_OPENMP_PARALLEL_FOR_H
 #define ATTN_OPENMP_PARALLEL_FOR_H

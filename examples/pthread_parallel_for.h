@@ -11,8 +11,8 @@
  *         attn_pthreads_stop(&threads);
  *     }
  *
- * The threads sleep between calls. Where the system refuses some of them, the
- * others do the work. One call at a time may use them. C99 or C++, -lpthread.
+ * The threads sleep between calls. If the system cannot start all of them, the others do
+ * the work. Only one call at a time may use them. C99 or C++, -lpthread.
  */
 #ifndef ATTN_PTHREAD_PARALLEL_FOR_H
 #define ATTN_PTHREAD_PARALLEL_FOR_H
@@ -31,18 +31,18 @@ typedef struct attn_pthreads_worker {
 } attn_pthreads_worker;
 
 struct attn_pthreads {
-    size_t num_workers;            /* with the calling thread, which is worker 0 */
+    size_t num_workers;            /* includes the calling thread, which is worker 0 */
     attn_pthreads_worker *workers; /* (num_workers); [0] is not used */
-    pthread_mutex_t lock;          /* for all that follows */
+    pthread_mutex_t lock;          /* protects the members below */
     pthread_cond_t started, finished;
     attn_task task;
     void *arg;
     size_t next, count; /* tasks next ... count - 1 are not yet taken */
-    size_t busy;        /* tasks taken and not done */
+    size_t busy;        /* tasks taken and not yet done */
     int stop;
 };
 
-/* Takes tasks until none is left. The lock is held before and after. */
+/* Runs tasks until none is left. The caller must hold the lock, and holds it afterwards. */
 static inline void attn_pthreads_work(attn_pthreads *t, size_t worker)
 {
     while (t->next < t->count) {
@@ -73,7 +73,7 @@ static inline void *attn_pthreads_main(void *argument)
     return NULL;
 }
 
-/* For attn_exec.parallel_for; context is the attn_pthreads. */
+/* The function for attn_exec.parallel_for; context points to the attn_pthreads. */
 static inline void attn_pthreads_for(void *context, size_t count, attn_task task, void *arg)
 {
     attn_pthreads *t = (attn_pthreads *)context;
@@ -105,8 +105,8 @@ static inline void attn_pthreads_stop(attn_pthreads *t)
     free(t->workers);
 }
 
-/* Starts num_workers - 1 threads, or as many as there are to be had. Returns 0,
- * with nothing to stop, if there is not even memory for a lock. */
+/* Starts num_workers - 1 threads, or as many as the system can start. Returns 0, with
+ * nothing to stop, if it cannot allocate the workers or create the locks. */
 static inline int attn_pthreads_start(attn_pthreads *t, size_t num_workers)
 {
     int locks = 0;

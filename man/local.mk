@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT-0
-# The one text is the header's manual, and what attn --help prints.
+# Generated: attention(3) from the manual in attention.h, attn(1) from the help texts of attn.
 MAN = LC_ALL=C $(AWK) -v version='$(VERSION)' -v changelog='$(srcdir)/CHANGELOG.md'
 
 nodist_man_MANS = man/attention.3 man/attn.1

@@ -1,36 +1,26 @@
 # SPDX-License-Identifier: MIT-0
 #
-# roff.awk - what both manual pages need. -v version=, -v changelog= (which has
-# the date of the version).
-
-function replace(text, from, to,    at, done) {
-    done = ""
-    while ((at = index(text, from)) > 0) {
-        done = done substr(text, 1, at - 1) to
-        text = substr(text, at + length(from))
-    }
-    return done text
-}
+# roff.awk - functions that both manual pages need. Variables: version, and changelog, the
+# file that gives the date of the version.
 
 # The text as it is, whatever is special to roff. tests/man.sh has the inverse.
 function escaped(text) {
-    text = replace(text, "\\", "\\(rs")
-    text = replace(text, "-", "\\-")
-    text = replace(text, "'", "\\(aq")
-    text = replace(text, "`", "\\(ga")
-    text = replace(text, "^", "\\(ha")
-    text = replace(text, "~", "\\(ti")
-    if (text ~ /^[.]/) text = "\\&" text
-    return text
+    gsub(/\\/, "\\(rs", text)
+    gsub(/-/, "\\-", text)
+    gsub(/'/, "\\(aq", text)
+    gsub(/`/, "\\(ga", text)
+    gsub(/\^/, "\\(ha", text)
+    gsub(/~/, "\\(ti", text)
+    return (text ~ /^[.]/ ? "\\&" : "") text
 }
 
-# page_head("attn", 1, "1 2 3", "1 2 3, in short")
+# page_head("attn", 1, "summary")
 function page_head(name, section, summary,    line, date) {
     while ((getline line < changelog) > 0)
         if (date == "" && index(line, "## " version " - ") == 1) date = substr(line, length("## " version " - ") + 1)
     if (date == "") {
-        print changelog ": no date of version " version > "/dev/stderr"
-        exit failed = 1
+        print changelog ": no date for version " version > "/dev/stderr"
+        exit 1
     }
     print ".\\\" SPDX-License-Identifier: MIT-0"
     print ".TH " toupper(name) " " section " " date " \"attention.h " version "\""

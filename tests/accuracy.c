@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Every output, weight and log-sum-exp lies within the error derived for it in
- * reference.c, for data that is hard in different ways.
+ * Every output, weight and log-sum-exp lies within the error bound that reference.c
+ * derives for it, for data that is difficult in different ways.
  */
 #include "attn_test.h"
 
 #include <math.h>
 
 typedef enum data {
-    NORMAL,    /* the usual */
+    NORMAL,    /* ordinary data */
     SHARP,     /* scores around 1e4: one weight is 1 */
     FLAT,      /* all weights nearly equal */
-    RISING,    /* every key beats those before it, so that maxima move */
-    FALLING,   /* the first key beats all */
+    RISING,    /* scores rise with the key, so that the maximum keeps changing */
+    FALLING,   /* the first key has the largest score */
     ONE_BIG,   /* weight 1 for one key, 2^-25 for all others */
     CANCELLING /* values that nearly cancel */
 } data;

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT-0
 # shellcheck disable=SC2086 # $CC is a list
 #
-# adapters.sh - the parallel_for that users copy from examples/: OpenMP threads give
-# the bits of one thread, and so does a build without OpenMP. TAP. (The pthreads
-# adapter is in tests/threads.c and in the attn program.)
+# adapters.sh - tests the OpenMP parallel_for that users copy from examples/: with several
+# threads and without OpenMP it gives the bits of one thread. TAP. (tests/threads.c and the
+# attn program test the pthreads adapter.)
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"

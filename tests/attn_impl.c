@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * The implementation, compiled once for attn and for the tests, and the cases of
- * `attn hash`, which look inside it.
+ * The implementation, compiled once for attn and the tests, and the cases of `attn hash`,
+ * which use its internals.
  */
 #define ATTENTION_IMPLEMENTATION
 #include "hash_cases.h"

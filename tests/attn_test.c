@@ -19,7 +19,7 @@
 #endif
 #endif
 
-/* Then reads of guards are found too. */
+/* With AddressSanitizer, reads of guards are found too. */
 #ifdef GUARDS_POISONED
 #include <sanitizer/asan_interface.h>
 #else
@@ -79,7 +79,7 @@ int test_done(void)
     for (int type = 0; type < ATTN_DTYPE_COUNT; type++)
         if (largest_ratio[type] > 0)
             test_note("largest error/bound, %s: %.3f", attn_dtype_name((attn_dtype)type), largest_ratio[type]);
-#ifdef _WIN32 /* the harness wants a plan that ends in a newline alone */
+#ifdef _WIN32 /* the harness wants the plan to end in a newline, not in CR LF */
     fflush(stdout);
     _setmode(_fileno(stdout), _O_BINARY);
 #endif
@@ -348,7 +348,7 @@ double test_uniform(test_rng *rng)
     return ldexp((double)(test_u64(rng) >> 11), -53);
 }
 
-/* A sum of 12 uniform numbers: exact, so that no libm has a say. */
+/* A sum of 12 uniform numbers. It is exact, so it does not depend on libm. */
 double test_normal(test_rng *rng)
 {
     int64_t sum = 0;
@@ -398,8 +398,8 @@ attn_exec test_on(attn_path path)
     return run;
 }
 
-/* From the last task to the first, then every other one: neither order nor
- * worker is what one would expect. */
+/* Runs odd tasks from the last to the first, then even ones, so that neither the order nor
+ * the worker is the obvious one. */
 static void shuffled_for(void *context, size_t count, attn_task task, void *arg)
 {
     const size_t workers = *(const size_t *)context;
@@ -421,7 +421,7 @@ attn_exec test_shuffled(attn_path path, size_t workers)
     return run;
 }
 
-/* Asks for the size, then computes in exactly that. */
+/* Queries the workspace size, then computes in a workspace of exactly that size. */
 #define IN_EXACT_WORKSPACE(call)                                                                                                           \
     size_t bytes = 0;                                                                                                                      \
     attn_status status;                                                                                                                    \

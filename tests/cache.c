@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Key/value caches: appending rounds to nearest even and writes nothing else;
- * decoding and chunks against a cache give the bits of prefill; pages give the
- * bits of contiguous memory, whatever their size and order, and what is in
- * unused ones changes no bit; errors write nothing.
+ * Key/value caches: appending rounds to nearest even and writes nothing but the new rows;
+ * decoding and chunks with a cache give the bits of prefill; pages of any size and order
+ * give the bits of contiguous memory, and unused pages change no bit; on errors nothing is
+ * written.
  */
 #include "attn_test.h"
 
@@ -15,8 +15,8 @@ static const attn_dtype small_types[3] = {ATTN_F32, ATTN_F16, ATTN_BF16};
 
 /* -------------------------------------------------------------- rounding -- */
 
-/* Low halves of floats that hit or just miss a tie: bit 12 decides in float16,
- * higher ones in its subnormals, bit 15 in bfloat16; the bit above is the parity. */
+/* Low halves of floats on or next to a tie. The rounding bit is bit 12 for float16 (higher
+ * for its subnormals) and bit 15 for bfloat16; the bit above it decides ties. */
 static const uint32_t low_halves[] = {0,      1,      0x0fff, 0x1000, 0x1001, 0x2000, 0x2fff, 0x3000,
                                       0x3001, 0x4000, 0x6000, 0x7fff, 0x8000, 0x8001, 0xc000, 0xffff};
 
@@ -33,7 +33,7 @@ static int bits_or_nan(const attn_array *got, const attn_array *want, const attn
     return 1;
 }
 
-/* All bit patterns of 16 bits; of float32 those near ties. */
+/* All bit patterns of 16-bit types; for float32, those near ties. */
 static void try_rounding(attn_dtype from, attn_dtype to)
 {
     const attn_array rows = test_4d(from, 1, 1, 1, 65536), cache = test_4d(to, 1, 1, 1, 65536), want = test_copy(&cache);
@@ -66,7 +66,7 @@ static void try_float64(void)
 
 /* ----------------------------------------------------------------- pages -- */
 
-/* Distinct pages of a pool for every batch, in no order. */
+/* Distinct pages of a pool for every batch, in random order. */
 static attn_array shuffled_table(attn_dtype type, size_t batch, size_t pages, size_t pool, test_rng *rng)
 {
     const attn_array table = test_2d(type, batch, pages);
@@ -83,7 +83,7 @@ static attn_array shuffled_table(attn_dtype type, size_t batch, size_t pages, si
     return table;
 }
 
-/* Where row `position` of a batch is. */
+/* The page and row that hold `position` of a batch. */
 static size_t page_of(const attn_array *table, size_t batch, size_t position, size_t page_size)
 {
     return (size_t)ref_get(table, 0, 0, batch, position / page_size);
@@ -93,14 +93,14 @@ static size_t page_of(const attn_array *table, size_t batch, size_t position, si
 
 enum { BATCH = 3, HEADS = 2, DIM = 5, CAPACITY = 36, NEW = 7 };
 
-/* Heads after positions, as some caches have them; or not. */
+/* With heads after positions, as some caches have them, or before. */
 static attn_array cache_memory(attn_dtype type, size_t n0, size_t positions, size_t dim, int heads_last)
 {
     const attn_array a = heads_last ? test_4d(type, n0, positions, HEADS, dim) : test_4d(type, n0, HEADS, positions, dim);
     return heads_last ? attn_array_swap(&a, 1, 2) : a;
 }
 
-/* Every element of the cache is what it should be, those beside the new rows too. */
+/* Checks every element of the cache, also those that must not change. */
 static void try_placement(size_t page_size, attn_dtype index_type, int with_lens, int heads_last)
 {
     static const size_t first[BATCH] = {4, 0, CAPACITY - NEW};
@@ -141,7 +141,7 @@ static void try_nothing(void)
 
 /* ---------------------------------------------------------------- errors -- */
 
-/* What a case may spoil of a call that works. */
+/* A call that works, which the cases change so that it fails. */
 typedef struct append_call {
     attn_array cache, rows, lens, table;
     int paged;
@@ -231,7 +231,7 @@ static void try_append_errors(void)
 
 /* ---------------------------------------------------------------- decode -- */
 
-/* What is there so far; the rest is NaN. */
+/* The keys and values so far; the rest is NaN. */
 typedef struct cache {
     attn_array k, v, lens, table; /* table: absent if k and v are contiguous */
 } cache;
@@ -260,7 +260,7 @@ static attn_array next_rows(const attn_array *whole, const attn_array *lens, siz
     return rows;
 }
 
-/* Many steps share one workspace. */
+/* One workspace for many steps. */
 enum { ROOM = 1 << 22 };
 
 static attn_status forward_in(void *room, const attn_desc *desc, attn_exec run)
@@ -277,8 +277,8 @@ static attn_status forward_in(void *room, const attn_desc *desc, attn_exec run)
     return attn_forward(desc, &run);
 }
 
-/* Appends the next `count` rows of all batches and attends with their queries, to
- * get what `whole`, a prefill, has in these rows. */
+/* Appends the next `count` rows of all batches and computes their queries. The result must
+ * equal these rows of `whole`, a prefill. */
 static int step(cache *c, const attn_desc *whole, size_t count, attn_align align, void *room, attn_path path)
 {
     const attn_array *const table = c->table.ndim > 0 ? &c->table : NULL;
@@ -325,7 +325,7 @@ static attn_desc prefill(attn_dtype type, attn_dtype kv)
     return d;
 }
 
-/* In chunks of the same size, after a prompt; the last chunk is what is left. */
+/* In chunks of the same size, after a prompt; the last chunk has the remaining rows. */
 static int decode(const attn_desc *whole, size_t page_size, size_t prompt, size_t chunk, attn_align align, void *room, attn_path path)
 {
     test_rng rng = {page_size};
@@ -337,7 +337,7 @@ static int decode(const attn_desc *whole, size_t page_size, size_t prompt, size_
     return pass;
 }
 
-/* Batches at different places of their sequences. */
+/* Batches at different positions in their sequences. */
 static int decode_ragged(const attn_desc *whole, size_t page_size, void *room, attn_path path)
 {
     static const size_t prompts[2] = {3, 506}, chunks[] = {5, 1, 1, 4, 1, 9};
@@ -420,7 +420,7 @@ static void add_option(attn_desc *d, int option, size_t kv_len, test_rng *rng)
     }
 }
 
-/* Contiguous, with room for whole pages: there is 0 beyond the lengths. */
+/* Contiguous, with room for whole pages; zeros beyond the lengths. */
 static attn_desc contiguous(attn_dtype type, attn_dtype kv, size_t q_len, size_t kv_len, int option)
 {
     const test_shape shape = {type, PAGED_BATCH, 2, 1, q_len, kv_len, 11, 7};
@@ -443,8 +443,8 @@ static attn_desc contiguous(attn_dtype type, attn_dtype kv, size_t q_len, size_t
     return d;
 }
 
-/* The same keys and values in pages. Nothing else is there: NaN in the rest of
- * pages and in pages that nobody uses, no pages where the table goes on. */
+/* The same keys and values in pages. Unused rows and unused pages are NaN, and table entries
+ * beyond the lengths are invalid. */
 static attn_desc in_pages(const attn_desc *plain, size_t page_size, attn_dtype index_type, int heads_last)
 {
     const size_t pages = plain->k.shape[2] / page_size, pool = PAGED_BATCH * pages + 2;
@@ -490,7 +490,7 @@ static void try_pages(attn_dtype type, attn_dtype kv, size_t page_size, int opti
             attn_dtype_name(kv), page_size, q_len, option_names[option]);
 }
 
-/* Batches may have pages in common. */
+/* Batches may share pages. */
 static void try_shared_pages(void)
 {
     attn_desc plain = contiguous(ATTN_F32, ATTN_F32, 5, 1088, PLAIN), d;

@@ -3,16 +3,16 @@
 #
 # shellcheck disable=SC2086 # compilers and runners are lists
 #
-# cross.sh - the same bits on every machine. For each target of targets.txt:
-# configures a build as a user of that target would, runs tests, the fuzz corpus and
-# the golden hashes in it, natively or emulated, and the hashes once more with
-# the header alone. What is not installed is skipped.
+# cross.sh - checks that every target of targets.txt gives the same bits. For each target
+# it configures a build as a user of that target would; runs tests, the fuzz corpus and the
+# golden hashes, natively or emulated; and computes the hashes once more with the header
+# alone. Targets whose compiler or emulator is not installed are skipped.
 #
-#     cross.sh [TARGET...]    in a build folder; without names: all
-#     cross.sh -w FILE        what the last run of each target found, in Markdown
+#     cross.sh [TARGET...]    run in a build folder; all targets if none are named
+#     cross.sh -w FILE        write the results of each target's last run as Markdown
 #
-# The builds stay in cross/, and are made up to date by the next run.
-# $CROSS_TESTS: all, some, few, or names of tests, instead of the table's choice.
+# The builds stay in cross/ and are brought up to date by the next run. $CROSS_TESTS (all,
+# some, few, or names of tests) overrides the choice in targets.txt.
 
 top=$(cd "${srcdir:-.}" && pwd) || exit 99
 LC_ALL=C
@@ -31,7 +31,7 @@ have() { command -v "${1%% *}" >/dev/null 2>&1; }
 
 say() { echo "$name: $*"; }
 
-# The results that Automake's harness left, by the name of a test: PASS FAIL SKIP
+# Counts the results of one kind (PASS, FAIL, SKIP) in the files that Automake's harness left.
 results() { # RESULT FILE...
     result=$1
     shift
@@ -45,7 +45,7 @@ wrong() { # WHAT FILE-TO-SHOW
     verdict=FAILED
 }
 
-# The published hashes of one arithmetic, from the header alone.
+# Does the header alone give the published hashes of one arithmetic?
 header_alone() { # ARITHMETIC
     table_file=$top/tests/golden.txt
     [ "$1" = fused ] || table_file=$top/tests/golden-$1.txt
@@ -62,7 +62,7 @@ run() {
             return
         }
     done
-    # Targets that differ in their runner alone share a build.
+    # Targets that differ only in their runner share a build.
     build=cross/$(table | awk -F'|' -v key="$host|$compiler|$cxx|$options" '$2 "|" $3 "|" $4 "|" $5 == key { print $1; exit }')
     mkdir -p "$build"
     verdict=passed
@@ -112,20 +112,20 @@ run() {
             wrong "hashes of the header alone, $arithmetic" "hash-$arithmetic.log"
         fi
     done
-    say "$verdict: $passes tests ($failures failed), $inputs corpus files, $own: $paths; golden hashes: ${hashes:-none}; header alone: ${alone:-none}; $(($(date +%s) - begin)) s"
+    say "$verdict: $passes tests ($failures failed), $inputs corpus files, $own: $paths; golden hashes equal: ${hashes:-none}; header alone: ${alone:-none}; $(($(date +%s) - begin)) s"
     failed_tests=
     [ "$verdict" = passed ] || failed_tests=", **FAILED**"
     cd "$here" || exit 99
-    case ${CROSS_TESTS:-$tests} in all | some | few) ;; *) return ;; esac # a part is no line of the table
+    case ${CROSS_TESTS:-$tests} in all | some | few) ;; *) return ;; esac # a hand-picked set of tests is not a result for the table
     {
-        # What it was, for the heading; then the row.
+        # Date, commit, checksum and compiler for the second table; then the row of the first.
         printf '%s|%s|%s|%s\n' "$(date -u +%Y-%m-%d)" "$sources" "$(cksum <"$top/attention.h")" "$($cc --version 2>/dev/null | head -n 1)"
         shown=$(echo "${cxx:-$cc}" | sed 's/ -[sW][A-Zn][A-Za-z_=1-]*//g')
         echo "| $name | \`$shown\` | ${runner:+\`${runner%% -L*}\`} | $paths | $own | $passes$failed_tests | $inputs | ${hashes:-**no**} | ${alone:-**no**} |"
     } >"cross/$name.row"
 }
 
-# The sources' commit, as far as they are one.
+# The commit of the sources, if there is one.
 commit() {
     if hash=$(git -C "$top" rev-parse --short=10 HEAD 2>/dev/null); then
         [ -z "$(git -C "$top" status --porcelain --untracked-files=no -- . ':!doc')" ] || hash="$hash, changed"
@@ -139,14 +139,17 @@ write_matrix() { # FILE
     {
         echo "# Where attention.h was built and run"
         echo
-        echo "Written by \`make matrix\` from a run, not by hand. \`make check-TARGET\` repeats a line,"
-        echo "with more tests if CROSS_TESTS=all says so. Not tried: Microsoft's compiler, Arm hardware."
+        echo "Written by \`make matrix\` from the last run of each target; do not edit. \`make check-TARGET\`"
+        echo "repeats one target, with all tests if CROSS_TESTS=all. Not tested: Microsoft's compiler,"
+        echo "Arm hardware."
         echo
-        echo "Paths: those that ran, natively, through SIMDe, or lane by lane. Arithmetic: the default"
-        echo "there. Tests: results of the test programs, the tool and the hashes. Corpus: files of"
-        echo "fuzz/seeds and fuzz/regressions. Hashes: of \`attn hash\`, by all of these paths, equal to"
-        echo "those in tests/. Header alone: the same without SIMDe and once for each arithmetic, the"
-        echo "unfused one where the hardware fuses too, the fused one in software where it does not."
+        echo "- paths: those that ran, natively, through SIMDe, or lane by lane"
+        echo "- arithmetic: the default on the target"
+        echo "- tests passed: by the test programs, the tests of \`attn\`, and the hashes"
+        echo "- corpus: files replayed from fuzz/seeds and fuzz/regressions"
+        echo "- hashes equal: all of these paths gave the hashes in tests/ for this arithmetic"
+        echo "- header alone: the header without SIMDe gave the hashes of these arithmetics; the one"
+        echo "  that is not the default works on every target, in software where necessary"
         echo
         echo "| target | compiler | runner | paths | arithmetic | tests passed | corpus | hashes equal | header alone |"
         echo "|---|---|---|---|---|---|---|---|---|"
@@ -159,7 +162,7 @@ write_matrix() { # FILE
         current=$(cksum <"$top/attention.h")
         table | while IFS='|' read -r name rest; do
             [ ! -f "cross/$name.row" ] || IFS='|' read -r date sources sum version <"cross/$name.row"
-            [ ! -f "cross/$name.row" ] || echo "| $name | $date | $sources$([ "$sum" = "$current" ] || echo ': another attention.h') | $version |"
+            [ ! -f "cross/$name.row" ] || echo "| $name | $date | $sources$([ "$sum" = "$current" ] || echo ' (attention.h has changed since)') | $version |"
         done
         echo
         echo "SIMDe $(simde_version), $(qemu-aarch64 --version 2>/dev/null | head -n 1), node $(node --version 2>/dev/null), $(wine64 --version 2>/dev/null), on $(uname -m)."
@@ -178,21 +181,21 @@ failed=0
 known=$(table | sed 's/|.*//')
 for name in "$@"; do
     echo "$known" | grep -qx -e "$name" || {
-        echo "cross.sh: no target $name; there are: $(echo "$known" | tr '\n' ' ')" >&2
+        echo "cross.sh: unknown target $name; the targets are: $(echo "$known" | tr '\n' ' ')" >&2
         exit 2
     }
 done
 mkdir -p cross
-# Targets share sources and builds: make -j would start several at once.
+# Targets share sources and builds, so only one run at a time, even under make -j.
 mkdir cross/running 2>/dev/null || {
-    echo "cross.sh: waits for another run to end (or for you to remove $PWD/cross/running)"
+    echo "cross.sh: waiting for another run to end (if there is none, remove $PWD/cross/running)"
     until mkdir cross/running 2>/dev/null; do sleep 1; done
 }
 here=$PWD
 trap 'rmdir "$here/cross/running"' EXIT
 trap 'exit 99' HUP INT TERM
 source=$top
-if [ -f "$top/config.status" ]; then # a configured folder has no room for other builds: from what a tarball holds
+if [ -f "$top/config.status" ]; then # configured in place: other builds need sources of their own, those of a tarball
     make -s distdir distdir=cross/source >/dev/null || exit 99
     source=$PWD/cross/source
 fi

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * float16 and bfloat16 for q, k, v and the output: conversions are exact inwards
- * and to nearest even outwards, for every bit pattern, on every path; mixtures
- * are within bounds; results are those of float32 on the converted arrays.
+ * float16 and bfloat16 for q, k, v and the output: for every bit pattern and on every path,
+ * inputs are converted exactly and outputs rounded to nearest even; mixed types stay within
+ * bounds; results are those of float32 on the converted arrays.
  */
 #include "attn_test.h"
 
@@ -50,7 +50,7 @@ static void try_inwards(attn_dtype type, attn_path path)
     test_release();
 }
 
-/* Every finite value, the middle to the next one, and the floats around it. */
+/* Every finite value, the midpoint to the next one, and the floats around that. */
 static void try_outwards(attn_dtype type, attn_path path)
 {
     const size_t n = 65536 * 4;
@@ -67,7 +67,7 @@ static void try_outwards(attn_dtype type, attn_path path)
         next = ref_get(&bits_array, 0, 0, 0, 1);
         if (!isfinite(value))
             value = 0;
-        if (!isfinite(next)) /* the middle between the largest number and what would follow it */
+        if (!isfinite(next)) /* the midpoint between the largest number and what would follow it */
             next = value * (type == ATTN_F16 ? (ref_real)65536 / 65504 : 1);
         middle = (float)((value + next) / 2);
         ref_set(&d.v, 0, 0, 0, 4 * i, (double)value);
@@ -118,8 +118,8 @@ static attn_array as_float32(const attn_array *a)
     return f;
 }
 
-/* In all orders of axes and at several head sizes, since conversion is where
- * layouts are handled. */
+/* In all orders of axes and with several head sizes, since the conversion also handles
+ * layouts. */
 static void try_as_float32(attn_dtype type)
 {
     static const size_t dims[][2] = {{1, 1}, {7, 3}, {32, 32}, {65, 100}, {130, 64}};

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * exp, tanh, log, sine and cosine against long double: the largest error, with
- * the argument where it was found, and the same bits on every path. They are
- * internal, so this includes an implementation of its own; vector forms are
- * reached through the table of each path.
+ * exp, tanh, log, sine and cosine compared with long double: the largest error, the
+ * argument where it occurs, and the same bits on every path. The functions are internal, so
+ * this file includes the implementation; the vector forms are called through the table of
+ * each path.
  *
- * With the argument "exhaustive", exp and tanh of float32 are compared for every
- * float there is in their range.
+ * With the argument "exhaustive", compares exp and tanh of float32 for every float in their
+ * range.
  */
 #define ATTN_STATIC
 #define ATTENTION_IMPLEMENTATION
@@ -27,7 +27,7 @@ typedef void (*evaluation)(const attn__kernel *kernel, const double *x, double *
 typedef void (*scalar_evaluation)(const double *x, double *y);
 typedef long double (*reference)(long double);
 
-/* The first of a row is 0, the maximum, so the others are their own exp. */
+/* The first element of the row is 0, the maximum, so the softmax gives exp of the others. */
 static void evaluate_exp(const attn__kernel *kernel, const double *x, double *y)
 {
     double row[ROW], max, sum;
@@ -52,7 +52,7 @@ static void evaluate_tanh(const attn__kernel *kernel, const double *x, double *y
         attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
 }
 
-/* The scalar forms for the rows that are redone, as if they were a path. */
+/* The scalar functions of the wide arithmetic, treated like a path. */
 static void evaluate_scalar_exp(const double *x, double *y)
 {
     size_t i;
@@ -72,7 +72,7 @@ static void evaluate_log(const double *x, double *y)
         y[i] = attn__log_f64(x[i]);
 }
 
-/* In units of the last place that the exact result has in the type. */
+/* Error in units of the last place of the exact result. */
 static double error_in_ulp(double got, long double want, int digits)
 {
     int exponent;
@@ -96,7 +96,7 @@ static void compare(worst *w, const double *x, const double *y, reference functi
     }
 }
 
-/* One row on every path, and in scalar form; the first is compared with the
+/* One row on every path and with the scalar function; the first result is compared with the
  * reference. */
 static void try_row(worst *w, attn_dtype dtype, const double *x, evaluation evaluate, scalar_evaluation scalar, reference function)
 {
@@ -152,20 +152,20 @@ static void try_floats(worst *w, uint32_t first, uint32_t last, uint32_t step, e
     }
 }
 
-/* The bound of exp: a product that is rounded before it is added costs more. */
+/* The bound of exp. It is larger if products are rounded before they are added. */
 static double exp_limit(void)
 {
     return strcmp(attn_arithmetic(), "fused") == 0 ? 1 : 1.25;
 }
 
-/* Less than the least normal number is 0. */
+/* Results below the least normal number are 0. */
 static long double flushed(long double x)
 {
     (void)x;
     return 0;
 }
 
-/* Scores less their maximum are -0 down to the lowest float. */
+/* Scores minus their maximum range from -0 down to the lowest float. */
 static void try_float32(uint32_t step)
 {
     const uint32_t exp_min = attn__bits_f32(ATTN__EXP_MIN_F32), lowest = attn__bits_f32(-FLT_MAX), largest = attn__bits_f32(FLT_MAX);
@@ -182,7 +182,7 @@ static void try_float32(uint32_t step)
 
 /* ---------------------------------------------------------------- float64 -- */
 
-/* Of either half: uniform up to the limit, or in the exponent from 2^-60. */
+/* Half of them uniform up to the limit, half with a uniform exponent from 2^-60 on. */
 static double random_argument(test_rng *rng, double limit)
 {
     const double u = test_uniform(rng);
@@ -198,7 +198,7 @@ static double argument_of_tanh(test_rng *rng)
     return random_argument(rng, 20);
 }
 
-/* Around 1, sums of weights, everything. */
+/* Arguments around 1, those of sums of weights, and any. */
 static double argument_of_log(test_rng *rng)
 {
     const double u = test_uniform(rng);
@@ -228,7 +228,7 @@ static void try_float64(const char *what, double limit, double (*argument)(test_
     report(&w, limit, what);
 }
 
-/* Absolute errors: what attn_rotary promises of its factors. */
+/* Absolute errors, as attn_rotary promises for its factors. */
 static void try_sine(void)
 {
     const double limit = ldexp(1, -52);
@@ -252,7 +252,7 @@ static void try_sine(void)
     test_note("sine and cosine: %g at %a", error, at);
 }
 
-/* Dimensions of heads, and any numbers. */
+/* For head dimensions, and for any numbers. */
 static void try_sqrt(void)
 {
     test_rng rng = {4};
@@ -267,13 +267,13 @@ static void try_sqrt(void)
 
 /* -------------------------------------------------------------- multiply-add -- */
 
-/* The bits with an exponent within 256 of that of 1. */
+/* The same bits, but with an exponent within 256 of that of 1. */
 static uint64_t moderate(uint64_t bits)
 {
     return (bits & ~(UINT64_C(0x7ff) << 52)) | (767 + (bits >> 52) % 512) << 52;
 }
 
-/* Any bits, or moderate ones, the addend often close to the product:
+/* Random bits, or bits with moderate exponents. The addend is often close to the product, for
  * cancellation, ties, overflow and subnormal results. */
 static void try_fma(void)
 {
@@ -302,9 +302,9 @@ static void try_fma(void)
     test_ok(wrong64 == 0, "float64 multiply-add rounds once (%zu wrong)", wrong64);
 }
 
-/* Sums a hair beside the middle between two floats: a b = 1 - i^2 2^-46 (2^-104) of
- * half a unit of c. Rounding to double, or to the last but one part, first, loses it.
- * Above 1 and below, of either sign. */
+/* Sums very close to the midpoint of two floats: a b is 1 - i^2 2^-46 (2^-104 for doubles)
+ * times half a unit of c. An intermediate rounding loses the difference. Above and below 1,
+ * of either sign. */
 static void try_fma_ties(void)
 {
     static const float sizes[4] = {1, -1, 0.125F, -0.125F};
@@ -322,16 +322,16 @@ static void try_fma_ties(void)
                 wrong32 += attn__bits_f32(attn__fma_f32(a, b, c)) != attn__bits_f32(fmaf(a, b, c));
                 wrong64 += attn__bits_f64(attn__fma_f64(x, y, z)) != attn__bits_f64(fma(x, y, z));
             }
-    for (i = 1; i < 53; i++) /* a product on a tie: what decides is a thousand bits below */
+    for (i = 1; i < 53; i++) /* a product on a tie, which a bit a thousand places lower decides */
         for (sign = -1; sign <= 1; sign += 2) {
             const double x = 1 + ldexp(1, -i), y = 1 + ldexp(1, i - 53), z = sign * ldexp(1, -1000);
             wrong64 += attn__bits_f64(attn__fma_f64(x, y, z)) != attn__bits_f64(fma(x, y, z));
             wrong64 += attn__bits_f64(attn__fma_f64(-x, y, z)) != attn__bits_f64(fma(-x, y, z));
         }
-    for (i = 0; i < 4000; i++) { /* and sums just on one, of parts that are not: nothing may be taken for a rest */
+    for (i = 0; i < 4000; i++) { /* sums exactly on a tie whose parts are not: there is no remainder to decide it */
         const double x = 1 + test_uniform(&rng), y = 1 + test_uniform(&rng), h = x * y, half = ldexp(1, h < 2 ? -53 : -52);
         const double z = (i % 2 ? half : -half) - fma(x, y, -h);
-        const int scale = i % 4 < 2 ? 0 : -450; /* far exponents take another way */
+        const int scale = i % 4 < 2 ? 0 : -450; /* distant exponents use other code */
         const double a = ldexp(x, scale), b = ldexp(y, scale), c = ldexp(z, 2 * scale);
         wrong64 += attn__bits_f64(attn__fma_f64(a, b, c)) != attn__bits_f64(fma(a, b, c));
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Each cause of failure has its own status, found before anything is written:
- * outputs, workspace and the queried size stay as they are.
+ * Each cause of failure has its own status and is detected before anything is written:
+ * outputs, workspace and the queried size stay unchanged.
  */
 #include "attn_test.h"
 
@@ -11,7 +11,7 @@
 
 static const test_shape shape = {ATTN_F32, 2, 4, 2, 5, 7, 6, 3};
 
-/* A call in progress: what a case may spoil. */
+/* The arguments of a call, which the cases change. */
 typedef struct call {
     attn_desc desc;
     attn_layer layer;
@@ -129,7 +129,7 @@ static void outputs_of(const call *c, output outputs[OUTPUTS])
     }
 }
 
-/* Cases spoil one thing of a call that works. */
+/* Each case breaks one thing in a call that works. */
 static void refuse(function f, const char *spoiled, const call *good, const call *bad, attn_status want)
 {
     output outputs[OUTPUTS];
@@ -150,14 +150,14 @@ static void refuse(function f, const char *spoiled, const call *good, const call
         untouched &= fresh(outputs[i].data, outputs[i].bytes);
     untouched &= fresh(workspace, ROOM) && (measured == ATTN_OK || bytes == 12345);
     test_ok(test_status(computed, want) && untouched && test_guards(), "%s, %s: %s", name_of(f), spoiled, attn_status_string(want));
-    /* What depends on where things lie, on their contents or on the workspace
-     * cannot be known while the size is asked for. */
+    /* Errors that depend on addresses, on contents or on the workspace cannot be detected in a
+     * size query. */
     if (want != ATTN_ERR_NULL && want != ATTN_ERR_ALIGN && want != ATTN_ERR_ALIAS && want != ATTN_ERR_WORKSPACE &&
         want != ATTN_ERR_LENGTH && want != ATTN_ERR_PAGE)
         test_ok(test_status(measured, want), "%s, %s: the same when only the size is asked for", name_of(f), spoiled);
 }
 
-/* The call works as it is, and fails with `want` after `spoil`. */
+/* The call works unchanged, and fails with `want` after `spoil`. */
 #define REFUSE(f, want, spoil)                                                                                                             \
     do {                                                                                                                                   \
         const call good = good_call(f);                                                                                                    \
@@ -323,7 +323,7 @@ static void try_product(function f)
     REFUSE(f, ATTN_ERR_WORKSPACE, c.run.workspace_size = 1);
 }
 
-/* The same number along as many dimensions as there can be. */
+/* The same size along as many dimensions as are allowed. */
 static attn_array in_all_dimensions(attn_array a, size_t n)
 {
     a.ndim = ATTN_MAX_DIMS;
@@ -347,8 +347,8 @@ static void try_softmax(function f)
     REFUSE(f, ATTN_ERR_ALIGN, c.a.data = shifted(&c.a, 2));
     REFUSE(f, ATTN_ERR_ALIAS, c.c.data = shifted(&c.a, 4));
     REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = huge);
-    REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = SIZE_MAX / 7 + 1); /* times 7 it wraps to a few */
-    /* the product wraps to nothing */
+    REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = SIZE_MAX / 7 + 1); /* times 7 this wraps to a small number */
+    /* the product wraps to 0 */
     REFUSE(f, ATTN_ERR_OVERFLOW, (c.a = in_all_dimensions(c.a, 8192), c.c = in_all_dimensions(c.c, 8192)));
     REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
 }
@@ -364,7 +364,7 @@ static void try_layer(function f)
     REFUSE(f, ATTN_ERR_RANK, c.layer.out.ndim = 2);
     REFUSE(f, ATTN_ERR_RANK, c.layer.x.ndim = 4);
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_k.shape[1] = 8);
-    REFUSE(f, ATTN_ERR_SHAPE, (c.layer.w_v.shape[1] = 9, c.layer.w_o.shape[0] = 16)); /* 4 for each head, and one left over */
+    REFUSE(f, ATTN_ERR_SHAPE, (c.layer.w_v.shape[1] = 9, c.layer.w_o.shape[0] = 16)); /* 4 for each head, and 1 left over */
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_q.shape[0] = 7);
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_o.shape[0] = 19);
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.b_q.shape[0] = 11);
@@ -388,7 +388,7 @@ static attn_array no_elements(size_t batch, size_t heads)
     return a;
 }
 
-/* More rows than can be counted, each of no elements. Measured only. */
+/* More rows than a size_t can count, without elements. Size query only. */
 static void try_many_rows(void)
 {
     attn_desc d = attn_desc_default();
@@ -400,10 +400,10 @@ static void try_many_rows(void)
     test_ok(test_status(attn_forward(&d, &run), ATTN_ERR_OVERFLOW), "forward, too many rows of no elements");
 }
 
-/* Panels of keys and of values, which only together are too large. Measured only. */
+/* Panels of keys and of values that only together are too large. Size query only. */
 static void try_large_workspace(void)
 {
-    const size_t dim = 3 * (SIZE_MAX >> 15); /* times 512 and 4 bytes: three eighths of half of the memory there can be */
+    const size_t dim = 3 * (SIZE_MAX >> 15); /* times 512 and 4 bytes: three eighths of half the address space */
     attn_desc d = attn_desc_default();
     attn_exec run = attn_exec_default();
     size_t bytes = 0;
@@ -415,7 +415,7 @@ static void try_large_workspace(void)
     test_ok(test_status(attn_forward(&d, &run), ATTN_OK) && bytes > 2048 * dim, "forward, a large workspace");
 }
 
-/* So many workers that what each needs adds up to more than there can be. */
+/* So many workers that together they need more than the address space. */
 static void try_many_workers(void)
 {
     const call c = good_call(do_matmul);
@@ -424,13 +424,13 @@ static void try_many_workers(void)
     run.query = &bytes;
     test_ok(test_status(do_matmul(&c, &run), ATTN_OK) && bytes > 63, "matmul, one worker");
     run.num_workers = SIZE_MAX / 2 / (bytes - 63) + 1;
-    test_ok(test_status(do_matmul(&c, &run), ATTN_ERR_OVERFLOW), "matmul, workers for half of the memory there can be");
+    test_ok(test_status(do_matmul(&c, &run), ATTN_ERR_OVERFLOW), "matmul, workers for half of the address space");
     run.num_workers *= 3;
-    test_ok(test_status(do_matmul(&c, &run), ATTN_ERR_OVERFLOW), "matmul, workers for more memory than there can be");
+    test_ok(test_status(do_matmul(&c, &run), ATTN_ERR_OVERFLOW), "matmul, workers for more than the address space");
     test_release();
 }
 
-/* Paths that are not there, if any. */
+/* Paths that this machine or program does not have, if any. */
 static void try_missing_paths(void)
 {
     for (int path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++) {
@@ -443,7 +443,7 @@ static void try_missing_paths(void)
     }
 }
 
-/* Paths that are there: what the compiler's look at the machine says; and emulation needs nothing. */
+/* Detection agrees with the compiler's about this machine; emulated paths always run. */
 static void try_present_paths(void)
 {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__TINYC__)
@@ -459,7 +459,7 @@ static void try_present_paths(void)
 #endif
 }
 
-/* Pointers to whole arguments. */
+/* NULL for pointers to arguments. */
 static void try_null_arguments(void)
 {
     const attn_array a = test_2d(ATTN_F32, 2, 2);
@@ -480,7 +480,7 @@ static void try_null_arguments(void)
     test_release();
 }
 
-/* compute_qkv has three outputs: none may be written if one is wrong. */
+/* compute_qkv has three outputs: if one is invalid, none may be written. */
 static void try_compute_qkv(void)
 {
     for (int spoiled = 0; spoiled < 5; spoiled++) {
@@ -505,7 +505,7 @@ static void try_compute_qkv(void)
     }
 }
 
-/* Weights of fewer queries are for attn_forward, whatever the number of dimensions. */
+/* Only attn_forward accepts weights for fewer queries, with any number of dimensions. */
 static void try_few_weights(void)
 {
     const attn_array q = test_2d(ATTN_F32, 5, 6), k = test_2d(ATTN_F32, 7, 6), v = test_2d(ATTN_F32, 7, 3);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Finite in, finite out: up to the largest float everywhere the output is finite
- * and within the visible values, weights and log-sum-exp are within bounds. A
- * visible NaN or infinity stays in its row (for V, in its column), a masked one
- * changes no bit.
+ * Finite in, finite out: for inputs up to the largest float, the output is finite and within
+ * the range of the visible values, and weights and log-sum-exp are within bounds. A visible
+ * NaN or infinity stays in its row (in V: in its column); a masked one changes no bit.
  */
 #include "attn_test.h"
 
@@ -11,7 +10,7 @@
 #include <string.h>
 #include <stdio.h>
 
-/* Powers of two: largest, square root of it, beyond exp, normal, least. */
+/* Powers of two: the largest, its square root, beyond the range of exp, ordinary, the least. */
 typedef struct size_class {
     const char *name;
     int exponent32, exponent64;
@@ -23,8 +22,8 @@ static const size_class classes[] = {
 };
 enum { LARGEST, ROOT, MILLION, ONE, TINY, LEAST, DENORMAL, CLASSES };
 
-/* Numbers of either sign in [0.5, 2) times the power, or [0.5, 1) times twice
- * the largest power, so that the largest of all is among them. */
+/* Numbers of either sign in [0.5, 2) times the power; for the largest power in [0.5, 1) times
+ * its double, so that the largest float is among them. */
 static void fill_class(const attn_array *a, const size_class *c, test_rng *rng)
 {
     const int exponent = a->dtype == ATTN_F64 ? c->exponent64 : c->exponent32;
@@ -73,8 +72,8 @@ static void try_classes(attn_dtype type)
     }
 }
 
-/* Sums that overflow on the way to a small result: a score that is 0, or a mean of
- * values that are all the largest. */
+/* Sums that overflow although the result does not: a score of 0, or the mean of values that
+ * are all the largest float. */
 static void try_detours(attn_dtype type)
 {
     const int exponent = type == ATTN_F64 ? 1023 : 127;
@@ -96,7 +95,7 @@ static void try_detours(attn_dtype type)
             d = problem(type, 2, n, 1, &rng);
             d.scores = test_absent;
             test_fill(&d.v, sign * largest);
-            if (n % 3 == 0) /* in arithmetic of their own from the start */
+            if (n % 3 == 0) /* rows that need wide arithmetic from the start */
                 test_fill(&d.q, largest);
             test_attention(&d, "%s, %zu values of %g", attn_dtype_name(type), n, sign * largest);
             test_release();
@@ -104,7 +103,7 @@ static void try_detours(attn_dtype type)
     }
 }
 
-/* Ordinary rows beside rows that overflow: the latter alone may be redone. */
+/* Ordinary rows beside rows that overflow: only the latter may be redone. */
 static void try_mixture(attn_dtype type)
 {
     test_rng rng = {77};
@@ -138,7 +137,7 @@ static void try_parameters(attn_dtype type)
             test_attention(&d, "%s, scale %g, q %s", attn_dtype_name(type), scales[s], classes[v ? LARGEST : ONE].name);
             test_release();
         }
-    for (int sign = -1; sign <= 2; sign++) { /* 2: of either sign */
+    for (int sign = -1; sign <= 2; sign++) { /* 2: mixed signs */
         test_rng rng = {(uint64_t)(sign + 1)};
         attn_desc d = problem(type, 4, 530, 8, &rng);
         d.mask = test_2d(type, 4, 530);
@@ -163,8 +162,8 @@ static void try_parameters(attn_dtype type)
     }
 }
 
-/* Sinks of every size, and of none, beside ordinary scores and such as overflow
- * up or down: the sink may be the maximum of either. */
+/* Sinks of every size, or none, with ordinary scores and with scores that overflow up or
+ * down; the sink may be the maximum in each case. */
 static void try_sinks(attn_dtype type)
 {
     const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
@@ -186,7 +185,7 @@ static void try_sinks(attn_dtype type)
         }
 }
 
-/* Hidden keys whose scores are above all others, which overflow themselves. */
+/* Hidden keys with scores above all visible ones, which overflow too. */
 static void try_hidden_giants(attn_dtype type)
 {
     const int exponent = type == ATTN_F64 ? 1023 : 127;
@@ -205,8 +204,8 @@ static void try_hidden_giants(attn_dtype type)
     }
 }
 
-/* Subnormal queries in rows that are redone because of their values: keys as large
- * make scores of them that count. */
+/* Subnormal queries in rows that are redone because of their values. With keys as large as the
+ * values, such queries have scores that matter. */
 static void try_subnormal_queries(attn_dtype type)
 {
     test_rng rng = {7};
@@ -221,7 +220,7 @@ static void try_subnormal_queries(attn_dtype type)
     test_release();
 }
 
-/* Scores at every stage where they overflow on the way. */
+/* Scores at every stage that overflow while they are computed. */
 static void try_stages(attn_dtype type)
 {
     for (int stage = ATTN_STAGE_RAW; stage < ATTN_STAGE_COUNT; stage++)
@@ -230,7 +229,7 @@ static void try_stages(attn_dtype type)
             attn_desc d = problem(type, 4, 530, 6, &rng);
             fill_class(&d.q, &classes[LARGEST], &rng);
             fill_class(&d.k, &classes[ROOT], &rng);
-            d.scale = ldexp(1, type == ATTN_F64 ? -511 : -63); /* of q first; the products overflow, some sums do not */
+            d.scale = ldexp(1, type == ATTN_F64 ? -511 : -63); /* applied to q first; products overflow, some sums do not */
             d.softcap = capped ? 2 : 0;
             d.stage = (attn_stage)stage;
             test_attention(&d, "%s, stage %d of scores that overflow%s", attn_dtype_name(type), stage, capped ? ", softcap" : "");
@@ -240,7 +239,7 @@ static void try_stages(attn_dtype type)
         }
 }
 
-/* The least softcap there is: its inverse is infinite, and a score of 0 times that. */
+/* The least softcap. Its inverse is infinite, and 0 times that is NaN. */
 static void try_least_softcap(attn_dtype type)
 {
     test_rng rng = {5};
@@ -255,8 +254,8 @@ static void try_least_softcap(attn_dtype type)
 
 /* -------------------------------------------------------------------- table -- */
 
-/* By how much of the largest value a row's output leaves the range of its values,
- * in u; infinite if it is not finite. */
+/* How far a row's output is outside the range of its values, relative to the largest value, in
+ * units of u; infinite if it is not finite. */
 static double beyond_hull(const attn_desc *d)
 {
     const double u = d->q.dtype == ATTN_F64 ? ldexp(1, -53) : ldexp(1, -24);
@@ -293,8 +292,8 @@ static double beyond_one(const attn_array *w)
     return worst;
 }
 
-/* A line for each combination of sizes, a column for each path: how far the output
- * leaves the hull of the values and the weights' sum leaves 1, in u, and the largest
+/* A line for each combination of sizes, a column for each path: how far the output is outside
+ * the range of the values and the sum of the weights is from 1, in units of u, and the largest
  * error in units of its bound. */
 static void print_table(attn_dtype type)
 {
@@ -335,7 +334,7 @@ static void print_table(attn_dtype type)
     printf("\n");
 }
 
-/* attn_forward writes one NaN, whatever came in. */
+/* Is it the one NaN that attn_forward writes? */
 static int is_the_nan(const attn_array *a, size_t h, size_t i, size_t c)
 {
     const void *at = ref_at(a, 0, h, i, c);
@@ -346,15 +345,15 @@ static int is_the_nan(const attn_array *a, size_t h, size_t i, size_t c)
     return memcpy(&narrow, at, sizeof narrow), narrow == 0x7fc00000u;
 }
 
-/* Where the poison is, and whom it may reach. What column of V it stays in is
- * for the reference to say. */
+/* Puts a NaN or infinity into each input, and checks which rows it reaches. That it stays in
+ * its column of V is checked by the reference. */
 static void try_poisoned(attn_dtype type, double poison)
 {
     enum { Q, K, V, MASK };
     static const char *const names[] = {"q", "k", "v", "the mask"};
     for (int where = Q; where <= MASK; where++)
         for (int visible = 0; visible < 2; visible++) {
-            const size_t key = 525, query = where == MASK && !visible ? 10 : 20; /* the key is seen by queries 15 ... 29 */
+            const size_t key = 525, query = where == MASK && !visible ? 10 : 20; /* queries 15 ... 29 see the key */
             test_rng rng = {(uint64_t)where};
             attn_desc d = problem(type, 30, 540, 12, &rng), clean;
             void *at;
@@ -364,7 +363,7 @@ static void try_poisoned(attn_dtype type, double poison)
             if (where == MASK) {
                 d.mask = test_2d(type, 30, 540);
                 test_fill(&d.mask, 0);
-            } else if (!visible) { /* to anybody */
+            } else if (!visible) { /* to any query */
                 d.mask = test_1d(ATTN_BOOL, 540);
                 test_fill(&d.mask, 1);
                 ref_set(&d.mask, 0, 0, 0, key, 0);
@@ -375,7 +374,7 @@ static void try_poisoned(attn_dtype type, double poison)
                  : where == MASK ? ref_at(&d.mask, 0, 0, query, key)
                                  : ref_at(where == K ? &d.k : &d.v, 0, 0, key, 3);
             if (isnan(poison))
-                memset(at, 0xff, attn_dtype_size(type)); /* its payload full */
+                memset(at, 0xff, attn_dtype_size(type)); /* with all bits of the payload set */
             else if (type == ATTN_F64)
                 *(double *)at = poison;
             else

@@ -3,25 +3,25 @@
 #
 # shellcheck disable=SC2086,SC2046,SC2317 # compilers and flags are lists; functions are called by name
 #
-# flags.sh - whatever a user's compiler flags, attention.h gives the same bits or
-# refuses to compile and says why: never a silently different answer. TAP, and a
-# table of flags and compilers at the end.
+# flags.sh - with any compiler flags, attention.h gives the same bits or refuses to compile
+# and says why; it never gives a different result silently. TAP, with a table of flags and
+# compilers at the end.
 #
-# $CC is the compiler of the build. With FLAGS_ALL set, every compiler that is
-# installed with every flag: half an hour. Otherwise $CC with those flags that
-# break it if nothing is done.
+# $CC is the compiler of the build. With FLAGS_ALL set, tests every installed compiler with
+# every flag, which takes half an hour. Otherwise only $CC, with the flags that would break
+# the header without its checks.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
 CC=${CC:-cc}
 cd "$dir" || exit 99
 
-# The path that a machine chooses is not a matter of flags.
+# Leaves out the best path, which depends on the machine, not on flags.
 run() { # PROGRAM
     ${RUN-} "$1" 2>&1 | grep -v '^best '
 }
 
-# What the same machine prints without flags.
+# What this machine prints without flags, to compare with.
 if ! $CC -O1 -I"$top" "$top/tests/hash.c" -lm -o plain || ! run ./plain >wanted || ! [ -s wanted ]; then
     echo "not ok 1 - $CC without flags"
     echo 1..1
@@ -34,8 +34,8 @@ cat >probe.c <<'END'
 int main(int argc, char **argv) { return argc > 1 && printf("%g %s", floor((double)argc), argv[1]) < 0; }
 END
 
-# Linked without the flags: linkers add code that flushes subnormals to zero for
-# the whole program under some of them, and no header can help that.
+# Links without the flags: with some of them, linkers add code that flushes subnormals to zero
+# for the whole program, which no header can prevent.
 build() { # FLAGS SOURCE PROGRAM COMPILER...
     with=$1 source=$2 program=$3
     shift 3
@@ -44,8 +44,7 @@ build() { # FLAGS SOURCE PROGRAM COMPILER...
     "$@" $with -x none "$program.o" -lm -o "$program"
 }
 
-# The words of the header that stand in the compiler's message, and what clang says
-# about the option.
+# Why the header refused to compile: its #error text, or what clang says about the pragma.
 refusal() { # LOG
     if grep -q 'error: .*attention\.h: ' "$1"; then
         sed -n 's/.*error: .*\(attention\.h: [^"]*\).*/\1/p;' "$1" | sed 1q
@@ -62,7 +61,7 @@ try() { # NAME FLAGS COMPILER...
     shift 2
     include=$top
     if ! { build "$flags" probe.c "./$cell.probe" "$@" && ${RUN-} "./$cell.probe"; } >"$cell.log" 2>&1; then
-        verdict=- # not of this compiler, or machine
+        verdict=- # not an option of this compiler or machine
     elif build "$flags" "$top/tests/hash.c" "./$cell.run" "$@" >"$cell.log" 2>&1; then
         run "./$cell.run" >"$cell.got"
         if diff wanted "$cell.got" >"$cell.log"; then verdict='same bits'; else verdict='WRONG BITS'; fi
@@ -74,7 +73,7 @@ try() { # NAME FLAGS COMPILER...
     rm -f "./$cell.probe" "./$cell.probe.o" "./$cell.run" "./$cell.run.o"
 }
 
-# Refusals left out, the answer is wrong: does the self-test notice?
+# With the refusals removed the result is wrong: does attn_self_test notice?
 try_unguarded() { # NAME FLAGS COMPILER...
     cell=$1 flags=$2
     shift 2
@@ -90,12 +89,12 @@ try_unguarded() { # NAME FLAGS COMPILER...
 rows=0
 columns=0
 running=0
-fork() { # COMMAND...: two at a time
+fork() { # COMMAND...: runs two at a time
     "$@" &
     running=$((running + 1))
     [ $((running % 2)) = 1 ] || wait
 }
-compiler() { # COMMAND...: one more column
+compiler() { # COMMAND...: adds a column
     real=$(readlink -f "$(command -v "$1")")
     if [ -z "$real" ]; then
         echo "$*" >>missing
@@ -106,7 +105,7 @@ compiler() { # COMMAND...: one more column
     columns=$((columns + 1))
     echo "$*" >column.$columns
 }
-row() { # FLAGS: of every compiler
+row() { # FLAGS: adds a row, for every compiler
     rows=$((rows + 1))
     echo "$1" >row.$rows
     column=0

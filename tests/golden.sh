@@ -3,9 +3,9 @@
 #
 # shellcheck disable=SC2086 # compilers and emulators are lists
 #
-# golden.sh - the published bits: `attn hash` prints tests/golden.txt on every
-# machine whose arithmetic is fused, tests/golden-unfused.txt where it is not; and
-# so does a program compiled here for the other one. TAP, a test for each case.
+# golden.sh - the published bits: `attn hash` must print tests/golden.txt on every machine
+# with fused arithmetic, and tests/golden-unfused.txt elsewhere. A program compiled here for
+# the other arithmetic must print the other file. TAP, a test for each case.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"

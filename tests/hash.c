@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * hash.c - prints the hashes of hash_cases.h, what attn_self_test says and the path
- * that this machine chooses; fails if paths differ. One file to compile, for
- * tests/flags.sh and tests/cross.sh.
+ * hash.c - prints the hashes of hash_cases.h, the result of attn_self_test and the best path
+ * of this machine; fails if paths differ. A single file to compile, for tests/flags.sh and
+ * tests/cross.sh.
  */
 #include "hash_cases.h"
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * hash_cases.h - one hash for each kind of computation, the same wherever this is
- * compiled and run: tests/golden.txt has them. Holds the implementation, so that
- * compiler flags reach both; its inputs are made from integers, out of reach of
- * any flag. `attn hash` and tests/hash.c print
+ * hash_cases.h - one hash for each kind of computation, the same wherever this is compiled
+ * and run: tests/golden.txt lists them. Includes the implementation, so that compiler flags
+ * affect both; inputs are made from integers, which no flag affects. `attn hash` and
+ * tests/hash.c print
  *
  *   <case> <hash>             every path gives this hash
- *   <case> DIFFERS <path>...  these do not give the hash of the scalar path
- *   <arithmetic> <hash>       all of the above as one
+ *   <case> DIFFERS <path>...  these paths do not give the hash of the scalar path
+ *   <arithmetic> <hash>       one hash of all lines above
  */
 #ifndef HASH_CASES_H
 #define HASH_CASES_H
@@ -23,7 +23,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-int hash_print(void); /* of attn's C, too */
+int hash_print(void); /* also called by tools/hash.c */
 #ifdef __cplusplus
 }
 #endif
@@ -37,7 +37,7 @@ static uint64_t hash_bits(uint64_t h, uint64_t bits, int bytes)
     return h;
 }
 
-/* Which NaN comes out of an operation is left to the machine: all count as one. */
+/* All NaN count as the same, since machines differ in which one an operation gives. */
 static uint64_t hash_element(uint64_t h, const attn_array *a, size_t i)
 {
     if (a->dtype == ATTN_F64) {
@@ -88,7 +88,7 @@ static uint64_t random_bits(void) /* splitmix64 */
     return z ^ z >> 31;
 }
 
-/* Either sign, 2^(exponent - 3) to 2^(exponent + 1), subnormal where that is. */
+/* Numbers of either sign from 2^(exponent - 3) to 2^(exponent + 1), which may be subnormal. */
 static uint64_t random_number(int exponent, int bias, int mantissa)
 {
     const uint64_t r = random_bits(), fraction = r >> 8 & ((UINT64_C(1) << mantissa) - 1);
@@ -109,7 +109,7 @@ static void fill(const attn_array *a, int exponent)
         }
 }
 
-/* Every `step`-th element becomes one that has these bits as a float. */
+/* Sets every `step`-th element to the float with these bits. */
 static void plant(const attn_array *a, size_t first, size_t step, uint32_t bits)
 {
     const float x = attn__from_bits_f32(bits);
@@ -156,7 +156,7 @@ static attn_exec on(attn_path path)
 
 /* ------------------------------------------------------------------ cases -- */
 
-/* Each gives the hash of what a path computes; a status is hashed too. */
+/* Each case returns the hash of what a path computes, including statuses. */
 typedef uint64_t (*case_function)(attn_path path, int argument);
 
 static uint64_t case_fma(attn_path path, int f64)
@@ -250,7 +250,7 @@ static attn_desc problem_of(const forward_case *c)
         if (!c->colsum)
             d.stage = ATTN_STAGE_BIASED;
     }
-    if (c->specials) { /* causal: some are seen, some are not */
+    if (c->specials) { /* causal: some of them are visible, some are not */
         plant(&d.k, c->dim * 15, c->dim * 2, NOT_A_NUMBER);
         plant(&d.v, c->dim_v * 13 + 1, c->dim_v * 3, INFINITE);
         plant(&d.v, c->dim_v * 14 + 2, c->dim_v * 4, NOT_A_NUMBER);
@@ -318,7 +318,7 @@ static uint64_t case_steps(attn_path path, int f64)
     }
     h = hash_status(h, attn_weighted_sum(&w, &v, &o, &run));
     h = hash_array(h, &o);
-    plant(&s, 3, 71, MINUS_INFINITE); /* of rows of 41 some have these, some those */
+    plant(&s, 3, 71, MINUS_INFINITE); /* in rows of 41, so that rows have different ones */
     plant(&s, 205, 410, INFINITE);
     plant(&s, 300, 533, NOT_A_NUMBER);
     h = hash_status(h, attn_softmax(&s, -1, &w, &run));
@@ -402,7 +402,7 @@ static void print_hash(uint64_t h)
     printf(" %08lx%08lx", (unsigned long)(h >> 32), (unsigned long)(h & 0xffffffffu));
 }
 
-/* Prints the name, and after it the paths that do not give the first path's hash. */
+/* Prints the name, then the hash, or the paths that differ from the first one. */
 static uint64_t run_case(const hash_case *c, uint64_t seed)
 {
     uint64_t first = 0;
@@ -429,7 +429,7 @@ static uint64_t run_case(const hash_case *c, uint64_t seed)
     return first;
 }
 
-/* Prints all; returns 0 if paths differ or a call fails. */
+/* Prints all hashes; returns 0 if paths differ or a call fails. */
 int hash_print(void)
 {
     uint64_t all = 0;

@@ -3,11 +3,10 @@
 #
 # shellcheck disable=SC2086,SC2317 # compilers and flags are lists; functions go by name
 #
-# inclusion.sh - copied into any C or C++ program, attention.h compiles without a
-# warning, brings nothing along, asks for nothing but what its manual says, and its
-# macros do what they are for. Prints TAP.
-# $CC is the compiler of the build, $RUN runs its programs (may be empty),
-# $srcdir is the top of the sources.
+# inclusion.sh - in any C or C++ program, attention.h compiles without warnings, defines no
+# other names, needs nothing but what its manual says, and its macros work. Prints TAP.
+# $CC is the compiler of the build, $RUN runs its programs (may be empty), $srcdir is the
+# top of the sources.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
@@ -18,7 +17,7 @@ warnings='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcas
 
 # ------------------------------------------------------------------- helpers --
 
-# check NAME COMMAND...: a line of TAP, at the end, in order; two at a time
+# check NAME COMMAND...: a test. Two run at a time; results are printed in order at the end.
 check() {
     number=$((number + 1))
     echo "$1" >"$number.name"
@@ -60,7 +59,7 @@ refuses() { ! "$@"; }
 
 object_of() { echo "$1" | tr -c 'A-Za-z0-9+\n' _; }
 
-compilers() { # the first of each, if there is one
+compilers() { # the first installed one of each argument
     for c in "$@"; do
         case " $seen " in *" ${c%% *} "*) continue ;; esac
         seen="$seen ${c%% *}"
@@ -91,8 +90,8 @@ cat >static.c <<'END'
 #include "attention.h"
 int main(void) { return attn_dtype_size(ATTN_F32) != 4; }
 END
-# Everything that is computed, as one number. NAME is defined by the compiler's
-# command line, so that several copies go into one program.
+# A function that computes everything and returns one number. NAME is defined on the command
+# line, so that one program can have several copies.
 cat >hash.c <<'END'
 #define ATTN_STATIC
 #define ATTN_NO_AVX512 /* compiles in half the time */
@@ -257,7 +256,7 @@ done
 IFS=' '
 [ -n "$cxx_compilers" ] || skip "C++" "no C++ compiler"
 
-# Paths that are left out: not there, and no code of theirs.
+# Paths that are left out are not compiled in, and the object file has no code of theirs.
 left_out() { # OBJECT OPTIONS...
     object=$1
     shift
@@ -287,9 +286,9 @@ own_definition() {
 }
 check "ATTN_DEF stands before every function" own_definition
 
-# As near as one gets to Microsoft's compiler here: clang in its place, with
-# declarations of its own instead of a C library's; and clang that hides its name,
-# so that the header takes what it has for Microsoft's.
+# The closest to Microsoft's compiler that is possible here: clang in its mode, with declarations
+# of our own instead of a C library's; and clang without __clang__, so that the header uses its
+# code for Microsoft's compiler.
 as_microsoft() { # LANGUAGE FILE OPTIONS...
     $clang_cl --driver-mode=cl --target=x86_64-pc-windows-msvc /W4 /WX /Zs /clang:-ffreestanding /clang:-Wno-unknown-pragmas "/T$1" "$2" /I"$top" /Imicrosoft /clang:-mf16c "/arch:$3"
 }
@@ -323,7 +322,7 @@ else
     skip "clang as cl" "no clang"
 fi
 
-# The header alone: no file of anybody's but the compiler's and the C library's.
+# The header includes no files but those of the compiler and the C library.
 alone() {
     read_files=$($CC -MM -I"$top" implementation.c | grep -o '[^ ]*\.[ch]$\|[^ ]*\.[ch] ' | sed 's|.*/||; s/ //' | sort -u | tr '\n' ' ')
     echo "$read_files"
@@ -339,7 +338,7 @@ printf '#include "attention.h"\n' >renamed/installed.c
 if $CC -fsyntax-only renamed/installed.c 2>messages; then skip "renamed, without: refused" "there is an attention.h in the compiler's own path"
 else check "renamed, without: refused" refuses $CC -std=c99 -fsyntax-only renamed/implementation.c; fi
 
-# A prefix of one's own: two copies, not static, in one program.
+# ATTN_PREFIX: two copies in one program that are not static.
 cat >prefixed.c <<'END'
 #define ATTN_NO_AVX512
 #define ATTENTION_IMPLEMENTATION
@@ -368,7 +367,7 @@ mkdir no_library
 for header in math stdlib stdio string; do echo "#error this is of the C library" >no_library/$header.h; done
 freestanding() { # COMPILER
     $1 -std=c99 -O2 $warnings -ffreestanding -Ino_library -I"$top" -c prefixed.c -o freestanding.o &&
-        $nm --undefined-only freestanding.o | awk '{ print $NF }' | grep -v '^_' | sort >needed && # names with _ are the compiler's own
+        $nm --undefined-only freestanding.o | awk '{ print $NF }' | grep -v '^_' | sort >needed && # names with _ belong to the compiler
         sed -n 's/^ \* *An object file needs \(.*\)\.$/\1/p' "$top/attention.h" | tr -d ',' | tr ' ' '\n' | sort | diff - needed
 }
 check "-ffreestanding: needs no more, and no header of the C library" freestanding "$CC"
@@ -378,8 +377,8 @@ for flag in -ffast-math -Ofast -ffinite-math-only; do
     check "$flag is refused by name" sh -c "$CC $flag -I'$top' -fsyntax-only implementation.c 2>&1 | grep 'attention.h: .*-ffast-math'"
 done
 
-# Two copies, compiled for different machines, in one program: each keeps to
-# itself, and both give the same bits.
+# Two copies in one program, compiled for different machines: neither uses code of the other,
+# and both give the same bits.
 wide=
 for flags in '-mavx2 -mfma' '-mcpu=neoverse-n1' '-mcpu=power9'; do
     $CC $flags -fsyntax-only declarations.c -I"$top" 2>/dev/null && wide=$flags && break
@@ -391,7 +390,7 @@ two_copies() {
         $CC two.c first.o second.o -lm -o two && $RUN ./two
 }
 check "two copies with different flags ($wide): the same bits" two_copies
-# A linker keeps one of two symbols of one name, perhaps that for the wider machine.
+# Of two symbols with one name a linker keeps one, perhaps with code for the other machine.
 shared_symbols() { # COMPILER
     $1 -O0 $wide -DNAME=second -I"$top" -c hash.c -o "wide.$2.o" && $nm --defined-only --extern-only "wide.$2.o" | awk '{ print $NF }' >"wide.$2" &&
         cat "wide.$2" && [ "$(grep -cv '^DW\.ref\.' "wide.$2")" = 1 ] && grep second "wide.$2"
@@ -399,7 +398,7 @@ shared_symbols() { # COMPILER
 check "... which share no symbol" shared_symbols "$CC" c
 [ -z "$cxx_compilers" ] || check "... in C++ neither" shared_symbols "${cxx_compilers%%;*} -x c++" c++
 
-cxx_program() { # the implementation compiled as C, used from C++
+cxx_program() { # uses the implementation, compiled as C, from C++
     "${cxx_compilers%%;*}" -std=c++11 $warnings -I"$top" program.cpp "$(object_of "$CC").o" -lm -o program && ./program
 }
 if [ -n "$cxx_compilers" ] && [ -z "$RUN" ]; then
@@ -408,15 +407,15 @@ else
     skip "a C++ program with namespaces" "no C++ compiler for this machine"
 fi
 
-symbols() { # PATTERN OBJECT: is there a global symbol of another name?
+symbols() { # PATTERN OBJECT: do all global symbols match the pattern?
     $nm --defined-only --extern-only "$1" | awk '{ print $NF }' >"$1.symbols" && [ -s "$1.symbols" ] && refuses grep -v '^attn_[a-z]' "$1.symbols"
 }
-variables() { # writable memory other than the cache of CPU features
+variables() { # is the cache of CPU features the only writable variable?
     $nm --format=sysv "$1" | awk -F'|' '
         $7 ~ /^\.(data|bss|tdata|tbss)/ && $7 !~ /^\.data\.rel\.ro/ { gsub(/ /, "", $1); print $1 }
         $3 ~ /C/ { print $1 }' | refuses grep -v '^cache\|attn__machine.*cache$'
 }
-undefined() { # OBJECT: just what the manual says it needs; names with _ are the compiler's own
+undefined() { # OBJECT: does it need just what the manual says? names with _ belong to the compiler
     $nm --undefined-only "$1" | awk '{ print $NF }' | grep -v '^_' | sort >"$1.undefined"
     sed -n 's/^ \* *An object file needs \(.*\)\.$/\1/p' "$top/attention.h" | tr -d ',' | tr ' ' '\n' | grep . | sort | diff - "$1.undefined"
 }
@@ -432,8 +431,8 @@ if have "$nm"; then
 else
     skip "symbols" "no $nm"
 fi
-# Macros that a program may define: those that the header asks for, those of the
-# manual's table, and those of this file or another test are the same.
+# Macros that a program may define: those that the header tests are those in the manual's table
+# and those that this file or another test uses.
 asked=$(sed -n '/^ *#/s/[^A-Za-z_0-9]/ /gp' "$top/attention.h" | awk '
     $1 ~ /^(if|ifdef|ifndef|elif)$/ { for (i = 2; i <= NF; i++) if ($i ~ /^ATT(N|ENTION)_[A-Z0-9]/) print $i }' | grep -v -x -e ATTENTION_H -e ATTENTION_IMPLEMENTATION | sort -u | tr '\n' ' ')
 listed=$(sed -n '/^ \* BUILD OPTIONS/,/^ \* =====/s/^ \*   \(ATTN_[A-Z0-9_, A]*\)  .*/\1/p' "$top/attention.h" | tr -d , | tr ' ' '\n' | grep . | sort -u | tr '\n' ' ')

@@ -2,13 +2,12 @@
 # SPDX-License-Identifier: MIT-0
 # shellcheck disable=SC2046,SC2086,SC2154 # lists of words; folders come from the environment
 #
-# install.sh - what make install installs serves those who use it: through
-# pkg-config, CMake's find_package and as a Meson subproject; make uninstall leaves
-# nothing. Prints TAP.
+# install.sh - what make install installs can be used through pkg-config, through CMake's
+# find_package and as a Meson subproject; make uninstall removes all of it. Prints TAP.
 #
-# Installs with DESTDIR into a folder of its own; with the argument `installed`
-# (make installcheck) it looks at what is installed. $MAKE, $srcdir, $CC and
-# the folders that make knows: $prefix $includedir $bindir $mandir $pkgconfigdir.
+# Installs with DESTDIR into a folder of its own. With the argument `installed` (make
+# installcheck), tests what is already installed. Needs $MAKE, $srcdir, $CC and the folders
+# known to make: $prefix $includedir $bindir $mandir $pkgconfigdir.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
@@ -44,7 +43,7 @@ else
         (
             unset PKG_CONFIG_LIBDIR
             PKG_CONFIG_PATH=$root$pkgconfigdir
-            [ -z "$root" ] || PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 # which the root is not
+            [ -z "$root" ] || PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 # which folders below $root are not
             export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_ALLOW_SYSTEM_CFLAGS
             [ "$(pkg-config --modversion attention)" = "$version" ] &&
                 $CC -O1 $(pkg-config --cflags attention) "$top/examples/quick_start.c" -o "$dir/by-pkg-config" $(pkg-config --libs attention)
@@ -56,7 +55,7 @@ else
 
     if have cmake; then
         mkdir "$dir/cmake"
-        cmake_with() { # VERSION: of find_package
+        cmake_with() { # VERSION: the one that find_package asks for
             rm -rf "$dir/cmake/build" "$dir/cmake/consumer"
             mkdir "$dir/cmake/build" "$dir/cmake/consumer"
             cp "$top/examples/quick_start.c" "$dir/cmake"
@@ -66,7 +65,7 @@ else
         cmake_with "$version" && cmake --build "$dir/cmake/build" >>"$dir/log" 2>&1 && works "$dir/cmake/build/quick_start"
         ok "a program through CMake's find_package"
         ! cmake_with 99 && grep -q 'version' "$dir/log"
-        ok 'a version that is not there is not found'
+        ok 'a version that is not installed is not found'
     else
         skip "a program through CMake's find_package" 'no cmake'
     fi
@@ -75,7 +74,7 @@ else
         mkdir -p "$dir/meson/consumer/subprojects/attention"
         cp "$top/examples/quick_start.c" "$dir/meson"
         cp "$top/attention.h" "$top/meson.build" "$dir/meson/consumer/subprojects/attention"
-        meson_with() { # VERSION: that the dependency must have
+        meson_with() { # VERSION: the one that the dependency must have
             sed "s/version: '>=[0-9.]*'/version: '>=$1'/" "$top/examples/consumer/meson.build" >"$dir/meson/consumer/meson.build"
             (
                 unset PKG_CONFIG_PATH CMAKE_PREFIX_PATH
@@ -86,7 +85,7 @@ else
         meson_with "$version" && meson compile -C "$dir/meson/build" >>"$dir/log" 2>&1 && works "$dir/meson/build/quick_start"
         ok 'a program with a Meson subproject'
         ! meson_with 99 && grep -q "found $version but need: '>=99'" "$dir/log"
-        ok 'a version that is not there is refused'
+        ok 'a version that is not available is refused'
     else
         skip 'a program with a Meson subproject' 'no meson or no ninja'
     fi

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Small examples whose results were computed with 40 digits: every path and
- * both types, as steps, as one call, fused and as a layer.
+ * Small examples whose results were computed with 40 digits, on every path, in both types:
+ * as steps, as one call, fused and as a layer.
  */
 #include "attn_test.h"
 
@@ -59,8 +59,8 @@ static attn_array matrix(attn_dtype type, const double *values, size_t rows, siz
     return a;
 }
 
-/* Scores below 256 err by some u * 256, and so do the logarithms of weights;
- * float32 gives weights below 2^-126 as 0. */
+/* Scores below 256 have errors of about 256 u, and so have the logarithms of weights. In
+ * float32, weights below 2^-126 are 0. */
 static int close_to(const char *what, const attn_array *got, const double *want)
 {
     const size_t columns = ref_length(got, 1), n = ref_length(got, 2) * columns;
@@ -127,7 +127,7 @@ static void try_example(const example *e, attn_dtype type, attn_path path)
     test_ok(test_release(), "%s, %s, %s: guards", e->name, names[0], names[1]);
 }
 
-/* The judge of all other tests must know these values too. */
+/* The reference, by which all other tests judge, must give these values too. */
 static void try_reference(const example *e)
 {
     attn_desc desc = attn_desc_default();
@@ -163,8 +163,8 @@ static void try_reference(const example *e)
     test_release();
 }
 
-/* Scores that overflow, all the same, and the same value everywhere: that value, to the
- * last bit, though a sum of n parts of it may round away from it. */
+/* If all scores are the same and overflow, and all values are the same, the result is exactly
+ * that value, although the sum of n parts of it may round to another one. */
 static void try_equal_values(attn_dtype type, attn_path path)
 {
     const double giant = type == ATTN_F64 ? 0x1p1000 : 0x1p120;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * attn_layer_forward is its parts: projections (and biases), attention, output
- * projection. Compared bit by bit with the other public functions, on every
- * path; single-head, multi-head, grouped, batched.
+ * attn_layer_forward equals its parts: projections (and biases), attention, output
+ * projection. Compared bit by bit with the other public functions, on every path;
+ * single-head, multi-head, grouped, batched.
  */
 #include "attn_test.h"
 
@@ -106,7 +106,7 @@ static void try_layer(const layer_shape *s, attn_dtype type, attn_path path)
     test_ok(test_release(), "%s, %s: guards", attn_dtype_name(type), attn_path_name(path));
 }
 
-/* Without weights asked for, and on several workers: the same output. */
+/* Without weights, and on several workers: the same output. */
 static void try_variants(attn_dtype type)
 {
     static const layer_shape s = {2, 23, 20, 6, 2, 8, 5, 13, 1, 1};
@@ -125,7 +125,7 @@ static void try_variants(attn_dtype type)
     test_ok(pass && test_release(), "%s: with and without weights, on one worker and three", attn_dtype_name(type));
 }
 
-/* Heads 0 mean one head, and as many key/value heads as query heads. */
+/* 0 means one head, and as many key/value heads as query heads. */
 static void try_defaults(attn_dtype type)
 {
     static const layer_shape s = {0, 6, 8, 1, 1, 6, 8, 0, 0, 0};

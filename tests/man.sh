@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT-0
 #
-# man.sh - the manual pages say what the program and the header say, and those
-# who read manual pages for faults find none. In the folder of the build. TAP.
+# man.sh - the manual pages hold what the program's help and the header's manual say,
+# and mandoc, groff and lexgrog accept them. Runs in the build folder. TAP.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
@@ -22,22 +22,20 @@ for command in $commands; do
         /^\.S[SH] / { inside = $1 == ".SS" && $2 == command; if (inside) print "attn " substr($0, 5) "\n"; next }
         inside && !/^\.(nf|fi)$/' >"$dir/page"
     diff "$dir/help" "$dir/page" >"$dir/log"
-    ok "attn(1) says what attn $command --help says"
+    ok "attn(1) has the text of attn $command --help"
 done
 [ "$(grep -c '^\.SS ' man/attn.1)" -eq "$(echo "$commands" | wc -w)" ]
 ok 'attn(1) has no other command'
 
-plain man/attention.3 >"$dir/page"
-sed '/^#endif \/\* ATTENTION_H \*\/$/q' "$top/attention.h" | sed -n 's/^ATTN_DEF [^(]*[ *]\(attn_[a-z0-9_]*\)(.*/\1/p' >"$dir/functions"
-[ "$(wc -l <"$dir/functions")" -gt 20 ] && while read -r name; do
-    grep -q "[ *]$name(" "$dir/page" || echo "$name"
-done <"$dir/functions" >"$dir/log" && [ ! -s "$dir/log" ]
-ok 'attention(3) declares every function of attention.h'
-sed '/^#endif \/\* ATTENTION_H \*\/$/q' "$top/attention.h" | tr -cs 'A-Z0-9a-z_' '\n' | grep '^ATTN_[A-Z0-9_]*$' | grep -v '__\|^ATTN_DEF$' | sort -u >"$dir/names"
-[ "$(wc -l <"$dir/names")" -gt 50 ] && while read -r name; do
-    grep -qw "$name" "$dir/page" || echo "$name"
-done <"$dir/names" >"$dir/log" && [ ! -s "$dir/log" ]
-ok 'attention(3) has every constant and macro'
+# The lines of the header's manual without their indentation, and those of the page.
+sed -n '/^ \* MANUAL$/,/\*\/$/s/^ \* *//p' "$top/attention.h" | grep -v '^MANUAL$\|^=*$\|^=*\*/$\|^$' >"$dir/manual"
+sed -e '1,/^\.B cc /d' -e '/^\.SH SEE ALSO$/,$d' -e 's/^\.SH //' -e '/^\.[a-z]/d' man/attention.3 | plain | sed -e 's/^ *//' -e '/^$/d' >"$dir/page"
+[ "$(wc -l <"$dir/manual")" -gt 50 ] && diff "$dir/manual" "$dir/page" >"$dir/log"
+ok 'attention(3) has every line of the manual in attention.h'
+sed -n '/^ \* MANUAL$/,/\*\/$/s/^ \* \([A-Z].*\)/\1/p' "$top/attention.h" | grep -v '^MANUAL$' >"$dir/headings"
+{ printf '%s\n' NAME SYNOPSIS && cat "$dir/headings" && echo 'SEE ALSO'; } >"$dir/sections"
+[ "$(wc -l <"$dir/headings")" -gt 5 ] && plain man/attention.3 | sed -n 's/^\.SH //p' | diff "$dir/sections" - >"$dir/log"
+ok 'attention(3) has a section for each heading of the manual'
 
 for page in man/attn.1 man/attention.3; do
     if command -v mandoc >/dev/null; then
@@ -45,6 +43,13 @@ for page in man/attn.1 man/attention.3; do
         ok "$page: mandoc -Tlint"
     else
         skip "$page: mandoc -Tlint" 'no mandoc'
+    fi
+    if command -v lexgrog >/dev/null; then # which finds the line that man -k shows
+        name=${page#man/}
+        lexgrog "$page" >"$dir/log" 2>&1 && grep -q ": \"${name%.?} - [^ ]" "$dir/log"
+        ok "$page: lexgrog"
+    else
+        skip "$page: lexgrog" 'no lexgrog'
     fi
     if command -v groff >/dev/null && command -v man >/dev/null; then
         MANWIDTH=80 man --warnings -l -Z "$page" >/dev/null 2>"$dir/log" && [ ! -s "$dir/log" ]

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * A query that sees no key gets output +0, weights +0 and log-sum-exp -inf,
- * whatever hides the keys and whatever the keys hold; the other queries are as
- * if it were not there.
+ * A query that sees no key gets output +0, weights +0 and log-sum-exp -inf, whatever hides
+ * the keys and whatever they contain; it does not affect the other queries.
  */
 #include "attn_test.h"
 
@@ -15,7 +14,7 @@ static int positive_zero(ref_real x)
     return x == 0 && !signbit(x);
 }
 
-/* The given rows are empty and no others; empty ones hold what they must. */
+/* Exactly the given rows see no key, and they have the required results. */
 static int rows_are_empty(const attn_desc *d, size_t first, size_t last)
 {
     for (size_t b = 0; b < ref_length(&d->q, 4); b++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Boolean and additive masks with every way of broadcasting, causality with
- * each alignment, windows, lengths of keys: each alone and all pairs of them,
- * against the reference. What is masked is NaN in these tests.
+ * Boolean and additive masks with every kind of broadcasting, causality with each alignment,
+ * windows and key lengths: each alone and all pairs of them, compared with the reference.
+ * Masked keys and values are NaN in these tests.
  */
 #include "attn_test.h"
 
@@ -17,7 +17,7 @@ static attn_desc problem(attn_dtype type, test_rng *rng)
     return test_problem(&shape, rng);
 }
 
-/* Keys that nobody sees are NaN from here on. */
+/* Sets keys that no query sees to NaN. */
 static void poison_hidden(const attn_desc *d)
 {
     for (size_t b = 0; b < batch; b++)
@@ -41,8 +41,8 @@ static void poison_hidden(const attn_desc *d)
         }
 }
 
-/* Additive: a third is -inf, the rest in [-2, 2]. Boolean: two thirds are true.
- * A run of keys is hidden from all. */
+/* Additive masks: a third is -inf, the rest in [-2, 2]. Boolean masks: two thirds are true.
+ * A run of keys is hidden from all queries. */
 static attn_array make_mask(attn_dtype type, size_t n0, size_t n1, size_t n2, test_rng *rng)
 {
     const attn_array mask = test_4d(type, n0, n1, n2, kv_len);
@@ -96,7 +96,7 @@ static void try_broadcasts(attn_dtype type)
         test_attention(&d, "%s, mask %s", attn_dtype_name(type), reversed ? "reversed" : "transposed");
         test_release();
     }
-    { /* any byte but 0 keeps */
+    { /* any byte other than 0 means visible */
         test_rng rng = {10};
         attn_desc d = problem(type, &rng);
         d.mask = make_mask(ATTN_BOOL, 1, 1, q_len, &rng);
@@ -175,8 +175,8 @@ static void try_windows(attn_dtype type)
         }
 }
 
-/* A band across blocks of keys and tiles of queries: rows that are computed
- * together do not see the same blocks, some not the first and some not the last. */
+/* A band across blocks of keys and tiles of queries: of rows that are computed together, some
+ * do not see the first block and some not the last. */
 static void try_bands(attn_dtype type)
 {
     static const int64_t sides[][2] = {{20, 0}, {0, 20}, {3, -1}, {-1, 3}, {530, 0}};
@@ -213,8 +213,8 @@ static void try_offsets(attn_dtype type)
         }
 }
 
-/* One query and the keys [first, end): it does not matter what hides the others, or
- * what they hold. */
+/* One query that sees the keys [first, end). How the others are hidden and what they contain
+ * must not matter. */
 static void try_hiding(attn_dtype type, attn_path path, size_t first, size_t end)
 {
     enum { BY_WINDOW, BY_BOOLEAN, BY_ADDITIVE, BY_LENGTH, WAYS, KEYS = 1100 };
@@ -274,7 +274,7 @@ static void try_ways_to_hide(attn_dtype type)
             try_hiding(type, paths[p], ranges[r][0], ranges[r][1]);
 }
 
-/* A boolean mask is the additive one of -inf, to the bit. */
+/* A boolean mask gives the bits of an additive one with -inf. */
 static int as_additive(const attn_desc *d, attn_path path)
 {
     const size_t queries = ref_length(&d->q, 2), keys = ref_length(&d->k, 2);
@@ -287,8 +287,8 @@ static int as_additive(const attn_desc *d, attn_path path)
            test_same_outputs(&boolean, &additive);
 }
 
-/* One key, or all from one on, unlike the others, at every place: rows of the mask
- * are looked at many keys at a time. */
+/* Masks in which one key, or all keys from one on, differ from the others, at every position:
+ * the library reads rows of a mask many keys at a time. */
 static void try_odd_one_out(attn_dtype type, attn_path path)
 {
     static const size_t lengths[] = {1, 7, 31, 32, 33, 64, 65, 100};
@@ -304,7 +304,7 @@ static void try_odd_one_out(attn_dtype type, attn_path path)
                 unsigned char *mask;
                 d.mask = test_2d(ATTN_BOOL, 2, n);
                 mask = d.mask.data;
-                for (size_t j = 0; j < n; j++) { /* true is anything but 0 */
+                for (size_t j = 0; j < n; j++) { /* anything but 0 is true */
                     const int odd = all_from_it ? j >= at : j == at;
                     mask[j] = odd != others;
                     mask[n + j] = odd != others ? (unsigned char)(1u << j % 8) : 0;
@@ -317,7 +317,7 @@ static void try_odd_one_out(attn_dtype type, attn_path path)
         }
 }
 
-/* Many blocks, of which rows see some. */
+/* Many blocks, of which each row sees some. */
 static void try_many_blocks(attn_dtype type, attn_path path)
 {
     enum { BLOCKS = 35, KEYS = BLOCKS * 512 - 100, ROWS = 3 };
@@ -329,11 +329,11 @@ static void try_many_blocks(attn_dtype type, attn_path path)
     for (int begin = 0; begin < 2 && pass; begin++) {
         for (size_t i = 0; i < ROWS; i++)
             for (size_t j = 0; j < KEYS; j++) {
-                static const unsigned char kinds[] = {2, 0, 1, 1, 0, 2, 1}; /* all, none, some */
+                static const unsigned char kinds[] = {2, 0, 1, 1, 0, 2, 1}; /* 2: all keys, 0: none, 1: some */
                 const unsigned char kind = kinds[(j / 512 + i * j / 4096) % sizeof kinds];
                 ref_set(&d.mask, 0, 0, i, j, kind == 2 || (kind == 1 && test_below(&rng, 2)));
             }
-        d.window = begin; /* from somewhere within */
+        d.window = begin; /* visible keys begin inside a block */
         d.causal = begin;
         d.align = ATTN_ALIGN_LOWER_RIGHT;
         d.window_left = 30 * 512 + 77;
@@ -343,10 +343,10 @@ static void try_many_blocks(attn_dtype type, attn_path path)
     test_release();
 }
 
-/* One mask for all heads is looked at once for all of them: as if each had its own.
- * Two batches, two lots of queries, more blocks than are looked at together; a value
- * that is NaN where few see it has rows done again, after parts of long rows, too.
- * What a workspace still holds of another mask does not count. */
+/* A mask that all heads share is read once for all of them. The results must be as if each had
+ * its own. With two batches, two lots of queries and more blocks than are read together. A NaN
+ * value that few queries see makes rows be recomputed, also after parts of long rows. What the
+ * workspace holds of another mask must not matter. */
 static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batches, size_t kv_heads, size_t queries, size_t keys)
 {
     enum { HEADS = 4 };
@@ -358,11 +358,13 @@ static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batche
     unsigned char *mask;
     int pass;
     one.scores = test_absent;
-    if (keys < 50) one.colsum = test_3d(type, batches, HEADS, keys);
+    if (keys < 50)
+        one.colsum = test_3d(type, batches, HEADS, keys);
     one.mask = test_4d(ATTN_BOOL, batches, 1, queries, keys);
     mask = one.mask.data;
     for (size_t i = 0; i < batches * queries; i++) {
-        const size_t lo = test_below(&rng, keys), hi = lo + 1 + test_below(&rng, keys - lo), hole = test_below(&rng, 3) ? keys : lo + test_below(&rng, hi - lo);
+        const size_t lo = test_below(&rng, keys), hi = lo + 1 + test_below(&rng, keys - lo),
+                     hole = test_below(&rng, 3) ? keys : lo + test_below(&rng, hi - lo);
         for (size_t j = 0; j < keys; j++)
             mask[i * keys + j] = i ? j >= lo && j < hi && j != hole : j != keys - 2;
     }
@@ -383,13 +385,14 @@ static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batche
     pass = pass && test_status(attn_forward(&one, &run), ATTN_OK);
     for (size_t b = 0; b < batches; b++)
         memcpy(mask + b * queries * keys, (unsigned char *)each.mask.data + b * HEADS * queries * keys, queries * keys);
-    pass = pass && test_status(attn_forward(&one, &run), ATTN_OK) && test_status(test_forward(&each, test_on(path)), ATTN_OK) && test_same_outputs(&one, &each);
+    pass = pass && test_status(attn_forward(&one, &run), ATTN_OK) && test_status(test_forward(&each, test_on(path)), ATTN_OK) &&
+           test_same_outputs(&one, &each);
     for (size_t workers = 3; workers <= (queries > 1 ? 3 : 15) && pass; workers += 2) {
         test_poison(&one.out);
         pass = test_status(test_forward(&one, test_shuffled(path, workers)), ATTN_OK) && test_same_outputs(&one, &each);
     }
-    test_ok(pass, "%s, %s, %zu x %zu heads of keys, %zu x %zu: one mask for all heads", attn_path_name(path), attn_dtype_name(type), batches, kv_heads, queries,
-            keys);
+    test_ok(pass, "%s, %s, %zu x %zu heads of keys, %zu x %zu: one mask for all heads", attn_path_name(path), attn_dtype_name(type),
+            batches, kv_heads, queries, keys);
     test_release();
 }
 

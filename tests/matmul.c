@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * attn_matmul, attn_compute_qkv, attn_scores, attn_weighted_sum: within k u sum
- * |a b|, the same bits on all paths and in any layout, batched with leading
- * dimensions that broadcast, +0 where there is nothing to sum.
+ * attn_matmul, attn_compute_qkv, attn_scores, attn_weighted_sum: errors within k u sum |a b|,
+ * the same bits on all paths and in any layout, leading dimensions that broadcast, +0 where
+ * there is nothing to sum.
  */
 #include "attn_test.h"
 
@@ -47,7 +47,7 @@ static void try_shapes(attn_dtype type)
     }
 }
 
-/* Operands and result turned, reversed, spread. */
+/* Operands and result transposed, reversed, with gaps. */
 static void try_layouts(attn_dtype type)
 {
     const size_t m = 37, k = 50, n = 29;
@@ -63,7 +63,7 @@ static void try_layouts(attn_dtype type)
         p.c = test_2d(type, layout & 1 ? n : m, layout & 1 ? m : n);
         for (int i = 0; i < 3; i++) {
             attn_array *x = arrays[i];
-            if (layout & 2) { /* in a larger array, starting off any alignment */
+            if (layout & 2) { /* in a larger array, with an unaligned start */
                 const attn_array large = test_2d(type, 2 * x->shape[0] + 1, 3 * x->shape[1] + 1);
                 x->data = ref_at(&large, 0, 0, 1, 1);
                 x->stride[0] = 2 * (ptrdiff_t)large.shape[1];
@@ -72,7 +72,7 @@ static void try_layouts(attn_dtype type)
             if (layout & 1)
                 *x = attn_array_swap(x, 0, 1);
             if (layout & 4) {
-                *x = attn_array_swap(x, 0, 0); /* gives strides to arrays that have none */
+                *x = attn_array_swap(x, 0, 0); /* makes implied strides explicit */
                 if (x->stride[0] == 0) {
                     x->stride[0] = (ptrdiff_t)x->shape[1];
                     x->stride[1] = 1;
@@ -122,7 +122,7 @@ static attn_array in_eight(attn_dtype type, const size_t *leading, size_t rows, 
     return a;
 }
 
-/* A small matrix is used where it lies, but not if one of both is turned or the product is scaled. */
+/* Small matrices are used in place, unless one of the two is transposed or the product is scaled. */
 static void try_small_matrices(attn_dtype type)
 {
     static const size_t depths[] = {0, 1, 7, 8, 64, 130, 512, 1000}, columns[] = {1, 4, 7, 8, 16, 21, 24, 64};
@@ -156,7 +156,7 @@ static void try_small_matrices(attn_dtype type)
         }
 }
 
-/* Eight dimensions are products one by one. */
+/* A product of eight dimensions equals its matrix products one by one. */
 static void try_eight_dimensions(attn_dtype type)
 {
     static const size_t of_a[6] = {2, 3, 1, 2, 1, 1}, of_b[6] = {2, 1, 1, 2, 1, 1};
@@ -178,8 +178,7 @@ static void try_eight_dimensions(attn_dtype type)
     test_ok(pass && test_release(), "%s: eight dimensions", attn_dtype_name(type));
 }
 
-/* What is not finite follows IEEE 754, element by element; what is huge or tiny
- * is within bounds. */
+/* Elements that are not finite follow IEEE 754; huge and tiny ones are within bounds. */
 static void try_extremes(attn_dtype type)
 {
     static const double values[] = {0, -0.0, 1, -1, 1e-30, 1e30, 3e38, -3e38, 1e-45, 1.2e-38};
@@ -199,7 +198,7 @@ static void try_extremes(attn_dtype type)
     test_ok(right(&p) && test_release(), "%s: extreme values", attn_dtype_name(type));
 }
 
-/* compute_qkv, scores and weighted_sum are such products. */
+/* compute_qkv, scores and weighted_sum equal such products. */
 static void try_steps(attn_dtype type)
 {
     const attn_exec run = test_on(ATTN_PATH_AUTO);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Floating-point environments that a program may have set: results stay finite
- * and close in every rounding mode and with subnormals flushed to zero, control
- * bits stay as they are, and ordinary data raise no exception that a program
- * would trap. attn_self_test, which overflows on purpose, may.
+ * Floating-point environments that a program may have set: in every rounding mode and with
+ * subnormals flushed to zero, results stay finite and close; control bits stay unchanged; and
+ * ordinary data raise no exception that a program might trap. Only attn_self_test, which
+ * overflows on purpose, may.
  *
- * With the argument "denormals": how many times slower subnormal inputs are.
+ * With the argument "denormals", measures how many times slower subnormal inputs are.
  */
 #define _GNU_SOURCE /* feenableexcept */
 #include "attn_test.h"
@@ -28,7 +28,7 @@
 typedef struct mode {
     const char *name;
     int rounding;
-    int flush; /* subnormal results and operands are 0 */
+    int flush; /* subnormal results and operands are flushed to 0 */
 } mode;
 
 static const mode modes[] = {
@@ -37,7 +37,7 @@ static const mode modes[] = {
 };
 enum { MODES = sizeof modes / sizeof *modes };
 
-/* Control bits, without those that say what has happened. */
+/* The control bits, without the exception flags. */
 static uint64_t control(void)
 {
 #if defined(__SSE2__) && defined(__GNUC__)
@@ -73,7 +73,7 @@ static int set_mode(const mode *m)
 
 /* ------------------------------------------------------------------ calls -- */
 
-/* One of every kind; with `modifiers` masks drop keys and whole rows. */
+/* One call of every kind; with `modifiers`, masks hide keys and whole rows. */
 typedef struct calls {
     attn_desc desc;
     attn_layer layer;
@@ -199,7 +199,7 @@ static attn_status run_cache_append(const calls *c, attn_exec run)
     return attn_cache_append(&cache, &rows, NULL, NULL);
 }
 
-/* The bits are those of rounding to nearest. */
+/* Results must have the bits of rounding to nearest. */
 static attn_status run_self_test(const calls *c, attn_exec run)
 {
     attn_status status;
@@ -249,12 +249,12 @@ static int all_finite(const attn_array *a)
 
 /* -------------------------------------------------------------- the modes -- */
 
-/* How many times farther from the exact result than in the default mode. A
- * directed rounding errs by two times as much, and rounds n of exp to the integer
- * beyond: its polynomial is used up to ln 2, twice as far as it was made for. */
+/* How many times the error of the default mode is allowed. Directed rounding has twice the
+ * error, and rounds n of exp to the wrong integer: the polynomial is used up to ln 2, twice as
+ * far as intended. */
 static const double tolerance[2] = {8, 4096};
 
-/* Distance beyond what is allowed anyway, in units of the bound. */
+/* Distance beyond what is allowed in any mode, in units of the bound. */
 static double excess(const ref_bounds *bounds, ref_real number, double allowance)
 {
     const ref_real distance = number > bounds->value ? number - bounds->value : bounds->value - number;
@@ -262,8 +262,8 @@ static double excess(const ref_bounds *bounds, ref_real number, double allowance
     return distance <= (ref_real)allowance ? 0 : (double)((distance - (ref_real)allowance) / bound);
 }
 
-/* The worst number of out, weights and lse. Where subnormals are flushed, each
- * step of the sum over keys may lose the least normal number. */
+/* The largest error of out, weights and lse. If subnormals are flushed, each step of the sum
+ * over keys may lose the least normal number. */
 static double worst_excess(const attn_desc *d, int flush)
 {
     const double least = d->out.dtype == ATTN_F64 ? DBL_MIN : (double)FLT_MIN;
@@ -320,7 +320,7 @@ static void try_mode(const mode *m, attn_dtype type, attn_path path)
     test_release();
 }
 
-/* Up to the largest number, and subnormal. */
+/* Inputs up to the largest number, and subnormal ones. */
 static void try_extremes(const mode *m, attn_dtype type, attn_path path)
 {
     static const int exponents[2][4] = {{120, 60, -60, -135}, {1020, 500, -500, -1060}};
@@ -381,8 +381,8 @@ static void try_exceptions(attn_dtype type, attn_path path)
     }
 }
 
-/* In memory as others leave it: signalling NaN, the largest numbers, quiet NaN. Keys
- * begin and end anywhere in a vector, and some rows see nothing of a block. */
+/* In memory with leftovers: signalling NaN, the largest numbers, quiet NaN. Visible keys begin
+ * and end anywhere in a vector, and some rows see nothing of a block. */
 static void try_left_over(attn_dtype type, attn_path path)
 {
     enum { SOFTCAP, MASK, LOWEST, ALIBI, PART, PAGES, KINDS, Q_LEN = 30 };
@@ -420,7 +420,7 @@ static void try_left_over(attn_dtype type, attn_path path)
             d.q_offset = 502;
             d.window_left = 5;
         }
-        if (kind == PAGES) { /* one page, so large that its last keys are none */
+        if (kind == PAGES) { /* one page, whose last rows are beyond the keys */
             d.block_table = test_2d(ATTN_I32, 1, 1);
             test_fill(&d.block_table, 0);
             d.kv_lens = test_1d(ATTN_I32, 1);
@@ -451,8 +451,8 @@ static void try_left_over(attn_dtype type, attn_path path)
 
 /* --------------------------------------------------------------- denormals -- */
 
-/* Processor time of a call, the least of many, in turns with that of ordinary
- * numbers: the medians of a busy machine say little. */
+/* The least processor time of many calls, alternating with calls on ordinary numbers: on a
+ * busy machine medians say little. */
 static void print_slow_down(attn_dtype type, attn_path path)
 {
     static const char *const names[] = {"q", "k", "v", "all"};

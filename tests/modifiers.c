@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Scale, softcap, ALiBi and sinks, in the order of the contract: each alone,
- * all pairs, all together with a mask, against the reference; and what they
- * must be for special values.
+ * Scale, softcap, ALiBi and sinks, in the documented order: each alone, all pairs, all
+ * together with a mask, compared with the reference; and the results for special values.
  */
 #include "attn_test.h"
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * The Attention operator of ONNX (opset 23 and later, softcap before the mask as
- * corrected in 2026), in cases that one can check by hand:
+ * The Attention operator of ONNX (opset 23 and later, with softcap before the mask, as
+ * corrected in 2026), in cases that can be checked by hand:
  *
  *   order       scale, softcap, mask, softmax, and qk_matmul_output after each of
  *               them: modes 0 to 3 are the stages raw, softcapped, biased, probs
  *   heads       query head h reads key and value head h / (q_num_heads / kv_num_heads)
  *   3-D inputs  (batch, sequence, heads * head_size) are strides
- *   lengths     nonpad_kv_seqlen: what is beyond has no weight, softcap or not
+ *   lengths     nonpad_kv_seqlen: keys beyond have no weight, with or without softcap
  */
 #include "attn_test.h"
 
@@ -62,7 +62,7 @@ static void try_order(attn_dtype type, attn_path path)
             ref_set(&d.mask, 0, 0, 0, j, mask[j]);
         }
         pass = test_status(test_forward(&d, test_on(path)), ATTN_OK);
-        /* what is masked is not computed before the mask either: see the manual */
+        /* scores of masked keys are not promised at stages before the mask: see the manual */
         pass = pass &&
                near("qk_matmul_output", &d.scores, stages[d.stage], d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED ? 2 : 3);
         pass = pass && near("Y", &d.out, out, 1) && near("lse", &d.lse, lse, 1);
@@ -71,15 +71,15 @@ static void try_order(attn_dtype type, attn_path path)
     }
 }
 
-/* Keys of 0 give equal weights, so that each output is a mean of values, and with
- * whole numbers and a power of two of keys an exact one. */
+/* Keys of 0 give equal weights, so that each output is a mean of values. With integers and a
+ * power of two of keys it is exact. */
 static void try_heads(attn_dtype type, attn_path path, size_t q_heads, size_t kv_heads, int packed)
 {
     enum { BATCH = 2, QUERIES = 3, KEYS = 4, SIZE = 5, SIZE_V = 2 };
     test_rng rng = {q_heads};
     attn_desc d = attn_desc_onnx(0, 0);
     int pass;
-    if (packed) { /* 3-D: heads next to each other in a row */
+    if (packed) { /* 3-D: the heads of a row next to each other */
         const attn_array q = test_4d(type, BATCH, QUERIES, q_heads, SIZE), k = test_4d(type, BATCH, KEYS, kv_heads, SIZE);
         const attn_array v = test_4d(type, BATCH, KEYS, kv_heads, SIZE_V), y = test_4d(type, BATCH, QUERIES, q_heads, SIZE_V);
         d.q = attn_array_swap(&q, 1, 2);

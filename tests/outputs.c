@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Scores at each stage, log-sum-exp and column sums: within bounds, with every
- * modifier, in any layout and in half precision; which of them are asked for
- * changes no bit of the others, nor that a small problem for which nothing is
- * asked but the result goes a shorter way.
+ * Scores at each stage, log-sum-exp and column sums: within bounds, with every modifier, in
+ * any layout and in half precision. Asking for one of them changes no bit of the others. Nor
+ * does the shortcut for small problems without optional outputs.
  */
 #include "attn_test.h"
 
@@ -69,7 +68,7 @@ static void try_masked_numbers(attn_dtype type)
     }
 }
 
-/* Ask for any subset; compare with having asked for everything. */
+/* Asks for every subset; the results must be those of asking for everything. */
 static void try_subsets(attn_dtype type)
 {
     test_rng rng = {7};
@@ -132,7 +131,7 @@ static void try_colsum(attn_dtype type)
     }
 }
 
-/* Few keys, alone and asked for their log-sum-exp too. */
+/* With few keys, the output is the same with and without log-sum-exp (which prevents the shortcut). */
 static int small_as_general(const test_shape *shape, attn_path path, int spoilt, int apart, int causal)
 {
     test_rng rng = {shape->kv_len + 100 * shape->head_dim + 10000 * shape->head_dim_v};
@@ -143,12 +142,12 @@ static int small_as_general(const test_shape *shape, attn_path path, int spoilt,
     general.causal = causal;
     if (causal)
         general.align = (attn_align)((shape->q_len + shape->kv_len) % 2 ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_UPPER_LEFT);
-    if (apart == 2) { /* neighbours in memory are of different rows */
+    if (apart == 2) { /* transposed: neighbours in memory belong to different rows */
         const attn_array from = general.q, other = test_4d(shape->type, from.shape[0], from.shape[1], from.shape[3], from.shape[2]);
         general.q = attn_array_swap(&other, 2, 3);
         test_assign(&general.q, &from);
     }
-    if (apart == 1) { /* rows of wider arrays, and for the keys backwards */
+    if (apart == 1) { /* rows of wider arrays; keys in reverse order */
         attn_array *arrays[4] = {&general.q, &general.k, &general.v, &general.out};
         for (size_t a = 0; a < 4; a++) {
             const attn_array from = *arrays[a];
@@ -167,13 +166,13 @@ static int small_as_general(const test_shape *shape, attn_path path, int spoilt,
     if (spoilt == 3)
         ref_set(&general.q, 0, shape->q_heads - 1, shape->q_len - 1, 0, large);
     if (spoilt == 4)
-        test_fill(&general.v, large); /* rounding may lead beyond */
+        test_fill(&general.v, large); /* rounding may exceed it */
     if (spoilt == 5)
         test_fill(&general.v, -0.0);
     if (spoilt == 6)
-        ref_set(&general.k, 0, 0, j, 0, 90); /* weights that are flushed */
+        ref_set(&general.k, 0, 0, j, 0, 90); /* other weights are flushed to 0 */
     if (spoilt == 7)
-        for (size_t i = 0; i < shape->kv_len; i++) { /* all of a row hugely negative, if there is one dimension */
+        for (size_t i = 0; i < shape->kv_len; i++) { /* with one dimension, all scores of a row are hugely negative */
             ref_set(&general.k, 0, 0, i, 0, 2 + (double)i / 64);
             ref_set(&general.q, 0, 0, 0, 0, -large / 4);
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Every feature of attn_desc alone and with every other: within the bound, the
- * same bits on every path, and where the keys are split, merged states give the
- * bits of the whole. What cannot go together is refused.
+ * Every feature of attn_desc alone and with every other: results are within the bound and have
+ * the same bits on every path, and if the keys are split, merged states give the bits of the
+ * whole. Combinations that are not possible are refused.
  */
 #include "attn_test.h"
 
@@ -36,7 +36,7 @@ typedef enum feature {
     FEATURES
 } feature;
 
-/* Of the same kind there can be one only. */
+/* Only one option of each kind can be used. */
 enum { OWN, MASK, CAUSAL, STORAGE, STAGE };
 static const struct {
     const char *name;
@@ -82,7 +82,7 @@ static attn_array stored_as(const attn_array *a, attn_dtype type)
     return b;
 }
 
-/* Position j of batch b is in this page. */
+/* The page that holds position j of batch b. */
 static size_t page_of(size_t b, size_t j)
 {
     return (7 * (b * PAGES_EACH + j / PAGE) + 3) % (BATCH * PAGES_EACH);
@@ -133,7 +133,7 @@ static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
             ref_set(&d.sinks, 0, 0, 0, h, 5.0 * (double)h - 3);
     }
     if (has[BOOLEAN]) {
-        d.mask = test_3d(ATTN_BOOL, 1, Q_LEN, KV_LEN); /* of all heads */
+        d.mask = test_3d(ATTN_BOOL, 1, Q_LEN, KV_LEN); /* for all heads */
         for (size_t i = 0; i < Q_LEN; i++)
             for (size_t j = 0; j < KV_LEN; j++)
                 ref_set(&d.mask, 0, 0, i, j, i != 2 && test_below(rng, 3) ? 1 : 0); /* one row sees nothing */
@@ -201,7 +201,7 @@ static attn_status part_state(const attn_desc *whole, size_t begin, size_t end, 
     return test_partial(&d, *state, bytes, test_on(path));
 }
 
-/* The keys in two parts, merged: the bits of out and lse. */
+/* The keys in two parts, merged, give the bits of out and lse. */
 static attn_status merge_parts(const attn_desc *whole, attn_path path, int *same)
 {
     attn_desc d = *whole;
@@ -258,7 +258,7 @@ int main(void)
             for (int b = a; b < FEATURES; b++) {
                 const int taken = a != b && features[a].kind != OWN && features[a].kind == features[b].kind;
                 const int half = features[a].kind == STORAGE || features[b].kind == STORAGE;
-                if (!taken && !(half && test_types[t] == ATTN_F64)) /* float64 takes float64 alone */
+                if (!taken && !(half && test_types[t] == ATTN_F64)) /* float64 cannot be mixed with other types */
                     try_pair(test_types[t], (feature)a, (feature)b);
             }
     return test_done();

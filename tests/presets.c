@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Descriptors set up as other libraries define their arguments: who sees whom
- * where q_len and kv_len differ, taken from which weights are 0, against
- * matrices written down from those libraries' documentation:
+ * Descriptors set up as other libraries define their arguments: which query sees which key
+ * when q_len and kv_len differ, judged by which weights are 0, compared with matrices taken
+ * from the documentation of those libraries:
  *
  *   PyTorch         scaled_dot_product_attention: is_causal keeps the lower
  *                   triangle from the upper left, torch.ones(L, S).tril()
  *   ONNX            Attention-23: the same, shifted right by the length of the past
  *   FlashAttention  from 2.1 on: causal is aligned to the lower right; a window
  *                   reaches from i + seqlen_k - seqlen_q - left to ... + right,
- *                   both included, -1 is without end
+ *                   both included; -1 means unbounded
  *
- * All of them: in a boolean mask true takes part; rows that see nothing are 0.
+ * In all of them, true in a boolean mask means visible, and rows that see nothing are 0.
  */
 #include "attn_test.h"
 
@@ -30,8 +30,8 @@ static int sees(const expectation *e, size_t i, size_t j)
     return e->rows[i][j] == 'x';
 }
 
-/* The preset with a problem of this size, on every path. `mask`: one that keeps
- * odd keys only. */
+/* Runs the preset on a problem of this size, on every path. `mask`: with a mask that only odd
+ * keys pass. */
 static void try_preset(attn_desc preset, const expectation *e, attn_dtype type, int mask)
 {
     attn_path paths[ATTN_PATH_COUNT];
@@ -72,7 +72,7 @@ static void try_preset(attn_desc preset, const expectation *e, attn_dtype type, 
                     pass &= any || (ref_get(&d.out, 0, h, i, c) == 0 && ref_get(&d.lse, 0, 0, h, i) == -(ref_real)INFINITY);
             }
     }
-    if (pass) { /* and nothing else of the descriptor is set */
+    if (pass) { /* and the preset sets nothing else */
         const ref_report report = ref_check(&d, 1);
         pass = test_within(&report);
     }
@@ -152,8 +152,8 @@ static void try_flash(void)
         try_types(attn_desc_flash(cases[i].causal, cases[i].left, cases[i].right), &cases[i].e, 0);
 }
 
-/* FlashAttention: -slope |i + seqlen_k - seqlen_q - j| is added, causal or not. Read
- * from the scores of keys that are all 0. */
+/* FlashAttention adds -slope |i + seqlen_k - seqlen_q - j|, causal or not. With keys of 0 it is
+ * the score. */
 static void try_flash_alibi(int causal)
 {
     static const double distances[2][5] = {{3, 2, 1, 0, 1}, {4, 3, 2, 1, 0}};

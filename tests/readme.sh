@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: MIT-0
 # shellcheck disable=SC2086 # $CC is a list
 #
-# readme.sh - README.md shows what is so. A comment before each fenced block says
-# what it is:
-#   <!-- example: FILE -->   the file, as it is
-#   <!-- output: FILE -->    what the program that the file is prints
-#   <!-- run -->             commands, run here beside attention.h, the examples and
+# readme.sh - tests the code blocks in README.md. A comment before each fenced block says what
+# it is:
+#   <!-- example: FILE -->   the contents of the file
+#   <!-- output: FILE -->    what the program prints whose source the file is
+#   <!-- run -->             commands, run here in a folder with attention.h, the examples and
 #                            some .npy files
 #   <!-- ci: NAME -->        commands, run by .ci/run in a clean clone
-#   <!-- show -->            no commands
-# And what the other texts name is there. Prints TAP.
+#   <!-- show -->            not run
+# Also tests that files and make targets named in README.md and other texts exist. Prints TAP.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
@@ -32,12 +32,12 @@ awk '
     /^```/ {
         inside = 1
         if (before !~ /^<!-- (example: .*|output: .*|run|ci: .*|show) -->$/) print "line " NR ": no comment says what this is"
-        if (/^```sh$/ != (before ~ /^<!-- (run|ci: .*) -->$/)) print "line " NR ": shell commands that nobody runs, or something else that is run"
+        if (/^```sh$/ != (before ~ /^<!-- (run|ci: .*) -->$/)) print "line " NR ": shell commands that are not run, or another language that is"
         blocks++
     }
     !inside && /^    / { print "line " NR ": code without a fence" }
     { before = $0 }
-    END { if (blocks < 5) print "hardly a block" }' "$top/README.md" >"$dir/log"
+    END { if (blocks < 5) print "only " blocks + 0 " blocks" }' "$top/README.md" >"$dir/log"
 [ ! -s "$dir/log" ]
 ok 'every block has its comment'
 
@@ -103,7 +103,7 @@ done
 
 # ------------------------------------------------------------ what texts name --
 
-# [text](file) in every text, from where it stands
+# [text](file) in every text, relative to its folder
 for text in README.md CHANGELOG.md CONTRIBUTING.md bench/NOTES.md fuzz/README.md; do
     awk '{ n = split($0, part, /\]\(/); for (i = 2; i <= n; i++) { sub(/[)#].*/, "", part[i]); print part[i] } }' "$top/$text" |
         grep -v '^https:\|^$' |

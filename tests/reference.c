@@ -30,8 +30,8 @@
 #define ref_frexp frexpl
 #endif
 
-/* The library's arithmetic, as far as its errors depend on it. */
-#define BLOCK 512    /* keys that are summed together, at absolute positions */
+/* What the errors depend on in the library's arithmetic. */
+#define BLOCK 512    /* keys that are summed together; blocks begin at absolute positions */
 #define EXP_ULP 1.5  /* largest error of exp */
 #define TANH_ULP 3.0 /* ... and of tanh */
 
@@ -96,7 +96,7 @@ static uint16_t small_encode(double value, int fraction_bits, int min_exponent)
         exponent = ilogb(magnitude);
     if (exponent > 1 - min_exponent || isinf(value))
         return (uint16_t)(sign | infinity);
-    /* the leading 1 of the fraction carries into the exponent field */
+    /* adding the leading 1 of the fraction increments the exponent field */
     bits = (unsigned)(exponent - min_exponent) << fraction_bits;
     bits += (unsigned)nearbyint(ldexp(magnitude, fraction_bits - exponent));
     return (uint16_t)(sign | bits);
@@ -139,7 +139,7 @@ void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, do
 typedef struct arithmetic {
     ref_real u, eta, max;
     ref_real flushed; /* exp gives 0 below this */
-    int sum_depth;    /* additions that a weight meets in the sum of its block */
+    int sum_depth;    /* additions that a weight goes through in the sum of its block */
     int products;     /* roundings of a product before it is added to anything */
 } arithmetic;
 
@@ -170,8 +170,8 @@ static attn_dtype compute_type(attn_dtype type)
     return type == ATTN_F64 ? ATTN_F64 : ATTN_F32;
 }
 
-/* Relative error of n roundings, n u / (1 - n u), by the library (u) and by
- * the reference itself. */
+/* Relative error of n roundings, n u / (1 - n u), of the library (u) and of the reference
+ * itself. */
 static ref_real gamma_n(ref_real n, ref_real u)
 {
     const ref_real nu = n * (u + ref_ldexp(1, -REF_MANT_DIG));
@@ -197,7 +197,7 @@ static ref_bounds not_finite(void)
     return b;
 }
 
-/* No promise. */
+/* Nothing is promised. */
 static ref_bounds anything(void)
 {
     const ref_bounds b = {0, (ref_real)INFINITY, -(ref_real)INFINITY};
@@ -215,8 +215,8 @@ static ref_real limited(ref_real x, ref_real largest)
     return x > largest ? largest : x < -largest ? -largest : x;
 }
 
-/* Bounds after storing in an element type: one more rounding where it is
- * narrower than the compute type; beyond its largest number, that or infinity. */
+/* Bounds after conversion to an element type: one more rounding if it is narrower than the
+ * compute type; beyond its largest number, that number or infinity. */
 static ref_bounds stored(ref_bounds b, attn_dtype type, attn_dtype compute)
 {
     const arithmetic t = arithmetic_of(type);
@@ -248,7 +248,7 @@ double ref_ratio(const ref_bounds *bounds, ref_real number)
         return (double)INFINITY;
     if (value == 0 && bounds->low == bounds->high)
         return number == 0 && !signbit(number) ? 0 : (double)INFINITY;
-    if (number == value || (number == 0 && bounds->low == 0)) /* a weight that exp flushes would always be at its bound */
+    if (number == value || (number == 0 && bounds->low == 0)) /* or else a weight that exp flushes to 0 would always be at its bound */
         return 0;
     if (!(number >= bounds->low && number <= bounds->high) && isinf(number))
         return (double)INFINITY;
@@ -264,7 +264,7 @@ struct ref_head {
     const attn_desc *desc;
     size_t batch, head;
     size_t q_len, kv_len, head_dim, head_dim_v;
-    size_t q_base; /* where this sequence begins, if they are packed */
+    size_t q_base; /* where this sequence begins, if sequences are packed */
     attn_dtype compute;
     arithmetic t;
     ref_real scale;
@@ -275,7 +275,7 @@ struct ref_head {
     ref_real *v;     /* (kv_len, head_dim_v) */
     ref_real *score; /* (kv_len), in units of 2^shift */
     ref_real *delta; /* (kv_len) its error */
-    ref_real *low;   /* (kv_len) what exp(score - max) lies between */
+    ref_real *low;   /* (kv_len) lower and upper bounds of exp(score - max) */
     ref_real *high;
     unsigned char *keep;
     ref_bounds *scores, *weights, *out;
@@ -346,7 +346,7 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
     h->weights = ref_malloc(h->kv_len, sizeof *h->weights);
     h->out = ref_malloc(h->head_dim_v, sizeof *h->out);
     loaded = h->kv_len;
-    if (present(&desc->block_table) && h->length < (int64_t)loaded) /* the table may end there */
+    if (present(&desc->block_table) && h->length < (int64_t)loaded) /* the block table may end there */
         loaded = (size_t)h->length;
     for (size_t j = 0; j < loaded; j++) {
         size_t at = batch, row = j;
@@ -417,9 +417,9 @@ static int largest_exponent(const ref_real *x, size_t n)
     return largest;
 }
 
-/* Scores of finite float64 inputs reach 2^3072. Where ref_real cannot hold that
- * the row is computed in units of 2^shift, which q takes down to 2^500 and k the
- * rest of. What is small besides loses bits by that: own_eta in each number. */
+/* Scores of finite float64 inputs reach 2^3072. If ref_real cannot hold that, the row is
+ * computed in units of 2^shift: q is scaled down to 2^500, and k by the rest. Small numbers
+ * lose bits by this, own_eta each. */
 static void choose_units(ref_head *h)
 {
     const int limit = REF_MAX_EXP - 20;
@@ -431,7 +431,7 @@ static void choose_units(ref_head *h)
     ref_frexp((ref_real)h->head_dim + 1, &dim);
     q = largest_exponent(h->q, h->head_dim) + scale;
     exponent = q + largest_exponent(h->k, h->kv_len * h->head_dim) + dim;
-    if (h->desc->softcap > 0) { /* which is the score where that is infinite */
+    if (h->desc->softcap > 0) { /* where the score is infinite, this is its value */
         int cap;
         ref_frexp((ref_real)h->desc->softcap, &cap);
         exponent = cap > exponent ? cap : exponent;
@@ -450,7 +450,7 @@ static ref_real least_real(void)
     return ref_ldexp(1, REF_MIN_EXP - REF_MANT_DIG);
 }
 
-/* x 2^e, which is 0 for 0 alone: times infinity that is not the same. */
+/* x 2^e, but 0 only if x is 0: times infinity, a result rounded to 0 would give NaN. */
 static ref_real in_units(ref_real x, int e)
 {
     const ref_real y = ref_ldexp(x, e);
@@ -465,20 +465,19 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
 /* Scores and their absolute errors.
  *
  *   q'     = fl(q scale)              1 rounding, 2 more in the default scale
- *   score  = sum of fl(... + q' k)    1 rounding per element of head_dim; unfused too,
- *            where a product is rounded before, but the first is then added to 0
- *            so |error| <= gamma(d + 3) A, A = |scale| sum |q k|; where a
- *            rounding meets a denormal it errs by eta: d of them in the sum, and
- *            one in each q', which k multiplies
- *   softcap: c tanh(score / c) is monotonous, so the error of the score moves it
- *            at most to its value at score +- error. On top come the error of
- *            tanh and four roundings: of c, 1 / c and two products, of which
- *            those before tanh count in full, since |x| tanh'(x) <= tanh |x|
- *   bias:    fl(mask - slope distance), of a rounded slope and distance (unfused:
- *            and a rounded product), then one addition to the score
+ *   score  = sum of fl(... + q' k)    1 rounding per element of head_dim. The same bound holds
+ *            unfused: products are rounded as well, but the first one is then added to 0
+ *            so |error| <= gamma(d + 3) A, A = |scale| sum |q k|. A rounding to a denormal has
+ *            an error of eta: d of them in the sum, and one in each q', times k
+ *   softcap: c tanh(score / c) is monotonic, so the error of the score moves it at most to its
+ *            value at score +- error. Added to this are the error of tanh and four roundings:
+ *            of c, 1 / c and two products. Those before tanh count in full, since
+ *            |x| tanh'(x) <= tanh |x|
+ *   bias:    fl(mask - slope distance), with rounded slope and distance (unfused: also a
+ *            rounded product), then one addition to the score
  *
- * Raw and softcapped scores are promised of visible keys only, and -inf beyond the
- * last key there is. */
+ * Raw and softcapped scores are promised for visible keys only; beyond the last key they are
+ * -inf. */
 static void compute_scores(ref_head *h, size_t i)
 {
     const attn_desc *desc = h->desc;
@@ -497,7 +496,7 @@ static void compute_scores(ref_head *h, size_t i)
     scale = ref_frexp(h->scale, &scale_exponent);
     for (size_t c = 0; c < d; c++) {
         int exponent;
-        const ref_real fraction = ref_frexp(h->q[c], &exponent); /* q may be subnormal, and of no use times a scale below 1 */
+        const ref_real fraction = ref_frexp(h->q[c], &exponent); /* a subnormal q times a scale would lose bits */
         h->q[c] = in_units(fraction * scale, isfinite(fraction) ? exponent + scale_exponent - h->shift_q : 0);
         sum_q += ref_abs(h->q[c]);
     }
@@ -524,7 +523,7 @@ static void compute_scores(ref_head *h, size_t i)
         delta += least_real() * ((ref_real)d + 2 * sum_k) + own_eta * sum_q;
         shown = s, shown_delta = delta;
         if (cap > 0) {
-            const ref_real middle = softcapped(s, cap, h->shift), reach = isinf(s) ? 0 : delta; /* tanh of infinity is 1 */
+            const ref_real middle = softcapped(s, cap, h->shift), reach = isinf(s) ? 0 : delta; /* tanh of infinity is exactly 1 */
             const ref_real up = softcapped(s + reach, cap, h->shift) - middle;
             const ref_real down = middle - softcapped(s - reach, cap, h->shift);
             delta = up > down ? up : down;
@@ -580,10 +579,9 @@ static int levels_of(size_t n)
     return levels;
 }
 
-/* exp(x) may come out between exp(*low) and exp(*high): with the error `delta` of
- * x, the roundings of the subtractions of the block's maximum and of the maxima
- * from one another (they err by u times what they subtract, x in all) and one
- * exp at each level. */
+/* The computed exp(x) lies between exp(*low) and exp(*high), which account for the error
+ * `delta` of x, for the roundings when the block's maximum is subtracted from x and maxima from
+ * one another (u times the differences, which add up to x), and for one exp at each level. */
 static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_real x, ref_real delta, ref_real *low, ref_real *high)
 {
     const ref_real inf = (ref_real)INFINITY, huge = (ref_real)1e300, least = ref_log(t.flushed);
@@ -603,11 +601,10 @@ static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_
  *
  *   D_j       = error of the score + u |x_j| + errors of exp, x_j = s_j - max
  *   exp       lies in p_j e^(-D_j) ... p_j e^(D_j), p_j = exp(x_j)
- *   their sum errs by sum_depth roundings in the type, and in double by two at
- *             each level of the tree of blocks and two for the sink
- *   weight    exp * (T)(factor / sum): two roundings more, and two in double
- *   lse       max + log(sum) in double, rounded once; beyond the largest number
- *             of the type, that
+ *   their sum has the error of sum_depth roundings in the type, and in double of two at each
+ *             level of the tree of blocks and two for the sink
+ *   weight    exp * (T)(factor / sum): two more roundings, and two in double
+ *   lse       max + log(sum) in double, rounded once, limited to the largest number of the type
  *
  * The sink's exp is computed in double. */
 static void compute_weights(softmax_row *r, attn_dtype type)
@@ -644,15 +641,15 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         if (r->sink > max)
             max = r->sink, max_delta = own_eta;
     }
-    if (nan || infinite || max == -inf) { /* infinity less infinity */
+    if (nan || infinite || max == -inf) { /* infinity minus infinity */
         for (size_t j = 0; j < r->n; j++)
             if (r->keep[j])
                 r->weight[j] = exactly((ref_real)NAN);
         r->lse = nan ? exactly((ref_real)NAN) : not_finite();
         return;
     }
-    /* The computed maximum is between max - max_delta and `above`; x_j moves with
-     * it, which matters for its rounding only. */
+    /* The computed maximum is between max - max_delta and `above`. x_j changes with it, which
+     * matters only for rounding. */
     shift_of_max = gamma_n(1, t.u) * (above - max > max_delta ? above - max : max_delta);
 
     for (size_t j = 0; j < r->n; j++) {
@@ -685,7 +682,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     largest = sum_high.sum + sum_high.rest;
     sum_error = gamma_n((ref_real)t.sum_depth, t.u) + gamma_n((ref_real)(2 * levels + 2), in_double);
     weight_error = sum_error + gamma_n(2, t.u) + gamma_n(2, in_double);
-    cap = 1 + weight_error; /* no term of a sum is above it */
+    cap = 1 + weight_error; /* no term of a sum is larger */
 
     for (size_t j = 0; j < r->n; j++) {
         ref_bounds *w = &r->weight[j];
@@ -694,15 +691,14 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         w->value /= total;
         w->low = r->low[j] > 0 ? r->low[j] / largest * (1 - weight_error) - 3 * t.eta : 0;
         w->high = r->high[j] / least * (1 + weight_error) + 3 * t.eta;
-        if (!(w->high < cap)) /* also where nothing is known of the sum */
+        if (!(w->high < cap)) /* also if there is no bound for the sum */
             w->high = cap;
         if (w->low < 0)
             w->low = 0;
     }
-    /* In units as well: the sum of a score of 2^1024 and a logarithm is no infinity
-     * where the bounds of a float64 are. */
+    /* Also in units of 2^shift, so that a score of 2^1024 plus a logarithm does not overflow. */
     least = max_high + ref_log(least);
-    if (least < max_low) /* exponents too far apart for exp */
+    if (least < max_low) /* if exp underflowed */
         least = max_low;
     lse = max + ref_ldexp(ref_log(total), -r->shift);
     lse_error = ref_ldexp(sum_error + t.eta + gamma_n(4, in_double) * ref_abs(ref_log(total)), -r->shift) + 4 * own_eta;
@@ -716,12 +712,11 @@ static void compute_weights(softmax_row *r, attn_dtype type)
 
 /*   o = (tree of (sum over a block of fma(p_j, v_j, .))) * (T)(1 / sum)
  *
- * The weights' bounds move it by sum |w - w_j| |v_j|; the sum over the visible
- * keys of a block errs by one rounding each, a level of the tree by two, the
- * product by one; eta wherever a rounding meets a denormal. And the same
- * exponentials stand above and below the fraction line, so that their errors
- * cannot push the output out of the range of the visible values (with a sink:
- * and zero): only the roundings of the two sums can. */
+ * The errors of the weights change it by at most sum |w - w_j| |v_j|. The sum over a block has
+ * one rounding for each visible key, a level of the tree two, the product one; each rounding
+ * to a denormal adds eta. The same exponentials appear in the numerator and the denominator,
+ * so their errors cannot push the output out of the range of the visible values (with a sink:
+ * of these and zero). Only the roundings of the two sums can. */
 static void compute_out(ref_head *h)
 {
     const arithmetic t = h->t;
@@ -827,8 +822,8 @@ static void check_number(ref_report *report, const char *what, ref_bounds want, 
     report->want = want;
 }
 
-/* What the stored weights of a row may sum to: 16 u from 1, or with a sink from
- * what they should, and what storing them errs by. */
+/* What the stored weights of a row may sum to: 1, or with a sink the exact sum, within 16 u and
+ * the errors of storing them. */
 static ref_bounds row_sum(const ref_row *row, attn_dtype type, attn_dtype compute, int sinks)
 {
     const arithmetic t = arithmetic_of(compute), stored_as = arithmetic_of(type);
@@ -863,7 +858,7 @@ ref_report ref_check(const attn_desc *desc, size_t step)
     report.type = desc->q.dtype;
     for (size_t b = 0; b < ref_batches(desc); b++)
         for (size_t h = 0; h < ref_length(&desc->q, 3); h++) {
-            const size_t at = packed ? 0 : b; /* in the arrays */
+            const size_t at = packed ? 0 : b; /* index of the batch in the arrays */
             ref_head *head = ref_open(desc, b, h);
             ref_bounds *columns = ref_malloc(head->kv_len, sizeof *columns);
             for (size_t i = 0; i < head->q_len; i += step) {
@@ -877,7 +872,7 @@ ref_report ref_check(const attn_desc *desc, size_t step)
                     check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute), ref_get(&desc->lse, 0, at, h, query), b, h, i,
                                  0);
                 if (present(&desc->scores) && h - desc->scores_head < ref_length(&desc->scores, 3) &&
-                    i - desc->scores_query < ref_length(&desc->scores, 2)) { /* less than 0 is huge */
+                    i - desc->scores_query < ref_length(&desc->scores, 2)) { /* negative differences wrap to huge numbers */
                     ref_sum sum = {0, 0};
                     for (size_t j = 0; j < row->kv_len; j++) {
                         const ref_real score = ref_get(&desc->scores, b, h - desc->scores_head, i - desc->scores_query, j);
@@ -937,7 +932,7 @@ ref_report ref_check_matmul(const attn_array *a, const attn_array *b, const attn
 
 ref_report ref_check_softmax(const attn_array *x, int axis, const attn_array *y)
 {
-    const int k = (axis < 0 ? axis + x->ndim : axis) + 4 - x->ndim; /* among four */
+    const int k = (axis < 0 ? axis + x->ndim : axis) + 4 - x->ndim; /* of four axes */
     size_t shape[4], at[4], n;
     softmax_row r;
     ref_real *score, *delta;

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * The reference: attn_desc computed the plain way, with the error that the
- * library's arithmetic may commit derived for every single result. Tests,
- * fuzzers and benchmarks all judge by this one. Link with reference.c.
+ * The reference: computes attn_desc in the plainest way, and derives for every single result
+ * the error that the library's arithmetic may have. Tests, fuzzers and benchmarks all use it
+ * to decide what is right. Link with reference.c.
  *
- * It computes in long double. For float32 results binary64 would do; for float64
- * results the wider the better. The bounds count the reference's own rounding
- * too, which matters only where long double is binary64. Define REF_DOUBLE to
- * compute in binary64 where long double is emulated and slow. So it is without
- * being asked where long double is a pair of doubles (POWER), which is wide in the
- * middle of its range alone and makes NaN of infinities, and with tcc, which
- * forgets one of three long doubles in an expression.
+ * It computes in long double. For float32 results, binary64 would suffice; for float64
+ * results, the wider the better. The bounds include the reference's own rounding, which
+ * matters only where long double is binary64. Define REF_DOUBLE to compute in binary64 where
+ * long double is emulated and slow. This is the default where long double is a pair of doubles
+ * (POWER), which is wide only in the middle of its range and turns infinities into NaN, and
+ * with tcc, which loses one of three long doubles in an expression.
  */
 #ifndef REFERENCE_H
 #define REFERENCE_H
@@ -29,7 +28,7 @@ typedef double ref_real;
 typedef long double ref_real;
 #endif
 
-/* A sum that errs by about one rounding however long it is (Neumaier 1974). */
+/* A sum with an error of about one rounding, however long it is (Neumaier 1974). */
 typedef struct ref_sum {
     ref_real sum, rest;
 } ref_sum;
@@ -39,14 +38,13 @@ void ref_add(ref_sum *sum, ref_real x);
  *   value finite      low <= number <= high
  *   value NaN         NaN
  *   value infinite    this infinity where low == high, else anything not finite
- * A number that must be +0 has value = low = high = 0; one of which nothing is
- * promised has low > high. */
+ * A number that must be +0 has value = low = high = 0. If nothing is promised, low > high. */
 typedef struct ref_bounds {
     ref_real value, low, high;
 } ref_bounds;
 
-/* Distance from the value in units of what is allowed: at most 1 if the number
- * is right, infinite where no distance makes sense. */
+/* Distance from the value in units of the allowed error: at most 1 if the number is right,
+ * infinite where a distance makes no sense. */
 double ref_ratio(const ref_bounds *bounds, ref_real number);
 
 /* One element, aligned to the last axis: i3 is the last index, and dimensions of
@@ -54,31 +52,31 @@ double ref_ratio(const ref_bounds *bounds, ref_real number);
 void *ref_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3);
 ref_real ref_get(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3);
 
-/* Rounds to the nearest even, to every element type. */
+/* Sets an element of any type, rounding to nearest even. */
 void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, double value);
 
 /* One query row of one head. The pointers stay valid until the next row. */
 typedef struct ref_row {
     size_t kv_len, head_dim_v;
-    size_t visible;            /* how many keys count */
-    const unsigned char *keep; /* (kv_len) which */
+    size_t visible;            /* number of visible keys */
+    const unsigned char *keep; /* (kv_len) which keys are visible */
     const ref_bounds *scores;  /* (kv_len) at desc->stage */
     const ref_bounds *weights; /* (kv_len) */
     const ref_bounds *out;     /* (head_dim_v) */
     ref_bounds lse;
 } ref_row;
 
-/* One head of one batch, or of one packed sequence. */
+/* The computation of one head of one batch, or of one packed sequence. */
 typedef struct ref_head ref_head;
 size_t ref_batches(const attn_desc *desc);
 ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head);
 const ref_row *ref_compute_row(ref_head *head, size_t query);
 void ref_close(ref_head *head);
 
-/* The worst number of a whole result. */
+/* The worst number in a whole result. */
 typedef struct ref_report {
     attn_dtype type;  /* of the first input */
-    size_t checked;   /* numbers looked at */
+    size_t checked;   /* numbers checked */
     size_t wrong;     /* numbers out of bounds */
     double worst;     /* the largest ref_ratio */
     const char *what; /* where it was found */

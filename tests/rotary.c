@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Rotary position embedding against long double, within the error that the
- * header states and one rounding to the element type; in every layout, in place,
- * at any position; lengths stay, scores depend on distances; errors write nothing.
+ * Rotary position embedding compared with long double: within the error that the header states
+ * plus one rounding to the element type; in every layout, in place, at any position. Rotation
+ * preserves lengths, and scores depend only on distances. On errors nothing is written.
  */
 #include "attn_test.h"
 
@@ -14,8 +14,7 @@ static const attn_dtype types[4] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
 
 /* ------------------------------------------------------------- the bound -- */
 
-/* Half an ulp of the type, and of float32 before the narrow ones; the least
- * denormal. */
+/* Half an ulp of the type (for 16-bit types, also of float32), and the least denormal. */
 typedef struct rounding {
     long double u, eta, largest;
 } rounding;
@@ -31,7 +30,7 @@ static rounding rounding_of(attn_dtype type)
     return r;
 }
 
-/* How a call turns: as attn_rotary is told. */
+/* The rotation of a call: the arguments of attn_rotary. */
 typedef struct turning {
     double base; /* never 0 here */
     size_t rotary_dim;
@@ -41,18 +40,18 @@ typedef struct turning {
 static long double angle_of(const turning *t, int64_t position, size_t pair)
 {
     const long double frequency = powl((long double)t->base, -2 * (long double)pair / (long double)t->rotary_dim);
-    return frequency * (long double)position; /* not one expression: tcc forgets a long double during a call */
+    return frequency * (long double)position; /* not in one expression: tcc loses a long double across a call */
 }
 
-/* The header's promise for sines and cosines, and what this reference may add:
- * an angle of a few roundings, of which long double has LDBL_MANT_DIG bits. */
+/* The error that the header states for sines and cosines, plus that of this reference: the few
+ * roundings of an angle to LDBL_MANT_DIG bits. */
 static long double error_of_angle(long double angle)
 {
     return (ldexpl(1, -50) + 16 * LDBL_EPSILON) * (1 + fabsl(angle));
 }
 
-/* One element of the pair (u, v) turned by an angle: the two products err by the
- * error of sine and cosine and a rounding each in double, their sum by one. */
+/* One element of the pair (u, v) rotated by an angle. The two products have the error of sine
+ * and cosine and one rounding each, in double; their sum has one more. */
 static ref_bounds turned(attn_dtype type, long double u, long double v, long double angle, int second)
 {
     const long double sine = sinl(angle), cosine = cosl(angle), value = second ? u * sine + v * cosine : u * cosine - v * sine;
@@ -70,7 +69,7 @@ static ref_bounds turned(attn_dtype type, long double u, long double v, long dou
     return b;
 }
 
-/* Elements of a row that a pair consists of. */
+/* The two elements of a row that form a pair. */
 static size_t first_of(const turning *t, size_t pair)
 {
     return t->interleaved ? 2 * pair : pair;
@@ -80,8 +79,8 @@ static size_t second_of(const turning *t, size_t pair)
     return t->interleaved ? 2 * pair + 1 : pair + t->rotary_dim / 2;
 }
 
-/* The largest error/bound of y, which is x turned: by positions as given, or 0, 1,
- * 2 ...; infinite where the rest is not as it was. */
+/* The largest error of y, the rotated x, divided by its bound; positions are 0, 1, 2, ... if
+ * not given. Infinite if an element beyond rotary_dim was not copied exactly. */
 static double worst_of(const attn_array *x, const attn_array *positions, const turning *t, const attn_array *y)
 {
     double worst = 0;
@@ -127,7 +126,7 @@ static attn_array position_row(attn_dtype type, size_t batch, size_t n, test_rng
     return positions;
 }
 
-/* The turned unit vector is the cosine and the sine: nothing hides their errors. */
+/* A rotated unit vector is (cosine, sine), which shows their errors directly. */
 static void try_angles(double base)
 {
     static const size_t dims[] = {2, 6, 64, 128};
@@ -148,7 +147,7 @@ static void try_angles(double base)
     }
 }
 
-/* Every type, both pairings, part of a row, positions of all kinds. */
+/* Every type, both ways to pair, part of a row, positions of all kinds. */
 static void try_rows(attn_dtype type)
 {
     static const char *const kinds[] = {"counted", "(S)", "(B, S)", "(1, S)"};
@@ -196,7 +195,7 @@ static void try_numbers(attn_dtype type)
     test_release();
 }
 
-/* Position 0 and NULL positions of one row are no turn at all. */
+/* Position 0, and NULL positions with one row, mean no rotation. */
 static void try_no_turn(attn_dtype type)
 {
     const attn_array x = test_4d(type, 1, 2, 1, 8), y = test_copy(&x), zero = test_1d(ATTN_I64, 1);
@@ -261,8 +260,7 @@ static void try_layouts(attn_dtype type)
 
 /* ------------------------------------------------------------ properties -- */
 
-/* A turn keeps u^2 + v^2: its own error and rounding apart, of which each element
- * may have the bound of `turned`. */
+/* Rotation preserves u^2 + v^2, except for the errors that `turned` allows each element. */
 static void try_norm(attn_dtype type)
 {
     const turning t = {10000, 32, 0};
@@ -286,8 +284,8 @@ static void try_norm(attn_dtype type)
     test_release();
 }
 
-/* q at m with k at n scores as q at m + s with k at n + s: the same row of q and
- * k at several places, scores by attn_scores. */
+/* q at m with k at n has the score of q at m + s with k at n + s: tested with the same row of q
+ * and of k at several positions, and attn_scores. */
 static void try_distance(attn_dtype type, int interleaved)
 {
     enum { PLACES = 8, D = 24 };
@@ -311,7 +309,7 @@ static void try_distance(attn_dtype type, int interleaved)
     pass = test_status(attn_rotary(&q, &at, 0, 0, interleaved, &q), ATTN_OK) &&
            test_status(attn_rotary(&k, &k_at, 0, 0, interleaved, &k), ATTN_OK) &&
            test_status(test_scores(&q, &k, 1, &scores, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-    for (size_t pair = 0; pair < D / 2; pair++) { /* what the distance of 3 makes of it */
+    for (size_t pair = 0; pair < D / 2; pair++) { /* the score for a distance of 3 */
         const long double angle = angle_of(&t, 3, pair);
         const long double a = (long double)ref_get(&row_q, 0, 0, 0, first_of(&t, pair)),
                           b = (long double)ref_get(&row_q, 0, 0, 0, second_of(&t, pair));
@@ -320,7 +318,7 @@ static void try_distance(attn_dtype type, int interleaved)
         want += (a * c + b * d) * cosl(angle) + (a * d - b * c) * sinl(angle);
     }
     for (size_t i = 0; i < PLACES; i++) {
-        /* each factor errs by e as bounded above, and the chain of D by D roundings */
+        /* each factor has an error of at most e as above, and the sum has D roundings */
         const rounding r = rounding_of(type);
         long double room = 0;
         for (size_t pair = 0; pair < D / 2; pair++) {

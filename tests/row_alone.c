@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * A row has the same bits alone, in its batch, in a chunk of any size and by
- * decoding; with further masked keys appended; and for any number of workers
- * and order of tasks.
+ * A row has the same bits alone, in its batch, in a chunk of any size and in decoding; with
+ * masked keys appended; and for any number of workers and order of tasks.
  */
 #include "attn_test.h"
 
@@ -15,7 +14,7 @@ static attn_array plane(const attn_array *a, size_t batch, size_t head)
     return attn_array_2d(a->dtype, ref_at(a, batch, head, 0, 0), a->shape[2], a->shape[3]);
 }
 
-/* The same call into outputs of its own. */
+/* The same call with outputs of its own. */
 static int run_again(attn_desc *desc, attn_exec run)
 {
     *desc = test_again(desc);
@@ -40,7 +39,7 @@ static void try_planes(const attn_desc *whole, attn_path path, const char *name)
     test_ok(pass, "%s: one head of one batch alone", name);
 }
 
-/* Chunks of queries against all keys, and against no more than they can see. */
+/* Chunks of queries with all keys, and with only the keys that they can see. */
 static void try_chunks(const attn_desc *whole, attn_path path, const char *name)
 {
     static const size_t chunks[] = {1, 2, 7, 16, 31, 64};
@@ -79,7 +78,7 @@ static void try_appended(const attn_desc *whole, attn_path path, const char *nam
         desc.k = test_4d(whole->q.dtype, shape.batch, shape.kv_heads, kv_len, shape.head_dim);
         desc.v = test_4d(whole->q.dtype, shape.batch, shape.kv_heads, kv_len, shape.head_dim_v);
         head = test_part(&desc.k, 2, 0, shape.kv_len);
-        test_assign(&head, &whole->k); /* what follows stays NaN */
+        test_assign(&head, &whole->k); /* the rest stays NaN */
         head = test_part(&desc.v, 2, 0, shape.kv_len);
         test_assign(&head, &whole->v);
         desc.scores = test_4d(whole->q.dtype, shape.batch, shape.q_heads, shape.q_len, kv_len);
@@ -99,7 +98,7 @@ static void try_workers(const attn_desc *whole, attn_path path, const char *name
     }
 }
 
-/* One query and many keys: where a library is tempted to cut the keys. */
+/* One query and many keys: a case in which a library may cut the keys. */
 static void try_decode_workers(attn_dtype type, attn_path path, const char *name)
 {
     const test_shape one = {type, 1, 4, 2, 1, 5000, 16, 16};

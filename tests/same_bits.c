@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Every path gives the bits of the scalar path, whatever the shape: fused and
- * as steps, float32 and float64, with and without causality, weights and groups
- * of heads. The lengths cross every tail of every vector width and of the blocks.
+ * Every path gives the bits of the scalar path for any shape: fused and as steps, float32 and
+ * float64, with and without causality, weights and groups of heads. The lengths cover every
+ * tail of every vector width and of the blocks.
  */
 #include "attn_test.h"
 

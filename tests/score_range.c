@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Scores of a range of heads and queries are that part of the full matrix, at
- * every stage; column sums are the weights added up in order of the queries; both
- * bit by bit, on every path. Asking for any of them changes no bit of the rest.
+ * Scores of a range of heads and queries equal that part of the full matrix, at every stage;
+ * column sums equal the weights added in the order of the queries; both bit by bit, on every
+ * path. Asking for any of them changes no bit of the others.
  */
 #include "attn_test.h"
 
@@ -18,7 +18,7 @@ enum { PLAIN = 0, MASKED, MODIFIED, EVERYTHING, MANY_QUERIES, OVERFLOWING, POISO
 static const char *const problem_names[PROBLEMS] = {"plain",        "mask and kv_lens",   "softcap and sinks", "everything",
                                                     "many queries", "rows that overflow", "NaN where masked"};
 
-/* Two batches, two query heads for each key head. */
+/* Two batches, two query heads per key head. */
 static attn_desc problem(attn_dtype type, int which, test_rng *rng)
 {
     const int many = which == MANY_QUERIES, masks = which == MASKED || which == EVERYTHING || which == POISONED;
@@ -54,12 +54,12 @@ static attn_desc problem(attn_dtype type, int which, test_rng *rng)
         d.causal = 1;
     if (which == OVERFLOWING)
         for (size_t b = 0; b < 2; b++)
-            for (size_t c = 0; c < 9; c++) { /* the first row, one in the middle, one of another head */
+            for (size_t c = 0; c < 9; c++) { /* the first row, one in the middle, one in another head */
                 ref_set(&d.q, b, 1, 0, c, type == ATTN_F64 ? 1e308 : 3e38);
                 ref_set(&d.q, b, 1, 3, c, type == ATTN_F64 ? -1e308 : -3e38);
                 ref_set(&d.q, b, 2, 4, c, type == ATTN_F64 ? 1e308 : 3e38);
             }
-    if (which == POISONED) /* key 7 of no row, in both */
+    if (which == POISONED) /* key 7, which no row sees, in both heads */
         for (size_t b = 0; b < 2; b++)
             for (size_t h = 0; h < 2; h++) {
                 for (size_t e = 0; e < 4 * 7; e++)
@@ -101,7 +101,7 @@ static void try_ranges(attn_dtype type, int which, attn_stage stage)
         const attn_path path = paths[i / 2 % num_paths];
         attn_desc d = full, want = full;
         d.scores = want.scores = cut(&full.scores, &ranges[i]);
-        d = test_again(&d); /* its scores are contiguous: of the range and nothing more */
+        d = test_again(&d); /* its scores are contiguous and have just the range */
         d.scores_head = ranges[i].head;
         d.scores_query = ranges[i].query;
         pass = test_status(test_forward(&d, i % 4 < 2 ? test_shuffled(path, 3) : test_on(path)), ATTN_OK) && test_same_outputs(&d, &want) &&
@@ -114,7 +114,7 @@ static void try_ranges(attn_dtype type, int which, attn_stage stage)
             stage_names[stage]);
 }
 
-/* In other layouts and types than that of the full matrix. */
+/* In layouts and types other than those of the full matrix. */
 static void try_layouts(void)
 {
     for (int stage = 0; stage < ATTN_STAGE_COUNT; stage++) {
@@ -146,7 +146,7 @@ static void try_layouts(void)
 
 /* ------------------------------------------------------------- column sums -- */
 
-/* From 0 on, one addition for each query in turn, in the type that is computed in. */
+/* Starting at 0, one addition for each query in order, in the compute type. */
 static void try_colsum(attn_dtype type, int which)
 {
     attn_path paths[ATTN_PATH_COUNT];
@@ -181,7 +181,7 @@ static void try_colsum(attn_dtype type, int which)
     test_ok(test_release() && pass, "%s, %s: column sums are sums of the weights", attn_dtype_name(type), problem_names[which]);
 }
 
-/* No queries: sums of nothing. No keys: nothing to write. */
+/* No queries: the sums are 0. No keys: nothing to write. */
 static void try_empty(attn_dtype type)
 {
     const test_shape no_queries = {type, 2, 2, 1, 0, 20, 3, 2}, no_keys = {type, 2, 2, 1, 5, 0, 3, 2};
@@ -203,8 +203,8 @@ static void try_empty(attn_dtype type)
 
 /* -------------------------------------------------------------------- asking -- */
 
-/* Any subset of lse, scores at any stage and column sums, with and without
- * workers: no bit of the others changes. */
+/* Asking for any subset of lse, scores at any stage and column sums, with and without workers,
+ * changes no bit of the others. */
 static void try_subsets(attn_dtype type, int which)
 {
     attn_path paths[ATTN_PATH_COUNT];

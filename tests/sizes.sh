@@ -3,8 +3,8 @@
 #
 # shellcheck disable=SC2086 # compilers and flags are lists
 #
-# sizes.sh - what attention.h costs a program: bytes of code and constants, and
-# seconds to compile, by the paths that are left in. $CC, $SIZE_FLAGS (default -O2).
+# sizes.sh - what attention.h adds to a program: bytes of code and constants, and seconds to
+# compile, for different choices of paths. $CC, $SIZE_FLAGS (default -O2).
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
@@ -30,7 +30,7 @@ none='-DATTN_NO_SIMD128 -DATTN_NO_NEON -DATTN_NO_AVX2 -DATTN_NO_AVX512'
 row 'scalar alone' "$none"
 for path in SIMD128 NEON AVX2 AVX512; do
     options=$(echo "$none" | sed "s/-DATTN_NO_$path\$//; s/-DATTN_NO_$path //")
-    # a path that this machine does not have is not there without SIMDe
+    # without SIMDe, paths of other machines are not compiled
     echo "int main(void) { return !attn_path_compiled(ATTN_PATH_$path); }" | cat "$dir/program.c" - >"$dir/probe.c"
     unfused=
     [ $path != SIMD128 ] || unfused=-DATTN_UNFUSED

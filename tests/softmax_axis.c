@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * attn_softmax: along any axis of an array of up to 8 dimensions, in place too,
- * within bounds, the same bits on all paths and in any layout, and the very
- * weights of the fused forms.
+ * attn_softmax along any axis of an array of up to 8 dimensions, also in place: within bounds,
+ * the same bits on all paths and in any layout, and the same weights as the fused forms.
  */
 #include "attn_test.h"
 
@@ -32,7 +31,7 @@ static attn_array new_array(attn_dtype type, int ndim, const size_t *shape)
     return a;
 }
 
-/* In place, and with the axis given from the end, too. */
+/* Also in place, and with the axis counted from the end. */
 static void try_axis(const attn_array *x, int axis, const char *name)
 {
     const attn_array *outputs[1];
@@ -66,7 +65,7 @@ static void try_shapes(attn_dtype type)
     } shapes[] = {
         {1, {1, 0, 0, 0}},     {1, {17, 0, 0, 0}}, {1, {2500, 0, 0, 0}}, {2, {5, 33, 0, 0}},    {2, {600, 3, 0, 0}},
         {3, {4, 515, 5, 0}},   {4, {3, 2, 7, 9}},  {4, {1, 6, 1, 6}},    {2, {12000, 3, 0, 0}}, {2, {3, 12000, 0, 0}}, /* several tasks */
-        {1, {32768, 0, 0, 0}}, /* as many blocks as have their maxima kept */
+        {1, {32768, 0, 0, 0}}, /* the largest number of blocks whose maxima are stored */
     };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int axis = 0; axis < shapes[s].ndim; axis++) {
@@ -80,7 +79,7 @@ static void try_shapes(attn_dtype type)
         }
 }
 
-/* Eight dimensions are three: those before the axis, the axis, those after it. */
+/* Eight dimensions equal three: those before the axis, the axis, those after it. */
 static void try_eight_dimensions(attn_dtype type)
 {
     static const size_t shape[8] = {2, 1, 3, 2, 5, 1, 2, 3};
@@ -103,7 +102,7 @@ static void try_eight_dimensions(attn_dtype type)
     test_ok(test_release(), "%s, 8-D: guards", attn_dtype_name(type));
 }
 
-/* Transposed, reversed and spread input and output. */
+/* Transposed and reversed input and output, and with gaps. */
 static void try_layouts(attn_dtype type)
 {
     const attn_array x = test_2d(type, 40, 70), y = test_2d(type, 40, 70);
@@ -136,7 +135,7 @@ static void try_layouts(attn_dtype type)
     test_ok(test_release(), "%s, strided: guards", attn_dtype_name(type));
 }
 
-/* Row r of the special rows: what the values are, where they are not normal. */
+/* Rows with special values. */
 static void try_special_rows(attn_dtype type)
 {
     static const char *const names[] = {"magnitudes of 1e4",     "-inf among numbers", "nothing but -inf", "NaN", "+inf",
@@ -167,12 +166,12 @@ static void try_special_rows(attn_dtype type)
     columns = attn_array_swap(&x, 0, 1);
     try_axis(&x, 1, "all of these");
     try_axis(&columns, 0, "all of these as columns");
-    columns = test_2d(type, 5, 64); /* so wide that they need no copy */
+    columns = test_2d(type, 5, 64); /* wide enough to be used without a copy */
     test_fill(&columns, -(double)INFINITY);
     try_axis(&columns, 0, "columns of nothing but -inf");
     test_fill(&columns, -largest);
     try_axis(&columns, 0, "columns of the lowest number");
-    columns = test_2d(type, 1, 33000); /* a block that overflows has its line computed otherwise: with no less care */
+    columns = test_2d(type, 1, 33000); /* a line with a block that overflows is computed differently, and must be as accurate */
     test_fill(&columns, -1);
     ref_set(&columns, 0, 0, 0, 600, 0);
     for (size_t j = 0; j < 512; j++)
@@ -181,8 +180,8 @@ static void try_special_rows(attn_dtype type)
     test_ok(test_release(), "%s: guards", attn_dtype_name(type));
 }
 
-/* x / ln 2 so near to n + 1/2 that it makes a bit whether n is found with one rounding
- * or with two: a bit that hardly any other number would tell. */
+/* x / ln 2 is so close to n + 1/2 that a bit of exp depends on whether n is found with one
+ * rounding or with two. Hardly any other number shows the difference. */
 static void try_reduction(void)
 {
     static const float x[2] = {0, -0x1.686fc2p+4F};
@@ -198,7 +197,7 @@ static void try_reduction(void)
     }
 }
 
-/* softmax of attn_scores is what attn_self_attention weighs with. */
+/* The softmax of attn_scores gives the weights of attn_self_attention. */
 static void try_weights(attn_dtype type)
 {
     static const size_t kv_lens[] = {1, 7, 64, 513, 1300};

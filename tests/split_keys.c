@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Few rows and many keys: the keys themselves are cut into tasks, and the bits are
- * those of one worker, for any number of workers, tasks in any order, and real
- * threads.
+ * With few rows and many keys, the keys are cut into tasks. The bits are those of one worker,
+ * for any number of workers, any order of tasks, and real threads.
  */
 #include "attn_test.h"
 
@@ -15,10 +14,10 @@ enum { WORKERS = 9 };
 
 /* ----------------------------------------------------------------- workers -- */
 
-/* Runs tasks in random order under random workers, and keeps account. */
+/* Runs tasks in random order with random workers, and keeps statistics. */
 typedef struct shuffler {
     test_rng rng;
-    size_t workers, most; /* most: tasks of one call */
+    size_t workers, most; /* most: the most tasks in one call */
 } shuffler;
 
 static void shuffled_for(void *context, size_t count, attn_task task, void *arg)
@@ -106,7 +105,7 @@ static attn_desc problem(attn_dtype type, int which)
     if (which == CAUSAL) {
         d.causal = 1;
         d.align = ATTN_ALIGN_OFFSET;
-        d.q_offset = 4606; /* the end of a block is between the queries */
+        d.q_offset = 4606; /* a block ends between the positions of the queries */
     }
     if (which == WINDOW) {
         d.window = 1;
@@ -191,7 +190,7 @@ static void try_shuffled(attn_dtype type, int which, attn_path path)
         run.parallel_context = &s;
         run.num_workers = workers;
         pass = test_status(test_forward(&d, run), ATTN_OK) && test_same_outputs(&d, &alone) && test_guards();
-        /* one task each would leave nothing for the others */
+        /* one task per row would leave nothing for the other workers */
         cut &= workers == 1 || s.most >= workers || s.most >= (alone.k.shape[2] + 511) / 512;
         if (!pass || !cut)
             test_note("%zu workers, %zu tasks", workers, s.most);

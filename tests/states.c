@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * States of parts of the keys: cut at multiples of 512 and merged in any order of
- * neighbours, on any paths and workers, they give the bits of the whole; cut
- * anywhere they stay within the bound. An empty part is the identity, a sink
- * counts once, what is masked changes no bit, the largest numbers stay finite,
- * and what is no state, or does not fit, is refused with nothing written.
+ * States of parts of the keys: cut at multiples of 512 and merged in any order of neighbours,
+ * on any paths and workers, they give the bits of the whole; cut elsewhere, they stay within
+ * the bound. An empty part is the identity, a sink counts once, masked elements change no bit,
+ * the largest numbers stay finite, and what is not a state or does not match is refused, with
+ * nothing written.
  */
 #include "attn_test.h"
 
@@ -39,7 +39,7 @@ static void add_option(attn_desc *d, int option, test_rng *rng)
         d->window_left = (int64_t)(kv_len / 3);
         d->window_right = 700;
     }
-    if (option == BOOLEAN_MASK) { /* no key at all of the second block */
+    if (option == BOOLEAN_MASK) { /* hides all keys of the second block */
         d->mask = test_2d(ATTN_BOOL, q_len, kv_len);
         for (size_t i = 0; i < q_len * kv_len; i++)
             ref_set(&d->mask, 0, 0, i / kv_len, i % kv_len, i % kv_len / BLOCK != 1 && test_below(rng, 3) ? 1 : 0);
@@ -96,7 +96,7 @@ typedef struct state {
 
 static const state no_state;
 
-/* Aligned to 8 bytes and no more. */
+/* Aligned to 8 bytes, not more. */
 static state room_for(size_t bytes)
 {
     state s;
@@ -105,7 +105,7 @@ static state room_for(size_t bytes)
     return s;
 }
 
-/* Keys [begin, end) of the problem, and what belongs to them. */
+/* Keys [begin, end) of the problem, with their values and mask. */
 static attn_desc part_of(const attn_desc *whole, size_t begin, size_t end)
 {
     attn_desc d = *whole;
@@ -122,7 +122,7 @@ static state partial(const attn_desc *whole, size_t begin, size_t end, attn_exec
     attn_desc d = part_of(whole, begin, end);
     size_t bytes;
     state s;
-    if (begin / BLOCK % 2) { /* where its neighbours are not */
+    if (begin / BLOCK % 2) { /* in memory of its own, away from its neighbours */
         d.k = test_copy(&d.k);
         d.v = test_copy(&d.v);
     }
@@ -158,8 +158,8 @@ static attn_path any_path(test_rng *rng)
     return paths[test_below(rng, test_paths(paths))];
 }
 
-/* Parts between the cuts, each on some path with some workers, then merged,
- * neighbours in any order, on any paths. */
+/* Computes the parts between the cuts, each on a random path with a random number of workers,
+ * then merges neighbours in random order on random paths. */
 static state compute_in_parts(const attn_desc *whole, const size_t *cuts, size_t parts, test_rng *rng)
 {
     state states[MOST];
@@ -173,7 +173,7 @@ static state compute_in_parts(const attn_desc *whole, const size_t *cuts, size_t
     return states[0];
 }
 
-/* Cuts at multiples of `unit`, some of them twice; at both ends too. */
+/* Random cuts at multiples of `unit`, also at both ends; some are the same. */
 static size_t random_cuts(size_t cuts[MOST + 1], size_t kv_len, size_t unit, test_rng *rng)
 {
     size_t parts = 0;
@@ -213,7 +213,7 @@ static void try_cuts(attn_dtype type, int option)
             option_names[option]);
 }
 
-/* Deep trees; many queries; halves. */
+/* Deep trees; many queries; 16-bit types. */
 static void try_shapes(attn_dtype type)
 {
     static const test_shape shapes[] = {
@@ -247,7 +247,7 @@ static void try_halves(attn_dtype type, attn_dtype kv)
     test_ok(test_release() && pass, "%s, keys of %s: the same", attn_dtype_name(type), attn_dtype_name(kv));
 }
 
-/* Made by anybody, in any way, they are the same bytes. */
+/* The bytes of a state do not depend on how it was computed. */
 static void try_bytes(attn_dtype type, int option)
 {
     attn_path paths[ATTN_PATH_COUNT];
@@ -269,7 +269,7 @@ static void try_bytes(attn_dtype type, int option)
 
 /* ------------------------------------------------------------- other cuts -- */
 
-/* The error is bounded where bits are not promised. */
+/* Where the same bits are not promised, the error must be within the bound. */
 static void try_anywhere(attn_dtype type, int option)
 {
     static const size_t units[] = {1, 37, 200, 511, 600};
@@ -321,7 +321,7 @@ static void try_empty(attn_dtype type)
     test_release();
 }
 
-/* The sink of the parts counts for nothing, that of the end once. */
+/* Sinks are ignored in parts, and count once in attn_state_finish. */
 static void try_sinks(attn_dtype type)
 {
     const attn_desc with = problem(type, 1500, SINKS);
@@ -342,7 +342,7 @@ static void try_sinks(attn_dtype type)
 
 /* ------------------------------------------------------------------ values -- */
 
-/* NaN or infinity wherever no query looks. */
+/* NaN or infinity in keys and values that no query sees. */
 static void try_masked(attn_dtype type, int option)
 {
     const double garbage[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
@@ -379,8 +379,8 @@ static void try_masked(attn_dtype type, int option)
     test_ok(test_release() && pass && hidden > 0, "%s, %s: what is masked changes no byte", attn_dtype_name(type), option_names[option]);
 }
 
-/* Up to the largest number everywhere, and what is added up exceeds it: within
- * each part, or only when parts meet. */
+/* Inputs up to the largest number, with sums that exceed it: within each part, or only when
+ * parts are merged. */
 static void try_largest(attn_dtype type, int what, int aligned)
 {
     enum { VALUES, EITHER_SIGN, QUERIES_AND_KEYS, ALL };
@@ -413,7 +413,7 @@ static void try_largest(attn_dtype type, int what, int aligned)
             aligned ? "at multiples of 512" : "anywhere");
 }
 
-/* Sums of values that may be added 2^24 times, and not twice as often. */
+/* Sums that may be added 2^24 times without overflow, but not twice as often. */
 static void try_room(attn_dtype type)
 {
     const test_shape shape = {type, BATCH, HEADS, 1, Q_LEN, 3, DIM, FEW};
@@ -430,7 +430,7 @@ static void try_room(attn_dtype type)
     test_ok(test_release() && pass, "%s, sums with room for 2^24: the bits of the whole", attn_dtype_name(type));
 }
 
-/* A visible NaN or infinity comes out where it must, in rows that see it. */
+/* A visible NaN or infinity appears in the rows that see it, and only there. */
 static void try_visible(attn_dtype type, double poison, int option, size_t keys)
 {
     const size_t cuts[] = {0, 512, 1024, keys}, whole_block[] = {0, keys};
@@ -448,7 +448,7 @@ static void try_visible(attn_dtype type, double poison, int option, size_t keys)
             ref_set(arrays[where], 1, 0, where == 0 ? 2 : keys - 200, 3, poison);
         for (size_t c = 0; c < FEW && where == 3; c++)
             ref_set(&whole.v, 1, 0, keys - 200, c, poison);
-        test_fill(&d.out, 1234); /* NaN could pass for a result */
+        test_fill(&d.out, 1234); /* NaN could be mistaken for a result */
         test_fill(&d.lse, 1234);
         pass = test_status(test_forward(&whole, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
                finish(&d, compute_in_parts(&whole, keys > 512 ? cuts : whole_block, keys > 512 ? 3 : 1, &rng), any_path(&rng)) &&
@@ -520,7 +520,7 @@ static void try_partial_errors(void)
                     test_status(attn_state_size(&whole, &sizes[2]), ATTN_OK) && test_status(attn_state_size(&bare, &sizes[3]), ATTN_OK) &&
                     sizes[2] == sizes[3],
                 "sizes are asked for without data");
-        attn_desc large = whole; /* rows of nothing but a maximum and a sum: of a quarter of the memory there can be */
+        attn_desc large = whole; /* rows of only a maximum and a sum, a quarter of the address space */
         large.q = attn_array_4d(ATTN_F32, NULL, 1, 1, SIZE_MAX / 64 + 1, 0);
         for (size_t nodes = 2; nodes <= 4; nodes += 2) {
             large.k = large.v = attn_array_4d(ATTN_F32, NULL, 1, 1, nodes == 2 ? 513 : 7680, 0);
@@ -630,15 +630,15 @@ static void try_finish_errors(void)
     REFUSE_FINISH(ATTN_ERR_ALIAS, d.sinks.data = d.out.data);
 }
 
-/* Any byte of the head changed, in any of three ways: refused with nothing
- * written, or, where nothing tells the difference, the same result. */
+/* Changes each byte of the header in three ways. The state must be refused, with nothing
+ * written, or, if the change cannot be detected, give the same result. */
 static void try_corrupted(void)
 {
     static const unsigned char changes[] = {0x01, 0x80, 0xff};
     const attn_desc whole = problem(ATTN_F32, 1500, PLAIN);
     const state a = partial(&whole, 0, 512, test_on(ATTN_PATH_AUTO)), b = partial(&whole, 512, 1500, test_on(ATTN_PATH_AUTO));
     const state good = merge(a, b, ATTN_PATH_AUTO), merged = room_for(good.bytes), bad = room_for(a.bytes), zeros = room_for(a.bytes);
-    const size_t head = partial(&whole, 0, 0, test_on(ATTN_PATH_AUTO)).bytes; /* there is nothing else */
+    const size_t head = partial(&whole, 0, 0, test_on(ATTN_PATH_AUTO)).bytes; /* an empty state has nothing else */
     const attn_desc want = test_again(&whole), unwritten = test_again(&whole), d = test_again(&whole);
     size_t refused = 0, refused_merges = 0;
     int pass = finish(&want, a, ATTN_PATH_AUTO);
@@ -669,8 +669,8 @@ static void try_corrupted(void)
     test_release();
 }
 
-/* More keys than any memory has, all in one place: seen through a window at the middle,
- * where the parts meet. */
+/* More keys than fit in memory, all at one address (stride 0), seen through a window in the
+ * middle, where the parts meet. */
 static void try_far(attn_dtype type)
 {
     static const ptrdiff_t one_place[4] = {0, 0, 0, 1};

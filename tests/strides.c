@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * The layout of an array changes no bit of a result, and what lies between the
- * elements of an output is not written.
+ * The layout of an array changes no bit of a result, and gaps between the elements of an output
+ * are not written.
  */
 #include "attn_test.h"
 
@@ -10,8 +10,8 @@
 typedef struct layout {
     const char *name;
     int order[4];        /* axes from the outermost to the innermost */
-    size_t element_step; /* elements from one to the next of the innermost axis */
-    size_t padding;      /* elements after each run of the innermost axis */
+    size_t element_step; /* distance of elements along the innermost axis */
+    size_t padding;      /* unused elements after each run of the innermost axis */
     unsigned reversed;   /* bit per axis */
     size_t shift;        /* elements past an aligned address */
 } layout;
@@ -35,7 +35,7 @@ typedef struct storage {
     size_t bytes;
 } storage;
 
-/* A view of new memory, of the shape of `a`, which has four dimensions. */
+/* A view of new memory with the shape of `a`, which has four dimensions. */
 static storage laid_out(const attn_array *a, const layout *l)
 {
     const size_t size = attn_dtype_size(a->dtype);
@@ -58,7 +58,7 @@ static storage laid_out(const attn_array *a, const layout *l)
     return s;
 }
 
-/* As many elements still hold the pattern of fresh memory as are gaps. */
+/* As many elements as there are gaps still hold the pattern of fresh memory. */
 static int gaps_intact(const storage *s)
 {
     const size_t size = attn_dtype_size(s->view.dtype);
@@ -133,8 +133,8 @@ static void try_packed_qkv(const attn_desc *plain, attn_path path)
             "%s, %s: packed q, k and v", attn_dtype_name(desc.q.dtype), attn_path_name(path));
 }
 
-/* Stride 0: the same along an axis of the inputs, be it all batches, heads or rows, or the
- * elements of a row. */
+/* Stride 0 along an axis of the inputs: the same data for all batches, heads or rows, or the
+ * same element throughout a row. */
 static void try_broadcast(const attn_desc *plain, attn_path path)
 {
     static const char *const names[4] = {"batches", "heads", "rows", "elements"};
@@ -192,7 +192,7 @@ static void try_ranks(const attn_desc *plain, attn_path path)
     }
 }
 
-/* One element has no next, so the distance to it may be any number. */
+/* An axis of length 1 may have any stride. */
 static void try_one_element(attn_dtype type, attn_path path)
 {
     const test_shape shape = {type, 1, 1, 1, 5, 7, 6, 3};
@@ -251,7 +251,7 @@ static void try_packing(attn_dtype type, attn_path path)
     test_release();
 }
 
-/* One element repeated along an axis, beside an axis of one: turned, it is still one. */
+/* One element repeated along an axis, next to an axis of length 1, and the same transposed. */
 static void try_turned(void)
 {
     const float one = 2.5f;

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT-0
-# shellcheck shell=sh disable=SC2034 # of use to those who source this
+# shellcheck shell=sh disable=SC2034 # used by the scripts that source this
 #
-# tap.sh - what the scripts of this folder have in common; they source it.
-#   $top           the sources
+# tap.sh - what the scripts in this folder share; they source it.
+#   $top           the folder of the sources
 #   $attn          runs the program; not to be quoted, since it may begin with an emulator
-#   $dir           a folder for what is made, gone in the end; $dir/log for what went wrong
-#   ok NAME        one test: the last command decides, $dir/log says why if it failed
-#   skip NAME WHY  one that cannot be made here
-#   plan           after the last one
+#   $dir           a temporary folder, removed at the end
+#   ok NAME        reports a test, which passed if the command before did; if it failed,
+#                  prints $dir/log
+#   skip NAME WHY  reports a test that cannot run here
+#   plan           ends the report
 
 top=$(cd "${srcdir:-.}" && pwd) || exit 99
 attn="${RUN:+$RUN }${ATTN:-./attn}"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * The adapter for POSIX threads in examples/: every task once, no worker in two
- * places at a time, and the same bits for any number of threads. Work is handed out.
+ * The adapter for POSIX threads in examples/: every task runs once, no worker runs two tasks at
+ * a time, and any number of threads gives the same bits. Other threads do get work.
  */
 #include "attn_test.h"
 
@@ -80,7 +80,7 @@ static void count_for(void *context, size_t count, attn_task task, void *arg)
         task(arg, i, 0);
 }
 
-/* Two workers are enough for work to be handed out, and one is not. */
+/* With two workers, work is handed to the other thread; with one, it is not. */
 static void try_handing_out(size_t workers)
 {
     const test_shape shape = {ATTN_F32, 2, 4, 2, 9, 20, 5, 3};

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT-0
 #
-# tool.sh - the attn program on files: values, formats, the same bits, errors.
-# Prints TAP. $ATTN is the program (./attn without it), $RUN a command that runs it.
+# tool.sh - tests the attn program: values, file formats, the same bits, errors. Prints TAP.
+# $ATTN is the program (default: ./attn), $RUN a command that runs it.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
@@ -13,8 +13,8 @@ unset ATTN_PATH
 # $attn is not quoted: it may begin with an emulator and its arguments.
 run() { $attn "$@" 2>"$dir/stderr"; }
 
-# The numbers of standard input as printf escapes: TYPE (f2 f4 f8 i4 i8 b1),
-# little or big. Floats are cut, not rounded, where they need more digits.
+# escapes TYPE ORDER: the numbers of standard input as printf escapes of their bytes. TYPE is
+# f2, f4, f8, i4, i8 or b1, ORDER little or big. Floats are truncated, not rounded.
 escapes() {
     awk -v type="$1" -v order="$2" '
     function binary(x, n,  s) { for (s = ""; n > 0; n--) { s = (x % 2) s; x = int(x / 2) } return s }
@@ -48,7 +48,7 @@ escapes() {
     }'
 }
 
-# npy FILE TYPE SHAPE [ORDER [FORTRAN]]: a file from the numbers on standard input.
+# npy FILE TYPE SHAPE [ORDER [FORTRAN]]: writes the numbers of standard input to a file.
 npy() {
     sign='<'
     if [ "$4" = big ]; then sign='>'; fi
@@ -57,7 +57,7 @@ npy() {
     printf "$(escapes "$2" "${4:-little}")" >>"$1"
 }
 
-# noise COUNT SEED: numbers in [-1, 1) that fill a float32.
+# noise COUNT SEED: random numbers in [-1, 1) with all bits of a float32.
 noise() {
     awk -v n="$1" -v x="$2" 'BEGIN {
         for (; n > 0; n--) { x = (x * 1103515245 + 12345) % 2147483648; printf "%.17g ", (int(x / 128) - 8388608) / 8388608 }
@@ -67,10 +67,10 @@ noise() {
 header_size() { od -An -tu1 -j8 -N2 "$1" | awk '{ print 10 + $1 + 256 * $2 }'; }
 header() { head -c "$(header_size "$1")" "$1" | tail -c +11; }
 
-# values FILE TYPE: the elements, as od reads them (TYPE is od's).
+# values FILE TYPE: the elements of an .npy file, as printed by od (with its name of the type).
 values() { od -An -v -t"$2" -j "$(header_size "$1")" "$1" | tr -s ' \n' ' '; }
 
-# near TOLERANCE VALUES WANTED: as many, all within the tolerance.
+# near TOLERANCE VALUES WANTED: are there as many values as wanted, all within the tolerance?
 near() {
     echo "$2 | $3" | awk -v e="$1" '{
         for (n = 1; $n != "|"; n++);
@@ -81,10 +81,10 @@ near() {
 
 has() { case $1 in *"$2"*) true ;; *) false ;; esac; }
 
-# Nothing but what was there: no output, no temporary file.
+# Are there no outputs and no temporary files?
 clean() { [ ! -e "$dir/no.npy" ] && [ ! -e "$dir/no2.npy" ] && [ -z "$(find "$dir" -name '.attn*')" ]; }
 
-# refused NAME PATTERN ARGUMENTS...: status 2, one line that holds the pattern, no output.
+# refused NAME PATTERN ARGUMENTS...: tests for status 2, one line with the pattern, no output.
 refused() {
     name=$1
     pattern=$2
@@ -98,8 +98,8 @@ refused() {
     rm -f "$dir/no.npy"
 }
 
-# Scaled dot-product attention of the numbers in x (rows, columns), q = k = v = x, in
-# the plainest form: prints what is asked for (out, weights or lse).
+# reference ROWS COLUMNS WHAT: scaled dot-product attention with q = k = v = the numbers of
+# standard input, in the plainest form. Prints out, weights or lse.
 reference() {
     awk -v rows="$1" -v columns="$2" -v what="$3" '{ for (i = 1; i <= NF; i++) x[n++] = $i }
     END {
@@ -189,12 +189,12 @@ ok 'softmax: scores of 10000'
 
 # ------------------------------------------------------------------- formats --
 
-# The matrix 1 2 3 / 4 5 6 in every way that a file may hold it; times 1 it shows itself.
+# The matrix 1 2 3 / 4 5 6 in every form that a file may have, multiplied by the unit matrix.
 echo '1 0 0 0 1 0 0 0 1' | npy "$dir/i3.npy" f4 '(3, 3)'
 echo '1 2 3 4 5 6' | npy "$dir/c.npy" f4 '(2, 3)'
 run matmul --a "$dir/c.npy" --b "$dir/i3.npy" -o "$dir/plain.npy" && near 0 "$(values "$dir/plain.npy" f4)" '1 2 3 4 5 6'
 ok 'C order, little endian'
-same_as_plain() { # NAME, file.npy being the matrix
+same_as_plain() { # NAME: does file.npy hold the matrix?
     run matmul --a "$dir/file.npy" --b "$dir/i3.npy" -o "$dir/out.npy" --dtype f32 && cmp -s "$dir/out.npy" "$dir/plain.npy"
     ok "read: $1"
     rm -f "$dir/out.npy"
@@ -218,7 +218,7 @@ done
 printf '\223NUMPY\001\000\073\000%s' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" >"$dir/file.npy"
 tail -c 24 "$dir/c.npy" >>"$dir/file.npy"
 same_as_plain 'a header without padding'
-if : | cat /dev/stdin 2>/dev/null; then # not without /proc
+if : | cat /dev/stdin 2>/dev/null; then # needs /proc
     # shellcheck disable=SC2002
     cat "$dir/c.npy" | run matmul --a /dev/stdin --b "$dir/i3.npy" -o "$dir/out.npy" && cmp -s "$dir/out.npy" "$dir/plain.npy"
     ok 'read: a pipe'
@@ -304,12 +304,12 @@ ok '--causal -100 hides everything: zeros'
 sdpa -o "$dir/out.npy" --weights "$dir/w2.npy" --scale 1e-30 && near 1e-6 "$(values "$dir/w2.npy" f4 | cut -d' ' -f2-4)" '.025 .025 .025'
 ok '--scale'
 
-# option NAME ARGUMENTS...: runs sdpa with them, or skips where this version cannot.
+# option NAME ARGUMENTS...: runs sdpa with the arguments; skips the test if the library refuses them.
 option() {
     name=$1
     shift
     sdpa -o "$dir/out.npy" "$@" && return 0
-    if grep -q 'sdpa: ' "$dir/stderr"; then skip "$name" "$(cat "$dir/stderr")"; else false && ok "$name"; fi
+    if grep -q 'sdpa: ' "$dir/stderr"; then skip "$name" "$(cat "$dir/stderr")"; else false; ok "$name"; fi
     return 1
 }
 if option '--window 0,0' --window 0,0; then
@@ -369,14 +369,14 @@ fi
 
 # --------------------------------------------------------- caches and pages --
 
-# the outputs of sdpa as o.npy, w.npy, l.npy and c.npy of a directory
+# Writes all outputs of sdpa to o.npy, w.npy, l.npy and c.npy in a directory.
 everything() { # DIRECTORY ARGUMENTS...
     to=$1
     shift
     rm -rf "$to"
     mkdir "$to" && sdpa -o "$to/o.npy" --weights "$to/w.npy" --lse "$to/l.npy" --colsum "$to/c.npy" "$@"
 }
-# by pages, by a cache and by both: the bytes of the plain run in all of them
+# With pages, with a cache and with both, all outputs have the bytes of the plain run.
 same_by_cache() { # NAME ARGUMENTS...
     name=$1
     shift
@@ -430,7 +430,7 @@ layer --heads 4 --wo "$dir/wo.npy" --bo "$dir/bo.npy" -o "$dir/y2.npy" &&
     near 1e-5 "$(values "$dir/y2.npy" f4)" "$(values "$dir/y.npy" f4 | awk '{ for (i = 1; i <= NF; i++) printf "%.9g ", $i + 1 + (i - 1) % 3 }')"
 ok 'layer: --bo'
 noise $((6 * 8)) 4 | awk '{ for (i = 1; i <= NF; i++) printf "%s %s", $i, i % 8 ? "" : "1 " }' | npy "$dir/x1.npy" f4 '(1, 6, 9)'
-for w in wq:8:64:5 wk:4:32:6 wv6:6:48:7; do # the same with the biases as a ninth row, under a column of ones
+for w in wq:8:64:5 wk:4:32:6 wv6:6:48:7; do # the biases as a ninth row of the weights, with a ninth column of ones in x
     IFS=: read -r name columns count seed <<EOT
 $w
 EOT
@@ -490,14 +490,14 @@ refused 'heads that do not divide' "$q: has 2 heads" sdpa --q "$k" --k "$q" --v 
 refused 'another rank' "$dir/k2.npy: has 2 dimensions" sdpa --q "$q" --k "$dir/k2.npy" --v "$dir/v2.npy" -o "$no"
 refused 'a vector for a matrix' "$dir/slopes.npy: has shape (2,)" matmul --a "$dir/slopes.npy" --b "$dir/wv.npy" -o "$no"
 refused 'matrices that do not fit' "$dir/wv.npy: the inner dimension is 2" matmul --a "$dir/i3.npy" --b "$dir/wv.npy" -o "$no"
-refused 'an axis that is not there' "$dir/rows.npy: has no axis 2" softmax --in "$dir/rows.npy" --axis 2 -o "$no"
+refused 'an axis that is not there' "$dir/rows.npy: axis 2 is out of range" softmax --in "$dir/rows.npy" --axis 2 -o "$no"
 refused 'a mask of another shape' "$dir/wv.npy: axis 1" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/wv.npy"
 refused 'slopes that are too few' "$dir/len.npy: has shape (1,)" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --alibi "$dir/len.npy"
 echo 40 | npy "$dir/one.npy" f4 '(1,)'
 echo '1 1' | npy "$dir/short.npy" b1 '(2, 1)'
-refused 'a mask with one key' "$dir/short.npy: axis 1 has length 1, but 40" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/short.npy"
-refused 'lengths that are no integers' "$dir/one.npy: holds" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --kv-lens "$dir/one.npy"
-refused 'integers for floats' "$dir/len.npy: holds int64" softmax --in "$dir/len.npy" -o "$no"
+refused 'a mask with one key' "$dir/short.npy: axis 1 has length 1 instead of 40" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/short.npy"
+refused 'lengths that are no integers' "$dir/one.npy: has element type" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --kv-lens "$dir/one.npy"
+refused 'integers for floats' "$dir/len.npy: has element type int64" softmax --in "$dir/len.npy" -o "$no"
 echo 1e300 | npy "$dir/huge.npy" f8 '(1,)'
 refused 'a number too large for float32' "$dir/huge.npy: 1e+300" softmax --in "$dir/huge.npy" -o "$no" --dtype f32
 refused 'a layer with columns that are not heads' "$dir/wq.npy: 8 columns" layer --x "$dir/x.npy" --wq "$dir/wq.npy" \
@@ -505,9 +505,9 @@ refused 'a layer with columns that are not heads' "$dir/wq.npy: 8 columns" layer
 refused 'a layer with another d_model' "$dir/i3.npy: d_model is 3" layer --x "$dir/x.npy" --wq "$dir/i3.npy" --wk "$dir/i3.npy" \
     --wv "$dir/i3.npy" -o "$no"
 
-# bad NAME WHAT: file.npy is refused with that.
+# bad NAME WHAT: tests that file.npy is refused with the message WHAT.
 bad() { refused "$1" "$dir/file.npy: $2" softmax --in "$dir/file.npy" -o "$no"; }
-# lying NAME HEADER WHAT: that header before 24 bytes.
+# lying NAME HEADER WHAT: the same for a file with this header and 24 bytes of data.
 lying() {
     printf '\223NUMPY\001\000\166\000%-117s\n' "$2" >"$dir/file.npy"
     tail -c 24 "$dir/plain6.npy" >>"$dir/file.npy"
@@ -515,7 +515,7 @@ lying() {
 }
 echo '1 2 3 4 5 6' | npy "$dir/plain6.npy" f4 '(2, 3)'
 head -c 148 "$dir/plain6.npy" >"$dir/file.npy"
-bad 'a truncated file' 'header says (2, 3) of <f4, 24 bytes, but the file holds 20'
+bad 'a truncated file' 'the header describes (2, 3) of <f4 (24 bytes), but the file has 20 bytes'
 head -c 100 "$dir/plain6.npy" >"$dir/file.npy"
 bad 'a file cut in its header' 'the file ends inside its header'
 head -c 9 "$dir/plain6.npy" >"$dir/file.npy"
@@ -523,7 +523,7 @@ bad 'a file cut before its header' 'the file ends inside its header'
 : >"$dir/file.npy"
 bad 'an empty file' 'the file is empty'
 { cat "$dir/plain6.npy" && echo; } >"$dir/file.npy"
-bad 'a byte too many' 'header says (2, 3) of <f4, 24 bytes, but the file holds 25'
+bad 'a byte too many' 'the header describes (2, 3) of <f4 (24 bytes), but the file has 25 bytes'
 { printf '\223NUMPX' && tail -c +7 "$dir/plain6.npy"; } >"$dir/file.npy"
 bad 'a bad magic' 'is not an .npy file (bad magic)'
 { printf '\223NUMPY\004' && tail -c +8 "$dir/plain6.npy"; } >"$dir/file.npy"
@@ -531,14 +531,15 @@ bad 'an unknown version' '.npy version 4.0'
 { printf '\223NUMPY\001\001' && tail -c +9 "$dir/plain6.npy"; } >"$dir/file.npy"
 bad 'an unknown minor version' '.npy version 1.1'
 lying 'a shape larger than the file' "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 8), }" \
-    'header says (4, 8) of <f4, 128 bytes, but the file holds 24'
-lying 'a shape that overflows' "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }" 'header says more elements'
+    'the header describes (4, 8) of <f4 (128 bytes), but the file has 24 bytes'
+lying 'a shape that overflows' "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }" \
+    'the header describes more elements'
 lying 'a shape that overflows beside a 0' "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 0), }" \
-    'header says more elements'
+    'the header describes more elements'
 lying 'a dimension that overflows' "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,), }" 'bad header: the dimension'
-lying 'a dimension with a leading zero' "{'descr': '<f4', 'fortran_order': False, 'shape': (02, 3), }" 'bad header: a number'
-lying 'a negative dimension' "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }" 'bad header: a dimension'
-lying 'a dimension with an L' "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L), }" "bad header: ',' or ')'"
+lying 'a dimension with a leading zero' "{'descr': '<f4', 'fortran_order': False, 'shape': (02, 3), }" 'bad header: number with leading zeros'
+lying 'a negative dimension' "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }" 'bad header: expected a dimension'
+lying 'a dimension with an L' "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L), }" "bad header: expected ',' or ')'"
 lying 'a shape that is no tuple' "{'descr': '<f4', 'fortran_order': False, 'shape': (6), }" 'bad header: the shape'
 lying 'nine dimensions' "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 1, 2, 3), }" 'has more than 8'
 lying 'an unknown element type' "{'descr': '<c8', 'fortran_order': False, 'shape': (3,), }" "element type '<c8'"
@@ -546,19 +547,19 @@ lying 'records' "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (6,)
 lying 'a key twice' "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" "bad header: 'descr' appears twice"
 lying 'a key missing' "{'descr': '<f4', 'shape': (2, 3), }" "bad header: 'fortran_order' is missing"
 lying 'an unknown key' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), 'x': 1}" "bad header: unknown key 'x'"
-lying 'something after the dictionary' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } x" 'bad header: something follows'
+lying 'something after the dictionary' "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } x" 'bad header: unexpected data after the dictionary'
 
 # ------------------------------------------------------------- whole or none --
 
 mkdir "$dir/folder"
 refused 'a directory as output' "$dir/folder: is a directory" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/folder"
 refused 'a folder that is not there' "$dir/none/no.npy: " matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/none/no.npy"
-mkfifo "$dir/pipe" # a device, in a test that may go wrong as root, would be a pity
+mkfifo "$dir/pipe" # not a device: if the test failed as root, the device would be lost
 refused 'a pipe as output' "$dir/pipe: is not a regular file" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/pipe"
 refused 'one bad output of two' "$dir/folder: is a directory" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$dir/folder"
-refused 'one name for two outputs' "$no: is named for two outputs" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$no"
+refused 'one name for two outputs' "$no: is used for two outputs" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$no"
 closed=$dir/folder
-if [ "$(id -u)" -eq 0 ]; then closed=/proc/self; fi # where not even root creates files
+if [ "$(id -u)" -eq 0 ]; then closed=/proc/self; fi # where not even root can create files
 chmod a-w "$dir/folder"
 if [ -d "$closed" ]; then
     refused 'a folder that cannot be written to' "$closed/no.npy: cannot be written" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" \

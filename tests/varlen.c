@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Packed sequences with cumulative offsets: each has the bits that it has alone,
- * whatever its neighbours, the layout, the path and the workers; what does not
- * fit together is refused.
+ * Packed sequences with cumulative offsets: each has the bits that it has alone, whatever its
+ * neighbours, the layout, the path and the workers. Inconsistent arguments are refused.
  */
 #include "attn_test.h"
 
 #include <math.h>
 #include <string.h>
 
-/* More and fewer queries than keys, none of either, none at all, and one whose
- * keys cross a block. */
+/* Sequences with more and with fewer queries than keys, without queries, without keys, without
+ * both, and one whose keys cross a block. */
 static const size_t q_lens[] = {3, 0, 17, 2, 1, 40, 0, 9}, k_lens[] = {5, 4, 530, 0, 700, 40, 0, 2};
 enum { SEQUENCES = sizeof q_lens / sizeof *q_lens, HEADS = 4, KV_HEADS = 2, DIM = 9, DIM_V = 6 };
 
@@ -91,7 +90,7 @@ static attn_desc packed_problem(attn_dtype type, attn_dtype kv, test_rng *rng)
     return d;
 }
 
-/* The rows of sequence n, where they are. */
+/* The rows of sequence n, in place. */
 static attn_desc part_of(const attn_desc *packed, size_t n)
 {
     const size_t q = (size_t)ref_get(&packed->cu_seqlens_q, 0, 0, 0, n), k = (size_t)ref_get(&packed->cu_seqlens_k, 0, 0, 0, n);
@@ -105,7 +104,7 @@ static attn_desc part_of(const attn_desc *packed, size_t n)
     return d;
 }
 
-/* The same, in memory that holds nothing else. */
+/* The same rows in memory of their own. */
 static attn_desc alone(const attn_desc *packed, size_t n)
 {
     const attn_desc part = part_of(packed, n);
@@ -116,7 +115,7 @@ static attn_desc alone(const attn_desc *packed, size_t n)
     return d;
 }
 
-/* Results of all sequences, one at a time. */
+/* The results of all sequences, computed one at a time. */
 static int compute_alone(const attn_desc *packed, attn_desc results[SEQUENCES])
 {
     int pass = 1;
@@ -183,7 +182,7 @@ static void try_layouts(attn_dtype type)
                 *arrays[i] = test_4d(type, 1, heads, rows, dim);
             } else {
                 const attn_array memory = test_3d(type, heads, rows, dim);
-                *arrays[i] = attn_array_swap(&memory, 0, 0); /* its strides */
+                *arrays[i] = attn_array_swap(&memory, 0, 0); /* makes the strides explicit */
                 arrays[i]->data = ref_at(&memory, 0, heads - 1, 0, 0);
                 arrays[i]->stride[0] = -arrays[i]->stride[0];
             }
@@ -201,7 +200,7 @@ static void try_layouts(attn_dtype type)
     }
 }
 
-/* NaN all over one sequence reaches no other. */
+/* A sequence full of NaN affects no other. */
 static void try_neighbours(attn_dtype type)
 {
     attn_path paths[ATTN_PATH_COUNT];
@@ -220,7 +219,7 @@ static void try_neighbours(attn_dtype type)
     }
 }
 
-/* One sequence is a plain call; none is nothing; empty queries give nothing. */
+/* One sequence equals a plain call. Without sequences or queries nothing is computed. */
 static void try_few(attn_dtype type)
 {
     const test_shape shape = {type, 1, HEADS, KV_HEADS, 23, 41, DIM, DIM_V};
@@ -253,7 +252,7 @@ static void try_few(attn_dtype type)
     test_release();
 }
 
-/* What a sequence without keys gives: +0 and -inf. */
+/* A sequence without keys gives +0 and -inf. */
 static void try_no_keys(attn_dtype type)
 {
     test_rng rng = {20};
@@ -282,7 +281,7 @@ static void try_no_keys(attn_dtype type)
         test_release();                                                                                                                    \
     } while (0)
 
-/* Makes offsets lie where an output is to be. */
+/* Puts the offsets into the memory of an output. */
 static attn_array over(attn_array *cu, size_t rows, size_t columns)
 {
     const attn_array output = test_2d(ATTN_F32, rows, columns);
@@ -296,8 +295,8 @@ static void try_errors(void)
     const size_t all_q = total(q_lens), all_k = total(k_lens);
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_q, 0, 0, 0, 0, 1));
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, 0, -1));
-    REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_q, 0, 0, 0, 3, 2));                             /* goes back */
-    REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES - 1, (double)all_k + 1)); /* and comes back */
+    REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_q, 0, 0, 0, 3, 2));                             /* decreases */
+    REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES - 1, (double)all_k + 1)); /* exceeds the total, then decreases */
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_q, 0, 0, 0, SEQUENCES, (double)all_q + 1));
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES, (double)all_k + 1));
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES, (double)all_k + 4294967296.0));
@@ -316,7 +315,7 @@ static void try_errors(void)
     REFUSE(ATTN_ERR_UNSUPPORTED, d.scores = test_3d(ATTN_F32, HEADS, all_q, all_k));
     REFUSE(ATTN_ERR_UNSUPPORTED, d.colsum = test_2d(ATTN_F32, HEADS, all_k));
     REFUSE(ATTN_ERR_UNSUPPORTED, d.kv_begin = 512);
-    { /* sequences are the batches: there is no other */
+    { /* sequences are the batches, so there can be no other batch */
         const test_shape shape = {ATTN_F32, 2, HEADS, KV_HEADS, 8, 8, DIM, DIM_V};
         static const size_t lens[2] = {4, 4};
         test_rng rng = {22};

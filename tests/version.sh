@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT-0
 #
-# version.sh - the version of attention.h is the version of everything. TAP.
+# version.sh - all files that state a version state that of attention.h. TAP.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"

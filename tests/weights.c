@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * The weights that the fused form returns: rows sum to 1 within 16 u, each is
- * in [0, 1], +0 where masked; they are those of the steps, bit by bit; and
- * asking for them (or for lse) changes no bit of the output.
+ * The weights that the fused form returns: rows sum to 1 within 16 u; each weight is in [0, 1],
+ * and +0 if masked; they have the bits of the single steps; and asking for them (or for lse)
+ * changes no bit of the output.
  */
 #include "attn_test.h"
 
@@ -14,7 +14,7 @@ static ref_real unit(attn_dtype type)
     return type == ATTN_F64 ? (ref_real)1.1102230246251565e-16 : (ref_real)5.9604644775390625e-8;
 }
 
-/* How far the sums of rows are from 1, in u; infinite if a weight is not in [0, 1]. */
+/* The largest distance of a row's sum from 1, in u; infinite if a weight is not in [0, 1]. */
 static double sum_error(const attn_array *w)
 {
     const size_t batch = ref_length(w, 4), heads = ref_length(w, 3), rows = ref_length(w, 2), keys = ref_length(w, 1);
@@ -70,14 +70,14 @@ static void try_shape(const test_shape *shape, double deviation, int causal)
     test_release();
 }
 
-/* Where a serial sum in float32 is off by 3 %: one weight of 1 and 2^20 of 2^-25;
- * and where all are equal. */
+/* Rows for which a serial sum in float32 has an error of 3 %: one weight of 1 and 2^20 weights
+ * of 2^-25; and rows of equal weights. */
 enum { ONE_LARGE, UNIFORM, LONG_ROWS };
 static const char *const long_names[LONG_ROWS] = {"one large", "all equal"};
 
 typedef struct long_rows {
-    attn_desc desc;         /* scores are k itself, a head for each kind; v is 1 */
-    attn_array lines, done; /* the same scores, a column for each kind */
+    attn_desc desc;         /* k is the scores, with a head for each kind of row; v is 1 */
+    attn_array lines, done; /* the same scores, with a column for each kind of row */
 } long_rows;
 
 static attn_status call_forward(const void *context, attn_exec run)
@@ -105,13 +105,13 @@ static attn_status call_along(const void *context, attn_exec run)
     return test_softmax(&rows, -1, &l->desc.scores, run);
 }
 
-/* A block of the lowest numbers has the whole line done in double. */
+/* A block of the lowest numbers makes the whole line be computed in double. */
 static void try_long_lines_in_double(attn_dtype type)
 {
     const size_t n = (size_t)1 << 20;
     const attn_array x = test_2d(type, 1, n);
     double error;
-    test_fill(&x, -17.3); /* its exp has no short form: each addition rounds the same way */
+    test_fill(&x, -17.3); /* its exp has many significant bits, so that each addition rounds the same way */
     ref_set(&x, 0, 0, 0, 12345, 0);
     for (size_t j = 1024; j < 1536; j++)
         ref_set(&x, 0, 0, 0, j, type == ATTN_F64 ? -1.7976931348623157e308 : -3.4028234663852886e38);
@@ -121,8 +121,8 @@ static void try_long_lines_in_double(attn_dtype type)
     test_release();
 }
 
-/* The log-sum-exp of scores, and how much of it the computed one may be off: 16 u
- * of the sum, the logarithm's 2.5 ulp, and one rounding. */
+/* The log-sum-exp of scores, and the error that the computed one may have: 16 u of the sum,
+ * 2.5 ulp of the logarithm, and one rounding. */
 static ref_bounds long_lse(const attn_array *k, size_t head)
 {
     const size_t n = ref_length(k, 2);
@@ -185,7 +185,7 @@ static void try_long_rows(attn_dtype type)
                 const ref_bounds lse = long_lse(&l.desc.k, kind);
                 const ref_real got = ref_get(&l.desc.lse, 0, 0, kind, 0);
                 const double off = fabs((double)ref_get(&l.desc.out, 0, kind, 0, 0) - 1) / u;
-                /* 1 + 2^-25 is 1: the chain of a block may lose all but one of its 512 */
+                /* 1 + 2^-25 rounds to 1: the sum of a block may lose all but one of its 512 terms */
                 test_ok(off <= 512 / 2 + 16, "%s, 2^20 keys, %s, %s: values of 1 give 1 within 272 u (%.2f)", attn_dtype_name(type),
                         long_names[kind], calls[c].name, off);
                 test_ok(got >= lse.low && got <= lse.high, "%s, 2^20 keys, %s, %s: lse of a sum within 16 u (%.2f)", attn_dtype_name(type),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * The queried size is enough and not a byte too much: in exactly that the call
- * succeeds and writes nothing outside, in a byte less it refuses. The size
- * depends on head_dim and the number of workers, and hardly on the lengths.
+ * The queried size is exactly what is needed: with it a call succeeds and writes nothing
+ * outside; with one byte less it is refused. The size depends on head_dim and the number of
+ * workers, and hardly on the lengths.
  */
 #include "attn_test.h"
 
@@ -28,7 +28,7 @@ static attn_status do_weighted_sum(const attn_desc *d, const attn_exec *run)
 {
     return attn_weighted_sum(&d->scores, &d->v, &d->out, run);
 }
-/* x w: q as x, keys of one head as weights */
+/* x w: q is x, the keys of one head are the weights */
 static attn_status do_compute_qkv(const attn_desc *d, const attn_exec *run)
 {
     attn_array w = attn_array_swap(&d->k, 2, 3);
@@ -70,7 +70,7 @@ enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
 static void try_exact(size_t f, attn_dtype type, attn_path path, size_t workers)
 {
-    /* as many rows as columns, so that the layer finds its weights in q */
+    /* as many rows as columns, so that q can serve as the weights of the layer */
     const test_shape shape = {type, 1, 1, 1, 33, 530, 33, 33};
     char pass[4] = {0, 0, 0, 0};
     for (size_t shift = 0; shift < 2; shift++) { /* at any alignment */
@@ -103,7 +103,7 @@ static void try_exact(size_t f, attn_dtype type, attn_path path, size_t workers)
             workers);
 }
 
-/* Without data: sizes need none. */
+/* Without data, which a size query does not need. */
 static size_t size_of(function f, size_t q_len, size_t kv_len, size_t dim, size_t workers)
 {
     attn_desc d = attn_desc_default();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * arrays.c - arrays from and to .npy files, and in other float types.
+ * arrays.c - arrays: reading and writing .npy files, conversion to other float types.
  */
 #include "npy.h"
 #include "tool.h"
@@ -36,7 +36,7 @@ static double half_value(const half_type *h, unsigned bits)
     return bits & 0x8000 ? -value : value;
 }
 
-/* To nearest even. A carry out of the fraction lands in the exponent, as it should. */
+/* Rounds to nearest even. A carry out of the fraction increments the exponent, as it should. */
 static unsigned half_bits(const half_type *h, double value)
 {
     const unsigned sign = copysign(1, value) < 0 ? 0x8000 : 0;
@@ -74,7 +74,7 @@ static void set_value(const attn_array *a, size_t at, double value)
     }
 }
 
-/* Half an ulp above the largest finite number: from here on up it rounds to infinity. */
+/* Half an ulp above the largest finite number: from here on, values round to infinity. */
 static double overflow_limit(attn_dtype dtype)
 {
     switch (dtype) {
@@ -94,7 +94,7 @@ static size_t element_count(const attn_array *a)
     return count;
 }
 
-/* From one element to the next in C order; *at is its offset. */
+/* Moves to the next element in C order; *at is its offset. */
 static void next_element(const attn_array *a, size_t index[ATTN_MAX_DIMS], ptrdiff_t *at)
 {
     int axis = a->ndim - 1;
@@ -121,7 +121,7 @@ int tensor_convert(tensor *t, attn_dtype dtype)
     for (i = 0; i < count; i++) {
         const double value = value_at(&from, at);
         if (fabs(value) >= limit && fabs(value) < HUGE_VAL)
-            return fail("%s: %g does not fit the element type %s", t->file, value, attn_dtype_name(dtype));
+            return fail("%s: %g is too large for element type %s", t->file, value, attn_dtype_name(dtype));
         set_value(&t->array, i, value);
         next_element(&from, index, &at);
     }
@@ -190,7 +190,7 @@ int tensor_new(tensor *t, const char *file, attn_dtype dtype, int ndim, const si
             empty = 1;
         if (shape[i] > 1 && step > limit / shape[i]) {
             npy_shape_text(&t->array, text);
-            return fail("%s: an array %s does not fit in memory", file, text);
+            return fail("%s: an array of shape %s does not fit in memory", file, text);
         }
         if (shape[i] > 1)
             step *= shape[i];
@@ -231,7 +231,9 @@ int tensor_is_float(const tensor *t)
     case ATTN_F32:
     case ATTN_F64:
     case ATTN_F16: return 1;
-    default: return fail("%s: holds %s, but floats are wanted (in NumPy: a.astype('float32'))", t->file, attn_dtype_name(t->array.dtype));
+    default:
+        return fail("%s: has element type %s, but must have floats (in NumPy: a.astype('float32'))", t->file,
+                    attn_dtype_name(t->array.dtype));
     }
 }
 
@@ -241,7 +243,7 @@ int tensor_rank(const tensor *t, int low, int high, const char *wanted)
     if (t->array.ndim >= low && t->array.ndim <= high)
         return 1;
     npy_shape_text(&t->array, text);
-    return fail("%s: has shape %s, but %s is wanted", t->file, text, wanted);
+    return fail("%s: has shape %s, but must have shape %s", t->file, text, wanted);
 }
 
 int tensor_same(const tensor *t, int a, const tensor *u, int b, const char *meaning)
@@ -253,5 +255,5 @@ int tensor_same(const tensor *t, int a, const tensor *u, int b, const char *mean
         return 1;
     npy_shape_text(&t->array, t_text);
     npy_shape_text(&u->array, u_text);
-    return fail("%s: %s is %zu in its shape %s, but %zu in %s of %s", t->file, meaning, n, t_text, wanted, u_text, u->file);
+    return fail("%s: %s is %zu (shape %s), but %zu in %s (shape %s)", t->file, meaning, n, t_text, wanted, u->file, u_text);
 }

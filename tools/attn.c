@@ -17,21 +17,21 @@ static const struct command {
     {"layer", "a self-attention layer on .npy files", layer_help, layer_command},
     {"softmax", "softmax along an axis of a .npy file", softmax_help, softmax_command},
     {"matmul", "a matrix product of .npy files", matmul_help, matmul_command},
-    {"hash", "hashes of results, to compare machines", hash_help, hash_command},
-    {"info", "version, code paths, what this machine runs", info_help, info_command},
+    {"hash", "hashes of results, for comparing machines", hash_help, hash_command},
+    {"info", "version, CPU features and code paths", info_help, info_command},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static int print_help(void)
 {
     size_t i;
-    puts("attn - self-attention on the CPU, the same bits on every one\n\n"
+    puts("attn - self-attention on the CPU, with the same bits on every machine\n\n"
          "  attn sentence \"The cat sat on the mat\"      shows what attention does\n\n"
-         "Commands (attn COMMAND --help tells more):");
+         "Commands (attn COMMAND --help lists the options):");
     for (i = 0; i < COMMANDS; i++)
         printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     puts("  --version\n\n"
-         "Errors are one line on standard error, exit status 2, and nothing is written.");
+         "On an error, attn prints one line on standard error, writes no file and exits with\nstatus 2.");
     return 1;
 }
 
@@ -48,7 +48,7 @@ static int run_command(int argc, char **argv)
 {
     size_t i;
     if (argc < 2)
-        return fail("a command is wanted (see attn --help)");
+        return fail("no command given (see attn --help)");
     if (strcmp(argv[1], "--help") == 0)
         return print_help();
     if (strcmp(argv[1], "--version") == 0) {
@@ -71,7 +71,7 @@ int main(int argc, char **argv)
     int fine = run_command(argc, argv);
     errno = 0;
     if (fine && (fflush(stdout) != 0 || ferror(stdout)))
-        fine = fail("standard output cannot be written%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+        fine = fail("cannot write to standard output%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
     release_all();
     return fine ? 0 : 2;
 }

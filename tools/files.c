@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * files.c - reading a file whole, writing several or none. What depends on the
- * system is in the first part.
+ * files.c - reads a whole file; writes several files, all or none. The first part is what
+ * depends on the operating system.
  */
 #ifndef _WIN32
 #define _XOPEN_SOURCE 700 /* POSIX 2008 with realpath */
@@ -34,7 +34,7 @@ static int is_separator(char c)
     return c == '/' || c == '\\' || c == ':';
 }
 
-/* Opens a file that did not exist; NULL and errno otherwise. */
+/* Creates a file. Fails with NULL and errno if it exists. */
 static FILE *create_new(const char *name)
 {
     const int descriptor = _open(name, _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY, _S_IREAD | _S_IWRITE);
@@ -57,7 +57,7 @@ static int replace(const char *from, const char *to)
     return 0;
 }
 
-/* The file that a write to `path` is to replace or create. */
+/* The file that a write to `path` will replace or create. */
 static const char *find_target(const char *path, int *exists)
 {
     const DWORD attributes = GetFileAttributesA(path);
@@ -83,7 +83,7 @@ static int is_separator(char c)
     return c == '/';
 }
 
-/* Opens a file that did not exist; NULL and errno otherwise. */
+/* Creates a file. Fails with NULL and errno if it exists. */
 static FILE *create_new(const char *name)
 {
     const int descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL, 0666);
@@ -105,8 +105,8 @@ static int replace(const char *from, const char *to)
     return rename(from, to) == 0;
 }
 
-/* The file that a write to `path` is to replace or create: where a link points,
- * and never a device, which renaming a file over would destroy. */
+/* The file that a write to `path` will replace or create. Links are followed. Devices are
+ * refused, since renaming a file over one would destroy it. */
 static const char *find_target(const char *path, int *exists)
 {
     const char *target = path;
@@ -137,7 +137,7 @@ static const char *find_target(const char *path, int *exists)
 
 /* --------------------------------------------------------------- reading -- */
 
-/* Grows as it reads, so that pipes work too. */
+/* Grows the buffer while reading, so that pipes work too. */
 int file_read(const char *path, unsigned char **bytes, size_t *length)
 {
     FILE *file = fopen(path, "rb");
@@ -186,7 +186,7 @@ static int cannot_write(const char *path)
     return fail("%s: cannot be written: %s", path, strerror(errno));
 }
 
-/* A new file in the directory of the target: only there can it be renamed over it. */
+/* Creates a new file in the directory of the target, so that it can be renamed over it. */
 static FILE *create_beside(const file_out *out, pending *p)
 {
     const size_t size = strlen(p->target) + 64;
@@ -242,7 +242,7 @@ int files_write(const file_out *files, size_t count)
         fine = write_temporary(&files[i], &p[i]);
         for (j = 0; j < i && fine; j++)
             if (strcmp(p[i].target, p[j].target) == 0)
-                fine = fail("%s: is named for two outputs", files[i].path);
+                fine = fail("%s: is used for two outputs", files[i].path);
     }
     for (; fine && renamed < count; renamed++) {
         if (!replace(p[renamed].temporary, p[renamed].target)) {
@@ -253,7 +253,7 @@ int files_write(const file_out *files, size_t count)
     }
     if (fine)
         return 1;
-    /* Files that stood there before the first rename are whole, if newer. */
+    /* New files are removed again. Files that have already been replaced stay: they are complete. */
     for (i = 0; i < count; i++) {
         if (p[i].temporary)
             remove(p[i].temporary);

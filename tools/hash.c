@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * hash.c - attn hash: are these the bits that everybody gets?
+ * hash.c - attn hash: are these the published bits?
  */
 #include "tool.h"
 
@@ -9,13 +9,14 @@ const char hash_help[] = "attn hash - a hash of the results of each kind of comp
                          "  attn hash\n"
                          "\n"
                          "Runs small fixed problems on every path of this machine. The hashes are the same\n"
-                         "on every machine with the same arithmetic (the last line names it and sums them\n"
-                         "up); tests/golden.txt and tests/golden-unfused.txt of the sources list them. Exit\n"
-                         "status 2 if paths differ.\n";
+                         "on every machine with the same arithmetic; tests/golden.txt (fused) and\n"
+                         "tests/golden-unfused.txt in the sources list them. The last line names the\n"
+                         "arithmetic and has one hash of all the lines before. If paths differ, the exit\n"
+                         "status is 2.\n";
 
 int hash_command(int argc, char **argv)
 {
     if (!options_read(argc, argv, NULL, 0, NULL))
         return 0;
-    return hash_print() || fail("the paths of this program do not agree: see DIFFERS above");
+    return hash_print() || fail("the paths of this program give different results: see DIFFERS above");
 }

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * info.c - attn info: what this program holds and what this machine runs.
+ * info.c - attn info: the CPU, and the code paths of this program.
  */
 #include "tool.h"
 
 #include <stdio.h>
 
-const char info_help[] = "attn info - version, code paths, what this machine runs\n"
+const char info_help[] = "attn info - version, CPU features and code paths\n"
                          "\n"
                          "  attn info\n"
                          "\n"
-                         "cpu: what it has of avx, fma, avx2, avx512f, avx512dq, avx512bw, avx512vl, neon.\n"
-                         "arithmetic: fused multiply-add, or a multiplication and an addition; results are\n"
-                         "the same bits wherever this is the same.\n"
-                         "compiled: in this program; runs: on this machine; native: without emulation.\n";
+                         "cpu: the features of this machine that the code paths use.\n"
+                         "arithmetic: fused (multiply-add) or unfused (multiplication, then addition);\n"
+                         "machines with the same arithmetic give the same bits.\n"
+                         "compiled: into this program; runs: on this machine; native: without emulation.\n";
 
 static const char *yes_no(int value)
 {
     return value ? "yes" : "no";
 }
 
-/* What the paths ask of the CPU, for the curious: the library looks for itself. */
+/* Features that the paths need, for information only: the library does its own detection. */
 static void print_cpu(void)
 {
     printf("cpu         ");
@@ -39,7 +39,7 @@ static void print_cpu(void)
 #elif defined(__aarch64__)
     printf(" neon fma (aarch64)\n");
 #else
-    printf(" not known\n");
+    printf(" unknown\n");
 #endif
 }
 

@@ -10,17 +10,17 @@ const char layer_help[] = "attn layer - a self-attention layer, single- or multi
                           "\n"
                           "  attn layer --x X.npy --wq WQ.npy --wk WK.npy --wv WV.npy -o OUT.npy [options]\n"
                           "\n"
-                          "X is (S, d_model) or (B, S, d_model), weights are (d_model, columns), used as\n"
-                          "X W + b. The columns of WQ are cut into heads; WK gives the number of key and\n"
-                          "value heads by its columns, which may be fewer (a divisor).\n"
+                          "X is (S, d_model) or (B, S, d_model); weights are (d_model, columns), used as\n"
+                          "X W + b. The columns of WQ are split into heads. WK may have fewer columns: its\n"
+                          "heads are as wide as those of WQ, and their number must divide --heads.\n"
                           "\n"
-                          "  --heads N        heads, 1 without it\n"
+                          "  --heads N        number of heads (default: 1)\n"
                           "  --wo WO.npy      the output projection\n"
                           "  --bq, --bk, --bv, --bo B.npy    biases\n"
-                          "  --causal upper-left|lower-right|N    each row sees itself and what comes before\n"
+                          "  --causal upper-left|lower-right|N    row i sees rows up to i (or i + N)\n"
                           "  --weights W.npy  also write the attention weights\n"
-                          "  --dtype f32|f64  convert the inputs to this type. Without it: f64 if one of\n"
-                          "                   them is float64, else f32\n" RUN_HELP;
+                          "  --dtype f32|f64  convert the inputs to this type (default: f64 if one of\n"
+                          "                   them is float64, else f32)\n" RUN_HELP;
 
 enum { X, WQ, WK, WV, WO, BQ, BK, BV, BO, INPUTS };
 
@@ -54,20 +54,21 @@ static int inputs_fit(const tensor *t, size_t heads, size_t *kv_heads)
 
     columns = t[WQ].array.shape[1];
     if (columns % heads != 0)
-        return fail("%s: %zu columns cannot be cut into %zu heads", t[WQ].file, columns, heads);
+        return fail("%s: %zu columns cannot be split into %zu heads", t[WQ].file, columns, heads);
     head_dim = columns / heads;
     columns = t[WK].array.shape[1];
     *kv_heads = head_dim ? columns / head_dim : heads;
     if (*kv_heads == 0 || *kv_heads * head_dim != columns || heads % *kv_heads != 0)
-        return fail("%s: %zu columns do not fit %zu heads of %zu columns in %s", t[WK].file, columns, heads, head_dim, t[WQ].file);
+        return fail("%s: %zu columns do not match the %zu heads of %zu columns each in %s", t[WK].file, columns, heads, head_dim,
+                    t[WQ].file);
     columns = t[WV].array.shape[1];
     if (columns % *kv_heads != 0)
-        return fail("%s: %zu columns cannot be cut into %zu heads", t[WV].file, columns, *kv_heads);
+        return fail("%s: %zu columns cannot be split into %zu heads", t[WV].file, columns, *kv_heads);
     columns = columns / *kv_heads * heads;
     if (t[WO].file && t[WO].array.shape[0] != columns)
-        return fail("%s: has %zu rows, but the heads give %zu columns", t[WO].file, t[WO].array.shape[0], columns);
+        return fail("%s: has %zu rows, but the heads have %zu columns in total", t[WO].file, t[WO].array.shape[0], columns);
     if (t[BO].file && !t[WO].file)
-        return fail("%s: --bo without --wo", t[BO].file);
+        return fail("%s: --bo needs --wo", t[BO].file);
     for (i = BQ; i <= BO; i++)
         if (t[i].file && !tensor_same(&t[i], 0, &t[i - BQ + WQ], 1, "the number of columns"))
             return 0;

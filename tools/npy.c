@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * npy.c - see npy.h. The header is a Python dictionary; this parser knows just
- * the part of Python that the format uses, and takes nothing on trust.
+ * npy.c - see npy.h. The header is a Python dictionary; this parser accepts just the
+ * part of Python that the format uses, and trusts nothing in the file.
  */
 #include "npy.h"
 
@@ -43,7 +43,7 @@ typedef struct literal {
     size_t length;
 } literal;
 
-/* The dictionary, before its entries are put together. */
+/* The values of the dictionary. */
 typedef struct dictionary {
     literal descr;
     const struct element_type *type;
@@ -52,7 +52,7 @@ typedef struct dictionary {
     size_t shape[ATTN_MAX_DIMS];
 } dictionary;
 
-#if defined(__GNUC__) && !defined(_WIN32) /* there GCC believes in another printf */
+#if defined(__GNUC__) && !defined(_WIN32) /* where gcc checks formats against another printf */
 static int complain(parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #endif
 static int complain(parser *p, const char *format, ...)
@@ -86,7 +86,7 @@ static int accept(parser *p, char c)
 
 static int expect(parser *p, char c)
 {
-    return accept(p, c) || complain(p, "bad header: '%c' expected at byte %zu", c, p->at);
+    return accept(p, c) || complain(p, "bad header: expected '%c' at byte %zu", c, p->at);
 }
 
 static int parse_string(parser *p, literal *string)
@@ -95,15 +95,15 @@ static int parse_string(parser *p, literal *string)
     unsigned char quote;
     skip_space(p);
     if (p->at >= p->end || (bytes[p->at] != '\'' && bytes[p->at] != '"'))
-        return complain(p, "bad header: a quoted string expected at byte %zu", p->at);
+        return complain(p, "bad header: expected a quoted string at byte %zu", p->at);
     quote = bytes[p->at++];
     string->text = (const char *)bytes + p->at;
     string->length = 0;
     for (; p->at < p->end && bytes[p->at] != quote; p->at++, string->length++)
         if (bytes[p->at] < ' ' || bytes[p->at] > '~' || bytes[p->at] == '\\')
-            return complain(p, "bad header: a strange character in the string at byte %zu", p->at);
+            return complain(p, "bad header: invalid character in the string at byte %zu", p->at);
     if (p->at >= p->end)
-        return complain(p, "bad header: a string without an end");
+        return complain(p, "bad header: unterminated string");
     p->at++;
     return 1;
 }
@@ -113,7 +113,7 @@ static int literal_is(literal string, const char *text)
     return string.length == strlen(text) && memcmp(string.text, text, string.length) == 0;
 }
 
-/* For messages: no more of it than helps. */
+/* How much of it a message shows. */
 static int shown(literal string)
 {
     return string.length < 32 ? (int)string.length : 32;
@@ -123,7 +123,7 @@ static int parse_descr(parser *p, dictionary *d)
 {
     size_t i;
     if (next_is(p, '['))
-        return complain(p, "holds records; plain arrays of numbers are wanted");
+        return complain(p, "holds records, not a plain array of numbers");
     if (!parse_string(p, &d->descr))
         return 0;
     if (d->descr.length == 3 && strchr("<>=|", d->descr.text[0])) {
@@ -149,7 +149,7 @@ static int parse_bool(parser *p, int *value)
         p->at += length;
         return 1;
     }
-    return complain(p, "bad header: True or False expected at byte %zu", p->at);
+    return complain(p, "bad header: expected True or False at byte %zu", p->at);
 }
 
 static int is_digit(const parser *p)
@@ -163,11 +163,11 @@ static int parse_dimension(parser *p, size_t *value)
     skip_space(p);
     start = p->at;
     if (!is_digit(p))
-        return complain(p, "bad header: a dimension (0, 1, 2, ...) expected at byte %zu", p->at);
+        return complain(p, "bad header: expected a dimension (0, 1, 2, ...) at byte %zu", p->at);
     for (*value = 0; is_digit(p); p->at++) {
         const size_t digit = (size_t)(p->bytes[p->at] - '0');
         if (p->at > start && *value == 0)
-            return complain(p, "bad header: a number with leading zeros at byte %zu", start);
+            return complain(p, "bad header: number with leading zeros at byte %zu", start);
         if (*value > (SIZE_MAX - digit) / 10)
             return complain(p, "bad header: the dimension at byte %zu is too large", start);
         *value = *value * 10 + digit;
@@ -183,7 +183,7 @@ static int parse_shape(parser *p, dictionary *d)
         return 0;
     for (d->ndim = 0; !accept(p, ')'); d->ndim++) {
         if (d->ndim > 0 && !comma)
-            return complain(p, "bad header: ',' or ')' expected at byte %zu", p->at);
+            return complain(p, "bad header: expected ',' or ')' at byte %zu", p->at);
         if (d->ndim == ATTN_MAX_DIMS)
             return complain(p, "has more than %d dimensions", ATTN_MAX_DIMS);
         if (!parse_dimension(p, &d->shape[d->ndim]))
@@ -205,7 +205,7 @@ static int parse_dictionary(parser *p, dictionary *d)
     while (!accept(p, '}')) {
         literal name;
         if (!comma)
-            return complain(p, "bad header: ',' or '}' expected at byte %zu", p->at);
+            return complain(p, "bad header: expected ',' or '}' at byte %zu", p->at);
         if (!parse_string(p, &name))
             return 0;
         for (key = 0; key < 3 && !literal_is(name, keys[key]);)
@@ -228,11 +228,11 @@ static int parse_dictionary(parser *p, dictionary *d)
         if (!seen[key])
             return complain(p, "bad header: '%s' is missing", keys[key]);
     skip_space(p);
-    return p->at == p->end || complain(p, "bad header: something follows the dictionary at byte %zu", p->at);
+    return p->at == p->end || complain(p, "bad header: unexpected data after the dictionary at byte %zu", p->at);
 }
 
-/* Strides of a packed array, and the bytes it takes. Dimensions of 0 count as 1
- * on the way: strides must fit even where nothing is stored. */
+/* Computes the strides of a packed array and its size in bytes. Dimensions of 0 count as
+ * 1 for the strides, which must fit even if there are no elements. */
 static int lay_out(parser *p, const dictionary *d, npy_header *header)
 {
     size_t step = 1;
@@ -245,7 +245,7 @@ static int lay_out(parser *p, const dictionary *d, npy_header *header)
         if (n == 0)
             empty = 1;
         if (n > 1 && step > (size_t)PTRDIFF_MAX / d->type->size / n)
-            return complain(p, "header says more elements than fit in memory");
+            return complain(p, "the header describes more elements than fit in memory");
         if (n > 1)
             step *= n;
     }
@@ -270,14 +270,14 @@ static int find_header(parser *p, size_t length)
     if (length < 12)
         return complain(p, "the file ends inside its header");
     if (b[6] < 1 || b[6] > 3 || b[7] != 0)
-        return complain(p, ".npy version %d.%d is not 1.0, 2.0 or 3.0", b[6], b[7]);
+        return complain(p, ".npy version %d.%d is not supported (1.0, 2.0 and 3.0 are)", b[6], b[7]);
     version_1 = b[6] == 1;
     p->at = version_1 ? 10 : 12;
     text = (size_t)b[8] | (size_t)b[9] << 8;
     if (!version_1)
         text |= (size_t)b[10] << 16 | (size_t)b[11] << 24;
     if (text > length - p->at)
-        return complain(p, "the file ends inside its header (%zu bytes wanted, %zu there)", text, length - p->at);
+        return complain(p, "the file ends inside its header (%zu bytes needed, %zu left)", text, length - p->at);
     p->end = p->at + text;
     return 1;
 }
@@ -298,8 +298,8 @@ int npy_parse(const unsigned char *bytes, size_t length, npy_header *header, cha
     if (header->size == length - p.end)
         return 1;
     npy_shape_text(&header->array, shape);
-    return complain(&p, "header says %s of %.*s, %zu bytes, but the file holds %zu", shape, shown(d.descr), d.descr.text, header->size,
-                    length - p.end);
+    return complain(&p, "the header describes %s of %.*s (%zu bytes), but the file has %zu bytes of data", shape, shown(d.descr),
+                    d.descr.text, header->size, length - p.end);
 }
 
 attn_array npy_take(unsigned char *bytes, const npy_header *header)

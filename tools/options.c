@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * options.c - the command line, and the numbers and words in it.
+ * options.c - parses the command line, and the numbers and words in it.
  */
 #include "tool.h"
 
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* argv[i] as an option of the table: its value, and how many arguments it took. */
+/* Reads argv[i] as an option of the table. Sets its value and how many arguments it took. */
 static int read_one(int argc, char **argv, int i, const option *options, size_t option_count, int *taken)
 {
     const char *word = argv[i];
@@ -74,7 +74,7 @@ int option_number(const char *name, const char *text, double *value)
     if (end == text || *end != 0)
         return fail("%s: '%s' is not a number", name, text);
     if (errno == ERANGE && fabs(*value) > 1)
-        return fail("%s: '%s' is too large", name, text);
+        return fail("%s: '%s' is out of range", name, text);
     return 1;
 }
 
@@ -87,7 +87,7 @@ int option_integer(const char *name, const char *text, int64_t low, int64_t high
     errno = 0;
     number = strtoimax(text, &end, 10);
     if (end == text || *end != 0)
-        return fail("%s: '%s' is not a whole number", name, text);
+        return fail("%s: '%s' is not an integer", name, text);
     if (errno == ERANGE || number < low || number > high)
         return fail("%s: %s is not between %" PRId64 " and %" PRId64, name, text, low, high);
     *value = number;

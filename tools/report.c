@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * report.c - one line for an error; memory that the end of the program frees.
+ * report.c - error messages of one line; memory that is freed when the program ends.
  */
 #include "tool.h"
 
@@ -16,7 +16,7 @@ int fail(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    /* A file's name may hold a newline; the message is one line all the same. */
+    /* A file name may contain newlines, but the message must be one line. */
     for (i = 0; line[i] != 0; i++)
         if ((unsigned char)line[i] < ' ' || line[i] == 127)
             line[i] = '?';
@@ -49,7 +49,7 @@ void *reserve(size_t bytes)
 {
     void *memory = malloc(bytes ? bytes : 1);
     if (!memory) {
-        fail("out of memory (%zu bytes wanted)", bytes);
+        fail("out of memory (%zu bytes requested)", bytes);
         return NULL;
     }
     return keep(memory);

@@ -29,7 +29,7 @@ static int path_read(const run_options *o, attn_path *path)
     *path = (attn_path)chosen;
     if (!attn_path_compiled(*path))
         return fail("%s: path '%s' is not compiled into this program", source, text);
-    return attn_path_supported(*path) || fail("%s: this machine does not run path '%s'", source, text);
+    return attn_path_supported(*path) || fail("%s: this machine cannot run path '%s'", source, text);
 }
 
 int run_dtype(const run_options *o, int halves_too, const tensor *const *inputs, size_t count, attn_dtype *dtype)
@@ -75,7 +75,7 @@ int run(const run_options *o, const char *what, operation compute, const void *a
     if (count == 1)
         return run_exec(&exec, what, compute, arguments);
     if (!attn_pthreads_start(&threads, (size_t)count))
-        return fail("no threads to be had");
+        return fail("cannot start %d threads", (int)count);
     exec.parallel_for = attn_pthreads_for;
     exec.parallel_context = &threads;
     exec.num_workers = threads.num_workers;

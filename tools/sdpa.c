@@ -12,15 +12,15 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  attn sdpa --q Q.npy --k K.npy --v V.npy -o OUT.npy [options]\n"
                          "\n"
                          "Arrays are (S, D), (H, S, D) or (B, H, S, D): batch, heads, sequence, head\n"
-                         "dimension. K and V may have fewer heads than Q, a divisor of its number.\n"
+                         "dimension. K and V may have fewer heads than Q; their number must divide Q's.\n"
                          "\n"
-                         "What is visible:\n"
+                         "Visible keys:\n"
                          "  --causal upper-left|lower-right|N    key j is visible to query i when j <= i,\n"
                          "                   j <= i + kv_len - q_len, or j <= i + N\n"
-                         "  --window L,R     only L keys before and R after that position; -1: all\n"
-                         "  --mask M.npy     bool: true = keep; floats: added, -inf = drop;\n"
-                         "                   (B, H, q_len, kv_len), or less where it broadcasts\n"
-                         "  --kv-lens N.npy  (B): how many keys of each batch are there; int32 or int64\n"
+                         "  --window L,R     only L keys before and R keys after that position; -1: no limit\n"
+                         "  --mask M.npy     bool: true = visible; floats: added to scores, -inf = hidden;\n"
+                         "                   (B, H, q_len, kv_len), where all but kv_len broadcast\n"
+                         "  --kv-lens N.npy  (B): the number of keys in each batch; int32 or int64\n"
                          "Scores:\n"
                          "  --scale X        instead of 1/sqrt(head dimension)\n"
                          "  --softcap C      C tanh(score / C)\n"
@@ -29,17 +29,18 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "More outputs:\n"
                          "  --weights W.npy  the attention weights\n"
                          "  --lse L.npy      log(sum exp(score)) of each row\n"
-                         "  --scores S.npy --stage raw|softcapped|biased|probs    the scores on their way\n"
+                         "  --scores S.npy --stage raw|softcapped|biased|probs    the scores at that stage\n"
                          "  --colsum C.npy   sums of the weights over the queries\n"
-                         "How:\n"
-                         "  --dtype f32|f64|f16|bf16   convert q, k and v to this type. Without it: f64 if\n"
-                         "                   one of them is float64, else f32. NumPy has no bfloat16: a\n"
+                         "Computation:\n"
+                         "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n"
+                         "                   one of them is float64, else f32). NumPy has no bfloat16: a\n"
                          "                   bf16 result is written as float32, which holds it exactly.\n"
                          "  --kv-dtype f16|bf16        convert k and v to this type\n"
-                         "  --paged N        keep k and v in pages of N keys, in no order, behind a block table\n"
-                         "  --cache          append k and v to a cache, and compute one query at a time; with\n"
-                         "                   --paged the cache has pages. Neither changes a byte, except that\n"
-                         "                   raw and softcapped scores of keys still to come are -inf.\n" RUN_HELP;
+                         "  --paged N        store k and v in shuffled pages of N keys, with a block table\n"
+                         "  --cache          append k and v to a cache and compute one query at a time; with\n"
+                         "                   --paged the cache has pages. Neither option changes a byte,\n"
+                         "                   except that raw and softcapped scores of keys that are not\n"
+                         "                   yet in the cache are -inf.\n" RUN_HELP;
 
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum;
@@ -84,14 +85,14 @@ static int scalars_read(const sdpa_options *o, attn_desc *desc)
     static const char *const stages[ATTN_STAGE_COUNT] = {"probs", "raw", "softcapped", "biased"};
     int stage = ATTN_STAGE_PROBS;
     if (o->stage && !o->scores)
-        return fail("--stage without --scores (see attn sdpa --help)");
+        return fail("--stage needs --scores (see attn sdpa --help)");
     if (!option_number("--scale", o->scale, &desc->scale) || !option_number("--softcap", o->softcap, &desc->softcap) ||
         !option_word("--stage", o->stage, stages, ATTN_STAGE_COUNT, &stage) || !causal_read(o->causal, desc) ||
         !window_read(o->window, desc))
         return 0;
-    /* In the descriptor 0 stands for the default, which is not what was asked for. */
+    /* In the descriptor 0 means the default scale, which is not what was asked for. */
     if (o->scale && desc->scale == 0)
-        return fail("--scale: 0 is not possible");
+        return fail("--scale: must not be 0");
     desc->stage = (attn_stage)stage;
     return 1;
 }
@@ -113,30 +114,30 @@ static int inputs_fit(const tensor *q, const tensor *k, const tensor *v)
         if (!tensor_same(v, -3, k, -3, "the number of heads"))
             return 0;
         if (kv_heads == 0 || heads % kv_heads != 0)
-            return fail("%s: has %zu heads, which do not divide the %zu of %s", k->file, kv_heads, heads, q->file);
+            return fail("%s: has %zu heads, which do not divide the %zu heads of %s", k->file, kv_heads, heads, q->file);
     }
     return rank < 4 || (tensor_same(k, 0, q, 0, "the batch") && tensor_same(v, 0, q, 0, "the batch"));
 }
 
-/* Bool masks stay; floats come in the compute type. `full` is (B, H, q_len, kv_len). */
+/* Checks the shape, and converts float masks to the compute type. `full` is (B, H, q_len, kv_len). */
 static int mask_fits(tensor *mask, const size_t full[4], attn_dtype dtype)
 {
     const attn_array *m = &mask->array;
     int i;
     if (!mask->file)
         return 1;
-    if (!tensor_rank(mask, 1, 4, "(B, H, q_len, kv_len) or a part that broadcasts"))
+    if (!tensor_rank(mask, 1, 4, "(B, H, q_len, kv_len) or one that broadcasts to it"))
         return 0;
-    /* Keys do not broadcast: a mask that is too short is a mistake. */
+    /* The axis of keys does not broadcast: a mask with one key is probably a mistake. */
     for (i = 1; i <= m->ndim; i++) {
         const size_t n = m->shape[m->ndim - i], wanted = full[4 - i];
         if (n != wanted && (n != 1 || i == 1))
-            return fail("%s: axis %d has length %zu, but %zu%s is wanted", mask->file, m->ndim - i, n, wanted, i == 1 ? "" : " or 1");
+            return fail("%s: axis %d has length %zu instead of %zu%s", mask->file, m->ndim - i, n, wanted, i == 1 ? "" : " or 1");
     }
     return m->dtype == ATTN_BOOL || (tensor_is_float(mask) && tensor_convert(mask, dtype));
 }
 
-/* (last), or (first, last) where `two` allows it. */
+/* Checks that the shape is (last), or, if `two` allows it, (first, last). */
 static int vector_fits(const tensor *t, size_t first, size_t last, int two, const char *meaning)
 {
     const attn_array *a = &t->array;
@@ -144,10 +145,10 @@ static int vector_fits(const tensor *t, size_t first, size_t last, int two, cons
     if (!t->file || (a->ndim == 1 && a->shape[0] == last) || (two && a->ndim == 2 && a->shape[0] == first && a->shape[1] == last))
         return 1;
     npy_shape_text(a, text);
-    return fail("%s: has shape %s, but %zu, a number per %s, is wanted", t->file, text, last, meaning);
+    return fail("%s: has shape %s, but must have %zu elements, one per %s", t->file, text, last, meaning);
 }
 
-/* Masks are made to fit `capacity` keys, of which those beyond kv_len do not count. */
+/* Masks are extended to `capacity` keys, of which those beyond kv_len do not count. */
 static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype, size_t capacity)
 {
     const attn_array *q = &desc->q;
@@ -168,7 +169,7 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
     if (sinks.file && (!tensor_is_float(&sinks) || !tensor_convert(&sinks, dtype)))
         return 0;
     if (kv_lens.file && kv_lens.array.dtype != ATTN_I32 && kv_lens.array.dtype != ATTN_I64)
-        return fail("%s: holds %s, but int32 or int64 is wanted", kv_lens.file, attn_dtype_name(kv_lens.array.dtype));
+        return fail("%s: has element type %s, but must have int32 or int64", kv_lens.file, attn_dtype_name(kv_lens.array.dtype));
     if (!tensor_resize(&mask, capacity))
         return 0;
     desc->mask = mask.array;
@@ -184,10 +185,10 @@ enum { MAX_PAGE = 1 << 20 };
 
 /* Keys and values on their way through a cache. */
 typedef struct cached {
-    attn_desc desc;  /* arrays of 4 dimensions (lse and colsum: 3); k and v are the cache,
-                        kv_lens (B) how many keys it holds */
-    attn_array k, v; /* (B, H, kv_len, D): what is appended */
-    int64_t *ends;   /* (B): how many keys each batch gets */
+    attn_desc desc;  /* all arrays have 4 dimensions (lse and colsum: 3); k and v are the
+                        cache, kv_lens (B) is the number of keys in it */
+    attn_array k, v; /* (B, H, kv_len, D): what will be appended */
+    int64_t *ends;   /* (B): the number of keys that each batch will have */
     attn_array sums; /* (B, H, kv_len): column sums over all queries, if asked for */
 } cached;
 
@@ -216,7 +217,7 @@ static attn_array slice(const attn_array *a, int axis, size_t first, size_t coun
     return part;
 }
 
-/* Room for `n` (H, rows, D) of keys or values; NaN as long as nothing is appended. */
+/* Room for n blocks (H, rows, D) of keys or values, filled with NaN. */
 static int cache_new(tensor *t, const attn_array *like, size_t n, size_t rows)
 {
     const size_t shape[4] = {n, like->shape[1], rows, like->shape[3]};
@@ -226,7 +227,7 @@ static int cache_new(tensor *t, const attn_array *like, size_t n, size_t rows)
     return 1;
 }
 
-/* (B, pages): all pages of the cache, shuffled. */
+/* A block table (B, pages) with all pages of the cache, shuffled. */
 static int table_new(tensor *t, size_t batch, size_t pages)
 {
     const size_t shape[2] = {batch, pages};
@@ -236,7 +237,7 @@ static int table_new(tensor *t, size_t batch, size_t pages)
     if (!tensor_new(t, "the block table", ATTN_I64, 2, shape))
         return 0;
     table = (int64_t *)t->array.data;
-    for (i = 0; i < batch * pages; i++) { /* each at a random place among those before */
+    for (i = 0; i < batch * pages; i++) { /* inserts page i at a random place */
         size_t place;
         random = random * 6364136223846793005u + 1442695040888963407u;
         place = (size_t)((random >> 33) % (i + 1));
@@ -246,7 +247,7 @@ static int table_new(tensor *t, size_t batch, size_t pages)
     return 1;
 }
 
-/* How many keys of each batch there are, and that none of them is in the cache. */
+/* The number of keys in each batch, and lengths of 0 for the empty cache. */
 static int lengths_new(cached *c, const attn_array *kv_lens, size_t batch, size_t kv_len)
 {
     tensor lens, ends;
@@ -272,8 +273,8 @@ static int lengths_new(cached *c, const attn_array *kv_lens, size_t batch, size_
     return 1;
 }
 
-/* desc by way of a cache with room for `capacity` keys, a multiple of page_size
- * (0: no pages), to which all arrays with an axis of keys are as long. */
+/* Prepares to compute desc with a cache that has room for `capacity` keys, a multiple of
+ * page_size (0: no pages). Other arrays with an axis of keys must be of that length. */
 static int cached_new(cached *c, const attn_desc *desc, size_t page_size, size_t capacity)
 {
     tensor k, v, table, sums;
@@ -304,7 +305,7 @@ static int cached_new(cached *c, const attn_desc *desc, size_t page_size, size_t
     return 1;
 }
 
-/* Appends keys and values of batch b until there are `end` of them. */
+/* Appends keys and values to the cache of batch b until it has `end` of them. */
 static attn_status append_until(const cached *c, size_t b, int64_t end)
 {
     int64_t *len = (int64_t *)c->desc.kv_lens.data + b;
@@ -325,8 +326,8 @@ static attn_status append_until(const cached *c, size_t b, int64_t end)
     return ATTN_OK;
 }
 
-/* The keys of batch b that are there when query i comes: those up to its own if
- * causal, else all. */
+/* The number of keys that batch b has in the cache when query i is computed: if causal,
+ * those up to the position of the query, else all. */
 static int64_t keys_for(const cached *c, size_t b, size_t i)
 {
     const attn_desc *d = &c->desc;
@@ -343,7 +344,7 @@ static int64_t keys_for(const cached *c, size_t b, size_t i)
 /* The descriptor of query i alone. */
 static attn_desc step_of(const cached *c, size_t i)
 {
-    const int64_t farthest = (int64_t)1 << 62; /* that the library takes; it sees all keys anyway */
+    const int64_t farthest = (int64_t)1 << 62; /* the largest the library accepts; from there all keys are visible */
     const size_t one = c->desc.q.shape[2] ? 1 : 0;
     attn_desc d = c->desc;
     d.q = slice(&d.q, 2, i, one);
@@ -352,7 +353,7 @@ static attn_desc step_of(const cached *c, size_t i)
     d.scores = slice(&d.scores, 2, i, one);
     if (d.mask.ndim && d.mask.shape[2] != 1)
         d.mask = slice(&d.mask, 2, i, one);
-    /* Causal lower-right is the last of the keys so far. */
+    /* With lower-right alignment, the query is at the last of the keys so far. */
     if (d.align != ATTN_ALIGN_LOWER_RIGHT) {
         d.q_offset = d.align == ATTN_ALIGN_OFFSET ? d.q_offset : 0;
         d.q_offset += d.q_offset <= farthest - (int64_t)i ? (int64_t)i : 0;
@@ -361,7 +362,7 @@ static attn_desc step_of(const cached *c, size_t i)
     return d;
 }
 
-/* sums += those of one query, in the order and type that the library adds them in */
+/* Adds the sums of one query, in the order and type in which the library adds them. */
 static void add_sums(const attn_array *sums, const attn_array *one)
 {
     const size_t count = sums->ndim ? sums->shape[0] * sums->shape[1] * sums->shape[2] : 0;
@@ -373,7 +374,7 @@ static void add_sums(const attn_array *sums, const attn_array *one)
             ((float *)sums->data)[i] += ((const float *)one->data)[i];
 }
 
-/* Query by query, with the keys that there are by then. */
+/* One query at a time, with the keys that are in the cache by then. */
 static attn_status decode(const void *arguments, const attn_exec *exec)
 {
     const cached *c = (const cached *)arguments;
@@ -480,7 +481,7 @@ static int sdpa(const sdpa_options *o)
     desc.lse = lse.array;
     desc.colsum = colsum.array;
 
-    /* One matrix of scores per run; asking for one changes no bit of the rest. */
+    /* A run gives one matrix of scores; asking for it changes no bit of the other outputs. */
     desc.scores = scores.array;
     if ((scores.file || !weights.file) && !compute(o, &desc, (size_t)page_size, capacity))
         return 0;

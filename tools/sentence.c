@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * sentence.c - attn sentence: what attention does with words, to look at.
+ * sentence.c - attn sentence: shows what attention does with the words of a sentence.
  */
 #include "npy.h"
 #include "tool.h"
@@ -13,20 +13,20 @@ const char sentence_help[] = "attn sentence - attention between the words of a s
                              "\n"
                              "  attn sentence \"The cat sat on the mat\" [options]\n"
                              "\n"
-                             "Cuts the sentence at spaces, gives every word an embedding (a word in capitals\n"
-                             "the same as in small letters), projects to queries, keys and values, and prints\n"
-                             "the attention weights, the word that each word looks at most, and the output.\n"
-                             "Nothing is trained: embeddings and projections come from a fixed generator, the\n"
-                             "same on every machine, so the weights show the arithmetic and no meaning.\n"
+                             "Splits the sentence at spaces, gives every word an embedding (upper and lower case\n"
+                             "have the same), projects to queries, keys and values, and prints the attention\n"
+                             "weights, the word that each word attends to most, and the output. Nothing is\n"
+                             "trained: embeddings and projections come from a fixed generator, the same on\n"
+                             "every machine, so the weights show how the arithmetic works, not what words mean.\n"
                              "\n"
-                             "  --dim N          numbers in an embedding, 8 without it\n"
-                             "  --heads N        attention heads, a divisor of --dim; 1 without it\n"
-                             "  --seed N         another set of embeddings and projections; 1 without it\n"
+                             "  --dim N          numbers in an embedding (default: 8)\n"
+                             "  --heads N        attention heads, a divisor of --dim (default: 1)\n"
+                             "  --seed N         selects the embeddings and projections (default: 1)\n"
                              "\n"
                              "The generator: splitmix64 from the state seed + FNV-1a(name), where the name is\n"
-                             "the word in small letters (A to Z only), or W_q, W_k, W_v. Each number is the top\n"
-                             "24 bits of one step as a fraction in [-1, 1); projections are scaled by the\n"
-                             "largest power of two whose square times --dim is at most 16.\n";
+                             "the word with A to Z in lower case, or W_q, W_k, W_v. Each number is the top 24\n"
+                             "bits of one step as a fraction in [-1, 1); projections are scaled by the largest\n"
+                             "power of two whose square times --dim is at most 16.\n";
 
 enum {
     MAX_WORDS = 4096,
@@ -47,8 +47,8 @@ typedef struct word {
 
 /* ---------------------------------------------------------------- words -- */
 
-/* Bytes of the UTF-8 character at s, of at most `length`; 0 if it is none, or a
- * control character, which a terminal might obey. */
+/* The length in bytes of the UTF-8 character at s, at most `length`. 0 if it is invalid, or
+ * a control character, which a terminal might act on. */
 static size_t character_length(const char *s, size_t length)
 {
     static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -68,7 +68,7 @@ static size_t character_length(const char *s, size_t length)
     return code < 0x20 || (code >= 0x7f && code < 0xa0) ? 0 : bytes;
 }
 
-/* The word, cut after LABEL characters (the last two become dots). */
+/* The word, shortened to LABEL characters (the last two are dots then). */
 static void make_label(word *w)
 {
     size_t at = 0, used = 0, cut = 0;
@@ -92,7 +92,7 @@ static void make_label(word *w)
     w->label[used] = 0;
 }
 
-/* Appends the words of `text`; message at the first too many. */
+/* Appends the words of `text`. Fails if there are too many. */
 static int split(const char *text, word *words, size_t *count)
 {
     static const char space[] = " \t\r\n";
@@ -200,7 +200,7 @@ static int label_width(const word *words, size_t count)
     return width;
 }
 
-/* The table in bands of columns that fit a line. weights (count, count) */
+/* Prints the table in bands of columns, each as wide as a line. weights (count, count) */
 static void print_weights(const word *words, size_t count, const float *weights)
 {
     const size_t shown = count < SHOWN_WORDS ? count : SHOWN_WORDS;
@@ -232,7 +232,7 @@ static void print_most_attended(const word *words, size_t count, const float *we
     const size_t shown = count < SHOWN_WORDS ? count : SHOWN_WORDS;
     const int width = label_width(words, shown);
     size_t row, column;
-    printf("\n  looks most at\n");
+    printf("\n  attends most to\n");
     for (row = 0; row < shown; row++) {
         const float *w = weights + row * count;
         size_t best = 0;
@@ -251,7 +251,7 @@ static void print_output(const word *words, size_t count, const float *out, size
     const size_t numbers = dim < SHOWN_NUMBERS ? dim : SHOWN_NUMBERS;
     const int width = label_width(words, shown);
     size_t row, i;
-    printf("\nOutput: for each word the values of all words, mixed by its weights\n\n");
+    printf("\nOutput: for each word, the values of all words, weighted by its row and summed\n\n");
     for (row = 0; row < shown; row++) {
         printf("  ");
         print_label(&words[row], width, 0);
@@ -291,7 +291,7 @@ static void print_all(const word *words, size_t count, const attn_layer *l, int6
         printf("\nWeights");
         if (l->num_heads > 1)
             printf(" of head %zu", head + 1);
-        printf(": how much a row's word looks at each word (rows sum to 1)\n");
+        printf(": how much a row's word attends to each word (rows sum to 1)\n");
         print_weights(words, count, weights);
         print_most_attended(words, count, weights);
     }

@@ -9,18 +9,18 @@ const char softmax_help[] = "attn softmax - softmax along an axis\n"
                             "\n"
                             "  attn softmax --in X.npy -o Y.npy [options]\n"
                             "\n"
-                            "  --axis A         the axis, -1 (the last) without it; negative from the end\n"
-                            "  --dtype f32|f64  convert to this type. Without it: f64 for float64, else f32\n" RUN_HELP;
+                            "  --axis A         the axis (default: -1); negative axes count from the end\n"
+                            "  --dtype f32|f64  convert to this type (default: f64 for float64 input, else f32)\n" RUN_HELP;
 
 const char matmul_help[] = "attn matmul - C = A B\n"
                            "\n"
                            "  attn matmul --a A.npy --b B.npy -o C.npy [options]\n"
                            "\n"
-                           "A is (..., m, k), B is (..., k, n), C is (..., m, n); what comes before\n"
-                           "broadcasts as in NumPy.\n"
+                           "A is (..., m, k), B is (..., k, n), C is (..., m, n); leading dimensions\n"
+                           "broadcast as in NumPy.\n"
                            "\n"
-                           "  --dtype f32|f64  convert to this type. Without it: f64 if A or B is float64,\n"
-                           "                   else f32\n" RUN_HELP;
+                           "  --dtype f32|f64  convert to this type (default: f64 if A or B is float64,\n"
+                           "                   else f32)\n" RUN_HELP;
 
 /* -------------------------------------------------------------- softmax -- */
 
@@ -50,7 +50,7 @@ static int softmax(const char *in, const char *out, const char *axis_text, const
         return 0;
     if (axis < -x.array.ndim || axis >= x.array.ndim) {
         npy_shape_text(&x.array, shape);
-        return fail("%s: has no axis %d in its shape %s", in, (int)axis, shape);
+        return fail("%s: axis %d is out of range for shape %s", in, (int)axis, shape);
     }
     if (!run_dtype(o, 0, inputs, 1, &dtype) || !tensor_convert(&x, dtype) || !tensor_new(&y, out, dtype, x.array.ndim, x.array.shape))
         return 0;
@@ -111,7 +111,7 @@ static int matmul(const char *a_file, const char *b_file, const char *out, const
     for (i = 0; i < ndim - 2; i++) {
         const size_t n = m[0].shape[i], other = m[1].shape[i];
         if (n != other && n != 1 && other != 1)
-            return fail("%s: has %zu matrices along an axis where %s has %zu", b_file, other, a_file, n);
+            return fail("%s: a leading dimension of %zu does not broadcast with %zu in %s", b_file, other, n, a_file);
         shape[i] = n == 1 ? other : n;
     }
     shape[ndim - 2] = m[0].shape[ndim - 2];

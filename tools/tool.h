@@ -3,14 +3,14 @@
  * tool.h - what the parts of the attn program share.
  *
  * Functions that can fail return 1, or 0 after exactly one line on standard
- * error; main turns 0 into exit status 2.
+ * error, which main turns into exit status 2.
  */
 #ifndef TOOL_H
 #define TOOL_H
 
 #include "attention.h"
 
-#if defined(__GNUC__) && !defined(_WIN32) /* there GCC believes in another printf */
+#if defined(__GNUC__) && !defined(_WIN32) /* where gcc checks formats against another printf */
 #define LIKE_PRINTF __attribute__((format(printf, 1, 2)))
 #else
 #define LIKE_PRINTF
@@ -18,17 +18,18 @@
 
 /* -------------------------------------------------------------- report.c -- */
 
-/* Prints "attn: ..." as one line, whatever the names in it hold; returns 0. */
+/* Prints "attn: ..." as one line, even if a file name contains newlines; returns 0. */
 int fail(const char *format, ...) LIKE_PRINTF;
 
-/* Memory that lives until the program ends. NULL after a message. */
+/* Memory that lives until the program ends: keep takes over memory from malloc, reserve
+ * allocates. On failure they print a message and return NULL. */
 void *keep(void *memory);
 void *reserve(size_t bytes);
 void release_all(void);
 
 /* --------------------------------------------------------------- files.c -- */
 
-/* A file to write: some bytes, then some more. */
+/* A file to write: a head, then a body. */
 typedef struct file_out {
     const char *path;
     const void *head, *body;
@@ -37,23 +38,23 @@ typedef struct file_out {
 
 int file_read(const char *path, unsigned char **bytes, size_t *length);
 
-/* All of them or none: readers see each file whole, or as it was before. */
+/* Writes all files or none: readers see each file either complete or as it was before. */
 int files_write(const file_out *files, size_t count);
 
 /* ------------------------------------------------------------- options.c -- */
 
-/* `--name value` or `--name=value` sets *value; where the table has "--name!" it is
- * `--name` alone that does. */
+/* `--name value` or `--name=value` sets *value. If the table has "--name!", the option
+ * takes no value, and `--name` alone sets *value. */
 typedef struct option {
     const char *name;
     const char **value;
 } option;
 
-/* Reads argv[2...], the arguments of command argv[1]. Positional arguments move
- * to argv[2...] and are counted; with count NULL there may be none. */
+/* Reads argv[2...], the arguments of command argv[1]. Positional arguments are moved to
+ * argv[2...] and counted; with count NULL there must be none. */
 int options_read(int argc, char **argv, const option *options, size_t option_count, int *count);
 
-/* Missing options are NULL and leave *value as it is; `required` is an error. */
+/* A missing option is NULL: option_required rejects it, the others leave *value unchanged. */
 int option_required(const char *command, const char *name, const char *value);
 int option_number(const char *name, const char *text, double *value);
 int option_integer(const char *name, const char *text, int64_t low, int64_t high, int64_t *value);
@@ -61,34 +62,34 @@ int option_word(const char *name, const char *text, const char *const *words, in
 
 /* --------------------------------------------------------------- arrays.c -- */
 
-/* An array and the file that messages about it name. */
+/* An array and its file, which messages name. */
 typedef struct tensor {
     const char *file; /* NULL: not given */
     attn_array array; /* absent without a file */
 } tensor;
 
 int tensor_load(tensor *t, const char *file); /* a NULL file leaves t absent */
-int tensor_is_float(const tensor *t);         /* or a message */
+int tensor_is_float(const tensor *t);         /* else a message */
 int tensor_rank(const tensor *t, int low, int high, const char *wanted);
 
-/* The same values in another float type, rounded to nearest even. A finite value
- * that would become infinite is an error. */
+/* Converts to another float type, rounding to nearest even. A finite value that would
+ * become infinite is an error. */
 int tensor_convert(tensor *t, attn_dtype dtype);
 
-/* The same elements with a last axis of length n: cut, or filled up with bytes of
- * 0xff, which are NaN in floats. */
+/* Cuts the last axis to length n, or extends it with bytes of 0xff, which are NaN in all
+ * float types. */
 int tensor_resize(tensor *t, size_t n);
 
-/* Message unless axis `a` of t (negative: from the end) is as long as axis `b` of u. */
+/* Fails unless axis `a` of t (negative: from the end) is as long as axis `b` of u. */
 int tensor_same(const tensor *t, int a, const tensor *u, int b, const char *meaning);
 
-/* An output: a new array if `file` is given, else absent. */
+/* An output: a new array if there is a `file`, else absent. */
 int tensor_new(tensor *t, const char *file, attn_dtype dtype, int ndim, const size_t *shape);
 int tensors_save(tensor *const *outputs, size_t count);
 
 /* ------------------------------------------------------------------ run.c -- */
 
-/* Options that every computing command has. */
+/* Options that all computing commands have. */
 typedef struct run_options {
     const char *path, *threads, *dtype;
 } run_options;
@@ -96,20 +97,20 @@ typedef struct run_options {
 #define RUN_OPTIONS(o) {"--path", &(o).path}, {"--threads", &(o).threads}, {"--dtype", &(o).dtype}
 /* clang-format on */
 #define RUN_HELP                                                                                                                           \
-    "  --path auto|scalar|simd128|neon|avx2|avx512   the code to run; any gives the same\n"                                                \
-    "                   bits. Without it the environment variable ATTN_PATH counts.\n"                                                     \
-    "  --threads N      threads, 1 without it; any number gives the same bits\n"
+    "  --path auto|scalar|simd128|neon|avx2|avx512   the code path (default: $ATTN_PATH,\n"                                                \
+    "                   or else auto); all give the same bits\n"                                                                           \
+    "  --threads N      number of threads (default: 1); any number gives the same bits\n"
 
-/* The type to compute in: what --dtype says, else float64 if any input is. */
+/* The type to compute in: that of --dtype, else float64 if any input is float64, else float32. */
 int run_dtype(const run_options *o, int halves_too, const tensor *const *inputs, size_t count, attn_dtype *dtype);
 
 typedef attn_status (*operation)(const void *arguments, const attn_exec *exec);
 
-/* Runs with the path, threads and workspace that it takes. Messages start with
- * `what`. */
+/* Runs `compute` with the chosen path and threads and with the workspace that it needs.
+ * Messages start with `what`. */
 int run(const run_options *o, const char *what, operation compute, const void *arguments);
 
-/* Every command: arguments as main got them, argv[1] being its name. */
+/* The commands. They get the arguments of main; argv[1] is the name of the command. */
 int sdpa_command(int argc, char **argv);
 int layer_command(int argc, char **argv);
 int softmax_command(int argc, char **argv);
@@ -119,10 +120,10 @@ int hash_command(int argc, char **argv);
 int info_command(int argc, char **argv);
 extern const char sdpa_help[], layer_help[], softmax_help[], matmul_help[], sentence_help[], hash_help[], info_help[];
 
-/* Of tests/hash_cases.h, in tests/attn_impl.c: prints all; 0 if paths differ. */
+/* In tests/attn_impl.c, from tests/hash_cases.h: prints all hashes; returns 0 if paths differ. */
 int hash_print(void);
 
-/* --causal, for the commands that have it. */
+/* Reads --causal, for sdpa and layer. */
 int causal_read(const char *text, attn_desc *desc);
 
 #endif
