@@ -260,38 +260,46 @@ extern "C" {
 
 /* ---------------------------------------------------------------- types -- */
 
-/* One value per cause. ATTN_OK is 0, so `if (status)` means failure. */
+/* One value per cause, and what attn_status_string says of it. ATTN_OK is 0, so `if (status)` means failure. */
+#define ATTN__STATUSES(X)                                                                                              \
+    X(ATTN_OK, "no error")                                                                                             \
+    X(ATTN_ERR_NULL, "a required array or argument is missing (NULL)")                                                 \
+    X(ATTN_ERR_DTYPE, "an element type is not supported here, or the element types do not fit together")               \
+    X(ATTN_ERR_RANK, "an array has the wrong number of dimensions")                                                    \
+    X(ATTN_ERR_SHAPE, "shapes do not agree")                                                                           \
+    X(ATTN_ERR_HEADS, "the number of query heads is not a multiple of the number of key/value heads")                  \
+    X(ATTN_ERR_AXIS, "axis out of range")                                                                              \
+    X(ATTN_ERR_STRIDE, "an output's strides make its elements overlap")                                                \
+    X(ATTN_ERR_ALIGN, "a pointer is not aligned for its element type")                                                 \
+    X(ATTN_ERR_ALIAS, "an output overlaps an input or another output")                                                 \
+    X(ATTN_ERR_OVERFLOW, "a size is too large for this machine's memory")                                              \
+    X(ATTN_ERR_PARAMETER, "a parameter is out of range") /* a scalar option: NaN scale, negative softcap, ... */       \
+    X(ATTN_ERR_LENGTH, "a key/value length or sequence offset is out of range")                                        \
+    X(ATTN_ERR_PAGE, "a page index is out of range")                                                                   \
+    X(ATTN_ERR_PATH, "this path is not compiled in, or this machine does not support it")                              \
+    X(ATTN_ERR_WORKSPACE, "the workspace is missing or too small")                                                     \
+    X(ATTN_ERR_UNSUPPORTED, "this version does not compute this combination")                                          \
+    X(ATTN_ERR_UNSOUND, "this build computes other bits than it should: look at the compiler's floating-point options") /* attn_self_test */
 typedef enum attn_status {
-    ATTN_OK = 0,
-    ATTN_ERR_NULL,        /* a required array or argument is missing */
-    ATTN_ERR_DTYPE,       /* element type not supported here, or types that do not fit together */
-    ATTN_ERR_RANK,        /* an array has the wrong number of dimensions */
-    ATTN_ERR_SHAPE,       /* dimensions that should agree do not */
-    ATTN_ERR_HEADS,       /* query heads are not a multiple of key/value heads, or 0 heads */
-    ATTN_ERR_AXIS,        /* axis out of range */
-    ATTN_ERR_STRIDE,      /* an output whose strides make elements overlap */
-    ATTN_ERR_ALIGN,       /* a pointer is not aligned for its element type */
-    ATTN_ERR_ALIAS,       /* an output overlaps an input or another output */
-    ATTN_ERR_OVERFLOW,    /* sizes whose product does not fit in memory */
-    ATTN_ERR_PARAMETER,   /* a scalar option out of range (NaN scale, negative softcap, ...) */
-    ATTN_ERR_LENGTH,      /* a key/value length or sequence offset out of range */
-    ATTN_ERR_PAGE,        /* a page index out of range, or a bad page table */
-    ATTN_ERR_PATH,        /* the path is not compiled in, or this machine lacks it */
-    ATTN_ERR_WORKSPACE,   /* workspace missing or too small */
-    ATTN_ERR_UNSUPPORTED, /* a combination that this version does not compute */
-    ATTN_ERR_UNSOUND,     /* attn_self_test: this build does not compute what it should */
+#define ATTN__X(name, text) name,
+    ATTN__STATUSES(ATTN__X)
+#undef ATTN__X
     ATTN_STATUS_COUNT
 } attn_status;
 
-/* Element types. Zero is float32. */
+/* Element types, what attn_dtype_name calls them, and their bytes. Zero is float32. */
+#define ATTN__DTYPES(X)                                                                                                \
+    X(ATTN_F32, "float32", 4)                                                                                          \
+    X(ATTN_F64, "float64", 8)                                                                                          \
+    X(ATTN_F16, "float16", 2)   /* IEEE 754 binary16, held in uint16_t */                                              \
+    X(ATTN_BF16, "bfloat16", 2) /* held in uint16_t */                                                                 \
+    X(ATTN_BOOL, "bool", 1)     /* one byte, 0 or not 0 */                                                             \
+    X(ATTN_I32, "int32", 4)                                                                                            \
+    X(ATTN_I64, "int64", 8)
 typedef enum attn_dtype {
-    ATTN_F32 = 0,
-    ATTN_F64,
-    ATTN_F16,  /* IEEE 754 binary16, held in uint16_t */
-    ATTN_BF16, /* bfloat16, held in uint16_t */
-    ATTN_BOOL, /* one byte, 0 or not 0 */
-    ATTN_I32,
-    ATTN_I64,
+#define ATTN__X(name, text, size) name,
+    ATTN__DTYPES(ATTN__X)
+#undef ATTN__X
     ATTN_DTYPE_COUNT
 } attn_dtype;
 
@@ -754,6 +762,15 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #ifdef _MSC_VER
 #include <intrin.h>
 #endif
+#if defined(_MSC_VER) && defined(__clang__) && __clang_major__ < 16 /* which hides from cl what /arch: does not allow */
+#include <f16cintrin.h>
+#include <fmaintrin.h>
+#include <avx2intrin.h>
+#include <avx512fintrin.h>
+#include <avx512vlintrin.h>
+#include <avx512bwintrin.h>
+#include <avx512dqintrin.h>
+#endif
 #elif ATTN__AVX2 || ATTN__AVX512 /* SIMDe piecemeal: whole families are 85,000 lines */
 #include <simde/x86/avx2.h>
 #include <simde/x86/avx512/add.h>
@@ -875,24 +892,29 @@ ATTN__INLINE double attn__from_bits_f64(uint64_t b) { double x; attn__memcpy(&x,
 ATTN__INLINE int attn__finite_f32(float x) { return (attn__bits_f32(x) & 0x7f800000u) != 0x7f800000u; }
 ATTN__INLINE int attn__finite_f64(double x) { return (attn__bits_f64(x) >> 52 & 0x7ffu) != 0x7ffu; }
 
-/* a * b + c with one rounding. The product of two floats is exact in double;
- * the sum, rounded to odd, rounds correctly a second time (Boldo & Melquiond
- * 2008). Faster than a library call, and right where the library's is not. */
+/* a * b + c with one rounding. Faster than a library call, and right where the library's is not. */
+#if ATTN__FMA_F32
+ATTN__INLINE float attn__fma_f32(float a, float b, float c) { return ATTN__HARDWARE_FMA_F32(a, b, c); }
+#else
+/* The product of two floats is exact in double; the sum, rounded to odd, rounds
+ * correctly a second time (Boldo & Melquiond 2008). */
+ATTN__NOINLINE static float attn__fma_f32_any(float a, float b, float c)
+{
+    const double p = (double)a * (double)b, q = (double)c, t = p + q;
+    const double v = t - p, e = (p - (t - v)) + (q - v); /* t + e = p + q exactly */
+    uint64_t u = attn__bits_f64(t);
+    if ((u & 1) == 0 && attn__finite_f64(t) && (e < 0 || e > 0)) u = (e > 0) == (t > 0) ? u + 1 : u - 1;
+    return (float)attn__from_bits_f64(u);
+}
+/* Of numbers that are normal as floats, rounding twice errs only half way between two of them. */
 ATTN__INLINE float attn__fma_f32(float a, float b, float c)
 {
-#if ATTN__FMA_F32
-    return ATTN__HARDWARE_FMA_F32(a, b, c);
-#else
-    double p = (double)a * (double)b, q = (double)c, s = p + q;
-    double t = s - p, e = (p - (s - t)) + (q - t); /* s + e = p + q exactly */
-    uint64_t u = attn__bits_f64(s);
-    if ((u & 1) == 0 && attn__finite_f64(s) && (e < 0 || e > 0)) {
-        u = (e > 0) == (s > 0) ? u + 1 : u - 1;
-        s = attn__from_bits_f64(u);
-    }
-    return (float)s;
-#endif
+    const double s = (double)a * (double)b + (double)c;
+    const uint64_t u = attn__bits_f64(s);
+    if ((u & 0x1fffffffu) != 0x10000000u && (u >> 52 & 0x7ff) > 1023 - 127) return (float)s;
+    return attn__fma_f32_any(a, b, c);
 }
+#endif
 #if ATTN__FMA_F64
 ATTN__INLINE double attn__fma_f64(double a, double b, double c) { return ATTN__HARDWARE_FMA_F64(a, b, c); }
 #else
@@ -1119,7 +1141,7 @@ static double attn__tanh_f64(double x)
  * 1.9634 at 1.0000018939465483 (tests/elementary.c). */
 ATTN__INLINE double attn__log_f64(double x)
 {
-    int e, i;
+    int e;
     double m = attn__split(x, &e), s, z, p = 1.0 / 21;
     if (m < 0.70710678118654752) {
         m *= 2;
@@ -1127,7 +1149,7 @@ ATTN__INLINE double attn__log_f64(double x)
     }
     s = (m - 1) / (m + 1);
     z = s * s;
-    for (i = 19; i >= 3; i -= 2) p = attn__madd_f64(p, z, 1.0 / i);
+    for (int i = 19; i >= 3; i -= 2) p = attn__madd_f64(p, z, 1.0 / i);
     p = attn__madd_f64(p, z, 0.0); /* the series less 1 */
     s += s;
     p = attn__madd_f64(s, p, attn__madd_f64((double)e, ATTN__LN2_LO_F64, s));
@@ -1144,12 +1166,12 @@ static double attn__sqrt(double x)
 #elif defined(__wasm__)
     return __builtin_sqrt(x);
 #else
-    int e, i, odd;
+    int e, odd;
     const double f = attn__split(x, &e) * 9007199254740992.0; /* 2^53 */
     uint64_t m = (uint64_t)f, root = 0, rest = 0;
     odd = (e - 53) & 1;
     m = m << (10 + odd); /* x = m 2^(e - 63 - odd), of which the exponent is even; m < 2^64 */
-    for (i = 0; i < 54; i++, m <<= 2) { /* a bit of the root for two of m */
+    for (int i = 0; i < 54; i++, m <<= 2) { /* a bit of the root for two of m */
         rest = rest << 2 | m >> 62;
         root <<= 1;
         if (rest > 2 * root) {
@@ -1203,9 +1225,12 @@ ATTN__INLINE float attn__to_f32(double x)
     return x >= limit ? attn__from_bits_f32(0x7f800000u) : x <= -limit ? attn__from_bits_f32(0xff800000u) : (float)x;
 }
 
-ATTN__INLINE size_t attn__size_of(attn_dtype dtype) /* a constant where the type is */
+/* bytes: a constant where the type is */
+ATTN__INLINE size_t attn__size_of(attn_dtype dtype)
 {
-    return dtype == ATTN_F64 || dtype == ATTN_I64 ? 8 : dtype == ATTN_F32 || dtype == ATTN_I32 ? 4 : dtype == ATTN_BOOL ? 1 : 2;
+#define ATTN__X(name, text, size) dtype == name ? size :
+    return ATTN__DTYPES(ATTN__X) 0;
+#undef ATTN__X
 }
 
 /* One element of any float type. attn__put rounds through float32 to the narrow types, and gives NaN
@@ -2660,9 +2685,28 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(scores, 0, 2, 4, FLOAT, ATTN__OUTPUT, batch, scores_heads, scores_queries, kv_len, 0)     \
     X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, batch, q_heads, kv_len, 0)
 
-/* Where in a worker's workspace each array of attn__scratch begins, and its size. */
+/* One worker's scratch: what, and how much of it (a product of two). Slots are states on the stack of the tree of blocks. */
+#define ATTN__SCRATCH(X)                                                                                                \
+    X(attn__ranges_key, ranges_key, 1, 1)                                    /* first of all, see attn__ready */        \
+    X(char, q, es *p->chunks *ATTN__TILE_STRIDE, p->rows)                    /* scaled queries, 512 of head_dim a chunk */ \
+    X(char, k, es *keys, p->dim)                                             /* keys of a block: (chunks, panels, keys, nr) */ \
+    X(char, v, es *keys, attn__round_up(p->width, kernel->nr))               /* values of a block: (panels, keys, nr) */ \
+    X(char, rows, p->gather ? es * keys : 0, attn__max(p->dim, p->dim_v))    /* gathered keys or values */              \
+    X(char, tile, es *kernel->mr, ATTN__TILE_STRIDE)                         /* scores, then weights */                 \
+    X(char, bias, es, ATTN__TILE_STRIDE)                                     /* what is added to one row of scores */   \
+    X(char, acc, es *p->rows *p->slots, p->width)                            /* (slots, rows, width): sum of weight * v */ \
+    X(double, max, p->rows, p->slots)                                                                                   \
+    X(double, sum, p->rows, p->slots)                                                                                   \
+    X(attn__row, row, p->rows, 1)                                                                                       \
+    X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                            \
+    X(double, wide, 3, p->dim_v)                                             /* a row in wide arithmetic */
+
+/* Where in a worker's workspace each begins, and its size. */
 typedef struct attn__layout {
-    size_t q, k, v, rows, tile, bias, acc, max, sum, row, ranges, wide, size;
+#define ATTN__X(type, name, a, b) size_t name;
+    ATTN__SCRATCH(ATTN__X)
+#undef ATTN__X
+    size_t size;
 } attn__layout;
 
 typedef struct attn__problem {
@@ -2735,20 +2779,10 @@ typedef struct attn__ranges_key {
     size_t b, query, count, block, end;
 } attn__ranges_key;
 
-/* One worker's scratch. Slots are states on the stack of the tree of blocks. */
 typedef struct attn__scratch {
-    char *q;                      /* (chunks, rows, TILE_STRIDE): scaled queries, 512 of head_dim a chunk */
-    char *k;                      /* one block of keys, packed: (chunks, panels, <= 512, nr); unpacked, a panel */
-    char *v;                      /* one block of values, packed: (panels, keys, nr); unpacked, a piece of it */
-    char *rows;                   /* (keys, dim or dim_v): gathered rows */
-    char *tile;                   /* (mr, TILE_STRIDE): scores, then weights */
-    char *bias;                   /* (TILE_STRIDE): what is added to one row of scores */
-    char *acc;                    /* (slots, rows, width): sum of weight * v */
-    double *max, *sum;            /* (slots, rows) */
-    attn__row *row;               /* (rows) */
-    attn__ranges_key *ranges_key; /* first of all, see attn__ready */
-    attn__block_range *ranges;    /* (MASK_BLOCKS blocks, rows) */
-    double *wide;                 /* (3, dim_v): a row in wide arithmetic */
+#define ATTN__X(type, name, a, b) type *name;
+    ATTN__SCRATCH(ATTN__X)
+#undef ATTN__X
     attn__tree tree;
 } attn__scratch;
 
@@ -2773,19 +2807,9 @@ static attn_status attn__scratch_layout(const attn__problem *p, const attn__kern
     const size_t es = kernel->size, keys = p->unpacked ? kernel->step : p->keys;
     attn__arena arena = {NULL, 0, 0, 0};
     arena.fits = sizeof(size_t) > 4 && (p->dim | p->dim_v) >> 16 == 0; /* rows, slots and keys come to less than 2^24 */
-    attn__reserve(&arena, 1, sizeof(attn__ranges_key)); /* at 0, see attn__ready */
-    l->q = attn__reserve(&arena, attn__take_2d(&arena, p->chunks * ATTN__TILE_STRIDE, p->rows), es);
-    l->k = attn__reserve(&arena, attn__take_2d(&arena, keys, p->dim), es);
-    l->v = attn__reserve(&arena, attn__take_2d(&arena, keys, attn__round_up(p->width, kernel->nr)), es);
-    l->rows = attn__reserve(&arena, p->gather ? attn__take_2d(&arena, keys, attn__max(p->dim, p->dim_v)) : 0, es);
-    l->tile = attn__reserve(&arena, kernel->mr * ATTN__TILE_STRIDE, es);
-    l->bias = attn__reserve(&arena, ATTN__TILE_STRIDE, es);
-    l->acc = attn__reserve(&arena, attn__take_2d(&arena, p->rows * p->slots, p->width), es);
-    l->max = attn__reserve(&arena, p->rows * p->slots, sizeof(double));
-    l->sum = attn__reserve(&arena, p->rows * p->slots, sizeof(double));
-    l->row = attn__reserve(&arena, p->rows, sizeof(attn__row));
-    l->ranges = attn__reserve(&arena, attn__take_2d(&arena, ATTN__MASK_BLOCKS, p->rows), sizeof(attn__block_range));
-    l->wide = attn__reserve(&arena, attn__take_2d(&arena, 3, p->dim_v), sizeof(double));
+#define ATTN__X(type, name, a, b) l->name = attn__reserve(&arena, attn__take_2d(&arena, a, b), sizeof(type));
+    ATTN__SCRATCH(ATTN__X)
+#undef ATTN__X
     l->size = arena.used;
     return arena.overflow ? ATTN_ERR_OVERFLOW : ATTN_OK;
 }
@@ -2793,19 +2817,9 @@ static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratc
 {
     const attn__layout *l = &p->layout;
     char *base = p->run.workspace + worker * p->run.each;
-    s->ranges_key = (attn__ranges_key *)(void *)base;
-    s->q = base + l->q;
-    s->k = base + l->k;
-    s->v = base + l->v;
-    s->rows = base + l->rows;
-    s->tile = base + l->tile;
-    s->bias = base + l->bias;
-    s->acc = base + l->acc;
-    s->max = (double *)(void *)(base + l->max);
-    s->sum = (double *)(void *)(base + l->sum);
-    s->row = (attn__row *)(void *)(base + l->row);
-    s->ranges = (attn__block_range *)(void *)(base + l->ranges);
-    s->wide = (double *)(void *)(base + l->wide);
+#define ATTN__X(type, name, a, b) s->name = (type *)(void *)(base + l->name);
+    ATTN__SCRATCH(ATTN__X)
+#undef ATTN__X
 }
 
 /* ---- rows and keys ---- */
@@ -3848,38 +3862,20 @@ ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t wind
     return d;
 }
 
-ATTN_DEF size_t attn_dtype_size(attn_dtype dtype)
-{
-    return (unsigned)dtype < ATTN_DTYPE_COUNT ? attn__size_of(dtype) : 0;
-}
+ATTN_DEF size_t attn_dtype_size(attn_dtype dtype) { return attn__size_of(dtype); }
 ATTN_DEF const char *attn_dtype_name(attn_dtype dtype)
 {
-    static const char *const names[ATTN_DTYPE_COUNT] = {"float32", "float64", "float16", "bfloat16", "bool", "int32", "int64"};
+#define ATTN__X(name, text, size) text,
+    static const char *const names[ATTN_DTYPE_COUNT] = {ATTN__DTYPES(ATTN__X)};
+#undef ATTN__X
     return (unsigned)dtype < ATTN_DTYPE_COUNT ? names[dtype] : "unknown";
 }
 ATTN_DEF const char *attn_version(void) { return ATTN_VERSION; }
 ATTN_DEF const char *attn_status_string(attn_status status)
 {
-    static const char *const strings[ATTN_STATUS_COUNT] = {
-        "no error",
-        "a required array or argument is missing (NULL)",
-        "an element type is not supported here, or the element types do not fit together",
-        "an array has the wrong number of dimensions",
-        "shapes do not agree",
-        "the number of query heads is not a multiple of the number of key/value heads",
-        "axis out of range",
-        "an output's strides make its elements overlap",
-        "a pointer is not aligned for its element type",
-        "an output overlaps an input or another output",
-        "a size is too large for this machine's memory",
-        "a parameter is out of range",
-        "a key/value length or sequence offset is out of range",
-        "a page index is out of range",
-        "this path is not compiled in, or this machine does not support it",
-        "the workspace is missing or too small",
-        "this version does not compute this combination",
-        "this build computes other bits than it should: look at the compiler's floating-point options",
-    };
+#define ATTN__X(name, text) text,
+    static const char *const strings[ATTN_STATUS_COUNT] = {ATTN__STATUSES(ATTN__X)};
+#undef ATTN__X
     return (unsigned)status < ATTN_STATUS_COUNT ? strings[status] : "unknown status";
 }
 
@@ -5311,16 +5307,14 @@ ATTN__INLINE double ATTN__V(madd)(double a, double b, double c) { return attn__m
 ATTN__INLINE attn__vec ATTN__V(load_part)(const attn__real *p, size_t n)
 {
     attn__real x[ATTN__VL];
-    size_t j;
-    for (j = 0; j < ATTN__VL; j++) x[j] = j < n ? p[j] : 0;
+    for (size_t j = 0; j < ATTN__VL; j++) x[j] = j < n ? p[j] : 0;
     return attn__vload(x);
 }
 ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
 {
     attn__real x[ATTN__VL];
-    size_t j;
     attn__vstore(x, a);
-    for (j = 0; j < n; j++) p[j] = x[j];
+    for (size_t j = 0; j < n; j++) p[j] = x[j];
 }
 #endif
 
@@ -5407,8 +5401,7 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
     const attn__real *a = (const attn__real *)a_;
     const char *b = (const char *)b_;
     attn__real *c = (attn__real *)c_;
-    size_t j;
-    for (j = 0; j < n; j += ATTN__NR, b += panel_stride * sizeof *c, c += ATTN__NR) {
+    for (size_t j = 0; j < n; j += ATTN__NR, b += panel_stride * sizeof *c, c += ATTN__NR) {
         switch (n - j > ATTN__VL ? m : m + 16) { /* a narrow tile where the rest of a panel is no more */
 #define ATTN__X(i)                                                                              \
     case i + 1: ATTN__V(tile)(i + 1, 2, dtype, depth, a, b, ldb, c, ldc, accumulate); break;    \
@@ -5426,18 +5419,18 @@ static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, p
     const size_t part = n % ATTN__VL, whole = n - part; /* what is less than a vector is copied */
     const attn__real *a = (const attn__real *)a_, *b = (const attn__real *)b_;
     attn__real *c = (attn__real *)c_, *rows = (attn__real *)rows_, *tile = (attn__real *)tile_, *panel = (attn__real *)panel_;
-    size_t count, r, k;
+    size_t count, k;
     for (k = 0; k < depth && part; k++) attn__vstore(panel + k * ATTN__NR, ATTN__V(load_part)(b + k * b_step + whole, part));
     for (; m > 0; m -= count) {
         count = attn__tile_rows(m, ATTN__MR);
-        for (r = 0; r < count; r++, a += a_step) {
+        for (size_t r = 0; r < count; r++, a += a_step) {
             attn__real *row = rows + r * ATTN__TILE_STRIDE;
             for (k = 0; k + ATTN__VL <= depth; k += ATTN__VL) attn__vstore(row + k, attn__vload(a + k));
             for (; k < depth; k++) row[k] = a[k];
         }
         ATTN__V(multiply)(count, whole, depth, rows, b, b_step, ATTN__NR, c, c_step, 0);
         if (part) ATTN__V(multiply)(count, part, depth, rows, panel, ATTN__NR, 0, tile, ATTN__TILE_STRIDE, 0);
-        for (r = 0; r < count; r++, c += c_step)
+        for (size_t r = 0; r < count; r++, c += c_step)
             if (part) ATTN__V(store_part)(c + whole, attn__vload(tile + r * ATTN__TILE_STRIDE), part);
     }
 }
@@ -5472,28 +5465,27 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, s
 {
     const size_t quads = ATTN__VL == 1 ? 0 : depth / ATTN__QUAD * ATTN__QUAD; /* one lane: nothing to transpose */
     attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
-    size_t v, k, j;
-    int i;
+    size_t k;
     if (columns == ATTN__NR) {
         for (k = 0; k < quads; k += ATTN__QUAD) {
             ATTN__V(transpose)(src + k, column_stride, x);
             ATTN__V(transpose)(src + k + ATTN__VL * column_stride, column_stride, y);
-            for (i = 0; i < ATTN__NR / 4 && ahead; i++) /* a part of its columns for each part of a cache line */
+            for (int i = 0; i < ATTN__NR / 4 && ahead; i++) /* a part of its columns for each part of a cache line */
                 ATTN__PREFETCH(src, (ptrdiff_t)(ATTN__NR + (k / ATTN__QUAD % 4) * (ATTN__NR / 4) + (size_t)i) * column_stride + (ptrdiff_t)k);
 #define ATTN__X(i) attn__vstore(to + (k + i) * ATTN__NR, x[i]), attn__vstore(to + (k + i) * ATTN__NR + ATTN__VL, y[i]);
             ATTN__EACH_OF_QUAD(ATTN__X)
 #undef ATTN__X
         }
         for (; k < depth; k++)
-            for (j = 0; j < columns; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+            for (size_t j = 0; j < columns; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
         return;
     }
-    for (v = 0; v < columns; v += ATTN__VL, src += ATTN__VL * column_stride, to += ATTN__VL) {
+    for (size_t v = 0; v < columns; v += ATTN__VL, src += ATTN__VL * column_stride, to += ATTN__VL) {
         const size_t n = columns - v < ATTN__VL ? columns - v : ATTN__VL;
         attn__real quad[ATTN__VL][ATTN__QUAD];
-        for (j = n; j < ATTN__VL; j++) attn__memset(quad[j], 0, sizeof quad[j]);
+        for (size_t j = n; j < ATTN__VL; j++) attn__memset(quad[j], 0, sizeof quad[j]);
         for (k = 0; k < quads; k += ATTN__QUAD) {
-            for (j = 0; j < n; j++) attn__memcpy(quad[j], src + (ptrdiff_t)j * column_stride + (ptrdiff_t)k, sizeof quad[j]);
+            for (size_t j = 0; j < n; j++) attn__memcpy(quad[j], src + (ptrdiff_t)j * column_stride + (ptrdiff_t)k, sizeof quad[j]);
             ATTN__V(transpose)(quad[0], ATTN__QUAD, x);
 #define ATTN__X(i) attn__vstore(to + (k + i) * ATTN__NR, x[i]);
             ATTN__EACH_OF_QUAD(ATTN__X)
@@ -5501,7 +5493,7 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, s
         }
         for (; k < depth; k++) {
             attn__vstore(to + k * ATTN__NR, attn__vset1(0));
-            for (j = 0; j < n; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+            for (size_t j = 0; j < n; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
         }
     }
 }
@@ -5511,12 +5503,11 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
     const char *src = (const char *)src_;
     attn__real *to = (attn__real *)panels;
     ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
-    size_t j, k;
-    for (j = 0; j < columns; j += ATTN__NR, to += depth * ATTN__NR) {
+    for (size_t j = 0; j < columns; j += ATTN__NR, to += depth * ATTN__NR) {
         const char *from = src + (ptrdiff_t)j * column_stride * size;
         size_t width = columns - j < ATTN__NR ? columns - j : ATTN__NR;
         if (depth_stride != 1) { /* values: rows of the panel as they come */
-            for (k = 0; k < depth; k++) {
+            for (size_t k = 0; k < depth; k++) {
                 const char *row = from + (ptrdiff_t)k * depth_stride * size;
                 attn__real *panel = to + k * ATTN__NR;
                 ATTN__PREFETCH(row, 64 * (size_t)depth_stride * (size_t)size);
@@ -5533,7 +5524,7 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
             ATTN__V(pack_columns)(to, (const attn__real *)(const void *)from, width, depth, column_stride, 1);
         } else { /* converted, a piece of the depth at a time */
             attn__real piece[ATTN__NR][64];
-            for (k = 0; k < depth; k += 64) {
+            for (size_t k = 0; k < depth; k += 64) {
                 size_t i, n = depth - k < 64 ? depth - k : 64;
                 for (i = 0; i < width; i++) ATTN__V(load_row)(piece[i], from + ((ptrdiff_t)i * column_stride + (ptrdiff_t)k) * size, dtype, 1, n);
                 ATTN__V(pack_columns)(to + k * ATTN__NR, piece[0], width, n, 64, 0);
@@ -5560,7 +5551,7 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t 
     const ptrdiff_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2;
     const ptrdiff_t quarter = ATTN__NR / 4 * stride * size;
     const char *ahead = keys + 2 * ATTN__NR * stride * size;
-    size_t k = 0, j, at = 0;
+    size_t k = 0, at = 0;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
@@ -5585,7 +5576,7 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t 
         attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
         ATTN__V(turn_columns)(keys, dtype, stride, x);
         ATTN__V(turn_columns)(keys + ATTN__VL * stride * size, dtype, stride, y);
-        for (j = 0; j < ATTN__NR * (size_t)size; j += 64) { /* columns to come, in four streams: often as many pages */
+        for (size_t j = 0; j < ATTN__NR * (size_t)size; j += 64) { /* columns to come, in four streams: often as many pages */
             ATTN__PREFETCH(ahead, at);
             ATTN__PREFETCH(ahead + quarter, at);
             ATTN__PREFETCH(ahead + 2 * quarter, at);
@@ -5603,7 +5594,7 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t 
     for (; k < depth; k++, a++, keys += size) {
         attn__real column[ATTN__NR];
         attn__vec x[1], y[1];
-        for (j = 0; j < ATTN__NR; j++) ATTN__V(load_row)(column + j, keys + (ptrdiff_t)j * stride * size, dtype, 1, 1);
+        for (size_t j = 0; j < ATTN__NR; j++) ATTN__V(load_row)(column + j, keys + (ptrdiff_t)j * stride * size, dtype, 1, 1);
         x[0] = attn__vload(column);
         y[0] = attn__vload(column + ATTN__VL);
         ATTN__STEP(0)
@@ -5643,9 +5634,9 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
     const attn__real *a = (const attn__real *)a_;
     const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
     attn__real *c = (attn__real *)c_;
-    size_t j, k, i;
+    size_t j, i;
     for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) ATTN__V(dot_columns)(m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
-    for (k = 0; j < n && (k < depth || k == 0); k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
+    for (size_t k = 0; j < n && (k < depth || k == 0); k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
         attn__real piece[ATTN__NR][64];
         const size_t part = depth - k < 64 ? depth - k : 64;
         for (i = 0; i < n - j; i++) ATTN__V(load_row)(piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
@@ -5789,12 +5780,11 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
     const attn__vec zero = attn__vset1(0), lowest = attn__vset1(ATTN__C(MASKED)), beyond = attn__vset1((attn__real)attn__from_bits_f64(0x7ff8000000000000u));
     attn__vec away = zero;
     attn__real *bias = (attn__real *)bias_, lane[ATTN__VL];
-    size_t i, j;
-    for (i = 0; i < n; i += ATTN__VL, distance -= ATTN__VL) {
+    for (size_t i = 0; i < n; i += ATTN__VL, distance -= ATTN__VL) {
         attn__vec b = attn__vadd(attn__vload(bias + i), zero), sum;
         if (i > 0 && distance < whole && distance > -whole) away = attn__vsub(away, attn__vset1(ATTN__VL));
         else {
-            for (j = 0; j < ATTN__VL; j++) lane[j] = (attn__real)(distance - (int64_t)j);
+            for (size_t j = 0; j < ATTN__VL; j++) lane[j] = (attn__real)(distance - (int64_t)j);
             away = attn__vload(lane);
         }
         /* never -0; and in software, multiplying and adding to infinity may trap */
@@ -5809,8 +5799,7 @@ static void ATTN__V(bias)(void *row_, const void *bias_, size_t n)
     attn__real *row = (attn__real *)row_;
     const attn__real *bias = (const attn__real *)bias_;
     const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
-    size_t i;
-    for (i = 0; i < n; i += ATTN__VL) {
+    for (size_t i = 0; i < n; i += ATTN__VL) {
         attn__vec b = attn__vload(bias + i);
         attn__vstore(row + i, attn__vchoose(attn__vadd(attn__vload(row + i), b), b, lowest, lowest));
     }
@@ -5850,8 +5839,7 @@ ATTN__INLINE void ATTN__V(mask_ends)(attn__real *row, size_t at, size_t lo, size
 {
     const attn__vec masked = attn__vset1(ATTN__C(MASKED)), first = attn__vset1((attn__real)lo), end = attn__vset1((attn__real)hi);
     const attn__vec from = attn__vset1((attn__real)at);
-    size_t i;
-    for (i = 0; i < ATTN__LANES; i += ATTN__VL) {
+    for (size_t i = 0; i < ATTN__LANES; i += ATTN__VL) {
         const attn__vec place = attn__vadd(from, attn__vload(ATTN__C(COUNT) + i)), x = attn__vload(row + at + i);
         attn__vstore(row + at + i, attn__vchoose(masked, place, end, attn__vchoose(x, place, first, masked)));
     }
@@ -5970,7 +5958,7 @@ static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, co
     attn__real *weights = (attn__real *)weights_;
     const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
     attn__real max[ATTN__COLUMNS], nonfinite[ATTN__COLUMNS], lanes[2][ATTN__LANES][ATTN__COLUMNS];
-    size_t c, j, i;
+    size_t c, j;
     for (c = 0; c < columns; c++) max[c] = ATTN__C(MASKED), nonfinite[c] = 0;
 #define ATTN__X(i) attn__vec x##i = attn__vmax(lowest, attn__vload(at + i * stride + (ptrdiff_t)c)); /* NaN stays */
 #define ATTN__LOOK(ROWS, largest, rest)                                                          \
@@ -6006,9 +5994,9 @@ static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, co
         }
     }
     for (c = 0; c < columns; c++) { /* as softmax adds them */
-        for (i = 0; i < ATTN__LANES; i++) lanes[0][i][c] += lanes[1][i][c];
+        for (size_t i = 0; i < ATTN__LANES; i++) lanes[0][i][c] += lanes[1][i][c];
         for (j = ATTN__LANES / 2; j > 0; j /= 2)
-            for (i = 0; i < j; i++) lanes[0][i][c] += lanes[0][i + j][c];
+            for (size_t i = 0; i < j; i++) lanes[0][i][c] += lanes[0][i + j][c];
         sum_out[c] = (double)lanes[0][0][c];
     }
     return 0;
@@ -6018,13 +6006,12 @@ static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *f
 {
     const attn__vec lowest = attn__vset1(ATTN__C(MASKED)), zero = attn__vset1(0);
     attn__real max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
-    size_t c, j;
-    for (c = 0; c < columns; c++) factor[c] = (attn__real)factor_[c];
-    for (c = 0; c < columns && max_; c++) max[c] = (attn__real)max_[c];
-    for (j = 0; j < n; j++) {
+    for (size_t c = 0; c < columns; c++) factor[c] = (attn__real)factor_[c];
+    for (size_t c = 0; c < columns && max_; c++) max[c] = (attn__real)max_[c];
+    for (size_t j = 0; j < n; j++) {
         const attn__real *from = (const attn__real *)from_ + (ptrdiff_t)j * stride;
         attn__real *to = (attn__real *)to_ + (ptrdiff_t)j * to_stride;
-        for (c = 0; c < columns; c += ATTN__VL) {
+        for (size_t c = 0; c < columns; c += ATTN__VL) {
             attn__vec p = attn__vload(from + c);
             if (max_) p = ATTN__V(exp)(attn__vsub(attn__vmax(lowest, p), attn__vload(max + c)));
             ATTN__PREFETCH(from, 8 * (uintptr_t)stride + c);
@@ -6038,8 +6025,7 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
                           const double *sum_b)
 {
     const double empty = -attn__infinity();
-    size_t i, c;
-    for (i = 0; i < rows; i++) {
+    for (size_t i = 0; i < rows; i++) {
         attn__real *a = (attn__real *)acc_a + i * width;
         const attn__real *b = (const attn__real *)acc_b + i * width;
         if (max_b[i] <= empty) continue; /* empty states are the identity */
@@ -6051,7 +6037,7 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
             double max = max_a[i] > max_b[i] ? max_a[i] : max_b[i];
             double fa = ATTN__V(exp_difference)(max_a[i], max), fb = ATTN__V(exp_difference)(max_b[i], max); /* one of them is 1 */
             const attn__vec va = attn__vset1((attn__real)fa), vb = attn__vset1((attn__real)fb);
-            for (c = 0; c < width; c += ATTN__VL) attn__vstore(a + c, attn__vfma(attn__vload(a + c), va, attn__vmul(attn__vload(b + c), vb)));
+            for (size_t c = 0; c < width; c += ATTN__VL) attn__vstore(a + c, attn__vfma(attn__vload(a + c), va, attn__vmul(attn__vload(b + c), vb)));
             max_a[i] = max;
             sum_a[i] = ATTN__V(madd)(sum_a[i], fa, sum_b[i] * fb);
         }
@@ -6149,8 +6135,8 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     const size_t n = p->kv_len, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
     attn__real *out = (attn__real *)out_, *queries = (attn__real *)p->queries, *keys = (attn__real *)p->keys, *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
     attn__vec nonfinite[4], unused[4];
-    size_t i, r, rows, stride = ATTN__NR, panel = n * ATTN__NR;
-    for (i = 0; i < n; i += ATTN__NR)
+    size_t rows, stride = ATTN__NR, panel = n * ATTN__NR;
+    for (size_t i = 0; i < n; i += ATTN__NR)
         ATTN__V(pack_columns)(keys + i * p->dim, k + (ptrdiff_t)i * p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim, p->k_step, 0);
     if (width == p->dim_v && p->v_step >= 0) stride = (size_t)p->v_step, panel = ATTN__NR;
     else {
@@ -6159,14 +6145,14 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     }
     nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
     unused[0] = unused[1] = unused[2] = unused[3] = nonfinite[0];
-    for (i = 0; i < p->q_len; i += rows) {
+    for (size_t i = 0; i < p->q_len; i += rows) {
         double sum[ATTN__MR];
         rows = attn__tile_rows(p->q_len - i, ATTN__MR);
-        for (r = 0; r < rows; r++, q += p->q_step) ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, unused);
+        for (size_t r = 0; r < rows; r++, q += p->q_step) ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, unused);
         ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__TILE_STRIDE, 0);
         if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, p->visible + i, sum) : ATTN__V(softmax_set)(1, tile, rows, n, p->visible + i, sum)) return 1;
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
-        for (r = 0; r < rows; r++, out += p->out_step) ATTN__V(scale_row)(out, acc + r * width, p->dim_v, 1 / sum[r], nonfinite);
+        for (size_t r = 0; r < rows; r++, out += p->out_step) ATTN__V(scale_row)(out, acc + r * width, p->dim_v, 1 / sum[r], nonfinite);
     }
     return !ATTN__V(all_finite)(nonfinite);
 }
