@@ -78,6 +78,7 @@ timeout = 10
 EOF
     if command -v zip >/dev/null; then
         rm -f "$OUT/${target}_seed_corpus.zip"
-        find "$top/fuzz/seeds/$target" "$top/fuzz/regressions/$target" -type f 2>/dev/null | zip -q -j "$OUT/${target}_seed_corpus.zip" -@
+        sh "$top/fuzz/seeds.sh" unpack "$top/fuzz/seeds/$target.seeds" "$work/seeds/$target"
+        find "$work/seeds/$target" "$top/fuzz/regressions/$target" -type f 2>/dev/null | zip -q -j "$OUT/${target}_seed_corpus.zip" -@
     fi
 done

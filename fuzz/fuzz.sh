@@ -9,6 +9,7 @@ source=$(cd "$(dirname "$0")" && pwd)
 targets=$(sed -n 's/^fuzz_targets = //p' "$source/local.mk")
 : "${CLANG:=clang}" "${SECONDS_EACH:=60}" "${JOBS:=1}" "${TARGET:=}" "${FILE:=}" "${SEED:=}" "${RUNS:=}"
 out=$PWD/fuzz-out
+seeds=$out/seeds
 sanitizers=address,undefined,float-divide-by-zero,float-cast-overflow
 check="-g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=fuzzer-no-link,$sanitizers"
 export UBSAN_OPTIONS=print_stacktrace=1
@@ -16,6 +17,15 @@ export UBSAN_OPTIONS=print_stacktrace=1
 die() {
     echo "$*" >&2
     exit 2
+}
+
+unpack_seeds() { # into files, for the engines; unless they are those of the same lines
+    mkdir -p "$seeds"
+    for t in ${TARGET:-$targets}; do
+        cmp -s "$source/seeds/$t.seeds" "$seeds/$t.seeds" && continue
+        sh "$source/seeds.sh" unpack "$source/seeds/$t.seeds" "$seeds/$t"
+        cp "$source/seeds/$t.seeds" "$seeds/$t.seeds"
+    done
 }
 
 build() { # FOLDER CFLAGS [ENGINE [CC]]; unless it was built so, of the same sources
@@ -26,6 +36,7 @@ build() { # FOLDER CFLAGS [ENGINE [CC]]; unless it was built so, of the same sou
         OUT=$folder CFLAGS=$2 LIB_FUZZING_ENGINE=${3--fsanitize=fuzzer} CC=${4-$CLANG} sh "$source/build.sh"
         echo "$how" >"$folder/built"
     fi
+    unpack_seeds
 }
 
 need_build() {
@@ -33,7 +44,7 @@ need_build() {
 }
 
 inputs_of() { # TARGET: the folders there are; the engine writes to the first
-    for folder in "fuzz-corpus/$1" "$source/seeds/$1" "$source/regressions/$1"; do
+    for folder in "fuzz-corpus/$1" "$seeds/$1" "$source/regressions/$1"; do
         [ ! -d "$folder" ] || echo "$folder"
     done
 }
@@ -67,7 +78,9 @@ run() { # TARGET ARGUMENTS...
 # $RUNS inputs from the committed ones on, in an order that neither the machine's
 # speed nor its file system has a part in.
 fixed() { # TARGET
-    find "$source/seeds/$1" "$source/regressions/$1" -type f 2>/dev/null | LC_ALL=C sort | tr '\n' ',' | sed 's/,$//' >"$out/$1.inputs"
+    for folder in "$seeds/$1" "$source/regressions/$1"; do
+        find "$folder" -type f 2>/dev/null | LC_ALL=C sort
+    done | tr '\n' ',' | sed 's/,$//' >"$out/$1.inputs"
     rm -rf "$out/$1.new"
     mkdir "$out/$1.new"
     engine "$1" -seed="${SEED:-1}" -runs="$RUNS" -seed_inputs="@$out/$1.inputs" "$out/$1.new"
@@ -164,7 +177,7 @@ afl) # builds; then runs one target
     if [ -n "$TARGET" ]; then # on a machine that was not set up for it; goes on with what was found before
         export AFL_AUTORESUME=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1
         one_target
-        afl-fuzz -V "$SECONDS_EACH" -G 256 -x "$source/attention.dict" -i "$source/seeds/$TARGET" -o "$out-afl/$TARGET.found" -- "$out-afl/$TARGET"
+        afl-fuzz -V "$SECONDS_EACH" -G 256 -x "$source/attention.dict" -i "$seeds/$TARGET" -o "$out-afl/$TARGET.found" -- "$out-afl/$TARGET"
     fi
     ;;
 memory) # MSan: reads of uninitialised memory
@@ -213,13 +226,22 @@ explore) # no sanitizers: fastest
         run "$t" -fork="$JOBS" -ignore_crashes=1 -max_total_time="$SECONDS_EACH"
     done
     ;;
+pack) # the corpus becomes seeds
+    [ -d fuzz-corpus ] || die "no fuzz-corpus here"
+    for t in ${TARGET:-$targets}; do
+        [ -d "fuzz-corpus/$t" ] || continue
+        sh "$source/seeds.sh" pack "fuzz-corpus/$t" "$source/seeds/$t.seeds" "$source/regressions/$t"
+        wc -l "$source/seeds/$t.seeds"
+    done
+    ;;
 seeds)
     command -v zip >/dev/null || die "zip is not found"
+    unpack_seeds
     for t in ${TARGET:-$targets}; do
         rm -f "${t}_seed_corpus.zip"
-        find "$source/seeds/$t" "$source/regressions/$t" -type f 2>/dev/null | zip -q -j "${t}_seed_corpus.zip" -@
+        find "$seeds/$t" "$source/regressions/$t" -type f 2>/dev/null | zip -q -j "${t}_seed_corpus.zip" -@
         ls -l "${t}_seed_corpus.zip"
     done
     ;;
-*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | coverage | afl | memory | threads | 32 | explore | seeds" ;;
+*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | pack | coverage | afl | memory | threads | 32 | explore | seeds" ;;
 esac

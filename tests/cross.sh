@@ -112,7 +112,7 @@ run() {
             wrong "hashes of the header alone, $arithmetic" "hash-$arithmetic.log"
         fi
     done
-    say "$verdict: $passes tests ($failures failed), $inputs corpus files, $own: $paths; golden hashes: ${hashes:-none}; header alone: ${alone:-none}; $(($(date +%s) - begin)) s"
+    say "$verdict: $passes tests ($failures failed), $inputs inputs of the corpus, $own: $paths; golden hashes: ${hashes:-none}; header alone: ${alone:-none}; $(($(date +%s) - begin)) s"
     failed_tests=
     [ "$verdict" = passed ] || failed_tests=", **FAILED**"
     cd "$here" || exit 99
@@ -143,7 +143,7 @@ write_matrix() { # FILE
         echo "with more tests if CROSS_TESTS=all says so. Not tried: Microsoft's compiler, Arm hardware."
         echo
         echo "Paths: those that ran, natively, through SIMDe, or lane by lane. Arithmetic: the default"
-        echo "there. Tests: results of the test programs, the tool and the hashes. Corpus: files of"
+        echo "there. Tests: results of the test programs, the tool and the hashes. Corpus: inputs of"
         echo "fuzz/seeds and fuzz/regressions. Hashes: of \`attn hash\`, by all of these paths, equal to"
         echo "those in tests/. Header alone: the same without SIMDe and once for each arithmetic, the"
         echo "unfused one where the hardware fuses too, the fused one in software where it does not."

@@ -394,8 +394,8 @@ class Bench:
     def build(self):
         os.makedirs(self.base, exist_ok=True)
         stamp = os.path.join(self.base, "built")
-        newest = max(os.path.getmtime(os.path.join(TOP, d, f)) for d in ("tests", "fuzz", "tools") for f in os.listdir(os.path.join(TOP, d))
-                     if f.endswith((".c", ".h")))
+        newest = max(os.path.getmtime(os.path.join(TOP, d, f)) for d in ("tests", "fuzz", "fuzz/seeds", "tools") for f in os.listdir(os.path.join(TOP, d))
+                     if f.endswith((".c", ".h", ".seeds")))
         if os.path.exists(stamp) and os.path.getmtime(stamp) > newest:
             return
         shutil.copy(os.path.join(TOP, "attention.h"), os.path.join(self.base, "attention.h"))
@@ -421,6 +421,8 @@ class Bench:
             for name in TARGETS:
                 self.must([cc] + flags + common + [os.path.join(TOP, "fuzz", name + ".c")] + objects + engine +
                           ["-L.", "-lattn", "-lm", "-o", "%s_%s" % (way, name)])
+        for name in TARGETS:
+            self.must(["sh", os.path.join(TOP, "fuzz/seeds.sh"), "unpack", seeds_of(name), os.path.join(self.base, "seeds", name)])
         with open(stamp, "w", encoding="utf-8"):
             pass
 
@@ -506,7 +508,7 @@ class Bench:
         """(who finds it and why, how, seconds)"""
         total = 0.0
         for name in TARGETS:
-            status, seconds, output = run([os.path.join(self.base, "plain_" + name)] + inputs_of(name), 12, 200, folder, self.environment(folder))
+            status, seconds, output = run([os.path.join(self.base, "plain_" + name), seeds_of(name)] + regressions_of(name), 12, 200, folder, self.environment(folder))
             total += seconds
             if status != 0:
                 return name + (": " + reason(output) if status is not None else ": hangs"), "seeds", total
@@ -524,7 +526,8 @@ class Bench:
             corpus = os.path.join(folder, "corpus-" + name)
             os.makedirs(corpus, exist_ok=True)
             command = [os.path.join(self.base, "asan_" + name), "-seed=%d" % seed, "-max_len=256", "-len_control=0", "-entropic=0",
-                       "-timeout=20", "-rss_limit_mb=2048", "-dict=" + os.path.join(TOP, "fuzz/attention.dict"), corpus] + inputs_of(name)
+                       "-timeout=20", "-rss_limit_mb=2048", "-dict=" + os.path.join(TOP, "fuzz/attention.dict"), corpus,
+                       os.path.join(self.base, "seeds", name)] + regressions_of(name)
             status, seconds, output = run(command, max(1, limit * share), 600, folder, self.environment(folder))
             total += seconds
             if status is not None and ("libFuzzer: timeout" not in output or seconds >= 20):  # by the clock: a busy machine is no find
@@ -532,8 +535,13 @@ class Bench:
         return None, total
 
 
-def inputs_of(target):
-    return [p for p in (os.path.join(TOP, "fuzz", d, target) for d in ("seeds", "regressions")) if os.path.isdir(p)]
+def seeds_of(target):
+    return os.path.join(TOP, "fuzz/seeds", target + ".seeds")
+
+
+def regressions_of(target):
+    folder = os.path.join(TOP, "fuzz/regressions", target)
+    return [folder] if os.path.isdir(folder) else []
 
 
 def reason(output):
