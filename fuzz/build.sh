@@ -48,11 +48,9 @@ case $CFLAGS in
 *=thread*) threaded=-fno-sanitize=fuzzer-no-link ;; # threads would race for the counters of coverage
 esac
 
-# shellcheck disable=SC2086
-compile tests/attn_impl $library $threaded &
-# shellcheck disable=SC2086
-compile tests/reference $judge
-compile tests/attn_test $helper # has to see the sanitizer: it poisons the guards of arrays
+compile check/implementation $library $threaded &
+compile check/reference $judge
+compile check/harness $helper # has to see the sanitizer: it poisons the guards of arrays
 compile tools/npy
 compile fuzz/grammar $judge
 compile fuzz/oracle $helper
@@ -65,9 +63,8 @@ wait $!
 
 for target in $TARGETS; do
     compile "fuzz/$target" $library
-    # shellcheck disable=SC2086
-    $CC $CFLAGS "$work/fuzz_$target.o" "$work/fuzz_grammar.o" "$work/fuzz_oracle.o" "$work/tests_attn_test.o" "$work/tests_reference.o" \
-        "$work/tests_attn_impl.o" "$work/tools_npy.o" $engine -lm -o "$OUT/$target"
+    $CC $CFLAGS "$work/fuzz_$target.o" "$work/fuzz_grammar.o" "$work/fuzz_oracle.o" "$work/check_harness.o" "$work/check_reference.o" \
+        "$work/check_implementation.o" "$work/tools_npy.o" $engine -lm -o "$OUT/$target"
     cp "$top/fuzz/attention.dict" "$OUT/$target.dict"
     cat >"$OUT/$target.options" <<EOF
 [libfuzzer]

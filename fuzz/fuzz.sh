@@ -30,7 +30,7 @@ unpack_seeds() { # into files, for the engines; unless they are those of the sam
 
 build() { # FOLDER CFLAGS [ENGINE [CC]]; unless it was built so, of the same sources
     folder=$1 how="$2 ${3-} ${4-$CLANG}"
-    newer=$(cd "$source/.." && find fuzz attention.h tests/attn_impl.c tests/attn_test.[ch] tests/reference.[ch] tools/npy.[ch] -name '*.[ch]' -newer "$folder/built" 2>/dev/null | head -1)
+    newer=$(cd "$source/.." && find attention.h check fuzz tools/npy.[ch] -name '*.[ch]' -newer "$folder/built" 2>/dev/null | head -1)
     if [ -n "$newer" ] || [ "$(cat "$folder/built" 2>/dev/null)" != "$how" ]; then
         rm -f "$folder/built"
         OUT=$folder CFLAGS=$2 LIB_FUZZING_ENGINE=${3--fsanitize=fuzzer} CC=${4-$CLANG} sh "$source/build.sh"
@@ -170,7 +170,7 @@ coverage)
 afl) # builds; then runs one target
     command -v afl-clang-fast >/dev/null || die "afl-clang-fast is not found (apt-get install afl++)"
     mkdir -p "$out-afl"
-    printf 'src: */%s\n' reference.c attn_test.c grammar.c oracle.c >"$out-afl/judges" # are not what is explored
+    printf 'src: */%s\n' reference.c harness.c grammar.c oracle.c >"$out-afl/judges" # are not what is explored
     # afl-clang-fast would take -O3 on its own: minutes
     export AFL_DONT_OPTIMIZE=1 AFL_LLVM_DENYLIST="$out-afl/judges"
     build "$out-afl" "-g -O1" -fsanitize=fuzzer afl-clang-fast
@@ -191,8 +191,8 @@ threads) # TSan: tasks on real threads, and the test of the pthreads adapter
     flags="-g -O1 -pthread -fsanitize=thread"
     build "$out-threads" "$flags -fsanitize=fuzzer-no-link -DFUZZ_THREADS"
     # shellcheck disable=SC2086
-    $CLANG $flags -std=c99 -I"$source/.." "$source/../tests/threads.c" "$source/../tests/attn_test.c" "$source/../tests/reference.c" \
-        "$source/../tests/attn_impl.c" -lm -o "$out-threads/adapter"
+    $CLANG $flags -std=c99 -I"$source/.." "$source/../tests/pthread_adapter.c" "$source/../check/harness.c" "$source/../check/reference.c" \
+        "$source/../check/implementation.c" -lm -o "$out-threads/adapter"
     "$out-threads/adapter"
     out=$out-threads
     for t in ${TARGET:-differential extremes metamorphic}; do

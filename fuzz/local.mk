@@ -19,7 +19,7 @@ fuzz_programs = \
 	fuzz/primitives
 check_PROGRAMS += $(fuzz_programs)
 fuzz_npy_SOURCES = fuzz/npy.c tools/npy.c tools/npy.h
-fuzz_differential_LDADD = fuzz/libfuzz.a tests/libattn_test.a
+fuzz_differential_LDADD = fuzz/libfuzz.a check/libcheck.a
 fuzz_extremes_LDADD = $(fuzz_differential_LDADD)
 fuzz_metamorphic_LDADD = $(fuzz_differential_LDADD)
 fuzz_misuse_LDADD = $(fuzz_differential_LDADD)

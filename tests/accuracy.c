@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * Every output, weight and log-sum-exp lies within the error derived for it in
- * reference.c, for data that is hard in different ways.
+ * check/reference.c, for data that is hard in different ways.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

@@ -4,7 +4,7 @@
  * and to nearest even outwards, for every bit pattern, on every path; mixtures
  * are within bounds; results are those of float32 on the converted arrays.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <string.h>

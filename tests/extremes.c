@@ -5,7 +5,7 @@
  * visible NaN or infinity stays in its row (for V, in its column), a masked one
  * changes no bit.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <string.h>

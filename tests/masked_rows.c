@@ -4,7 +4,7 @@
  * whatever hides the keys and whatever the keys hold; the other queries are as
  * if it were not there.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

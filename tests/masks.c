@@ -4,7 +4,7 @@
  * each alignment, windows, lengths of keys: each alone and all pairs of them,
  * against the reference. What is masked is NaN in these tests.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * |a b|, the same bits on all paths and in any layout, batched with leading
  * dimensions that broadcast, +0 where there is nothing to sum.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

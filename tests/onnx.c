@@ -9,7 +9,7 @@
  *   3-D inputs  (batch, sequence, heads * head_size) are strides
  *   lengths     nonpad_kv_seqlen: what is beyond has no weight, softcap or not
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

@@ -4,7 +4,7 @@
  * header states and one rounding to the element type; in every layout, in place,
  * at any position; lengths stay, scores depend on distances; errors write nothing.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <float.h>
 #include <math.h>

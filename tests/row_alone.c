@@ -4,7 +4,7 @@
  * decoding; with further masked keys appended; and for any number of workers
  * and order of tasks.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <stdio.h>
 

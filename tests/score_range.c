@@ -4,7 +4,7 @@
  * every stage; column sums are the weights added up in order of the queries; both
  * bit by bit, on every path. Asking for any of them changes no bit of the rest.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdio.h>

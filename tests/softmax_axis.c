@@ -4,7 +4,7 @@
  * within bounds, the same bits on all paths and in any layout, and the very
  * weights of the fused forms.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * those of one worker, for any number of workers, tasks in any order, and real
  * threads.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include "examples/pthread_parallel_for.h"
 

@@ -4,7 +4,7 @@
  * in [0, 1], +0 where masked; they are those of the steps, bit by bit; and
  * asking for them (or for lse) changes no bit of the output.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * succeeds and writes nothing outside, in a byte less it refuses. The size
  * depends on head_dim and the number of workers, and hardly on the lengths.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 typedef attn_status (*function)(const attn_desc *desc, const attn_exec *run);
 

@@ -119,7 +119,7 @@ int hash_command(int argc, char **argv);
 int info_command(int argc, char **argv);
 extern const char sdpa_help[], layer_help[], softmax_help[], matmul_help[], sentence_help[], hash_help[], info_help[];
 
-/* Of tests/hash_cases.h, in tests/attn_impl.c: prints all; 0 if paths differ. */
+/* Of check/hash_cases.h, in check/implementation.c: prints all; 0 if paths differ. */
 int hash_print(void);
 
 /* --causal, for the commands that have it. */

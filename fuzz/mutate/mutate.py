@@ -40,8 +40,9 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 KERNELS = ["avx2", "neon", "avx512", "scalar"]
 TARGETS = {"differential": 0.4, "primitives": 0.15, "misuse": 0.15, "metamorphic": 0.15, "extremes": 0.15}  # shares of the time
 # By what they cost. The slow ones are for what nothing else has found: half a minute a fault.
-QUICK = ["known_values", "presets", "errors", "rotary", "matmul", "layer", "softmax_axis"]
-SLOW = ["element_types", "cache", "strides", "varlen", "states", "masks", "workspace", "split_keys", "threads", "outputs", "modes", "extremes"]
+QUICK = ["known_values", "library_conventions", "errors", "rotary", "matmul", "layer", "softmax_axis"]
+SLOW = ["element_types", "kv_cache", "strides", "packed_sequences", "partial_states", "masks", "workspace", "split_keys", "pthread_adapter",
+        "optional_outputs", "rounding_modes", "extremes"]
 # Of UBSan what is cheap to compile: the rest would take minutes a fault.
 SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,float-cast-overflow,alignment "
               "-fno-sanitize-recover=all -fno-sanitize-coverage=trace-cmp").split()
@@ -394,21 +395,21 @@ class Bench:
     def build(self):
         os.makedirs(self.base, exist_ok=True)
         stamp = os.path.join(self.base, "built")
-        newest = max(os.path.getmtime(os.path.join(TOP, d, f)) for d in ("tests", "fuzz", "fuzz/seeds", "tools") for f in os.listdir(os.path.join(TOP, d))
-                     if f.endswith((".c", ".h", ".seeds")))
+        newest = max(os.path.getmtime(os.path.join(TOP, d, f)) for d in ("check", "tests", "fuzz", "fuzz/seeds", "tools")
+                     for f in os.listdir(os.path.join(TOP, d)) if f.endswith((".c", ".h", ".seeds")))
         if os.path.exists(stamp) and os.path.getmtime(stamp) > newest:
             return
         shutil.copy(os.path.join(TOP, "attention.h"), os.path.join(self.base, "attention.h"))
         # only to link with: each fault brings its own
         self.must([self.cc, "-std=c99", "-w", "-O0", "-fPIC", "-I" + TOP, "-shared", "-DATTN_NO_AVX512", "-Dmain=attn_hash_main",
-                   "-DATTENTION_IMPLEMENTATION", "-include", "attention.h", os.path.join(TOP, "tests/hash.c"), "-o", "libattn.so", "-lm"])
+                   "-DATTENTION_IMPLEMENTATION", "-include", "attention.h", os.path.join(TOP, "check/hash.c"), "-o", "libattn.so", "-lm"])
         for way, cc, flags, judge in (("plain", self.cc, ["-O2"], ["-O2"]),
                                       ("asan", self.clang, ["-O1", "-g"] + SANITIZERS, ["-O2"])):
             common = ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-DATTN_USE_SIMDE"]
             objects = []
-            for name in ("tests/reference", "tests/attn_test", "fuzz/grammar", "fuzz/oracle"):
+            for name in ("check/reference", "check/harness", "fuzz/grammar", "fuzz/oracle"):
                 o = "%s_%s.o" % (way, name.replace("/", "_"))
-                own = judge if way == "plain" or name == "tests/reference" else ["-O1", "-g", "-fsanitize=address"]
+                own = judge if way == "plain" or name == "check/reference" else ["-O1", "-g", "-fsanitize=address"]
                 self.must([cc] + own + common + ["-c", os.path.join(TOP, name + ".c"), "-o", o])
                 objects.append(o)
             if way == "plain":
@@ -432,7 +433,7 @@ class Bench:
         with open(os.path.join(folder, "attn.c"), "w", encoding="utf-8") as f:
             f.write('#define ATTENTION_IMPLEMENTATION\n#include "attention.h"\n')
             if way != "asan":  # the hashes look at what is static
-                f.write('#include "tests/hash.c"\n')
+                f.write('#include "check/hash.c"\n')
         command = [self.clang] + flags + PATHS[path] + ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-c", "attn.c", "-o", "attn.o"]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
         if done.returncode:
@@ -497,8 +498,8 @@ class Bench:
     def elementary(self, fault, folder):
         """The one test that looks at what is static."""
         command = [self.clang, "-O1", "-std=c99", "-w", "-I.", "-I" + TOP] + PATHS[fault.path] + [
-            os.path.join(TOP, "tests/elementary.c"), os.path.join(self.base, "plain_tests_attn_test.o"),
-            os.path.join(self.base, "plain_tests_reference.o"), "-L.", "-lattn", "-lm", "-o", "test_elementary"]
+            os.path.join(TOP, "tests/elementary.c"), os.path.join(self.base, "plain_check_harness.o"),
+            os.path.join(self.base, "plain_check_reference.o"), "-L.", "-lattn", "-lm", "-o", "test_elementary"]
         if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
             return None, 0.0
         status, seconds, output = run([os.path.join(folder, "test_elementary")], 60, 600, folder, self.environment(folder))

@@ -6,7 +6,7 @@
  * counts once, what is masked changes no bit, the largest numbers stay finite,
  * and what is no state, or does not fit, is refused with nothing written.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <float.h>
 #include <math.h>

@@ -4,7 +4,7 @@
  * all pairs, all together with a mask, against the reference; and what they
  * must be for special values.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

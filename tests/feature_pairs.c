@@ -4,7 +4,7 @@
  * same bits on every path, and where the keys are split, merged states give the
  * bits of the whole. What cannot go together is refused.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdio.h>

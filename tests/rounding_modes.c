@@ -8,7 +8,7 @@
  * With the argument "denormals": how many times slower subnormal inputs are.
  */
 #define _GNU_SOURCE /* feenableexcept */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <fenv.h>
 #include <float.h>

@@ -3,7 +3,7 @@
  * hash_cases.h - one hash for each kind of computation, the same wherever this is
  * compiled and run: tests/golden.txt has them. Holds the implementation, so that
  * compiler flags reach both; its inputs are made from integers, out of reach of
- * any flag. `attn hash` and tests/hash.c print
+ * any flag. `attn hash` and check/hash.c print
  *
  *   <case> <hash>             every path gives this hash
  *   <case> DIFFERS <path>...  these do not give the hash of the scalar path

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * What the tests share: results in TAP, random numbers, guarded memory, calls.
- * Link with attn_test.c, reference.c and one implementation of attention.h.
+ * What tests and fuzzers share: results in TAP, random numbers, guarded memory, calls.
+ * Link with harness.c, reference.c and one implementation of attention.h.
  */
-#ifndef ATTN_TEST_H
-#define ATTN_TEST_H
+#ifndef HARNESS_H
+#define HARNESS_H
 
 #include "attention.h"
 #include "reference.h"

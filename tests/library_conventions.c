@@ -13,7 +13,7 @@
  *
  * All of them: in a boolean mask true takes part; rows that see nothing are 0.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

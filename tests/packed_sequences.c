@@ -4,7 +4,7 @@
  * whatever its neighbours, the layout, the path and the workers; what does not
  * fit together is refused.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <string.h>

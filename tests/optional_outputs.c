@@ -5,7 +5,7 @@
  * changes no bit of the others, nor that a small problem for which nothing is
  * asked but the result goes a shorter way.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0 */
-#include "attn_test.h"
+#include "harness.h"
 
 #include <math.h>
 #include <stdarg.h>

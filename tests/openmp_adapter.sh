@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT-0
 # shellcheck disable=SC2086 # $CC is a list
 #
-# adapters.sh - the parallel_for that users copy from examples/: OpenMP threads give
+# openmp_adapter.sh - the parallel_for that users copy from examples/: OpenMP threads give
 # the bits of one thread, and so does a build without OpenMP. TAP. (The pthreads
-# adapter is in tests/threads.c and in the attn program.)
+# adapter is in tests/pthread_adapter.c and in the attn program.)
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"

@@ -3,7 +3,7 @@
  * The adapter for POSIX threads in examples/: every task once, no worker in two
  * places at a time, and the same bits for any number of threads. Work is handed out.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include "examples/pthread_parallel_for.h"
 

@@ -5,7 +5,7 @@
  * bits of contiguous memory, whatever their size and order, and what is in
  * unused ones changes no bit; errors write nothing.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdio.h>
