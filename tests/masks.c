@@ -358,11 +358,13 @@ static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batche
     unsigned char *mask;
     int pass;
     one.scores = test_absent;
-    if (keys < 50) one.colsum = test_3d(type, batches, HEADS, keys);
+    if (keys < 50)
+        one.colsum = test_3d(type, batches, HEADS, keys);
     one.mask = test_4d(ATTN_BOOL, batches, 1, queries, keys);
     mask = one.mask.data;
     for (size_t i = 0; i < batches * queries; i++) {
-        const size_t lo = test_below(&rng, keys), hi = lo + 1 + test_below(&rng, keys - lo), hole = test_below(&rng, 3) ? keys : lo + test_below(&rng, hi - lo);
+        const size_t lo = test_below(&rng, keys), hi = lo + 1 + test_below(&rng, keys - lo),
+                     hole = test_below(&rng, 3) ? keys : lo + test_below(&rng, hi - lo);
         for (size_t j = 0; j < keys; j++)
             mask[i * keys + j] = i ? j >= lo && j < hi && j != hole : j != keys - 2;
     }
@@ -383,13 +385,14 @@ static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batche
     pass = pass && test_status(attn_forward(&one, &run), ATTN_OK);
     for (size_t b = 0; b < batches; b++)
         memcpy(mask + b * queries * keys, (unsigned char *)each.mask.data + b * HEADS * queries * keys, queries * keys);
-    pass = pass && test_status(attn_forward(&one, &run), ATTN_OK) && test_status(test_forward(&each, test_on(path)), ATTN_OK) && test_same_outputs(&one, &each);
+    pass = pass && test_status(attn_forward(&one, &run), ATTN_OK) && test_status(test_forward(&each, test_on(path)), ATTN_OK) &&
+           test_same_outputs(&one, &each);
     for (size_t workers = 3; workers <= (queries > 1 ? 3 : 15) && pass; workers += 2) {
         test_poison(&one.out);
         pass = test_status(test_forward(&one, test_shuffled(path, workers)), ATTN_OK) && test_same_outputs(&one, &each);
     }
-    test_ok(pass, "%s, %s, %zu x %zu heads of keys, %zu x %zu: one mask for all heads", attn_path_name(path), attn_dtype_name(type), batches, kv_heads, queries,
-            keys);
+    test_ok(pass, "%s, %s, %zu x %zu heads of keys, %zu x %zu: one mask for all heads", attn_path_name(path), attn_dtype_name(type),
+            batches, kv_heads, queries, keys);
     test_release();
 }
 
