@@ -1,6 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT-0
 #
+# shellcheck disable=SC2086 # flags are several words
+#
 # Builds every fuzz target with its seeds, dictionary and options, in the style of
 # OSS-Fuzz: $CC, $CFLAGS, $LIB_FUZZING_ENGINE, $OUT. Without an engine the targets
 # are standalone programs. $TARGETS: some of them only.
@@ -21,14 +23,12 @@ fi
 compile() { # SOURCE FLAGS...
     source=$1
     shift
-    # shellcheck disable=SC2086 # flags are several words
     $CC $CFLAGS $flags "$@" -c "$top/$source.c" -o "$work/$(echo "$source" | tr / _).o"
 }
 
 # Speed: what judges and prepares is not what is explored; comparisons of numbers
 # lead an engine nowhere. But MSan must see all code.
 accepts() { # FLAGS...
-    # shellcheck disable=SC2086
     printf 'int x;\n' | $CC $CFLAGS "$@" -Werror -c -x c - -o "$work/accepts.o" 2>/dev/null
 }
 judge=-O2
