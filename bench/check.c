@@ -5,7 +5,7 @@
  */
 #include "arrays.h"
 
-#include "reference.h"
+#include "check/reference.h"
 
 #include <math.h>
 

@@ -16,8 +16,9 @@ bench_bench_SOURCES = \
 	bench/report.c \
 	bench/roofline.c \
 	bench/roofline_body.h \
-	tests/reference.c
-bench_bench_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests $(BLAS_CPPFLAGS) $(DNNL_CPPFLAGS)
+	check/reference.c \
+	check/reference.h
+bench_bench_CPPFLAGS = $(AM_CPPFLAGS) $(BLAS_CPPFLAGS) $(DNNL_CPPFLAGS)
 bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS) $(DNNL_LIBS)
 
 # What a good C programmer writes for himself, with the flags that it wants.

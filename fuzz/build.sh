@@ -1,6 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT-0
 #
+# shellcheck disable=SC2086 # flags are several words
+#
 # Builds every fuzz target with its seeds, dictionary and options, in the style of
 # OSS-Fuzz: $CC, $CFLAGS, $LIB_FUZZING_ENGINE, $OUT. Without an engine the targets
 # are standalone programs. $TARGETS: some of them only.
@@ -21,14 +23,12 @@ fi
 compile() { # SOURCE FLAGS...
     source=$1
     shift
-    # shellcheck disable=SC2086 # flags are several words
     $CC $CFLAGS $flags "$@" -c "$top/$source.c" -o "$work/$(echo "$source" | tr / _).o"
 }
 
 # Speed: what judges and prepares is not what is explored; comparisons of numbers
 # lead an engine nowhere. But MSan must see all code.
 accepts() { # FLAGS...
-    # shellcheck disable=SC2086
     printf 'int x;\n' | $CC $CFLAGS "$@" -Werror -c -x c - -o "$work/accepts.o" 2>/dev/null
 }
 judge=-O2
@@ -48,11 +48,9 @@ case $CFLAGS in
 *=thread*) threaded=-fno-sanitize=fuzzer-no-link ;; # threads would race for the counters of coverage
 esac
 
-# shellcheck disable=SC2086
-compile tests/attn_impl $library $threaded &
-# shellcheck disable=SC2086
-compile tests/reference $judge
-compile tests/attn_test $helper # has to see the sanitizer: it poisons the guards of arrays
+compile check/implementation $library $threaded &
+compile check/reference $judge
+compile check/harness $helper # has to see the sanitizer: it poisons the guards of arrays
 compile tools/npy
 compile fuzz/grammar $judge
 compile fuzz/oracle $helper
@@ -65,9 +63,8 @@ wait $!
 
 for target in $TARGETS; do
     compile "fuzz/$target" $library
-    # shellcheck disable=SC2086
-    $CC $CFLAGS "$work/fuzz_$target.o" "$work/fuzz_grammar.o" "$work/fuzz_oracle.o" "$work/tests_attn_test.o" "$work/tests_reference.o" \
-        "$work/tests_attn_impl.o" "$work/tools_npy.o" $engine -lm -o "$OUT/$target"
+    $CC $CFLAGS "$work/fuzz_$target.o" "$work/fuzz_grammar.o" "$work/fuzz_oracle.o" "$work/check_harness.o" "$work/check_reference.o" \
+        "$work/check_implementation.o" "$work/tools_npy.o" $engine -lm -o "$OUT/$target"
     cp "$top/fuzz/attention.dict" "$OUT/$target.dict"
     cat >"$OUT/$target.options" <<EOF
 [libfuzzer]
@@ -78,6 +75,7 @@ timeout = 10
 EOF
     if command -v zip >/dev/null; then
         rm -f "$OUT/${target}_seed_corpus.zip"
-        find "$top/fuzz/seeds/$target" "$top/fuzz/regressions/$target" -type f 2>/dev/null | zip -q -j "$OUT/${target}_seed_corpus.zip" -@
+        sh "$top/fuzz/seeds.sh" unpack "$top/fuzz/seeds/$target.seeds" "$work/seeds/$target"
+        find "$work/seeds/$target" "$top/fuzz/regressions/$target" -type f 2>/dev/null | zip -q -j "$OUT/${target}_seed_corpus.zip" -@
     fi
 done

@@ -9,6 +9,7 @@ source=$(cd "$(dirname "$0")" && pwd)
 targets=$(sed -n 's/^fuzz_targets = //p' "$source/local.mk")
 : "${CLANG:=clang}" "${SECONDS_EACH:=60}" "${JOBS:=1}" "${TARGET:=}" "${FILE:=}" "${SEED:=}" "${RUNS:=}"
 out=$PWD/fuzz-out
+seeds=$out/seeds
 sanitizers=address,undefined,float-divide-by-zero,float-cast-overflow
 check="-g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=fuzzer-no-link,$sanitizers"
 export UBSAN_OPTIONS=print_stacktrace=1
@@ -18,14 +19,24 @@ die() {
     exit 2
 }
 
+unpack_seeds() { # into files, for the engines; unless they are those of the same lines
+    mkdir -p "$seeds"
+    for t in ${TARGET:-$targets}; do
+        cmp -s "$source/seeds/$t.seeds" "$seeds/$t.seeds" && continue
+        sh "$source/seeds.sh" unpack "$source/seeds/$t.seeds" "$seeds/$t"
+        cp "$source/seeds/$t.seeds" "$seeds/$t.seeds"
+    done
+}
+
 build() { # FOLDER CFLAGS [ENGINE [CC]]; unless it was built so, of the same sources
     folder=$1 how="$2 ${3-} ${4-$CLANG}"
-    newer=$(cd "$source/.." && find fuzz attention.h tests/attn_impl.c tests/attn_test.[ch] tests/reference.[ch] tools/npy.[ch] -name '*.[ch]' -newer "$folder/built" 2>/dev/null | head -1)
+    newer=$(cd "$source/.." && find attention.h check fuzz tools/npy.[ch] -name '*.[ch]' -newer "$folder/built" 2>/dev/null | head -1)
     if [ -n "$newer" ] || [ "$(cat "$folder/built" 2>/dev/null)" != "$how" ]; then
         rm -f "$folder/built"
         OUT=$folder CFLAGS=$2 LIB_FUZZING_ENGINE=${3--fsanitize=fuzzer} CC=${4-$CLANG} sh "$source/build.sh"
         echo "$how" >"$folder/built"
     fi
+    unpack_seeds
 }
 
 need_build() {
@@ -33,7 +44,7 @@ need_build() {
 }
 
 inputs_of() { # TARGET: the folders there are; the engine writes to the first
-    for folder in "fuzz-corpus/$1" "$source/seeds/$1" "$source/regressions/$1"; do
+    for folder in "fuzz-corpus/$1" "$seeds/$1" "$source/regressions/$1"; do
         [ ! -d "$folder" ] || echo "$folder"
     done
 }
@@ -67,7 +78,9 @@ run() { # TARGET ARGUMENTS...
 # $RUNS inputs from the committed ones on, in an order that neither the machine's
 # speed nor its file system has a part in.
 fixed() { # TARGET
-    find "$source/seeds/$1" "$source/regressions/$1" -type f 2>/dev/null | LC_ALL=C sort | tr '\n' ',' | sed 's/,$//' >"$out/$1.inputs"
+    for folder in "$seeds/$1" "$source/regressions/$1"; do
+        find "$folder" -type f 2>/dev/null | LC_ALL=C sort
+    done | tr '\n' ',' | sed 's/,$//' >"$out/$1.inputs"
     rm -rf "$out/$1.new"
     mkdir "$out/$1.new"
     engine "$1" -seed="${SEED:-1}" -runs="$RUNS" -seed_inputs="@$out/$1.inputs" "$out/$1.new"
@@ -157,14 +170,14 @@ coverage)
 afl) # builds; then runs one target
     command -v afl-clang-fast >/dev/null || die "afl-clang-fast is not found (apt-get install afl++)"
     mkdir -p "$out-afl"
-    printf 'src: */%s\n' reference.c attn_test.c grammar.c oracle.c >"$out-afl/judges" # are not what is explored
+    printf 'src: */%s\n' reference.c harness.c grammar.c oracle.c >"$out-afl/judges" # are not what is explored
     # afl-clang-fast would take -O3 on its own: minutes
     export AFL_DONT_OPTIMIZE=1 AFL_LLVM_DENYLIST="$out-afl/judges"
     build "$out-afl" "-g -O1" -fsanitize=fuzzer afl-clang-fast
     if [ -n "$TARGET" ]; then # on a machine that was not set up for it; goes on with what was found before
         export AFL_AUTORESUME=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1
         one_target
-        afl-fuzz -V "$SECONDS_EACH" -G 256 -x "$source/attention.dict" -i "$source/seeds/$TARGET" -o "$out-afl/$TARGET.found" -- "$out-afl/$TARGET"
+        afl-fuzz -V "$SECONDS_EACH" -G 256 -x "$source/attention.dict" -i "$seeds/$TARGET" -o "$out-afl/$TARGET.found" -- "$out-afl/$TARGET"
     fi
     ;;
 memory) # MSan: reads of uninitialised memory
@@ -178,8 +191,8 @@ threads) # TSan: tasks on real threads, and the test of the pthreads adapter
     flags="-g -O1 -pthread -fsanitize=thread"
     build "$out-threads" "$flags -fsanitize=fuzzer-no-link -DFUZZ_THREADS"
     # shellcheck disable=SC2086
-    $CLANG $flags -std=c99 -I"$source/.." "$source/../tests/threads.c" "$source/../tests/attn_test.c" "$source/../tests/reference.c" \
-        "$source/../tests/attn_impl.c" -lm -o "$out-threads/adapter"
+    $CLANG $flags -std=c99 -I"$source/.." "$source/../tests/pthread_adapter.c" "$source/../check/harness.c" "$source/../check/reference.c" \
+        "$source/../check/implementation.c" -lm -o "$out-threads/adapter"
     "$out-threads/adapter"
     out=$out-threads
     for t in ${TARGET:-differential extremes metamorphic}; do
@@ -213,13 +226,22 @@ explore) # no sanitizers: fastest
         run "$t" -fork="$JOBS" -ignore_crashes=1 -max_total_time="$SECONDS_EACH"
     done
     ;;
+pack) # the corpus becomes seeds
+    [ -d fuzz-corpus ] || die "no fuzz-corpus here"
+    for t in ${TARGET:-$targets}; do
+        [ -d "fuzz-corpus/$t" ] || continue
+        sh "$source/seeds.sh" pack "fuzz-corpus/$t" "$source/seeds/$t.seeds" "$source/regressions/$t"
+        wc -l "$source/seeds/$t.seeds"
+    done
+    ;;
 seeds)
     command -v zip >/dev/null || die "zip is not found"
+    unpack_seeds
     for t in ${TARGET:-$targets}; do
         rm -f "${t}_seed_corpus.zip"
-        find "$source/seeds/$t" "$source/regressions/$t" -type f 2>/dev/null | zip -q -j "${t}_seed_corpus.zip" -@
+        find "$seeds/$t" "$source/regressions/$t" -type f 2>/dev/null | zip -q -j "${t}_seed_corpus.zip" -@
         ls -l "${t}_seed_corpus.zip"
     done
     ;;
-*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | coverage | afl | memory | threads | 32 | explore | seeds" ;;
+*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | pack | coverage | afl | memory | threads | 32 | explore | seeds" ;;
 esac

@@ -31,7 +31,7 @@
 #ifndef FUZZ_GRAMMAR_H
 #define FUZZ_GRAMMAR_H
 
-#include "tests/attn_test.h"
+#include "check/harness.h"
 
 typedef struct fuzz_input {
     const uint8_t *bytes;

@@ -19,7 +19,7 @@ fuzz_programs = \
 	fuzz/primitives
 check_PROGRAMS += $(fuzz_programs)
 fuzz_npy_SOURCES = fuzz/npy.c tools/npy.c tools/npy.h
-fuzz_differential_LDADD = fuzz/libfuzz.a tests/libattn_test.a
+fuzz_differential_LDADD = fuzz/libfuzz.a check/libcheck.a
 fuzz_extremes_LDADD = $(fuzz_differential_LDADD)
 fuzz_metamorphic_LDADD = $(fuzz_differential_LDADD)
 fuzz_misuse_LDADD = $(fuzz_differential_LDADD)
@@ -39,13 +39,19 @@ EXTRA_DIST += \
 	fuzz/mutate/report.md \
 	fuzz/regressions \
 	fuzz/replay.sh \
-	fuzz/seeds \
+	fuzz/seeds.sh \
+	fuzz/seeds/differential.seeds \
+	fuzz/seeds/extremes.seeds \
+	fuzz/seeds/metamorphic.seeds \
+	fuzz/seeds/misuse.seeds \
+	fuzz/seeds/npy.seeds \
+	fuzz/seeds/primitives.seeds \
 	fuzz/unreached.txt
 
 CLANG = clang
 # SECONDS= for each target, or RUNS= and SEED=; JOBS=, TARGET=, FILE=: see fuzz/README.md
 FUZZ = CLANG='$(CLANG)' SECONDS_EACH='$(SECONDS)' RUNS='$(RUNS)' SEED='$(SEED)' JOBS='$(JOBS)' TARGET='$(TARGET)' FILE='$(FILE)' $(SHELL) $(srcdir)/fuzz/fuzz.sh
-.PHONY: fuzz-list fuzz-smoke fuzz-campaign fuzz-replay fuzz-one fuzz-minimise fuzz-merge fuzz-coverage fuzz-afl fuzz-memory fuzz-threads fuzz-32 fuzz-explore fuzz-seeds
+.PHONY: fuzz-list fuzz-smoke fuzz-campaign fuzz-replay fuzz-one fuzz-minimise fuzz-merge fuzz-pack fuzz-coverage fuzz-afl fuzz-memory fuzz-threads fuzz-32 fuzz-explore fuzz-seeds
 fuzz-list:
 	@$(FUZZ) list
 fuzz-smoke:
@@ -60,6 +66,8 @@ fuzz-minimise:
 	@$(FUZZ) minimise
 fuzz-merge:
 	@$(FUZZ) merge
+fuzz-pack:
+	@$(FUZZ) pack
 fuzz-coverage:
 	@$(FUZZ) coverage
 fuzz-afl:

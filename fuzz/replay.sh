@@ -19,11 +19,13 @@ result() { # STATUS WHAT
 }
 
 for target in $targets; do
-    for inputs in seeds regressions; do
-        [ -d "$source/$inputs/$target" ] || continue
+    LC_ALL=C sort -c -u "$source/seeds/$target.seeds" >fuzz-replay.log 2>&1
+    result $? "$target: seeds are sorted, none twice"
+    for inputs in "seeds/$target.seeds" "regressions/$target"; do
+        [ -e "$source/$inputs" ] || continue
         # shellcheck disable=SC2086 # the emulator may have arguments
-        ${RUN-} "./fuzz/$target${EXEEXT-}" "$source/$inputs/$target" >fuzz-replay.log 2>&1
-        result $? "$target: $inputs, $(tail -n 1 fuzz-replay.log)"
+        ${RUN-} "./fuzz/$target${EXEEXT-}" "$source/$inputs" >fuzz-replay.log 2>&1
+        result $? "$target: ${inputs%%/*}, $(tail -n 1 fuzz-replay.log)"
     done
     # shellcheck disable=SC2086
     ${RUN-} "./fuzz/$target${EXEEXT-}" -n "${FUZZ_INPUTS:-1000}" >fuzz-replay.log 2>&1

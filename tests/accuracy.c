@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Every output, weight and log-sum-exp lies within the error bound that reference.c
+ * Every output, weight and log-sum-exp lies within the error bound that
+ * check/reference.c
  * derives for it, for data that is difficult in different ways.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

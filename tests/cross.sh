@@ -23,9 +23,9 @@ PATH=$PATH:/usr/lib/wine # Debian has wine64 there
 
 table() { sed -e '/^#/d' -e 's/ *| */|/g' "$top/tests/targets.txt"; }
 
-few='tests/errors tests/known_values tests/layer tests/matmul tests/presets tests/rotary tests/softmax_axis
+few='tests/errors tests/known_values tests/layer tests/matmul tests/library_conventions tests/rotary tests/softmax_axis
     tests/golden.sh fuzz/replay.sh'
-some="$few tests/element_types tests/threads tests/strides tests/varlen tests/weights tests/workspace tests/tool.sh"
+some="$few tests/element_types tests/pthread_adapter tests/strides tests/packed_sequences tests/weights tests/workspace tests/tool.sh"
 
 have() { command -v "${1%% *}" >/dev/null 2>&1; }
 
@@ -49,7 +49,7 @@ wrong() { # WHAT FILE-TO-SHOW
 header_alone() { # ARITHMETIC
     table_file=$top/tests/golden.txt
     [ "$1" = fused ] || table_file=$top/tests/golden-$1.txt
-    $cc -O1 "-DATTN_$(echo "$1" | tr '[:lower:]' '[:upper:]')" -I"$top" "$top/tests/hash.c" -lm -o "hash-$1$exe" >"hash-$1.log" 2>&1 &&
+    $cc -O1 "-DATTN_$(echo "$1" | tr '[:lower:]' '[:upper:]')" -I"$top" "$top/check/hash.c" -lm -o "hash-$1$exe" >"hash-$1.log" 2>&1 &&
         $runner "./hash-$1$exe" 2>>"hash-$1.log" | tr -d '\r' >"hash-$1.out" &&
         grep -v -e '^best ' -e '^self-test: no error$' "hash-$1.out" | diff "$table_file" - >>"hash-$1.log"
 }
@@ -92,7 +92,7 @@ run() {
     done
     chosen=$(for test in $chosen; do case $test in *.sh) echo "$test" ;; *) echo "$test$exe" ;; esac; done | tr '\n' ' ')
     {
-        if [ -n "$cxx" ]; then make tests/attn_impl.o CC="$cxx" CFLAGS="-O2 -std=c++11"; fi &&
+        if [ -n "$cxx" ]; then make check/implementation.o CC="$cxx" CFLAGS="-O2 -std=c++11"; fi &&
             make check FUZZ_INPUTS=100 LOG_COMPILER="$runner" ${chosen:+TESTS="$chosen" check_PROGRAMS="$programs"}
     } >check.out 2>&1 || wrong "make check (log: $build/check.out)" check.out
 

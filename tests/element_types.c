@@ -4,7 +4,7 @@
  * inputs are converted exactly and outputs rounded to nearest even; mixed types stay within
  * bounds; results are those of float32 on the converted arrays.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <string.h>

@@ -10,7 +10,7 @@
  */
 #define ATTN_STATIC
 #define ATTENTION_IMPLEMENTATION
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <float.h>
 #include <math.h>

@@ -3,7 +3,7 @@
  * Each cause of failure has its own status and is detected before anything is written:
  * outputs, workspace and the queried size stay unchanged.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdint.h>

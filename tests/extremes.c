@@ -4,7 +4,7 @@
  * the range of the visible values, and weights and log-sum-exp are within bounds. A visible
  * NaN or infinity stays in its row (in V: in its column); a masked one changes no bit.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <string.h>

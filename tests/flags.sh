@@ -22,7 +22,7 @@ run() { # PROGRAM
 }
 
 # What this machine prints without flags, to compare with.
-if ! $CC -O1 -I"$top" "$top/tests/hash.c" -lm -o plain || ! run ./plain >wanted || ! [ -s wanted ]; then
+if ! $CC -O1 -I"$top" "$top/check/hash.c" -lm -o plain || ! run ./plain >wanted || ! [ -s wanted ]; then
     echo "not ok 1 - $CC without flags"
     echo 1..1
     exit 1
@@ -62,7 +62,7 @@ try() { # NAME FLAGS COMPILER...
     include=$top
     if ! { build "$flags" probe.c "./$cell.probe" "$@" && ${RUN-} "./$cell.probe"; } >"$cell.log" 2>&1; then
         verdict=- # not an option of this compiler or machine
-    elif build "$flags" "$top/tests/hash.c" "./$cell.run" "$@" >"$cell.log" 2>&1; then
+    elif build "$flags" "$top/check/hash.c" "./$cell.run" "$@" >"$cell.log" 2>&1; then
         run "./$cell.run" >"$cell.got"
         if diff wanted "$cell.got" >"$cell.log"; then verdict='same bits'; else verdict='WRONG BITS'; fi
     else
@@ -78,7 +78,7 @@ try_unguarded() { # NAME FLAGS COMPILER...
     cell=$1 flags=$2
     shift 2
     include=$dir/unguarded
-    build "$flags" "$include/tests/hash.c" "./$cell.run" "$@" >"$cell.log" 2>&1
+    build "$flags" "$include/check/hash.c" "./$cell.run" "$@" >"$cell.log" 2>&1
     run "./$cell.run" >"$cell.got"
     if diff wanted "$cell.got" >"$cell.log"; then verdict='same bits'; elif grep -q '^self-test: no error' "$cell.got"; then
         verdict='WRONG BITS, unnoticed'
@@ -135,8 +135,8 @@ else
         case $flags in *-O*) ;; *) flags="-O2 $flags" ;; esac
         row "$flags"
     done
-    mkdir -p unguarded/tests
-    cp "$top/tests/hash.c" "$top/tests/hash_cases.h" unguarded/tests/
+    mkdir -p unguarded/check
+    cp "$top/check/hash.c" "$top/check/hash_cases.h" unguarded/check/
     sed '/^#error "attention.h: -f/d; /^#pragma clang fp eval_method/d; /^#pragma STDC FENV_ACCESS/d' "$top/attention.h" >unguarded/attention.h
     rows=$((rows + 1))
     echo '-O3 -march=native -ffast-math, refusals left out' >row.$rows

@@ -26,6 +26,6 @@ $attn hash >"$dir/own"
 status=$?
 if grep -q '^unfused ' "$dir/own"; then own=unfused other=fused; else own=fused other=unfused; fi
 table $own "$dir/own" $status
-${CC:-cc} -O1 "-DATTN_$(echo $other | tr '[:lower:]' '[:upper:]')" -I"$top" "$top/tests/hash.c" -lm -o "$dir/hash.exe" && ${RUN-} "$dir/hash.exe" >"$dir/other"
+${CC:-cc} -O1 "-DATTN_$(echo $other | tr '[:lower:]' '[:upper:]')" -I"$top" "$top/check/hash.c" -lm -o "$dir/hash.exe" && ${RUN-} "$dir/hash.exe" >"$dir/other"
 table $other "$dir/other" $?
 plan

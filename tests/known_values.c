@@ -3,7 +3,7 @@
  * Small examples whose results were computed with 40 digits, on every path, in both types:
  * as steps, as one call, fused and as a layer.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
  * projection. Compared bit by bit with the other public functions, on every path;
  * single-head, multi-head, grouped, batched.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 typedef struct layer_shape {
     size_t batch;                                                         /* 0: two-dimensional x */

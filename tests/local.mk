@@ -1,60 +1,51 @@
 # SPDX-License-Identifier: MIT-0
-check_LIBRARIES += tests/libattn_test.a
-tests_libattn_test_a_SOURCES = \
-	tests/attn_impl.c \
-	tests/attn_test.c \
-	tests/attn_test.h \
-	tests/hash_cases.h \
-	tests/reference.c \
-	tests/reference.h
-
 test_programs = \
 	tests/accuracy \
-	tests/cache \
 	tests/element_types \
 	tests/elementary \
 	tests/errors \
 	tests/extremes \
+	tests/feature_pairs \
 	tests/known_values \
+	tests/kv_cache \
 	tests/layer \
+	tests/library_conventions \
 	tests/masked_rows \
 	tests/masks \
 	tests/matmul \
-	tests/modes \
-	tests/modifiers \
 	tests/onnx \
-	tests/outputs \
-	tests/pairs \
-	tests/presets \
+	tests/optional_outputs \
+	tests/packed_sequences \
+	tests/partial_states \
+	tests/pthread_adapter \
 	tests/rotary \
+	tests/rounding_modes \
 	tests/row_alone \
 	tests/same_bits \
+	tests/score_modifiers \
 	tests/score_range \
 	tests/softmax_axis \
 	tests/split_keys \
-	tests/states \
 	tests/strides \
-	tests/threads \
-	tests/varlen \
 	tests/weights \
 	tests/workspace
 test_scripts = \
-	tests/adapters.sh \
 	tests/flags.sh \
 	tests/golden.sh \
 	tests/inclusion.sh \
 	tests/install.sh \
 	tests/man.sh \
+	tests/openmp_adapter.sh \
 	tests/readme.sh \
 	tests/tool.sh \
 	tests/version.sh
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/hash.c tests/sizes.sh tests/tap.sh tests/targets.txt doc/portability.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/sizes.sh tests/tap.sh tests/targets.txt doc/portability.md
 
 # of the programs that say nothing else
-LDADD = tests/libattn_test.a
+LDADD = check/libcheck.a
 
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
@@ -92,8 +83,8 @@ check-table: tests/extremes$(EXEEXT)
 	$(LOG_COMPILER) tests/extremes$(EXEEXT) table
 
 # how many times slower a call is where inputs are subnormal
-check-denormals: tests/modes$(EXEEXT)
-	$(LOG_COMPILER) tests/modes$(EXEEXT) denormals
+check-denormals: tests/rounding_modes$(EXEEXT)
+	$(LOG_COMPILER) tests/rounding_modes$(EXEEXT) denormals
 
 # every flag of every compiler, and every machine, that is installed here
 check-flags:

@@ -3,7 +3,7 @@
  * A query that sees no key gets output +0, weights +0 and log-sum-exp -inf, whatever hides
  * the keys and whatever they contain; it does not affect the other queries.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

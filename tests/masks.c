@@ -4,7 +4,7 @@
  * windows and key lengths: each alone and all pairs of them, compared with the reference.
  * Masked keys and values are NaN in these tests.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * the same bits on all paths and in any layout, leading dimensions that broadcast, +0 where
  * there is nothing to sum.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

@@ -9,7 +9,7 @@
  *   3-D inputs  (batch, sequence, heads * head_size) are strides
  *   lengths     nonpad_kv_seqlen: keys beyond have no weight, with or without softcap
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 

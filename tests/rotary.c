@@ -4,7 +4,7 @@
  * plus one rounding to the element type; in every layout, in place, at any position. Rotation
  * preserves lengths, and scores depend only on distances. On errors nothing is written.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <float.h>
 #include <math.h>

@@ -3,7 +3,7 @@
  * A row has the same bits alone, in its batch, in a chunk of any size and in decoding; with
  * masked keys appended; and for any number of workers and order of tasks.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <stdio.h>
 

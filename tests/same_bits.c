@@ -4,7 +4,7 @@
  * float64, with and without causality, weights and groups of heads. The lengths cover every
  * tail of every vector width and of the blocks.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 static const size_t sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 80, 127, 128, 129, 197, 513, 5, 48};
 enum { SIZES = sizeof sizes / sizeof *sizes }; /* 23, a prime */

@@ -4,7 +4,7 @@
  * column sums equal the weights added in the order of the queries; both bit by bit, on every
  * path. Asking for any of them changes no bit of the others.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdio.h>

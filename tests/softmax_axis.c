@@ -3,7 +3,7 @@
  * attn_softmax along any axis of an array of up to 8 dimensions, also in place: within bounds,
  * the same bits on all paths and in any layout, and the same weights as the fused forms.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdio.h>

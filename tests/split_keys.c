@@ -3,7 +3,7 @@
  * With few rows and many keys, the keys are cut into tasks. The bits are those of one worker,
  * for any number of workers, any order of tasks, and real threads.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include "examples/pthread_parallel_for.h"
 

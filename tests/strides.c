@@ -3,7 +3,7 @@
  * The layout of an array changes no bit of a result, and gaps between the elements of an output
  * are not written.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <stdint.h>
 

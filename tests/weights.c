@@ -4,7 +4,7 @@
  * and +0 if masked; they have the bits of the single steps; and asking for them (or for lse)
  * changes no bit of the output.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdio.h>

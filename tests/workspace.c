@@ -4,7 +4,7 @@
  * outside; with one byte less it is refused. The size depends on head_dim and the number of
  * workers, and hardly on the lengths.
  */
-#include "attn_test.h"
+#include "check/harness.h"
 
 typedef attn_status (*function)(const attn_desc *desc, const attn_exec *run);
 

@@ -16,6 +16,6 @@ attn_SOURCES = \
 	tools/sentence.c \
 	tools/steps.c \
 	tools/tool.h \
-	tests/attn_impl.c \
-	tests/hash_cases.h
+	check/hash_cases.h \
+	check/implementation.c
 attn_LDADD =

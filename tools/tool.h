@@ -120,7 +120,7 @@ int hash_command(int argc, char **argv);
 int info_command(int argc, char **argv);
 extern const char sdpa_help[], layer_help[], softmax_help[], matmul_help[], sentence_help[], hash_help[], info_help[];
 
-/* In tests/attn_impl.c, from tests/hash_cases.h: prints all hashes; returns 0 if paths differ. */
+/* In check/implementation.c, from check/hash_cases.h: prints all hashes; returns 0 if paths differ. */
 int hash_print(void);
 
 /* Reads --causal, for sdpa and layer. */

@@ -40,8 +40,9 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 KERNELS = ["avx2", "neon", "avx512", "scalar"]
 TARGETS = {"differential": 0.4, "primitives": 0.15, "misuse": 0.15, "metamorphic": 0.15, "extremes": 0.15}  # shares of the time
 # By what they cost. The slow ones are for what nothing else has found: half a minute a fault.
-QUICK = ["known_values", "presets", "errors", "rotary", "matmul", "layer", "softmax_axis"]
-SLOW = ["element_types", "cache", "strides", "varlen", "states", "masks", "workspace", "split_keys", "threads", "outputs", "modes", "extremes"]
+QUICK = ["known_values", "library_conventions", "errors", "rotary", "matmul", "layer", "softmax_axis"]
+SLOW = ["element_types", "kv_cache", "strides", "packed_sequences", "partial_states", "masks", "workspace", "split_keys", "pthread_adapter",
+        "optional_outputs", "rounding_modes", "extremes"]
 # Of UBSan what is cheap to compile: the rest would take minutes a fault.
 SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,float-cast-overflow,alignment "
               "-fno-sanitize-recover=all -fno-sanitize-coverage=trace-cmp").split()
@@ -394,21 +395,21 @@ class Bench:
     def build(self):
         os.makedirs(self.base, exist_ok=True)
         stamp = os.path.join(self.base, "built")
-        newest = max(os.path.getmtime(os.path.join(TOP, d, f)) for d in ("tests", "fuzz", "tools") for f in os.listdir(os.path.join(TOP, d))
-                     if f.endswith((".c", ".h")))
+        newest = max(os.path.getmtime(os.path.join(TOP, d, f)) for d in ("check", "tests", "fuzz", "fuzz/seeds", "tools")
+                     for f in os.listdir(os.path.join(TOP, d)) if f.endswith((".c", ".h", ".seeds")))
         if os.path.exists(stamp) and os.path.getmtime(stamp) > newest:
             return
         shutil.copy(os.path.join(TOP, "attention.h"), os.path.join(self.base, "attention.h"))
         # only to link with: each fault brings its own
         self.must([self.cc, "-std=c99", "-w", "-O0", "-fPIC", "-I" + TOP, "-shared", "-DATTN_NO_AVX512", "-Dmain=attn_hash_main",
-                   "-DATTENTION_IMPLEMENTATION", "-include", "attention.h", os.path.join(TOP, "tests/hash.c"), "-o", "libattn.so", "-lm"])
+                   "-DATTENTION_IMPLEMENTATION", "-include", "attention.h", os.path.join(TOP, "check/hash.c"), "-o", "libattn.so", "-lm"])
         for way, cc, flags, judge in (("plain", self.cc, ["-O2"], ["-O2"]),
                                       ("asan", self.clang, ["-O1", "-g"] + SANITIZERS, ["-O2"])):
             common = ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-DATTN_USE_SIMDE"]
             objects = []
-            for name in ("tests/reference", "tests/attn_test", "fuzz/grammar", "fuzz/oracle"):
+            for name in ("check/reference", "check/harness", "fuzz/grammar", "fuzz/oracle"):
                 o = "%s_%s.o" % (way, name.replace("/", "_"))
-                own = judge if way == "plain" or name == "tests/reference" else ["-O1", "-g", "-fsanitize=address"]
+                own = judge if way == "plain" or name == "check/reference" else ["-O1", "-g", "-fsanitize=address"]
                 self.must([cc] + own + common + ["-c", os.path.join(TOP, name + ".c"), "-o", o])
                 objects.append(o)
             if way == "plain":
@@ -421,6 +422,8 @@ class Bench:
             for name in TARGETS:
                 self.must([cc] + flags + common + [os.path.join(TOP, "fuzz", name + ".c")] + objects + engine +
                           ["-L.", "-lattn", "-lm", "-o", "%s_%s" % (way, name)])
+        for name in TARGETS:
+            self.must(["sh", os.path.join(TOP, "fuzz/seeds.sh"), "unpack", seeds_of(name), os.path.join(self.base, "seeds", name)])
         with open(stamp, "w", encoding="utf-8"):
             pass
 
@@ -430,7 +433,7 @@ class Bench:
         with open(os.path.join(folder, "attn.c"), "w", encoding="utf-8") as f:
             f.write('#define ATTENTION_IMPLEMENTATION\n#include "attention.h"\n')
             if way != "asan":  # the hashes look at what is static
-                f.write('#include "tests/hash.c"\n')
+                f.write('#include "check/hash.c"\n')
         command = [self.clang] + flags + PATHS[path] + ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-c", "attn.c", "-o", "attn.o"]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
         if done.returncode:
@@ -495,8 +498,8 @@ class Bench:
     def elementary(self, fault, folder):
         """The one test that looks at what is static."""
         command = [self.clang, "-O1", "-std=c99", "-w", "-I.", "-I" + TOP] + PATHS[fault.path] + [
-            os.path.join(TOP, "tests/elementary.c"), os.path.join(self.base, "plain_tests_attn_test.o"),
-            os.path.join(self.base, "plain_tests_reference.o"), "-L.", "-lattn", "-lm", "-o", "test_elementary"]
+            os.path.join(TOP, "tests/elementary.c"), os.path.join(self.base, "plain_check_harness.o"),
+            os.path.join(self.base, "plain_check_reference.o"), "-L.", "-lattn", "-lm", "-o", "test_elementary"]
         if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
             return None, 0.0
         status, seconds, output = run([os.path.join(folder, "test_elementary")], 60, 600, folder, self.environment(folder))
@@ -506,7 +509,7 @@ class Bench:
         """(who finds it and why, how, seconds)"""
         total = 0.0
         for name in TARGETS:
-            status, seconds, output = run([os.path.join(self.base, "plain_" + name)] + inputs_of(name), 12, 200, folder, self.environment(folder))
+            status, seconds, output = run([os.path.join(self.base, "plain_" + name), seeds_of(name)] + regressions_of(name), 12, 200, folder, self.environment(folder))
             total += seconds
             if status != 0:
                 return name + (": " + reason(output) if status is not None else ": hangs"), "seeds", total
@@ -524,7 +527,8 @@ class Bench:
             corpus = os.path.join(folder, "corpus-" + name)
             os.makedirs(corpus, exist_ok=True)
             command = [os.path.join(self.base, "asan_" + name), "-seed=%d" % seed, "-max_len=256", "-len_control=0", "-entropic=0",
-                       "-timeout=20", "-rss_limit_mb=2048", "-dict=" + os.path.join(TOP, "fuzz/attention.dict"), corpus] + inputs_of(name)
+                       "-timeout=20", "-rss_limit_mb=2048", "-dict=" + os.path.join(TOP, "fuzz/attention.dict"), corpus,
+                       os.path.join(self.base, "seeds", name)] + regressions_of(name)
             status, seconds, output = run(command, max(1, limit * share), 600, folder, self.environment(folder))
             total += seconds
             if status is not None and ("libFuzzer: timeout" not in output or seconds >= 20):  # by the clock: a busy machine is no find
@@ -532,8 +536,13 @@ class Bench:
         return None, total
 
 
-def inputs_of(target):
-    return [p for p in (os.path.join(TOP, "fuzz", d, target) for d in ("seeds", "regressions")) if os.path.isdir(p)]
+def seeds_of(target):
+    return os.path.join(TOP, "fuzz/seeds", target + ".seeds")
+
+
+def regressions_of(target):
+    folder = os.path.join(TOP, "fuzz/regressions", target)
+    return [folder] if os.path.isdir(folder) else []
 
 
 def reason(output):

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT-0
+check_LIBRARIES += check/libcheck.a
+check_libcheck_a_SOURCES = \
+	check/harness.c \
+	check/harness.h \
+	check/hash_cases.h \
+	check/implementation.c \
+	check/reference.c \
+	check/reference.h
+EXTRA_DIST += check/hash.c
