@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * Every output, weight and log-sum-exp lies within the error bound that
- * check/reference.c
- * derives for it, for data that is difficult in different ways.
+ * check/reference.c derives for it, for data that is difficult in different ways.
  */
 #include "check/harness.h"
 
