@@ -12,8 +12,8 @@
  *
  * QUICK START
  *
- *   Arrays are described NumPy-style (data, element type, shape, strides) and
- *   every function takes arrays, then "how to run", and returns a status:
+ *   Arrays are described NumPy-style (data, element type, shape, strides). Every
+ *   function takes arrays, then "how to run", and returns a status:
  *
  *     attn_array q = attn_array_2d(ATTN_F32, q_data, q_len, head_dim);
  *     attn_array k = attn_array_2d(ATTN_F32, k_data, kv_len, head_dim);
@@ -36,17 +36,17 @@
  *                   masks, windows, ALiBi, softcap, sinks, lengths, pages, packed
  *                   sequences; log-sum-exp, weights, scores, column sums.
  *                   attn_partial and its states: over parts of the keys.
- *                   attn_cache_append, attn_rotary: what decoding needs besides.
+ *                   attn_cache_append, attn_rotary: for decoding.
  *     4. layers     attn_layer_forward: projections, heads, output projection
  *
  * DEFINITIONS
  *
  *   batch B, heads H, sequence S (q_len, kv_len), head dimension D (head_dim for
  *   Q and K, head_dim_v for V and the output). Strides count elements, not
- *   bytes; 0 broadcasts; negative is allowed; an array whose strides are all 0
- *   is contiguous in C order. Pointers need the alignment of their element type
- *   and no more. Any dimension may be 0 or 1; none has to be a multiple of
- *   anything.
+ *   bytes; 0 broadcasts; negative strides are allowed; an array whose strides
+ *   are all 0 is contiguous in C order. A pointer must be aligned for its
+ *   element type, no more. Any dimension may be 0 or 1; none has to be a
+ *   multiple of anything.
  *
  *   4-D arrays are (B, H, S, D), whatever the strides: packed QKV, (B, S, H, D)
  *   and caches are all just strides. 3-D is (H, S, D), 2-D is (S, D).
@@ -69,28 +69,29 @@
  *   causal: key j is visible when j <= p. Window: p - left <= j <= p + right,
  *   both ends included. A key counts only where everything allows it.
  *
- *   A row with no visible key gives +0, weights +0 and lse -inf, with or without
- *   a sink; this follows from the masks alone, never from the logits. What is
- *   masked is never read into a result: NaN there changes no bit.
+ *   A row without a visible key gives +0, weights +0 and lse -inf, with or
+ *   without a sink. The masks alone decide this, never the scores. What is
+ *   masked never affects a result: NaN there changes no bit.
  *
  * DECODING
  *
- *   A cache is a pair of arrays (B, Hkv, capacity, D). Each step: attn_cache_append
- *   the new keys and values at kv_lens, add to kv_lens, and call attn_forward with
- *   the whole cache, kv_lens, causal and ATTN_ALIGN_LOWER_RIGHT. The rows are
- *   those of one prefill, bit for bit, however they are cut into steps. The same
- *   with pages: block_table says where they are. Few queries over many keys are
- *   cut into tasks along the keys when there are several workers.
+ *   A cache is a pair of arrays (B, Hkv, capacity, D). Each step: append the new
+ *   keys and values at kv_lens by attn_cache_append, add their number to
+ *   kv_lens, and call attn_forward with the whole cache, kv_lens, causal and
+ *   ATTN_ALIGN_LOWER_RIGHT. The rows have the bits of a single prefill, however
+ *   they are cut into steps. Paged caches work alike: block_table says where the
+ *   pages are. With several workers, few queries over many keys are cut into
+ *   tasks along the keys.
  *
  * NUMBERS
  *
  *   Same bits. float32 and float64 results are bit-identical on every path
  *   (scalar, NEON, AVX2, AVX-512, native or emulated), for any thread count,
- *   batch, alignment and tiling, for prefill and for decode. How: every product
- *   is part of a multiply-add in a fixed order (the sum over head_dim and the sum
+ *   batch, alignment and tiling, for prefill and for decode. To this end every
+ *   product is part of a multiply-add in a fixed order (sums over head_dim and
  *   over keys run in index order), sums of weights use 16 (float64: 8) virtual
  *   lanes, keys are cut into blocks of 512 at absolute positions, and blocks are
- *   joined along a fixed binary tree. exp, tanh and log are our own.
+ *   joined along a fixed binary tree. exp, tanh and log are the header's own.
  *
  *   Two arithmetics. Fused rounds a multiply-add once, unfused rounds the product
  *   and then the sum: two sets of bits, each the same everywhere, within the same
@@ -99,45 +100,46 @@
  *   elsewhere: WebAssembly, 32-bit x86, ARMv7 before VFPv4, processors without
  *   floating point. (x86-64 before Haswell and Piledriver gets the fused bits in
  *   software, slowly: what a program computes must not depend on the machine it
- *   finds itself on.) ATTN_FUSED and ATTN_UNFUSED choose, so that a browser and a
- *   server, or old machines and new ones, can agree to the bit.
+ *   happens to run on.) ATTN_FUSED and ATTN_UNFUSED choose, so that a browser and
+ *   a server, or old machines and new ones, can agree to the bit.
  *
  *   Finite in, finite out. Finite visible inputs, up to the largest float in Q,
  *   K, V, scale and mask alike, give a finite output within the range of the
  *   visible values, and weights that sum to 1. A row whose fast arithmetic
- *   overflows is found and redone alone in wider arithmetic.
+ *   overflows is detected and computed again, alone, in wider arithmetic.
  *
  *   Visible NaN and infinity follow IEEE 754, in their own row (for V: their own
- *   column of the rows that see them). attn_forward and attn_softmax write one NaN;
- *   in results of attn_matmul and attn_scores sign and payload are the machine's.
+ *   column of the rows that see them). attn_forward and attn_softmax write one
+ *   kind of NaN; in results of attn_matmul and attn_scores its sign and payload
+ *   depend on the machine.
  *
- *   Element types: ATTN_F32 and ATTN_F64 compute in their own precision,
+ *   Element types. ATTN_F32 and ATTN_F64 compute in their own precision,
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
  *   the output.
  *
  *   Subnormal inputs cost no time, except in scalar float64 code that emulates the
- *   multiply-add: up to 3.3 times as long.
+ *   multiply-add, which takes up to 3.3 times as long.
  *
  *   Ordinary finite inputs raise neither invalid nor divide-by-zero nor overflow.
  *   Rounding modes and flush-to-zero are neither set nor reset, and the bits are
- *   promised for the default modes only. In others results stay finite; directed
- *   rounding makes the largest number of what would overflow, so there a row is
- *   not seen to need wide arithmetic, and may leave the range of its values.
+ *   promised for the default modes only. In other modes results stay finite. But
+ *   directed rounding turns overflow into the largest number, so that a row which
+ *   needs wide arithmetic is not detected, and may leave the range of its values.
  *
  *   Under -ffast-math, and under the parts of it that would break all of this
  *   (-funsafe-math-optimizations, -fassociative-math, -freciprocal-math,
  *   -ffinite-math-only), the header refuses to compile. attn_self_test tells at
- *   run time whether a build is sound: clang's -ffp-contract=fast, for one, makes
- *   unfused arithmetic fused, and nothing at compile time tells.
+ *   run time whether a build is sound: clang's -ffp-contract=fast, for one, fuses
+ *   unfused arithmetic, and nothing at compile time shows it.
  *
  * MEMORY AND THREADS
  *
- *   Nothing is allocated and nothing global changes but one idempotent cache of
- *   the CPU's features. Scratch memory ("workspace") comes from the caller:
- *   set exec.query to learn its size, which depends on head_dim and the number
- *   of workers, and hardly on the lengths (never on q_len * kv_len).
- *   Of the stack attn_softmax takes up to 90 KiB, everything else less than 48
- *   (gcc -O2).
+ *   The library allocates nothing. Its only global state is a cache of the CPU's
+ *   features, which any number of threads may fill. The caller provides scratch
+ *   memory ("workspace"): set exec.query to learn its size, which depends on
+ *   head_dim and the number of workers, and hardly on the lengths (never on
+ *   q_len * kv_len). No function needs more than 64 KiB of stack when compiled
+ *   with optimization, nor more than 128 KiB without.
  *
  *   The library starts no threads. Give exec.parallel_for a function that runs
  *   independent tasks in any order; results do not depend on it. examples/ has
@@ -145,33 +147,34 @@
  *
  * ERRORS
  *
- *   Every function is total: bad arguments return a status of their own
- *   (attn_status_string tells what it means) and nothing is written.
+ *   Every function is total: bad arguments return a status of their own, which
+ *   attn_status_string explains, and nothing is written.
  *
  * SIMD AND DISPATCH
  *
- *   x86-64 holds scalar, AVX2+FMA and AVX-512 code, AArch64 scalar and NEON, in
- *   one translation unit without compiler flags; the best path of the machine
- *   the program runs on is chosen at run time. exec.path forces one. Unfused,
- *   there is also code for the 16-byte vectors of gcc and clang, wherever the
- *   target has them: SSE2 of any x86-64, WebAssembly compiled with -msimd128, VSX.
+ *   x86-64 has scalar, AVX2+FMA and AVX-512 code, AArch64 scalar and NEON, in
+ *   one translation unit without compiler flags. The best path of the machine
+ *   that the program runs on is chosen at run time; exec.path forces one. In
+ *   unfused arithmetic there is also code for the 16-byte vectors of gcc and
+ *   clang, wherever the target has them: SSE2 of any x86-64, WebAssembly
+ *   compiled with -msimd128, VSX.
  *
  * BUILD OPTIONS, defined before the implementation
  *
- *   ATTN_STATIC        all functions static (several copies in one program)
- *   ATTN_PREFIX        what stands in place of attn_ before the name of every function
- *                      and type; before every inclusion, so that libraries that
- *                      hold different versions can share a program
- *   ATTN_DEF           what declarations begin with: extern, unless you say
- *   ATTN_USE_SIMDE     also compile the paths of other machines, through SIMDe
- *   ATTN_NO_SIMD128, ATTN_NO_NEON, ATTN_NO_AVX2, ATTN_NO_AVX512    leave a path out
+ *   ATTN_STATIC        makes all functions static (several copies in a program)
+ *   ATTN_PREFIX        replaces the attn_ prefix of every public function and
+ *                      type; define it before every inclusion, so that libraries
+ *                      that hold different versions can share a program
+ *   ATTN_DEF           begins every declaration; extern by default
+ *   ATTN_USE_SIMDE     also compiles the paths of other machines, through SIMDe
+ *   ATTN_NO_SIMD128, ATTN_NO_NEON, ATTN_NO_AVX2, ATTN_NO_AVX512    omit a path
  *   ATTN_FUSED, ATTN_UNFUSED    multiply and add with one rounding, or with two
  *   ATTN_FILE          this file's name in quotes, if you renamed it
  *
- *   An object file needs memcpy, memset.
- *   That is all of the C library (gcc and clang call these two in any case; on small
- *   machines they add their own arithmetic, whose names begin with __), so that it
- *   can be compiled with -ffreestanding, and linked without -lm.
+ *   Of the C library an object file needs memcpy and memset, nothing else (gcc
+ *   and clang call these two in any case; on small machines they add their own
+ *   arithmetic, whose names begin with __). So it can be compiled with
+ *   -ffreestanding and linked without -lm.
  *
  * ==========================================================================*/
 
@@ -186,7 +189,8 @@
 #define ATTN_VERSION_PATCH 0
 #define ATTN__TEXT(x) #x
 #define ATTN__DOTTED(x, y, z) ATTN__TEXT(x) "." ATTN__TEXT(y) "." ATTN__TEXT(z)
-#define ATTN_VERSION ATTN__DOTTED(ATTN_VERSION_MAJOR, ATTN_VERSION_MINOR, ATTN_VERSION_PATCH) /* "major.minor.patch" */
+/* "major.minor.patch" */
+#define ATTN_VERSION ATTN__DOTTED(ATTN_VERSION_MAJOR, ATTN_VERSION_MINOR, ATTN_VERSION_PATCH)
 
 #ifndef ATTN_DEF
 #ifdef ATTN_STATIC
@@ -279,12 +283,12 @@ extern "C" {
     X(ATTN_ERR_PATH, "this path is not compiled in, or this machine does not support it")                              \
     X(ATTN_ERR_WORKSPACE, "the workspace is missing or too small")                                                     \
     X(ATTN_ERR_UNSUPPORTED, "this version does not compute this combination")                                          \
-    X(ATTN_ERR_UNSOUND, "this build computes other bits than it should: look at the compiler's floating-point options") /* attn_self_test */
+    X(ATTN_ERR_UNSOUND, "this build computes other bits than it should: check the compiler's floating-point options")
 typedef enum attn_status {
 #define ATTN__X(name, text) name,
     ATTN__STATUSES(ATTN__X)
 #undef ATTN__X
-    ATTN_STATUS_COUNT
+        ATTN_STATUS_COUNT
 } attn_status;
 
 /* Element types, what attn_dtype_name calls them, and their bytes. Zero is float32. */
@@ -300,25 +304,25 @@ typedef enum attn_dtype {
 #define ATTN__X(name, text, size) name,
     ATTN__DTYPES(ATTN__X)
 #undef ATTN__X
-    ATTN_DTYPE_COUNT
+        ATTN_DTYPE_COUNT
 } attn_dtype;
 
 /* Code paths, slowest first: the one list of them. ATTN_PATH_SCALAR, ... */
-#define ATTN__PATHS(X)                                                                     \
-    X(SCALAR, scalar)                                                                      \
-    X(SIMD128, simd128) /* the compiler's 16-byte vectors: WebAssembly, SSE2, VSX; unfused only */ \
-    X(NEON, neon)                                                                          \
-    X(AVX2, avx2)       /* with FMA and F16C */                                            \
-    X(AVX512, avx512)   /* F, DQ, BW and VL */
+#define ATTN__PATHS(X)                                                                                                 \
+    X(SCALAR, scalar)                                                                                                  \
+    X(SIMD128, simd128) /* the compiler's 16-byte vectors: WebAssembly, SSE2, VSX; unfused only */                     \
+    X(NEON, neon)                                                                                                      \
+    X(AVX2, avx2)     /* with FMA and F16C */                                                                          \
+    X(AVX512, avx512) /* F, DQ, BW and VL */
 typedef enum attn_path {
     ATTN_PATH_AUTO = 0, /* the best that this machine runs */
 #define ATTN__X(NAME, name) ATTN_PATH_##NAME,
     ATTN__PATHS(ATTN__X)
 #undef ATTN__X
-    ATTN_PATH_COUNT
+        ATTN_PATH_COUNT
 } attn_path;
 
-/* Where query 0 stands among the keys: see p under WHAT IS COMPUTED. */
+/* The position of query 0 among the keys: see p under WHAT IS COMPUTED. */
 typedef enum attn_align {
     ATTN_ALIGN_UPPER_LEFT = 0,
     ATTN_ALIGN_LOWER_RIGHT,
@@ -326,18 +330,18 @@ typedef enum attn_align {
     ATTN_ALIGN_COUNT
 } attn_align;
 
-/* What attn_desc.scores receives. Zero is the weights that one looks at. */
+/* What attn_desc.scores receives. Zero: the attention weights. */
 typedef enum attn_stage {
     ATTN_STAGE_PROBS = 0, /* the weights: rows sum to 1, +0 where masked */
     ATTN_STAGE_RAW,       /* scale * (q . k) */
     ATTN_STAGE_SOFTCAPPED,
-    ATTN_STAGE_BIASED,    /* with ALiBi and mask; -inf where masked */
+    ATTN_STAGE_BIASED, /* with ALiBi and mask; -inf where masked */
     ATTN_STAGE_COUNT
 } attn_stage;
 
 #define ATTN_MAX_DIMS 8
 
-/* A strided view of somebody's memory. Zero-initialised it means "absent".
+/* A strided view of the caller's memory. Zero-initialised it means "absent".
  * Inputs are never written. All strides 0 means contiguous in C order. */
 typedef struct attn_array {
     void *data;
@@ -358,8 +362,8 @@ typedef struct attn_exec {
     attn_path path;
     void *workspace; /* any alignment */
     size_t workspace_size;
-    size_t *query; /* not NULL: check all arguments, store the bytes of workspace
-                      needed here, compute nothing (data pointers may be NULL) */
+    size_t *query;                  /* not NULL: check all arguments, store the bytes of workspace
+                                       needed here, compute nothing (data pointers may be NULL) */
     attn_parallel_for parallel_for; /* NULL: the calling thread */
     void *parallel_context;
     size_t num_workers; /* 0 means 1; only with parallel_for */
@@ -376,12 +380,12 @@ typedef struct attn_desc {
     double scale;   /* 0: 1 / sqrt(head_dim); rounded to the compute type */
     double softcap; /* 0: none; else > 0 */
 
-    int causal;            /* not 0: key j is visible to position p when j <= p */
-    attn_align align;      /* of query 0 */
-    int64_t q_offset;      /* with ATTN_ALIGN_OFFSET */
-    int window;            /* not 0: use window_left and window_right */
-    int64_t window_left;   /* keys before p that stay visible; -1: all */
-    int64_t window_right;  /* keys after p that stay visible; -1: all */
+    int causal;           /* not 0: key j is visible to position p when j <= p */
+    attn_align align;     /* of query 0 */
+    int64_t q_offset;     /* with ATTN_ALIGN_OFFSET */
+    int window;           /* not 0: use window_left and window_right */
+    int64_t window_left;  /* keys before p that stay visible; -1: all */
+    int64_t window_right; /* keys after p that stay visible; -1: all */
 
     attn_array mask;    /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
                            dimensions of 1 broadcast: ATTN_BOOL, true = keep, or
@@ -394,7 +398,7 @@ typedef struct attn_desc {
                                 (num_pages, Hkv, page_size, D), and key j of batch b is
                                 row j % page_size of page block_table[b][j / page_size];
                                 kv_len = pages * page_size, of which kv_lens says how
-                                many keys there are (pages beyond are not looked at) */
+                                many keys there are (pages beyond them are not read) */
     attn_array cu_seqlens_q; /* optional, (sequences + 1), i32 or i64, from 0 up to the
                                 total: q and out are (Hq, total_q, D), k and v
                                 (Hkv, total_k, D), sequence n is the rows
@@ -411,26 +415,26 @@ typedef struct attn_desc {
     attn_stage stage;
     size_t scores_head, scores_query;
     attn_array colsum; /* optional output, (B, Hq, kv_len): sums of weights over queries
-                          (tasks are then whole heads) */
+                          (each head is then a single task) */
 } attn_desc;
 
 /* A layer: projections, attention, output projection. x is (S, d_model) or
  * (B, S, d_model). Weights are (d_model, columns), used as x W + b. */
 typedef struct attn_layer {
     attn_array x;
-    attn_array w_q; /* (d_model, num_heads * head_dim) */
-    attn_array w_k; /* (d_model, kv_num_heads * head_dim) */
-    attn_array w_v; /* (d_model, kv_num_heads * head_dim_v) */
-    attn_array w_o; /* optional, (num_heads * head_dim_v, d_out) */
+    attn_array w_q;                /* (d_model, num_heads * head_dim) */
+    attn_array w_k;                /* (d_model, kv_num_heads * head_dim) */
+    attn_array w_v;                /* (d_model, kv_num_heads * head_dim_v) */
+    attn_array w_o;                /* optional, (num_heads * head_dim_v, d_out) */
     attn_array b_q, b_k, b_v, b_o; /* optional, (columns) */
-    size_t num_heads;    /* 0 means 1 */
-    size_t kv_num_heads; /* 0 means num_heads */
-    attn_array out;      /* (S, d_out) or (B, S, d_out); without w_o
-                            d_out = num_heads * head_dim_v */
-    attn_array weights;  /* optional output: (S, S), (B, S, S) for one head,
-                            (H, S, S) or (B, H, S, S) for several */
-    attn_desc attention; /* options: scale, causal, window, mask, ...; its arrays
-                            q, k, v, out and scores are ignored */
+    size_t num_heads;              /* 0 means 1 */
+    size_t kv_num_heads;           /* 0 means num_heads */
+    attn_array out;                /* (S, d_out) or (B, S, d_out); without w_o
+                                      d_out = num_heads * head_dim_v */
+    attn_array weights;            /* optional output: (S, S), (B, S, S) for one head,
+                                      (H, S, S) or (B, H, S, S) for several */
+    attn_desc attention;           /* options: scale, causal, window, mask, ...; its arrays
+                                      q, k, v, out and scores are ignored */
 } attn_layer;
 
 /* ------------------------------------------------------------- utilities -- */
@@ -444,9 +448,10 @@ typedef struct attn_layer {
 ATTN_DEF attn_array attn_array_1d(attn_dtype dtype, const void *data, size_t n) ATTN__NOT_READ;
 ATTN_DEF attn_array attn_array_2d(attn_dtype dtype, const void *data, size_t rows, size_t columns) ATTN__NOT_READ;
 ATTN_DEF attn_array attn_array_3d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2) ATTN__NOT_READ;
-ATTN_DEF attn_array attn_array_4d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2, size_t n3) ATTN__NOT_READ;
+ATTN_DEF attn_array attn_array_4d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2,
+                                  size_t n3) ATTN__NOT_READ;
 
-/* The same array with axes a and b exchanged; wrong axes give it back as it is. */
+/* The same array with two axes exchanged; unchanged if there are no such axes. */
 ATTN_DEF attn_array attn_array_swap(const attn_array *a, int axis_a, int axis_b);
 
 ATTN_DEF attn_exec attn_exec_default(void);
@@ -454,12 +459,15 @@ ATTN_DEF attn_exec attn_exec_in(void *workspace, size_t workspace_size);
 ATTN_DEF attn_desc attn_desc_default(void);
 ATTN_DEF attn_layer attn_layer_default(void);
 
-/* Descriptors set up as other libraries define their arguments; then set q, k, v
- * and out. Where ports break is the alignment of a causal mask when q_len and
- * kv_len differ, and the polarity of boolean masks (here and there: true = keep). */
-ATTN_DEF attn_desc attn_desc_pytorch(int is_causal); /* scaled_dot_product_attention: upper-left */
-ATTN_DEF attn_desc attn_desc_onnx(int is_causal, size_t past_len); /* Attention-23: query 0 stands at past_len */
-ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t window_right); /* flash_attn >= 2.1: lower-right, -1 unbounded */
+/* Descriptors with the conventions of other libraries; then set q, k, v and out.
+ * Ports break at the alignment of a causal mask when q_len and kv_len differ, and
+ * at the polarity of boolean masks (true = keep, here and in all three). */
+/* scaled_dot_product_attention: upper-left */
+ATTN_DEF attn_desc attn_desc_pytorch(int is_causal);
+/* Attention-23: query 0 is at position past_len */
+ATTN_DEF attn_desc attn_desc_onnx(int is_causal, size_t past_len);
+/* flash_attn >= 2.1: lower-right, -1 unbounded */
+ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t window_right);
 
 ATTN_DEF size_t attn_dtype_size(attn_dtype dtype); /* bytes; 0 if unknown */
 ATTN_DEF const char *attn_dtype_name(attn_dtype dtype);
@@ -468,19 +476,19 @@ ATTN_DEF const char *attn_version(void);
 
 /* ----------------------------------------------------------------- paths -- */
 
-ATTN_DEF const char *attn_path_name(attn_path path);  /* "auto", "scalar", "simd128", "neon", "avx2", "avx512" */
-ATTN_DEF int attn_path_compiled(attn_path path);      /* is it in this program? */
-ATTN_DEF int attn_path_supported(attn_path path);     /* ... and does this machine run it? */
-ATTN_DEF int attn_path_native(attn_path path);        /* ... without emulation? */
-ATTN_DEF attn_path attn_best_path(void);              /* what ATTN_PATH_AUTO chooses, but for very short rows */
-ATTN_DEF const char *attn_arithmetic(void);           /* "fused" or "unfused" multiply-add */
+ATTN_DEF const char *attn_path_name(attn_path path); /* "auto", "scalar", "simd128", "neon", "avx2", "avx512" */
+ATTN_DEF int attn_path_compiled(attn_path path);     /* is it in this program? */
+ATTN_DEF int attn_path_supported(attn_path path);    /* ... and does this machine run it? */
+ATTN_DEF int attn_path_native(attn_path path);       /* ... without emulation? */
+ATTN_DEF attn_path attn_best_path(void);             /* what ATTN_PATH_AUTO chooses, except for very short rows */
+ATTN_DEF const char *attn_arithmetic(void);          /* "fused" or "unfused" multiply-add */
 
-/* Is the build this program sits in sound on this machine? Runs small problems
- * on every path (or on exec.path) and compares the bits with known ones. Catches
- * what no macro tells: clang's -fassociative-math, a wrong fma, a broken emulator.
- * Costs about a millisecond; ATTN_ERR_UNSOUND says no. One of the problems
- * overflows on purpose: not for a program that traps exceptions, nor in another
- * rounding mode. */
+/* Is this build sound on this machine? Runs small problems on every path (or on
+ * exec.path) and compares the bits with known ones. Catches what no macro shows:
+ * clang's -fassociative-math, a wrong fma, a broken emulator. Takes about a
+ * millisecond, and workspace; ATTN_ERR_UNSOUND if not. One of the problems
+ * overflows on purpose: do not call it where floating-point exceptions trap, nor
+ * in another rounding mode. */
 ATTN_DEF attn_status attn_self_test(const attn_exec *exec);
 
 /* --------------------------------------------------- level 1: the steps -- */
@@ -493,13 +501,15 @@ ATTN_DEF attn_status attn_matmul(const attn_array *a, const attn_array *b, const
 
 /* q = x w_q, k = x w_k, v = x w_v. x (..., S, d_model); w_q, w_k (d_model, d_k);
  * w_v (d_model, d_v); q, k (..., S, d_k); v (..., S, d_v). */
-ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v,
-                                      const attn_array *q, const attn_array *k, const attn_array *v, const attn_exec *exec);
+ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k,
+                                      const attn_array *w_v, const attn_array *q, const attn_array *k,
+                                      const attn_array *v, const attn_exec *exec);
 
 /* s = scale * q k^T. q (..., q_len, d), k (..., kv_len, d), s (..., q_len, kv_len);
  * scale 0 means 1 / sqrt(d). The scale multiplies q first (one rounding), so
  * these are the very scores that the fused forms use. */
-ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, double scale, const attn_array *s, const attn_exec *exec);
+ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, double scale, const attn_array *s,
+                                 const attn_exec *exec);
 
 /* y = softmax of x along `axis` (negative counts from the end; -1 is the last).
  * x and y have the same shape, f32 or f64; y may be x itself (same pointer and
@@ -509,14 +519,15 @@ ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, doubl
 ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_array *y, const attn_exec *exec);
 
 /* o = w v. w (..., q_len, kv_len), v (..., kv_len, d_v), o (..., q_len, d_v). */
-ATTN_DEF attn_status attn_weighted_sum(const attn_array *w, const attn_array *v, const attn_array *o, const attn_exec *exec);
+ATTN_DEF attn_status attn_weighted_sum(const attn_array *w, const attn_array *v, const attn_array *o,
+                                       const attn_exec *exec);
 
 /* ------------------------------------------------- level 2: attention -- */
 
 /* out = softmax(q k^T / sqrt(d)) v; weights (q_len, kv_len per head) or NULL.
  * q, k, v, out as in attn_desc. */
-ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out,
-                                         const attn_array *weights, const attn_exec *exec);
+ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v,
+                                         const attn_array *out, const attn_array *weights, const attn_exec *exec);
 
 /* ----------------------------------------------------- level 3: fused -- */
 
@@ -545,7 +556,8 @@ ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes);
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec);
 ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes);
 ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size, attn_path path);
-ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path); /* desc: out, lse, sinks */
+/* of desc: out, lse, sinks */
+ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path);
 
 /* ------------------------------------------------------- caches, rotary -- */
 
@@ -554,7 +566,8 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
  * positions lens[b] ... lens[b] + n - 1 (lens (B), i32 or i64, or NULL for 0),
  * which must fit. With a block table (B, pages) the cache is (num_pages, H,
  * page_size, D). Neither table nor lengths are changed. No workspace. */
-ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens, const attn_array *block_table);
+ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
+                                       const attn_array *block_table);
 
 /* Rotary position embedding (Su et al. 2021). x and y (B, H, S, D) or fewer
  * dimensions; positions (S) or (B, S), i32 or i64, or NULL for 0, 1, 2, ... The
@@ -563,8 +576,8 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
  * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Angles, sines
  * and cosines are computed in double, with an error below
  * 2^-50 (1 + |angle|), on every machine the same. y may be x itself. */
-ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim, int interleaved,
-                                 const attn_array *y);
+ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
+                                 int interleaved, const attn_array *y);
 
 /* ---------------------------------------------------- level 4: layers -- */
 
@@ -604,12 +617,14 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 /* Sums keep their order, and every operation rounds once, to its own type. Where
  * the compiler was told otherwise, or cannot, there is no answer to give. */
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0) || defined(_M_FP_FAST)
-#error "attention.h: -ffast-math (or -ffinite-math-only, -Ofast) breaks NaN handling, determinism and accuracy: compile this file without it"
+#error "attention.h: -ffast-math (-Ofast, -ffinite-math-only) breaks NaN, bits and accuracy: compile without it"
 #endif
-#if defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || (!defined(__clang__) && defined(__GNUC__) && __GNUC__ < 12 && defined(__GCC_IEC_559) && __GCC_IEC_559 == 0)
-#error "attention.h: -funsafe-math-optimizations (or -fassociative-math, -freciprocal-math) breaks determinism and accuracy: compile this file without it"
+#if defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) ||                                                   \
+    (!defined(__clang__) && defined(__GNUC__) && __GNUC__ < 12 && defined(__GCC_IEC_559) && __GCC_IEC_559 == 0)
+#error "attention.h: -funsafe-math-optimizations or a part of it breaks bits and accuracy: compile without it"
 #endif
-#if (defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ < 0 || __FLT_EVAL_METHOD__ == 2)) || (defined(_M_IX86_FP) && _M_IX86_FP < 2)
+#if (defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ < 0 || __FLT_EVAL_METHOD__ == 2)) ||                         \
+    (defined(_M_IX86_FP) && _M_IX86_FP < 2)
 #error "attention.h: x87 arithmetic rounds twice: compile this file with -msse2 -mfpmath=sse (/arch:SSE2)"
 #endif
 #ifdef __clang__ /* which defines no macro for -funsafe-math-optimizations */
@@ -620,12 +635,14 @@ static __attribute__((unused)) void attn__refuse_unsafe_math(void)
 #else
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wignored-pragmas"
-#pragma STDC FENV_ACCESS ON /* an error here: attention.h cannot be compiled with -funsafe-math-optimizations and the like */
+/* an error here: attention.h cannot be compiled with -funsafe-math-optimizations and the like */
+#pragma STDC FENV_ACCESS ON
 #pragma clang diagnostic pop
 #endif
 }
 #endif
-typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1 : -1]; /* not with -fsingle-precision-constant */
+/* not with -fsingle-precision-constant */
+typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1 : -1];
 
 #if defined(__GNUC__) /* these need no header, so the C library need not have one */
 #define attn__memcpy __builtin_memcpy
@@ -659,11 +676,13 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__NOINLINE
 #endif
 
+/* clang-format off */
 #ifdef __cplusplus
 #define ATTN__ZEROS {}
 #else
 #define ATTN__ZEROS {0}
 #endif
+/* clang-format on */
 
 #if (defined(__x86_64__) && defined(__GNUC__)) || defined(_M_X64) /* small compilers have no intrinsics */
 #define ATTN__X86 1
@@ -677,7 +696,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #endif
 /* Where one instruction multiplies and adds; compilers call a function without
  * optimization, and then our own will do. */
-#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA) || defined(__s390x__) || defined(__powerpc64__) || ATTN__A64
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA) || defined(__s390x__) ||                 \
+    defined(__powerpc64__) || ATTN__A64
 #define ATTN__HAS_FMA_F32 1
 #elif defined(__riscv_flen)
 #define ATTN__HAS_FMA_F32 (__riscv_flen >= 32)
@@ -723,7 +743,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__NATIVE_SIMD128 0
 #endif
 /* fused, these vectors have no multiply-add; those of ARMv7 flush subnormals */
-#if !defined(ATTN_NO_SIMD128) && !ATTN__FUSED && defined(__GNUC__) && \
+#if !defined(ATTN_NO_SIMD128) && !ATTN__FUSED && defined(__GNUC__) &&                                                  \
     (ATTN__NATIVE_SIMD128 || (ATTN__SIMDE && !defined(__arm__)))
 #define ATTN__SIMD128 1
 #else
@@ -762,7 +782,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #ifdef _MSC_VER
 #include <intrin.h>
 #endif
-#if defined(_MSC_VER) && defined(__clang__) && __clang_major__ < 16 /* which hides from cl what /arch: does not allow */
+/* which hides from cl what /arch: does not allow */
+#if defined(_MSC_VER) && defined(__clang__) && __clang_major__ < 16
 #include <f16cintrin.h>
 #include <fmaintrin.h>
 #include <avx2intrin.h>
@@ -821,7 +842,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #pragma GCC optimize("fp-contract=off")
 #endif
 #endif
-#if defined(_MSC_VER) && !defined(__clang__) /* has no fma here: ours is of plain operations, and fused, too, must stay so */
+/* has no fma here: ours is of plain operations, and fused, too, must stay so */
+#if defined(_MSC_VER) && !defined(__clang__)
 #pragma fp_contract(off)
 #endif
 
@@ -847,25 +869,29 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* x<i> = x<i> op x<i + w> for w = n / 2 ... 1, until x0 has all */
 #define ATTN__FOLD_1(op, x)
 #define ATTN__FOLD_2(op, x) x##0 = op(x##0, x##1);
-#define ATTN__FOLD_4(op, x) x##0 = op(x##0, x##2), x##1 = op(x##1, x##3); ATTN__FOLD_2(op, x)
-#define ATTN__FOLD_8(op, x) \
-    x##0 = op(x##0, x##4), x##1 = op(x##1, x##5), x##2 = op(x##2, x##6), x##3 = op(x##3, x##7); ATTN__FOLD_4(op, x)
-#define ATTN__FOLD_16(op, x) \
-    x##0 = op(x##0, x##8), x##1 = op(x##1, x##9), x##2 = op(x##2, x##10), x##3 = op(x##3, x##11); \
-    x##4 = op(x##4, x##12), x##5 = op(x##5, x##13), x##6 = op(x##6, x##14), x##7 = op(x##7, x##15); ATTN__FOLD_8(op, x)
+#define ATTN__FOLD_4(op, x)                                                                                            \
+    x##0 = op(x##0, x##2), x##1 = op(x##1, x##3);                                                                      \
+    ATTN__FOLD_2(op, x)
+#define ATTN__FOLD_8(op, x)                                                                                            \
+    x##0 = op(x##0, x##4), x##1 = op(x##1, x##5), x##2 = op(x##2, x##6), x##3 = op(x##3, x##7);                        \
+    ATTN__FOLD_4(op, x)
+#define ATTN__FOLD_16(op, x)                                                                                           \
+    x##0 = op(x##0, x##8), x##1 = op(x##1, x##9), x##2 = op(x##2, x##10), x##3 = op(x##3, x##11);                      \
+    x##4 = op(x##4, x##12), x##5 = op(x##5, x##13), x##6 = op(x##6, x##14), x##7 = op(x##7, x##15);                    \
+    ATTN__FOLD_8(op, x)
 
 /* --------------------------------------------------------------- numbers -- */
 
 /* Keys are cut into blocks at absolute positions, and nothing else ever cuts
  * them: sums over keys must not depend on who computes what. */
 #define ATTN__BLOCK 512
-#define ATTN__ROWS 256        /* query rows that share one packing of a block of keys */
-#define ATTN__MASK_BLOCKS 16  /* blocks of a mask that are looked at together */
-#define ATTN__DIRECT_ROWS 16  /* rows of a matrix that few rows are multiplied by at a time, where they lie */
+#define ATTN__ROWS 256       /* query rows that share one packing of a block of keys */
+#define ATTN__MASK_BLOCKS 16 /* blocks of a mask that are looked at together */
+#define ATTN__DIRECT_ROWS 16 /* rows of a matrix that few rows are multiplied by at a time, where they lie */
 #define ATTN__L1_ELEMENTS 8192
-#define ATTN__COLUMNS 128     /* lines of a softmax that are done together ... */
-#define ATTN__COLUMN_SLOTS 14 /* ... up to 4096 blocks of them */
-#define ATTN__COLUMN_MAXIMA 8 /* ... whose first blocks' maxima are kept for the second pass */
+#define ATTN__COLUMNS 128      /* lines of a softmax that are done together ... */
+#define ATTN__COLUMN_SLOTS 14  /* ... up to 4096 blocks of them */
+#define ATTN__COLUMN_MAXIMA 8  /* ... whose first blocks' maxima are kept for the second pass */
 #define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
@@ -883,10 +909,18 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__LOWEST_SAFE_F32 (-1.0e+38f)
 #define ATTN__LOWEST_SAFE_F64 (-1.0e+307)
 
-ATTN__INLINE uint32_t attn__bits_f32(float x) { uint32_t b; attn__memcpy(&b, &x, sizeof b); return b; }
-ATTN__INLINE uint64_t attn__bits_f64(double x) { uint64_t b; attn__memcpy(&b, &x, sizeof b); return b; }
-ATTN__INLINE float attn__from_bits_f32(uint32_t b) { float x; attn__memcpy(&x, &b, sizeof x); return x; }
-ATTN__INLINE double attn__from_bits_f64(uint64_t b) { double x; attn__memcpy(&x, &b, sizeof x); return x; }
+/* The bits of a number as one of another type. */
+#define ATTN__REINTERPRET(name, from, to)                                                                              \
+    ATTN__INLINE to name(from x)                                                                                       \
+    {                                                                                                                  \
+        to y;                                                                                                          \
+        attn__memcpy(&y, &x, sizeof y);                                                                                \
+        return y;                                                                                                      \
+    }
+ATTN__REINTERPRET(attn__bits_f32, float, uint32_t)
+ATTN__REINTERPRET(attn__bits_f64, double, uint64_t)
+ATTN__REINTERPRET(attn__from_bits_f32, uint32_t, float)
+ATTN__REINTERPRET(attn__from_bits_f64, uint64_t, double)
 
 /* Integers decide what is finite: compilers may assume things about floats. */
 ATTN__INLINE int attn__finite_f32(float x) { return (attn__bits_f32(x) & 0x7f800000u) != 0x7f800000u; }
@@ -952,7 +986,8 @@ static double attn__fma_f64_any(double a, double b, double c)
 {
     int ea, eb, ec, e, shift;
     const uint64_t x = attn__integer_of(a, &ea), y = attn__integer_of(b, &eb), z = attn__integer_of(c, &ec);
-    const uint64_t low = (x & 0xffffffffu) * (y & 0xffffffffu), middle = (x >> 32) * (y & 0xffffffffu) + (x & 0xffffffffu) * (y >> 32);
+    const uint64_t low = (x & 0xffffffffu) * (y & 0xffffffffu),
+                   middle = (x >> 32) * (y & 0xffffffffu) + (x & 0xffffffffu) * (y >> 32);
     uint64_t p[2], q[2], sign = (attn__bits_f64(a) ^ attn__bits_f64(b)) >> 63, u;
     const int less = sign != attn__bits_f64(c) >> 63; /* signs differ */
     /* both from 2^124 up: where bits are lost, nothing cancels */
@@ -971,7 +1006,8 @@ static double attn__fma_f64_any(double a, double b, double c)
         p[1] += q[1] + (p[0] < q[0]);
     } else {
         const int swap = p[1] < q[1] || (p[1] == q[1] && p[0] < q[0]);
-        const uint64_t l0 = swap ? q[0] : p[0], l1 = swap ? q[1] : p[1], s0 = swap ? p[0] : q[0], s1 = swap ? p[1] : q[1];
+        const uint64_t l0 = swap ? q[0] : p[0], l1 = swap ? q[1] : p[1], s0 = swap ? p[0] : q[0],
+                       s1 = swap ? p[1] : q[1];
         p[0] = l0 - s0;
         p[1] = l1 - s1 - (l0 < s0);
         sign ^= (uint64_t)swap;
@@ -1007,10 +1043,10 @@ ATTN__NOINLINE static double attn__fma_f64(double a, double b, double c)
     if (ea - 623 <= 800 && eb - 623 <= 800 && (ec - 123 <= 1800 || attn__bits_f64(c) << 1 == 0)) {
         const double split = 134217729.0, ta = split * a, tb = split * b; /* 2^27 + 1 */
         const double ah = ta - (ta - a), al = a - ah, bh = tb - (tb - b), bl = b - bh;
-        const double p = a * b, e = ((ah * bh - p) + ah * bl + al * bh) + al * bl; /* p + e = a b: all products here are exact */
-        const double s = c + e, t = s - c, f = (c - (s - t)) + (e - t);             /* s + f = c + e */
-        const double v = p + s, w = v - p, g = (p - (v - w)) + (s - w);             /* v + g = p + s */
-        const double h = f + g, d = h - f, r = (f - (h - d)) + (g - d);             /* h + r = f + g */
+        const double p = a * b, e = ((ah * bh - p) + ah * bl + al * bh) + al * bl; /* p + e = a b: products are exact */
+        const double s = c + e, t = s - c, f = (c - (s - t)) + (e - t);            /* s + f = c + e */
+        const double v = p + s, w = v - p, g = (p - (v - w)) + (s - w);            /* v + g = p + s */
+        const double h = f + g, d = h - f, r = (f - (h - d)) + (g - d);            /* h + r = f + g */
         uint64_t u = attn__bits_f64(h);
         if ((u & 1) == 0 && (r < 0 || r > 0)) u = (r > 0) == (h > 0) ? u + 1 : u - 1;
         return v + attn__from_bits_f64(u);
@@ -1044,7 +1080,7 @@ ATTN__INLINE double attn__split(double x, int *e)
         *e = 0;
         return x;
     }
-    if (k == 0) { /* subnormal */
+    if (k == 0) {                                    /* subnormal */
         u = attn__bits_f64(x * 18014398509481984.0); /* 2^54 */
         k = (int)(u >> 52 & 0x7ff);
         shift = 54;
@@ -1080,12 +1116,15 @@ ATTN__INLINE double attn__scale2(double x, int e)
 #define ATTN__EXP_MIN_F32 (-87.3f)
 #define ATTN__EXP_MIN_F64 (-708.3)
 #define ATTN__EXP_FIRST_F32 1.382352202e-03f
-#define ATTN__EXP_COEFFICIENTS_F32(X) X(8.368819021e-03f) X(4.166823626e-02f) X(1.666651964e-01f) X(4.999999404e-01f) X(1.0f)
+#define ATTN__EXP_COEFFICIENTS_F32(X)                                                                                  \
+    X(8.368819021e-03f) X(4.166823626e-02f) X(1.666651964e-01f) X(4.999999404e-01f) X(1.0f)
 #define ATTN__EXP_FIRST_F64 2.500392177050154e-08
+/* clang-format off */
 #define ATTN__EXP_COEFFICIENTS_F64(X)                                                                           \
     X(2.7630507131537777e-07) X(2.7557574526753285e-06) X(2.480149233606113e-05) X(0.00019841269519485787)    \
     X(0.0013888888944421397) X(0.008333333333488638) X(0.041666666666526804) X(0.16666666666666421)           \
     X(0.5000000000000011) X(1.0)
+/* clang-format on */
 #define ATTN__LOG2E_F32 1.442695022f
 #define ATTN__LOG2E_F64 1.4426950408889634
 #define ATTN__LN2_HI_F32 6.931457520e-01f
@@ -1170,7 +1209,7 @@ static double attn__sqrt(double x)
     const double f = attn__split(x, &e) * 9007199254740992.0; /* 2^53 */
     uint64_t m = (uint64_t)f, root = 0, rest = 0;
     odd = (e - 53) & 1;
-    m = m << (10 + odd); /* x = m 2^(e - 63 - odd), of which the exponent is even; m < 2^64 */
+    m = m << (10 + odd);                    /* x = m 2^(e - 63 - odd), of which the exponent is even; m < 2^64 */
     for (int i = 0; i < 54; i++, m <<= 2) { /* a bit of the root for two of m */
         rest = rest << 2 | m >> 62;
         root <<= 1;
@@ -1228,9 +1267,11 @@ ATTN__INLINE float attn__to_f32(double x)
 /* bytes: a constant where the type is */
 ATTN__INLINE size_t attn__size_of(attn_dtype dtype)
 {
-#define ATTN__X(name, text, size) dtype == name ? size :
-    return ATTN__DTYPES(ATTN__X) 0;
+#define ATTN__X(name, text, size)                                                                                      \
+    if (dtype == name) return size;
+    ATTN__DTYPES(ATTN__X)
 #undef ATTN__X
+    return 0;
 }
 
 /* One element of any float type. attn__put rounds through float32 to the narrow types, and gives NaN
@@ -1436,9 +1477,10 @@ typedef struct attn__kernel {
 #define ATTN__CONSTANT_1 _F64
 #define ATTN__REAL_0 float
 #define ATTN__REAL_1 double
-#define ATTN__FUNCTION(name) ATTN__CAT(attn__, ATTN__CAT(name, ATTN__CAT(ATTN__SUFFIX_, ATTN__F64))) /* attn__fma_f32 */
-#define ATTN__C(name) ATTN__CAT(ATTN__, ATTN__CAT(name, ATTN__CAT(ATTN__CONSTANT_, ATTN__F64)))  /* ATTN__LANES_F32 */
-#define ATTN__V(name) ATTN__CAT(ATTN__FUNCTION(ATTN__ISA), ATTN__CAT(_, name))                   /* attn__avx2_f32_load */
+/* attn__fma_f32, ATTN__LANES_F32, attn__avx2_f32_load */
+#define ATTN__FUNCTION(name) ATTN__CAT(attn__, ATTN__CAT(name, ATTN__CAT(ATTN__SUFFIX_, ATTN__F64)))
+#define ATTN__C(name) ATTN__CAT(ATTN__, ATTN__CAT(name, ATTN__CAT(ATTN__CONSTANT_, ATTN__F64)))
+#define ATTN__V(name) ATTN__CAT(ATTN__FUNCTION(ATTN__ISA), ATTN__CAT(_, name))
 #define attn__real ATTN__CAT(ATTN__REAL_, ATTN__F64)
 #define attn__vec ATTN__V(vec)
 #define attn__vload ATTN__V(load)
@@ -1680,12 +1722,12 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
     ATTN__INLINE attn__vec attn__vmax(attn__vec a, attn__vec b) { return W(max_##p)(a, b); }                           \
     ATTN__INLINE attn__vec attn__vdiv(attn__vec a, attn__vec b)                                                        \
     {                                                                                                                  \
-        ATTN__NATIVE_ELSE(ATTN__X86)(return W(div_##p)(a, b), ATTN__BY_LANES(a, b, b, x[i] / y[i]));                          \
+        ATTN__NATIVE_ELSE(ATTN__X86)(return W(div_##p)(a, b), ATTN__BY_LANES(a, b, b, x[i] / y[i]));                   \
     }                                                                                                                  \
     ATTN__INLINE attn__vec ATTN__V(fma)(attn__vec a, attn__vec b, attn__vec c)                                         \
     {                                                                                                                  \
         ATTN__NATIVE_ELSE(ATTN__X86)                                                                                   \
-        (return W(fmadd_##p)(a, b, c), ATTN__BY_LANES(a, b, c, ATTN__FUNCTION(fma)(x[i], y[i], z[i])));                       \
+        (return W(fmadd_##p)(a, b, c), ATTN__BY_LANES(a, b, c, ATTN__FUNCTION(fma)(x[i], y[i], z[i])));                \
     }                                                                                                                  \
     ATTN__INLINE attn__vec attn__vexp2i(attn__vec a, attn__vec t)                                                      \
     {                                                                                                                  \
@@ -1736,7 +1778,8 @@ ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, 
 #define ATTN__ACROSS(name, op)                                                                                         \
     ATTN__INLINE float ATTN__V(name)(attn__vec a)                                                                      \
     {                                                                                                                  \
-        ATTN__VECTOR(__m128) b = ATTN__W128(op##_ps)(ATTN__W256(castps256_ps128)(a), ATTN__W256(extractf128_ps)(a, 1)); \
+        ATTN__VECTOR(__m128)                                                                                           \
+        b = ATTN__W128(op##_ps)(ATTN__W256(castps256_ps128)(a), ATTN__W256(extractf128_ps)(a, 1));                     \
         ATTN__ACROSS_PS(op, b);                                                                                        \
     }
 ATTN__ACROSS(sum_across, add)
@@ -1754,12 +1797,14 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__X86)
-    (return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)), ATTN__LOAD_LANES(attn__f16_to_f32(p[i])));
+    (return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)),
+            ATTN__LOAD_LANES(attn__f16_to_f32(p[i])));
 }
 ATTN__INLINE attn__vec ATTN__V(load_bf16)(const uint16_t *p)
 {
     const ATTN__VECTOR(__m128i) *halves = (const ATTN__VECTOR(__m128i) *)(const void *)p;
-    return ATTN__W256(castsi256_ps)(ATTN__W256(slli_epi32)(ATTN__W256(cvtepu16_epi32)(ATTN__W128(loadu_si128)(halves)), 16));
+    return ATTN__W256(castsi256_ps)(
+        ATTN__W256(slli_epi32)(ATTN__W256(cvtepu16_epi32)(ATTN__W128(loadu_si128)(halves)), 16));
 }
 ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p)
 {
@@ -1824,7 +1869,8 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 /* ---- AVX-512 F, DQ, BW, VL ---- */
 #if ATTN__AVX512
 #if ATTN__X86 && defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c"))),              \
+                             apply_to = function)
 #elif ATTN__X86 && defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized" /* gcc's own _mm512_undefined_epi32 */
@@ -1845,9 +1891,11 @@ ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, 
 #define ATTN__ACROSS(name, op)                                                                                         \
     ATTN__INLINE float ATTN__V(name)(attn__vec a)                                                                      \
     {                                                                                                                  \
-        const ATTN__VECTOR(__m256) upper = ATTN__W256(castpd_ps)(ATTN__W512(extractf64x4_pd)(ATTN__W512(castps_pd)(a), 1)); \
+        const ATTN__VECTOR(__m256) upper =                                                                             \
+            ATTN__W256(castpd_ps)(ATTN__W512(extractf64x4_pd)(ATTN__W512(castps_pd)(a), 1));                           \
         const ATTN__VECTOR(__m256) h = ATTN__W256(op##_ps)(ATTN__W512(castps512_ps256)(a), upper);                     \
-        ATTN__VECTOR(__m128) b = ATTN__W128(op##_ps)(ATTN__W256(castps256_ps128)(h), ATTN__W256(extractf128_ps)(h, 1)); \
+        ATTN__VECTOR(__m128)                                                                                           \
+        b = ATTN__W128(op##_ps)(ATTN__W256(castps256_ps128)(h), ATTN__W256(extractf128_ps)(h, 1));                     \
         ATTN__ACROSS_PS(op, b);                                                                                        \
     }
 ATTN__ACROSS(sum_across, add)
@@ -1870,18 +1918,21 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__X86)
-    (return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)), ATTN__LOAD_LANES(attn__f16_to_f32(p[i])));
+    (return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)),
+            ATTN__LOAD_LANES(attn__f16_to_f32(p[i])));
 }
 #define ATTN__WIDEN_BF16(halves) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))
 ATTN__INLINE attn__vec ATTN__V(load_bf16)(const uint16_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__X86)
-    (return ATTN__WIDEN_BF16(_mm256_loadu_si256((const __m256i *)(const void *)p)), ATTN__LOAD_LANES(attn__bf16_to_f32(p[i])));
+    (return ATTN__WIDEN_BF16(_mm256_loadu_si256((const __m256i *)(const void *)p)),
+            ATTN__LOAD_LANES(attn__bf16_to_f32(p[i])));
 }
 ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__X86)
-    (return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p))), ATTN__LOAD_LANES(p[i]));
+    (return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p))),
+            ATTN__LOAD_LANES(p[i]));
 }
 #define ATTN__EIGHT(r) _mm256_inserti128_si256(_mm256_castsi128_si256(ATTN__HALVES_OF(r)), ATTN__HALVES_OF(8 + (r)), 1)
 ATTN__INLINE void ATTN__V(transpose_f16)(const uint16_t *p, ptrdiff_t stride, attn__vec out[4])
@@ -1900,8 +1951,14 @@ ATTN__INLINE void ATTN__V(transpose_bf16)(const uint16_t *p, ptrdiff_t stride, a
 #undef ATTN__WIDEN_BF16
 #if ATTN__X86
 #define ATTN__OWN_PARTS
-ATTN__INLINE __m512 ATTN__V(load_part)(const float *p, size_t n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
-ATTN__INLINE void ATTN__V(store_part)(float *p, __m512 a, size_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a); }
+ATTN__INLINE __m512 ATTN__V(load_part)(const float *p, size_t n)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+ATTN__INLINE void ATTN__V(store_part)(float *p, __m512 a, size_t n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a);
+}
 #endif
 #undef ATTN__F64
 
@@ -1915,7 +1972,8 @@ ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, 
 #define ATTN__ACROSS(name, op)                                                                                         \
     ATTN__INLINE double ATTN__V(name)(attn__vec a)                                                                     \
     {                                                                                                                  \
-        const ATTN__VECTOR(__m256d) h = ATTN__W256(op##_pd)(ATTN__W512(castpd512_pd256)(a), ATTN__W512(extractf64x4_pd)(a, 1)); \
+        const ATTN__VECTOR(__m256d) h =                                                                                \
+            ATTN__W256(op##_pd)(ATTN__W512(castpd512_pd256)(a), ATTN__W512(extractf64x4_pd)(a, 1));                    \
         const ATTN__VECTOR(__m128d) b =                                                                                \
             ATTN__W128(op##_pd)(ATTN__W256(castpd256_pd128)(h), ATTN__W256(extractf128_pd)(h, 1));                     \
         ATTN__ACROSS_PD(op, b);                                                                                        \
@@ -1939,8 +1997,14 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
     out[1] = ATTN__W512(unpackhi_pd)(r0, r1);
 }
 #if ATTN__X86
-ATTN__INLINE __m512d ATTN__V(load_part)(const double *p, size_t n) { return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
-ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), a); }
+ATTN__INLINE __m512d ATTN__V(load_part)(const double *p, size_t n)
+{
+    return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+}
+ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n)
+{
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), a);
+}
 #endif
 #undef ATTN__F64
 
@@ -1994,17 +2058,17 @@ ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n) { _mm512_m
     ATTN__INLINE attn__vec attn__vmax(attn__vec a, attn__vec b) { return ATTN__W(maxq_##t)(a, b); }                    \
     ATTN__INLINE attn__vec attn__vdiv(attn__vec a, attn__vec b)                                                        \
     {                                                                                                                  \
-        ATTN__NATIVE_ELSE(ATTN__A64)(return vdivq_##t(a, b), ATTN__BY_LANES(a, b, b, x[i] / y[i]));                           \
+        ATTN__NATIVE_ELSE(ATTN__A64)(return vdivq_##t(a, b), ATTN__BY_LANES(a, b, b, x[i] / y[i]));                    \
     }                                                                                                                  \
     ATTN__INLINE attn__vec ATTN__V(fma)(attn__vec a, attn__vec b, attn__vec c)                                         \
     {                                                                                                                  \
         ATTN__NATIVE_ELSE(ATTN__A64)                                                                                   \
-        (return vfmaq_##t(c, a, b), ATTN__BY_LANES(a, b, c, ATTN__FUNCTION(fma)(x[i], y[i], z[i])));                          \
+        (return vfmaq_##t(c, a, b), ATTN__BY_LANES(a, b, c, ATTN__FUNCTION(fma)(x[i], y[i], z[i])));                   \
     }                                                                                                                  \
     ATTN__INLINE attn__vec attn__vexp2i(attn__vec p, attn__vec t_)                                                     \
     {                                                                                                                  \
-        return ATTN__W(reinterpretq_##t##_##s)(                                                                        \
-            ATTN__W(addq_##s)(ATTN__W(reinterpretq_##s##_##t)(p), ATTN__W(shlq_n_##s)(ATTN__W(reinterpretq_##s##_##t)(t_), shift))); \
+        return ATTN__W(reinterpretq_##t##_##s)(ATTN__W(addq_##s)(                                                      \
+            ATTN__W(reinterpretq_##s##_##t)(p), ATTN__W(shlq_n_##s)(ATTN__W(reinterpretq_##s##_##t)(t_), shift)));     \
     }                                                                                                                  \
     ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)                   \
     {                                                                                                                  \
@@ -2047,7 +2111,8 @@ ATTN__INLINE float attn__vmax_across(attn__vec a)
 }
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
-    ATTN__NATIVE_ELSE(ATTN__A64)(return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))), ATTN__LOAD_LANES(attn__f16_to_f32(p[i])));
+    ATTN__NATIVE_ELSE(ATTN__A64)
+    (return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))), ATTN__LOAD_LANES(attn__f16_to_f32(p[i])));
 }
 ATTN__INLINE attn__vec ATTN__V(load_bf16)(const uint16_t *p)
 {
@@ -2126,7 +2191,7 @@ static unsigned attn__detect(void)
 #ifdef _MSC_VER
 #define ATTN__CPUID(leaf, r) __cpuidex((int *)(r), leaf, 0)
 #else
-#define ATTN__CPUID(leaf, r) \
+#define ATTN__CPUID(leaf, r)                                                                                           \
     __asm__ volatile("cpuid" : "=a"((r)[0]), "=b"((r)[1]), "=c"((r)[2]), "=d"((r)[3]) : "a"(leaf), "c"(0))
 #endif
     ATTN__CPUID(0, leaf0);
@@ -2144,7 +2209,8 @@ static unsigned attn__detect(void)
     }
     if ((state & 0x06) == 0x06 && (leaf1[2] & 0x30001000u) == 0x30001000u /* AVX, F16C, FMA */ && (leaf7[1] >> 5 & 1)) {
         paths |= 1u << ATTN_PATH_AVX2;
-        if ((state & 0xe6) == 0xe6 && (leaf7[1] & 0xc0030000u) == 0xc0030000u /* F, DQ, BW, VL */) paths |= 1u << ATTN_PATH_AVX512;
+        if ((state & 0xe6) == 0xe6 && (leaf7[1] & 0xc0030000u) == 0xc0030000u /* F, DQ, BW, VL */)
+            paths |= 1u << ATTN_PATH_AVX512;
     }
 #endif
     return paths;
@@ -2242,7 +2308,10 @@ static int attn__multiply_size(size_t a, size_t b, size_t *product)
     return (a | b) >> sizeof a * 4 == 0 || b == 0 || a <= (size_t)-1 / b; /* halves of a word: no division */
 }
 /* |PTRDIFF_MIN| has no signed form, hence the detour through size_t */
-ATTN__INLINE size_t attn__distance(ptrdiff_t stride) { return stride < 0 ? (size_t)0 - (size_t)stride : (size_t)stride; }
+ATTN__INLINE size_t attn__distance(ptrdiff_t stride)
+{
+    return stride < 0 ? (size_t)0 - (size_t)stride : (size_t)stride;
+}
 
 /* The bytes that an array with the strides of `a` reaches below its data and above; strides go to v. */
 static attn_status attn__reach(const attn_array *a, attn__view *v, size_t *below, size_t *above)
@@ -2274,7 +2343,8 @@ static int attn__overlaps_itself(const attn__view *v)
         if (v->shape[i] == 1) continue;
         for (int j = 0; j < ATTN_MAX_DIMS; j++) {
             const size_t other = attn__distance(v->stride[j]);
-            if (j != i && v->shape[j] > 1 && (other < step || (other == step && j > i))) span += other * (v->shape[j] - 1);
+            if (j != i && v->shape[j] > 1 && (other < step || (other == step && j > i)))
+                span += other * (v->shape[j] - 1);
         }
         if (step < span) return 1;
     }
@@ -2282,8 +2352,8 @@ static int attn__overlaps_itself(const attn__view *v)
 }
 
 /* Checks one array by itself. `measuring`: data is not looked at. */
-static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, unsigned dtypes, int output, int measuring,
-                               attn__view *v)
+static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, unsigned dtypes, int output,
+                               int measuring, attn__view *v)
 {
     const size_t limit = (size_t)-1 / 2;
     size_t below = 0, above = 0, count = 1, bits = 0;
@@ -2301,7 +2371,8 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     for (int i = 0; i < ATTN_MAX_DIMS; i++) v->shape[i] = 1, v->stride[i] = 0;
     for (int i = ATTN_MAX_DIMS - 1; i >= first; i--) { /* strides as if none were given */
         const size_t n = v->shape[i] = a->shape[i - first];
-        v->stride[i] = n == 1 ? 1 : (ptrdiff_t)count; /* one element has no next: nobody multiplies by whatever its stride is */
+        v->stride[i] =
+            n == 1 ? 1 : (ptrdiff_t)count; /* one element has no next: nobody multiplies by whatever its stride is */
         strided |= a->stride[i - first];
         bits |= n;
         count *= n;
@@ -2355,20 +2426,25 @@ static attn__view attn__bytes(const void *data, size_t n)
 ATTN__INLINE char *attn__at(const attn__view *v, size_t b, size_t h, size_t s, size_t d)
 {
     return v->data + ((ptrdiff_t)b * v->stride[ATTN__B] + (ptrdiff_t)h * v->stride[ATTN__H] +
-                      (ptrdiff_t)s * v->stride[ATTN__S] + (ptrdiff_t)d * v->stride[ATTN__D]) * v->size;
+                      (ptrdiff_t)s * v->stride[ATTN__S] + (ptrdiff_t)d * v->stride[ATTN__D]) *
+                         v->size;
 }
-static double attn__element(const attn__view *v, size_t s, size_t d) { return attn__get(attn__at(v, 0, 0, s, d), v->dtype); }
+static double attn__element(const attn__view *v, size_t s, size_t d)
+{
+    return attn__get(attn__at(v, 0, 0, s, d), v->dtype);
+}
 static int64_t attn__integer(const attn__view *v, size_t s, size_t d)
 {
     const void *at = attn__at(v, 0, 0, s, d);
-    return v->dtype == ATTN_I64 ? *(const int64_t *)at : (int64_t)*(const int32_t *)at;
+    return v->dtype == ATTN_I64 ? *(const int64_t *)at : (int64_t) * (const int32_t *)at;
 }
 static size_t attn__length(const attn__view *v, size_t i) { return (size_t)attn__integer(v, 0, i); }
 
 ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
 ATTN__INLINE size_t attn__max(size_t a, size_t b) { return a > b ? a : b; }
 ATTN__INLINE size_t attn__round_up(size_t n, size_t to) { return (n + to - 1) & ~(to - 1); } /* a power of two */
-/* How many pieces of no more than `each`; a division, which takes as long as ten additions, only where there are several. */
+/* How many pieces of no more than `each`; a division, which takes as long as ten additions, only where there are
+ * several. */
 ATTN__INLINE size_t attn__pieces(size_t n, size_t each) { return n <= each ? n > 0 : (n - 1) / each + 1; }
 
 /* ------------------------------------------------------------- execution -- */
@@ -2385,7 +2461,8 @@ ATTN__INLINE size_t attn__reserve(attn__arena *arena, size_t count, size_t size)
     const size_t at = arena->used;
     size_t bytes;
     if (arena->fits) arena->used += attn__round_up(count * size, 64);
-    else if (!attn__multiply_size(count, size, &bytes) || bytes > (size_t)-1 / 4 || at > (size_t)-1 / 4) arena->overflow = 1;
+    else if (!attn__multiply_size(count, size, &bytes) || bytes > (size_t)-1 / 4 || at > (size_t)-1 / 4)
+        arena->overflow = 1;
     else arena->used += attn__round_up(bytes, 64);
     return at;
 }
@@ -2430,7 +2507,8 @@ static attn_status attn__path_of(const attn_exec *exec, size_t columns, attn_pat
     if (*path != ATTN_PATH_AUTO) return attn_path_supported(*path) ? ATTN_OK : ATTN_ERR_PATH;
     *path = attn_best_path(); /* which is supported */
     /* half of a panel of 512-bit vectors would be empty */
-    if (*path == ATTN_PATH_AVX512 && columns <= ATTN__NR_MAX / 2 && attn_path_native(ATTN_PATH_AVX2)) *path = ATTN_PATH_AVX2;
+    if (*path == ATTN_PATH_AVX512 && columns <= ATTN__NR_MAX / 2 && attn_path_native(ATTN_PATH_AVX2))
+        *path = ATTN_PATH_AVX2;
     return ATTN_OK;
 }
 static size_t attn__workers(const attn_exec *exec)
@@ -2440,7 +2518,8 @@ static size_t attn__workers(const attn_exec *exec)
 }
 
 /* Workspace for `each` bytes a worker. */
-static attn_status attn__prepare(const attn_exec *exec, const attn__kernel *kernel, size_t each, attn__run *run, int *measured)
+static attn_status attn__prepare(const attn_exec *exec, const attn__kernel *kernel, size_t each, attn__run *run,
+                                 int *measured)
 {
     size_t total;
     run->kernel = kernel;
@@ -2511,17 +2590,21 @@ static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t 
     const size_t row = ATTN__TILE_STRIDE * kernel->size;
     *c_at = attn__max(kernel->mr, kernel->unpacked_rows) * row;
     *b_at = *c_at + kernel->mr * row;
-    return *b_at + attn__round_up(attn__round_up(attn__min(n, ATTN__BLOCK), kernel->nr) * attn__min(k, ATTN__BLOCK) * kernel->size, 64);
+    return *b_at +
+           attn__round_up(
+               attn__round_up(attn__min(n, ATTN__BLOCK), kernel->nr) * attn__min(k, ATTN__BLOCK) * kernel->size, 64);
 }
 
 /* Rows [r0, r1) of scale * a, columns [k0, k0 + depth). */
-static void attn__gemm_rows(const attn__gemm *g, const attn__view *a, size_t r0, size_t r1, size_t k0, size_t depth, void *tile)
+static void attn__gemm_rows(const attn__gemm *g, const attn__view *a, size_t r0, size_t r1, size_t k0, size_t depth,
+                            void *tile)
 {
     const attn__kernel *kernel = g->run.kernel;
     for (size_t r = r0; r < r1; r++) {
         char *row = (char *)tile + (r - r0) * ATTN__TILE_STRIDE * kernel->size;
         kernel->load(row, attn__at(a, 0, 0, r, k0), a->dtype, a->stride[ATTN__D], depth);
-        if (g->scale < 1 || g->scale > 1) kernel->scale(row, row, depth, g->scale); /* the one rounding before the chain */
+        if (g->scale < 1 || g->scale > 1)
+            kernel->scale(row, row, depth, g->scale); /* the one rounding before the chain */
     }
 }
 
@@ -2591,7 +2674,8 @@ static attn_status attn__gemm_shape(attn__gemm *g, size_t ndim)
     g->m = g->a.shape[ATTN__S];
     g->k = g->a.shape[ATTN__D];
     g->n = g->b.shape[ATTN__D];
-    if (g->b.shape[ATTN__S] != g->k || g->c.shape[ATTN__S] != g->m || g->c.shape[ATTN__D] != g->n) return ATTN_ERR_SHAPE;
+    if (g->b.shape[ATTN__S] != g->k || g->c.shape[ATTN__S] != g->m || g->c.shape[ATTN__D] != g->n)
+        return ATTN_ERR_SHAPE;
     g->batches = 1;
     for (size_t i = ATTN__S; i-- > ATTN_MAX_DIMS - ndim;) {
         const size_t n = g->a.shape[i] == 1 ? g->b.shape[i] : g->a.shape[i];
@@ -2606,12 +2690,13 @@ static attn_status attn__gemm_shape(attn__gemm *g, size_t ndim)
 /* Contiguous rows one after the other, of which b's and c's do not go back? */
 static int attn__gemm_plain(const attn__gemm *g)
 {
-    return g->b.stride[ATTN__D] == 1 && g->c.stride[ATTN__D] == 1 && g->b.stride[ATTN__S] >= 0 && g->c.stride[ATTN__S] >= 0;
+    return g->b.stride[ATTN__D] == 1 && g->c.stride[ATTN__D] == 1 && g->b.stride[ATTN__S] >= 0 &&
+           g->c.stride[ATTN__S] >= 0;
 }
 
 /* c = (scale a) b, or b transposed. */
-static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale, const attn_array *c,
-                                const attn_exec *exec)
+static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale,
+                                const attn_array *c, const attn_exec *exec)
 {
     const attn__kernel *kernel;
     attn__gemm g;
@@ -2639,8 +2724,8 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured);
     if (status || measured || g.m == 0 || g.n == 0 || g.batches == 0) return status;
     g.scale = scale;
-    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__L1_ELEMENTS && g.m <= ATTN__ROWS && !(scale < 1 || scale > 1) &&
-        g.a.stride[ATTN__D] == 1 && attn__gemm_plain(&g)) {
+    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__L1_ELEMENTS && g.m <= ATTN__ROWS &&
+        !(scale < 1 || scale > 1) && g.a.stride[ATTN__D] == 1 && attn__gemm_plain(&g)) {
         kernel->product(g.m, g.n, g.k, g.a.data, g.a.stride[ATTN__S], g.b.data, (size_t)g.b.stride[ATTN__S], g.c.data,
                         (size_t)g.c.stride[ATTN__S], g.run.workspace, g.run.workspace + c_at, g.run.workspace + b_at);
         return ATTN_OK;
@@ -2651,7 +2736,8 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     g.direct = 0;
     if (g.m <= kernel->unpacked_rows && attn__gemm_plain(&g)) {
         g.direct = g.n / kernel->nr * kernel->nr;
-        g.block = attn__round_up(g.n / (g.run.workers > 1 ? 2 * g.run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
+        g.block =
+            attn__round_up(g.n / (g.run.workers > 1 ? 2 * g.run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
     }
     g.column_blocks = (g.n + g.block - 1) / g.block;
     attn__parallel(&g.run, g.batches * g.row_blocks * g.column_blocks, attn__gemm_task, &g);
@@ -2669,37 +2755,38 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
 /* The arrays of attn_desc, for all that checks them, keeps outputs apart, or takes some of them: name,
  * whether it is needed, the least and most dimensions, element types, and what the last four axes are (members
  * of attn__problem), of which those in the mask at the end (1: the first of the four) may be 1 and broadcast. */
-#define ATTN__ARRAYS(X)                                                                         \
-    X(q, 1, 2, 4, ANY_FLOAT, ATTN__INPUT, batch, q_heads, q_len, dim, 0)                        \
-    X(k, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim, 0)                      \
-    X(v, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim_v, 0)                    \
-    X(out, 1, 2, 4, FLOAT, ATTN__OUTPUT, batch, q_heads, q_len, dim_v, 0)                       \
-    X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, kv_len, 7)                       \
-    X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, batch, 0)                          \
-    X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, batch, q_heads, 4)                          \
-    X(sinks, 0, 1, 1, FLOAT, ATTN__INPUT, one, one, one, q_heads, 0)                            \
-    X(block_table, 0, 2, 2, INTEGER, ATTN__INPUT, one, one, batch, pages, 0)                    \
-    X(cu_seqlens_q, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                \
-    X(cu_seqlens_k, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                \
-    X(lse, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                         \
-    X(scores, 0, 2, 4, FLOAT, ATTN__OUTPUT, batch, scores_heads, scores_queries, kv_len, 0)     \
+#define ATTN__ARRAYS(X)                                                                                                \
+    X(q, 1, 2, 4, ANY_FLOAT, ATTN__INPUT, batch, q_heads, q_len, dim, 0)                                               \
+    X(k, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim, 0)                                             \
+    X(v, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim_v, 0)                                           \
+    X(out, 1, 2, 4, FLOAT, ATTN__OUTPUT, batch, q_heads, q_len, dim_v, 0)                                              \
+    X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, kv_len, 7)                                              \
+    X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, batch, 0)                                                 \
+    X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, batch, q_heads, 4)                                                 \
+    X(sinks, 0, 1, 1, FLOAT, ATTN__INPUT, one, one, one, q_heads, 0)                                                   \
+    X(block_table, 0, 2, 2, INTEGER, ATTN__INPUT, one, one, batch, pages, 0)                                           \
+    X(cu_seqlens_q, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
+    X(cu_seqlens_k, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
+    X(lse, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                                                \
+    X(scores, 0, 2, 4, FLOAT, ATTN__OUTPUT, batch, scores_heads, scores_queries, kv_len, 0)                            \
     X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, batch, q_heads, kv_len, 0)
 
-/* One worker's scratch: what, and how much of it (a product of two). Slots are states on the stack of the tree of blocks. */
-#define ATTN__SCRATCH(X)                                                                                                \
-    X(attn__ranges_key, ranges_key, 1, 1)                                    /* first of all, see attn__ready */        \
-    X(char, q, es *p->chunks *ATTN__TILE_STRIDE, p->rows)                    /* scaled queries, 512 of head_dim a chunk */ \
-    X(char, k, es *keys, p->dim)                                             /* keys of a block: (chunks, panels, keys, nr) */ \
-    X(char, v, es *keys, attn__round_up(p->width, kernel->nr))               /* values of a block: (panels, keys, nr) */ \
-    X(char, rows, p->gather ? es * keys : 0, attn__max(p->dim, p->dim_v))    /* gathered keys or values */              \
-    X(char, tile, es *kernel->mr, ATTN__TILE_STRIDE)                         /* scores, then weights */                 \
-    X(char, bias, es, ATTN__TILE_STRIDE)                                     /* what is added to one row of scores */   \
-    X(char, acc, es *p->rows *p->slots, p->width)                            /* (slots, rows, width): sum of weight * v */ \
-    X(double, max, p->rows, p->slots)                                                                                   \
-    X(double, sum, p->rows, p->slots)                                                                                   \
-    X(attn__row, row, p->rows, 1)                                                                                       \
-    X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                            \
-    X(double, wide, 3, p->dim_v)                                             /* a row in wide arithmetic */
+/* One worker's scratch: what, and how much of it (a product of two). Slots are states on the stack of the tree of
+ * blocks. */
+#define ATTN__SCRATCH(X)                                                                                               \
+    X(attn__ranges_key, ranges_key, 1, 1)                      /* first of all, see attn__ready */                     \
+    X(char, q, es * p->chunks * ATTN__TILE_STRIDE, p->rows)    /* scaled queries, 512 of head_dim a chunk */           \
+    X(char, k, es *keys, p->dim)                               /* keys of a block: (chunks, panels, keys, nr) */       \
+    X(char, v, es *keys, attn__round_up(p->width, kernel->nr)) /* values of a block: (panels, keys, nr) */             \
+    X(char, rows, p->gather ? es *keys : 0, attn__max(p->dim, p->dim_v)) /* gathered keys or values */                 \
+    X(char, tile, es * kernel->mr, ATTN__TILE_STRIDE)                    /* scores, then weights */                    \
+    X(char, bias, es, ATTN__TILE_STRIDE)                                 /* what is added to one row of scores */      \
+    X(char, acc, es * p->rows * p->slots, p->width)                      /* (slots, rows, width): sum of weight * v */ \
+    X(double, max, p->rows, p->slots)                                                                                  \
+    X(double, sum, p->rows, p->slots)                                                                                  \
+    X(attn__row, row, p->rows, 1)                                                                                      \
+    X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
+    X(double, wide, 3, p->dim_v) /* a row in wide arithmetic */
 
 /* Where in a worker's workspace each begins, and its size. */
 typedef struct attn__layout {
@@ -2857,8 +2944,14 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
     r.count = r.query < r.q_len ? attn__min(p->query_block, r.q_len - r.query) * r.heads : 0;
     return r;
 }
-static size_t attn__head_of(const attn__rows *rows, size_t r) { return rows->heads == 1 ? rows->head : rows->head + r % rows->heads; }
-static size_t attn__query_of(const attn__rows *rows, size_t r) { return rows->heads == 1 ? rows->query + r : rows->query + r / rows->heads; }
+static size_t attn__head_of(const attn__rows *rows, size_t r)
+{
+    return rows->heads == 1 ? rows->head : rows->head + r % rows->heads;
+}
+static size_t attn__query_of(const attn__rows *rows, size_t r)
+{
+    return rows->heads == 1 ? rows->query + r : rows->query + r / rows->heads;
+}
 static attn__rows attn__one_row(const attn__rows *rows, size_t r)
 {
     attn__rows one = *rows;
@@ -2877,7 +2970,8 @@ static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t 
 static char *attn__key_at(const attn__problem *p, const attn__view *v, const attn__rows *rows, size_t j, size_t d)
 {
     if (!p->block_table.given) return attn__at(v, rows->b, rows->kv_head, rows->k_base + j - p->kv_begin, d);
-    return attn__at(v, (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows), rows->kv_head, j % p->kv_rows, d);
+    return attn__at(v, (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows), rows->kv_head, j % p->kv_rows,
+                    d);
 }
 static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
@@ -2940,7 +3034,7 @@ ATTN__INLINE uint64_t attn__word(const char *at, uint64_t x)
 #define ATTN__X(i) | attn__word(at + 8 * i, x)
 ATTN__INLINE int attn__line_is(const char *at, uint64_t x) { return !(0 ATTN__REPEAT_8(ATTN__X)); }
 #undef ATTN__X
-#define ATTN__X(i) & attn__word(at + 8 * i, 0)
+#define ATTN__X(i) &attn__word(at + 8 * i, 0)
 ATTN__INLINE int attn__line_is_true(const char *at) /* in the usual way */
 {
     return (~(uint64_t)0 ATTN__REPEAT_8(ATTN__X)) == UINT64_C(0x0101010101010101);
@@ -2958,21 +3052,25 @@ ATTN__INLINE size_t attn__ahead(const char *at, size_t n, uint64_t x)
 {
     size_t i = 0;
     for (; n - i >= 64 && attn__line_is(at + i, x); i += 64) ATTN__PREFETCH(at, i + 1024);
-    for (; n - i >= 8 && !attn__word(at + i, x); i += 8) {}
+    for (; n - i >= 8 && !attn__word(at + i, x); i += 8) {
+    }
     return i;
 }
 ATTN__INLINE size_t attn__behind(const char *at, size_t n, uint64_t x)
 {
     const size_t all = n;
-    for (; n >= 64 && attn__line_is(at + n - 64, x); n -= 64) {}
-    for (; n >= 8 && !attn__word(at + n - 8, x); n -= 8) {}
+    for (; n >= 64 && attn__line_is(at + n - 64, x); n -= 64) {
+    }
+    for (; n >= 8 && !attn__word(at + n - 8, x); n -= 8) {
+    }
     return all - n;
 }
 ATTN__INLINE size_t attn__true_ahead(const char *at, size_t n)
 {
     size_t i = 0;
     for (; n - i >= 64 && attn__line_is_true(at + i); i += 64) ATTN__PREFETCH(at, i + 1024);
-    for (; n - i >= 8 && attn__word_is_true(at + i); i += 8) {}
+    for (; n - i >= 8 && attn__word_is_true(at + i); i += 8) {
+    }
     return i;
 }
 
@@ -2980,8 +3078,8 @@ ATTN__INLINE size_t attn__true_ahead(const char *at, size_t n)
  * Returns how the mask is there. */
 static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, attn__range *keys)
 {
-    static const uint64_t dropped[] = {UINT64_C(0xff800000ff800000), UINT64_C(0xfff0000000000000), UINT64_C(0xfc00fc00fc00fc00),
-                                       UINT64_C(0xff80ff80ff80ff80)};
+    static const uint64_t dropped[] = {UINT64_C(0xff800000ff800000), UINT64_C(0xfff0000000000000),
+                                       UINT64_C(0xfc00fc00fc00fc00), UINT64_C(0xff80ff80ff80ff80)};
     const attn_dtype dtype = p->mask.dtype;
     const int boolean = dtype == ATTN_BOOL;
     const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
@@ -3009,8 +3107,8 @@ static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size
 }
 
 /* The keys that row r sees within the block at base, cut to [from, to) of it. */
-static attn__block_range attn__row_range(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r,
-                                         size_t base, size_t from, size_t to)
+static attn__block_range attn__row_range(const attn__problem *p, const attn__rows *rows, const attn__scratch *s,
+                                         size_t r, size_t base, size_t from, size_t to)
 {
     int mask_state = ATTN__MASK_KEEPS_ALL;
     attn__range keys;
@@ -3018,7 +3116,8 @@ static attn__block_range attn__row_range(const attn__problem *p, const attn__row
     keys.lo = attn__max(s->row[r].keys.lo, base + from);
     keys.hi = attn__min(s->row[r].keys.hi, base + to);
     if (keys.lo >= keys.hi) keys.lo = keys.hi = base + from, mask_state = ATTN__MASK_DROPS_ALL;
-    else if (p->mask.given) mask_state = attn__mask_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), &keys);
+    else if (p->mask.given)
+        mask_state = attn__mask_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), &keys);
     range.lo = (unsigned short)(keys.lo - base);
     range.hi = (unsigned short)(keys.hi - base);
     range.mask_state = (unsigned short)mask_state;
@@ -3030,7 +3129,8 @@ static attn__block_range attn__row_range(const attn__problem *p, const attn__row
 static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t block, size_t end)
 {
     attn__ranges_key *key = s->ranges_key;
-    if (p->one_mask && key->count == rows->count && key->b == rows->b && key->query == rows->query && key->block == block && key->end == end)
+    if (p->one_mask && key->count == rows->count && key->b == rows->b && key->query == rows->query &&
+        key->block == block && key->end == end)
         return;
     key->b = rows->b;
     key->query = rows->query;
@@ -3067,8 +3167,8 @@ static void attn__load_queries(const attn__problem *p, const attn__rows *rows, a
 
 /* Rows [from, to) of keys or values, columns [c, c + n), contiguous in s->rows;
  * what is not there is 0. For pages, and where a part begins within a panel. */
-static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__view *v, size_t from,
-                         size_t to, size_t c, size_t n)
+static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__view *v,
+                         size_t from, size_t to, size_t c, size_t n)
 {
     const attn__kernel *kernel = p->run.kernel;
     char *row = s->rows;
@@ -3079,7 +3179,8 @@ static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__s
 }
 
 /* Packs keys [from, to), `from` a multiple of nr. */
-static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to, size_t chunk)
+static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to,
+                            size_t chunk)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t c = chunk * ATTN__BLOCK, n = attn__min(p->dim - c, ATTN__BLOCK);
@@ -3088,11 +3189,13 @@ static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn
         attn__gather(p, rows, s, &p->k, from, to, c, n);
         kernel->pack(panels, s->rows, kernel->dtype, to - from, n, (ptrdiff_t)n, 1);
     } else
-        kernel->pack(panels, attn__key_at(p, &p->k, rows, from, c), p->k.dtype, to - from, n, p->k.stride[ATTN__S], p->k.stride[ATTN__D]);
+        kernel->pack(panels, attn__key_at(p, &p->k, rows, from, c), p->k.dtype, to - from, n, p->k.stride[ATTN__S],
+                     p->k.stride[ATTN__D]);
 }
 
 /* Packs columns [c, dim_v) of values [from, to). */
-static void attn__pack_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to, size_t c)
+static void attn__pack_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to,
+                              size_t c)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t n = p->dim_v - c;
@@ -3100,7 +3203,8 @@ static void attn__pack_values(const attn__problem *p, const attn__rows *rows, at
         attn__gather(p, rows, s, &p->v, from, to, c, n);
         kernel->pack(s->v, s->rows, kernel->dtype, n, to - from, 1, (ptrdiff_t)n);
     } else
-        kernel->pack(s->v, attn__key_at(p, &p->v, rows, from, c), p->v.dtype, n, to - from, p->v.stride[ATTN__D], p->v.stride[ATTN__S]);
+        kernel->pack(s->v, attn__key_at(p, &p->v, rows, from, c), p->v.dtype, n, to - from, p->v.stride[ATTN__D],
+                     p->v.stride[ATTN__S]);
 }
 
 /* Do rows [from, to) of keys or values lie there, at one distance, each contiguous? */
@@ -3113,27 +3217,31 @@ static int attn__in_place(const attn__problem *p, const attn__rows *rows, const 
 /* ---- tiles ---- */
 
 /* Is a number added to scores? A boolean mask is none. */
-static int attn__adds(const attn__problem *p) { return p->alibi.given || (p->mask.given && p->mask.dtype != ATTN_BOOL); }
+static int attn__adds(const attn__problem *p)
+{
+    return p->alibi.given || (p->mask.given && p->mask.dtype != ATTN_BOOL);
+}
 
 /* Scores of rows [r0, r1) with keys base + [from, to), from a multiple of nr, to
  * s->tile[row][key - base]. Keys from base + packed on were packed before, unless
  * they are used unpacked. */
-static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t r1, size_t base,
-                              size_t from, size_t to, size_t packed)
+static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t r1,
+                              size_t base, size_t from, size_t to, size_t packed)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
     /* softcap and bias go on to the end of a vector, from anywhere: up to 16 more, where nothing may trap */
     const int beyond = p->softcap > 0 || attn__adds(p);
     const size_t columns = beyond ? attn__round_up(end - from, nr / 2) : end - from;
-    for (size_t r = 0; beyond && r < r1 - r0; r++) attn__memset(s->tile + (r * ATTN__TILE_STRIDE + from + columns) * es, 0, 16 * es);
+    for (size_t r = 0; beyond && r < r1 - r0; r++)
+        attn__memset(s->tile + (r * ATTN__TILE_STRIDE + from + columns) * es, 0, 16 * es);
     for (size_t c = 0; c < p->chunks; c++) {
         const size_t first = c * ATTN__BLOCK, depth = attn__min(p->dim - first, ATTN__BLOCK);
         const char *q = s->q + (c * p->rows + r0) * ATTN__TILE_STRIDE * es;
         size_t next;
         if (!p->unpacked) {
-            kernel->multiply(r1 - r0, columns, depth, q, s->k + (first * p->keys + (from - packed) * depth) * es, nr, depth * nr,
-                             s->tile + from * es, ATTN__TILE_STRIDE, c != 0);
+            kernel->multiply(r1 - r0, columns, depth, q, s->k + (first * p->keys + (from - packed) * depth) * es, nr,
+                             depth * nr, s->tile + from * es, ATTN__TILE_STRIDE, c != 0);
             continue;
         }
         for (size_t j = from; j < end; j = next) {
@@ -3154,8 +3262,9 @@ static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, at
 /* acc (+)= weights of a tile * values base + [from, to). Columns [0, whole) are
  * where they lie, the others are packed, from base + packed to base + packed_end.
  * `exact`: one row, and only values that it sees. */
-static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t height, size_t base, size_t from,
-                             size_t to, size_t whole, size_t packed, size_t packed_end, char *acc, int accumulate, int exact)
+static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t height,
+                             size_t base, size_t from, size_t to, size_t whole, size_t packed, size_t packed_end,
+                             char *acc, int accumulate, int exact)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, width = p->width, panel = (packed_end - packed) * nr;
@@ -3164,31 +3273,37 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
         const char *weights = s->tile + from * es;
         if (exact && !attn__keeps(p, rows, attn__head_of(rows, 0), attn__query_of(rows, 0), base + from)) continue;
         if (whole && p->unpacked)
-            kernel->add_values(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from, 0), p->v.dtype, stride, acc, width, accumulate);
+            kernel->add_values(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from, 0), p->v.dtype,
+                               stride, acc, width, accumulate);
         else if (whole)
-            kernel->multiply(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from, 0), stride, nr, acc, width, accumulate);
+            kernel->multiply(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from, 0), stride, nr,
+                             acc, width, accumulate);
         if (whole < width)
-            kernel->multiply(height, width - whole, each, weights, s->v + (from - packed) * nr * es, nr, panel, acc + whole * es, width, accumulate);
+            kernel->multiply(height, width - whole, each, weights, s->v + (from - packed) * nr * es, nr, panel,
+                             acc + whole * es, width, accumulate);
     }
 }
 
 /* ALiBi and mask on a row's scores of keys base + [lo, hi): MASKED where the mask
  * drops the key. Adding the 0 of a mask that keeps all is left out: a score stays -0,
  * whose weight is that of 0. */
-static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t h, size_t i, char *row, size_t base,
-                           size_t lo, size_t hi, int mask_state)
+static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t h, size_t i,
+                           char *row, size_t base, size_t lo, size_t hi, int mask_state)
 {
     const attn__kernel *kernel = p->run.kernel;
     const char *mask = p->mask.given ? attn__mask_at(p, rows, h, i, base + lo) : NULL;
-    const int mixed = mask && mask_state != ATTN__MASK_KEEPS_ALL, boolean = mask && p->mask.dtype == ATTN_BOOL, additive = mixed && !boolean;
+    const int mixed = mask && mask_state != ATTN__MASK_KEEPS_ALL, boolean = mask && p->mask.dtype == ATTN_BOOL,
+              additive = mixed && !boolean;
     char *bias = s->bias + lo * kernel->size;
     row += lo * kernel->size;
     if (p->alibi.given || additive) {
         if (additive) kernel->load(bias, mask, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
         else attn__memset(bias, 0, (hi - lo) * kernel->size);
-        attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* comparing what a vector has beyond must not trap */
+        attn__memset(bias + (hi - lo) * kernel->size, 0,
+                     16 * kernel->size); /* comparing what a vector has beyond must not trap */
         if (p->alibi.given)
-            kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo), attn__element(&p->alibi, rows->b, h));
+            kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo),
+                          attn__element(&p->alibi, rows->b, h));
         kernel->bias(row, bias, hi - lo);
     }
     if (boolean && mixed) kernel->mask(row, mask, p->mask.stride[ATTN__D], hi - lo);
@@ -3196,8 +3311,9 @@ static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn_
 
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
  * become weights relative to the row's maximum in this block. */
-static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, const attn__block_range *range,
-                             char *row, size_t base, size_t from, size_t to, double *max, double *sum)
+static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
+                             const attn__block_range *range, char *row, size_t base, size_t from, size_t to,
+                             double *max, double *sum)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
@@ -3217,8 +3333,8 @@ static void attn__join_slots(const attn__problem *p, size_t count, attn__scratch
     const size_t stride = p->rows * p->width * p->run.kernel->size;
     while (attn__tree_joins(&s->tree, block)) {
         const size_t b = s->tree.depth, a = b - 1;
-        p->run.kernel->join(count, p->width, s->acc + a * stride, s->max + a * p->rows, s->sum + a * p->rows, s->acc + b * stride,
-                            s->max + b * p->rows, s->sum + b * p->rows);
+        p->run.kernel->join(count, p->width, s->acc + a * stride, s->max + a * p->rows, s->sum + a * p->rows,
+                            s->acc + b * stride, s->max + b * p->rows, s->sum + b * p->rows);
     }
 }
 
@@ -3236,7 +3352,8 @@ typedef struct attn__key_block {
 } attn__key_block;
 
 /* Rows [r0, r1) over one block of keys: scores, weights, and the sum of their values. */
-static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__key_block *block, size_t r0, size_t r1)
+static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__scratch *s,
+                          const attn__key_block *block, size_t r0, size_t r1)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, base = block->base;
@@ -3256,7 +3373,8 @@ static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__
     attn__tile_scores(p, rows, s, r0, r1, base, from, to, block->packed);
     for (size_t r = r0; r < r1; r++) {
         char *row = s->tile + (r - r0) * ATTN__TILE_STRIDE * es;
-        if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, base, from, to, &block->max[r], &block->sum[r])) continue;
+        if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, base, from, to, &block->max[r], &block->sum[r]))
+            continue;
         s->row[r].not_finite = 1;
         block->max[r] = -attn__infinity();
         block->sum[r] = 0;
@@ -3264,7 +3382,8 @@ static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__
     }
     if (block->exact) attn__memset(acc, 0, p->width * es);
     if (!p->unpacked) {
-        attn__add_values(p, rows, s, r1 - r0, base, lo, hi, block->whole, block->keys.lo, block->keys.hi, acc, accumulate, block->exact);
+        attn__add_values(p, rows, s, r1 - r0, base, lo, hi, block->whole, block->keys.lo, block->keys.hi, acc,
+                         accumulate, block->exact);
         return;
     }
     for (; lo < hi; lo = next) { /* a piece at a time: it comes in order, and stays in the nearest cache */
@@ -3285,7 +3404,8 @@ static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__
  * blocks can be computed by anybody, at any time, and skipping is free.
  *
  * `exact`: values of keys that a row does not see are not even multiplied by 0. */
-static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within, int exact)
+static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
+                         int exact)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, count = rows->count;
@@ -3309,8 +3429,13 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     s->tree.depth = 0;
     block.exact = exact;
     /* for few rows, or if rows of v are next to each other and a panel takes more than a line of each */
-    block.in_place = (p->unpacked || p->v.dtype == kernel->dtype) && p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
-    block.whole = !p->gather && !p->unpacked && p->v.stride[ATTN__D] == 1 && v_stride <= p->dim_v && kernel->nr * es >= 128 ? block.in_place : 0;
+    block.in_place = (p->unpacked || p->v.dtype == kernel->dtype) && p->v.stride[ATTN__S] >= 0
+                         ? p->dim_v / kernel->nr * kernel->nr
+                         : 0;
+    block.whole =
+        !p->gather && !p->unpacked && p->v.stride[ATTN__D] == 1 && v_stride <= p->dim_v && kernel->nr * es >= 128
+            ? block.in_place
+            : 0;
     for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
         const size_t base = number * ATTN__BLOCK;
         size_t slot, height;
@@ -3318,7 +3443,8 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         block.ranges = s->ranges + number % ATTN__MASK_BLOCKS * p->rows;
         block.keys.lo = ATTN__BLOCK;
         block.keys.hi = 0;
-        if (number == all.lo / ATTN__BLOCK || number % ATTN__MASK_BLOCKS == 0) attn__look_ahead(p, rows, s, number, all.hi);
+        if (number == all.lo / ATTN__BLOCK || number % ATTN__MASK_BLOCKS == 0)
+            attn__look_ahead(p, rows, s, number, all.hi);
         for (size_t r = 0; r < count; r++)
             if (block.ranges[r].mask_state != ATTN__MASK_DROPS_ALL) {
                 block.keys.lo = attn__min(block.keys.lo, block.ranges[r].lo);
@@ -3334,7 +3460,8 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         if (!p->unpacked) {
             const size_t end = attn__min(base + attn__round_up(block.keys.hi, kernel->step), rows->kv_end);
             for (size_t c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + block.packed, end, c);
-            if (block.whole < p->dim_v) attn__pack_values(p, rows, s, base + block.keys.lo, base + block.keys.hi, block.whole);
+            if (block.whole < p->dim_v)
+                attn__pack_values(p, rows, s, base + block.keys.lo, base + block.keys.hi, block.whole);
         }
         for (size_t r = 0; r < count; r += height) {
             height = attn__tile_rows(count - r, kernel->mr);
@@ -3356,7 +3483,8 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     const int empty = max <= -attn__infinity();
     if (p->sinks.given && !empty) { /* one more logit below the line */
         const double sink = attn__element(&p->sinks, 0, h);
-        if (!(sink < attn__infinity())) factor = attn__from_bits_f64(0x7ff8000000000000u), lse = sink; /* NaN, or infinity minus itself */
+        if (!(sink < attn__infinity()))
+            factor = attn__from_bits_f64(0x7ff8000000000000u), lse = sink; /* NaN, or infinity minus itself */
         else if (sink <= max) sum += attn__exp_f64(sink - max), factor = 1 / sum;
         else {
             const double small = attn__exp_f64(max - sink);
@@ -3372,7 +3500,8 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
         attn__put(attn__at(&p->lse, 0, rows->b, h, rows->q_base + i), p->lse.dtype, lse);
     }
     if (empty) attn__memset(acc, 0, p->width * kernel->size);
-    else if (kernel->scale(as_is ? out : acc, acc, p->dim_v, factor) || attn__nan_f64(factor)) { /* also where there are no values */
+    else if (kernel->scale(as_is ? out : acc, acc, p->dim_v, factor) ||
+             attn__nan_f64(factor)) { /* also where there are no values */
         if (as_is) attn__memcpy(acc, out, p->dim_v * kernel->size);
         return 1;
     }
@@ -3423,13 +3552,15 @@ static double attn__wide_difference(attn__wide a, attn__wide b)
 }
 
 /* The score of one key at a stage. q and k are read again, unscaled. */
-static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j, attn_stage stage)
+static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j,
+                                   attn_stage stage)
 {
     const char *q = attn__query_at(&p->q, rows, h, i), *k = attn__key_at(p, &p->k, rows, j, 0);
     const ptrdiff_t q_step = p->q.stride[ATTN__D] * p->q.size, k_step = p->k.stride[ATTN__D] * p->k.size;
     attn__wide score = {0, 0};
     for (size_t c = 0; c < p->dim; c++) {
-        const double x = attn__get(q + (ptrdiff_t)c * q_step, p->q.dtype), y = attn__get(k + (ptrdiff_t)c * k_step, p->k.dtype);
+        const double x = attn__get(q + (ptrdiff_t)c * q_step, p->q.dtype),
+                     y = attn__get(k + (ptrdiff_t)c * k_step, p->k.dtype);
         score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen(y)));
     }
     score = attn__wide_mul(score, attn__widen(p->scale));
@@ -3445,7 +3576,8 @@ static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *row
     if (p->alibi.given) {
         int64_t distance = attn__position(p, rows, i) - (int64_t)j;
         if (distance > 0) distance = -distance;
-        score = attn__wide_add(score, attn__wide_mul(attn__widen(attn__element(&p->alibi, rows->b, h)), attn__widen((double)distance)));
+        score = attn__wide_add(
+            score, attn__wide_mul(attn__widen(attn__element(&p->alibi, rows->b, h)), attn__widen((double)distance)));
     }
     if (p->mask.given && p->mask.dtype != ATTN_BOOL)
         score = attn__wide_add(score, attn__widen(attn__get(attn__mask_at(p, rows, h, i, j), p->mask.dtype)));
@@ -3461,7 +3593,8 @@ static void attn__add_exactly(double *sum, double *rest, double x)
 }
 
 /* Passes 1 and 2 over the keys of `within` that row r sees. */
-static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__rows *rows, size_t r, attn__range within, int sinks)
+static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__rows *rows, size_t r, attn__range within,
+                                         int sinks)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     attn__wide_sum w;
@@ -3488,7 +3621,9 @@ static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__row
     if (w.nan) return w;
     for (size_t j = w.first; j < w.keys.hi; j++)
         if (attn__keeps(p, rows, h, i, j))
-            attn__add_exactly(&w.sum, &rest, attn__exp_f64(attn__wide_difference(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), w.max)));
+            attn__add_exactly(
+                &w.sum, &rest,
+                attn__exp_f64(attn__wide_difference(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), w.max)));
     w.sum += rest;
     w.lse = attn__narrow(attn__wide_add(w.max, attn__widen(attn__log_f64(w.sum))));
     w.lse = attn__saturate(w.lse, p->run.kernel->dtype); /* the largest score is finite here */
@@ -3496,7 +3631,8 @@ static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__row
 }
 
 /* The weight of key j, which the row sees. */
-static double attn__wide_weight(const attn__problem *p, const attn__rows *rows, size_t r, size_t j, const attn__wide_sum *w)
+static double attn__wide_weight(const attn__problem *p, const attn__rows *rows, size_t r, size_t j,
+                                const attn__wide_sum *w)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     if (w->nan) return attn__infinity() - attn__infinity();
@@ -3505,7 +3641,8 @@ static double attn__wide_weight(const attn__problem *p, const attn__rows *rows, 
 
 /* Pass 3, to s->wide: the weighted sum, and the hull of the values, from which
  * only rounding could have led out. */
-static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, const attn__wide_sum *w, int sinks)
+static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
+                           const attn__wide_sum *w, int sinks)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), n = p->dim_v;
     double *acc = s->wide, *low = acc + n, *high = low + n;
@@ -3540,7 +3677,8 @@ static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size
 }
 
 /* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
-static void attn__store_scores(const attn__problem *p, char *at, char *row, size_t begin, size_t end, size_t n, double rest)
+static void attn__store_scores(const attn__problem *p, char *at, char *row, size_t begin, size_t end, size_t n,
+                               double rest)
 {
     const attn__kernel *kernel = p->run.kernel;
     const ptrdiff_t step = p->scores.stride[ATTN__D] * p->scores.size;
@@ -3554,8 +3692,8 @@ static void attn__store_scores(const attn__problem *p, char *at, char *row, size
 
 /* The same for a row in wide arithmetic: its scores at the stage wanted, where it
  * sees the key, or its weights. */
-static void attn__wide_scores(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, char *row, size_t base,
-                              size_t begin, size_t end, attn_stage stage)
+static void attn__wide_scores(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r,
+                              char *row, size_t base, size_t begin, size_t end, attn_stage stage)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     const attn__kernel *kernel = p->run.kernel;
@@ -3571,8 +3709,8 @@ static void attn__wide_scores(const attn__problem *p, const attn__rows *rows, co
 
 /* What attn__sweep does with a row of a tile: scores of keys base + [begin, end), n of them in
  * the arrays, to the score matrix at the stage wanted, and weights to the column sums. */
-static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row, size_t base,
-                            size_t begin, size_t end, size_t n)
+static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
+                            size_t base, size_t begin, size_t end, size_t n)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, from = begin / step * step, to = attn__round_up(end, step);
@@ -3588,7 +3726,9 @@ static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn
     if (at && stage == ATTN_STAGE_RAW) attn__store_scores(p, at, row, begin, end, n, infinite);
     if (p->softcap > 0 && !wide) kernel->softcap(row + begin * es, end - begin, p->softcap);
     if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
-    if (lo < hi && !wide) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, stage == ATTN_STAGE_BIASED ? ATTN__MASK_MIXED : range.mask_state);
+    if (lo < hi && !wide)
+        attn__bias_row(p, rows, s, h, i, row, base, lo, hi,
+                       stage == ATTN_STAGE_BIASED ? ATTN__MASK_MIXED : range.mask_state);
     if (at && stage == ATTN_STAGE_BIASED) {
         attn__store_scores(p, at, row, begin, hi, n, infinite);
         for (size_t j = begin; j < hi; j++)
@@ -3598,8 +3738,11 @@ static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn
     if (!p->colsum.given && (!at || stage != ATTN_STAGE_PROBS)) return;
     if (range.mask_state == ATTN__MASK_DROPS_ALL) hi = lo;
     if (wide) attn__wide_scores(p, rows, s, r, row, base, begin, end, ATTN_STAGE_PROBS);
-    else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum)) attn__memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
-    else if (lo < hi) kernel->scale(row + from * es, row + from * es, to - from, kernel->exp_difference(max, s->row[r].max) * s->row[r].factor);
+    else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum))
+        attn__memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
+    else if (lo < hi)
+        kernel->scale(row + from * es, row + from * es, to - from,
+                      kernel->exp_difference(max, s->row[r].max) * s->row[r].factor);
     if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
     for (size_t j = begin; p->colsum.given && j < end; j++) {
         void *total = attn__at(&p->colsum, 0, rows->b, h, base + j - p->kv_begin);
@@ -3615,19 +3758,24 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t step = kernel->step, array_end = p->kv_begin + p->kv_len;
-    for (size_t r = 0; r < rows->count; r++) s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
+    for (size_t r = 0; r < rows->count; r++)
+        s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
     attn__load_queries(p, rows, s);
     for (size_t base = p->kv_begin / ATTN__BLOCK * ATTN__BLOCK; base < array_end; base += ATTN__BLOCK) {
-        const size_t begin = p->kv_begin > base ? p->kv_begin - base : 0, n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
-        const size_t end = rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
+        const size_t begin = p->kv_begin > base ? p->kv_begin - base : 0,
+                     n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
+        const size_t end =
+            rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
         const size_t from = begin / step * step, to = attn__round_up(end, step);
         size_t height;
-        for (size_t c = 0; c < p->chunks && !p->unpacked && begin < end; c++) attn__pack_keys(p, rows, s, base + from, base + end, c);
+        for (size_t c = 0; c < p->chunks && !p->unpacked && begin < end; c++)
+            attn__pack_keys(p, rows, s, base + from, base + end, c);
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
             height = attn__tile_rows(rows->count - r0, kernel->mr);
             if (begin < end) attn__tile_scores(p, rows, s, r0, r0 + height, base, from, to, from);
             for (size_t r = 0; r < height; r++)
-                attn__sweep_row(p, rows, s, r0 + r, s->tile + r * ATTN__TILE_STRIDE * kernel->size, base, begin, end, n);
+                attn__sweep_row(p, rows, s, r0 + r, s->tile + r * ATTN__TILE_STRIDE * kernel->size, base, begin, end,
+                                n);
         }
     }
 }
@@ -3657,7 +3805,9 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
 {
     int any = 0;
     for (size_t r = 0; r < rows->count; r++) {
-        s->row[r].redo = s->row[r].not_finite ? ATTN__REDO_WIDE : attn__finish_row(p, rows, s, r) ? ATTN__REDO_EXACT : 0;
+        s->row[r].redo = s->row[r].not_finite              ? ATTN__REDO_WIDE
+                         : attn__finish_row(p, rows, s, r) ? ATTN__REDO_EXACT
+                                                           : 0;
         any |= s->row[r].redo;
     }
     if (any) attn__redo(p, rows, s);
@@ -3719,7 +3869,8 @@ static void attn__part_task(void *arg, size_t index, size_t worker)
     attn__states(p, &rows, &s, part, 0);
     attn__memcpy(node.acc, s.acc, rows.count * p->width * p->run.kernel->size);
     attn__memcpy(node.sum, s.sum, rows.count * sizeof *s.sum);
-    for (size_t r = 0; r < rows.count; r++) node.max[r] = s.row[r].not_finite ? attn__infinity() - attn__infinity() : s.max[r];
+    for (size_t r = 0; r < rows.count; r++)
+        node.max[r] = s.row[r].not_finite ? attn__infinity() - attn__infinity() : s.max[r];
 }
 
 static void attn__join_task(void *arg, size_t index, size_t worker)
@@ -3886,7 +4037,8 @@ ATTN_DEF attn_status attn_matmul(const attn_array *a, const attn_array *b, const
     return attn__matmul(a, b, 0, 1, c, exec);
 }
 
-ATTN_DEF attn_status attn_weighted_sum(const attn_array *w, const attn_array *v, const attn_array *o, const attn_exec *exec)
+ATTN_DEF attn_status attn_weighted_sum(const attn_array *w, const attn_array *v, const attn_array *o,
+                                       const attn_exec *exec)
 {
     return attn__matmul(w, v, 0, 1, o, exec);
 }
@@ -3904,7 +4056,8 @@ static attn_status attn__scale_of(double scale, size_t dim, attn_dtype compute, 
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, double scale, const attn_array *s, const attn_exec *exec)
+ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, double scale, const attn_array *s,
+                                 const attn_exec *exec)
 {
     attn_status status;
     if (!q || !k || !s) return ATTN_ERR_NULL;
@@ -3913,8 +4066,9 @@ ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, doubl
     return attn__matmul(q, k, 1, scale, s, exec);
 }
 
-ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v,
-                                      const attn_array *q, const attn_array *k, const attn_array *v, const attn_exec *exec)
+ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k,
+                                      const attn_array *w_v, const attn_array *q, const attn_array *k,
+                                      const attn_array *v, const attn_exec *exec)
 {
     const attn_array *arrays[7]; /* three outputs, their factors, x */
     attn_exec ask = exec ? *exec : attn_exec_default();
@@ -3932,7 +4086,9 @@ ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q
     if (!attn__measuring(exec)) {
         attn__view views[7];
         for (int i = 0; i < 7; i++)
-            if ((status = attn__check(arrays[i], 2, ATTN_MAX_DIMS, ~0u, i < 3 ? ATTN__OUTPUT : ATTN__INPUT, 0, &views[i]))) return status;
+            if ((status =
+                     attn__check(arrays[i], 2, ATTN_MAX_DIMS, ~0u, i < 3 ? ATTN__OUTPUT : ATTN__INPUT, 0, &views[i])))
+                return status;
         for (int i = 0; i < 3; i++)
             for (int j = 0; j < 7; j++)
                 if (i != j && !attn__apart(&views[i], &views[j])) return ATTN_ERR_ALIAS;
@@ -3954,7 +4110,8 @@ typedef struct attn__lines {
 } attn__lines;
 
 /* Joins maxima and sums of `columns` lines, `stride` elements a slot. */
-static void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, size_t block, size_t columns, size_t stride, double *max, double *sum)
+static void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, size_t block, size_t columns, size_t stride,
+                            double *max, double *sum)
 {
     while (attn__tree_joins(tree, block)) {
         const size_t b = tree->depth * stride, a = b - stride;
@@ -3964,7 +4121,8 @@ static void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, size_t
 
 /* One block of a line, in row: exp(x - max), max and sum. -inf is a masked
  * element. Returns 1 for what needs double arithmetic: NaN, +inf, huge values. */
-static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l, void *row, const char *x, size_t n, double *max, double *sum)
+static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l, void *row, const char *x, size_t n,
+                               double *max, double *sum)
 {
     const size_t to = attn__round_up(n, kernel->step);
     const double lowest = kernel->dtype == ATTN_F64 ? ATTN__MASKED_F64 : (double)ATTN__MASKED_F32;
@@ -3980,7 +4138,8 @@ static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l,
     return kernel->softmax(row, row, 0, 0, masked == n ? 0 : n, to, max, sum);
 }
 
-static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_t stride, char *y, ptrdiff_t y_stride, size_t n)
+static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_t stride, char *y, ptrdiff_t y_stride,
+                                    size_t n)
 {
     double max = -attn__infinity(), sum = 0, rest = 0;
     int nan = 0;
@@ -4008,7 +4167,8 @@ static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l,
     const size_t es = kernel->size;
     const ptrdiff_t stride = l->x.stride[l->axis], y_stride = l->y.stride[l->axis];
     char *weights = NULL; /* where results wait */
-    if (y_stride == 1 && l->x.data != l->y.data && l->n <= 64 * ATTN__BLOCK) weights = y; /* its lines come while exp is at work */
+    if (y_stride == 1 && l->x.data != l->y.data && l->n <= 64 * ATTN__BLOCK)
+        weights = y; /* its lines come while exp is at work */
     else if (l->n <= ATTN__LINE_BYTES / es) weights = (char *)line;
 
     tree.depth = 0;
@@ -4082,8 +4242,8 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         attn__join_sums(kernel, &tree, block, columns, columns, max, sum);
         slot = attn__tree_push(&tree, block) * columns;
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
-        if (kernel->softmax_columns(wait ? y + (ptrdiff_t)at * y_step * l->y.size : NULL, y_step, copied ? rows : from, from_step, n, columns,
-                                    max + slot, sum + slot))
+        if (kernel->softmax_columns(wait ? y + (ptrdiff_t)at * y_step * l->y.size : NULL, y_step, copied ? rows : from,
+                                    from_step, n, columns, max + slot, sum + slot))
             return 1;
         if (block < ATTN__COLUMN_MAXIMA) attn__memcpy(maxima + block * columns, max + slot, columns * sizeof *max);
     }
@@ -4092,14 +4252,19 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
         const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
         char *to = y + (ptrdiff_t)at * y_step * l->y.size;
-        double *block_max = block < ATTN__COLUMN_MAXIMA ? maxima + block * columns : max + columns, *factor = sum + columns;
+        double *block_max = block < ATTN__COLUMN_MAXIMA ? maxima + block * columns : max + columns,
+               *factor = sum + columns;
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
-        if (block >= ATTN__COLUMN_MAXIMA) kernel->softmax_columns(NULL, 0, copied ? rows : from, from_step, n, columns, block_max, NULL);
+        if (block >= ATTN__COLUMN_MAXIMA)
+            kernel->softmax_columns(NULL, 0, copied ? rows : from, from_step, n, columns, block_max, NULL);
         for (size_t c = 0; c < columns; c++) factor[c] = kernel->exp_difference(block_max[c], max[c]) * (1 / sum[c]);
         if (copied) {
             kernel->scale_columns(rows, from_step, rows, from_step, n, columns, block_max, factor);
-            for (size_t j = 0; j < n; j++) attn__memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * columns * es, count * es);
-        } else kernel->scale_columns(to, y_step, wait ? to : from, wait ? y_step : x_step, n, columns, wait ? NULL : block_max, factor);
+            for (size_t j = 0; j < n; j++)
+                attn__memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * columns * es, count * es);
+        } else
+            kernel->scale_columns(to, y_step, wait ? to : from, wait ? y_step : x_step, n, columns,
+                                  wait ? NULL : block_max, factor);
     }
     return 0;
 }
@@ -4132,8 +4297,10 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
         }
         from = l->x.data + (x + (ptrdiff_t)first) * l->x.size;
         to = l->y.data + (y + (ptrdiff_t)first) * l->y.size;
-        if (count == 1 || l->n > ATTN__BLOCK << (ATTN__COLUMN_SLOTS - 2) || attn__softmax_columns(kernel, l, from, to, count))
-            for (size_t i = 0; i < count; i++) attn__softmax_line(kernel, l, from + i * (size_t)l->x.size, to + i * (size_t)l->y.size);
+        if (count == 1 || l->n > ATTN__BLOCK << (ATTN__COLUMN_SLOTS - 2) ||
+            attn__softmax_columns(kernel, l, from, to, count))
+            for (size_t i = 0; i < count; i++)
+                attn__softmax_line(kernel, l, from + i * (size_t)l->x.size, to + i * (size_t)l->y.size);
     }
 }
 
@@ -4173,7 +4340,7 @@ enum {
 #define ATTN__X(name, ...) ATTN__ARRAY_##name,
     ATTN__ARRAYS(ATTN__X)
 #undef ATTN__X
-    ATTN__ARRAY_COUNT
+        ATTN__ARRAY_COUNT
 };
 enum { ATTN__TYPES_ANY_FLOAT, ATTN__TYPES_FLOAT, ATTN__TYPES_COMPUTED, ATTN__TYPES_MASK, ATTN__TYPES_INTEGER };
 
@@ -4182,10 +4349,16 @@ typedef struct attn__spec {
     unsigned short in_desc, in_problem, axis[4];
     unsigned char required, min_dims, max_dims, types, output, broadcasts;
 } attn__spec;
-#define ATTN__X(name, required, min, max, types, output, a, b, c, d, broadcasts)                                        \
-    {offsetof(attn_desc, name), offsetof(attn__problem, name),                                                         \
+#define ATTN__X(name, required, min, max, types, output, a, b, c, d, broadcasts)                                       \
+    {offsetof(attn_desc, name),                                                                                        \
+     offsetof(attn__problem, name),                                                                                    \
      {offsetof(attn__problem, a), offsetof(attn__problem, b), offsetof(attn__problem, c), offsetof(attn__problem, d)}, \
-     required, min, max, ATTN__TYPES_##types, output, broadcasts},
+     required,                                                                                                         \
+     min,                                                                                                              \
+     max,                                                                                                              \
+     ATTN__TYPES_##types,                                                                                              \
+     output,                                                                                                           \
+     broadcasts},
 static const attn__spec attn__specs[ATTN__ARRAY_COUNT] = {ATTN__ARRAYS(ATTN__X)};
 #undef ATTN__X
 ATTN__INLINE attn__view *attn__view_of(const attn__problem *p, size_t i)
@@ -4194,11 +4367,13 @@ ATTN__INLINE attn__view *attn__view_of(const attn__problem *p, size_t i)
 }
 static void attn__given(const attn_desc *d, const attn_array *given[ATTN__ARRAY_COUNT])
 {
-    for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++) given[i] = (const attn_array *)(const void *)((const char *)d + attn__specs[i].in_desc);
+    for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++)
+        given[i] = (const attn_array *)(const void *)((const char *)d + attn__specs[i].in_desc);
 }
 
 /* Each array by itself. NULL is as good as absent. */
-static attn_status attn__check_arrays(attn__problem *p, const attn_array *const *given, attn_dtype compute, int measuring)
+static attn_status attn__check_arrays(attn__problem *p, const attn_array *const *given, attn_dtype compute,
+                                      int measuring)
 {
     unsigned types[5];
     types[ATTN__TYPES_ANY_FLOAT] = ATTN__FLOATS;
@@ -4214,7 +4389,8 @@ static attn_status attn__check_arrays(attn__problem *p, const attn_array *const 
         view->given = 0;
         view->low = view->high = 0;
         if (!given[i] || (!spec->required && !attn__present(given[i]))) continue;
-        status = attn__check(given[i], spec->min_dims, spec->max_dims, types[spec->types], spec->output, measuring, view);
+        status =
+            attn__check(given[i], spec->min_dims, spec->max_dims, types[spec->types], spec->output, measuring, view);
         if (status) return status;
         p->arrays++;
     }
@@ -4279,18 +4455,21 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
         if (!p->cu_seqlens_q.given || !p->cu_seqlens_k.given) return ATTN_ERR_NULL;
         p->cu_entries = p->cu_seqlens_q.shape[ATTN__D];
         if (p->batch != 1 || p->cu_entries == 0) return ATTN_ERR_SHAPE;
-        if (p->mask.given || p->kv_lens.given || p->block_table.given || p->scores.given || p->colsum.given || p->kv_begin)
+        if (p->mask.given || p->kv_lens.given || p->block_table.given || p->scores.given || p->colsum.given ||
+            p->kv_begin)
             return ATTN_ERR_UNSUPPORTED;
     }
     if (p->scores.given) {
         p->scores_heads = p->scores.shape[ATTN__H];
         p->scores_queries = p->scores.shape[ATTN__S];
-        if (d->scores_head > p->q_heads || p->scores_heads > p->q_heads - d->scores_head || d->scores_query > p->q_len ||
-            p->scores_queries > p->q_len - d->scores_query)
+        if (d->scores_head > p->q_heads || p->scores_heads > p->q_heads - d->scores_head ||
+            d->scores_query > p->q_len || p->scores_queries > p->q_len - d->scores_query)
             return ATTN_ERR_SHAPE;
     }
-    if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > 2 * limit) return ATTN_ERR_OVERFLOW;
-    if (p->kv_len > limit || p->q_len > limit || p->dim > limit / 1024 || p->dim_v > limit / 1024) return ATTN_ERR_OVERFLOW;
+    if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > 2 * limit)
+        return ATTN_ERR_OVERFLOW;
+    if (p->kv_len > limit || p->q_len > limit || p->dim > limit / 1024 || p->dim_v > limit / 1024)
+        return ATTN_ERR_OVERFLOW;
     return ATTN_OK;
 }
 
@@ -4320,7 +4499,8 @@ static attn_status attn__check_lengths(const attn__problem *p)
     for (size_t b = 0; p->kv_lens.given && b < p->batch; b++) {
         const int64_t len = attn__integer(&p->kv_lens, 0, b);
         if (len < 0 || len > (int64_t)1 << 62) return ATTN_ERR_LENGTH;
-        if (p->out.given && (uint64_t)len > p->kv_begin + p->kv_len) return ATTN_ERR_LENGTH; /* a part of the keys may end before */
+        if (p->out.given && (uint64_t)len > p->kv_begin + p->kv_len)
+            return ATTN_ERR_LENGTH; /* a part of the keys may end before */
         for (size_t page = 0; p->block_table.given && page < attn__pieces((size_t)len, p->kv_rows); page++) {
             const int64_t number = attn__integer(&p->block_table, b, page);
             if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
@@ -4345,7 +4525,8 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
     const attn_dtype compute = given[ATTN__ARRAY_q]->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     attn_status status;
     p->desc = d;
-    if ((status = attn__check_arrays(p, given, compute, measuring)) || (status = attn__sizes(p, d, given))) return status;
+    if ((status = attn__check_arrays(p, given, compute, measuring)) || (status = attn__sizes(p, d, given)))
+        return status;
     if ((status = attn__check_shapes(p))) return status;
     if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN_ERR_HEADS;
     if ((status = attn__options(p, d, compute))) return status;
@@ -4362,7 +4543,8 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
 /* Cuts a problem into tasks for a kernel and a number of workers. */
 static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_t workers)
 {
-    const size_t end = p->kv_begin + p->kv_len, blocks = (end + ATTN__BLOCK - 1) / ATTN__BLOCK, begin = p->kv_begin / ATTN__BLOCK;
+    const size_t end = p->kv_begin + p->kv_len, blocks = (end + ATTN__BLOCK - 1) / ATTN__BLOCK,
+                 begin = p->kv_begin / ATTN__BLOCK;
     p->group = p->kv_heads == p->q_heads ? p->kv_heads > 0 : p->q_heads / p->kv_heads;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
     p->head_chunks = attn__pieces(p->group, ATTN__ROWS);
@@ -4376,7 +4558,8 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
     p->gather = p->block_table.given || (p->kv_begin & (kernel->step - 1)) != 0;
     p->unpacked = p->rows <= kernel->unpacked_rows;
-    p->one_mask = p->mask.given && p->mask.stride[ATTN__H] == 0 && !p->colsum.given; /* column sums add up over queries in order */
+    p->one_mask = p->mask.given && p->mask.stride[ATTN__H] == 0 &&
+                  !p->colsum.given; /* column sums add up over queries in order */
     if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) ||
         !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks))
         return ATTN_ERR_OVERFLOW;
@@ -4407,7 +4590,8 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     attn_status status = attn__path_of(exec, p->kv_len, &path);
     if (status) return status;
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
-    if ((status = attn__cut(p, kernel, workers)) || (status = attn__scratch_layout(p, kernel, &p->layout))) return status;
+    if ((status = attn__cut(p, kernel, workers)) || (status = attn__scratch_layout(p, kernel, &p->layout)))
+        return status;
     if (p->parts > 1) {
         if (!attn__multiply_size(p->part_bytes, p->tasks * p->parts, &shared)) return ATTN_ERR_OVERFLOW;
         shared = attn__pieces(shared, workers); /* each worker's share of what all use together */
@@ -4430,11 +4614,12 @@ static int attn__do_small(const attn__problem *p)
     const attn_dtype dtype = kernel->dtype;
     attn__scratch s;
     attn__small small;
-    if (p->arrays > 4 || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 || p->dim > ATTN__BLOCK || p->dim_v == 0 ||
-        p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
+    if (p->arrays > 4 || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 ||
+        p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
         return 0;
-    if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype || p->q.stride[ATTN__D] != 1 ||
-        p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 || p->out.stride[ATTN__D] != 1)
+    if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype ||
+        p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 ||
+        p->out.stride[ATTN__D] != 1)
         return 0;
     small.visible = p->kv_len;
     if (p->right >= 0) {
@@ -4460,8 +4645,8 @@ static int attn__do_small(const attn__problem *p)
     small.acc = s.acc;
     for (size_t b = 0; b < p->batch; b++)
         for (size_t h = 0; h < p->q_heads; h++)
-            if (kernel->small(&small, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, h / p->group, 0, 0), attn__at(&p->v, b, h / p->group, 0, 0),
-                              attn__at(&p->out, b, h, 0, 0)))
+            if (kernel->small(&small, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, h / p->group, 0, 0),
+                              attn__at(&p->v, b, h / p->group, 0, 0), attn__at(&p->out, b, h, 0, 0)))
                 return 0;
     return 1;
 }
@@ -4499,12 +4684,14 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
 static int attn__whole_scores(const attn_array *of, const attn_array *queries)
 {
     attn__view q, scores;
-    if (attn__check(queries, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &q) || attn__check(of, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &scores)) return 1;
+    if (attn__check(queries, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &q) ||
+        attn__check(of, 2, 4, ATTN__FLOATS, ATTN__INPUT, 1, &scores))
+        return 1;
     return scores.shape[ATTN__H] == q.shape[ATTN__H] && scores.shape[ATTN__S] == q.shape[ATTN__S];
 }
 
-ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v, const attn_array *out,
-                                         const attn_array *weights, const attn_exec *exec)
+ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v,
+                                         const attn_array *out, const attn_array *weights, const attn_exec *exec)
 {
     static const attn_desc plain = ATTN__ZEROS; /* as attn_desc_default gives */
     const attn_array *given[ATTN__ARRAY_COUNT];
@@ -4529,7 +4716,8 @@ ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *
 static void attn__hash(uint64_t *hash, const attn_array *a, size_t n)
 {
     for (size_t i = 0; i < n; i++) { /* FNV-1a over elements, whatever the byte order */
-        *hash ^= a->dtype == ATTN_F64 ? attn__bits_f64(((const double *)a->data)[i]) : attn__bits_f32(((const float *)a->data)[i]);
+        *hash ^= a->dtype == ATTN_F64 ? attn__bits_f64(((const double *)a->data)[i])
+                                      : attn__bits_f32(((const float *)a->data)[i]);
         *hash *= UINT64_C(0x100000001b3);
     }
 }
@@ -4539,25 +4727,30 @@ static void attn__test_fill(const attn_array *a, size_t n, uint64_t *seed)
 {
     for (size_t i = 0; i < n; i++) {
         *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        attn__put((char *)a->data + i * attn__size_of(a->dtype), a->dtype, (double)(int64_t)(*seed >> 40) / 4194304.0 - 2); /* 24 bits in [-2, 2) */
+        attn__put((char *)a->data + i * attn__size_of(a->dtype), a->dtype,
+                  (double)(int64_t)(*seed >> 40) / 4194304.0 - 2); /* 24 bits in [-2, 2) */
     }
 }
 
 /* The problems of the test in a type, on a path, with `size` bytes from `memory` on; *hash of their
  * results. Without memory, *needed bytes. */
-static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, size_t size, size_t *needed, uint64_t *hash)
+static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, size_t size, size_t *needed,
+                              uint64_t *hash)
 {
-    const size_t rows = ATTN__TEST_HEADS * ATTN__TEST_QUERIES, queries = rows * ATTN__TEST_DIM, keys = ATTN__TEST_KEYS * ATTN__TEST_DIM;
+    const size_t rows = ATTN__TEST_HEADS * ATTN__TEST_QUERIES, queries = rows * ATTN__TEST_DIM,
+                 keys = ATTN__TEST_KEYS * ATTN__TEST_DIM;
     attn__arena arena = {NULL, 0, 0, 0};
     attn_desc d = attn_desc_default();
     attn_exec run = attn_exec_default();
     uint64_t seed = 1;
     attn_status status;
     arena.base = memory;
-    d.q = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES, ATTN__TEST_DIM);
+    d.q = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES,
+                        ATTN__TEST_DIM);
     d.k = attn_array_3d(dtype, attn__take(&arena, keys, sizeof(double)), 1, ATTN__TEST_KEYS, ATTN__TEST_DIM);
     d.v = attn_array_3d(dtype, attn__take(&arena, keys, sizeof(double)), 1, ATTN__TEST_KEYS, ATTN__TEST_DIM);
-    d.out = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES, ATTN__TEST_DIM);
+    d.out = attn_array_3d(dtype, attn__take(&arena, queries, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES,
+                          ATTN__TEST_DIM);
     d.alibi = attn_array_1d(dtype, attn__take(&arena, ATTN__TEST_HEADS, sizeof(double)), ATTN__TEST_HEADS);
     d.lse = attn_array_2d(dtype, attn__take(&arena, rows, sizeof(double)), ATTN__TEST_HEADS, ATTN__TEST_QUERIES);
     d.causal = 1;
@@ -4607,7 +4800,8 @@ ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
             if (!attn_path_supported(path) || (exec && exec->path != ATTN_PATH_AUTO && path != only)) continue;
             for (int type = 0; type < 2; type++) {
                 uint64_t hash;
-                if ((status = attn__test(path, type ? ATTN_F64 : ATTN_F32, memory, size, &needed, &hash))) return status;
+                if ((status = attn__test(path, type ? ATTN_F64 : ATTN_F32, memory, size, &needed, &hash)))
+                    return status;
                 if (pass && hash != golden[type]) return ATTN_ERR_UNSOUND;
                 size = attn__max(size, needed);
             }
@@ -4637,7 +4831,8 @@ typedef struct attn__state {
  * Both in one block, or halves of a subtree that lies inside. */
 static int attn__joinable(const attn__range *a, const attn__range *b, size_t begin, size_t end)
 {
-    const int level = attn__level((a->hi - 1) / ATTN__BLOCK, (b->hi - 1) / ATTN__BLOCK), levels = (int)(8 * sizeof(size_t)) - 10;
+    const int level = attn__level((a->hi - 1) / ATTN__BLOCK, (b->hi - 1) / ATTN__BLOCK),
+              levels = (int)(8 * sizeof(size_t)) - 10;
     const size_t start = level <= levels ? ((a->hi - 1) / ATTN__BLOCK >> level << level) * ATTN__BLOCK : 0;
     const size_t whole = level < levels ? (size_t)ATTN__BLOCK << level : (size_t)-1;
     if (level == 0) return 1;
@@ -4661,29 +4856,35 @@ static size_t attn__nodes(size_t begin, size_t end, attn__range *nodes)
 
 /* A state in memory: head, then the nodes, whose rows are those of all batches and heads. */
 static size_t attn__state_width(size_t dim_v) { return attn__round_up(dim_v, ATTN__NR_MAX); }
-static attn_status attn__state_bytes(size_t rows, size_t dim_v, attn_dtype dtype, size_t nodes, size_t *node_bytes, size_t *bytes)
+static attn_status attn__state_bytes(size_t rows, size_t dim_v, attn_dtype dtype, size_t nodes, size_t *node_bytes,
+                                     size_t *bytes)
 {
     size_t all;
     if (dim_v > (size_t)-1 / 64) return ATTN_ERR_OVERFLOW;
-    if (!attn__node_size(rows, attn__state_width(dim_v), attn__size_of(dtype), node_bytes) || !attn__multiply_size(*node_bytes, nodes, &all) ||
-        all > (size_t)-1 / 2)
+    if (!attn__node_size(rows, attn__state_width(dim_v), attn__size_of(dtype), node_bytes) ||
+        !attn__multiply_size(*node_bytes, nodes, &all) || all > (size_t)-1 / 2)
         return ATTN_ERR_OVERFLOW;
     *bytes = all + sizeof(attn__state);
     return ATTN_OK;
 }
 
 /* A state somebody hands in: is it one, and what does it hold? */
-static attn_status attn__state_check(const void *state, attn__state *head, size_t *rows, size_t *node_bytes, size_t *bytes)
+static attn_status attn__state_check(const void *state, attn__state *head, size_t *rows, size_t *node_bytes,
+                                     size_t *bytes)
 {
     attn__range nodes[ATTN__NODES];
     if (!state) return ATTN_ERR_NULL;
     if ((uintptr_t)state % sizeof(double)) return ATTN_ERR_ALIGN;
     attn__memcpy(head, state, sizeof *head);
-    if (head->magic != ATTN__STATE_MAGIC || head->dtype > ATTN_F64 || head->begin > head->end || head->end > (size_t)-1 / 2) return ATTN_ERR_PARAMETER;
+    if (head->magic != ATTN__STATE_MAGIC || head->dtype > ATTN_F64 || head->begin > head->end ||
+        head->end > (size_t)-1 / 2)
+        return ATTN_ERR_PARAMETER;
     if (head->nodes != attn__nodes((size_t)head->begin, (size_t)head->end, nodes)) return ATTN_ERR_PARAMETER;
-    if (!attn__multiply_size((size_t)head->batch, (size_t)head->q_heads, rows) || !attn__multiply_size(*rows, (size_t)head->q_len, rows))
+    if (!attn__multiply_size((size_t)head->batch, (size_t)head->q_heads, rows) ||
+        !attn__multiply_size(*rows, (size_t)head->q_len, rows))
         return ATTN_ERR_OVERFLOW;
-    return attn__state_bytes(*rows, (size_t)head->dim_v, (attn_dtype)head->dtype, (size_t)head->nodes, node_bytes, bytes);
+    return attn__state_bytes(*rows, (size_t)head->dim_v, (attn_dtype)head->dtype, (size_t)head->nodes, node_bytes,
+                             bytes);
 }
 
 /* A state to be made. */
@@ -4708,7 +4909,8 @@ static attn_status attn__describe_part(const attn_desc *desc, int measuring, att
     if (p->cu_seqlens_q.given || p->block_table.given) return ATTN_ERR_UNSUPPORTED;
     part->rows = p->batch * p->q_heads * p->q_len;
     part->node_count = attn__nodes(p->kv_begin, p->kv_begin + p->kv_len, part->node);
-    return attn__state_bytes(part->rows, p->dim_v, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, part->node_count, &part->node_bytes, &part->bytes);
+    return attn__state_bytes(part->rows, p->dim_v, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, part->node_count,
+                             &part->node_bytes, &part->bytes);
 }
 
 ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes)
@@ -4720,8 +4922,8 @@ ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes)
 }
 
 /* A row in wide arithmetic, as if it were one key of score lse, but with room to add others. */
-static void attn__wide_node_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, attn__range keys, double *max,
-                                double *sum, char *acc)
+static void attn__wide_node_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
+                                attn__range keys, double *max, double *sum, char *acc)
 {
     const attn__kernel *kernel = p->run.kernel;
     const attn__wide_sum w = attn__wide_row_sum(p, rows, r, keys, 0);
@@ -4768,7 +4970,8 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
                 node.sum[at] = s.sum[r];
                 row->redo = row->not_finite ? ATTN__REDO_WIDE : 0;
                 attn__memset(to, 0, row_size);
-                if (!row->redo && s.max[r] > -attn__infinity() && attn__store_node_row(p, to, s.acc + r * p->width * es))
+                if (!row->redo && s.max[r] > -attn__infinity() &&
+                    attn__store_node_row(p, to, s.acc + r * p->width * es))
                     row->redo = ATTN__REDO_EXACT;
                 continue;
             }
@@ -4777,7 +4980,8 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
                 attn__states(p, &one, &s, keys, 1);
                 row->redo = attn__store_node_row(p, to, s.acc) ? ATTN__REDO_WIDE : 0;
             }
-            if (row->redo == ATTN__REDO_WIDE) attn__wide_node_row(p, &rows, &s, r, keys, &node.max[at], &node.sum[at], to);
+            if (row->redo == ATTN__REDO_WIDE)
+                attn__wide_node_row(p, &rows, &s, r, keys, &node.max[at], &node.sum[at], to);
         }
 }
 
@@ -4816,21 +5020,25 @@ ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t sta
 
 /* Plays the merge of two states, on memory if there is any: nodes are pushed in
  * order and joined as soon as they may. Returns the room for nodes it needs. */
-static size_t attn__merge_nodes(const attn__state *a, const attn__state *b, const char *from_a, const char *from_b, char *to, size_t rows,
-                                size_t node_bytes, const attn__kernel *kernel)
+static size_t attn__merge_nodes(const attn__state *a, const attn__state *b, const char *from_a, const char *from_b,
+                                char *to, size_t rows, size_t node_bytes, const attn__kernel *kernel)
 {
     attn__range in_a[ATTN__NODES], in_b[ATTN__NODES], stack[2 * ATTN__NODES];
-    const size_t n_a = attn__nodes((size_t)a->begin, (size_t)a->end, in_a), n_b = attn__nodes((size_t)b->begin, (size_t)b->end, in_b);
+    const size_t n_a = attn__nodes((size_t)a->begin, (size_t)a->end, in_a),
+                 n_b = attn__nodes((size_t)b->begin, (size_t)b->end, in_b);
     size_t depth = 0, room = 0;
     for (size_t i = 0; i < n_a + n_b; i++) {
         stack[depth] = i < n_a ? in_a[i] : in_b[i - n_a];
-        if (to) attn__memcpy(to + depth * node_bytes, i < n_a ? from_a + i * node_bytes : from_b + (i - n_a) * node_bytes, node_bytes);
+        if (to)
+            attn__memcpy(to + depth * node_bytes, i < n_a ? from_a + i * node_bytes : from_b + (i - n_a) * node_bytes,
+                         node_bytes);
         room = attn__max(room, ++depth);
         while (depth >= 2 && attn__joinable(&stack[depth - 2], &stack[depth - 1], (size_t)a->begin, (size_t)b->end)) {
             depth--;
             stack[depth - 1].hi = stack[depth].hi;
             if (to) {
-                const attn__node x = attn__node_at(to + (depth - 1) * node_bytes, rows), y = attn__node_at(to + depth * node_bytes, rows);
+                const attn__node x = attn__node_at(to + (depth - 1) * node_bytes, rows),
+                                 y = attn__node_at(to + depth * node_bytes, rows);
                 kernel->join(rows, attn__state_width((size_t)a->dim_v), x.acc, x.max, x.sum, y.acc, y.max, y.sum);
             }
         }
@@ -4849,10 +5057,13 @@ static attn_status attn__mergeable(const void *a, const void *b, attn__merge *m)
     if ((status = attn__state_check(a, &m->a, &m->rows, &m->node_bytes, &m->a_bytes))) return status;
     if ((status = attn__state_check(b, &m->b, &m->rows, &m->node_bytes, &m->b_bytes))) return status;
     if (m->a.dtype != m->b.dtype) return ATTN_ERR_DTYPE;
-    if (m->a.batch != m->b.batch || m->a.q_heads != m->b.q_heads || m->a.q_len != m->b.q_len || m->a.dim_v != m->b.dim_v) return ATTN_ERR_SHAPE;
+    if (m->a.batch != m->b.batch || m->a.q_heads != m->b.q_heads || m->a.q_len != m->b.q_len ||
+        m->a.dim_v != m->b.dim_v)
+        return ATTN_ERR_SHAPE;
     if (m->a.end != m->b.begin) return ATTN_ERR_LENGTH; /* not adjacent, or in the wrong order */
     return attn__state_bytes(m->rows, (size_t)m->a.dim_v, (attn_dtype)m->a.dtype,
-                             attn__merge_nodes(&m->a, &m->b, NULL, NULL, NULL, m->rows, m->node_bytes, NULL), &m->node_bytes, &m->bytes);
+                             attn__merge_nodes(&m->a, &m->b, NULL, NULL, NULL, m->rows, m->node_bytes, NULL),
+                             &m->node_bytes, &m->bytes);
 }
 
 ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes)
@@ -4886,7 +5097,8 @@ ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged
     if (merged_size < m.bytes) return ATTN_ERR_WORKSPACE;
     memory = attn__bytes(merged, m.bytes), in_a = attn__bytes(a, m.a_bytes), in_b = attn__bytes(b, m.b_bytes);
     if (!attn__apart(&memory, &in_a) || !attn__apart(&memory, &in_b)) return ATTN_ERR_ALIAS;
-    attn__merge_nodes(&m.a, &m.b, (const char *)a + sizeof m.a, (const char *)b + sizeof m.b, (char *)merged + sizeof m.a, m.rows, m.node_bytes, kernel);
+    attn__merge_nodes(&m.a, &m.b, (const char *)a + sizeof m.a, (const char *)b + sizeof m.b,
+                      (char *)merged + sizeof m.a, m.rows, m.node_bytes, kernel);
     m.a.end = m.b.end;
     m.a.nodes = attn__nodes((size_t)m.a.begin, (size_t)m.a.end, nodes);
     attn__memcpy(merged, &m.a, sizeof m.a);
@@ -4895,14 +5107,14 @@ ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged
 
 /* Columns [c, c + columns) of one row of a state, of which `nodes` are the nodes: joined, divided, written.
  * Columns do not meet, so that a few at a time fit on the stack. */
-static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const attn__state *head, const char *nodes, size_t all,
-                                 size_t node_bytes, size_t row, size_t c, size_t columns)
+static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const attn__state *head, const char *nodes,
+                                 size_t all, size_t node_bytes, size_t row, size_t c, size_t columns)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, width = attn__state_width((size_t)head->dim_v);
     const attn__view out = p->out;
     double max[ATTN__NODES + 1], sum[ATTN__NODES + 1], acc[ATTN__NODES][ATTN__NR_MAX]; /* acc of T */
-    unsigned char finite[ATTN__NR_MAX];                                               /* is the merged sum? */
+    unsigned char finite[ATTN__NR_MAX];                                                /* is the merged sum? */
     attn__scratch s;
     attn__row one;
     size_t n;
@@ -4915,8 +5127,10 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     }
     max[n] = -attn__infinity();
     sum[n] = 0;
-    for (; n >= 2; n--) kernel->join(1, columns, acc[n - 2], &max[n - 2], &sum[n - 2], acc[n - 1], &max[n - 1], &sum[n - 1]);
-    for (n = 0; n < columns; n++) finite[n] = (unsigned char)attn__finite_f64(attn__get((char *)acc[0] + n * es, kernel->dtype));
+    for (; n >= 2; n--)
+        kernel->join(1, columns, acc[n - 2], &max[n - 2], &sum[n - 2], acc[n - 1], &max[n - 1], &sum[n - 1]);
+    for (n = 0; n < columns; n++)
+        finite[n] = (unsigned char)attn__finite_f64(attn__get((char *)acc[0] + n * es, kernel->dtype));
     s.acc = (char *)acc[0];
     s.max = max;
     s.sum = sum;
@@ -4927,7 +5141,8 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     if (attn__finish_row(p, rows, &s, 0)) /* NaN and infinity as they are; a sum that rounded up comes back */
         for (n = 0; n < p->dim_v; n++) {
             double x = attn__get((char *)acc[0] + n * es, kernel->dtype);
-            if (attn__finite_f64(max[0]) && attn__finite_f64(sum[0]) && !attn__nan_f64(x) && finite[n]) x = attn__saturate(x, kernel->dtype);
+            if (attn__finite_f64(max[0]) && attn__finite_f64(sum[0]) && !attn__nan_f64(x) && finite[n])
+                x = attn__saturate(x, kernel->dtype);
             attn__put(attn__at(&p->out, rows->b, rows->head, rows->query, n), p->out.dtype, x);
         }
     p->out = out;
@@ -4956,9 +5171,12 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
     given[ATTN__ARRAY_out] = &desc->out;
     given[ATTN__ARRAY_lse] = &desc->lse;
     given[ATTN__ARRAY_sinks] = &desc->sinks;
-    if ((status = attn__check_arrays(&p, given, (attn_dtype)head.dtype, 0)) || (status = attn__check_shapes(&p))) return status;
+    if ((status = attn__check_arrays(&p, given, (attn_dtype)head.dtype, 0)) || (status = attn__check_shapes(&p)))
+        return status;
     memory = attn__bytes(state, bytes);
-    if ((status = attn__check_aliases(&p, &memory, 0)) || (status = attn__state_kernel(path, head.dtype, &p.run.kernel))) return status;
+    if ((status = attn__check_aliases(&p, &memory, 0)) ||
+        (status = attn__state_kernel(path, head.dtype, &p.run.kernel)))
+        return status;
     rows.heads = rows.count = 1;
     width = attn__state_width((size_t)head.dim_v);
     for (size_t row = 0; row < all; row++) {
@@ -4966,14 +5184,16 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
         rows.head = row / p.q_len % p.q_heads;
         rows.b = row / p.q_len / p.q_heads;
         for (size_t c = 0; c < width || c == 0; c += ATTN__NR_MAX)
-            attn__finish_columns(&p, &rows, &head, (const char *)state + sizeof head, all, node_bytes, row, c, attn__min(ATTN__NR_MAX, width - c));
+            attn__finish_columns(&p, &rows, &head, (const char *)state + sizeof head, all, node_bytes, row, c,
+                                 attn__min(ATTN__NR_MAX, width - c));
     }
     return ATTN_OK;
 }
 
 /* ---- caches ---- */
 
-ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens, const attn_array *block_table)
+ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
+                                       const attn_array *block_table)
 {
     attn__view to, from, at, table;
     attn_status status;
@@ -4991,11 +5211,13 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
     } else if (to.shape[ATTN__B] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
     if (to.shape[ATTN__H] != from.shape[ATTN__H] || to.shape[ATTN__D] != from.shape[ATTN__D]) return ATTN_ERR_SHAPE;
     if (lens && at.shape[ATTN__D] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
-    if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table))) return ATTN_ERR_ALIAS;
+    if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table)))
+        return ATTN_ERR_ALIAS;
     for (int pass = 0; pass < 2; pass++) /* checks everything, then writes */
         for (size_t b = 0; b < from.shape[ATTN__B]; b++) {
             const int64_t len = lens ? attn__integer(&at, 0, b) : 0;
-            if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len) return ATTN_ERR_LENGTH;
+            if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len)
+                return ATTN_ERR_LENGTH;
             for (size_t i = 0; i < from.shape[ATTN__S]; i++) {
                 size_t row = (size_t)len + i, place = b;
                 if (block_table) {
@@ -5044,18 +5266,21 @@ static void attn__sin_cos(double x, double *sine, double *cosine)
 }
 
 /* The two elements of a pair, of all heads, turned by an angle. */
-static void attn__rotate(const attn__view *from, const attn__view *to, size_t b, size_t i, size_t first, size_t second, double angle)
+static void attn__rotate(const attn__view *from, const attn__view *to, size_t b, size_t i, size_t first, size_t second,
+                         double angle)
 {
     double sine, cosine;
     attn__sin_cos(angle, &sine, &cosine);
     for (size_t h = 0; h < from->shape[ATTN__H]; h++) {
-        const double u = attn__get(attn__at(from, b, h, i, first), from->dtype), v = attn__get(attn__at(from, b, h, i, second), from->dtype);
+        const double u = attn__get(attn__at(from, b, h, i, first), from->dtype),
+                     v = attn__get(attn__at(from, b, h, i, second), from->dtype);
         attn__put(attn__at(to, b, h, i, first), to->dtype, attn__madd_f64(u, cosine, -(v * sine)));
         attn__put(attn__at(to, b, h, i, second), to->dtype, attn__madd_f64(u, sine, v * cosine));
     }
 }
 
-ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim, int interleaved, const attn_array *y)
+ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
+                                 int interleaved, const attn_array *y)
 {
     attn__view from, to, at;
     attn_status status;
@@ -5080,7 +5305,9 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
     log_low = attn__fma_f64(base, attn__exp_f64(-log_base), -1); /* one step of Newton's */
     if (positions) {
         if ((status = attn__check(positions, 1, 2, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
-        if (at.shape[ATTN__D] != from.shape[ATTN__S] || (at.shape[ATTN__S] != 1 && at.shape[ATTN__S] != from.shape[ATTN__B])) return ATTN_ERR_SHAPE;
+        if (at.shape[ATTN__D] != from.shape[ATTN__S] ||
+            (at.shape[ATTN__S] != 1 && at.shape[ATTN__S] != from.shape[ATTN__B]))
+            return ATTN_ERR_SHAPE;
         if (at.shape[ATTN__S] != from.shape[ATTN__B]) at.stride[ATTN__S] = 0;
         if (!attn__apart(&to, &at)) return ATTN_ERR_ALIAS;
     }
@@ -5092,13 +5319,16 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
     for (size_t c = 0; c < half; c++) {
         const size_t first = interleaved ? 2 * c : c, second = interleaved ? 2 * c + 1 : c + half;
         /* base^(-2c/rotary_dim), the exponent in two doubles: its error would grow with the position */
-        const double dim = (double)rotary_dim, share = (double)(2 * c) / dim, share_low = attn__fma_f64(-share, dim, (double)(2 * c)) / dim;
+        const double dim = (double)rotary_dim, share = (double)(2 * c) / dim,
+                     share_low = attn__fma_f64(-share, dim, (double)(2 * c)) / dim;
         const double exponent = -log_base * share;
-        const double low = attn__fma_f64(-log_base, share, -exponent) - attn__fma_f64(log_base, share_low, log_low * share);
+        const double low =
+            attn__fma_f64(-log_base, share, -exponent) - attn__fma_f64(log_base, share_low, log_low * share);
         const double e = attn__exp_f64(exponent), turn = attn__fma_f64(e, low, e);
         for (size_t b = 0; b < from.shape[ATTN__B]; b++)
             for (size_t i = 0; i < from.shape[ATTN__S]; i++)
-                attn__rotate(&from, &to, b, i, first, second, (double)(positions ? attn__integer(&at, b, i) : (int64_t)i) * turn);
+                attn__rotate(&from, &to, b, i, first, second,
+                             (double)(positions ? attn__integer(&at, b, i) : (int64_t)i) * turn);
     }
     for (size_t b = 0; b < from.shape[ATTN__B] && to.data != from.data; b++)
         for (size_t h = 0; h < from.shape[ATTN__H]; h++)
@@ -5115,7 +5345,8 @@ static void attn__add_bias(const attn_array *rows, const attn_array *bias)
 {
     attn__view v, b;
     if (!attn__present(bias)) return;
-    if (attn__check(rows, 3, 3, ~0u, ATTN__INPUT, 0, &v) || attn__check(bias, 1, 1, ~0u, ATTN__INPUT, 0, &b)) return; /* checked before */
+    if (attn__check(rows, 3, 3, ~0u, ATTN__INPUT, 0, &v) || attn__check(bias, 1, 1, ~0u, ATTN__INPUT, 0, &b))
+        return; /* checked before */
     for (size_t i = 0; i < v.shape[ATTN__H]; i++)
         for (size_t s = 0; s < v.shape[ATTN__S]; s++)
             for (size_t c = 0; c < v.shape[ATTN__D]; c++) {
@@ -5197,8 +5428,8 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
         l->columns[0] / l->num_heads != l->columns[1] / l->kv_heads)
         return ATTN_ERR_SHAPE;
     if (!attn__multiply_size(l->columns[2] / l->kv_heads, l->num_heads, &l->joined)) return ATTN_ERR_OVERFLOW;
-    if (l->out.shape[0] != l->x.shape[0] || l->out.shape[1] != l->x.shape[1] || l->out.shape[2] != (l->has_o ? l->columns[3] : l->joined) ||
-        (l->has_o && views[3].shape[ATTN__S] != l->joined))
+    if (l->out.shape[0] != l->x.shape[0] || l->out.shape[1] != l->x.shape[1] ||
+        l->out.shape[2] != (l->has_o ? l->columns[3] : l->joined) || (l->has_o && views[3].shape[ATTN__S] != l->joined))
         return ATTN_ERR_SHAPE;
 
     l->attention = layer->attention;
@@ -5206,7 +5437,8 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
     l->attention.scores.ndim = 0;
     if (attn__present(&layer->weights)) {
         attn_array *scores = &l->attention.scores;
-        if ((status = attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[WEIGHTS]))) return status;
+        if ((status = attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[WEIGHTS])))
+            return status;
         *scores = attn__array_of(&views[WEIGHTS], 4);
         if (layer->weights.ndim == 3 && l->num_heads == 1) { /* (B, S, S) */
             scores->shape[0] = scores->shape[1];
@@ -5320,7 +5552,8 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
 
 /* The register tile: M rows by W vectors, one or two, each element one chain of
  * multiply-adds over k. M, W and the type of b are constants wherever this is inlined. */
-ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype, size_t depth, const attn__real *a, const char *b, size_t ldb, attn__real *c, size_t ldc, int accumulate)
+ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype, size_t depth, const attn__real *a,
+                                const char *b, size_t ldb, attn__real *c, size_t ldc, int accumulate)
 {
     const size_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2, second = ATTN__VL * size;
     size_t k;
@@ -5329,7 +5562,7 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     if (accumulate) {
-#define ATTN__X(i) \
+#define ATTN__X(i)                                                                                                     \
     if (M > i) c##i##0 = attn__vload(c + i * ldc), c##i##1 = W > 1 ? attn__vload(c + i * ldc + ATTN__VL) : c##i##0;
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
@@ -5341,16 +5574,18 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
 #undef ATTN__X
     for (; k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
         attn__vec b0, b1;
-#define ATTN__X(i) \
+#define ATTN__X(i)                                                                                                     \
     if (M > i) x##i = attn__vload(a + i * ATTN__TILE_STRIDE);
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
-#define ATTN__X(i) \
-    if (M > i) c##i##0 = ATTN__V(fma_lane)(c##i##0, b0, x##i, ATTN__AT), c##i##1 = W > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x##i, ATTN__AT) : c##i##1;
-#define ATTN__STEP                                                                          \
-    b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0; \
-    ATTN__PREFETCH(b, 16 * ldb);                                                            \
-    b += ldb;                                                                               \
+#define ATTN__X(i)                                                                                                     \
+    if (M > i)                                                                                                         \
+        c##i##0 = ATTN__V(fma_lane)(c##i##0, b0, x##i, ATTN__AT),                                                      \
+        c##i##1 = W > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x##i, ATTN__AT) : c##i##1;
+#define ATTN__STEP                                                                                                     \
+    b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;                            \
+    ATTN__PREFETCH(b, 16 * ldb);                                                                                       \
+    b += ldb;                                                                                                          \
     ATTN__EACH_ROW(ATTN__X)
 #define ATTN__AT 0
         ATTN__STEP
@@ -5376,26 +5611,26 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
             ATTN__PREFETCH(b, 32 * ldb);
             ATTN__PREFETCH(b, 32 * ldb + second);
         }
-#define ATTN__X(i)                                      \
-    if (M > i) {                                        \
-        attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);      \
-        c##i##0 = attn__vfma(ai, b0, c##i##0);           \
-        if (W > 1) c##i##1 = attn__vfma(ai, b1, c##i##1); \
+#define ATTN__X(i)                                                                                                     \
+    if (M > i) {                                                                                                       \
+        attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);                                                          \
+        c##i##0 = attn__vfma(ai, b0, c##i##0);                                                                         \
+        if (W > 1) c##i##1 = attn__vfma(ai, b1, c##i##1);                                                              \
     }
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
-#define ATTN__X(i) \
-    if (M > i) {                                                     \
-        attn__vstore(c + i * ldc, c##i##0);                           \
-        if (W > 1) attn__vstore(c + i * ldc + ATTN__VL, c##i##1);     \
+#define ATTN__X(i)                                                                                                     \
+    if (M > i) {                                                                                                       \
+        attn__vstore(c + i * ldc, c##i##0);                                                                            \
+        if (W > 1) attn__vstore(c + i * ldc + ATTN__VL, c##i##1);                                                      \
     }
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
 }
 
-static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, const void *b_, size_t ldb, size_t panel_stride, void *c_, size_t ldc,
-                              int accumulate)
+static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, const void *b_, size_t ldb,
+                              size_t panel_stride, void *c_, size_t ldc, int accumulate)
 {
     const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
     const attn__real *a = (const attn__real *)a_;
@@ -5403,9 +5638,11 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
     attn__real *c = (attn__real *)c_;
     for (size_t j = 0; j < n; j += ATTN__NR, b += panel_stride * sizeof *c, c += ATTN__NR) {
         switch (n - j > ATTN__VL ? m : m + 16) { /* a narrow tile where the rest of a panel is no more */
-#define ATTN__X(i)                                                                              \
-    case i + 1: ATTN__V(tile)(i + 1, 2, dtype, depth, a, b, ldb, c, ldc, accumulate); break;    \
-    case i + 17: ATTN__V(tile)(i + 1, 1, dtype, depth, a, b, ldb, c, ldc, accumulate); break;
+#define ATTN__X(i)                                                                                                     \
+    case i + 1: ATTN__V(tile)(i + 1, 2, dtype, depth, a, b, ldb, c, ldc, accumulate); break;                           \
+    case i + 17:                                                                                                       \
+        ATTN__V(tile)(i + 1, 1, dtype, depth, a, b, ldb, c, ldc, accumulate);                                          \
+        break;
             ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
         default: break;
@@ -5413,14 +5650,16 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
     }
 }
 
-static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, ptrdiff_t a_step, const void *b_, size_t b_step, void *c_, size_t c_step, void *rows_,
-                             void *tile_, void *panel_)
+static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, ptrdiff_t a_step, const void *b_,
+                             size_t b_step, void *c_, size_t c_step, void *rows_, void *tile_, void *panel_)
 {
     const size_t part = n % ATTN__VL, whole = n - part; /* what is less than a vector is copied */
     const attn__real *a = (const attn__real *)a_, *b = (const attn__real *)b_;
-    attn__real *c = (attn__real *)c_, *rows = (attn__real *)rows_, *tile = (attn__real *)tile_, *panel = (attn__real *)panel_;
+    attn__real *c = (attn__real *)c_, *rows = (attn__real *)rows_, *tile = (attn__real *)tile_,
+               *panel = (attn__real *)panel_;
     size_t count, k;
-    for (k = 0; k < depth && part; k++) attn__vstore(panel + k * ATTN__NR, ATTN__V(load_part)(b + k * b_step + whole, part));
+    for (k = 0; k < depth && part; k++)
+        attn__vstore(panel + k * ATTN__NR, ATTN__V(load_part)(b + k * b_step + whole, part));
     for (; m > 0; m -= count) {
         count = attn__tile_rows(m, ATTN__MR);
         for (size_t r = 0; r < count; r++, a += a_step) {
@@ -5447,7 +5686,8 @@ static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrd
         for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(out + i, ATTN__V(load_f16)(half + i));
     if (stride == 1 && dtype == ATTN_BF16)
         for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(out + i, ATTN__V(load_bf16)(half + i));
-    attn__load_f32(out + i, (const char *)from + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype, stride, n - i);
+    attn__load_f32(out + i, (const char *)from + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype,
+                   stride, n - i);
 #endif
 }
 static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n)
@@ -5461,7 +5701,8 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 
 /* One panel: `columns` <= NR of them, contiguous along the depth. Where they fill no
  * more than a vector, the other one is not written. `ahead`: another panel follows. */
-ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, size_t columns, size_t depth, ptrdiff_t column_stride, const int ahead)
+ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, size_t columns, size_t depth,
+                                        ptrdiff_t column_stride, const int ahead)
 {
     const size_t quads = ATTN__VL == 1 ? 0 : depth / ATTN__QUAD * ATTN__QUAD; /* one lane: nothing to transpose */
     attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
@@ -5471,13 +5712,16 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, s
             ATTN__V(transpose)(src + k, column_stride, x);
             ATTN__V(transpose)(src + k + ATTN__VL * column_stride, column_stride, y);
             for (int i = 0; i < ATTN__NR / 4 && ahead; i++) /* a part of its columns for each part of a cache line */
-                ATTN__PREFETCH(src, (ptrdiff_t)(ATTN__NR + (k / ATTN__QUAD % 4) * (ATTN__NR / 4) + (size_t)i) * column_stride + (ptrdiff_t)k);
+                ATTN__PREFETCH(src, (ptrdiff_t)(ATTN__NR + (k / ATTN__QUAD % 4) * (ATTN__NR / 4) + (size_t)i) *
+                                            column_stride +
+                                        (ptrdiff_t)k);
 #define ATTN__X(i) attn__vstore(to + (k + i) * ATTN__NR, x[i]), attn__vstore(to + (k + i) * ATTN__NR + ATTN__VL, y[i]);
             ATTN__EACH_OF_QUAD(ATTN__X)
 #undef ATTN__X
         }
         for (; k < depth; k++)
-            for (size_t j = 0; j < columns; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+            for (size_t j = 0; j < columns; j++)
+                to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
         return;
     }
     for (size_t v = 0; v < columns; v += ATTN__VL, src += ATTN__VL * column_stride, to += ATTN__VL) {
@@ -5485,7 +5729,8 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, s
         attn__real quad[ATTN__VL][ATTN__QUAD];
         for (size_t j = n; j < ATTN__VL; j++) attn__memset(quad[j], 0, sizeof quad[j]);
         for (k = 0; k < quads; k += ATTN__QUAD) {
-            for (size_t j = 0; j < n; j++) attn__memcpy(quad[j], src + (ptrdiff_t)j * column_stride + (ptrdiff_t)k, sizeof quad[j]);
+            for (size_t j = 0; j < n; j++)
+                attn__memcpy(quad[j], src + (ptrdiff_t)j * column_stride + (ptrdiff_t)k, sizeof quad[j]);
             ATTN__V(transpose)(quad[0], ATTN__QUAD, x);
 #define ATTN__X(i) attn__vstore(to + (k + i) * ATTN__NR, x[i]);
             ATTN__EACH_OF_QUAD(ATTN__X)
@@ -5498,7 +5743,8 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, s
     }
 }
 
-static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size_t columns, size_t depth, ptrdiff_t column_stride, ptrdiff_t depth_stride)
+static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size_t columns, size_t depth,
+                          ptrdiff_t column_stride, ptrdiff_t depth_stride)
 {
     const char *src = (const char *)src_;
     attn__real *to = (attn__real *)panels;
@@ -5526,7 +5772,9 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
             attn__real piece[ATTN__NR][64];
             for (size_t k = 0; k < depth; k += 64) {
                 size_t i, n = depth - k < 64 ? depth - k : 64;
-                for (i = 0; i < width; i++) ATTN__V(load_row)(piece[i], from + ((ptrdiff_t)i * column_stride + (ptrdiff_t)k) * size, dtype, 1, n);
+                for (i = 0; i < width; i++)
+                    ATTN__V(load_row)
+                    (piece[i], from + ((ptrdiff_t)i * column_stride + (ptrdiff_t)k) * size, dtype, 1, n);
                 ATTN__V(pack_columns)(to + k * ATTN__NR, piece[0], width, n, 64, 0);
             }
         }
@@ -5536,7 +5784,8 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
 #if ATTN__VL > 1
 /* pack_columns and tile in one, for up to four rows: columns are turned, and widened,
  * in registers. `dtype` is a constant, too. */
-ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, ptrdiff_t stride, attn__vec out[ATTN__QUAD])
+ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, ptrdiff_t stride,
+                                        attn__vec out[ATTN__QUAD])
 {
 #if !ATTN__F64
     if (dtype == ATTN_F16) ATTN__V(transpose_f16)((const uint16_t *)(const void *)p, stride, out);
@@ -5546,7 +5795,8 @@ ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, p
         ATTN__V(transpose)((const attn__real *)(const void *)p, stride, out);
     (void)dtype;
 }
-ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t depth, const attn__real *a, const char *keys, ptrdiff_t stride, attn__real *c, int accumulate)
+ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t depth, const attn__real *a,
+                                    const char *keys, ptrdiff_t stride, attn__real *c, int accumulate)
 {
     const ptrdiff_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2;
     const ptrdiff_t quarter = ATTN__NR / 4 * stride * size;
@@ -5556,27 +5806,29 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t 
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
     if (accumulate) {
-#define ATTN__X(i) \
-    if (M > i) c##i##0 = attn__vload(c + i * ATTN__TILE_STRIDE), c##i##1 = attn__vload(c + i * ATTN__TILE_STRIDE + ATTN__VL);
+#define ATTN__X(i)                                                                                                     \
+    if (M > i)                                                                                                         \
+        c##i##0 = attn__vload(c + i * ATTN__TILE_STRIDE), c##i##1 = attn__vload(c + i * ATTN__TILE_STRIDE + ATTN__VL);
         ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
     }
-#define ATTN__X(i)                                        \
-    if (M > i) {                                          \
-        attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE + step]); \
-        c##i##0 = attn__vfma(ai, x[step], c##i##0);        \
-        c##i##1 = attn__vfma(ai, y[step], c##i##1);        \
+#define ATTN__X(i)                                                                                                     \
+    if (M > i) {                                                                                                       \
+        attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE + step]);                                                   \
+        c##i##0 = attn__vfma(ai, x[step], c##i##0);                                                                    \
+        c##i##1 = attn__vfma(ai, y[step], c##i##1);                                                                    \
     }
-#define ATTN__STEP(n)           \
-    {                           \
-        const int step = n;     \
-        ATTN__REPEAT_4(ATTN__X) \
+#define ATTN__STEP(n)                                                                                                  \
+    {                                                                                                                  \
+        const int step = n;                                                                                            \
+        ATTN__REPEAT_4(ATTN__X)                                                                                        \
     }
     for (; k + ATTN__QUAD <= depth; k += ATTN__QUAD, a += ATTN__QUAD, keys += ATTN__QUAD * size) {
         attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
         ATTN__V(turn_columns)(keys, dtype, stride, x);
         ATTN__V(turn_columns)(keys + ATTN__VL * stride * size, dtype, stride, y);
-        for (size_t j = 0; j < ATTN__NR * (size_t)size; j += 64) { /* columns to come, in four streams: often as many pages */
+        for (size_t j = 0; j < ATTN__NR * (size_t)size;
+             j += 64) { /* columns to come, in four streams: often as many pages */
             ATTN__PREFETCH(ahead, at);
             ATTN__PREFETCH(ahead + quarter, at);
             ATTN__PREFETCH(ahead + 2 * quarter, at);
@@ -5594,32 +5846,39 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t 
     for (; k < depth; k++, a++, keys += size) {
         attn__real column[ATTN__NR];
         attn__vec x[1], y[1];
-        for (size_t j = 0; j < ATTN__NR; j++) ATTN__V(load_row)(column + j, keys + (ptrdiff_t)j * stride * size, dtype, 1, 1);
+        for (size_t j = 0; j < ATTN__NR; j++)
+            ATTN__V(load_row)(column + j, keys + (ptrdiff_t)j * stride * size, dtype, 1, 1);
         x[0] = attn__vload(column);
         y[0] = attn__vload(column + ATTN__VL);
         ATTN__STEP(0)
     }
 #undef ATTN__STEP
 #undef ATTN__X
-#define ATTN__X(i) \
-    if (M > i) attn__vstore(c + i * ATTN__TILE_STRIDE, c##i##0), attn__vstore(c + i * ATTN__TILE_STRIDE + ATTN__VL, c##i##1);
+#define ATTN__X(i)                                                                                                     \
+    if (M > i)                                                                                                         \
+        attn__vstore(c + i * ATTN__TILE_STRIDE, c##i##0), attn__vstore(c + i * ATTN__TILE_STRIDE + ATTN__VL, c##i##1);
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 }
 
-static void ATTN__V(dot_columns)(size_t m, size_t depth, const attn__real *a, const char *keys, attn_dtype dtype, ptrdiff_t stride, attn__real *c, int accumulate)
+static void ATTN__V(dot_columns)(size_t m, size_t depth, const attn__real *a, const char *keys, attn_dtype dtype,
+                                 ptrdiff_t stride, attn__real *c, int accumulate)
 {
     for (; m > 0; a += 4 * ATTN__TILE_STRIDE, c += 4 * ATTN__TILE_STRIDE) {
         const size_t n = m < 4 ? m : 4;
         switch (n + (dtype == ATTN_F16 ? 4 : dtype == ATTN_BF16 ? 8 : 0)) {
-#define ATTN__X(i)                                                                                                       \
-    case i + 1: ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, c, accumulate); break;
+#define ATTN__X(i)                                                                                                     \
+    case i + 1:                                                                                                        \
+        ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, c, accumulate);              \
+        break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #if !ATTN__F64
-#define ATTN__X(i)                                                                                     \
-    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, stride, c, accumulate); break; \
-    case i + 9: ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, c, accumulate); break;
+#define ATTN__X(i)                                                                                                     \
+    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, stride, c, accumulate); break;                      \
+    case i + 9:                                                                                                        \
+        ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, c, accumulate);                                    \
+        break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #endif
@@ -5629,23 +5888,31 @@ static void ATTN__V(dot_columns)(size_t m, size_t depth, const attn__real *a, co
     }
 }
 
-static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, const void *keys, attn_dtype dtype, ptrdiff_t stride, void *c_, int accumulate)
+static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, const void *keys, attn_dtype dtype,
+                              ptrdiff_t stride, void *c_, int accumulate)
 {
     const attn__real *a = (const attn__real *)a_;
     const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
     attn__real *c = (attn__real *)c_;
     size_t j, i;
-    for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) ATTN__V(dot_columns)(m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
-    for (size_t k = 0; j < n && (k < depth || k == 0); k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
+    for (j = 0; j + ATTN__NR <= n; j += ATTN__NR)
+        ATTN__V(dot_columns)
+        (m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
+    for (size_t k = 0; j < n && (k < depth || k == 0);
+         k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
         attn__real piece[ATTN__NR][64];
         const size_t part = depth - k < 64 ? depth - k : 64;
-        for (i = 0; i < n - j; i++) ATTN__V(load_row)(piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
+        for (i = 0; i < n - j; i++)
+            ATTN__V(load_row)
+            (piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
         for (; i < ATTN__NR; i++) attn__memset(piece[i], 0, part * sizeof piece[i][0]);
-        ATTN__V(dot_columns)(m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
+        ATTN__V(dot_columns)
+        (m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
     }
 }
 
-static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_, const void *values, attn_dtype dtype, size_t stride, void *c_, size_t ldc, int accumulate)
+static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_, const void *values, attn_dtype dtype,
+                                size_t stride, void *c_, size_t ldc, int accumulate)
 {
     const size_t height = attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR;
     const attn__real *a = (const attn__real *)a_;
@@ -5660,9 +5927,11 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
         if (dtype == ATTN_F32) ATTN__V(multiply)(rows, n, depth, a, values, stride, ATTN__NR, c, ldc, accumulate);
         for (j = 0; j < n && dtype != ATTN_F32; j += ATTN__NR, b += ATTN__NR * sizeof(uint16_t)) {
             switch (dtype == ATTN_F16 ? rows : rows + 4) {
-#define ATTN__X(i)                                                                                     \
-    case i + 1: ATTN__V(tile)(i + 1, 2, ATTN_F16, depth, a, b, stride, c + j, ldc, accumulate); break; \
-    case i + 5: ATTN__V(tile)(i + 1, 2, ATTN_BF16, depth, a, b, stride, c + j, ldc, accumulate); break;
+#define ATTN__X(i)                                                                                                     \
+    case i + 1: ATTN__V(tile)(i + 1, 2, ATTN_F16, depth, a, b, stride, c + j, ldc, accumulate); break;                 \
+    case i + 5:                                                                                                        \
+        ATTN__V(tile)(i + 1, 2, ATTN_BF16, depth, a, b, stride, c + j, ldc, accumulate);                               \
+        break;
                 ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
             default: break;
@@ -5680,25 +5949,27 @@ ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, a
 {
     const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), first = attn__vset1(ATTN__C(EXP_FIRST));
     attn__vec n[2], c;
-#define ATTN__X(i) \
+#define ATTN__X(i)                                                                                                     \
     if (N > i) t[i] = attn__vfma(x[i], attn__vset1(ATTN__C(LOG2E)), magic);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
-#define ATTN__X(i) \
+#define ATTN__X(i)                                                                                                     \
     if (N > i) n[i] = attn__vsub(t[i], magic), p[i] = first;
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
-#define ATTN__X(i) \
+#define ATTN__X(i)                                                                                                     \
     if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_HI)), x[i]);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
-#define ATTN__X(i) \
+#define ATTN__X(i)                                                                                                     \
     if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_LO)), x[i]);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
-#define ATTN__Y(i) \
+#define ATTN__Y(i)                                                                                                     \
     if (N > i) p[i] = attn__vfma(p[i], x[i], c);
-#define ATTN__X(coefficient) c = attn__vset1(coefficient); ATTN__REPEAT_2(ATTN__Y)
+#define ATTN__X(coefficient)                                                                                           \
+    c = attn__vset1(coefficient);                                                                                      \
+    ATTN__REPEAT_2(ATTN__Y)
     ATTN__C(EXP_COEFFICIENTS)(ATTN__X)
 #undef ATTN__X
 #undef ATTN__Y
@@ -5707,16 +5978,16 @@ ATTN__INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
 {
     const attn__vec one = attn__vset1(1), zero = attn__vset1(0), least = attn__vset1(ATTN__C(EXP_MIN));
     attn__vec r[2], t[2], p[2];
-#define ATTN__X(i) \
+#define ATTN__X(i)                                                                                                     \
     if (N > i) r[i] = attn__vmax(x[i], attn__vset1(2 * ATTN__C(EXP_MIN))); /* no overflow: it may trap */
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
     ATTN__V(exp_reduce)(N, r, t, p);
-#define ATTN__X(i) \
+#define ATTN__X(i)                                                                                                     \
     if (N > i) p[i] = attn__vfma(p[i], r[i], one);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
-#define ATTN__X(i) \
+#define ATTN__X(i)                                                                                                     \
     if (N > i) x[i] = attn__vchoose(attn__vexp2i(p[i], t[i]), x[i], least, zero);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
@@ -5728,22 +5999,23 @@ ATTN__INLINE attn__vec ATTN__V(exp)(attn__vec x)
 }
 ATTN__INLINE void ATTN__V(tanh_pair)(const int N, attn__vec *x)
 {
-    const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2), limit = attn__vset1(ATTN__C(TANH_MIN));
+    const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2),
+                    limit = attn__vset1(ATTN__C(TANH_MIN));
     attn__vec t[2], p[2], r[2], e[2];
-#define ATTN__X(i)                                                                        \
-    if (N > i) {                                                                          \
-        r[i] = attn__vsub(zero, attn__vmax(x[i], attn__vsub(zero, x[i]))); /* -|x| */        \
-        r[i] = attn__vmax(limit, attn__vadd(r[i], r[i])); /* NaN stays */                   \
+#define ATTN__X(i)                                                                                                     \
+    if (N > i) {                                                                                                       \
+        r[i] = attn__vsub(zero, attn__vmax(x[i], attn__vsub(zero, x[i]))); /* -|x| */                                  \
+        r[i] = attn__vmax(limit, attn__vadd(r[i], r[i]));                  /* NaN stays */                             \
     }
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
     ATTN__V(exp_reduce)(N, r, t, p);
-#define ATTN__X(i)                                                                        \
-    if (N > i) {                                                                          \
-        e[i] = attn__vexp2i(one, t[i]);                                                    \
-        e[i] = attn__vfma(e[i], attn__vmul(p[i], r[i]), attn__vsub(e[i], one));              \
-        e[i] = attn__vdiv(e[i], attn__vadd(two, e[i]));                                     \
-        x[i] = attn__vchoose(attn__vsub(zero, e[i]), x[i], zero, e[i]);                     \
+#define ATTN__X(i)                                                                                                     \
+    if (N > i) {                                                                                                       \
+        e[i] = attn__vexp2i(one, t[i]);                                                                                \
+        e[i] = attn__vfma(e[i], attn__vmul(p[i], r[i]), attn__vsub(e[i], one));                                        \
+        e[i] = attn__vdiv(e[i], attn__vadd(two, e[i]));                                                                \
+        x[i] = attn__vchoose(attn__vsub(zero, e[i]), x[i], zero, e[i]);                                                \
     }
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
@@ -5753,12 +6025,15 @@ static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
 {
     attn__real *row = (attn__real *)row_;
     const attn__real reciprocal = (attn__real)(1 / softcap);
-    const int divides = !ATTN__FUNCTION(finite)(reciprocal) && (attn__real)softcap > 0; /* so small that only a quotient tells */
+    const int divides =
+        !ATTN__FUNCTION(finite)(reciprocal) && (attn__real)softcap > 0; /* so small that only a quotient tells */
     const attn__vec cap = attn__vset1((attn__real)softcap), inverse = attn__vset1(reciprocal), zero = attn__vset1(0);
     attn__vec x[2], y[2];
     size_t i = 0;
-#define ATTN__X(v) x[v] = attn__vload(row + i + v * ATTN__VL), y[v] = divides ? attn__vdiv(x[v], cap) : attn__vmul(x[v], inverse);
-#define ATTN__Y(v) attn__vstore(row + i + v * ATTN__VL, attn__vfma(x[v], zero, attn__vmul(cap, y[v]))); /* NaN for infinity */
+#define ATTN__X(v)                                                                                                     \
+    x[v] = attn__vload(row + i + v * ATTN__VL), y[v] = divides ? attn__vdiv(x[v], cap) : attn__vmul(x[v], inverse);
+#define ATTN__Y(v)                                                                                                     \
+    attn__vstore(row + i + v * ATTN__VL, attn__vfma(x[v], zero, attn__vmul(cap, y[v]))); /* NaN for infinity */
     for (; i + ATTN__VL < n; i += 2 * ATTN__VL) {
         ATTN__REPEAT_2(ATTN__X)
         ATTN__V(tanh_pair)(2, y);
@@ -5777,7 +6052,8 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
 {
     const int64_t whole = (int64_t)1 << (ATTN__F64 ? 52 : 23); /* up to here, floats count without rounding */
     const attn__real slope = (attn__real)slope_;
-    const attn__vec zero = attn__vset1(0), lowest = attn__vset1(ATTN__C(MASKED)), beyond = attn__vset1((attn__real)attn__from_bits_f64(0x7ff8000000000000u));
+    const attn__vec zero = attn__vset1(0), lowest = attn__vset1(ATTN__C(MASKED)),
+                    beyond = attn__vset1((attn__real)attn__from_bits_f64(0x7ff8000000000000u));
     attn__vec away = zero;
     attn__real *bias = (attn__real *)bias_, lane[ATTN__VL];
     for (size_t i = 0; i < n; i += ATTN__VL, distance -= ATTN__VL) {
@@ -5788,7 +6064,8 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
             away = attn__vload(lane);
         }
         /* never -0; and in software, multiplying and adding to infinity may trap */
-        sum = attn__vfma(attn__vsub(zero, attn__vmax(away, attn__vsub(zero, away))), attn__vset1(slope), attn__vchoose(b, b, lowest, zero));
+        sum = attn__vfma(attn__vsub(zero, attn__vmax(away, attn__vsub(zero, away))), attn__vset1(slope),
+                         attn__vchoose(b, b, lowest, zero));
         /* -inf drops a key. One that the mask keeps stays, and has its row redone: the score may be as large */
         attn__vstore(bias + i, attn__vchoose(attn__vchoose(sum, sum, lowest, beyond), b, lowest, b));
     }
@@ -5813,13 +6090,15 @@ static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_
     size_t i = 0, j, m;
 #if !ATTN__F64
     if (stride == 1)
-        for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(row + i, attn__vchoose(attn__vload(row + i), ATTN__V(load_u8)(mask + i), one, drop));
+        for (; i + ATTN__VL <= n; i += ATTN__VL)
+            attn__vstore(row + i, attn__vchoose(attn__vload(row + i), ATTN__V(load_u8)(mask + i), one, drop));
 #endif
     for (; i < n; i += m) { /* as numbers first: a branch for each would be guessed wrong */
         m = n - i < 64 ? n - i : 64;
         for (j = 0; j < m; j++) keep[j] = mask[(ptrdiff_t)(i + j) * stride];
         for (; j % ATTN__VL; j++) keep[j] = 1;
-        for (j = 0; j < m; j += ATTN__VL) attn__vstore(row + i + j, attn__vchoose(attn__vload(row + i + j), attn__vload(keep + j), one, drop));
+        for (j = 0; j < m; j += ATTN__VL)
+            attn__vstore(row + i + j, attn__vchoose(attn__vload(row + i + j), attn__vload(keep + j), one, drop));
     }
 }
 
@@ -5828,7 +6107,7 @@ static double ATTN__V(exp_difference)(double x, double y)
     const attn__real difference = (attn__real)x - (attn__real)y;
     attn__real out[ATTN__VL];
     if (attn__nan_f64((double)difference)) return (double)difference; /* a state of a row with NaN */
-    if (!(difference < 0)) return 1; /* often: one of two states has the maximum */
+    if (!(difference < 0)) return 1;                                  /* often: one of two states has the maximum */
     attn__vstore(out, ATTN__V(exp)(attn__vset1(difference)));
     return (double)out[0];
 }
@@ -5837,7 +6116,8 @@ static double ATTN__V(exp_difference)(double x, double y)
  * reads them will: a load across several stores would wait for them. */
 ATTN__INLINE void ATTN__V(mask_ends)(attn__real *row, size_t at, size_t lo, size_t hi)
 {
-    const attn__vec masked = attn__vset1(ATTN__C(MASKED)), first = attn__vset1((attn__real)lo), end = attn__vset1((attn__real)hi);
+    const attn__vec masked = attn__vset1(ATTN__C(MASKED)), first = attn__vset1((attn__real)lo),
+                    end = attn__vset1((attn__real)hi);
     const attn__vec from = attn__vset1((attn__real)at);
     for (size_t i = 0; i < ATTN__LANES; i += ATTN__VL) {
         const attn__vec place = attn__vadd(from, attn__vload(ATTN__C(COUNT) + i)), x = attn__vload(row + at + i);
@@ -5845,12 +6125,14 @@ ATTN__INLINE void ATTN__V(mask_ends)(attn__real *row, size_t at, size_t lo, size
     }
 }
 
-static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_t lo, size_t hi, size_t last, double *max_out, double *sum_out)
+static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_t lo, size_t hi, size_t last,
+                            double *max_out, double *sum_out)
 {
     const attn__real *scores = (const attn__real *)scores_;
     attn__real *row = (attn__real *)row_, max;
     attn__real rest[ATTN__LANES]; /* of scores that lie elsewhere, so that none beyond is touched */
-    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, whole = to, j, half;
+    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, whole = to,
+           j, half;
 
     if (lo >= hi) {
         for (j = first; j < last; j++) row[j] = 0;
@@ -5870,14 +6152,16 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
 
     { /* pass 1: the maximum; `nonfinite` turns NaN, and stays so, at NaN and infinity
          (by additions: they have units of their own). In two chains each. */
-#define ATTN__X(v) attn__vec max##v = attn__vset1(ATTN__C(MASKED)), nonfinite##v = attn__vset1(0), max_b##v = max##v, nonfinite_b##v = nonfinite##v;
+#define ATTN__X(v)                                                                                                     \
+    attn__vec max##v = attn__vset1(ATTN__C(MASKED)), nonfinite##v = attn__vset1(0), max_b##v = max##v,                 \
+              nonfinite_b##v = nonfinite##v;
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
-#define ATTN__LOOK(v, max, nonfinite, at)                        \
-    {                                                      \
-        attn__vec x = attn__vload((at) + v * ATTN__VL);      \
-        max##v = attn__vmax(max##v, x);                     \
-        nonfinite##v = attn__vadd(nonfinite##v, attn__vsub(x, x));       \
+#define ATTN__LOOK(v, max, nonfinite, at)                                                                              \
+    {                                                                                                                  \
+        attn__vec x = attn__vload((at) + v * ATTN__VL);                                                                \
+        max##v = attn__vmax(max##v, x);                                                                                \
+        nonfinite##v = attn__vadd(nonfinite##v, attn__vsub(x, x));                                                     \
     }
 #define ATTN__X(v) ATTN__LOOK(v, max, nonfinite, scores + j)
 #define ATTN__Y(v) ATTN__LOOK(v, max_b, nonfinite_b, scores + j + ATTN__LANES)
@@ -5920,7 +6204,7 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
             ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v) x[v] = attn__vsub(attn__vload(at + v * ATTN__VL), m);
-#define ATTN__Z(v) \
+#define ATTN__Z(v)                                                                                                     \
     if (v % 2 == 0) ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x + v);
 #define ATTN__Y(v) attn__vstore(to_at + v * ATTN__VL, x[v]), sum##v = attn__vadd(sum##v, x[v]);
             for (; j < end; j += ATTN__LANES) {
@@ -5952,7 +6236,8 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
     return 0;
 }
 
-static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, const void *from_, ptrdiff_t stride, size_t n, size_t columns, double *max_out, double *sum_out)
+static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, const void *from_, ptrdiff_t stride,
+                                    size_t n, size_t columns, double *max_out, double *sum_out)
 {
     const attn__real *from = (const attn__real *)from_, *at;
     attn__real *weights = (attn__real *)weights_;
@@ -5961,17 +6246,18 @@ static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, co
     size_t c, j;
     for (c = 0; c < columns; c++) max[c] = ATTN__C(MASKED), nonfinite[c] = 0;
 #define ATTN__X(i) attn__vec x##i = attn__vmax(lowest, attn__vload(at + i * stride + (ptrdiff_t)c)); /* NaN stays */
-#define ATTN__LOOK(ROWS, largest, rest)                                                          \
-    for (; j + ROWS <= n; j += ROWS)                                                          \
-        for (c = 0, at = from + (ptrdiff_t)j * stride; c < columns; c += ATTN__VL) {          \
-            ATTN__REPEAT_##ROWS(ATTN__X)                                                      \
-            ATTN__REPEAT_##ROWS(ATTN__Y)                                                      \
-            attn__vstore(max + c, attn__vmax(attn__vload(max + c), largest));                       \
-            attn__vstore(nonfinite + c, attn__vadd(attn__vload(nonfinite + c), rest));                       \
+#define ATTN__LOOK(ROWS, largest, rest)                                                                                \
+    for (; j + ROWS <= n; j += ROWS)                                                                                   \
+        for (c = 0, at = from + (ptrdiff_t)j * stride; c < columns; c += ATTN__VL) {                                   \
+            ATTN__REPEAT_##ROWS(ATTN__X) ATTN__REPEAT_##ROWS(ATTN__Y)                                                  \
+                attn__vstore(max + c, attn__vmax(attn__vload(max + c), largest));                                      \
+            attn__vstore(nonfinite + c, attn__vadd(attn__vload(nonfinite + c), rest));                                 \
         }
 #define ATTN__Y(i) ATTN__PREFETCH(at, (16 + i) * (uintptr_t)stride + c);
     j = 0;
-    ATTN__LOOK(4, attn__vmax(attn__vmax(x0, x1), attn__vmax(x2, x3)), attn__vadd(attn__vadd(attn__vsub(x0, x0), attn__vsub(x1, x1)), attn__vadd(attn__vsub(x2, x2), attn__vsub(x3, x3))))
+    ATTN__LOOK(4, attn__vmax(attn__vmax(x0, x1), attn__vmax(x2, x3)),
+               attn__vadd(attn__vadd(attn__vsub(x0, x0), attn__vsub(x1, x1)),
+                          attn__vadd(attn__vsub(x2, x2), attn__vsub(x3, x3))))
     ATTN__LOOK(1, x0, attn__vsub(x0, x0))
 #undef ATTN__X
 #undef ATTN__Y
@@ -6002,7 +6288,8 @@ static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, co
     return 0;
 }
 
-static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *from_, ptrdiff_t stride, size_t n, size_t columns, const double *max_, const double *factor_)
+static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *from_, ptrdiff_t stride, size_t n,
+                                   size_t columns, const double *max_, const double *factor_)
 {
     const attn__vec lowest = attn__vset1(ATTN__C(MASKED)), zero = attn__vset1(0);
     attn__real max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
@@ -6021,8 +6308,8 @@ static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *f
     }
 }
 
-static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b, const double *max_b,
-                          const double *sum_b)
+static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b,
+                          const double *max_b, const double *sum_b)
 {
     const double empty = -attn__infinity();
     for (size_t i = 0; i < rows; i++) {
@@ -6035,9 +6322,11 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
             sum_a[i] = sum_b[i];
         } else {
             double max = max_a[i] > max_b[i] ? max_a[i] : max_b[i];
-            double fa = ATTN__V(exp_difference)(max_a[i], max), fb = ATTN__V(exp_difference)(max_b[i], max); /* one of them is 1 */
+            double fa = ATTN__V(exp_difference)(max_a[i], max),
+                   fb = ATTN__V(exp_difference)(max_b[i], max); /* one of them is 1 */
             const attn__vec va = attn__vset1((attn__real)fa), vb = attn__vset1((attn__real)fb);
-            for (size_t c = 0; c < width; c += ATTN__VL) attn__vstore(a + c, attn__vfma(attn__vload(a + c), va, attn__vmul(attn__vload(b + c), vb)));
+            for (size_t c = 0; c < width; c += ATTN__VL)
+                attn__vstore(a + c, attn__vfma(attn__vload(a + c), va, attn__vmul(attn__vload(b + c), vb)));
             max_a[i] = max;
             sum_a[i] = ATTN__V(madd)(sum_a[i], fa, sum_b[i] * fb);
         }
@@ -6045,15 +6334,16 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
 }
 
 /* to = from * factor + 0, never -0 from 0. `nonfinite` turns NaN at NaN and infinity, in four chains. */
-ATTN__INLINE void ATTN__V(scale_row)(attn__real *to, const attn__real *from, size_t n, double factor, attn__vec nonfinite[4])
+ATTN__INLINE void ATTN__V(scale_row)(attn__real *to, const attn__real *from, size_t n, double factor,
+                                     attn__vec nonfinite[4])
 {
     const attn__vec f = attn__vset1((attn__real)factor), zero = attn__vset1(0);
     size_t i = 0;
-#define ATTN__X(v)                                                                      \
-    {                                                                                   \
-        const attn__vec y = attn__vfma(attn__vload(from + i + v * ATTN__VL), f, zero);     \
-        attn__vstore(to + i + v * ATTN__VL, y);                                          \
-        nonfinite[v] = attn__vadd(nonfinite[v], attn__vsub(y, y));                                    \
+#define ATTN__X(v)                                                                                                     \
+    {                                                                                                                  \
+        const attn__vec y = attn__vfma(attn__vload(from + i + v * ATTN__VL), f, zero);                                 \
+        attn__vstore(to + i + v * ATTN__VL, y);                                                                        \
+        nonfinite[v] = attn__vadd(nonfinite[v], attn__vsub(y, y));                                                     \
     }
     for (; i + 4 * ATTN__VL <= n; i += 4 * ATTN__VL) {
         ATTN__REPEAT_4(ATTN__X)
@@ -6068,7 +6358,11 @@ ATTN__INLINE void ATTN__V(scale_row)(attn__real *to, const attn__real *from, siz
         ATTN__V(store_part)(to + i, y, n - i);
     }
 }
-ATTN__INLINE int ATTN__V(all_finite)(const attn__vec nonfinite[4]) { return ATTN__FUNCTION(finite)(attn__vsum_across(attn__vadd(attn__vadd(nonfinite[0], nonfinite[1]), attn__vadd(nonfinite[2], nonfinite[3])))); }
+ATTN__INLINE int ATTN__V(all_finite)(const attn__vec nonfinite[4])
+{
+    return ATTN__FUNCTION(finite)(
+        attn__vsum_across(attn__vadd(attn__vadd(nonfinite[0], nonfinite[1]), attn__vadd(nonfinite[2], nonfinite[3]))));
+}
 
 static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
 {
@@ -6082,7 +6376,8 @@ static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
  * more, in W vectors: all of the virtual lanes or one (lanes beyond would add 0).
  * First all maxima, then exp: rows side by side hide how long each of both takes.
  * Returns 1 as softmax does. */
-ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows, size_t n, size_t visible, double *sums)
+ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows, size_t n, size_t visible,
+                                      double *sums)
 {
     const attn__vec masked = attn__vset1(ATTN__C(MASKED)), one = attn__vset1(1), all = attn__vset1((attn__real)n);
     attn__vec end = attn__vset1((attn__real)(visible < n ? visible : n));
@@ -6090,12 +6385,13 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows
     attn__vec nonfinite = attn__vset1(0), x[ATTN__SET];
     size_t r;
     for (r = 0; r < rows; r++, row += ATTN__TILE_STRIDE, end = attn__vchoose(all, end, all, attn__vadd(end, one))) {
-#define ATTN__X(v)                                                                                                       \
-    attn__vec max##v = masked;                                                                                            \
-    if (W > v) {                                                                                                         \
-        max##v = attn__vchoose(masked, attn__vload(ATTN__C(COUNT) + v * ATTN__VL), end, attn__vload(row + v * ATTN__VL));   \
-        attn__vstore(row + v * ATTN__VL, max##v);                                                                         \
-        nonfinite = attn__vadd(nonfinite, attn__vsub(max##v, max##v));                                                                 \
+#define ATTN__X(v)                                                                                                     \
+    attn__vec max##v = masked;                                                                                         \
+    if (W > v) {                                                                                                       \
+        max##v =                                                                                                       \
+            attn__vchoose(masked, attn__vload(ATTN__C(COUNT) + v * ATTN__VL), end, attn__vload(row + v * ATTN__VL));   \
+        attn__vstore(row + v * ATTN__VL, max##v);                                                                      \
+        nonfinite = attn__vadd(nonfinite, attn__vsub(max##v, max##v));                                                 \
     }
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
@@ -6108,16 +6404,16 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows
     for (r = 0, row = tile; r < rows; r++, row += ATTN__TILE_STRIDE) {
         const attn__vec m = attn__vset1(largest[r]);
         if (!(largest[r] > ATTN__C(LOWEST_SAFE))) return 1;
-#define ATTN__X(v) \
+#define ATTN__X(v)                                                                                                     \
     if (W > v) x[v] = attn__vsub(attn__vload(row + v * ATTN__VL), m);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
-#define ATTN__X(v) \
+#define ATTN__X(v)                                                                                                     \
     if (v % 2 == 0 && W > v) ATTN__V(exp_pair)(W > 1 ? 2 : 1, x + v);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
-#define ATTN__X(v)            \
-    attn__vec sum##v = masked; \
+#define ATTN__X(v)                                                                                                     \
+    attn__vec sum##v = masked;                                                                                         \
     if (W > v) attn__vstore(row + v * ATTN__VL, x[v]), sum##v = x[v];
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
@@ -6133,11 +6429,13 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
 {
     const attn__real *q = (const attn__real *)q_, *k = (const attn__real *)k_, *values = (const attn__real *)v_;
     const size_t n = p->kv_len, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
-    attn__real *out = (attn__real *)out_, *queries = (attn__real *)p->queries, *keys = (attn__real *)p->keys, *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
+    attn__real *out = (attn__real *)out_, *queries = (attn__real *)p->queries, *keys = (attn__real *)p->keys,
+               *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
     attn__vec nonfinite[4], unused[4];
     size_t rows, stride = ATTN__NR, panel = n * ATTN__NR;
     for (size_t i = 0; i < n; i += ATTN__NR)
-        ATTN__V(pack_columns)(keys + i * p->dim, k + (ptrdiff_t)i * p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim, p->k_step, 0);
+        ATTN__V(pack_columns)
+        (keys + i * p->dim, k + (ptrdiff_t)i * p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim, p->k_step, 0);
     if (width == p->dim_v && p->v_step >= 0) stride = (size_t)p->v_step, panel = ATTN__NR;
     else {
         ATTN__V(pack)(p->values, values, ATTN__F64 ? ATTN_F64 : ATTN_F32, p->dim_v, n, 1, p->v_step);
@@ -6148,11 +6446,15 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     for (size_t i = 0; i < p->q_len; i += rows) {
         double sum[ATTN__MR];
         rows = attn__tile_rows(p->q_len - i, ATTN__MR);
-        for (size_t r = 0; r < rows; r++, q += p->q_step) ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, unused);
+        for (size_t r = 0; r < rows; r++, q += p->q_step)
+            ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, unused);
         ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__TILE_STRIDE, 0);
-        if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, p->visible + i, sum) : ATTN__V(softmax_set)(1, tile, rows, n, p->visible + i, sum)) return 1;
+        if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, p->visible + i, sum)
+                         : ATTN__V(softmax_set)(1, tile, rows, n, p->visible + i, sum))
+            return 1;
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
-        for (size_t r = 0; r < rows; r++, out += p->out_step) ATTN__V(scale_row)(out, acc + r * width, p->dim_v, 1 / sum[r], nonfinite);
+        for (size_t r = 0; r < rows; r++, out += p->out_step)
+            ATTN__V(scale_row)(out, acc + r * width, p->dim_v, 1 / sum[r], nonfinite);
     }
     return !ATTN__V(all_finite)(nonfinite);
 }
@@ -6169,7 +6471,9 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .dot_keys         = */ ATTN__V(dot_keys),
     /* .add_values       = */ ATTN__V(add_values),
 #else
-    /* no lanes: nothing to gain */ 0, NULL, NULL,
+    /* no lanes: nothing to gain */ 0,
+    NULL,
+    NULL,
 #endif
     /* .pack             = */ ATTN__V(pack),
     /* .multiply         = */ ATTN__V(multiply),
