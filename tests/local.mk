@@ -46,12 +46,13 @@ test_scripts = \
 	tests/install.sh \
 	tests/man.sh \
 	tests/readme.sh \
+	tests/stack.sh \
 	tests/tool.sh \
 	tests/version.sh
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/hash.c tests/sizes.sh tests/tap.sh tests/targets.txt doc/portability.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/hash.c tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt doc/portability.md
 
 # of the programs that say nothing else
 LDADD = tests/libattn_test.a
