@@ -44,6 +44,7 @@ test_scripts = \
 	tests/golden.sh \
 	tests/inclusion.sh \
 	tests/install.sh \
+	tests/lists.sh \
 	tests/man.sh \
 	tests/readme.sh \
 	tests/stack.sh \

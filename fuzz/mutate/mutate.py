@@ -3,7 +3,7 @@
 """Breaks copies of attention.h on purpose and counts who notices.
 
     mutate.py [--sample N] [--hand | --auto] [--only REGEX] [--seed S] [--count N] [--every-path]
-              [--seconds S] [--work FOLDER] [--resume] [--list] [--report]
+              [--seconds S] [--work FOLDER] [--resume] [--list] [--report] [--check]
 
 Faults are those of faults.txt (by hand) and those drawn from the source by rule
 (automatic). For each one the implementation alone is compiled again, with the
@@ -89,6 +89,9 @@ class Source:
         self.code = blanked(self.text)
         self.begin = self.code.index("#if defined(ATTENTION_IMPLEMENTATION)")
         self.template = self.code.index("#if defined(ATTN__KERNEL)")
+        self.paths = list(dict.fromkeys(re.findall(r"#define ATTN__ISA (\w+)", self.code)))
+        if not self.paths:
+            fail("no path of " + path + " says `#define ATTN__ISA its name`")
         self.functions = []
         for m in re.finditer(r"(?<=\n)(?:ATTN__INLINE|ATTN__NOINLINE|ATTN_DEF|static)\b[^;{}()]*?\b(ATTN__V\((\w+)\)|\w+)\(", self.code):
             if m.start() < self.begin:
@@ -129,6 +132,10 @@ def pattern_of(text):
     return re.compile((r"(?<!\w)" if re.match(r"\w", text.strip()) else "") + out)
 
 
+def shown(text):
+    return " ".join(text.split())
+
+
 class Fault:
     before = after = ""
 
@@ -139,22 +146,25 @@ class Fault:
     def key(self):
         """What changes, and for an automatic one what is next to it: the place may move."""
         old = self.old if self.hand else "%s[%s]%s" % (self.before, self.old, self.after)
-        return "%s: %s -> %s" % (self.function, " ".join(old.split()), " ".join(self.new.split()))
+        return "%s: %s -> %s" % (self.function, shown(old), shown(self.new))
 
 
 def hand_made(source, name, every):
-    """[class] headings; then `id: function` with lines `- old` and `+ new`."""
+    """Those of the file `name`, and what is wrong with it: [class] headings; then `id: function`
+    with lines `- old` and `+ new`."""
     faults, kind, problems, current = [], None, [], None
 
     def finish(entry):
         if not entry:
             return
-        ident, function, old, new, path, nth = entry
-        hits = []
-        for a, b in source.bodies(function):
+        ident, function, old, new, path, nth, number = entry
+        hits, bodies = [], source.bodies(function)
+        for a, b in bodies:
             hits += list(pattern_of(old).finditer(source.code, a, b))
         if nth is None and len(hits) != 1 or nth is not None and len(hits) < nth:
-            problems.append("%s: %d places match in %s: %s" % (ident, len(hits), function, old))
+            problems.append("%s:%d: %s: %s: %s" % (os.path.basename(name), number, ident, function,
+                            "no such function or macro" if not bodies else
+                            "fits %d places, not %s: %s" % (len(hits), "one" if nth is None else "%d" % nth, shown(old))))
             return
         m = hits[(nth or 1) - 1]
         text = re.sub(r"<(\d)>", lambda g: m.group("p" + g.group(1)), new)
@@ -185,7 +195,8 @@ def hand_made(source, name, every):
                 function = m.group(2)
                 path = m.group(4) or ("each" if function.startswith("V(") else "all")
                 vocabulary = re.match(r"attn__(avx2|avx512|neon)_", function)
-                current = [m.group(1), function, "", "", vocabulary.group(1) if vocabulary else path, int(m.group(3)) if m.group(3) else None]
+                current = [m.group(1), function, "", "", vocabulary.group(1) if vocabulary else path,
+                           int(m.group(3)) if m.group(3) else None, number]
     finish(current)
     return faults, problems
 
@@ -220,9 +231,9 @@ def active_lines(header):
     return lines
 
 
-def automatic(source, header):
-    """Every change that the rules know, in order of place."""
-    active, sites = active_lines(header), []
+def automatic(source, active):
+    """Every change that the rules know in the lines `active`, in order of place."""
+    sites = []
     offset, lines, define = 0, source.code.split("\n"), False
     license_at = source.text.rindex(" * LICENSE")
     for number, line in enumerate(lines, 1):
@@ -297,15 +308,20 @@ def balanced_text(text):
     return text.count("(") == text.count(")") and text.count("[") == text.count("]")
 
 
-def drawn(source, header, seed, count):
-    """`count` of them, a fifth in the vocabularies, no two at one place. Each site's turn comes
-    from what stands there, so that a change elsewhere in the header leaves the others drawn."""
-    sites = []
-    for kind, start, end, new in automatic(source, header):
+def by_rule(source, active):
+    """All of them as faults, with what stands around them."""
+    for kind, start, end, new in automatic(source, active):
         fault = Fault("", kind, "all", start, end, new, source.function_at(start), source.text[start:end], False)
         fault.before = source.text[max(start - 24, source.text.rfind("\n", 0, start) + 1):start]
         fault.after = source.text[end:min(end + 24, source.text.find("\n", end))]
-        sites.append((hashlib.sha256(("%d %s" % (seed, fault.key())).encode()).hexdigest(), fault))
+        yield fault
+
+
+def drawn(source, header, seed, count):
+    """`count` of them, a fifth in the vocabularies, no two at one place. Each site's turn comes
+    from what stands there, so that a change elsewhere in the header leaves the others drawn."""
+    sites = [(hashlib.sha256(("%d %s" % (seed, fault.key())).encode()).hexdigest(), fault)
+             for fault in by_rule(source, active_lines(header))]
     wanted = {"vocabulary": count // 5, "template": count // 4, "numbers": count // 6}
     wanted["driver"] = count - sum(wanted.values())
     kernels, driver = source.code.index("attn__scalar_f32_load("), source.code.index("static unsigned attn__detect(")
@@ -547,14 +563,42 @@ def reason(output):
 
 
 def equivalents():
-    """`key = reason` of changes that change nothing."""
-    known = {}
+    """[(line, key, reason)] of `key = reason`, changes that change nothing."""
+    known = []
     with open(os.path.join(HERE, "equivalent.txt"), encoding="utf-8") as f:
-        for line in f:
+        for number, line in enumerate(f, 1):
             if line.strip() and not line.startswith("#"):
                 key, _, why = line.rstrip("\n").rpartition(" = ")  # what changes may have one, too
-                known[key.strip()] = why.strip()
+                known.append((number, key.strip(), why.strip()))
     return known
+
+
+def stale_equivalents(source, header, by_hand):
+    """What is wrong with equivalent.txt: changes that no fault makes."""
+    try:
+        active = active_lines(header)
+    except (OSError, subprocess.CalledProcessError):  # no gcc here, or no SIMDe: the lines of every machine
+        active = range(1, source.text.count("\n") + 2)
+    made = {f.key() for f in by_hand} | {f.key() for f in by_rule(source, active)}
+    problems, seen = [], set()
+    for number, key, _ in equivalents():
+        where = "equivalent.txt:%d: " % number
+        m = re.fullmatch(r"(\S+): (.*?)(?: -> (.*))", key)
+        if not m:
+            problems.append(where + "not `function: old -> new = why`")
+        elif key in seen:
+            problems.append(where + "said before: " + key)
+        elif key not in made:
+            function = m.group(1)
+            old = key[len(function) + 2:key.rindex(" -> ")]
+            plain = re.sub(r"\[(.*?)\]", r"\1", old, 1)  # what a rule changes stands in brackets
+            bodies = [shown(source.text[source.text.rfind("\n", 0, a):b]) for a, b in source.bodies("*" if function == "-" else function)]
+            problems.append("%s%s: %s: %s" % (where, function,
+                            "no such function or macro" if not bodies else
+                            "no longer there" if not any(t in body for body in bodies for t in (shown(plain), shown(old))) else
+                            "is there, but no fault and no rule changes it so", key[len(function) + 2:]))
+        seen.add(key)
+    return problems
 
 
 def percentile(values, share):
@@ -624,11 +668,16 @@ def main():
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--report", action="store_true", help="of what was run before")
+    parser.add_argument("--check", action="store_true", help="do faults.txt and equivalent.txt fit the header? Runs nothing")
     args = parser.parse_args()
 
     header = os.path.join(TOP, "attention.h")
     source = Source(header)
     faults, problems = hand_made(source, os.path.join(HERE, "faults.txt"), args.every_path)
+    if args.check:
+        problems += stale_equivalents(source, header, faults)
+        print("\n".join(problems) or "faults.txt and equivalent.txt fit: %d faults, %d equivalents" % (len(faults), len(equivalents())))
+        return 1 if problems else 0
     faults.sort(key=lambda f: "@" in f.name and not f.name.endswith("@all"))
     faults = ([] if args.auto else faults) + ([] if args.hand else drawn(source, header, args.seed, args.count))
     if args.only:
@@ -637,7 +686,7 @@ def main():
         random.Random(args.seed).shuffle(faults)
         faults = faults[:args.sample]
     for problem in problems:
-        print("ERROR, a fault no longer fits: " + problem)
+        print("ERROR: " + problem)
     if args.list:
         for f in faults:
             print("%-40s %-14s %-7s %s" % (f.name, f.kind, f.path, f.key()))
@@ -646,7 +695,8 @@ def main():
 
     work = os.path.abspath(args.work)
     os.makedirs(work, exist_ok=True)
-    report, results, known = os.path.join(work, "report.json"), [], equivalents()
+    report, results = os.path.join(work, "report.json"), []
+    known = {key: why for _, key, why in equivalents()}
     if (args.resume or args.report) and os.path.exists(report):
         with open(report, encoding="utf-8") as f:
             results = json.load(f)
