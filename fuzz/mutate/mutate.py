@@ -37,7 +37,6 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-KERNELS = ["avx2", "neon", "avx512", "scalar"]
 TARGETS = {"differential": 0.4, "primitives": 0.15, "misuse": 0.15, "metamorphic": 0.15, "extremes": 0.15}  # shares of the time
 # By what they cost. The slow ones are for what nothing else has found: half a minute a fault.
 QUICK = ["known_values", "presets", "errors", "rotary", "matmul", "layer", "softmax_axis"]
@@ -45,13 +44,9 @@ SLOW = ["element_types", "cache", "strides", "varlen", "states", "masks", "works
 # Of UBSan what is cheap to compile: the rest would take minutes a fault.
 SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,float-cast-overflow,alignment "
               "-fno-sanitize-recover=all -fno-sanitize-coverage=trace-cmp").split()
-PATHS = {  # flags that leave a path and the scalar one
-    "avx2": ["-DATTN_NO_AVX512"],
-    "avx512": ["-DATTN_NO_AVX2"],
-    "neon": ["-DATTN_USE_SIMDE", "-DATTN_NO_AVX2", "-DATTN_NO_AVX512"],
-    "scalar": ["-DATTN_NO_AVX512"],
-    "all": ["-DATTN_NO_AVX512"],
-}
+COMPANION = "avx2"  # the path beside the scalar one where any would do
+EMULATED = "neon"  # one that this machine does not have
+UNFUSED = "simd128"  # one that fused arithmetic does not have, and so no mutant
 
 
 def fail(message):
@@ -82,6 +77,12 @@ def balanced(code, at):
     fail("unbalanced " + code[at:at + 40])
 
 
+def flags_of(source, path):
+    """Those that leave a path and the scalar one."""
+    kept = {"scalar", COMPANION if path in ("scalar", "all") else path}
+    return ["-DATTN_USE_SIMDE"] + ["-DATTN_NO_" + p.upper() for p in source.kernels if p not in kept]
+
+
 class Source:
     def __init__(self, path):
         with open(path, encoding="utf-8") as f:
@@ -92,6 +93,7 @@ class Source:
         self.paths = list(dict.fromkeys(re.findall(r"#define ATTN__ISA (\w+)", self.code)))
         if not self.paths:
             fail("no path of " + path + " says `#define ATTN__ISA its name`")
+        self.kernels = [p for p in self.paths if p != UNFUSED]
         self.functions = []
         for m in re.finditer(r"(?<=\n)(?:ATTN__INLINE|ATTN__NOINLINE|ATTN_DEF|static)\b[^;{}()]*?\b(ATTN__V\((\w+)\)|\w+)\(", self.code):
             if m.start() < self.begin:
@@ -170,8 +172,8 @@ def hand_made(source, name, every):
         text = re.sub(r"<(\d)>", lambda g: m.group("p" + g.group(1)), new)
         paths = [path]
         if path == "each":  # by turns, unless asked for every path
-            turn = len({f.key() for f in faults}) % 4
-            paths = ["all"] + (KERNELS if every else [KERNELS[turn]])
+            turn = len({f.key() for f in faults}) % len(source.kernels)
+            paths = ["all"] + (source.kernels if every else [source.kernels[turn]])
         for one in paths:
             faults.append(Fault(ident + ("@" + one if len(paths) > 1 else ""), kind, one, m.start(), m.end(), text, function, m.group(0), True))
 
@@ -194,7 +196,9 @@ def hand_made(source, name, every):
                     fail("%s:%d: %s" % (name, number, line))
                 function = m.group(2)
                 path = m.group(4) or ("each" if function.startswith("V(") else "all")
-                vocabulary = re.match(r"attn__(avx2|avx512|neon)_", function)
+                if path not in ["all", "each"] + source.kernels:
+                    problems.append("%s:%d: %s: no such path: %s" % (os.path.basename(name), number, m.group(1), path))
+                vocabulary = re.match("attn__(%s)_" % "|".join(p for p in source.kernels if p != "scalar"), function)
                 current = [m.group(1), function, "", "", vocabulary.group(1) if vocabulary else path,
                            int(m.group(3)) if m.group(3) else None, number]
     finish(current)
@@ -333,14 +337,14 @@ def drawn(source, header, seed, count):
             continue
         if region == "vocabulary":
             line = source.code[source.code.rfind("\n", 0, start) + 1:source.code.find("\n", start)]
-            m = re.search(r"attn__(scalar|avx2|avx512|neon)_", fault.function if fault.function != "-" else line)
+            m = re.search("attn__(%s)_" % "|".join(source.kernels), fault.function if fault.function != "-" else line)
             if not m:
                 continue
             fault.path = m.group(1)
         elif region == "template":
-            fault.path = ["all", "scalar", "avx2", "avx512", "neon"][int(turn[-8:], 16) % 5]
+            fault.path = (["all"] + source.kernels)[int(turn[-8:], 16) % (1 + len(source.kernels))]
         elif fault.function.startswith("attn_path_"):
-            fault.path = "neon"  # these tell emulation from the machine's own
+            fault.path = EMULATED  # these tell emulation from the machine's own
         places.add(start)
         wanted[region] -= 1
         fault.name = name
@@ -396,8 +400,8 @@ def run(command, cpu, wall, cwd=None, env=None):
 class Bench:
     """What is built once: tests and targets without an implementation."""
 
-    def __init__(self, work, cc, clang):
-        self.work, self.cc, self.clang = work, cc, clang
+    def __init__(self, source, work, cc, clang):
+        self.source, self.work, self.cc, self.clang = source, work, cc, clang
         self.base = os.path.join(work, "base")
         self.objects, self.times = {}, {}
         self.build()
@@ -416,7 +420,7 @@ class Bench:
             return
         shutil.copy(os.path.join(TOP, "attention.h"), os.path.join(self.base, "attention.h"))
         # only to link with: each fault brings its own
-        self.must([self.cc, "-std=c99", "-w", "-O0", "-fPIC", "-I" + TOP, "-shared", "-DATTN_NO_AVX512", "-Dmain=attn_hash_main",
+        self.must([self.cc, "-std=c99", "-w", "-O0", "-fPIC", "-I" + TOP, "-shared", "-Dmain=attn_hash_main",
                    "-DATTENTION_IMPLEMENTATION", "-include", "attention.h", os.path.join(TOP, "tests/hash.c"), "-o", "libattn.so", "-lm"])
         for way, cc, flags, judge in (("plain", self.cc, ["-O2"], ["-O2"]),
                                       ("asan", self.clang, ["-O1", "-g"] + SANITIZERS, ["-O2"])):
@@ -447,7 +451,7 @@ class Bench:
             f.write('#define ATTENTION_IMPLEMENTATION\n#include "attention.h"\n')
             if way != "asan":  # the hashes look at what is static
                 f.write('#include "tests/hash.c"\n')
-        command = [self.clang] + flags + PATHS[path] + ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-c", "attn.c", "-o", "attn.o"]
+        command = [self.clang] + flags + flags_of(self.source, path) + ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-c", "attn.c", "-o", "attn.o"]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
         if done.returncode:
             return None
@@ -510,7 +514,7 @@ class Bench:
 
     def elementary(self, fault, folder):
         """The one test that looks at what is static."""
-        command = [self.clang, "-O1", "-std=c99", "-w", "-I.", "-I" + TOP] + PATHS[fault.path] + [
+        command = [self.clang, "-O1", "-std=c99", "-w", "-I.", "-I" + TOP] + flags_of(self.source, fault.path) + [
             os.path.join(TOP, "tests/elementary.c"), os.path.join(self.base, "plain_tests_attn_test.o"),
             os.path.join(self.base, "plain_tests_reference.o"), "-L.", "-lattn", "-lm", "-o", "test_elementary"]
         if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
@@ -754,7 +758,7 @@ def main():
             tell(number, len(left), r)
 
     if not args.report:
-        bench = Bench(work, os.environ.get("CC", "gcc"), os.environ.get("CLANG", "clang"))
+        bench = Bench(source, work, os.environ.get("CC", "gcc"), os.environ.get("CLANG", "clang"))
         for number, fault in enumerate(faults):
             if (fault.name, fault.key()) in done:
                 continue
