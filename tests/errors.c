@@ -443,21 +443,46 @@ static void try_missing_paths(void)
     }
 }
 
-/* Paths that are there: what the compiler's look at the machine says; and emulation needs nothing. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__TINYC__)
+#include <cpuid.h>
+
+static int asks_the_cpu(attn_path path)
+{
+    return path == ATTN_PATH_AVX2 || path == ATTN_PATH_AVX512;
+}
+
+/* The compiler's look at the machine. What asks for nothing is there, emulated or not. */
+static int machine_has(attn_path path)
+{
+    unsigned eax, ebx, ecx, edx;
+    int has = 1;
+    if (!asks_the_cpu(path))
+        return 1;
+    has &= __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0;
+    has &= __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (path == ATTN_PATH_AVX512) {
+        has &= __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+        has &= __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    }
+    return has;
+}
+
 static void try_present_paths(void)
 {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__TINYC__)
-    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    test_ok(attn_path_native(ATTN_PATH_AVX2) == (avx2 && attn_path_compiled(ATTN_PATH_AVX2)), "avx2 is native where the machine has it");
-    test_ok(attn_path_native(ATTN_PATH_AVX512) == (avx512 && attn_path_compiled(ATTN_PATH_AVX512)),
-            "avx512 is native where the machine has it");
-    test_ok(attn_path_supported(ATTN_PATH_NEON) == attn_path_compiled(ATTN_PATH_NEON), "neon is supported where it is compiled in");
-#else
-    test_skip("no other look at this machine", "paths are there where the machine has them");
-#endif
+    for (int i = ATTN_PATH_SCALAR; i < ATTN_PATH_COUNT; i++) {
+        const attn_path path = (attn_path)i;
+        const int there = attn_path_compiled(path) && machine_has(path);
+        const int native = asks_the_cpu(path) ? there : attn_path_native(path);
+        test_ok(attn_path_supported(path) == there, "%s runs where the machine has it", attn_path_name(path));
+        test_ok(attn_path_native(path) == native, "%s is native where the machine has it", attn_path_name(path));
+    }
 }
+#else
+static void try_present_paths(void)
+{
+    test_skip("no other look at this machine", "paths run where the machine has them");
+}
+#endif
 
 /* Pointers to whole arguments. */
 static void try_null_arguments(void)
