@@ -94,11 +94,12 @@ typedef struct run_options {
 } run_options;
 /* clang-format off */
 #define RUN_OPTIONS(o) {"--path", &(o).path}, {"--threads", &(o).threads}, {"--dtype", &(o).dtype}
-/* clang-format on */
-#define RUN_HELP                                                                                                                           \
-    "  --path auto|scalar|simd128|neon|avx2|avx512   the code to run; any gives the same\n"                                                \
-    "                   bits. Without it the environment variable ATTN_PATH counts.\n"                                                     \
+#define RUN_HELP \
+    "  --path NAME      the code to run: auto, or a path that attn info lists as one\n" \
+    "                   that runs here; any gives the same bits. Without it the\n" \
+    "                   environment variable ATTN_PATH counts.\n" \
     "  --threads N      threads, 1 without it; any number gives the same bits\n"
+/* clang-format on */
 
 /* The type to compute in: what --dtype says, else float64 if any input is. */
 int run_dtype(const run_options *o, int halves_too, const tensor *const *inputs, size_t count, attn_dtype *dtype);
