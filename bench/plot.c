@@ -22,7 +22,6 @@ typedef struct lane {
 static const struct {
     const char *first, *shown;
 } shown[] = {
-    {"avx512", "AVX-512"},           {"avx2", "AVX2"},           {"neon", "NEON"},   {"scalar", "scalar"},
     {"openblas", "OpenBLAS"},        {"onednn", "oneDNN"},       {"numpy", "NumPy"}, {"torch", "PyTorch"},
     {"onnxruntime", "ONNX Runtime"}, {"libmvec,", "C, libmvec"}, {"C", "C loops"},
 };
@@ -31,6 +30,8 @@ static void name_of(const bench_result *r, char *name)
 {
     size_t length = strcspn(r->entry.name, " ");
     snprintf(name, BENCH_NAME, "%.*s", (int)length, r->entry.name);
+    for (char *c = name; *c && r->entry.ours && r->entry.width; c++) /* vector instructions are written so */
+        *c = (char)toupper((unsigned char)*c);
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
         if (strlen(shown[i].first) == length && !strncmp(shown[i].first, r->entry.name, length))
             snprintf(name, BENCH_NAME, "%s", shown[i].shown);
