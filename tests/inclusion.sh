@@ -444,6 +444,7 @@ knobs() {
 }
 check "the manual's table lists the macros that the header asks for" knobs
 for knob in $listed; do
-    check "$knob has a test" grep -E "(-D|define )$knob([^A-Z0-9_]|\$)" "$top/tests/inclusion.sh" "$top/configure.ac"
+    check "$knob has a test" \
+        grep -E "(-D|define )$knob([^A-Z0-9_]|\$)" "$top/tests/inclusion.sh" "$top/configure.ac" ./*.name
 done
 report
