@@ -47,6 +47,7 @@ SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,i
 COMPANION = "avx2"  # the path beside the scalar one where any would do
 EMULATED = "neon"  # one that this machine does not have
 UNFUSED = "simd128"  # one that fused arithmetic does not have, and so no mutant
+TURNS = ["avx2", "neon", "avx512", "scalar"]  # faults of the template are made in one path after the other, any new one last
 
 
 def fail(message):
@@ -172,8 +173,9 @@ def hand_made(source, name, every):
         text = re.sub(r"<(\d)>", lambda g: m.group("p" + g.group(1)), new)
         paths = [path]
         if path == "each":  # by turns, unless asked for every path
-            turn = len({f.key() for f in faults}) % len(source.kernels)
-            paths = ["all"] + (source.kernels if every else [source.kernels[turn]])
+            kernels = sorted(source.kernels, key=lambda p: TURNS.index(p) if p in TURNS else len(TURNS))
+            turn = len({f.key() for f in faults}) % len(kernels)
+            paths = ["all"] + (kernels if every else [kernels[turn]])
         for one in paths:
             faults.append(Fault(ident + ("@" + one if len(paths) > 1 else ""), kind, one, m.start(), m.end(), text, function, m.group(0), True))
 
