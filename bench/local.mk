@@ -46,7 +46,8 @@ bench-plot: bench/bench$(EXEEXT)
 
 # what including the header costs, beside stb_image: HEADERS="old.h new.h" compares two; ROUNDS=
 cost:
-	@CC='$(CC)' CLANG='$(CLANG)' HEADERS='$(HEADERS)' ROUNDS='$(ROUNDS)' srcdir='$(srcdir)' $(SHELL) $(srcdir)/bench/cost.sh
+	@CC='$(CC)' CLANG='$(CLANG)' HEADERS='$(HEADERS)' ROUNDS='$(ROUNDS)' srcdir='$(srcdir)' \
+		$(SHELL) $(srcdir)/bench/cost.sh
 
 neon-mca:
 	srcdir=$(srcdir) $(srcdir)/bench/neon_mca.sh

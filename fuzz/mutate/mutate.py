@@ -47,7 +47,7 @@ SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,i
 COMPANION = "avx2"  # the path beside the scalar one where any would do
 EMULATED = "neon"  # one that this machine does not have
 UNFUSED = "simd128"  # one that fused arithmetic does not have, and so no mutant
-TURNS = ["avx2", "neon", "avx512", "scalar"]  # faults of the template are made in one path after the other, any new one last
+TURNS = ["avx2", "neon", "avx512", "scalar"]  # in which faults of the template are made by turns; any new one is last
 
 
 def fail(message):
@@ -165,9 +165,10 @@ def hand_made(source, name, every):
         for a, b in bodies:
             hits += list(pattern_of(old).finditer(source.code, a, b))
         if nth is None and len(hits) != 1 or nth is not None and len(hits) < nth:
-            problems.append("%s:%d: %s: %s: %s" % (os.path.basename(name), number, ident, function,
-                            "no such function or macro" if not bodies else
-                            "fits %d places, not %s: %s" % (len(hits), "one" if nth is None else "%d" % nth, shown(old))))
+            why = "fits %d places, not %s: %s" % (len(hits), nth or "one", shown(old))
+            if not bodies:
+                why = "no such function or macro"
+            problems.append("%s:%d: %s: %s: %s" % (os.path.basename(name), number, ident, function, why))
             return
         m = hits[(nth or 1) - 1]
         text = re.sub(r"<(\d)>", lambda g: m.group("p" + g.group(1)), new)
@@ -453,7 +454,8 @@ class Bench:
             f.write('#define ATTENTION_IMPLEMENTATION\n#include "attention.h"\n')
             if way != "asan":  # the hashes look at what is static
                 f.write('#include "tests/hash.c"\n')
-        command = [self.clang] + flags + flags_of(self.source, path) + ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-c", "attn.c", "-o", "attn.o"]
+        flags += flags_of(self.source, path)
+        command = [self.clang] + flags + ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-c", "attn.c", "-o", "attn.o"]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
         if done.returncode:
             return None
@@ -598,11 +600,15 @@ def stale_equivalents(source, header, by_hand):
             function = m.group(1)
             old = key[len(function) + 2:key.rindex(" -> ")]
             plain = re.sub(r"\[(.*?)\]", r"\1", old, 1)  # what a rule changes stands in brackets
-            bodies = [shown(source.text[source.text.rfind("\n", 0, a):b]) for a, b in source.bodies("*" if function == "-" else function)]
-            problems.append("%s%s: %s: %s" % (where, function,
-                            "no such function or macro" if not bodies else
-                            "no longer there" if not any(t in body for body in bodies for t in (shown(plain), shown(old))) else
-                            "is there, but no fault and no rule changes it so", key[len(function) + 2:]))
+            bodies = source.bodies("*" if function == "-" else function)
+            texts = [shown(source.text[source.text.rfind("\n", 0, a):b]) for a, b in bodies]
+            if not bodies:
+                why = "no such function or macro"
+            elif not any(t in text for text in texts for t in (shown(plain), shown(old))):
+                why = "no longer there"
+            else:
+                why = "is there, but no fault and no rule changes it so"
+            problems.append("%s%s: %s: %s" % (where, function, why, key[len(function) + 2:]))
         seen.add(key)
     return problems
 
@@ -674,7 +680,7 @@ def main():
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--report", action="store_true", help="of what was run before")
-    parser.add_argument("--check", action="store_true", help="do faults.txt and equivalent.txt fit the header? Runs nothing")
+    parser.add_argument("--check", action="store_true", help="do faults.txt and equivalent.txt fit? Runs nothing")
     args = parser.parse_args()
 
     header = os.path.join(TOP, "attention.h")
@@ -682,7 +688,8 @@ def main():
     faults, problems = hand_made(source, os.path.join(HERE, "faults.txt"), args.every_path)
     if args.check:
         problems += stale_equivalents(source, header, faults)
-        print("\n".join(problems) or "faults.txt and equivalent.txt fit: %d faults, %d equivalents" % (len(faults), len(equivalents())))
+        fine = "faults.txt and equivalent.txt fit: %d faults, %d equivalents" % (len(faults), len(equivalents()))
+        print("\n".join(problems) or fine)
         return 1 if problems else 0
     faults.sort(key=lambda f: "@" in f.name and not f.name.endswith("@all"))
     faults = ([] if args.auto else faults) + ([] if args.hand else drawn(source, header, args.seed, args.count))
