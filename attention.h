@@ -5772,9 +5772,8 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
             attn__real piece[ATTN__NR][64];
             for (size_t k = 0; k < depth; k += 64) {
                 size_t i, n = depth - k < 64 ? depth - k : 64;
-                for (i = 0; i < width; i++)
-                    ATTN__V(load_row)
-                    (piece[i], from + ((ptrdiff_t)i * column_stride + (ptrdiff_t)k) * size, dtype, 1, n);
+                for (i = 0; i < width; i++) ATTN__V(load_row)
+                (piece[i], from + ((ptrdiff_t)i * column_stride + (ptrdiff_t)k) * size, dtype, 1, n);
                 ATTN__V(pack_columns)(to + k * ATTN__NR, piece[0], width, n, 64, 0);
             }
         }
@@ -5895,16 +5894,14 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
     const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
     attn__real *c = (attn__real *)c_;
     size_t j, i;
-    for (j = 0; j + ATTN__NR <= n; j += ATTN__NR)
-        ATTN__V(dot_columns)
-        (m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
+    for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) ATTN__V(dot_columns)
+    (m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
     for (size_t k = 0; j < n && (k < depth || k == 0);
          k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
         attn__real piece[ATTN__NR][64];
         const size_t part = depth - k < 64 ? depth - k : 64;
-        for (i = 0; i < n - j; i++)
-            ATTN__V(load_row)
-            (piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
+        for (i = 0; i < n - j; i++) ATTN__V(load_row)
+        (piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
         for (; i < ATTN__NR; i++) attn__memset(piece[i], 0, part * sizeof piece[i][0]);
         ATTN__V(dot_columns)
         (m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
@@ -6433,9 +6430,8 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
                *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
     attn__vec nonfinite[4], unused[4];
     size_t rows, stride = ATTN__NR, panel = n * ATTN__NR;
-    for (size_t i = 0; i < n; i += ATTN__NR)
-        ATTN__V(pack_columns)
-        (keys + i * p->dim, k + (ptrdiff_t)i * p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim, p->k_step, 0);
+    for (size_t i = 0; i < n; i += ATTN__NR) ATTN__V(pack_columns)
+    (keys + i * p->dim, k + (ptrdiff_t)i * p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim, p->k_step, 0);
     if (width == p->dim_v && p->v_step >= 0) stride = (size_t)p->v_step, panel = ATTN__NR;
     else {
         ATTN__V(pack)(p->values, values, ATTN__F64 ? ATTN_F64 : ATTN_F32, p->dim_v, n, 1, p->v_step);

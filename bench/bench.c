@@ -14,21 +14,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char usage[] = "usage: bench [OPTION]...\n"
-                            "Compares attention.h with the limits of the machine and with other ways to\n"
-                            "compute the same; all measurements are interleaved in one run on one thread.\n"
-                            "\n"
-                            "  --list              list the cases\n"
-                            "  --cases NAME,...    only these; \"roofline\" and \"growth\" are two more\n"
-                            "  --paths NAME,...    our paths to run (default: the machine's vector paths)\n"
-                            "  --seconds S         time per case (default 3)\n"
-                            "  --rounds N          at least N rounds per case, even if they take longer (default 15)\n"
-                            "  --peer COMMAND      also compare with this program (see bench.h); may be repeated\n"
-                            "  --json FILE         also write all figures to FILE\n"
-                            "  --svg FILE          write a bar plot to FILE\n"
-                            "  --help\n"
-                            "\n"
-                            "Exit status: 0, or 1 if an output was wrong or something failed, or 2 for wrong options.\n";
+static const char usage[] =
+    "usage: bench [OPTION]...\n"
+    "Compares attention.h with the limits of the machine and with other ways to\n"
+    "compute the same; all measurements are interleaved in one run on one thread.\n"
+    "\n"
+    "  --list              list the cases\n"
+    "  --cases NAME,...    only these; \"roofline\" and \"growth\" are two more\n"
+    "  --paths NAME,...    our paths to run (default: the machine's vector paths)\n"
+    "  --seconds S         time per case (default 3)\n"
+    "  --rounds N          at least N rounds per case, even if they take longer (default 15)\n"
+    "  --peer COMMAND      also compare with this program (see bench.h); may be repeated\n"
+    "  --json FILE         also write all figures to FILE\n"
+    "  --svg FILE          write a bar plot to FILE\n"
+    "  --help\n"
+    "\n"
+    "Exit status: 0, or 1 if an output was wrong or something failed, or 2 for wrong options.\n";
 
 enum { MOST_PEERS = 8 };
 
@@ -51,8 +52,9 @@ static int complain(const char *what, const char *argument)
 static void restart_without_handicaps(char **argv)
 {
     static const char *const handicaps[] = {
-        "OPENBLAS_CORETYPE",   "ONEDNN_MAX_CPU_ISA",       "DNNL_MAX_CPU_ISA",   "ONEDNN_CPU_ISA_HINTS", "DNNL_CPU_ISA_HINTS",
-        "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "MKL_DEBUG_CPU_TYPE", "GLIBC_TUNABLES",       "MKL_ENABLE_INSTRUCTIONS",
+        "OPENBLAS_CORETYPE",  "ONEDNN_MAX_CPU_ISA",      "DNNL_MAX_CPU_ISA",         "ONEDNN_CPU_ISA_HINTS",
+        "DNNL_CPU_ISA_HINTS", "ATEN_CPU_CAPABILITY",     "NPY_DISABLE_CPU_FEATURES", "MKL_DEBUG_CPU_TYPE",
+        "GLIBC_TUNABLES",     "MKL_ENABLE_INSTRUCTIONS",
     };
     int found = 0;
     for (size_t i = 0; i < sizeof handicaps / sizeof *handicaps; i++)
@@ -71,8 +73,7 @@ static int parse_number(const char *text, double least, double most, double *to)
 {
     char *end;
     double x = strtod(text, &end);
-    if (end == text || *end || !(x >= least && x <= most))
-        return 0;
+    if (end == text || *end || !(x >= least && x <= most)) return 0;
     *to = x;
     return 1;
 }
@@ -86,8 +87,7 @@ static int every_case_exists(const char *list)
             const char *name = bench_case_at(i)->name;
             found |= strlen(name) == length && !strncmp(p, name, length);
         }
-        if (!found)
-            return 0;
+        if (!found) return 0;
     }
     return 1;
 }
@@ -100,8 +100,7 @@ static int writable(const char *path)
     struct stat there;
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) + 1 : 0;
-    if (!*path || length >= sizeof directory)
-        return 0;
+    if (!*path || length >= sizeof directory) return 0;
     snprintf(directory, sizeof directory, "%.*s.", (int)length, path);
     return access(directory, W_OK) == 0 && (lstat(path, &there) || S_ISREG(there.st_mode));
 }
@@ -118,15 +117,13 @@ static int parse(int argc, char **argv, options *o)
     };
     double rounds = 15;
     o->plan.seconds = 3;
-    for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
-        switch (c) {
+    for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) switch (c) {
         case 'l': o->list = 1; break;
         case 'c': o->cases = optarg; break;
         case 'p': o->paths = optarg; break;
         case 'j': o->json = optarg; break;
         case 'e':
-            if (o->peers == MOST_PEERS)
-                return complain("too many peers", optarg);
+            if (o->peers == MOST_PEERS) return complain("too many peers", optarg);
             o->peer[o->peers++] = optarg;
             break;
         case 'v': o->svg = optarg; break;
@@ -142,24 +139,19 @@ static int parse(int argc, char **argv, options *o)
         default: fputs("Try bench --help.\n", stderr); return 2;
         }
     o->plan.rounds = (size_t)rounds;
-    if (optind < argc)
-        return complain("unexpected argument; see --help", argv[optind]);
-    if (o->cases && !every_case_exists(o->cases))
-        return complain("unknown case among these; see --list", o->cases);
+    if (optind < argc) return complain("unexpected argument; see --help", argv[optind]);
+    if (o->cases && !every_case_exists(o->cases)) return complain("unknown case among these; see --list", o->cases);
     if (o->paths && !bench_ours_knows(o->paths))
         return complain("this machine cannot run all of these paths", o->paths);
-    if (o->json && !writable(o->json))
-        return complain("cannot be written", o->json);
-    if (o->svg && !writable(o->svg))
-        return complain("cannot be written", o->svg);
+    if (o->json && !writable(o->json)) return complain("cannot be written", o->json);
+    if (o->svg && !writable(o->svg)) return complain("cannot be written", o->svg);
     return -1;
 }
 
 static int run(const options *o, bench_report *report)
 {
     int status = 0;
-    for (size_t i = 0; i < o->peers; i++)
-        bench_external_add(o->peer[i]);
+    for (size_t i = 0; i < o->peers; i++) bench_external_add(o->peer[i]);
     bench_print_head(report);
     if (!o->cases || bench_listed(o->cases, "roofline")) {
         if (bench_measure_roofline(report, &o->plan)) {
@@ -178,15 +170,13 @@ static int run(const options *o, bench_report *report)
     for (size_t i = 0; i < bench_case_count(); i++) {
         const bench_case *shape = bench_case_at(i);
         bench_report_case *c = &report->at[report->cases];
-        if (o->cases && !bench_listed(o->cases, shape->name))
-            continue;
+        if (o->cases && !bench_listed(o->cases, shape->name)) continue;
         if (bench_measure_case(c, shape, o->paths, &o->plan)) {
             fprintf(stderr, "bench: %s: not enough memory\n", shape->name);
             status = 1;
             continue;
         }
-        for (size_t k = 0; k < c->count; k++)
-            status |= c->result[k].wrong;
+        for (size_t k = 0; k < c->count; k++) status |= c->result[k].wrong;
         bench_print_case(c);
         report->cases++;
     }
@@ -208,8 +198,7 @@ int main(int argc, char **argv)
     options o = {0};
     restart_without_handicaps(argv);
     int status = parse(argc, argv, &o);
-    if (status >= 0)
-        return status;
+    if (status >= 0) return status;
     if (o.list) {
         puts("roofline                the ceilings of the machine");
         puts("growth                  time and memory from 128 to 65536 tokens");

@@ -156,8 +156,10 @@ const char *bench_dnnl_core(void);
  *   run COUNT                    does it COUNT times; seconds of processor time
  *   write                        "written": the output is in the same directory, as out
  * The program ends when its input ends. */
-int bench_external_add(const char *command);                             /* 0, or -1: too many */
-const char *bench_external_name(size_t index, const char **description); /* NULL: no such program; an empty name: it is not available */
+int bench_external_add(const char *command); /* 0, or -1: too many */
+const char *
+bench_external_name(size_t index,
+                    const char **description); /* NULL: no such program; an empty name: it is not available */
 size_t bench_external(const bench_job *job, bench_entry *entries, size_t count);
 void bench_external_end(void);
 
@@ -172,7 +174,8 @@ typedef struct peer_loops {
     void (*softmax_rows)(const float *x, float *y, size_t rows, size_t columns);
     void (*softmax_columns)(const float *x, float *y, float *sums, size_t rows, size_t columns);
     /* one head, q (m, d), k and v (n, d), scores (n); matmul (m, k) by (k, n) */
-    void (*small_attention)(const float *q, const float *k, const float *v, float *out, float *scores, size_t m, size_t n, size_t d);
+    void (*small_attention)(const float *q, const float *k, const float *v, float *out, float *scores, size_t m,
+                            size_t n, size_t d);
     void (*small_matmul)(const float *a, const float *b, float *c, size_t m, size_t n, size_t k);
 } peer_loops;
 

@@ -142,21 +142,14 @@ static const bench_case cases[] = {
      .beside = "prefill-gqa-2048-d128"},
 };
 
-size_t bench_case_count(void)
-{
-    return sizeof cases / sizeof *cases;
-}
+size_t bench_case_count(void) { return sizeof cases / sizeof *cases; }
 
-const bench_case *bench_case_at(size_t index)
-{
-    return &cases[index];
-}
+const bench_case *bench_case_at(size_t index) { return &cases[index]; }
 
 const bench_case *bench_case_named(const char *name)
 {
     for (size_t i = 0; i < bench_case_count(); i++)
-        if (!strcmp(cases[i].name, name))
-            return &cases[i];
+        if (!strcmp(cases[i].name, name)) return &cases[i];
     return NULL;
 }
 
@@ -166,17 +159,13 @@ int bench_case_has_peers(const bench_case *s)
     return !s->alone && s->threads < 2 && !s->window && !(s->softcap > 0) && !s->alibi && !s->mask;
 }
 
-bench_unit bench_case_unit(const bench_case *shape)
-{
-    return shape->bound == BENCH_BY_FMA ? BENCH_GFLOPS : BENCH_GBS;
-}
+bench_unit bench_case_unit(const bench_case *shape) { return shape->bound == BENCH_BY_FMA ? BENCH_GFLOPS : BENCH_GBS; }
 
 int bench_listed(const char *list, const char *name)
 {
     size_t length = strlen(name);
     for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
-        if (!strncmp(p, name, length) && (p[length] == ',' || !p[length]))
-            return 1;
+        if (!strncmp(p, name, length) && (p[length] == ',' || !p[length])) return 1;
     return 0;
 }
 
@@ -217,8 +206,7 @@ static uint16_t half(bench_type type, float x)
 {
     uint32_t bits, magnitude;
     memcpy(&bits, &x, sizeof bits);
-    if (type == BENCH_BF16)
-        return (uint16_t)(bits >> 16);
+    if (type == BENCH_BF16) return (uint16_t)(bits >> 16);
     magnitude = bits & 0x7fffffff;
     return (uint16_t)((bits >> 16 & 0x8000) | (magnitude ? (magnitude - (112u << 23)) >> 13 : 0));
 }
@@ -228,21 +216,16 @@ static void fill(bench_type type, void *data, uint16_t *halves, size_t count, ui
     double *wide = data;
     float *narrow = data;
     for (size_t i = 0; i < count; i++)
-        if (type == BENCH_F64)
-            wide[i] = normal(&seed);
-        else
-            narrow[i] = halves ? coarse(normal(&seed)) : (float)normal(&seed);
-    for (size_t i = 0; halves && i < count; i++)
-        halves[i] = half(type, narrow[i]);
+        if (type == BENCH_F64) wide[i] = normal(&seed);
+        else narrow[i] = halves ? coarse(normal(&seed)) : (float)normal(&seed);
+    for (size_t i = 0; halves && i < count; i++) halves[i] = half(type, narrow[i]);
 }
 
 /* Does the mask let query i see key j? */
 static int visible(const bench_case *s, size_t i, size_t j)
 {
-    if ((s->causal && j > i) || (s->window && j + s->window <= i))
-        return 0;
-    if (s->mask == BENCH_TRIANGLE)
-        return j <= i;
+    if ((s->causal && j > i) || (s->window && j + s->window <= i)) return 0;
+    if (s->mask == BENCH_TRIANGLE) return j <= i;
     return s->mask != BENCH_DOCUMENTS || i / BENCH_DOCUMENT == j / BENCH_DOCUMENT;
 }
 
@@ -252,10 +235,8 @@ static double visible_pairs(const bench_case *s)
     for (size_t i = 0; i < s->m; i++) {
         size_t end = s->causal && i < s->n ? i + 1 : s->n;
         if (s->mask == BENCH_DOCUMENTS || s->mask == BENCH_TRIANGLE)
-            for (size_t j = 0; j < s->n; j++)
-                pairs += visible(s, i, j);
-        else
-            pairs += (double)(s->window && end > s->window ? s->window : end);
+            for (size_t j = 0; j < s->n; j++) pairs += visible(s, i, j);
+        else pairs += (double)(s->window && end > s->window ? s->window : end);
     }
     return pairs;
 }
@@ -266,13 +247,11 @@ static void fill_mask(const bench_job *job)
     uint64_t seed = 4;
     for (size_t i = 0; i < s->m; i++)
         for (size_t j = 0; j < s->n; j++)
-            job->mask[i * s->n + j] = s->mask == BENCH_RANDOM ? (uint8_t)(next(&seed) >> 63) : (uint8_t)visible(s, i, j);
+            job->mask[i * s->n + j] =
+                s->mask == BENCH_RANDOM ? (uint8_t)(next(&seed) >> 63) : (uint8_t)visible(s, i, j);
 }
 
-static int is_half(const bench_case *s)
-{
-    return s->type == BENCH_F16 || s->type == BENCH_BF16;
-}
+static int is_half(const bench_case *s) { return s->type == BENCH_F16 || s->type == BENCH_BF16; }
 
 static int allocate(bench_job *job)
 {
@@ -289,12 +268,9 @@ static int allocate(bench_job *job)
         job->b_half = bench_allocate(job->b_count * sizeof(uint16_t));
         job->c_half = bench_allocate(job->c_count * sizeof(uint16_t));
     }
-    if (s->mask)
-        job->mask = bench_allocate(s->m * s->n);
-    if (s->alibi)
-        job->slopes = bench_allocate(s->heads * sizeof(float));
-    if ((s->mask && !job->mask) || (s->alibi && !job->slopes))
-        return 0;
+    if (s->mask) job->mask = bench_allocate(s->m * s->n);
+    if (s->alibi) job->slopes = bench_allocate(s->heads * sizeof(float));
+    if ((s->mask && !job->mask) || (s->alibi && !job->slopes)) return 0;
     if (!job->a || !job->b || !job->c || !job->out || !job->scratch || (is_half(s) && (!job->b_half || !job->c_half)))
         return 0;
     /* Touch the memory now, so that no timed run pays for that. */
@@ -306,8 +282,7 @@ static int allocate(bench_job *job)
 bench_job *bench_job_open(const bench_case *s)
 {
     bench_job *job = calloc(1, sizeof *job);
-    if (!job)
-        return NULL;
+    if (!job) return NULL;
     job->shape = s;
     job->element = s->type == BENCH_F64 ? sizeof(double) : sizeof(float);
     switch (s->kind) {
@@ -338,8 +313,7 @@ bench_job *bench_job_open(const bench_case *s)
     fill(s->type, job->a, NULL, job->a_count, 1);
     fill(s->type, job->b, job->b_half, job->b_count, 2);
     fill(s->type, job->c, job->c_half, job->c_count, 3);
-    if (s->mask)
-        fill_mask(job);
+    if (s->mask) fill_mask(job);
     for (size_t h = 0; s->alibi && h < s->heads; h++)
         job->slopes[h] = (float)exp2(-8 * (double)(h + 1) / (double)s->heads);
     size_t element = is_half(s) ? sizeof(uint16_t) : job->element;
@@ -352,8 +326,7 @@ bench_job *bench_job_open(const bench_case *s)
 
 void bench_job_close(bench_job *job)
 {
-    if (!job)
-        return;
+    if (!job) return;
     free(job->a);
     free(job->b);
     free(job->c);
@@ -366,7 +339,4 @@ void bench_job_close(bench_job *job)
     free(job);
 }
 
-void bench_job_poison(const bench_job *job)
-{
-    memset(job->out, 0xff, job->out_count * job->element); /* NaN */
-}
+void bench_job_poison(const bench_job *job) { memset(job->out, 0xff, job->out_count * job->element); /* NaN */ }

@@ -25,10 +25,8 @@ bench_arrays bench_describe(const bench_job *job)
         t.desc.window = s->window > 0;
         t.desc.window_left = (int64_t)s->window - 1;
         t.desc.window_right = -1;
-        if (s->mask)
-            t.desc.mask = attn_array_2d(ATTN_BOOL, job->mask, s->m, s->n);
-        if (s->alibi)
-            t.desc.alibi = attn_array_1d(ATTN_F32, job->slopes, s->heads);
+        if (s->mask) t.desc.mask = attn_array_2d(ATTN_BOOL, job->mask, s->m, s->n);
+        if (s->alibi) t.desc.alibi = attn_array_1d(ATTN_F32, job->slopes, s->heads);
     } else {
         t.a = attn_array_2d(type, job->a, s->m, s->kind == BENCH_MATMUL ? s->k : s->n);
         t.b = attn_array_2d(type, job->b, s->k, s->n);
@@ -40,10 +38,7 @@ bench_arrays bench_describe(const bench_job *job)
 enum { SAMPLES = 7, HEADS = 3 };
 
 /* Position i of `samples` among n, including both ends. */
-static size_t pick(size_t i, size_t samples, size_t n)
-{
-    return samples > 1 ? i * (n - 1) / (samples - 1) : 0;
-}
+static size_t pick(size_t i, size_t samples, size_t n) { return samples > 1 ? i * (n - 1) / (samples - 1) : 0; }
 
 static void keep_worst(double *worst, double ratio)
 {
@@ -96,8 +91,7 @@ double bench_job_error(const bench_job *job)
     for (size_t i = 0; i < job->out_count; i++)
         if (job->element == sizeof(double) ? isnan(((double *)job->out)[i]) : isnan(((float *)job->out)[i]))
             return (double)NAN;
-    if (s->kind == BENCH_ATTENTION)
-        return attention_ratio(s, &t.desc);
+    if (s->kind == BENCH_ATTENTION) return attention_ratio(s, &t.desc);
     for (size_t i = 0; i < SAMPLES; i++) {
         size_t row = pick(i, SAMPLES, s->m);
         if (s->kind == BENCH_SOFTMAX) {

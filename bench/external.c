@@ -31,24 +31,18 @@ static size_t program_count;
 /* Sends a line and reads the answer, without its newline. 0: the program has ended. */
 static int ask(program *p, const char *line, char *answer)
 {
-    if (!p->to)
-        return 0;
-    if (line && (fprintf(p->to, "%s\n", line) < 0 || fflush(p->to)))
-        return 0;
-    if (!fgets(answer, LINE, p->from))
-        return 0;
+    if (!p->to) return 0;
+    if (line && (fprintf(p->to, "%s\n", line) < 0 || fflush(p->to))) return 0;
+    if (!fgets(answer, LINE, p->from)) return 0;
     answer[strcspn(answer, "\n")] = 0;
     return 1;
 }
 
 static void end(program *p)
 {
-    if (p->to)
-        fclose(p->to);
-    if (p->from)
-        fclose(p->from);
-    if (p->pid > 0)
-        waitpid(p->pid, NULL, 0);
+    if (p->to) fclose(p->to);
+    if (p->from) fclose(p->from);
+    if (p->pid > 0) waitpid(p->pid, NULL, 0);
     p->to = p->from = NULL;
     p->pid = 0;
 }
@@ -57,15 +51,13 @@ static void end(program *p)
 static void set_environment(void)
 {
     static const char *const one[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"};
-    for (size_t i = 0; i < sizeof one / sizeof *one; i++)
-        setenv(one[i], "1", 1);
+    for (size_t i = 0; i < sizeof one / sizeof *one; i++) setenv(one[i], "1", 1);
 }
 
 static int start(program *p, const char *command)
 {
     int in[2], out[2];
-    if (pipe(in))
-        return 0;
+    if (pipe(in)) return 0;
     if (pipe(out)) {
         close(in[0]), close(in[1]);
         return 0;
@@ -76,11 +68,10 @@ static int start(program *p, const char *command)
         dup2(out[1], 1);
         close(in[0]), close(in[1]), close(out[0]), close(out[1]);
         set_environment();
-        for (size_t i = 0; i < program_count; i++) { /* or else other programs would keep pipes open and never see the end of input */
-            if (programs[i].to)
-                close(fileno(programs[i].to));
-            if (programs[i].from)
-                close(fileno(programs[i].from));
+        for (size_t i = 0; i < program_count;
+             i++) { /* or else other programs would keep pipes open and never see the end of input */
+            if (programs[i].to) close(fileno(programs[i].to));
+            if (programs[i].from) close(fileno(programs[i].from));
         }
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
@@ -94,8 +85,7 @@ static int start(program *p, const char *command)
 int bench_external_add(const char *command)
 {
     char answer[LINE];
-    if (program_count == MOST)
-        return -1;
+    if (program_count == MOST) return -1;
     signal(SIGPIPE, SIG_IGN);
     program *p = &programs[program_count];
     if (!start(p, command) || !ask(p, NULL, answer)) {
@@ -115,8 +105,7 @@ int bench_external_add(const char *command)
 
 const char *bench_external_name(size_t index, const char **description)
 {
-    if (index >= program_count)
-        return NULL;
+    if (index >= program_count) return NULL;
     *description = programs[index].description;
     return programs[index].name;
 }
@@ -133,8 +122,7 @@ static int write_file(const program *p, const char *name, const void *data, size
     char path[LINE + 8];
     path_of(p, name, path);
     FILE *f = fopen(path, "wb");
-    if (!f)
-        return 0;
+    if (!f) return 0;
     int good = fwrite(data, sizeof(float), count, f) == count;
     return !fclose(f) && good;
 }
@@ -143,8 +131,7 @@ static void remove_files(program *p)
 {
     static const char *const names[] = {"a", "b", "c", "out"};
     char path[LINE + 8];
-    if (!*p->directory)
-        return;
+    if (!*p->directory) return;
     for (size_t i = 0; i < 4; i++) {
         path_of(p, names[i], path);
         remove(path);
@@ -157,11 +144,9 @@ static void remove_files(program *p)
 static int make_directory(program *p)
 {
     const char *parent = getenv("TMPDIR");
-    if (!parent)
-        parent = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+    if (!parent) parent = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
     snprintf(p->directory, sizeof p->directory, "%.*s/attn-bench-XXXXXX", LINE - 32, parent);
-    if (mkdtemp(p->directory))
-        return 1;
+    if (mkdtemp(p->directory)) return 1;
     *p->directory = 0;
     return 0;
 }
@@ -172,12 +157,10 @@ static const char *run(const bench_job *job, const bench_entry *entry)
 {
     program *p = entry->state;
     char line[LINE], path[LINE + 8];
-    if (!ask(p, "run 1", line) || !ask(p, "write", line) || strcmp(line, "written"))
-        return "it failed";
+    if (!ask(p, "run 1", line) || !ask(p, "write", line) || strcmp(line, "written")) return "it failed";
     path_of(p, "out", path);
     FILE *f = fopen(path, "rb");
-    if (!f)
-        return "no output";
+    if (!f) return "no output";
     int good = fread(job->out, sizeof(float), job->out_count, f) == job->out_count;
     fclose(f);
     return good ? NULL : "too little output";
@@ -207,8 +190,8 @@ static int introduce(program *p, const bench_job *job, char *line)
         snprintf(line, LINE, "skip its files could not be written");
         return 0;
     }
-    snprintf(line, LINE, "case %s %zu %zu %zu %zu %zu %d %d %.*s", kinds[s->kind], s->heads, s->kv_heads, s->m, s->n, s->k, s->causal,
-             s->axis, LINE - 192, p->directory);
+    snprintf(line, LINE, "case %s %zu %zu %zu %zu %zu %d %d %.*s", kinds[s->kind], s->heads, s->kv_heads, s->m, s->n,
+             s->k, s->causal, s->axis, LINE - 192, p->directory);
     return ask(p, line, line) && !strncmp(line, "ready", 5);
 }
 
@@ -218,8 +201,7 @@ size_t bench_external(const bench_job *job, bench_entry *entries, size_t count)
     char line[LINE];
     for (size_t i = 0; i < program_count && count < BENCH_MAX_ENTRIES; i++) {
         program *p = &programs[i];
-        if (!p->to || job->shape->type == BENCH_F64)
-            continue;
+        if (!p->to || job->shape->type == BENCH_F64) continue;
         bench_entry *e = &entries[count++];
         memset(e, 0, sizeof *e);
         snprintf(e->name, sizeof e->name, "%s", p->name);
@@ -232,7 +214,8 @@ size_t bench_external(const bench_job *job, bench_entry *entries, size_t count)
             snprintf(e->name + length, sizeof e->name - length, "%.*s", (int)(sizeof e->name - length - 1), line + 5);
             continue;
         }
-        snprintf(skipped[i].description, sizeof skipped[i].description, "%s", !strncmp(line, "skip ", 5) ? line + 5 : "it failed");
+        snprintf(skipped[i].description, sizeof skipped[i].description, "%s",
+                 !strncmp(line, "skip ", 5) ? line + 5 : "it failed");
         e->run = run_skipped;
         e->state = &skipped[i];
         if (!p->to || waitpid(p->pid, NULL, WNOHANG) == p->pid) {

@@ -26,9 +26,9 @@ EXTRA_LIBRARIES += bench/libpeer.a
 bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
 bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math $(VECLIB_CFLAGS)
 CLEANFILES += bench/simd128.js
-EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/hot_loop.awk bench/neon_mca.sh bench/simd128.c
+EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/cost.sh bench/hot_loop.awk bench/neon_mca.sh bench/simd128.c
 
-.PHONY: bench bench-peers bench-plot bench-wasm neon-mca
+.PHONY: bench bench-peers bench-plot bench-wasm cost neon-mca
 bench: bench/bench$(EXEEXT)
 	bench/bench$(EXEEXT) $(BENCH_ARGS)
 
@@ -44,6 +44,11 @@ bench-wasm:
 # the plot that README.md shows
 bench-plot: bench/bench$(EXEEXT)
 	bench/bench$(EXEEXT) $(BENCH_PEERS) --svg $(srcdir)/bench/performance.svg $(BENCH_ARGS)
+
+# what including the header costs, beside stb_image: HEADERS="old.h new.h" compares two; ROUNDS=
+cost:
+	@CC='$(CC)' CLANG='$(CLANG)' HEADERS='$(HEADERS)' ROUNDS='$(ROUNDS)' srcdir='$(srcdir)' \
+		$(SHELL) $(srcdir)/bench/cost.sh
 
 neon-mca:
 	srcdir=$(srcdir) $(srcdir)/bench/neon_mca.sh

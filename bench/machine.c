@@ -32,10 +32,10 @@ static void read_cpuinfo(bench_report *report)
         value_of(line, "model", model, sizeof model);
         value_of(line, "stepping", stepping, sizeof stepping);
     }
-    if (f)
-        fclose(f);
+    if (f) fclose(f);
     if (*family)
-        snprintf(report->cpu_numbers, sizeof report->cpu_numbers, "family %.8s, model %.8s, stepping %.8s", family, model, stepping);
+        snprintf(report->cpu_numbers, sizeof report->cpu_numbers, "family %.8s, model %.8s, stepping %.8s", family,
+                 model, stepping);
 }
 
 static int read_line(char *line, int size, int index, const char *file)
@@ -44,8 +44,7 @@ static int read_line(char *line, int size, int index, const char *file)
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, file);
     FILE *f = fopen(path, "r");
     int found = f && fgets(line, size, f);
-    if (f)
-        fclose(f);
+    if (f) fclose(f);
     return found;
 }
 
@@ -69,8 +68,7 @@ void bench_machine(bench_report *report)
 {
     read_cpuinfo(report);
     read_caches(report);
-    if (!report->cache[2])
-        report->cache[2] = (size_t)1 << 20; /* a small guess, which the table shows */
+    if (!report->cache[2]) report->cache[2] = (size_t)1 << 20; /* a small guess, which the table shows */
 #ifdef __VERSION__
 #ifdef __clang__
     report->compiler = __VERSION__;
@@ -85,6 +83,5 @@ void bench_machine(bench_report *report)
     report->dnnl_core = bench_dnnl_core();
     time_t now = time(NULL);
     const struct tm *day = gmtime(&now);
-    if (!day || !strftime(report->date, sizeof report->date, "%Y-%m-%d", day))
-        *report->date = 0;
+    if (!day || !strftime(report->date, sizeof report->date, "%Y-%m-%d", day)) *report->date = 0;
 }

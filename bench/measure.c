@@ -37,15 +37,9 @@ static double seconds_of(clockid_t clock)
 
 static clockid_t the_clock = CLOCK_THREAD_CPUTIME_ID;
 
-static double now(void)
-{
-    return seconds_of(the_clock);
-}
+static double now(void) { return seconds_of(the_clock); }
 
-static double wall(void)
-{
-    return seconds_of(CLOCK_MONOTONIC);
-}
+static double wall(void) { return seconds_of(CLOCK_MONOTONIC); }
 
 static int ascending(const void *a, const void *b)
 {
@@ -83,15 +77,15 @@ static const size_t fma_steps = 1000;
 
 static void run_ceiling(const ceiling *c, size_t repetitions)
 {
-    for (size_t i = 0; i < repetitions; i++)
-        switch (c->bound) {
+    for (size_t i = 0; i < repetitions; i++) switch (c->bound) {
         case BENCH_BY_FMA: c->loops->fma(fma_steps); break;
         case BENCH_BY_READ:
             for (size_t j = 0; j < 2; j++)
-                if (c->bytes[j])
-                    c->loops->read(c->from[j], c->bytes[j], c->streams);
+                if (c->bytes[j]) c->loops->read(c->from[j], c->bytes[j], c->streams);
             break;
-        case BENCH_BY_COPY: (c->past_cache ? c->loops->copy_past_cache : c->loops->copy)(c->to, c->from[0], c->bytes[0], c->streams); break;
+        case BENCH_BY_COPY:
+            (c->past_cache ? c->loops->copy_past_cache : c->loops->copy)(c->to, c->from[0], c->bytes[0], c->streams);
+            break;
         }
 }
 
@@ -114,8 +108,7 @@ static double ceiling_rate(const ceiling *c, size_t repetitions)
     if (c->threads) {
         ceiling_run r = {c, repetitions};
         attn_pthreads_for(c->threads, c->threads->num_workers, run_ceiling_task, &r);
-    } else
-        run_ceiling(c, repetitions);
+    } else run_ceiling(c, repetitions);
     return c->work * (double)repetitions * (c->threads ? (double)c->threads->num_workers : 1) / (now() - start);
 }
 
@@ -136,13 +129,13 @@ static void name_ceiling(const ceiling *c, char *name, size_t size)
 {
     switch (c->bound) {
     case BENCH_BY_FMA:
-        if (c->threads)
-            snprintf(name, size, "FMA, %d bits, %zu threads", c->loops->width, c->threads->num_workers);
-        else
-            snprintf(name, size, "FMA, %d bits", c->loops->width);
+        if (c->threads) snprintf(name, size, "FMA, %d bits, %zu threads", c->loops->width, c->threads->num_workers);
+        else snprintf(name, size, "FMA, %d bits", c->loops->width);
         break;
     case BENCH_BY_READ: snprintf(name, size, "read x%d, %d bits", c->streams, c->loops->width); break;
-    case BENCH_BY_COPY: snprintf(name, size, "copy%s x%d, %d bits", c->past_cache ? " nt" : "", c->streams, c->loops->width); break;
+    case BENCH_BY_COPY:
+        snprintf(name, size, "copy%s x%d, %d bits", c->past_cache ? " nt" : "", c->streams, c->loops->width);
+        break;
     }
 }
 
@@ -157,11 +150,13 @@ static ceiling choose_ceiling(const bench_job *job, const bench_loops *loops, at
     size_t count = 0, best = 0;
     for (int past_cache = 0; past_cache < 2; past_cache++)
         for (int streams = 4; streams >= 1; streams -= 3) {
-            ceiling c = {.loops = loops, .bound = job->shape->bound, .streams = streams, .past_cache = past_cache, .threads = threads};
-            if (c.bound == BENCH_BY_FMA ? streams < 4 || past_cache : c.bound == BENCH_BY_READ && past_cache)
-                continue;
-            if (past_cache && !loops->copy_past_cache)
-                continue;
+            ceiling c = {.loops = loops,
+                         .bound = job->shape->bound,
+                         .streams = streams,
+                         .past_cache = past_cache,
+                         .threads = threads};
+            if (c.bound == BENCH_BY_FMA ? streams < 4 || past_cache : c.bound == BENCH_BY_READ && past_cache) continue;
+            if (past_cache && !loops->copy_past_cache) continue;
             if (c.bound == BENCH_BY_FMA) {
                 c.work = (double)(loops->fma_flops * fma_steps);
                 if (job->shape->type == BENCH_F64) /* as many instructions, half as many lanes */
@@ -180,11 +175,9 @@ static ceiling choose_ceiling(const bench_job *job, const bench_loops *loops, at
             candidate[count++] = c;
         }
     for (size_t r = 0; r < CHOOSING_ROUNDS; r++)
-        for (size_t i = 0; i < count; i++)
-            rate[i][r] = ceiling_rate(&candidate[i], candidate[i].repetitions);
+        for (size_t i = 0; i < count; i++) rate[i][r] = ceiling_rate(&candidate[i], candidate[i].repetitions);
     for (size_t i = 0; i < count; i++)
-        if (quartiles(rate[i], CHOOSING_ROUNDS).high > 1.05 * quartiles(rate[best], CHOOSING_ROUNDS).high)
-            best = i;
+        if (quartiles(rate[i], CHOOSING_ROUNDS).high > 1.05 * quartiles(rate[best], CHOOSING_ROUNDS).high) best = i;
     return candidate[best];
 }
 
@@ -201,11 +194,9 @@ typedef struct contestant {
 
 static double time_entry(const bench_job *job, const bench_entry *e, size_t repetitions)
 {
-    if (e->time)
-        return e->time(e, repetitions) / (double)repetitions;
+    if (e->time) return e->time(e, repetitions) / (double)repetitions;
     double start = now();
-    for (size_t i = 0; i < repetitions; i++)
-        e->run(job, e);
+    for (size_t i = 0; i < repetitions; i++) e->run(job, e);
     return (now() - start) / (double)repetitions;
 }
 
@@ -214,12 +205,10 @@ static int admit(const bench_job *job, bench_result *r)
 {
     bench_job_poison(job);
     r->failure = r->entry.run(job, &r->entry);
-    if (r->failure)
-        return 0;
+    if (r->failure) return 0;
     r->error = bench_job_error(job);
     /* The bound is derived for our arithmetic; a faster exp may exceed it slightly. */
-    if (r->error <= (r->entry.ours ? 1 : 4))
-        return 1;
+    if (r->error <= (r->entry.ours ? 1 : 4)) return 1;
     r->wrong = 1;
     r->failure = "wrong output";
     return 0;
@@ -231,12 +220,10 @@ static void set_slices(contestant *c)
     c->repetitions = 1;
     for (;;) {
         t = time_entry(c->job, &c->result->entry, c->repetitions);
-        if (t * (double)c->repetitions * 4 >= slice)
-            break;
+        if (t * (double)c->repetitions * 4 >= slice) break;
         c->repetitions *= 4;
     }
-    if (t * (double)c->repetitions < slice)
-        c->repetitions = (size_t)ceil(slice / t);
+    if (t * (double)c->repetitions < slice) c->repetitions = (size_t)ceil(slice / t);
     double beside = fmin(ceiling_most, ceiling_share * t * (double)c->repetitions);
     c->roof_repetitions = (size_t)ceil((double)c->roof->repetitions * fmax(1, beside / ceiling_slice));
 }
@@ -277,11 +264,9 @@ static void summarise(contestant *all, size_t count, size_t rounds, double *buff
         r->rate.low = 1e-9 * r->work / r->seconds.high;
         r->rate.median = 1e-9 * r->work / r->seconds.median;
         r->rate.high = 1e-9 * r->work / r->seconds.low;
-        for (size_t k = 0; k < rounds; k++)
-            buffer[k] = r->work / c->seconds[k] / c->roofs[k];
+        for (size_t k = 0; k < rounds; k++) buffer[k] = r->work / c->seconds[k] / c->roofs[k];
         r->fraction = quartiles(buffer, rounds);
-        for (size_t k = 0; k < rounds; k++)
-            buffer[k] = 1e-9 * c->roofs[k];
+        for (size_t k = 0; k < rounds; k++) buffer[k] = 1e-9 * c->roofs[k];
         r->ceiling_rate = quartiles(buffer, rounds);
         name_ceiling(c->roof, r->ceiling, sizeof r->ceiling);
         if (!r->entry.ours && r->seconds.median < best) {
@@ -292,8 +277,7 @@ static void summarise(contestant *all, size_t count, size_t rounds, double *buff
     for (size_t i = 0; i < count; i++) {
         contestant *c = &all[i];
         if (peer && !c->result->companion) {
-            for (size_t k = 0; k < rounds; k++)
-                buffer[k] = peer->seconds[k] / c->seconds[k];
+            for (size_t k = 0; k < rounds; k++) buffer[k] = peer->seconds[k] / c->seconds[k];
             c->result->speedup = quartiles(buffer, rounds);
             c->result->has_peer = 1;
         }
@@ -326,8 +310,7 @@ static int open_stage(stage *t, const bench_case *shape)
 
 static void close_stage(stage *t)
 {
-    if (t->threaded)
-        attn_pthreads_stop(&t->threads);
+    if (t->threaded) attn_pthreads_stop(&t->threads);
     bench_job_close(t->job[0]);
     bench_job_close(t->job[1]);
     free(t);
@@ -340,15 +323,13 @@ static int enter(stage *t, contestant *c, bench_result *r, const bench_entry *en
     size_t widths = bench_roofline(loops);
     r->entry = *entry;
     r->companion = beside;
-    if (!admit(t->job[beside], r))
-        return 0;
+    if (!admit(t->job[beside], r)) return 0;
     c->result = r;
     c->job = t->job[beside];
     c->beside = NULL;
     c->roof = &t->roof[beside][0];
     for (size_t k = 0; k < widths; k++)
-        if (loops[k]->width == r->entry.width)
-            c->roof = &t->roof[beside][k];
+        if (loops[k]->width == r->entry.width) c->roof = &t->roof[beside][k];
     set_slices(c);
     return 1;
 }
@@ -362,8 +343,7 @@ int bench_measure_case(bench_report_case *to, const bench_case *shape, const cha
     memset(to, 0, sizeof *to);
     to->shape = shape;
     if (!t || !open_stage(t, shape)) {
-        if (t)
-            close_stage(t);
+        if (t) close_stage(t);
         return -1;
     }
     the_clock = t->threaded ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
@@ -374,30 +354,25 @@ int bench_measure_case(bench_report_case *to, const bench_case *shape, const cha
         entries = bench_ours(t->job[beside], paths, entry, entries);
         for (size_t i = first; i < entries; i++) {
             contestant *c = &t->all[count];
-            if (!enter(t, c, &to->result[i], &entry[i], beside))
-                continue;
+            if (!enter(t, c, &to->result[i], &entry[i], beside)) continue;
             count++;
             for (contestant *other = t->all; beside && other < c; other++)
-                if (!other->result->companion && !strcmp(other->result->entry.name, entry[i].name))
-                    other->beside = c;
+                if (!other->result->companion && !strcmp(other->result->entry.name, entry[i].name)) other->beside = c;
         }
     }
     size_t first = entries;
     entries = bench_peers(t->job[0], entry, entries);
-    for (size_t i = first; i < entries; i++)
-        count += (size_t)enter(t, &t->all[count], &to->result[i], &entry[i], 0);
+    for (size_t i = first; i < entries; i++) count += (size_t)enter(t, &t->all[count], &to->result[i], &entry[i], 0);
     to->count = entries;
     share of = {0, 0};
-    for (double start = wall(); count && round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds);)
+    for (double start = wall();
+         count && round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds);)
         one_round(&of, t->all, count, round++);
     to->rounds = round;
     to->share = of.wall > 0 && !t->threaded ? of.processor / of.wall : 0;
-    if (round)
-        summarise(t->all, count, round, t->buffer);
-    for (size_t i = 0; i < first; i++)
-        bench_ours_free(&entry[i]);
-    for (size_t i = 0; i < entries; i++)
-        to->result[i].entry.state = NULL;
+    if (round) summarise(t->all, count, round, t->buffer);
+    for (size_t i = 0; i < first; i++) bench_ours_free(&entry[i]);
+    for (size_t i = 0; i < entries; i++) to->result[i].entry.state = NULL;
     close_stage(t);
     the_clock = CLOCK_THREAD_CPUTIME_ID;
     return 0;
@@ -420,8 +395,7 @@ static long measure_peak(const bench_case *shape, const char *path)
 {
     int link[2];
     long grown = -1;
-    if (pipe(link))
-        return -1;
+    if (pipe(link)) return -1;
     pid_t child = fork();
     if (child == 0) {
         bench_entry entry[BENCH_MAX_ENTRIES];
@@ -433,11 +407,9 @@ static long measure_peak(const bench_case *shape, const char *path)
         _exit(write(link[1], &grown, sizeof grown) != (ssize_t)sizeof grown);
     }
     close(link[1]);
-    if (child < 0 || read(link[0], &grown, sizeof grown) != (ssize_t)sizeof grown)
-        grown = -1;
+    if (child < 0 || read(link[0], &grown, sizeof grown) != (ssize_t)sizeof grown) grown = -1;
     close(link[0]);
-    if (child > 0)
-        waitpid(child, NULL, 0);
+    if (child > 0) waitpid(child, NULL, 0);
     return grown;
 }
 
@@ -456,13 +428,12 @@ int bench_measure_growth(bench_report *report, const char *paths, const bench_pl
     double buffer[MAX_ROUNDS];
     int failed = !result || !all;
     for (size_t n = SMALLEST; !failed && n <= LARGEST; n *= 2, lengths++) {
-        shape[lengths] = (bench_case){.name = "growth", .heads = 1, .kv_heads = 1, .m = n, .n = n, .k = 64, .causal = 1, .alone = 1};
+        shape[lengths] =
+            (bench_case){.name = "growth", .heads = 1, .kv_heads = 1, .m = n, .n = n, .k = 64, .causal = 1, .alone = 1};
         job[lengths] = bench_job_open(&shape[lengths]);
         failed = !job[lengths];
-        if (failed)
-            break;
-        for (size_t i = 0; i < widths && !lengths; i++)
-            roof[i] = choose_ceiling(job[0], loops[i], NULL);
+        if (failed) break;
+        for (size_t i = 0; i < widths && !lengths; i++) roof[i] = choose_ceiling(job[0], loops[i], NULL);
         size_t end = bench_ours(job[lengths], paths, entry, count);
         for (; count < end; count++) {
             contestant *c = &all[count];
@@ -470,34 +441,29 @@ int bench_measure_growth(bench_report *report, const char *paths, const bench_pl
             failed |= !admit(job[lengths], &result[count]);
             *c = (contestant){.result = &result[count], .job = job[lengths], .roof = &roof[0]};
             for (size_t k = 0; k < widths; k++)
-                if (loops[k]->width == entry[count].width)
-                    c->roof = &roof[k];
+                if (loops[k]->width == entry[count].width) c->roof = &roof[k];
             set_slices(c);
         }
-        if (count + BENCH_MAX_ENTRIES > BENCH_MAX_GROWTH)
-            break;
+        if (count + BENCH_MAX_ENTRIES > BENCH_MAX_GROWTH) break;
     }
     for (size_t i = 0; i < count && !failed; i++) {
         contestant *c = &all[i];
         bench_growth *g = &report->growth[report->growths++];
         size_t round = 0;
         share of = {0, 0};
-        *g = (bench_growth){.n = c->job->shape->n, .pairs = c->job->pairs, .workspace = bench_ours_workspace(&entry[i])};
+        *g =
+            (bench_growth){.n = c->job->shape->n, .pairs = c->job->pairs, .workspace = bench_ours_workspace(&entry[i])};
         memcpy(g->path, entry[i].name, sizeof g->path);
         g->peak = measure_peak(c->job->shape, entry[i].name);
         for (double start = wall(); round < plan->rounds && (round < 3 || wall() - start < plan->seconds); round++)
             one_round(&of, c, 1, round);
-        for (size_t k = 0; k < round; k++)
-            buffer[k] = c->seconds[k] / g->pairs;
+        for (size_t k = 0; k < round; k++) buffer[k] = c->seconds[k] / g->pairs;
         g->per_pair = quartiles(buffer, round);
-        for (size_t k = 0; k < round; k++)
-            buffer[k] = c->job->flops / c->seconds[k] / c->roofs[k];
+        for (size_t k = 0; k < round; k++) buffer[k] = c->job->flops / c->seconds[k] / c->roofs[k];
         g->fraction = quartiles(buffer, round);
     }
-    for (size_t i = 0; i < count; i++)
-        bench_ours_free(&entry[i]);
-    for (size_t i = 0; i < lengths; i++)
-        bench_job_close(job[i]);
+    for (size_t i = 0; i < count; i++) bench_ours_free(&entry[i]);
+    for (size_t i = 0; i < lengths; i++) bench_job_close(job[i]);
     free(result);
     free(all);
     return failed ? -1 : 0;
@@ -507,8 +473,7 @@ int bench_measure_growth(bench_report *report, const char *paths, const bench_pl
 
 static void add_roof(bench_report *report, ceiling *roofs, const char *level, const ceiling *c)
 {
-    if (report->roofs == BENCH_MAX_ROOFS)
-        return;
+    if (report->roofs == BENCH_MAX_ROOFS) return;
     bench_roof *r = &report->roof[report->roofs];
     char name[BENCH_NAME];
     name_ceiling(c, name, sizeof name);
@@ -531,11 +496,9 @@ static void add_level(bench_report *report, ceiling *roofs, const char *level, v
                 c.bound = what ? BENCH_BY_COPY : BENCH_BY_READ;
                 c.past_cache = what == 2;
                 /* The source and the target of a copy must both fit. */
-                if (what)
-                    c.bytes[0] /= 2;
+                if (what) c.bytes[0] /= 2;
                 c.work = (double)bytes;
-                if (c.past_cache && (!c.loops->copy_past_cache || strcmp(level, "DRAM")))
-                    continue;
+                if (c.past_cache && (!c.loops->copy_past_cache || strcmp(level, "DRAM"))) continue;
                 add_roof(report, roofs, level, &c);
             }
 }
@@ -546,10 +509,8 @@ int bench_measure_roofline(bench_report *report, const bench_plan *plan)
     size_t widths = bench_roofline(loops), l2 = report->cache[2], l3 = report->cache[3];
     size_t dram = 8 * (l3 ? l3 : l2), round = 0;
     ceiling roofs[BENCH_MAX_ROOFS];
-    if (dram < (size_t)64 << 20)
-        dram = (size_t)64 << 20;
-    if (dram > (size_t)512 << 20)
-        dram = (size_t)512 << 20;
+    if (dram < (size_t)64 << 20) dram = (size_t)64 << 20;
+    if (dram > (size_t)512 << 20) dram = (size_t)512 << 20;
     char *from = bench_allocate(dram), *to = bench_allocate(dram / 2);
     double *samples = malloc(BENCH_MAX_ROOFS * MAX_ROUNDS * sizeof *samples);
     if (!from || !to || !samples) {
@@ -564,18 +525,15 @@ int bench_measure_roofline(bench_report *report, const bench_plan *plan)
         ceiling c = {.loops = loops[i], .bound = BENCH_BY_FMA, .work = (double)(loops[i]->fma_flops * fma_steps)};
         add_roof(report, roofs, "", &c);
     }
-    if (l2)
-        add_level(report, roofs, "L2", to, from, l2 / 2);
-    if (l3)
-        add_level(report, roofs, "L3", to, from, l3 / 4);
+    if (l2) add_level(report, roofs, "L2", to, from, l2 / 2);
+    if (l3) add_level(report, roofs, "L3", to, from, l3 / 4);
     add_level(report, roofs, "DRAM", to, from, dram);
     for (double start = wall(); round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds); round++)
         for (size_t i = 0; i < report->roofs; i++) {
             run_ceiling(&roofs[i], 1); /* brings its data into that level */
             samples[i * MAX_ROUNDS + round] = 1e-9 * ceiling_rate(&roofs[i], roofs[i].repetitions);
         }
-    for (size_t i = 0; i < report->roofs; i++)
-        report->roof[i].rate = quartiles(samples + i * MAX_ROUNDS, round);
+    for (size_t i = 0; i < report->roofs; i++) report->roof[i].rate = quartiles(samples + i * MAX_ROUNDS, round);
     free(from);
     free(to);
     free(samples);

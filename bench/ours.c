@@ -56,10 +56,8 @@ static int width_of(attn_path path)
  * cases, so these run only on demand. */
 static int wanted(attn_path path, const char *paths)
 {
-    if (!attn_path_supported(path))
-        return 0;
-    if (paths)
-        return bench_listed(paths, attn_path_name(path));
+    if (!attn_path_supported(path)) return 0;
+    if (paths) return bench_listed(paths, attn_path_name(path));
     return path != ATTN_PATH_SCALAR ? attn_path_native(path) : attn_best_path() == ATTN_PATH_SCALAR;
 }
 
@@ -72,8 +70,7 @@ int bench_ours_knows(const char *paths)
             const char *name = attn_path_name((attn_path)path);
             found |= strlen(name) == length && !strncmp(p, name, length) && attn_path_supported((attn_path)path);
         }
-        if (!found)
-            return 0;
+        if (!found) return 0;
     }
     return 1;
 }
@@ -81,12 +78,10 @@ int bench_ours_knows(const char *paths)
 size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries, size_t count)
 {
     for (int path = ATTN_PATH_COUNT - 1; path >= ATTN_PATH_SCALAR; path--) {
-        if (!wanted((attn_path)path, paths))
-            continue;
+        if (!wanted((attn_path)path, paths)) continue;
         bench_entry *e = &entries[count];
         state *t = calloc(1, sizeof *t);
-        if (!t)
-            return count;
+        if (!t) return count;
         memset(e, 0, sizeof *e);
         snprintf(e->name, sizeof e->name, "%s", attn_path_name((attn_path)path));
         e->ours = 1;
@@ -106,10 +101,8 @@ size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries,
         ask.query = &bytes;
         attn_status status = run_once(job, &t->arrays, &ask);
         void *workspace = status || !bytes ? NULL : bench_allocate(bytes);
-        if (!status && bytes && !workspace)
-            status = ATTN_ERR_WORKSPACE;
-        if (workspace)
-            memset(workspace, 0, bytes); /* touch it now, so that no timed run pays for that */
+        if (!status && bytes && !workspace) status = ATTN_ERR_WORKSPACE;
+        if (workspace) memset(workspace, 0, bytes); /* touch it now, so that no timed run pays for that */
         t->exec = ask;
         t->exec.query = NULL;
         t->exec.workspace = workspace;
@@ -130,15 +123,10 @@ size_t bench_ours_workspace(const bench_entry *entry)
 void bench_ours_free(bench_entry *entry)
 {
     state *t = entry->state;
-    if (t && t->threaded)
-        attn_pthreads_stop(&t->threads);
-    if (t)
-        free(t->exec.workspace);
+    if (t && t->threaded) attn_pthreads_stop(&t->threads);
+    if (t) free(t->exec.workspace);
     free(t);
     entry->state = NULL;
 }
 
-const char *bench_ours_version(void)
-{
-    return attn_version();
-}
+const char *bench_ours_version(void) { return attn_version(); }

@@ -38,10 +38,8 @@
 const peer_loops *bench_peer_loops(int width)
 {
 #if defined(__x86_64__)
-    if (width == 512)
-        return &loops_512;
-    if (width == 256)
-        return &loops_256;
+    if (width == 512) return &loops_512;
+    if (width == 256) return &loops_256;
 #endif
     (void)width;
     return &loops_128;

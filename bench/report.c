@@ -22,8 +22,7 @@ void bench_print_head(const bench_report *r)
     printf("attention.h %s, %s\n", r->version, r->compiler);
     printf("%s%s%s, data caches", r->cpu, *r->cpu_numbers ? ", " : "", r->cpu_numbers);
     for (int level = 1; level <= 3; level++)
-        if (r->cache[level])
-            printf(" L%d %zu KiB", level, r->cache[level] >> 10);
+        if (r->cache[level]) printf(" L%d %zu KiB", level, r->cache[level] >> 10);
     printf("\nOpenBLAS core: %s; oneDNN: %s\n", r->blas_core ? r->blas_core : "none, built without cblas",
            r->dnnl_core ? r->dnnl_core : "none, built without it");
     const char *name, *description;
@@ -46,14 +45,16 @@ void bench_print_roofline(const bench_report *report)
 void bench_print_growth(const bench_report *report)
 {
     printf("\ngrowth: causal, one head, d 64\n");
-    printf("  %-8s %8s %16s %22s  %-21s %10s %22s\n", "path", "tokens", "visible scores", "ns per visible score", "of its ceiling",
-           "workspace", "other memory at peak");
+    printf("  %-8s %8s %16s %22s  %-21s %10s %22s\n", "path", "tokens", "visible scores", "ns per visible score",
+           "of its ceiling", "workspace", "other memory at peak");
     for (size_t i = 0; i < report->growths; i++) {
         const bench_growth *g = &report->growth[i];
         char text[64];
-        snprintf(text, sizeof text, "%.1f %% (%.1f..%.1f)", 100 * g->fraction.median, 100 * g->fraction.low, 100 * g->fraction.high);
-        printf("  %-8s %8zu %16.0f %7.3f (%5.3f..%5.3f)  %-21s %6zu KiB %18ld KiB\n", g->path, g->n, g->pairs, 1e9 * g->per_pair.median,
-               1e9 * g->per_pair.low, 1e9 * g->per_pair.high, text, (g->workspace + 1023) / 1024, g->peak);
+        snprintf(text, sizeof text, "%.1f %% (%.1f..%.1f)", 100 * g->fraction.median, 100 * g->fraction.low,
+                 100 * g->fraction.high);
+        printf("  %-8s %8zu %16.0f %7.3f (%5.3f..%5.3f)  %-21s %6zu KiB %18ld KiB\n", g->path, g->n, g->pairs,
+               1e9 * g->per_pair.median, 1e9 * g->per_pair.low, 1e9 * g->per_pair.high, text,
+               (g->workspace + 1023) / 1024, g->peak);
     }
     fflush(stdout);
 }
@@ -65,8 +66,7 @@ static const char *format_time(bench_quartiles s, char *text, size_t size)
         const char *name;
     } units[] = {{1, "s"}, {1e-3, "ms"}, {1e-6, "us"}, {1e-9, "ns"}};
     size_t u = 0;
-    while (u + 1 < sizeof units / sizeof *units && s.median < units[u].seconds)
-        u++;
+    while (u + 1 < sizeof units / sizeof *units && s.median < units[u].seconds) u++;
     snprintf(text, size, "%.4g %s (%.4g..%.4g)", s.median / units[u].seconds, units[u].name, s.low / units[u].seconds,
              s.high / units[u].seconds);
     return text;
@@ -77,11 +77,10 @@ static void print_ceilings(const bench_report_case *c)
     for (size_t i = 0; i < c->count; i++) {
         const bench_result *r = &c->result[i];
         int known = !!r->failure;
-        for (size_t k = 0; k < i; k++)
-            known |= !c->result[k].failure && !strcmp(c->result[k].ceiling, r->ceiling);
+        for (size_t k = 0; k < i; k++) known |= !c->result[k].failure && !strcmp(c->result[k].ceiling, r->ceiling);
         if (!known)
-            printf("  %-20s %.1f (%.1f..%.1f) %s\n", r->ceiling, r->ceiling_rate.median, r->ceiling_rate.low, r->ceiling_rate.high,
-                   bench_unit_name(c->shape));
+            printf("  %-20s %.1f (%.1f..%.1f) %s\n", r->ceiling, r->ceiling_rate.median, r->ceiling_rate.low,
+                   r->ceiling_rate.high, bench_unit_name(c->shape));
     }
 }
 
@@ -91,26 +90,25 @@ void bench_print_case(const bench_report_case *c)
     printf("\n%s: %s\n", c->shape->name, c->shape->what);
     if (c->rounds && c->share > 0)
         printf("  %zu rounds on %.0f %% of a processor; ceilings:\n", c->rounds, 100 * c->share);
-    else if (c->rounds)
-        printf("  %zu rounds, wall clock; ceilings:\n", c->rounds);
+    else if (c->rounds) printf("  %zu rounds, wall clock; ceilings:\n", c->rounds);
     print_ceilings(c);
-    printf("  %-32s %-32s %8s  %-21s %s\n", "contestant", "time", bench_unit_name(c->shape), "of its ceiling", "speed, best peer = 1");
+    printf("  %-32s %-32s %8s  %-21s %s\n", "contestant", "time", bench_unit_name(c->shape), "of its ceiling",
+           "speed, best peer = 1");
     for (size_t i = 0; i < c->count; i++) {
         const bench_result *r = &c->result[i];
         snprintf(text, sizeof text, "%s%s", r->entry.name, r->companion ? ", beside" : "");
         printf("  %-32s ", text);
         if (r->failure) {
             printf("not timed: %s", r->failure);
-            if (r->wrong)
-                printf(", %.3g times the error allowed", r->error);
+            if (r->wrong) printf(", %.3g times the error allowed", r->error);
             printf("\n");
             continue;
         }
         printf("%-32s %8.2f", format_time(r->seconds, text, sizeof text), r->rate.median);
-        snprintf(text, sizeof text, "%.1f %% (%.1f..%.1f)", 100 * r->fraction.median, 100 * r->fraction.low, 100 * r->fraction.high);
+        snprintf(text, sizeof text, "%.1f %% (%.1f..%.1f)", 100 * r->fraction.median, 100 * r->fraction.low,
+                 100 * r->fraction.high);
         printf("  %-21s", text);
-        if (r->has_peer)
-            printf(" %.2f (%.2f..%.2f)", r->speedup.median, r->speedup.low, r->speedup.high);
+        if (r->has_peer) printf(" %.2f (%.2f..%.2f)", r->speedup.median, r->speedup.low, r->speedup.high);
         if (r->has_beside)
             printf(" %.3f (%.3f..%.3f) of %s", r->beside.median, r->beside.low, r->beside.high, c->shape->beside);
         printf("\n");
@@ -125,12 +123,10 @@ int bench_open_draft(bench_draft *d, const char *path)
     size_t size = strlen(path) + sizeof ".part";
     d->path = path;
     d->name = malloc(size);
-    if (!d->name)
-        return -1;
+    if (!d->name) return -1;
     snprintf(d->name, size, "%s.part", path);
     d->file = fopen(d->name, "w");
-    if (!d->file)
-        free(d->name);
+    if (!d->file) free(d->name);
     return d->file ? 0 : -1;
 }
 
@@ -138,11 +134,9 @@ int bench_close_draft(bench_draft *d)
 {
     int failed = ferror(d->file);
     failed |= fclose(d->file);
-    if (!failed && rename(d->name, d->path))
-        failed = 1;
+    if (!failed && rename(d->name, d->path)) failed = 1;
     int error = errno;
-    if (failed)
-        remove(d->name);
+    if (failed) remove(d->name);
     free(d->name);
     errno = error;
     return failed ? -1 : 0;
@@ -154,31 +148,24 @@ static void json_string(FILE *f, const char *text)
 {
     fputc('"', f);
     for (const char *p = text; *p; p++)
-        if (*p == '"' || *p == '\\')
-            fprintf(f, "\\%c", *p);
-        else if ((unsigned char)*p < 0x20)
-            fprintf(f, "\\u%04x", (unsigned)(unsigned char)*p);
-        else
-            fputc(*p, f);
+        if (*p == '"' || *p == '\\') fprintf(f, "\\%c", *p);
+        else if ((unsigned char)*p < 0x20) fprintf(f, "\\u%04x", (unsigned)(unsigned char)*p);
+        else fputc(*p, f);
     fputc('"', f);
 }
 
 static void json_text(FILE *f, const char *key, const char *text)
 {
     fprintf(f, "\"%s\": ", key);
-    if (text)
-        json_string(f, text);
-    else
-        fputs("null", f);
+    if (text) json_string(f, text);
+    else fputs("null", f);
 }
 
 /* JSON has no infinity and no NaN. */
 static void json_number(FILE *f, double x)
 {
-    if (isfinite(x))
-        fprintf(f, "%.6g", x);
-    else
-        fputs("null", f);
+    if (isfinite(x)) fprintf(f, "%.6g", x);
+    else fputs("null", f);
 }
 
 static void json_quartiles(FILE *f, const char *key, bench_quartiles q)
@@ -197,8 +184,7 @@ static void json_result(FILE *f, const bench_result *r)
     fputs("\n      {", f);
     json_text(f, "name", r->entry.name);
     fprintf(f, ", \"ours\": %s, ", r->entry.ours ? "true" : "false");
-    if (r->companion)
-        fputs("\"companion\": true, ", f);
+    if (r->companion) fputs("\"companion\": true, ", f);
     if (r->failure) {
         json_text(f, "failure", r->failure);
         fputc('}', f);
@@ -230,8 +216,7 @@ static void json_result(FILE *f, const bench_result *r)
 int bench_write_json(const bench_report *report, const char *path)
 {
     bench_draft d;
-    if (bench_open_draft(&d, path))
-        return -1;
+    if (bench_open_draft(&d, path)) return -1;
     FILE *f = d.file;
     fputs("{\n  ", f);
     json_text(f, "version", report->version);
@@ -257,7 +242,9 @@ int bench_write_json(const bench_report *report, const char *path)
         fputc('}', f);
     }
     fputc(']', f);
-    fputs(",\n  \"quartiles\": \"every triple is the 25th, 50th and 75th percentile over the rounds\",\n  \"roofline\": [", f);
+    fputs(",\n  \"quartiles\": \"every triple is the 25th, 50th and 75th percentile over the rounds\",\n  "
+          "\"roofline\": [",
+          f);
     for (size_t i = 0; i < report->roofs; i++) {
         fputs(i ? ",\n    {" : "\n    {", f);
         json_text(f, "name", report->roof[i].name);
@@ -272,8 +259,8 @@ int bench_write_json(const bench_report *report, const char *path)
         const bench_growth *g = &report->growth[i];
         fputs(i ? ",\n    {" : "\n    {", f);
         json_text(f, "path", g->path);
-        fprintf(f, ", \"tokens\": %zu, \"visible_scores\": %.0f, \"workspace\": %zu, \"other_kib\": %ld, ", g->n, g->pairs, g->workspace,
-                g->peak);
+        fprintf(f, ", \"tokens\": %zu, \"visible_scores\": %.0f, \"workspace\": %zu, \"other_kib\": %ld, ", g->n,
+                g->pairs, g->workspace, g->peak);
         json_quartiles(f, "seconds_per_score", g->per_pair);
         fputs(", ", f);
         json_quartiles(f, "of_ceiling", g->fraction);
@@ -296,8 +283,7 @@ int bench_write_json(const bench_report *report, const char *path)
         json_number(f, c->share);
         fputs(", \"contestants\": [", f);
         for (size_t k = 0; k < c->count; k++) {
-            if (k)
-                fputc(',', f);
+            if (k) fputc(',', f);
             json_result(f, &c->result[k]);
         }
         fputs("\n    ]}", f);

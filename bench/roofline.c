@@ -74,12 +74,9 @@ size_t bench_roofline(const bench_loops *loops[BENCH_WIDTHS])
     size_t n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f"))
-        loops[n++] = &loops_512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        loops[n++] = &loops_256;
+    if (__builtin_cpu_supports("avx512f")) loops[n++] = &loops_512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) loops[n++] = &loops_256;
 #endif
-    if (!n)
-        loops[n++] = &loops_128;
+    if (!n) loops[n++] = &loops_128;
     return n;
 }

@@ -38,14 +38,13 @@ TARGET static void NAME(read)(const void *data, size_t bytes, int streams)
 }
 
 /* Whole lines at a time: stores past the cache are combined by line. */
-#define COPY_LOOP(write)                                                                                                                   \
-    char *o = to;                                                                                                                          \
-    const char *p = from;                                                                                                                  \
-    size_t steps = bytes / (4 * LINE), gap = streams > 1 ? steps * LINE : LINE, step = streams > 1 ? LINE : 4 * LINE;                      \
-    for (size_t i = 0; i < steps; i++, p += step, o += step)                                                                               \
-        for (size_t s = 0; s < 4; s++)                                                                                                     \
-            for (size_t j = s * gap; j < s * gap + LINE; j += sizeof(WORDS))                                                               \
-                write(o + j, READ(p + j));
+#define COPY_LOOP(write)                                                                                               \
+    char *o = to;                                                                                                      \
+    const char *p = from;                                                                                              \
+    size_t steps = bytes / (4 * LINE), gap = streams > 1 ? steps * LINE : LINE, step = streams > 1 ? LINE : 4 * LINE;  \
+    for (size_t i = 0; i < steps; i++, p += step, o += step)                                                           \
+        for (size_t s = 0; s < 4; s++)                                                                                 \
+            for (size_t j = s * gap; j < s * gap + LINE; j += sizeof(WORDS)) write(o + j, READ(p + j));
 
 TARGET static void NAME(copy)(void *to, const void *from, size_t bytes, int streams){COPY_LOOP(WRITE)}
 

@@ -43,16 +43,14 @@ static __attribute__((noinline)) void chains(int steps)
     const four m = {one, one, one, one}, c = {thousandth, thousandth, thousandth, thousandth};
     four a[CHAINS], sum = c;
     int i, k;
-    for (k = 0; k < CHAINS; k++)
-        a[k] = c;
+    for (k = 0; k < CHAINS; k++) a[k] = c;
     for (i = 0; i < steps; i++)
 #define STEP(k) a[k] = a[k] * m + c;
     {
         STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11)
     }
 #undef STEP
-    for (k = 0; k < CHAINS; k++)
-        sum = sum + a[k];
+    for (k = 0; k < CHAINS; k++) sum = sum + a[k];
     sink = sum[0] + sum[1] + sum[2] + sum[3];
 }
 
@@ -60,8 +58,7 @@ static double ceiling(void) /* GFLOP/s */
 {
     const double start = now();
     int i;
-    for (i = 0; i < CALLS; i++)
-        chains(STEPS);
+    for (i = 0; i < CALLS; i++) chains(STEPS);
     return 8e-9 * CALLS * STEPS * CHAINS / (now() - start);
 }
 
@@ -71,8 +68,7 @@ static float *filled(size_t n)
 {
     float *p = (float *)malloc(n * sizeof *p);
     size_t i;
-    for (i = 0; p && i < n; i++)
-        p[i] = (float)(rand() % 1000 - 500) * 0.004f;
+    for (i = 0; p && i < n; i++) p[i] = (float)(rand() % 1000 - 500) * 0.004f;
     return p;
 }
 
@@ -93,8 +89,7 @@ static double rate(const attn_desc *desc, attn_path path, double flops)
     status = attn_forward(desc, &run);
     start = now() - start;
     free(workspace);
-    if (status)
-        fprintf(stderr, "%s\n", attn_status_string(status));
+    if (status) fprintf(stderr, "%s\n", attn_status_string(status));
     return status ? 0 : 1e-9 * flops / start;
 }
 
@@ -114,8 +109,7 @@ static void measure(size_t heads, size_t n, size_t dim)
         const int at = round < 0 ? 0 : round;
         limit[at] = ceiling();
         for (path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++) {
-            if (!attn_path_native((attn_path)path))
-                continue;
+            if (!attn_path_native((attn_path)path)) continue;
             rates[path][at] = rate(&desc, (attn_path)path, flops);
             ratio[path][at] = rates[path][at] / limit[at];
         }

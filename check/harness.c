@@ -74,8 +74,7 @@ void test_note(const char *format, ...)
 
 int test_done(void)
 {
-    if (!test_release())
-        test_ok(0, "nothing is written outside of the arrays");
+    if (!test_release()) test_ok(0, "nothing is written outside of the arrays");
     for (int type = 0; type < ATTN_DTYPE_COUNT; type++)
         if (largest_ratio[type] > 0)
             test_note("largest error/bound, %s: %.3f", attn_dtype_name((attn_dtype)type), largest_ratio[type]);
@@ -89,20 +88,18 @@ int test_done(void)
 
 int test_status(attn_status got, attn_status want)
 {
-    if (got != want)
-        test_note("status: %s; wanted: %s", attn_status_string(got), attn_status_string(want));
+    if (got != want) test_note("status: %s; wanted: %s", attn_status_string(got), attn_status_string(want));
     return got == want;
 }
 
 int test_within(const ref_report *r)
 {
-    if (isfinite(r->worst) && r->worst > largest_ratio[r->type])
-        largest_ratio[r->type] = r->worst;
-    if (r->wrong == 0)
-        return 1;
-    test_note("%zu of %zu numbers out of bounds; worst: %s [%zu, %zu, %zu, %zu] is %.17g, wanted %.17g in %.17g ... %.17g (error/bound %g)",
-              r->wrong, r->checked, r->what, r->at[0], r->at[1], r->at[2], r->at[3], r->got, (double)r->want.value, (double)r->want.low,
-              (double)r->want.high, r->worst);
+    if (isfinite(r->worst) && r->worst > largest_ratio[r->type]) largest_ratio[r->type] = r->worst;
+    if (r->wrong == 0) return 1;
+    test_note("%zu of %zu numbers out of bounds; worst: %s [%zu, %zu, %zu, %zu] is %.17g, wanted %.17g in %.17g ... "
+              "%.17g (error/bound %g)",
+              r->wrong, r->checked, r->what, r->at[0], r->at[1], r->at[2], r->at[3], r->got, (double)r->want.value,
+              (double)r->want.low, (double)r->want.high, r->worst);
     return 0;
 }
 
@@ -116,8 +113,7 @@ static void for_elements(const attn_array *a, element_function function, void *c
     for (at[0] = 0; at[0] < ref_length(a, 4); at[0]++)
         for (at[1] = 0; at[1] < ref_length(a, 3); at[1]++)
             for (at[2] = 0; at[2] < ref_length(a, 2); at[2]++)
-                for (at[3] = 0; at[3] < ref_length(a, 1); at[3]++)
-                    function(a, at, context);
+                for (at[3] = 0; at[3] < ref_length(a, 1); at[3]++) function(a, at, context);
 }
 
 typedef struct comparison {
@@ -128,18 +124,19 @@ typedef struct comparison {
 static void compare_element(const attn_array *got, const size_t at[4], void *context)
 {
     comparison *c = context;
-    if (memcmp(ref_at(got, at[0], at[1], at[2], at[3]), ref_at(c->want, at[0], at[1], at[2], at[3]), attn_dtype_size(got->dtype)) == 0)
+    if (memcmp(ref_at(got, at[0], at[1], at[2], at[3]), ref_at(c->want, at[0], at[1], at[2], at[3]),
+               attn_dtype_size(got->dtype)) == 0)
         return;
     if (c->different++ == 0)
         test_note("first difference at [%zu, %zu, %zu, %zu]: got %.17g, wanted %.17g", at[0], at[1], at[2], at[3],
-                  (double)ref_get(got, at[0], at[1], at[2], at[3]), (double)ref_get(c->want, at[0], at[1], at[2], at[3]));
+                  (double)ref_get(got, at[0], at[1], at[2], at[3]),
+                  (double)ref_get(c->want, at[0], at[1], at[2], at[3]));
 }
 
 static int in_c_order(const attn_array *a)
 {
     for (int axis = 0; axis < a->ndim; axis++)
-        if (a->stride[axis] != 0)
-            return 0;
+        if (a->stride[axis] != 0) return 0;
     return 1;
 }
 
@@ -158,24 +155,22 @@ int test_same(const attn_array *got, const attn_array *want)
             test_note("shapes or types differ");
             return 0;
         }
-    if (in_c_order(got) && in_c_order(want) && memcmp(got->data, want->data, bytes_of(got)) == 0)
-        return 1;
+    if (in_c_order(got) && in_c_order(want) && memcmp(got->data, want->data, bytes_of(got)) == 0) return 1;
     for_elements(got, compare_element, &c);
     return c.different == 0;
 }
 
 static void copy_element(const attn_array *to, const size_t at[4], void *from)
 {
-    memcpy(ref_at(to, at[0], at[1], at[2], at[3]), ref_at(from, at[0], at[1], at[2], at[3]), attn_dtype_size(to->dtype));
+    memcpy(ref_at(to, at[0], at[1], at[2], at[3]), ref_at(from, at[0], at[1], at[2], at[3]),
+           attn_dtype_size(to->dtype));
 }
 
 void test_assign(const attn_array *to, const attn_array *from)
 {
     attn_array source = *from;
-    if (in_c_order(to) && in_c_order(from))
-        memcpy(to->data, from->data, bytes_of(to));
-    else
-        for_elements(to, copy_element, &source);
+    if (in_c_order(to) && in_c_order(from)) memcpy(to->data, from->data, bytes_of(to));
+    else for_elements(to, copy_element, &source);
 }
 
 attn_array test_copy(const attn_array *a)
@@ -192,17 +187,12 @@ static void fill_element(const attn_array *a, const size_t at[4], void *value)
     ref_set(a, at[0], at[1], at[2], at[3], *(double *)value);
 }
 
-void test_fill(const attn_array *a, double value)
-{
-    for_elements(a, fill_element, &value);
-}
+void test_fill(const attn_array *a, double value) { for_elements(a, fill_element, &value); }
 
 void test_poison(const attn_array *a)
 {
-    if (in_c_order(a))
-        memset(a->data, 0xff, bytes_of(a));
-    else
-        test_fill(a, (double)NAN);
+    if (in_c_order(a)) memset(a->data, 0xff, bytes_of(a));
+    else test_fill(a, (double)NAN);
 }
 
 attn_array test_part(const attn_array *a, int from_end, size_t first, size_t count)
@@ -229,10 +219,7 @@ typedef struct block {
 
 static block *blocks;
 
-static unsigned char guard_byte(size_t i)
-{
-    return (unsigned char)(0xa5u ^ (i * 37u));
-}
+static unsigned char guard_byte(size_t i) { return (unsigned char)(0xa5u ^ (i * 37u)); }
 
 static void poison_guards(const block *b)
 {
@@ -244,10 +231,8 @@ static int block_intact(const block *b)
 {
     int intact = 1;
     ASAN_UNPOISON_MEMORY_REGION(b->memory, b->total);
-    for (size_t i = 0; i < b->front; i++)
-        intact &= b->memory[i] == guard_byte(i);
-    for (size_t i = b->front + b->bytes; i < b->total; i++)
-        intact &= b->memory[i] == guard_byte(i);
+    for (size_t i = 0; i < b->front; i++) intact &= b->memory[i] == guard_byte(i);
+    for (size_t i = b->front + b->bytes; i < b->total; i++) intact &= b->memory[i] == guard_byte(i);
     poison_guards(b);
     return intact;
 }
@@ -255,8 +240,7 @@ static int block_intact(const block *b)
 void *test_memory(size_t bytes, size_t shift)
 {
     block *b = calloc(1, sizeof *b);
-    if (b)
-        b->memory = malloc(bytes + shift + 2 * GUARD + ALIGNMENT);
+    if (b) b->memory = malloc(bytes + shift + 2 * GUARD + ALIGNMENT);
     if (!b || !b->memory) {
         printf("Bail out! out of memory\n");
         exit(99);
@@ -264,11 +248,9 @@ void *test_memory(size_t bytes, size_t shift)
     b->bytes = bytes;
     b->front = GUARD + shift + (ALIGNMENT - (size_t)((uintptr_t)(b->memory + GUARD) % ALIGNMENT)) % ALIGNMENT;
     b->total = b->front + bytes + GUARD;
-    for (size_t i = 0; i < b->front; i++)
-        b->memory[i] = guard_byte(i);
+    for (size_t i = 0; i < b->front; i++) b->memory[i] = guard_byte(i);
     memset(b->memory + b->front, 0xff, bytes); /* NaN in all float types */
-    for (size_t i = b->front + bytes; i < b->total; i++)
-        b->memory[i] = guard_byte(i);
+    for (size_t i = b->front + bytes; i < b->total; i++) b->memory[i] = guard_byte(i);
     b->next = blocks;
     blocks = b;
     poison_guards(b);
@@ -279,16 +261,14 @@ int test_untouched(const void *memory, size_t bytes)
 {
     const unsigned char *p = memory;
     for (size_t i = 0; i < bytes; i++)
-        if (p[i] != 0xff)
-            return 0;
+        if (p[i] != 0xff) return 0;
     return 1;
 }
 
 int test_guards(void)
 {
     int intact = 1;
-    for (const block *b = blocks; b; b = b->next)
-        intact &= block_intact(b);
+    for (const block *b = blocks; b; b = b->next) intact &= block_intact(b);
     return intact;
 }
 
@@ -338,15 +318,9 @@ uint64_t test_u64(test_rng *rng)
     return z ^ (z >> 31);
 }
 
-size_t test_below(test_rng *rng, size_t n)
-{
-    return (size_t)(test_u64(rng) % n);
-}
+size_t test_below(test_rng *rng, size_t n) { return (size_t)(test_u64(rng) % n); }
 
-double test_uniform(test_rng *rng)
-{
-    return ldexp((double)(test_u64(rng) >> 11), -53);
-}
+double test_uniform(test_rng *rng) { return ldexp((double)(test_u64(rng) >> 11), -53); }
 
 /* A sum of 12 uniform numbers. It is exact, so it does not depend on libm. */
 double test_normal(test_rng *rng)
@@ -386,8 +360,7 @@ size_t test_paths(attn_path paths[ATTN_PATH_COUNT])
 {
     size_t count = 0;
     for (int path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++)
-        if (attn_path_supported((attn_path)path))
-            paths[count++] = (attn_path)path;
+        if (attn_path_supported((attn_path)path)) paths[count++] = (attn_path)path;
     return count;
 }
 
@@ -404,10 +377,8 @@ static void shuffled_for(void *context, size_t count, attn_task task, void *arg)
 {
     const size_t workers = *(const size_t *)context;
     for (size_t i = count; i-- > 0;)
-        if (i % 2)
-            task(arg, i, (count - i) % workers);
-    for (size_t i = 0; i < count; i += 2)
-        task(arg, i, i / 2 % workers);
+        if (i % 2) task(arg, i, (count - i) % workers);
+    for (size_t i = 0; i < count; i += 2) task(arg, i, i / 2 % workers);
 }
 
 attn_exec test_shuffled(attn_path path, size_t workers)
@@ -422,16 +393,15 @@ attn_exec test_shuffled(attn_path path, size_t workers)
 }
 
 /* Queries the workspace size, then computes in a workspace of exactly that size. */
-#define IN_EXACT_WORKSPACE(call)                                                                                                           \
-    size_t bytes = 0;                                                                                                                      \
-    attn_status status;                                                                                                                    \
-    run.query = &bytes;                                                                                                                    \
-    status = (call);                                                                                                                       \
-    if (status != ATTN_OK)                                                                                                                 \
-        return status;                                                                                                                     \
-    run.query = NULL;                                                                                                                      \
-    run.workspace = test_memory(bytes, 1);                                                                                                 \
-    run.workspace_size = bytes;                                                                                                            \
+#define IN_EXACT_WORKSPACE(call)                                                                                       \
+    size_t bytes = 0;                                                                                                  \
+    attn_status status;                                                                                                \
+    run.query = &bytes;                                                                                                \
+    status = (call);                                                                                                   \
+    if (status != ATTN_OK) return status;                                                                              \
+    run.query = NULL;                                                                                                  \
+    run.workspace = test_memory(bytes, 1);                                                                             \
+    run.workspace_size = bytes;                                                                                        \
     return (call)
 
 attn_status test_matmul(const attn_array *a, const attn_array *b, const attn_array *c, attn_exec run)
@@ -439,8 +409,8 @@ attn_status test_matmul(const attn_array *a, const attn_array *b, const attn_arr
     IN_EXACT_WORKSPACE(attn_matmul(a, b, c, &run));
 }
 
-attn_status test_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v, const attn_array *q,
-                             const attn_array *k, const attn_array *v, attn_exec run)
+attn_status test_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v,
+                             const attn_array *q, const attn_array *k, const attn_array *v, attn_exec run)
 {
     IN_EXACT_WORKSPACE(attn_compute_qkv(x, w_q, w_k, w_v, q, k, v, &run));
 }
@@ -466,15 +436,9 @@ attn_status test_self_attention(const attn_array *q, const attn_array *k, const 
     IN_EXACT_WORKSPACE(attn_self_attention(q, k, v, out, weights, &run));
 }
 
-attn_status test_forward(const attn_desc *desc, attn_exec run)
-{
-    IN_EXACT_WORKSPACE(attn_forward(desc, &run));
-}
+attn_status test_forward(const attn_desc *desc, attn_exec run) { IN_EXACT_WORKSPACE(attn_forward(desc, &run)); }
 
-attn_status test_layer(const attn_layer *layer, attn_exec run)
-{
-    IN_EXACT_WORKSPACE(attn_layer_forward(layer, &run));
-}
+attn_status test_layer(const attn_layer *layer, attn_exec run) { IN_EXACT_WORKSPACE(attn_layer_forward(layer, &run)); }
 
 attn_status test_partial(const attn_desc *desc, void *state, size_t state_size, attn_exec run)
 {
@@ -483,7 +447,8 @@ attn_status test_partial(const attn_desc *desc, void *state, size_t state_size, 
 
 enum { MAX_OUTPUTS = 4 };
 
-attn_status test_all_paths(test_call call, const void *context, const attn_array *const *outputs, size_t count, int *same)
+attn_status test_all_paths(test_call call, const void *context, const attn_array *const *outputs, size_t count,
+                           int *same)
 {
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
@@ -491,8 +456,7 @@ attn_status test_all_paths(test_call call, const void *context, const attn_array
     *same = 1;
     for (size_t p = 0; p < num_paths; p++) {
         attn_status status;
-        for (size_t i = 0; i < count; i++)
-            test_poison(outputs[i]);
+        for (size_t i = 0; i < count; i++) test_poison(outputs[i]);
         status = call(context, test_on(paths[p]));
         if (status != ATTN_OK) {
             test_note("%s: %s", attn_path_name(paths[p]), attn_status_string(status));
@@ -510,10 +474,7 @@ attn_status test_all_paths(test_call call, const void *context, const attn_array
     return ATTN_OK;
 }
 
-static attn_status call_forward(const void *desc, attn_exec run)
-{
-    return test_forward(desc, run);
-}
+static attn_status call_forward(const void *desc, attn_exec run) { return test_forward(desc, run); }
 
 int test_attention(const attn_desc *desc, const char *format, ...)
 {
@@ -531,8 +492,7 @@ int test_attention(const attn_desc *desc, const char *format, ...)
     all[2] = &desc->scores;
     all[3] = &desc->colsum;
     for (int i = 0; i < MAX_OUTPUTS; i++)
-        if (all[i]->ndim > 0)
-            outputs[count++] = all[i];
+        if (all[i]->ndim > 0) outputs[count++] = all[i];
     status = test_all_paths(call_forward, desc, outputs, count, &pass);
     if (status == ATTN_ERR_UNSUPPORTED) {
         test_skip("not yet supported", "%s", name);

@@ -91,8 +91,8 @@ attn_exec test_shuffled(attn_path path, size_t workers);
 
 /* The library's functions, called with a workspace of exactly the size they ask for. */
 attn_status test_matmul(const attn_array *a, const attn_array *b, const attn_array *c, attn_exec run);
-attn_status test_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v, const attn_array *q,
-                             const attn_array *k, const attn_array *v, attn_exec run);
+attn_status test_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k, const attn_array *w_v,
+                             const attn_array *q, const attn_array *k, const attn_array *v, attn_exec run);
 attn_status test_scores(const attn_array *q, const attn_array *k, double scale, const attn_array *s, attn_exec run);
 attn_status test_softmax(const attn_array *x, int axis, const attn_array *y, attn_exec run);
 attn_status test_weighted_sum(const attn_array *w, const attn_array *v, const attn_array *o, attn_exec run);
@@ -105,7 +105,8 @@ attn_status test_partial(const attn_desc *desc, void *state, size_t state_size, 
 /* Makes the call on every path, into outputs full of NaN, and compares them with
  * those of the scalar path. Returns the first status that is not ATTN_OK. */
 typedef attn_status (*test_call)(const void *context, attn_exec run);
-attn_status test_all_paths(test_call call, const void *context, const attn_array *const *outputs, size_t count, int *same);
+attn_status test_all_paths(test_call call, const void *context, const attn_array *const *outputs, size_t count,
+                           int *same);
 
 /* Prints one result: within bounds, the same bits on all paths, guards intact. Skipped if the
  * library does not implement the problem. */

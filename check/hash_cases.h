@@ -32,8 +32,7 @@ int hash_print(void); /* also called by tools/hash.c */
 
 static uint64_t hash_bits(uint64_t h, uint64_t bits, int bytes)
 {
-    for (; bytes > 0; bytes--, bits >>= 8)
-        h = (h ^ (bits & 255)) * UINT64_C(1099511628211); /* FNV-1a */
+    for (; bytes > 0; bytes--, bits >>= 8) h = (h ^ (bits & 255)) * UINT64_C(1099511628211); /* FNV-1a */
     return h;
 }
 
@@ -58,24 +57,21 @@ static size_t count_of(const attn_array *a)
 {
     size_t n = 1;
     int i;
-    for (i = 0; i < a->ndim; i++)
-        n *= a->shape[i];
+    for (i = 0; i < a->ndim; i++) n *= a->shape[i];
     return n;
 }
 
 static uint64_t hash_array(uint64_t h, const attn_array *a)
 {
     size_t i, n = count_of(a);
-    for (i = 0; i < n; i++)
-        h = hash_element(h, a, i);
+    for (i = 0; i < n; i++) h = hash_element(h, a, i);
     return h;
 }
 
 static int failures;
 static uint64_t hash_status(uint64_t h, attn_status status)
 {
-    if (status != ATTN_OK)
-        failures++;
+    if (status != ATTN_OK) failures++;
     return hash_bits(h, (uint64_t)status, 1);
 }
 
@@ -100,8 +96,7 @@ static uint64_t random_number(int exponent, int bias, int mantissa)
 static void fill(const attn_array *a, int exponent)
 {
     size_t i, n = count_of(a);
-    for (i = 0; i < n; i++)
-        switch (a->dtype) {
+    for (i = 0; i < n; i++) switch (a->dtype) {
         case ATTN_F64: ((double *)a->data)[i] = attn__from_bits_f64(random_number(exponent, 1023, 52)); break;
         case ATTN_F32: ((float *)a->data)[i] = attn__from_bits_f32((uint32_t)random_number(exponent, 127, 23)); break;
         case ATTN_F16: ((uint16_t *)a->data)[i] = (uint16_t)random_number(exponent, 15, 10); break;
@@ -115,10 +110,8 @@ static void plant(const attn_array *a, size_t first, size_t step, uint32_t bits)
     const float x = attn__from_bits_f32(bits);
     size_t i, n = count_of(a);
     for (i = first; i < n; i += step) {
-        if (a->dtype == ATTN_F64)
-            ((double *)a->data)[i] = (double)x;
-        else
-            attn__store_f32((char *)a->data + i * attn_dtype_size(a->dtype), a->dtype, 1, &x, 1);
+        if (a->dtype == ATTN_F64) ((double *)a->data)[i] = (double)x;
+        else attn__store_f32((char *)a->data + i * attn_dtype_size(a->dtype), a->dtype, 1, &x, 1);
     }
 }
 #define INFINITE 0x7f800000u
@@ -167,12 +160,14 @@ static uint64_t case_fma(attn_path path, int f64)
     for (i = 0; i < 3000; i++) {
         const int e = i % 20 - 10;
         if (f64) {
-            const double a = attn__from_bits_f64(random_number(e, 1023, 52)), b = attn__from_bits_f64(random_number(e, 1023, 52));
+            const double a = attn__from_bits_f64(random_number(e, 1023, 52)),
+                         b = attn__from_bits_f64(random_number(e, 1023, 52));
             h = hash_bits(h, attn__bits_f64(attn__fma_f64(a, b, attn__from_bits_f64(random_number(-e, 1023, 52)))), 8);
         } else {
             const float a = attn__from_bits_f32((uint32_t)random_number(e, 127, 23)),
                         b = attn__from_bits_f32((uint32_t)random_number(e, 127, 23));
-            h = hash_bits(h, attn__bits_f32(attn__fma_f32(a, b, attn__from_bits_f32((uint32_t)random_number(-e, 127, 23)))), 4);
+            h = hash_bits(
+                h, attn__bits_f32(attn__fma_f32(a, b, attn__from_bits_f32((uint32_t)random_number(-e, 127, 23)))), 4);
         }
     }
     return h;
@@ -193,7 +188,10 @@ static uint64_t case_elementary(attn_path path, int f64)
         fill(&row, e);
         kernel->softcap(row.data, 512, 1.5);
         h = hash_array(h, &row);
-        h = hash_bits(h, attn__bits_f64(attn__log_f64(attn__from_bits_f64(random_number(e, 1023, 52) & UINT64_C(0x7fffffffffffffff)))), 8);
+        h = hash_bits(h,
+                      attn__bits_f64(attn__log_f64(
+                          attn__from_bits_f64(random_number(e, 1023, 52) & UINT64_C(0x7fffffffffffffff)))),
+                      8);
     }
     return h;
 }
@@ -247,8 +245,7 @@ static attn_desc problem_of(const forward_case *c)
         fill(&d.alibi, -2);
         d.sinks = array_1d(wide, c->q_heads);
         fill(&d.sinks, 1);
-        if (!c->colsum)
-            d.stage = ATTN_STAGE_BIASED;
+        if (!c->colsum) d.stage = ATTN_STAGE_BIASED;
     }
     if (c->specials) { /* causal: some of them are visible, some are not */
         plant(&d.k, c->dim * 15, c->dim * 2, NOT_A_NUMBER);
@@ -303,8 +300,10 @@ static uint64_t case_steps(attn_path path, int f64)
 {
     const attn_dtype dtype = f64 ? ATTN_F64 : ATTN_F32;
     const attn_exec run = on(path);
-    const attn_array a = array_4d(dtype, 1, 1, 33, 530), b = array_4d(dtype, 1, 1, 41, 530), v = array_4d(dtype, 1, 1, 41, 19);
-    const attn_array s = array_4d(dtype, 1, 1, 33, 41), w = array_4d(dtype, 1, 1, 33, 41), o = array_4d(dtype, 1, 1, 33, 19);
+    const attn_array a = array_4d(dtype, 1, 1, 33, 530), b = array_4d(dtype, 1, 1, 41, 530),
+                     v = array_4d(dtype, 1, 1, 41, 19);
+    const attn_array s = array_4d(dtype, 1, 1, 33, 41), w = array_4d(dtype, 1, 1, 33, 41),
+                     o = array_4d(dtype, 1, 1, 33, 19);
     uint64_t h;
     int axis;
     fill(&a, -1);
@@ -341,7 +340,8 @@ static uint64_t case_layer(attn_path path, int f64)
     const attn_dtype dtype = f64 ? ATTN_F64 : ATTN_F32;
     const attn_exec run = on(path);
     attn_layer layer = attn_layer_default();
-    attn_array *const arrays[8] = {&layer.x, &layer.w_q, &layer.w_k, &layer.w_v, &layer.w_o, &layer.b_q, &layer.b_v, &layer.out};
+    attn_array *const arrays[8] = {&layer.x,   &layer.w_q, &layer.w_k, &layer.w_v,
+                                   &layer.w_o, &layer.b_q, &layer.b_v, &layer.out};
     static const size_t shapes[8][2] = {{11, 24}, {24, 24}, {24, 12}, {24, 12}, {24, 24}, {0, 24}, {0, 12}, {11, 24}};
     uint64_t h;
     int i;
@@ -350,7 +350,8 @@ static uint64_t case_layer(attn_path path, int f64)
     for (i = 0; i < 8; i++) {
         const size_t rows = shapes[i][0], columns = shapes[i][1];
         *arrays[i] = array_1d(dtype, (rows ? rows : 1) * columns);
-        *arrays[i] = rows ? attn_array_2d(dtype, arrays[i]->data, rows, columns) : attn_array_1d(dtype, arrays[i]->data, columns);
+        *arrays[i] = rows ? attn_array_2d(dtype, arrays[i]->data, rows, columns)
+                          : attn_array_1d(dtype, arrays[i]->data, columns);
         fill(arrays[i], -1);
     }
     h = hash_status(0, attn_layer_forward(&layer, &run));
@@ -410,21 +411,17 @@ static uint64_t run_case(const hash_case *c, uint64_t seed)
     printf("%s", c->name);
     for (path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++) {
         uint64_t h;
-        if (!attn_path_supported((attn_path)path))
-            continue;
+        if (!attn_path_supported((attn_path)path)) continue;
         random_state = seed;
         taken = 0;
         h = c->function((attn_path)path, c->argument);
-        if (path == ATTN_PATH_SCALAR)
-            first = h;
-        if (h == first)
-            continue;
+        if (path == ATTN_PATH_SCALAR) first = h;
+        if (h == first) continue;
         printf("%s %s", same ? " DIFFERS" : "", attn_path_name((attn_path)path));
         same = 0;
         failures++;
     }
-    if (same)
-        print_hash(first);
+    if (same) print_hash(first);
     puts("");
     return first;
 }
@@ -434,8 +431,7 @@ int hash_print(void)
 {
     uint64_t all = 0;
     size_t i;
-    for (i = 0; i < sizeof cases / sizeof *cases; i++)
-        all = hash_bits(all, run_case(&cases[i], i), 8);
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) all = hash_bits(all, run_case(&cases[i], i), 8);
     printf("%s", attn_arithmetic());
     print_hash(all);
     puts("");

@@ -47,21 +47,16 @@ static void *ref_malloc(size_t count, size_t size)
     return p;
 }
 
-size_t ref_length(const attn_array *a, int from_end)
-{
-    return from_end <= a->ndim ? a->shape[a->ndim - from_end] : 1;
-}
+size_t ref_length(const attn_array *a, int from_end) { return from_end <= a->ndim ? a->shape[a->ndim - from_end] : 1; }
 
 void *ref_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
 {
     const size_t index[4] = {i0, i1, i2, i3};
     ptrdiff_t offset = 0, packed = 1;
     int strided = 0;
-    for (int axis = 0; axis < a->ndim; axis++)
-        strided |= a->stride[axis] != 0;
+    for (int axis = 0; axis < a->ndim; axis++) strided |= a->stride[axis] != 0;
     for (int axis = a->ndim - 1, k = 3; axis >= 0 && k >= 0; axis--, k--) {
-        if (a->shape[axis] != 1)
-            offset += (ptrdiff_t)index[k] * (strided ? a->stride[axis] : packed);
+        if (a->shape[axis] != 1) offset += (ptrdiff_t)index[k] * (strided ? a->stride[axis] : packed);
         packed *= (ptrdiff_t)a->shape[axis];
     }
     return (char *)a->data + offset * (ptrdiff_t)attn_dtype_size(a->dtype);
@@ -74,12 +69,9 @@ static double small_decode(unsigned bits, int fraction_bits, int min_exponent)
     const unsigned field = magnitude >> fraction_bits;
     const unsigned fraction = magnitude & ((1u << fraction_bits) - 1u);
     double value;
-    if ((int)field == 1 - 2 * (min_exponent - 1))
-        value = fraction ? (double)NAN : (double)INFINITY;
-    else if (field == 0)
-        value = ldexp(fraction, min_exponent - fraction_bits);
-    else
-        value = ldexp(fraction + (1u << fraction_bits), min_exponent - fraction_bits + (int)field - 1);
+    if ((int)field == 1 - 2 * (min_exponent - 1)) value = fraction ? (double)NAN : (double)INFINITY;
+    else if (field == 0) value = ldexp(fraction, min_exponent - fraction_bits);
+    else value = ldexp(fraction + (1u << fraction_bits), min_exponent - fraction_bits + (int)field - 1);
     return bits & 0x8000u ? -value : value;
 }
 
@@ -90,12 +82,9 @@ static uint16_t small_encode(double value, int fraction_bits, int min_exponent)
     const double magnitude = fabs(value);
     int exponent = min_exponent;
     unsigned bits;
-    if (isnan(value))
-        return (uint16_t)(sign | infinity | 1u << (fraction_bits - 1));
-    if (magnitude > 0 && isfinite(value) && ilogb(magnitude) > exponent)
-        exponent = ilogb(magnitude);
-    if (exponent > 1 - min_exponent || isinf(value))
-        return (uint16_t)(sign | infinity);
+    if (isnan(value)) return (uint16_t)(sign | infinity | 1u << (fraction_bits - 1));
+    if (magnitude > 0 && isfinite(value) && ilogb(magnitude) > exponent) exponent = ilogb(magnitude);
+    if (exponent > 1 - min_exponent || isinf(value)) return (uint16_t)(sign | infinity);
     /* adding the leading 1 of the fraction increments the exponent field */
     bits = (unsigned)(exponent - min_exponent) << fraction_bits;
     bits += (unsigned)nearbyint(ldexp(magnitude, fraction_bits - exponent));
@@ -147,12 +136,9 @@ static arithmetic arithmetic_of(attn_dtype type)
 {
     arithmetic t;
     int precision = 24, min_exponent = -126, max_exponent = 127;
-    if (type == ATTN_F64)
-        precision = 53, min_exponent = -1022, max_exponent = 1023;
-    else if (type == ATTN_F16)
-        precision = 11, min_exponent = -14, max_exponent = 15;
-    else if (type == ATTN_BF16)
-        precision = 8;
+    if (type == ATTN_F64) precision = 53, min_exponent = -1022, max_exponent = 1023;
+    else if (type == ATTN_F16) precision = 11, min_exponent = -14, max_exponent = 15;
+    else if (type == ATTN_BF16) precision = 8;
     t.u = ref_ldexp(1, -precision);
     t.eta = ref_ldexp(1, min_exponent - precision + 1);
     t.max = ref_ldexp(2 - 2 * t.u, max_exponent);
@@ -165,10 +151,7 @@ static arithmetic arithmetic_of(attn_dtype type)
     return t;
 }
 
-static attn_dtype compute_type(attn_dtype type)
-{
-    return type == ATTN_F64 ? ATTN_F64 : ATTN_F32;
-}
+static attn_dtype compute_type(attn_dtype type) { return type == ATTN_F64 ? ATTN_F64 : ATTN_F32; }
 
 /* Relative error of n roundings, n u / (1 - n u), of the library (u) and of the reference
  * itself. */
@@ -210,18 +193,14 @@ static ref_bounds around(ref_real value, ref_real error)
     return b;
 }
 
-static ref_real limited(ref_real x, ref_real largest)
-{
-    return x > largest ? largest : x < -largest ? -largest : x;
-}
+static ref_real limited(ref_real x, ref_real largest) { return x > largest ? largest : x < -largest ? -largest : x; }
 
 /* Bounds after conversion to an element type: one more rounding if it is narrower than the
  * compute type; beyond its largest number, that number or infinity. */
 static ref_bounds stored(ref_bounds b, attn_dtype type, attn_dtype compute)
 {
     const arithmetic t = arithmetic_of(type);
-    if (b.low > b.high || (!isfinite(b.value) && b.low != b.high))
-        return b;
+    if (b.low > b.high || (!isfinite(b.value) && b.low != b.high)) return b;
     if (isnan(b.value) || (b.low == b.value && b.high == b.value && !(isfinite(b.value) && ref_abs(b.value) > t.max)))
         return b;
     if (type != compute && t.u > arithmetic_of(compute).u) {
@@ -238,23 +217,17 @@ double ref_ratio(const ref_bounds *bounds, ref_real number)
 {
     const ref_real value = bounds->value;
     ref_real room;
-    if (bounds->low > bounds->high)
+    if (bounds->low > bounds->high) return 0;
+    if (isnan(value)) return isnan(number) ? 0 : (double)INFINITY;
+    if (isinf(value) && bounds->low != bounds->high) return isfinite(number) ? (double)INFINITY : 0;
+    if (isnan(number)) return (double)INFINITY;
+    if (value == 0 && bounds->low == bounds->high) return number == 0 && !signbit(number) ? 0 : (double)INFINITY;
+    if (number == value ||
+        (number == 0 && bounds->low == 0)) /* or else a weight that exp flushes to 0 would always be at its bound */
         return 0;
-    if (isnan(value))
-        return isnan(number) ? 0 : (double)INFINITY;
-    if (isinf(value) && bounds->low != bounds->high)
-        return isfinite(number) ? (double)INFINITY : 0;
-    if (isnan(number))
-        return (double)INFINITY;
-    if (value == 0 && bounds->low == bounds->high)
-        return number == 0 && !signbit(number) ? 0 : (double)INFINITY;
-    if (number == value || (number == 0 && bounds->low == 0)) /* or else a weight that exp flushes to 0 would always be at its bound */
-        return 0;
-    if (!(number >= bounds->low && number <= bounds->high) && isinf(number))
-        return (double)INFINITY;
+    if (!(number >= bounds->low && number <= bounds->high) && isinf(number)) return (double)INFINITY;
     room = number > value ? bounds->high - value : value - bounds->low;
-    if (isinf(room))
-        return 0;
+    if (isinf(room)) return 0;
     return room > 0 ? (double)(ref_abs(number - value) / room) : (double)INFINITY;
 }
 
@@ -283,15 +256,9 @@ struct ref_head {
     ref_row row;
 };
 
-static int present(const attn_array *a)
-{
-    return a->ndim > 0;
-}
+static int present(const attn_array *a) { return a->ndim > 0; }
 
-static size_t integer(const attn_array *a, size_t i2, size_t i3)
-{
-    return (size_t)ref_get(a, 0, 0, i2, i3);
-}
+static size_t integer(const attn_array *a, size_t i2, size_t i3) { return (size_t)ref_get(a, 0, 0, i2, i3); }
 
 size_t ref_batches(const attn_desc *desc)
 {
@@ -308,8 +275,7 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
     h->head = head;
     h->q_len = ref_length(&desc->q, 2);
     h->kv_len = ref_length(&desc->k, 2);
-    if (present(&desc->block_table))
-        h->kv_len *= ref_length(&desc->block_table, 1);
+    if (present(&desc->block_table)) h->kv_len *= ref_length(&desc->block_table, 1);
     if (present(&desc->cu_seqlens_q)) {
         h->q_base = integer(&desc->cu_seqlens_q, 0, batch);
         h->q_len = integer(&desc->cu_seqlens_q, 0, batch + 1) - h->q_base;
@@ -320,19 +286,14 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
     h->head_dim_v = present(&desc->v) ? ref_length(&desc->v, 1) : 0;
     h->compute = compute_type(desc->q.dtype);
     h->t = arithmetic_of(h->compute);
-    if (desc->scale == 0)
-        h->scale = 1 / ref_sqrt((ref_real)(h->head_dim ? h->head_dim : 1));
-    else
-        h->scale = h->compute == ATTN_F64 ? (ref_real)desc->scale : (ref_real)(float)desc->scale;
+    if (desc->scale == 0) h->scale = 1 / ref_sqrt((ref_real)(h->head_dim ? h->head_dim : 1));
+    else h->scale = h->compute == ATTN_F64 ? (ref_real)desc->scale : (ref_real)(float)desc->scale;
 
     h->length = (int64_t)(desc->kv_begin + h->kv_len);
-    if (present(&desc->kv_lens))
-        h->length = (int64_t)integer(&desc->kv_lens, 0, batch);
+    if (present(&desc->kv_lens)) h->length = (int64_t)integer(&desc->kv_lens, 0, batch);
     h->offset = 0;
-    if (desc->align == ATTN_ALIGN_LOWER_RIGHT)
-        h->offset = h->length - (int64_t)h->q_len;
-    else if (desc->align == ATTN_ALIGN_OFFSET)
-        h->offset = desc->q_offset;
+    if (desc->align == ATTN_ALIGN_LOWER_RIGHT) h->offset = h->length - (int64_t)h->q_len;
+    else if (desc->align == ATTN_ALIGN_OFFSET) h->offset = desc->q_offset;
 
     h->q = ref_malloc(h->head_dim, sizeof *h->q);
     h->k = ref_malloc(h->kv_len * h->head_dim, sizeof *h->k);
@@ -357,10 +318,8 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
             at = 0;
             row = k_base + j;
         }
-        for (size_t c = 0; c < h->head_dim; c++)
-            h->k[j * h->head_dim + c] = ref_get(&desc->k, at, kv_head, row, c);
-        for (size_t c = 0; c < h->head_dim_v; c++)
-            h->v[j * h->head_dim_v + c] = ref_get(&desc->v, at, kv_head, row, c);
+        for (size_t c = 0; c < h->head_dim; c++) h->k[j * h->head_dim + c] = ref_get(&desc->k, at, kv_head, row, c);
+        for (size_t c = 0; c < h->head_dim_v; c++) h->v[j * h->head_dim_v + c] = ref_get(&desc->v, at, kv_head, row, c);
     }
     return h;
 }
@@ -381,27 +340,19 @@ void ref_close(ref_head *h)
     free(h);
 }
 
-static uint64_t distance(int64_t a, int64_t b)
-{
-    return a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
-}
+static uint64_t distance(int64_t a, int64_t b) { return a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a; }
 
 static int is_visible(const ref_head *h, size_t i, int64_t p, size_t j)
 {
     const attn_desc *d = h->desc;
     const int64_t key = (int64_t)(d->kv_begin + j);
-    if (key >= h->length)
-        return 0;
-    if (d->causal && key > p)
-        return 0;
-    if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left)
-        return 0;
-    if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right)
-        return 0;
+    if (key >= h->length) return 0;
+    if (d->causal && key > p) return 0;
+    if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left) return 0;
+    if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right) return 0;
     if (present(&d->mask)) {
         const ref_real mask = ref_get(&d->mask, h->batch, h->head, i, j);
-        if (d->mask.dtype == ATTN_BOOL ? mask == 0 : mask == -(ref_real)INFINITY)
-            return 0;
+        if (d->mask.dtype == ATTN_BOOL ? mask == 0 : mask == -(ref_real)INFINITY) return 0;
     }
     return 1;
 }
@@ -425,8 +376,7 @@ static void choose_units(ref_head *h)
     const int limit = REF_MAX_EXP - 20;
     int scale, dim, exponent, q;
     h->shift = h->shift_q = 0;
-    if (REF_MAX_EXP > 4096)
-        return;
+    if (REF_MAX_EXP > 4096) return;
     ref_frexp(h->scale, &scale);
     ref_frexp((ref_real)h->head_dim + 1, &dim);
     q = largest_exponent(h->q, h->head_dim) + scale;
@@ -439,16 +389,11 @@ static void choose_units(ref_head *h)
     /* a slope times a distance, or a mask */
     if (h->compute == ATTN_F64 && (present(&h->desc->alibi) || present(&h->desc->mask)) && exponent < 1024 + 64)
         exponent = 1024 + 64;
-    if (exponent > limit)
-        h->shift = exponent - limit;
-    if (q > 500 && (h->shift || q > limit))
-        h->shift_q = q - 500;
+    if (exponent > limit) h->shift = exponent - limit;
+    if (q > 500 && (h->shift || q > limit)) h->shift_q = q - 500;
 }
 
-static ref_real least_real(void)
-{
-    return ref_ldexp(1, REF_MIN_EXP - REF_MANT_DIG);
-}
+static ref_real least_real(void) { return ref_ldexp(1, REF_MIN_EXP - REF_MANT_DIG); }
 
 /* x 2^e, but 0 only if x is 0: times infinity, a result rounded to 0 would give NaN. */
 static ref_real in_units(ref_real x, int e)
@@ -507,8 +452,7 @@ static void compute_scores(ref_head *h, size_t i)
         h->keep[j] = (unsigned char)is_visible(h, i, p, j);
         h->scores[j] = exactly(-(ref_real)INFINITY);
         if (!h->keep[j]) {
-            if (before_masks && (int64_t)(desc->kv_begin + j) < h->length)
-                h->scores[j] = anything();
+            if (before_masks && (int64_t)(desc->kv_begin + j) < h->length) h->scores[j] = anything();
             continue;
         }
         h->row.visible++;
@@ -523,18 +467,20 @@ static void compute_scores(ref_head *h, size_t i)
         delta += least_real() * ((ref_real)d + 2 * sum_k) + own_eta * sum_q;
         shown = s, shown_delta = delta;
         if (cap > 0) {
-            const ref_real middle = softcapped(s, cap, h->shift), reach = isinf(s) ? 0 : delta; /* tanh of infinity is exactly 1 */
+            const ref_real middle = softcapped(s, cap, h->shift),
+                           reach = isinf(s) ? 0 : delta; /* tanh of infinity is exactly 1 */
             const ref_real up = softcapped(s + reach, cap, h->shift) - middle;
             const ref_real down = middle - softcapped(s - reach, cap, h->shift);
             delta = up > down ? up : down;
-            delta += gamma_n(4 + 2 * (ref_real)TANH_ULP, t.u) * ref_abs(middle) + ref_ldexp(2 * t.eta, -h->shift) * (1 + cap) + own_eta;
+            delta += gamma_n(4 + 2 * (ref_real)TANH_ULP, t.u) * ref_abs(middle) +
+                     ref_ldexp(2 * t.eta, -h->shift) * (1 + cap) + own_eta;
             s = middle;
         }
-        if (desc->stage == ATTN_STAGE_SOFTCAPPED)
-            shown = s, shown_delta = delta;
+        if (desc->stage == ATTN_STAGE_SOFTCAPPED) shown = s, shown_delta = delta;
         if (present(&desc->alibi)) {
             const ref_real slope = ref_get(&desc->alibi, 0, 0, h->batch, h->head);
-            const ref_real steps = (ref_real)distance(p, (int64_t)(desc->kv_begin + j)), bias = ref_ldexp(slope, -h->shift) * steps;
+            const ref_real steps = (ref_real)distance(p, (int64_t)(desc->kv_begin + j)),
+                           bias = ref_ldexp(slope, -h->shift) * steps;
             s -= bias;
             delta += gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s);
             delta += ref_ldexp(2 * t.eta, -h->shift) + own_eta * (1 + steps);
@@ -544,8 +490,7 @@ static void compute_scores(ref_head *h, size_t i)
             s += mask;
             delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s)) + own_eta;
         }
-        if (desc->stage == ATTN_STAGE_BIASED)
-            shown = s, shown_delta = delta;
+        if (desc->stage == ATTN_STAGE_BIASED) shown = s, shown_delta = delta;
         h->score[j] = s;
         h->delta[j] = delta;
         h->scores[j] = exactly(shown);
@@ -574,27 +519,24 @@ typedef struct softmax_row {
 static int levels_of(size_t n)
 {
     int levels = 0;
-    for (size_t blocks = (n + BLOCK - 1) / BLOCK; blocks > 1; blocks = (blocks + 1) / 2)
-        levels++;
+    for (size_t blocks = (n + BLOCK - 1) / BLOCK; blocks > 1; blocks = (blocks + 1) / 2) levels++;
     return levels;
 }
 
 /* The computed exp(x) lies between exp(*low) and exp(*high), which account for the error
  * `delta` of x, for the roundings when the block's maximum is subtracted from x and maxima from
  * one another (u times the differences, which add up to x), and for one exp at each level. */
-static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_real x, ref_real delta, ref_real *low, ref_real *high)
+static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_real x, ref_real delta, ref_real *low,
+                            ref_real *high)
 {
     const ref_real inf = (ref_real)INFINITY, huge = (ref_real)1e300, least = ref_log(t.flushed);
     const ref_real exps = gamma_n(2 * (ref_real)EXP_ULP, t.u) * (ref_real)(1 + levels);
     const ref_real error = delta + gamma_n(1, t.u) * (ref_abs(x) + delta);
     *low = ref_ldexp(x - error, r->shift) - exps;
     *high = ref_ldexp(x + error, r->shift) + exps;
-    if (*low < least)
-        *low = -inf;
-    if (*high < least)
-        *high = least;
-    if (*high > huge)
-        *high = huge;
+    if (*low < least) *low = -inf;
+    if (*high < least) *high = least;
+    if (*high > huge) *high = huge;
 }
 
 /* Weights and log-sum-exp.
@@ -621,15 +563,12 @@ static void compute_weights(softmax_row *r, attn_dtype type)
 
     for (size_t j = 0; j < r->n; j++) {
         r->weight[j] = exactly(0);
-        if (!r->keep[j])
-            continue;
+        if (!r->keep[j]) continue;
         any = 1;
         nan |= isnan(r->score[j]);
         infinite |= r->score[j] == inf;
-        if (r->score[j] > max)
-            max = r->score[j], max_delta = r->delta[j];
-        if (r->score[j] + r->delta[j] > above)
-            above = r->score[j] + r->delta[j];
+        if (r->score[j] > max) max = r->score[j], max_delta = r->delta[j];
+        if (r->score[j] + r->delta[j] > above) above = r->score[j] + r->delta[j];
     }
     if (!any) {
         r->lse = exactly(-inf);
@@ -638,13 +577,11 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     if (r->has_sink) {
         nan |= isnan(r->sink);
         infinite |= r->sink == inf;
-        if (r->sink > max)
-            max = r->sink, max_delta = own_eta;
+        if (r->sink > max) max = r->sink, max_delta = own_eta;
     }
     if (nan || infinite || max == -inf) { /* infinity minus infinity */
         for (size_t j = 0; j < r->n; j++)
-            if (r->keep[j])
-                r->weight[j] = exactly((ref_real)NAN);
+            if (r->keep[j]) r->weight[j] = exactly((ref_real)NAN);
         r->lse = nan ? exactly((ref_real)NAN) : not_finite();
         return;
     }
@@ -653,8 +590,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     shift_of_max = gamma_n(1, t.u) * (above - max > max_delta ? above - max : max_delta);
 
     for (size_t j = 0; j < r->n; j++) {
-        if (!r->keep[j] || r->score[j] == -inf)
-            continue;
+        if (!r->keep[j] || r->score[j] == -inf) continue;
         exponent_bounds(r, t, levels, r->score[j] - max, r->delta[j] + shift_of_max, &r->low[j], &r->high[j]);
         max_low = r->low[j] > max_low ? r->low[j] : max_low;
         max_high = r->high[j] > max_high ? r->high[j] : max_high;
@@ -668,8 +604,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         ref_add(&sum_high, ref_exp(sink_high - max_high));
     }
     for (size_t j = 0; j < r->n; j++) { /* bounds relative to exp(max_high) from here */
-        if (!r->keep[j] || r->score[j] == -inf)
-            continue;
+        if (!r->keep[j] || r->score[j] == -inf) continue;
         r->low[j] = ref_exp(r->low[j] - max_high);
         r->high[j] = ref_exp(r->high[j] - max_high);
         r->weight[j].value = ref_exp(ref_ldexp(r->score[j] - max, r->shift));
@@ -686,15 +621,13 @@ static void compute_weights(softmax_row *r, attn_dtype type)
 
     for (size_t j = 0; j < r->n; j++) {
         ref_bounds *w = &r->weight[j];
-        if (!r->keep[j] || r->score[j] == -inf)
-            continue;
+        if (!r->keep[j] || r->score[j] == -inf) continue;
         w->value /= total;
         w->low = r->low[j] > 0 ? r->low[j] / largest * (1 - weight_error) - 3 * t.eta : 0;
         w->high = r->high[j] / least * (1 + weight_error) + 3 * t.eta;
         if (!(w->high < cap)) /* also if there is no bound for the sum */
             w->high = cap;
-        if (w->low < 0)
-            w->low = 0;
+        if (w->low < 0) w->low = 0;
     }
     /* Also in units of 2^shift, so that a score of 2^1024 plus a logarithm does not overflow. */
     least = max_high + ref_log(least);
@@ -705,7 +638,8 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     lse_error += (gamma_n(1, t.u) + gamma_n(4, in_double)) * ref_abs(lse);
     r->lse.value = limited(ref_ldexp(lse, r->shift), t.max);
     r->lse.low = limited(ref_ldexp(max + ref_ldexp(least, -r->shift) - lse_error, r->shift), t.max);
-    r->lse.high = limited(ref_ldexp(max + ref_ldexp(max_high + ref_log(largest), -r->shift) + lse_error, r->shift), t.max);
+    r->lse.high =
+        limited(ref_ldexp(max + ref_ldexp(max_high + ref_log(largest), -r->shift) + lse_error, r->shift), t.max);
 }
 
 /* ----------------------------------------------------------- output -- */
@@ -734,14 +668,11 @@ static void compute_out(ref_head *h)
             const ref_bounds *w = &h->weights[j];
             const ref_real v = h->v[j * h->head_dim_v + c];
             const ref_real up = w->high - w->value, down = w->value - w->low;
-            if (!h->keep[j])
-                continue;
+            if (!h->keep[j]) continue;
             nan |= isnan(v) || isnan(w->value);
             infinite |= isinf(v);
-            if (first || v < least_v)
-                least_v = v;
-            if (first || v > largest_v)
-                largest_v = v;
+            if (first || v < least_v) least_v = v;
+            if (first || v > largest_v) largest_v = v;
             first = 0;
             value += w->value * v;
             moved += (up > down ? up : down) * ref_abs(v);
@@ -759,15 +690,11 @@ static void compute_out(ref_head *h)
             error = moved + roundings * magnitude + underflow;
             hull = hull_roundings * largest + underflow;
             h->out[c] = around(value, error);
-            if (h->out[c].low < least_v - hull)
-                h->out[c].low = least_v - hull;
-            if (h->out[c].high > largest_v + hull)
-                h->out[c].high = largest_v + hull;
+            if (h->out[c].low < least_v - hull) h->out[c].low = least_v - hull;
+            if (h->out[c].high > largest_v + hull) h->out[c].high = largest_v + hull;
             /* finite in, finite out */
-            if (h->out[c].low < -t.max)
-                h->out[c].low = -t.max;
-            if (h->out[c].high > t.max)
-                h->out[c].high = t.max;
+            if (h->out[c].low < -t.max) h->out[c].low = -t.max;
+            if (h->out[c].high > t.max) h->out[c].high = t.max;
         }
     }
 }
@@ -791,8 +718,7 @@ const ref_row *ref_compute_row(ref_head *h, size_t query)
     }
     compute_weights(&r, h->compute);
     compute_out(h);
-    if (h->desc->stage == ATTN_STAGE_PROBS)
-        memcpy(h->scores, h->weights, h->kv_len * sizeof *h->scores);
+    if (h->desc->stage == ATTN_STAGE_PROBS) memcpy(h->scores, h->weights, h->kv_len * sizeof *h->scores);
     h->row.kv_len = h->kv_len;
     h->row.head_dim_v = h->head_dim_v;
     h->row.keep = h->keep;
@@ -805,13 +731,13 @@ const ref_row *ref_compute_row(ref_head *h, size_t query)
 
 /* ------------------------------------------------------------- checking -- */
 
-static void check_number(ref_report *report, const char *what, ref_bounds want, ref_real got, size_t i0, size_t i1, size_t i2, size_t i3)
+static void check_number(ref_report *report, const char *what, ref_bounds want, ref_real got, size_t i0, size_t i1,
+                         size_t i2, size_t i3)
 {
     const double ratio = ref_ratio(&want, got);
     report->checked++;
     report->wrong += !(ratio <= 1);
-    if (report->checked > 1 && !(ratio > report->worst))
-        return;
+    if (report->checked > 1 && !(ratio > report->worst)) return;
     report->worst = ratio;
     report->what = what;
     report->at[0] = i0;
@@ -829,10 +755,8 @@ static ref_bounds row_sum(const ref_row *row, attn_dtype type, attn_dtype comput
     const arithmetic t = arithmetic_of(compute), stored_as = arithmetic_of(type);
     ref_real error = 16 * t.u + (ref_real)row->visible * t.flushed;
     ref_bounds sum = around(1, 0);
-    if (row->visible == 0)
-        return exactly(0);
-    if (!isfinite(row->lse.value))
-        return exactly((ref_real)NAN);
+    if (row->visible == 0) return exactly(0);
+    if (!isfinite(row->lse.value)) return exactly((ref_real)NAN);
     if (sinks) {
         sum = around(0, 0);
         for (size_t j = 0; j < row->kv_len; j++) {
@@ -841,8 +765,7 @@ static ref_bounds row_sum(const ref_row *row, attn_dtype type, attn_dtype comput
             sum.high += row->weights[j].high;
         }
     }
-    if (type != compute)
-        error += stored_as.u * sum.high + (ref_real)row->visible * stored_as.eta;
+    if (type != compute) error += stored_as.u * sum.high + (ref_real)row->visible * stored_as.eta;
     sum.low -= error;
     sum.high = sum.high < 1 ? sum.high + error : 1 + error;
     return sum;
@@ -866,21 +789,25 @@ ref_report ref_check(const attn_desc *desc, size_t step)
                 const size_t query = head->q_base + i;
                 if (present(&desc->out))
                     for (size_t c = 0; c < row->head_dim_v; c++)
-                        check_number(&report, "out", stored(row->out[c], desc->out.dtype, compute), ref_get(&desc->out, at, h, query, c), b,
-                                     h, i, c);
+                        check_number(&report, "out", stored(row->out[c], desc->out.dtype, compute),
+                                     ref_get(&desc->out, at, h, query, c), b, h, i, c);
                 if (present(&desc->lse))
-                    check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute), ref_get(&desc->lse, 0, at, h, query), b, h, i,
-                                 0);
+                    check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute),
+                                 ref_get(&desc->lse, 0, at, h, query), b, h, i, 0);
                 if (present(&desc->scores) && h - desc->scores_head < ref_length(&desc->scores, 3) &&
-                    i - desc->scores_query < ref_length(&desc->scores, 2)) { /* negative differences wrap to huge numbers */
+                    i - desc->scores_query <
+                        ref_length(&desc->scores, 2)) { /* negative differences wrap to huge numbers */
                     ref_sum sum = {0, 0};
                     for (size_t j = 0; j < row->kv_len; j++) {
-                        const ref_real score = ref_get(&desc->scores, b, h - desc->scores_head, i - desc->scores_query, j);
-                        check_number(&report, "scores", stored(row->scores[j], desc->scores.dtype, compute), score, b, h, i, j);
+                        const ref_real score =
+                            ref_get(&desc->scores, b, h - desc->scores_head, i - desc->scores_query, j);
+                        check_number(&report, "scores", stored(row->scores[j], desc->scores.dtype, compute), score, b,
+                                     h, i, j);
                         ref_add(&sum, score);
                     }
                     if (desc->stage == ATTN_STAGE_PROBS)
-                        check_number(&report, "sum of weights", row_sum(row, desc->scores.dtype, compute, present(&desc->sinks)),
+                        check_number(&report, "sum of weights",
+                                     row_sum(row, desc->scores.dtype, compute, present(&desc->sinks)),
                                      sum.sum + sum.rest, b, h, i, 0);
                 }
                 for (size_t j = 0; j < row->kv_len; j++) {
@@ -891,13 +818,14 @@ ref_report ref_check(const attn_desc *desc, size_t step)
             }
             if (present(&desc->colsum) && step == 1)
                 for (size_t j = 0; j < head->kv_len; j++) {
-                    const ref_real rows = (ref_real)head->q_len, error = gamma_n(rows, t.u) * columns[j].high + rows * t.eta;
+                    const ref_real rows = (ref_real)head->q_len,
+                                   error = gamma_n(rows, t.u) * columns[j].high + rows * t.eta;
                     if (columns[j].high > 0) {
                         columns[j].low -= error;
                         columns[j].high += error;
                     }
-                    check_number(&report, "colsum", stored(columns[j], desc->colsum.dtype, compute), ref_get(&desc->colsum, 0, b, h, j), b,
-                                 h, 0, j);
+                    check_number(&report, "colsum", stored(columns[j], desc->colsum.dtype, compute),
+                                 ref_get(&desc->colsum, 0, b, h, j), b, h, 0, j);
                 }
             free(columns);
             ref_close(head);
@@ -924,7 +852,8 @@ ref_report ref_check_matmul(const attn_array *a, const attn_array *b, const attn
                         magnitude += ref_abs(product);
                     }
                     error = gamma_n((ref_real)inner, t.u) * magnitude + (ref_real)inner * t.eta;
-                    check_number(&report, "product", stored(isfinite(value) ? around(value, error) : exactly(value), c->dtype, c->dtype),
+                    check_number(&report, "product",
+                                 stored(isfinite(value) ? around(value, error) : exactly(value), c->dtype, c->dtype),
                                  ref_get(c, i0, i1, i, j), i0, i1, i, j);
                 }
     return report;
@@ -941,8 +870,7 @@ ref_report ref_check_softmax(const attn_array *x, int axis, const attn_array *y)
     memset(&report, 0, sizeof report);
     report.type = x->dtype;
     memset(&r, 0, sizeof r);
-    for (int i = 0; i < 4; i++)
-        shape[i] = ref_length(x, 4 - i);
+    for (int i = 0; i < 4; i++) shape[i] = ref_length(x, 4 - i);
     n = shape[k];
     r.n = n;
     r.score = score = ref_malloc(n, sizeof *score);
@@ -964,10 +892,10 @@ ref_report ref_check_softmax(const attn_array *x, int axis, const attn_array *y)
                     }
                     compute_weights(&r, compute_type(x->dtype));
                     if (!isfinite(r.lse.value) && r.lse.value != -(ref_real)INFINITY) /* NaN or +inf: the whole line */
-                        for (e[k] = 0; e[k] < n; e[k]++)
-                            r.weight[e[k]] = exactly((ref_real)NAN);
+                        for (e[k] = 0; e[k] < n; e[k]++) r.weight[e[k]] = exactly((ref_real)NAN);
                     for (e[k] = 0; e[k] < n; e[k]++)
-                        check_number(&report, "softmax", r.weight[e[k]], ref_get(y, e[0], e[1], e[2], e[3]), e[0], e[1], e[2], e[3]);
+                        check_number(&report, "softmax", r.weight[e[k]], ref_get(y, e[0], e[1], e[2], e[3]), e[0], e[1],
+                                     e[2], e[3]);
                 }
     free(score);
     free(delta);

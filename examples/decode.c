@@ -10,7 +10,8 @@ int main(void)
 {
     static uint16_t keys[KV_HEADS][CAPACITY][DIM], values[KV_HEADS][CAPACITY][DIM];
     static float q[HEADS][DIM], k[KV_HEADS][DIM], v[KV_HEADS][DIM], out[HEADS][DIM], lse[HEADS];
-    const attn_array new_k = attn_array_4d(ATTN_F32, k, 1, KV_HEADS, 1, DIM), new_v = attn_array_4d(ATTN_F32, v, 1, KV_HEADS, 1, DIM);
+    const attn_array new_k = attn_array_4d(ATTN_F32, k, 1, KV_HEADS, 1, DIM),
+                     new_v = attn_array_4d(ATTN_F32, v, 1, KV_HEADS, 1, DIM);
     int32_t length = 0;
     size_t bytes;
     attn_exec run = attn_exec_default();
@@ -25,8 +26,7 @@ int main(void)
     d.align = ATTN_ALIGN_LOWER_RIGHT;
 
     run.query = &bytes; /* how much scratch memory? */
-    if (attn_forward(&d, &run))
-        return 1;
+    if (attn_forward(&d, &run)) return 1;
     run = attn_exec_in(malloc(bytes), bytes);
 
     for (int step = 0; step < STEPS; step++) {
@@ -40,8 +40,8 @@ int main(void)
             return 1;
         length++;
         const attn_status status = attn_forward(&d, &run);
-        printf("%s: out %.3f %.3f ..., log-sum-exp %.3f\n", attn_status_string(status), (double)out[0][0], (double)out[0][1],
-               (double)lse[0]);
+        printf("%s: out %.3f %.3f ..., log-sum-exp %.3f\n", attn_status_string(status), (double)out[0][0],
+               (double)out[0][1], (double)lse[0]);
     }
     free(run.workspace);
     return 0;

@@ -26,11 +26,9 @@ static inline void attn_openmp_for(void *context, size_t count, attn_task task, 
     (void)threads;
 #ifdef _OPENMP
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (i = 0; i < (ptrdiff_t)count; i++)
-        task(arg, (size_t)i, (size_t)omp_get_thread_num());
+    for (i = 0; i < (ptrdiff_t)count; i++) task(arg, (size_t)i, (size_t)omp_get_thread_num());
 #else
-    for (i = 0; i < (ptrdiff_t)count; i++)
-        task(arg, (size_t)i, 0);
+    for (i = 0; i < (ptrdiff_t)count; i++) task(arg, (size_t)i, 0);
 #endif
 }
 

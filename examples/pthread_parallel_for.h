@@ -55,8 +55,7 @@ static inline void attn_pthreads_work(attn_pthreads *t, size_t worker)
         pthread_mutex_lock(&t->lock);
         t->busy--;
     }
-    if (t->busy == 0)
-        pthread_cond_signal(&t->finished);
+    if (t->busy == 0) pthread_cond_signal(&t->finished);
 }
 
 static inline void *attn_pthreads_main(void *argument)
@@ -66,8 +65,7 @@ static inline void *attn_pthreads_main(void *argument)
     pthread_mutex_lock(&t->lock);
     while (!t->stop) {
         attn_pthreads_work(t, self->index);
-        while (!t->stop && t->next >= t->count)
-            pthread_cond_wait(&t->started, &t->lock);
+        while (!t->stop && t->next >= t->count) pthread_cond_wait(&t->started, &t->lock);
     }
     pthread_mutex_unlock(&t->lock);
     return NULL;
@@ -82,11 +80,9 @@ static inline void attn_pthreads_for(void *context, size_t count, attn_task task
     t->arg = arg;
     t->next = 0;
     t->count = count;
-    if (count > 1)
-        pthread_cond_broadcast(&t->started);
+    if (count > 1) pthread_cond_broadcast(&t->started);
     attn_pthreads_work(t, 0);
-    while (t->busy > 0)
-        pthread_cond_wait(&t->finished, &t->lock);
+    while (t->busy > 0) pthread_cond_wait(&t->finished, &t->lock);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -97,8 +93,7 @@ static inline void attn_pthreads_stop(attn_pthreads *t)
     t->stop = 1;
     pthread_cond_broadcast(&t->started);
     pthread_mutex_unlock(&t->lock);
-    for (i = 1; i < t->num_workers; i++)
-        pthread_join(t->workers[i].thread, NULL);
+    for (i = 1; i < t->num_workers; i++) pthread_join(t->workers[i].thread, NULL);
     pthread_cond_destroy(&t->finished);
     pthread_cond_destroy(&t->started);
     pthread_mutex_destroy(&t->lock);
@@ -115,30 +110,23 @@ static inline int attn_pthreads_start(attn_pthreads *t, size_t num_workers)
     t->arg = NULL;
     t->next = t->count = t->busy = 0;
     t->stop = 0;
-    if (num_workers < 1)
-        num_workers = 1;
+    if (num_workers < 1) num_workers = 1;
     t->workers = (attn_pthreads_worker *)calloc(num_workers, sizeof *t->workers);
-    if (!t->workers)
-        return 0;
+    if (!t->workers) return 0;
     locks += pthread_mutex_init(&t->lock, NULL) == 0;
-    if (locks == 1)
-        locks += pthread_cond_init(&t->started, NULL) == 0;
-    if (locks == 2)
-        locks += pthread_cond_init(&t->finished, NULL) == 0;
+    if (locks == 1) locks += pthread_cond_init(&t->started, NULL) == 0;
+    if (locks == 2) locks += pthread_cond_init(&t->finished, NULL) == 0;
     if (locks == 3) {
         for (; t->num_workers < num_workers; t->num_workers++) {
             attn_pthreads_worker *w = &t->workers[t->num_workers];
             w->threads = t;
             w->index = t->num_workers;
-            if (pthread_create(&w->thread, NULL, attn_pthreads_main, w) != 0)
-                break;
+            if (pthread_create(&w->thread, NULL, attn_pthreads_main, w) != 0) break;
         }
         return 1;
     }
-    if (locks > 1)
-        pthread_cond_destroy(&t->started);
-    if (locks > 0)
-        pthread_mutex_destroy(&t->lock);
+    if (locks > 1) pthread_cond_destroy(&t->started);
+    if (locks > 0) pthread_mutex_destroy(&t->lock);
     free(t->workers);
     return 0;
 }

@@ -4,7 +4,8 @@
 
 int main(void)
 {
-    float x[2][2] = {{1, 0}, {0, 1}}, wq[2][2] = {{1, 0}, {0, 1}}, wv[2][2] = {{1, 2}, {3, 4}}, weights[2][2], out[2][2];
+    float x[2][2] = {{1, 0}, {0, 1}}, wq[2][2] = {{1, 0}, {0, 1}}, wv[2][2] = {{1, 2}, {3, 4}}, weights[2][2],
+          out[2][2];
     static char scratch[1 << 20];
     attn_exec run = attn_exec_in(scratch, sizeof scratch);
     attn_layer layer = attn_layer_default();
@@ -14,8 +15,9 @@ int main(void)
     layer.weights = attn_array_2d(ATTN_F32, weights, 2, 2);
     layer.out = attn_array_2d(ATTN_F32, out, 2, 2);
     puts(attn_status_string(attn_layer_forward(&layer, &run)));
-    printf("weights %.7f %.7f\n        %.7f %.7f\n", (double)weights[0][0], (double)weights[0][1], (double)weights[1][0],
-           (double)weights[1][1]);
-    printf("output  %.7f %.7f\n        %.7f %.7f\n", (double)out[0][0], (double)out[0][1], (double)out[1][0], (double)out[1][1]);
+    printf("weights %.7f %.7f\n        %.7f %.7f\n", (double)weights[0][0], (double)weights[0][1],
+           (double)weights[1][0], (double)weights[1][1]);
+    printf("output  %.7f %.7f\n        %.7f %.7f\n", (double)out[0][0], (double)out[0][1], (double)out[1][0],
+           (double)out[1][1]);
     return 0;
 }

@@ -3,39 +3,81 @@
 """Lines and branches of attention.h that the corpus reaches, path by path.
 
     llvm-cov export -format=text ... | coverage.py attention.h unreached.txt
+    coverage.py --check attention.h unreached.txt
 
 What is not reached is listed with the reason that unreached.txt gives, or without
-one. Exit status 1 if lines, or more than 2 % of a path's branches, lack both.
+one. Exit status 1 if lines, or more than 2 % of a path's branches, lack both, and if
+a reason is given for what is reached. --check looks, without any coverage, whether
+what the reasons are about is still in the header.
 """
 import json
+import os
 import re
 import sys
 
-PATHS = ["driver", "scalar", "neon", "avx2", "avx512", "simd128"]
+sys.dont_write_bytecode = True  # the sources may be read-only
+from mutate.mutate import Source  # noqa: E402
 
 
 def reasons(name):
-    """[(function, part of the line, reason)] of `function: part = reason`."""
-    found = []
+    """[(line number, function, part of the line, reason)] of `function: part = reason`, and what is not so."""
+    found, problems = [], []
     with open(name, encoding="utf-8") as f:
-        for line in f:
+        for number, line in enumerate(f, 1):
+            if not line.strip() or line.startswith("#"):
+                continue
             m = re.match(r"(\S+): (.*) = (.*)", line.rstrip("\n"))
-            if m and not line.startswith("#"):
-                found.append((m.group(1), m.group(2).strip(), m.group(3)))
-    return found
+            if m:
+                found.append((number, m.group(1), m.group(2).strip(), m.group(3)))
+            else:
+                problems.append("%s:%d: not `function: part of a line = why`" % (os.path.basename(name), number))
+    return found, problems
+
+
+def path_of(source, function):
+    """(path, name) of a function: those of the template, and of a path's vocabulary, are V(name)."""
+    m = re.match(r"attn__(%s)_(f32|f64)_(.*)" % "|".join(source.paths), function)
+    return (m.group(1), "V(%s)" % m.group(3)) if m else ("driver", function)
+
+
+def misfits(source, known, name):
+    """{line number: what is wrong} of reasons for what is not in the header."""
+    problems, seen, lines = {}, set(), {}
+    for function, begin, end in source.functions:
+        first = source.text.rfind("\n", 0, begin) + 1
+        lines.setdefault(path_of(source, function)[1], []).extend(source.text[first:end].split("\n"))
+    for number, function, part, _ in known:
+        of = [f for f in lines if re.fullmatch(function, f)]
+        why = None
+        if not of:
+            why = "no such function"
+        elif not any(part in line for f in of for line in lines[f]):
+            why = "no line of it has that text"
+        elif (function, part) in seen:
+            why = "said before"
+        if why:
+            problems[number] = "%s:%d: %s: %s: %s" % (os.path.basename(name), number, function, why, part)
+        seen.add((function, part))
+    return problems
 
 
 def main():
-    header, known = sys.argv[1], reasons(sys.argv[2])
-    with open(header, encoding="utf-8") as f:
-        source = f.read().split("\n")
+    check = sys.argv[1] == "--check"
+    header, file = sys.argv[1 + check:]
+    parsed = Source(header)
+    known, problems = reasons(file)
+    gone = misfits(parsed, known, file)
+    problems += gone.values()
+    if check:
+        print("\n".join(problems) or "%s fits: %d reasons" % (os.path.basename(file), len(known)))
+        return 1 if problems else 0
+    source = parsed.text.split("\n")
     lines, branches, used = {}, {}, set()
     for function in json.load(sys.stdin)["data"][0]["functions"]:
         name = function["name"].split(":")[-1]
         if not function["filenames"][0].endswith("attention.h"):
             continue
-        m = re.match(r"attn__(scalar|neon|avx2|avx512|simd128)_(f32|f64)_(.*)", name)
-        path, name = (m.group(1), "V(%s)" % m.group(3)) if m else ("driver", name)
+        path, name = path_of(parsed, name)
         mine = {}
         for l1, c1, l2, _, count, file_id, expanded, kind in function["regions"]:
             if kind != 0 or file_id != 0:  # code, not within a macro
@@ -56,7 +98,7 @@ def main():
 
     def reason(name, n):
         text = source[n - 1]
-        for number, (function, part, why) in enumerate(known):
+        for number, function, part, why in known:
             if re.fullmatch(function, name) and part in text:
                 used.add(number)
                 return why
@@ -74,7 +116,7 @@ def main():
             (explained if reason(name, n) else unexplained).append("  line %d, %s %s: %s is never %s%s" % (
                 n, path, name, text[:90], "true" if way else "false", "\n      " + reason(name, n) if reason(name, n) else ""))
     print("%-8s %16s %20s %24s" % ("", "lines", "branches", "less those explained"))
-    for path in PATHS:
+    for path in ["driver"] + parsed.paths:
         all_lines = [c for k, c in lines.items() if k[0] == path]
         mine = {k: c for k, c in branches.items() if k[0] == path}
         reached = sum(1 for c in mine.values() if c)
@@ -88,10 +130,11 @@ def main():
         print("\nnot reached, for no known reason:\n" + "\n".join(unexplained))
     if explained:
         print("\nnot reached:\n" + "\n".join(explained))
-    for number, entry in enumerate(known):
-        if number not in used:
-            print("\nunreached.txt: reached after all, or gone: %s: %s" % entry[:2])
-    return 1 if failed else 0
+    problems += ["%s:%d: %s: reached after all: %s" % (os.path.basename(file), number, function, part)
+                 for number, function, part, _ in known if number not in used and number not in gone]
+    if problems:
+        print("\nreasons that are none:\n  " + "\n  ".join(problems))
+    return 1 if failed or problems else 0
 
 
 if __name__ == "__main__":

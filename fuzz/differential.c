@@ -19,9 +19,11 @@ static void check_paths(fuzz_case *c, const fuzz_outputs *scalar)
     for (size_t p = 0; p < num_paths; p++) {
         const int plain = p > 0 && paths[p] != c->path;
         fuzz_poison(&c->desc);
-        fuzz_expect(c, attn_path_name(paths[p]), fuzz_forward(&c->desc, plain ? test_on(paths[p]) : fuzz_shuffled(c, paths[p], c->workers)),
+        fuzz_expect(c, attn_path_name(paths[p]),
+                    fuzz_forward(&c->desc, plain ? test_on(paths[p]) : fuzz_shuffled(c, paths[p], c->workers)),
                     ATTN_OK);
-        fuzz_same_outputs(c, plain ? "in order" : "shuffled", &c->desc, attn_path_name(paths[p]), scalar, "scalar", NULL);
+        fuzz_same_outputs(c, plain ? "in order" : "shuffled", &c->desc, attn_path_name(paths[p]), scalar, "scalar",
+                          NULL);
     }
 }
 
@@ -30,7 +32,8 @@ static void check_paths(fuzz_case *c, const fuzz_outputs *scalar)
 /* Keys that nobody sees become NaN, and so does one that some see: `skip` gets those. */
 static void poison_keys(fuzz_case *c, attn_desc *d, unsigned char *skip)
 {
-    const size_t heads = ref_length(&d->q, 3), queries = ref_length(&d->q, 2), kv_heads = ref_length(&d->k, 3), group = heads / kv_heads;
+    const size_t heads = ref_length(&d->q, 3), queries = ref_length(&d->q, 2), kv_heads = ref_length(&d->k, 3),
+                 group = heads / kv_heads;
     const size_t chosen = test_below(&c->rng, ref_length(&d->k, 2) + 1);
     const fuzz_values nan = test_u64(&c->rng) & 1 ? FUZZ_SOME_INFINITE : FUZZ_SOME_NAN;
     for (size_t b = 0; b < ref_length(&d->q, 4); b++)
@@ -42,15 +45,11 @@ static void poison_keys(fuzz_case *c, attn_desc *d, unsigned char *skip)
                     for (size_t i = 0; i < queries; i++)
                         if (fuzz_sees(d, b, h, i, j)) {
                             seen = 1;
-                            if (j == chosen)
-                                skip[(b * heads + h) * queries + i] = 1;
+                            if (j == chosen) skip[(b * heads + h) * queries + i] = 1;
                         }
-                if (seen && j != chosen)
-                    continue;
-                for (size_t e = 0; e < ref_length(&d->k, 1); e++)
-                    ref_set(&d->k, b, kv, j, e, bad);
-                for (size_t e = 0; e < ref_length(&d->v, 1); e++)
-                    ref_set(&d->v, b, kv, j, e, bad);
+                if (seen && j != chosen) continue;
+                for (size_t e = 0; e < ref_length(&d->k, 1); e++) ref_set(&d->k, b, kv, j, e, bad);
+                for (size_t e = 0; e < ref_length(&d->v, 1); e++) ref_set(&d->v, b, kv, j, e, bad);
             }
 }
 
@@ -59,14 +58,12 @@ static void poison_mask(attn_desc *d)
 {
     attn_desc unmasked = *d;
     unmasked.mask = test_absent;
-    if (d->mask.ndim == 0 || d->mask.dtype == ATTN_BOOL)
-        return;
+    if (d->mask.ndim == 0 || d->mask.dtype == ATTN_BOOL) return;
     for (size_t b = 0; b < ref_length(&d->q, 4); b++)
         for (size_t h = 0; h < ref_length(&d->q, 3); h++)
             for (size_t i = 0; i < ref_length(&d->q, 2); i++)
                 for (size_t j = 0; j < ref_length(&d->k, 2); j++)
-                    if (!fuzz_sees(&unmasked, b, h, i, j))
-                        ref_set(&d->mask, b, h, i, j, (double)NAN);
+                    if (!fuzz_sees(&unmasked, b, h, i, j)) ref_set(&d->mask, b, h, i, j, (double)NAN);
 }
 
 static attn_array copy_broadcast(const attn_array *a, const size_t n[4])
@@ -99,8 +96,7 @@ static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
     memset(flags, 0, ref_length(&d.q, 4) * skip.heads * skip.queries);
     d.k = test_copy(&d.k);
     d.v = test_copy(&d.v);
-    if (d.mask.ndim)
-        d.mask = full_mask(&d);
+    if (d.mask.ndim) d.mask = full_mask(&d);
     poison_keys(c, &d, flags);
     poison_mask(&d);
     fuzz_expect(c, "poisoned", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
@@ -112,14 +108,13 @@ static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
 /* Keys in pages in random places; what lies beyond the length is not looked at. */
 static void check_paged(fuzz_case *c, const fuzz_outputs *scalar)
 {
-    const size_t batch = ref_length(&c->desc.q, 4), kv_heads = ref_length(&c->desc.k, 3), kv_len = ref_length(&c->desc.k, 2);
+    const size_t batch = ref_length(&c->desc.q, 4), kv_heads = ref_length(&c->desc.k, 3),
+                 kv_len = ref_length(&c->desc.k, 2);
     size_t page_size = 1 + c->cut % 17, pages, spare, place = 0;
     attn_desc d = fuzz_into_copies(&c->desc);
     size_t shape[4];
-    if (kv_len == 0)
-        return;
-    while (kv_len % page_size)
-        page_size--;
+    if (kv_len == 0) return;
+    while (kv_len % page_size) page_size--;
     pages = kv_len / page_size;
     spare = 1 + test_below(&c->rng, 3);
     shape[0] = batch * pages + spare, shape[1] = kv_heads, shape[2] = page_size, shape[3] = ref_length(&d.k, 1);
@@ -144,15 +139,16 @@ static void check_paged(fuzz_case *c, const fuzz_outputs *scalar)
             for (size_t h = 0; h < kv_heads; h++)
                 for (size_t s = 0; s < page_size; s++) {
                     for (size_t e = 0; e < ref_length(&d.k, 1); e++)
-                        memcpy(ref_at(&d.k, page, h, s, e), ref_at(&c->desc.k, b, h, p * page_size + s, e), attn_dtype_size(d.k.dtype));
+                        memcpy(ref_at(&d.k, page, h, s, e), ref_at(&c->desc.k, b, h, p * page_size + s, e),
+                               attn_dtype_size(d.k.dtype));
                     for (size_t e = 0; e < ref_length(&d.v, 1); e++)
-                        memcpy(ref_at(&d.v, page, h, s, e), ref_at(&c->desc.v, b, h, p * page_size + s, e), attn_dtype_size(d.v.dtype));
+                        memcpy(ref_at(&d.v, page, h, s, e), ref_at(&c->desc.v, b, h, p * page_size + s, e),
+                               attn_dtype_size(d.v.dtype));
                 }
         }
     fuzz_expect(c, "pages", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     /* raw scores of keys beyond the length are not promised */
-    if (d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED)
-        d.scores = test_absent;
+    if (d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED) d.scores = test_absent;
     fuzz_same_outputs(c, "pages", &d, "paged", scalar, "scalar", NULL);
 }
 
@@ -171,8 +167,7 @@ static void check_packed(fuzz_case *c)
     size_t q_at[MOST + 1] = {0}, k_at[MOST + 1] = {0};
     attn_desc d = *p;
     const attn_path path = fuzz_random_path(c);
-    if (ref_length(&p->q, 4) > MOST || (p->alibi.ndim == 2 && batch != 1))
-        return;
+    if (ref_length(&p->q, 4) > MOST || (p->alibi.ndim == 2 && batch != 1)) return;
     for (size_t b = 0; b < batch; b++) {
         q_at[b + 1] = q_at[b] + test_below(&c->rng, ref_length(&p->q, 2) + 1);
         k_at[b + 1] = k_at[b] + (p->kv_lens.ndim ? (size_t)ref_get(&p->kv_lens, 0, 0, 0, b) : ref_length(&p->k, 2));
@@ -181,8 +176,7 @@ static void check_packed(fuzz_case *c)
     d.out = test_3d(p->out.dtype, heads, q_at[batch], ref_length(&p->out, 1));
     d.k = test_3d(p->k.dtype, kv_heads, k_at[batch], ref_length(&p->k, 1));
     d.v = test_3d(p->v.dtype, kv_heads, k_at[batch], ref_length(&p->v, 1));
-    if (d.lse.ndim)
-        d.lse = test_2d(p->lse.dtype, heads, q_at[batch]);
+    if (d.lse.ndim) d.lse = test_2d(p->lse.dtype, heads, q_at[batch]);
     d.mask = d.kv_lens = d.scores = d.colsum = test_absent;
     d.scores_head = d.scores_query = 0;
     d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
@@ -192,7 +186,8 @@ static void check_packed(fuzz_case *c)
         ref_set(&d.cu_seqlens_k, 0, 0, 0, b, (double)k_at[b]);
     }
     for (size_t b = 0; b < batch; b++) {
-        const attn_array q = fuzz_slice(&d.q, 2, q_at[b], q_at[b + 1] - q_at[b]), k = fuzz_slice(&d.k, 2, k_at[b], k_at[b + 1] - k_at[b]);
+        const attn_array q = fuzz_slice(&d.q, 2, q_at[b], q_at[b + 1] - q_at[b]),
+                         k = fuzz_slice(&d.k, 2, k_at[b], k_at[b + 1] - k_at[b]);
         const attn_array v = fuzz_slice(&d.v, 2, k_at[b], k_at[b + 1] - k_at[b]);
         const attn_array from_q = rows_of(&p->q, b, ref_length(&q, 2)), from_k = rows_of(&p->k, b, ref_length(&k, 2));
         const attn_array from_v = rows_of(&p->v, b, ref_length(&v, 2));
@@ -204,7 +199,8 @@ static void check_packed(fuzz_case *c)
     for (size_t b = 0; b < batch; b++) {
         attn_desc one = d;
         const size_t n = q_at[b + 1] - q_at[b];
-        const attn_array out = fuzz_slice(&d.out, 2, q_at[b], n), lse = d.lse.ndim ? fuzz_slice(&d.lse, 1, q_at[b], n) : test_absent;
+        const attn_array out = fuzz_slice(&d.out, 2, q_at[b], n),
+                         lse = d.lse.ndim ? fuzz_slice(&d.lse, 1, q_at[b], n) : test_absent;
         one.cu_seqlens_q = one.cu_seqlens_k = test_absent;
         one.q = fuzz_slice(&d.q, 2, q_at[b], n);
         one.k = fuzz_slice(&d.k, 2, k_at[b], k_at[b + 1] - k_at[b]);
@@ -214,8 +210,7 @@ static void check_packed(fuzz_case *c)
             one.lse = attn_array_3d(d.lse.dtype, test_memory(heads * n * attn_dtype_size(d.lse.dtype), 0), 1, heads, n);
         fuzz_expect(c, "a sequence alone", fuzz_forward(&one, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
         fuzz_same(c, "out", &out, "packed", &one.out, "the sequence alone", NULL);
-        if (d.lse.ndim)
-            one.lse = attn_array_2d(d.lse.dtype, one.lse.data, heads, n);
+        if (d.lse.ndim) one.lse = attn_array_2d(d.lse.dtype, one.lse.data, heads, n);
         fuzz_same(c, "lse", &lse, "packed", &one.lse, "the sequence alone", NULL);
     }
 }
@@ -240,28 +235,22 @@ static void check_part(fuzz_case *c)
                     ref_set(&whole.mask, b, h, i, j, whole.mask.dtype == ATTN_BOOL ? 0 : -(double)INFINITY);
     fuzz_expect(c, "the whole", fuzz_forward(&whole, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
     want = fuzz_outputs_of(&whole);
-    if (want.scores.ndim)
-        want.scores = fuzz_slice(&want.scores, 1, c->cut, n);
-    if (want.colsum.ndim)
-        want.colsum = fuzz_slice(&want.colsum, 1, c->cut, n);
+    if (want.scores.ndim) want.scores = fuzz_slice(&want.scores, 1, c->cut, n);
+    if (want.colsum.ndim) want.colsum = fuzz_slice(&want.colsum, 1, c->cut, n);
 
     part = *p;
     part.kv_begin = c->cut;
     part.k = fuzz_slice(&p->k, 2, c->cut, n);
     part.v = fuzz_slice(&p->v, 2, c->cut, n);
-    if (p->mask.ndim)
-        part.mask = fuzz_slice(&p->mask, 1, c->cut, n);
+    if (p->mask.ndim) part.mask = fuzz_slice(&p->mask, 1, c->cut, n);
     if (p->scores.ndim)
         part.scores = test_4d(p->scores.dtype, p->scores.shape[0], p->scores.shape[1], p->scores.shape[2], n);
-    if (p->colsum.ndim)
-        part.colsum = test_3d(p->colsum.dtype, p->colsum.shape[0], p->colsum.shape[1], n);
+    if (p->colsum.ndim) part.colsum = test_3d(p->colsum.dtype, p->colsum.shape[0], p->colsum.shape[1], n);
     part.out = test_copy(&p->out);
-    if (p->lse.ndim)
-        part.lse = test_copy(&p->lse);
+    if (p->lse.ndim) part.lse = test_copy(&p->lse);
     fuzz_poison(&part);
     fuzz_expect(c, "a part", fuzz_forward(&part, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
-    if (part.stage == ATTN_STAGE_RAW || part.stage == ATTN_STAGE_SOFTCAPPED)
-        part.scores = test_absent;
+    if (part.stage == ATTN_STAGE_RAW || part.stage == ATTN_STAGE_SOFTCAPPED) part.scores = test_absent;
     fuzz_same_outputs(c, "from kv_begin on", &part, "part", &want, "the whole, masked", NULL);
 }
 
@@ -291,7 +280,8 @@ static void run_partial(fuzz_case *c, const attn_desc *d, size_t most_workers, c
     partial_call call;
     call.desc = d;
     call.to = s;
-    fuzz_expect(c, what, fuzz_run(do_partial, &call, fuzz_shuffled(c, path, 1 + test_below(&c->rng, most_workers))), ATTN_OK);
+    fuzz_expect(c, what, fuzz_run(do_partial, &call, fuzz_shuffled(c, path, 1 + test_below(&c->rng, most_workers))),
+                ATTN_OK);
 }
 
 static attn_desc part_of(const attn_desc *whole, size_t begin, size_t end)
@@ -300,8 +290,7 @@ static attn_desc part_of(const attn_desc *whole, size_t begin, size_t end)
     d.kv_begin = begin;
     d.k = fuzz_slice(&d.k, 2, begin, end - begin);
     d.v = fuzz_slice(&d.v, 2, begin, end - begin);
-    if (d.mask.ndim)
-        d.mask = fuzz_slice(&d.mask, 1, begin, end - begin);
+    if (d.mask.ndim) d.mask = fuzz_slice(&d.mask, 1, begin, end - begin);
     return d;
 }
 
@@ -317,8 +306,7 @@ static state partial(fuzz_case *c, size_t begin, size_t end, int tame)
         again.memory = test_memory(s.bytes, 0);
         memset(again.memory, 0x5a, s.bytes); /* every byte is written */
         run_partial(c, &d, 1, &again, "attn_partial again");
-        if (memcmp(again.memory, s.memory, s.bytes) != 0)
-            fuzz_fail(c, "states of keys [%zu, %zu) differ", begin, end);
+        if (memcmp(again.memory, s.memory, s.bytes) != 0) fuzz_fail(c, "states of keys [%zu, %zu) differ", begin, end);
     }
     return s;
 }
@@ -328,7 +316,8 @@ static state merge(fuzz_case *c, const state *a, const state *b)
     state s;
     fuzz_expect(c, "attn_state_merged_size", attn_state_merged_size(a->memory, b->memory, &s.bytes), ATTN_OK);
     s.memory = test_memory(s.bytes, 8);
-    fuzz_expect(c, "attn_state_merge", attn_state_merge(a->memory, b->memory, s.memory, s.bytes, fuzz_random_path(c)), ATTN_OK);
+    fuzz_expect(c, "attn_state_merge", attn_state_merge(a->memory, b->memory, s.memory, s.bytes, fuzz_random_path(c)),
+                ATTN_OK);
     return s;
 }
 
@@ -343,15 +332,15 @@ static int counts_for_nothing(attn_desc part, size_t b, size_t h, size_t i)
     head = ref_open(&part, b, h);
     row = ref_compute_row(head, i);
     nothing = row->visible > 0;
-    for (size_t j = 0; j < row->kv_len; j++)
-        nothing &= !row->keep[j] || row->scores[j].value == -(ref_real)INFINITY;
+    for (size_t j = 0; j < row->kv_len; j++) nothing &= !row->keep[j] || row->scores[j].value == -(ref_real)INFINITY;
     ref_close(head);
     return nothing;
 }
 
 /* Where the whole is NaN or infinite, parts merged are not finite. (Which of both differs:
  * 0 times infinity is NaN, but a weight of 0 in the whole need not be 0 in a part.) */
-static void check_nan(const fuzz_case *c, const attn_desc *merged, const fuzz_outputs *whole, const size_t *cuts, size_t parts)
+static void check_nan(const fuzz_case *c, const attn_desc *merged, const fuzz_outputs *whole, const size_t *cuts,
+                      size_t parts)
 {
     const int half = attn_dtype_size(whole->out.dtype) == 2; /* a last bit decides whether it rounds to infinity */
     size_t at[4];
@@ -362,18 +351,19 @@ static void check_nan(const fuzz_case *c, const attn_desc *merged, const fuzz_ou
                     const ref_real x = ref_get(&merged->out, at[0], at[1], at[2], at[3]),
                                    y = ref_get(&whole->out, at[0], at[1], at[2], at[3]);
                     int nothing = 0;
-                    if (!(isnan(y) || (isinf(y) && !half)) || !isfinite(x))
-                        continue;
+                    if (!(isnan(y) || (isinf(y) && !half)) || !isfinite(x)) continue;
                     for (size_t p = 0; p < parts && !nothing; p++)
                         nothing = counts_for_nothing(part_of(&c->desc, cuts[p], cuts[p + 1]), at[0], at[1], at[2]);
                     if (!nothing)
-                        fuzz_fail(c, "parts merged: out[%zu, %zu, %zu, %zu] is finite, of the whole it is %g", at[0], at[1], at[2], at[3],
-                                  (double)y);
+                        fuzz_fail(c, "parts merged: out[%zu, %zu, %zu, %zu] is finite, of the whole it is %g", at[0],
+                                  at[1], at[2], at[3], (double)y);
                 }
                 if (whole->lse.ndim) {
-                    const ref_real x = ref_get(&merged->lse, 0, at[0], at[1], at[2]), y = ref_get(&whole->lse, 0, at[0], at[1], at[2]);
+                    const ref_real x = ref_get(&merged->lse, 0, at[0], at[1], at[2]),
+                                   y = ref_get(&whole->lse, 0, at[0], at[1], at[2]);
                     if ((isnan(y) && isfinite(x)) || (isnan(x) && isfinite(y)))
-                        fuzz_fail(c, "parts merged: lse[%zu, %zu, %zu] is %g, of the whole %g", at[0], at[1], at[2], (double)x, (double)y);
+                        fuzz_fail(c, "parts merged: lse[%zu, %zu, %zu] is %g, of the whole %g", at[0], at[1], at[2],
+                                  (double)x, (double)y);
                 }
             }
 }
@@ -388,7 +378,8 @@ static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
     const size_t num_parts = parts;
     attn_desc d = fuzz_into_copies(&c->desc);
     state states[MOST_PARTS];
-    if (c->desc.align == ATTN_ALIGN_LOWER_RIGHT && !c->desc.kv_lens.ndim) { /* parts do not know how many keys there are */
+    if (c->desc.align == ATTN_ALIGN_LOWER_RIGHT &&
+        !c->desc.kv_lens.ndim) { /* parts do not know how many keys there are */
         d.align = c->desc.align = ATTN_ALIGN_OFFSET;
         d.q_offset = c->desc.q_offset = (int64_t)kv_len - (int64_t)ref_length(&d.q, 2);
     }
@@ -403,8 +394,7 @@ static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
         }
     }
     cuts[parts] = kv_len;
-    for (size_t i = 0; i < parts; i++)
-        states[i] = partial(c, cuts[i], cuts[i + 1], tame);
+    for (size_t i = 0; i < parts; i++) states[i] = partial(c, cuts[i], cuts[i + 1], tame);
     while (parts > 1) {
         const size_t i = test_below(&c->rng, parts - 1);
         states[i] = merge(c, &states[i], &states[i + 1]);

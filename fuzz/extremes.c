@@ -2,8 +2,8 @@
  *
  * Everything finite, up to the largest number, in every rounding mode and with
  * denormals flushed: the output is finite and (where directed rounding hides no
- * overflow) within the range of the visible values, weights sum to 1, the floating-point environment stays as it is. In the
- * usual mode: the same bits on all paths, within the reference's bounds.
+ * overflow) within the range of the visible values, weights sum to 1, the floating-point environment stays as it is. In
+ * the usual mode: the same bits on all paths, within the reference's bounds.
  */
 #include "oracle.h"
 
@@ -17,14 +17,8 @@ static const fuzz_limits limits = {2500, FUZZ_SOME_HUGE, ATTN_DTYPE_COUNT};
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #define FLUSH 0x8040u /* flush to zero, denormals are zero */
-static unsigned get_control(void)
-{
-    return _mm_getcsr() & 0xffc0u;
-}
-static void set_control(unsigned control)
-{
-    _mm_setcsr(control);
-}
+static unsigned get_control(void) { return _mm_getcsr() & 0xffc0u; }
+static void set_control(unsigned control) { _mm_setcsr(control); }
 #elif defined(__aarch64__)
 #define FLUSH 0x1000000u
 static unsigned get_control(void)
@@ -40,14 +34,8 @@ static void set_control(unsigned control)
 }
 #else
 #define FLUSH 0u
-static unsigned get_control(void)
-{
-    return 0;
-}
-static void set_control(unsigned control)
-{
-    (void)control;
-}
+static unsigned get_control(void) { return 0; }
+static void set_control(unsigned control) { (void)control; }
 #endif
 
 static attn_status run_in_mode(fuzz_case *c, attn_path path, int rounding, int flush)
@@ -59,15 +47,13 @@ static attn_status run_in_mode(fuzz_case *c, attn_path path, int rounding, int f
     int kept;
     fesetround(rounding);
     rounding = fegetround(); /* WebAssembly has one mode */
-    if (flush)
-        set_control(get_control() | FLUSH);
+    if (flush) set_control(get_control() | FLUSH);
     mode = get_control();
     status = fuzz_forward(&c->desc, run);
     kept = get_control() == mode && fegetround() == rounding;
     fesetround(FE_TONEAREST);
     set_control(before);
-    if (!kept)
-        fuzz_fail(c, "%s changes the floating-point environment", attn_path_name(path));
+    if (!kept) fuzz_fail(c, "%s changes the floating-point environment", attn_path_name(path));
     return status;
 }
 
@@ -81,7 +67,7 @@ static void check_row(const fuzz_case *c, size_t b, size_t h, size_t i, const ch
     const double u = wide ? 0x1p-52 : d->out.dtype == ATTN_BF16 ? 0x1p-7 : d->out.dtype == ATTN_F16 ? 0x1p-10 : 0x1p-23;
     const double slack = u * (double)(2 * n + 64), lost = (double)(n + 4) * (d->out.dtype == ATTN_F16 ? 0x1p-14
                                                                              : wide                   ? DBL_MIN
-                                                                                                      : (double)FLT_MIN);
+                                                                                    : (double)FLT_MIN);
     for (size_t k = 0; k < ref_length(&d->v, 1); k++) {
         const double x = (double)ref_get(&d->out, b, h, i, k);
         double low = d->sinks.ndim ? 0 : (double)INFINITY, high = -low, most;
@@ -94,10 +80,12 @@ static void check_row(const fuzz_case *c, size_t b, size_t h, size_t i, const ch
         if (low > high) /* nothing visible */
             low = high = 0;
         most = fabs(low) > fabs(high) ? fabs(low) : fabs(high);
-        if ((d->out.dtype == ATTN_F16 && most > 65504) || (d->out.dtype == ATTN_BF16 && most > 0x1.fep127)) /* rounds to infinity */
+        if ((d->out.dtype == ATTN_F16 && most > 65504) ||
+            (d->out.dtype == ATTN_BF16 && most > 0x1.fep127)) /* rounds to infinity */
             continue;
         if (!isfinite(x) || x / 2 < low / 2 - most / 2 * slack - lost || x / 2 > high / 2 + most / 2 * slack + lost)
-            fuzz_fail(c, "%s: out[%zu, %zu, %zu, %zu] is %a, the visible values are %a ... %a", path, b, h, i, k, x, low, high);
+            fuzz_fail(c, "%s: out[%zu, %zu, %zu, %zu] is %a, the visible values are %a ... %a", path, b, h, i, k, x,
+                      low, high);
     }
 }
 
@@ -135,10 +123,8 @@ static void check_nearest(fuzz_case *c)
     for (size_t p = 0; p < num_paths; p++) {
         fuzz_poison(&c->desc);
         fuzz_expect(c, attn_path_name(paths[p]), run_in_mode(c, paths[p], FE_TONEAREST, 0), ATTN_OK);
-        if (p == 0)
-            scalar = fuzz_save(&c->desc);
-        else
-            fuzz_same_outputs(c, "extreme values", &c->desc, attn_path_name(paths[p]), &scalar, "scalar", NULL);
+        if (p == 0) scalar = fuzz_save(&c->desc);
+        else fuzz_same_outputs(c, "extreme values", &c->desc, attn_path_name(paths[p]), &scalar, "scalar", NULL);
     }
     fuzz_check_rows(c, "extreme values", &c->desc);
     fuzz_within(c, "extreme values", ref_check(&c->desc, 1));
@@ -154,8 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     fuzz_decode(&c, bytes, size, &limits);
     modes = fuzz_byte(&c.input, FUZZ_AT_MODES);
     check_nearest(&c);
-    if (modes & 7)
-        check_mode(&c, roundings[modes & 3], (modes & 4) != 0);
+    if (modes & 7) check_mode(&c, roundings[modes & 3], (modes & 4) != 0);
     fuzz_end(&c);
     return 0;
 }

@@ -10,31 +10,27 @@
 
 int fuzz_shows;
 
-unsigned fuzz_byte(const fuzz_input *input, size_t at)
-{
-    return at < input->size ? input->bytes[at] : 0;
-}
+unsigned fuzz_byte(const fuzz_input *input, size_t at) { return at < input->size ? input->bytes[at] : 0; }
 
 /* Small ones mostly; then the widths of vectors, tiles and blocks, and one to
  * either side. */
 size_t fuzz_length(unsigned code)
 {
-    static const uint16_t around[32] = {24,  31,  32,  33,  40,  47,  48,  49,  63,   64,   65,   80,   96,   127,  128,  129,
-                                        252, 253, 256, 257, 511, 512, 513, 514, 1000, 1023, 1024, 1025, 1040, 1100, 1536, 1537};
+    static const uint16_t around[32] = {24,  31,  32,   33,   40,   47,   48,   49,   63,   64,  65,
+                                        80,  96,  127,  128,  129,  252,  253,  256,  257,  511, 512,
+                                        513, 514, 1000, 1023, 1024, 1025, 1040, 1100, 1536, 1537};
     return code < 224 ? code % 28 : around[code - 224];
 }
 
-static size_t at_least_one(size_t n)
-{
-    return n ? n : 1;
-}
+static size_t at_least_one(size_t n) { return n ? n : 1; }
 
 /* ----------------------------------------------------------------- arrays -- */
 
 /* bits 0 and 1: order of the axes; 2: gaps; 3: one axis runs backwards */
 attn_array fuzz_array(attn_dtype type, const size_t n[4], unsigned layout, size_t shift)
 {
-    static const unsigned char orders[4][4] = {{3, 2, 1, 0}, {3, 1, 2, 0}, {2, 3, 1, 0}, {3, 2, 0, 1}}; /* inner to outer */
+    static const unsigned char orders[4][4] = {
+        {3, 2, 1, 0}, {3, 1, 2, 0}, {2, 3, 1, 0}, {3, 2, 0, 1}}; /* inner to outer */
     const unsigned char *order = orders[layout & 3];
     const size_t size = attn_dtype_size(type);
     attn_array a = attn_array_4d(type, NULL, n[0], n[1], n[2], n[3]);
@@ -44,19 +40,15 @@ attn_array fuzz_array(attn_dtype type, const size_t n[4], unsigned layout, size_
         const int axis = order[i];
         a.stride[axis] = (ptrdiff_t)span;
         span *= at_least_one(n[axis]);
-        if (layout & 4)
-            span += 1 + (size_t)i;
+        if (layout & 4) span += 1 + (size_t)i;
     }
     if (layout & 8) {
         const int axis = n[3] > 2 && (layout & 3) == 2 ? 3 : 2;
-        if (n[axis] > 0)
-            offset = (n[axis] - 1) * (size_t)a.stride[axis];
+        if (n[axis] > 0) offset = (n[axis] - 1) * (size_t)a.stride[axis];
         a.stride[axis] = -a.stride[axis];
     }
-    if (layout == 0)
-        memset(a.stride, 0, sizeof a.stride);
-    if (n[0] * n[1] * n[2] * n[3] == 0)
-        span = 0, offset = 0;
+    if (layout == 0) memset(a.stride, 0, sizeof a.stride);
+    if (n[0] * n[1] * n[2] * n[3] == 0) span = 0, offset = 0;
     data = test_memory(span * size, shift * size);
     a.data = data + offset * size;
     return a;
@@ -68,8 +60,7 @@ static attn_array strided(const attn_array *a)
     attn_array s = *a;
     ptrdiff_t stride = 1;
     for (int i = 0; i < a->ndim; i++)
-        if (a->stride[i] != 0)
-            return s;
+        if (a->stride[i] != 0) return s;
     for (int i = a->ndim - 1; i >= 0; i--) {
         s.stride[i] = stride;
         stride *= (ptrdiff_t)at_least_one(a->shape[i]);
@@ -81,8 +72,7 @@ attn_array fuzz_slice(const attn_array *a, int from_end, size_t first, size_t co
 {
     attn_array s = strided(a);
     const int axis = a->ndim - from_end;
-    if (axis < 0 || a->ndim == 0 || (a->shape[axis] == 1 && count != 0 && first == 0))
-        return s;
+    if (axis < 0 || a->ndim == 0 || (a->shape[axis] == 1 && count != 0 && first == 0)) return s;
     if (s.data && first)
         s.data = (char *)s.data + (ptrdiff_t)first * s.stride[axis] * (ptrdiff_t)attn_dtype_size(a->dtype);
     s.shape[axis] = count;
@@ -94,10 +84,8 @@ static void shorten(attn_array *a, unsigned by)
 {
     attn_array s = strided(a);
     int drop = 0;
-    while (drop < (int)by && a->ndim - drop > 2 && a->shape[drop] == 1)
-        drop++;
-    if (drop == 0)
-        return;
+    while (drop < (int)by && a->ndim - drop > 2 && a->shape[drop] == 1) drop++;
+    if (drop == 0) return;
     s.ndim = a->ndim - drop;
     for (int i = 0; i < ATTN_MAX_DIMS; i++) {
         s.shape[i] = i < s.ndim ? a->shape[i + drop] : 0;
@@ -141,14 +129,12 @@ typedef struct float_format {
 
 static float_format format_of(attn_dtype type)
 {
-    static const float_format f32 = {32, 23, (double)FLT_MAX}, f64 = {64, 52, DBL_MAX}, f16 = {16, 10, 65504}, bf16 = {16, 7, 0x1.fep127};
+    static const float_format f32 = {32, 23, (double)FLT_MAX}, f64 = {64, 52, DBL_MAX}, f16 = {16, 10, 65504},
+                              bf16 = {16, 7, 0x1.fep127};
     return type == ATTN_F64 ? f64 : type == ATTN_F16 ? f16 : type == ATTN_BF16 ? bf16 : f32;
 }
 
-static uint64_t exponent_mask(float_format f)
-{
-    return (((uint64_t)1 << (f.bits - 1 - f.fraction)) - 1) << f.fraction;
-}
+static uint64_t exponent_mask(float_format f) { return (((uint64_t)1 << (f.bits - 1 - f.fraction)) - 1) << f.fraction; }
 
 /* Limits, with either sign: 0, smallest, largest denormal, smallest normal, 1, the
  * number after 1, largest, infinity, NaN, NaN with another payload. */
@@ -187,11 +173,12 @@ static void fill_one(const attn_array *a, const size_t at[4], fuzz_values values
     case FUZZ_PEAKED: x = rare ? 0 : 100; break;
     case FUZZ_DENORMAL: fuzz_set_bits(a, at[0], at[1], at[2], at[3], bits & ~exponent_mask(f)); return;
     case FUZZ_WIDE:
-        if ((bits & exponent_mask(f)) == exponent_mask(f))
-            bits ^= (uint64_t)1 << f.fraction;
+        if ((bits & exponent_mask(f)) == exponent_mask(f)) bits ^= (uint64_t)1 << f.fraction;
         fuzz_set_bits(a, at[0], at[1], at[2], at[3], bits);
         return;
-    case FUZZ_HUGE: x = random & 2 ? f.largest * (2 * test_uniform(rng) - 1) : random & 1 ? f.largest : -f.largest; break;
+    case FUZZ_HUGE:
+        x = random & 2 ? f.largest * (2 * test_uniform(rng) - 1) : random & 1 ? f.largest : -f.largest;
+        break;
     case FUZZ_SOME_HUGE: x = rare ? test_normal(rng) : random & 1 ? f.largest : -f.largest; break;
     case FUZZ_SOME_NAN: x = rare ? test_normal(rng) : (double)NAN; break;
     case FUZZ_SOME_INFINITE: x = rare ? test_normal(rng) : random & 1 ? (double)INFINITY : -(double)INFINITY; break;
@@ -208,8 +195,7 @@ void fuzz_fill(const attn_array *a, fuzz_values values, test_rng *rng)
     for (at[0] = 0; at[0] < ref_length(a, 4); at[0]++)
         for (at[1] = 0; at[1] < ref_length(a, 3); at[1]++)
             for (at[2] = 0; at[2] < ref_length(a, 2); at[2]++)
-                for (at[3] = 0; at[3] < ref_length(a, 1); at[3]++)
-                    fill_one(a, at, values, rng);
+                for (at[3] = 0; at[3] < ref_length(a, 1); at[3]++) fill_one(a, at, values, rng);
 }
 
 /* Raw elements at the end of the input. */
@@ -226,16 +212,14 @@ static void patch(fuzz_case *c)
         const size_t size = attn_dtype_size(a->dtype);
         uint64_t bits = 0;
         int empty = a->ndim == 0;
-        for (size_t i = 0; i < size; i++)
-            bits |= (uint64_t)fuzz_byte(in, at + 3 + i) << 8 * i;
+        for (size_t i = 0; i < size; i++) bits |= (uint64_t)fuzz_byte(in, at + 3 + i) << 8 * i;
         for (int i = 3; i >= 0; i--) {
             const size_t n = ref_length(a, 4 - i);
             index[i] = n ? element % n : 0;
             element = n ? element / n : 0;
             empty |= n == 0;
         }
-        if (!empty)
-            fuzz_set_bits(a, index[0], index[1], index[2], index[3], bits);
+        if (!empty) fuzz_set_bits(a, index[0], index[1], index[2], index[3], bits);
         at += 3 + size;
     }
 }
@@ -257,38 +241,28 @@ typedef struct dimensions {
 static void shrink(dimensions *n, size_t most)
 {
     if (n->kv_len >= 500 && most > 1000)
-        most = n->kv_len > 1500 ? 48000 : 16000; /* four blocks: a tree of them is no chain */
-    else if (n->q_len >= 250 && most > 1000)
-        most = 8000; /* queries of several tasks */
-    while (at_least_one(n->batch * n->kv_heads) * n->group * at_least_one(n->q_len) * at_least_one(n->kv_len) * (n->dim + n->dim_v + 8) >
+        most = n->kv_len > 1500 ? 48000 : 16000;          /* four blocks: a tree of them is no chain */
+    else if (n->q_len >= 250 && most > 1000) most = 8000; /* queries of several tasks */
+    while (at_least_one(n->batch * n->kv_heads) * n->group * at_least_one(n->q_len) * at_least_one(n->kv_len) *
+               (n->dim + n->dim_v + 8) >
            most) {
-        if (n->q_len > 6)
-            n->q_len = (n->q_len + 1) / 2;
-        else if (n->dim_v > 20 && n->dim_v >= n->dim)
-            n->dim_v -= n->dim_v / 2;
-        else if (n->dim > 20)
-            n->dim -= n->dim / 2;
-        else if (n->group * n->kv_heads * n->batch > 2 && n->group > 1)
-            n->group--;
-        else if (n->batch > 1)
-            n->batch--;
-        else if (n->kv_heads > 1)
-            n->kv_heads--;
-        else if (n->q_len > 1)
-            n->q_len--;
-        else if (n->dim > 1 || n->dim_v > 1)
-            n->dim -= n->dim / 2, n->dim_v -= n->dim_v / 2;
-        else if (n->group > 1)
-            n->group--;
-        else
-            n->kv_len /= 2;
+        if (n->q_len > 6) n->q_len = (n->q_len + 1) / 2;
+        else if (n->dim_v > 20 && n->dim_v >= n->dim) n->dim_v -= n->dim_v / 2;
+        else if (n->dim > 20) n->dim -= n->dim / 2;
+        else if (n->group * n->kv_heads * n->batch > 2 && n->group > 1) n->group--;
+        else if (n->batch > 1) n->batch--;
+        else if (n->kv_heads > 1) n->kv_heads--;
+        else if (n->q_len > 1) n->q_len--;
+        else if (n->dim > 1 || n->dim_v > 1) n->dim -= n->dim / 2, n->dim_v -= n->dim_v / 2;
+        else if (n->group > 1) n->group--;
+        else n->kv_len /= 2;
     }
 }
 
 static double scale_of(unsigned code, attn_dtype type)
 {
-    static const double scales[16] = {0,        0,     0, 1,       0.125, -0.5, 8, 1e-3, -1e-20, 1e20, 0x1.fffffep127, -0x1.fffffep127,
-                                      0x1p-149, 1e-60, 3, 0x1p-126};
+    static const double scales[16] = {
+        0, 0, 0, 1, 0.125, -0.5, 8, 1e-3, -1e-20, 1e20, 0x1.fffffep127, -0x1.fffffep127, 0x1p-149, 1e-60, 3, 0x1p-126};
     return code == 255 && type == ATTN_F64 ? DBL_MAX : code == 254 && type == ATTN_F64 ? 0x1p-1074 : scales[code & 15];
 }
 
@@ -348,8 +322,7 @@ static void decode_mask(fuzz_case *c, const dimensions *n, unsigned kind)
     shape[3] = n->kv_len;
     d->mask = fuzz_array(kind == 1 ? ATTN_BOOL : type_of(fuzz_byte(in, FUZZ_AT_MORE_TYPES), d->q.dtype), shape,
                          fuzz_byte(in, FUZZ_AT_LAYOUT_MS) & 15, 0);
-    if (kind == 2)
-        fuzz_fill(&d->mask, c->values[3], &c->rng);
+    if (kind == 2) fuzz_fill(&d->mask, c->values[3], &c->rng);
     for (at[0] = 0; at[0] < shape[0]; at[0]++)
         for (at[1] = 0; at[1] < shape[1]; at[1]++)
             for (at[2] = 0; at[2] < shape[2]; at[2]++) {
@@ -360,12 +333,10 @@ static void decode_mask(fuzz_case *c, const dimensions *n, unsigned kind)
                     if (kind == 1)
                         ref_set(&d->mask, at[0], at[1], at[2], at[3], 0),
                             fuzz_set_bits(&d->mask, at[0], at[1], at[2], at[3], keep ? truth : 0);
-                    else if (!keep)
-                        ref_set(&d->mask, at[0], at[1], at[2], at[3], -(double)INFINITY);
+                    else if (!keep) ref_set(&d->mask, at[0], at[1], at[2], at[3], -(double)INFINITY);
                 }
             }
-    if (ndim & 0x80 && shape[0] == 1)
-        shorten(&d->mask, 1 + (ndim >> 4 & 1));
+    if (ndim & 0x80 && shape[0] == 1) shorten(&d->mask, 1 + (ndim >> 4 & 1));
 }
 
 static attn_array decode_lens(fuzz_case *c, size_t n, size_t most)
@@ -383,35 +354,33 @@ static void decode_options(fuzz_case *c, const dimensions *n)
     const unsigned flags = fuzz_byte(in, FUZZ_AT_OPTIONS), types = fuzz_byte(in, FUZZ_AT_MORE_TYPES);
     const size_t heads = n->kv_heads * n->group;
     attn_desc *d = &c->desc;
-    if (flags & 1)
-        d->kv_lens = decode_lens(c, n->batch, n->kv_len);
+    if (flags & 1) d->kv_lens = decode_lens(c, n->batch, n->kv_len);
     if (flags & 2) {
-        d->alibi = flags & 4 ? test_2d(type_of(types >> 6, d->q.dtype), n->batch, heads) : test_1d(type_of(types >> 6, d->q.dtype), heads);
+        d->alibi = flags & 4 ? test_2d(type_of(types >> 6, d->q.dtype), n->batch, heads)
+                             : test_1d(type_of(types >> 6, d->q.dtype), heads);
         fuzz_fill(&d->alibi, c->values[4], &c->rng);
     }
     if (flags & 8) {
         d->sinks = test_1d(type_of(types >> 4, d->q.dtype), heads);
         fuzz_fill(&d->sinks, c->values[5], &c->rng);
     }
-    if ((flags >> 4 & 3) == 1 || (flags >> 4 & 3) == 2)
-        decode_mask(c, n, flags >> 4 & 3);
+    if ((flags >> 4 & 3) == 1 || (flags >> 4 & 3) == 2) decode_mask(c, n, flags >> 4 & 3);
 }
 
 static void decode_outputs(fuzz_case *c, const dimensions *n)
 {
     const fuzz_input *in = &c->input;
-    const unsigned flags = fuzz_byte(in, FUZZ_AT_OUTPUTS), types = fuzz_byte(in, FUZZ_AT_MORE_TYPES), part = fuzz_byte(in, FUZZ_AT_SCORES);
+    const unsigned flags = fuzz_byte(in, FUZZ_AT_OUTPUTS), types = fuzz_byte(in, FUZZ_AT_MORE_TYPES),
+                   part = fuzz_byte(in, FUZZ_AT_SCORES);
     const size_t heads = n->kv_heads * n->group;
     const attn_dtype compute = c->desc.q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     attn_desc *d = &c->desc;
     size_t shape[4];
     shape[0] = n->batch, shape[1] = heads, shape[2] = n->q_len, shape[3] = n->dim_v;
-    d->out = fuzz_array(type_of(fuzz_byte(in, FUZZ_AT_TYPES) >> 6, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_VO) >> 4,
-                        fuzz_byte(in, FUZZ_AT_SHIFT_VO) >> 4);
-    if (flags & 1)
-        d->lse = test_3d(type_of(types >> 2, d->q.dtype), n->batch, heads, n->q_len);
-    if (flags & 2)
-        d->colsum = test_3d(compute, n->batch, heads, n->kv_len);
+    d->out = fuzz_array(type_of(fuzz_byte(in, FUZZ_AT_TYPES) >> 6, d->q.dtype), shape,
+                        fuzz_byte(in, FUZZ_AT_LAYOUT_VO) >> 4, fuzz_byte(in, FUZZ_AT_SHIFT_VO) >> 4);
+    if (flags & 1) d->lse = test_3d(type_of(types >> 2, d->q.dtype), n->batch, heads, n->q_len);
+    if (flags & 2) d->colsum = test_3d(compute, n->batch, heads, n->kv_len);
     d->stage = (attn_stage)(flags >> 3 & 3);
     if (flags & 4) {
         if (part & 1) { /* some heads, some queries; both may be none */
@@ -420,10 +389,8 @@ static void decode_outputs(fuzz_case *c, const dimensions *n)
         }
         shape[1] = heads - d->scores_head;
         shape[2] = n->q_len - d->scores_query;
-        if (part & 64 && shape[2] > 0)
-            shape[2]--;
-        if (part & 128 && shape[1] > 0)
-            shape[1]--;
+        if (part & 64 && shape[2] > 0) shape[2]--;
+        if (part & 128 && shape[1] > 0) shape[1]--;
         shape[3] = n->kv_len;
         d->scores = fuzz_array(type_of(types >> 4, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_MS) >> 4, 0);
     }
@@ -432,21 +399,21 @@ static void decode_outputs(fuzz_case *c, const dimensions *n)
 static void decode_operands(fuzz_case *c, const dimensions *n)
 {
     const fuzz_input *in = &c->input;
-    const unsigned types = fuzz_byte(in, FUZZ_AT_TYPES), flags = fuzz_byte(in, FUZZ_AT_BROADCAST), ndim = fuzz_byte(in, FUZZ_AT_NDIM);
+    const unsigned types = fuzz_byte(in, FUZZ_AT_TYPES), flags = fuzz_byte(in, FUZZ_AT_BROADCAST),
+                   ndim = fuzz_byte(in, FUZZ_AT_NDIM);
     attn_desc *d = &c->desc;
     size_t shape[4];
     shape[0] = n->batch, shape[1] = n->kv_heads * n->group, shape[2] = n->q_len, shape[3] = n->dim;
     d->q = fuzz_array(d->q.dtype, shape, fuzz_byte(in, FUZZ_AT_LAYOUT_QK) & 15, fuzz_byte(in, FUZZ_AT_SHIFT_QK) & 15);
     shape[1] = n->kv_heads, shape[2] = n->kv_len;
-    d->k = fuzz_array(type_of(types >> 2, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_QK) >> 4, fuzz_byte(in, FUZZ_AT_SHIFT_QK) >> 4);
+    d->k = fuzz_array(type_of(types >> 2, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_QK) >> 4,
+                      fuzz_byte(in, FUZZ_AT_SHIFT_QK) >> 4);
     shape[3] = n->dim_v;
-    d->v = fuzz_array(type_of(types >> 4, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_VO) & 15, fuzz_byte(in, FUZZ_AT_SHIFT_VO) & 15);
-    if (flags & 8 && n->q_len > 1 && n->dim > 1)
-        broadcast(&d->q, 0);
-    if (flags & 16 && n->kv_len > 1 && n->dim > 1)
-        broadcast(&d->k, flags & 64 ? 1 : 0);
-    if (flags & 32 && n->kv_len > 1 && n->dim_v > 1)
-        broadcast(&d->v, flags & 64 ? 1 : 0);
+    d->v = fuzz_array(type_of(types >> 4, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_VO) & 15,
+                      fuzz_byte(in, FUZZ_AT_SHIFT_VO) & 15);
+    if (flags & 8 && n->q_len > 1 && n->dim > 1) broadcast(&d->q, 0);
+    if (flags & 16 && n->kv_len > 1 && n->dim > 1) broadcast(&d->k, flags & 64 ? 1 : 0);
+    if (flags & 32 && n->kv_len > 1 && n->dim_v > 1) broadcast(&d->v, flags & 64 ? 1 : 0);
     fuzz_fill(&d->q, c->values[0], &c->rng);
     fuzz_fill(&d->k, c->values[1], &c->rng);
     fuzz_fill(&d->v, c->values[2], &c->rng);
@@ -465,8 +432,7 @@ void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_lim
     memset(c, 0, sizeof *c);
     in->bytes = bytes;
     in->size = size;
-    for (size_t i = 0; i < 4; i++)
-        c->rng.state |= (uint64_t)fuzz_byte(in, FUZZ_AT_SEED + i) << 8 * i;
+    for (size_t i = 0; i < 4; i++) c->rng.state |= (uint64_t)fuzz_byte(in, FUZZ_AT_SEED + i) << 8 * i;
 
     n.batch = fuzz_byte(in, FUZZ_AT_BATCH) == 255 ? 0 : 1 + fuzz_byte(in, FUZZ_AT_BATCH) % 3;
     n.kv_heads = 1 + fuzz_byte(in, FUZZ_AT_KV_HEADS) % 3;
@@ -480,8 +446,7 @@ void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_lim
     c->variant = (fuzz_variant)(fuzz_byte(in, FUZZ_AT_VARIANT) % FUZZ_VARIANT_COUNT);
     code = fuzz_byte(in, FUZZ_AT_CUT);
     c->cut = n.kv_len ? code * 7 % n.kv_len : 0;
-    if (n.kv_len > 512 && code & 1)
-        c->cut = 512 * (1 + (code >> 1) % ((n.kv_len - 1) / 512));
+    if (n.kv_len > 512 && code & 1) c->cut = 512 * (1 + (code >> 1) % ((n.kv_len - 1) / 512));
     code = fuzz_byte(in, FUZZ_AT_WORKERS);
     c->workers = 1 + (code < 224 ? code % 3 : code % 9); /* many need much memory */
     c->path = paths[fuzz_byte(in, FUZZ_AT_PATH) % num_paths];
@@ -495,8 +460,7 @@ void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_lim
     decode_options(c, &n);
     decode_outputs(c, &n);
     patch(c);
-    if (fuzz_shows)
-        fuzz_print(c);
+    if (fuzz_shows) fuzz_print(c);
 }
 
 /* ------------------------------------------------------------- visibility -- */
@@ -506,38 +470,35 @@ int fuzz_sees(const attn_desc *d, size_t b, size_t h, size_t i, size_t j)
     const size_t kv_len = ref_length(&d->k, 2);
     const int64_t len = d->kv_lens.ndim ? (int64_t)ref_get(&d->kv_lens, 0, 0, 0, b) : (int64_t)kv_len, key = (int64_t)j;
     int64_t p = (int64_t)i;
-    if (d->align == ATTN_ALIGN_LOWER_RIGHT)
-        p += len - (int64_t)ref_length(&d->q, 2);
-    else if (d->align == ATTN_ALIGN_OFFSET)
-        p += d->q_offset;
-    if (key >= len || (d->causal && key > p))
-        return 0;
+    if (d->align == ATTN_ALIGN_LOWER_RIGHT) p += len - (int64_t)ref_length(&d->q, 2);
+    else if (d->align == ATTN_ALIGN_OFFSET) p += d->q_offset;
+    if (key >= len || (d->causal && key > p)) return 0;
     /* p is within 2^62 and a little, so that differences do not overflow */
-    if (d->window && ((d->window_left >= 0 && p - key > d->window_left) || (d->window_right >= 0 && key - p > d->window_right)))
+    if (d->window &&
+        ((d->window_left >= 0 && p - key > d->window_left) || (d->window_right >= 0 && key - p > d->window_right)))
         return 0;
-    if (!d->mask.ndim)
-        return 1;
-    return d->mask.dtype == ATTN_BOOL ? ref_get(&d->mask, b, h, i, j) != 0 : !(ref_get(&d->mask, b, h, i, j) == -(ref_real)INFINITY);
+    if (!d->mask.ndim) return 1;
+    return d->mask.dtype == ATTN_BOOL ? ref_get(&d->mask, b, h, i, j) != 0
+                                      : !(ref_get(&d->mask, b, h, i, j) == -(ref_real)INFINITY);
 }
 
 /* --------------------------------------------------------------- printing -- */
 
 void fuzz_print_array(const char *name, const attn_array *a)
 {
-    if (a->ndim == 0)
-        return;
+    if (a->ndim == 0) return;
     fprintf(stderr, "  %-12s %-5s (", name, attn_dtype_name(a->dtype));
-    for (int i = 0; i < a->ndim && i < ATTN_MAX_DIMS; i++)
-        fprintf(stderr, "%s%zu", i ? ", " : "", a->shape[i]);
+    for (int i = 0; i < a->ndim && i < ATTN_MAX_DIMS; i++) fprintf(stderr, "%s%zu", i ? ", " : "", a->shape[i]);
     fprintf(stderr, ") strides (");
-    for (int i = 0; i < a->ndim && i < ATTN_MAX_DIMS; i++)
-        fprintf(stderr, "%s%td", i ? ", " : "", a->stride[i]);
+    for (int i = 0; i < a->ndim && i < ATTN_MAX_DIMS; i++) fprintf(stderr, "%s%td", i ? ", " : "", a->stride[i]);
     fprintf(stderr, "), %u bytes past a multiple of 64\n", (unsigned)((uintptr_t)a->data % 64));
 }
 
 void fuzz_print_desc(const attn_desc *d)
 {
-    static const char *const aligns[] = {"UPPER_LEFT", "LOWER_RIGHT", "OFFSET"}, *const stages[] = {"PROBS", "RAW", "SOFTCAPPED", "BIASED"};
+    static const char *const aligns[] = {"UPPER_LEFT", "LOWER_RIGHT", "OFFSET"}, *const stages[] = {"PROBS", "RAW",
+                                                                                                    "SOFTCAPPED",
+                                                                                                    "BIASED"};
     fuzz_print_array("q", &d->q);
     fuzz_print_array("k", &d->k);
     fuzz_print_array("v", &d->v);
@@ -552,12 +513,12 @@ void fuzz_print_desc(const attn_desc *d)
     fuzz_print_array("lse", &d->lse);
     fuzz_print_array("scores", &d->scores);
     fuzz_print_array("colsum", &d->colsum);
-    fprintf(stderr, "  .scale = %a, .softcap = %a, .causal = %d, .align = ATTN_ALIGN_%s, .q_offset = %lld,\n", d->scale, d->softcap,
-            d->causal, aligns[(unsigned)d->align % 3], (long long)d->q_offset);
-    fprintf(stderr, "  .window = %d, .window_left = %lld, .window_right = %lld, .kv_begin = %zu,\n", d->window, (long long)d->window_left,
-            (long long)d->window_right, d->kv_begin);
-    fprintf(stderr, "  .stage = ATTN_STAGE_%s, .scores_head = %zu, .scores_query = %zu\n", stages[(unsigned)d->stage % 4], d->scores_head,
-            d->scores_query);
+    fprintf(stderr, "  .scale = %a, .softcap = %a, .causal = %d, .align = ATTN_ALIGN_%s, .q_offset = %lld,\n", d->scale,
+            d->softcap, d->causal, aligns[(unsigned)d->align % 3], (long long)d->q_offset);
+    fprintf(stderr, "  .window = %d, .window_left = %lld, .window_right = %lld, .kv_begin = %zu,\n", d->window,
+            (long long)d->window_left, (long long)d->window_right, d->kv_begin);
+    fprintf(stderr, "  .stage = ATTN_STAGE_%s, .scores_head = %zu, .scores_query = %zu\n",
+            stages[(unsigned)d->stage % 4], d->scores_head, d->scores_query);
     for (size_t b = 0; d->kv_lens.ndim && d->kv_lens.data && b < ref_length(&d->kv_lens, 1); b++)
         fprintf(stderr, "  kv_lens[%zu] = %lld\n", b, (long long)ref_get(&d->kv_lens, 0, 0, 0, b));
 }
@@ -565,10 +526,13 @@ void fuzz_print_desc(const attn_desc *d)
 void fuzz_print(const fuzz_case *c)
 {
     static const char *const variants[] = {"plain", "paged", "packed", "part"};
-    static const char *const values[] = {"normal",   "small", "large", "integers",  "ones",     "zeros",         "tiny",    "peaked",
-                                         "denormal", "wide",  "huge",  "some huge", "some NaN", "some infinite", "special", "bits"};
-    fprintf(stderr, "input of %zu bytes: %s, cut %zu, %zu workers, path %s; q %s, k %s, v %s, mask %s, alibi %s, sinks %s\n", c->input.size,
-            variants[c->variant], c->cut, c->workers, attn_path_name(c->path), values[c->values[0]], values[c->values[1]],
-            values[c->values[2]], values[c->values[3]], values[c->values[4]], values[c->values[5]]);
+    static const char *const values[] = {"normal",   "small",         "large",    "integers", "ones", "zeros",
+                                         "tiny",     "peaked",        "denormal", "wide",     "huge", "some huge",
+                                         "some NaN", "some infinite", "special",  "bits"};
+    fprintf(stderr,
+            "input of %zu bytes: %s, cut %zu, %zu workers, path %s; q %s, k %s, v %s, mask %s, alibi %s, sinks %s\n",
+            c->input.size, variants[c->variant], c->cut, c->workers, attn_path_name(c->path), values[c->values[0]],
+            values[c->values[1]], values[c->values[2]], values[c->values[3]], values[c->values[4]],
+            values[c->values[5]]);
     fuzz_print_desc(&c->desc);
 }

@@ -24,8 +24,7 @@ static double unit_of(attn_dtype type)
 static int sees_any(const attn_desc *d, size_t b, size_t h, size_t i)
 {
     for (size_t j = 0; j < ref_length(&d->k, 2); j++)
-        if (fuzz_sees(d, b, h, i, j))
-            return 1;
+        if (fuzz_sees(d, b, h, i, j)) return 1;
     return 0;
 }
 
@@ -41,8 +40,7 @@ static void values_of_one(fuzz_case *c)
         for (size_t h = 0; h < ref_length(&d.q, 3); h++)
             for (size_t i = 0; i < ref_length(&d.q, 2); i++) {
                 const int any = sees_any(&d, b, h, i);
-                if (!fuzz_row_finite(&d, b, h, i))
-                    continue;
+                if (!fuzz_row_finite(&d, b, h, i)) continue;
                 for (size_t k = 0; k < ref_length(&d.v, 1); k++) {
                     const double x = (double)ref_get(&d.out, b, h, i, k);
                     /* the sum of the keys goes one by one, that of the weights in lanes */
@@ -59,8 +57,9 @@ static void scaled_values(fuzz_case *c)
     const int shift = (int)test_below(&c->rng, 17) - 8;
     attn_desc d = fuzz_into_copies(&c->desc), e = fuzz_into_copies(&c->desc);
     size_t at[4];
-    if ((d.out.dtype != ATTN_F32 && d.out.dtype != ATTN_F64) || c->values[0] > FUZZ_ONES || c->values[1] > FUZZ_ONES || !fuzz_tame(&d) ||
-        d.mask.ndim || d.alibi.ndim || d.sinks.ndim || fabs(d.scale) > 1 || c->values[0] == FUZZ_LARGE || c->values[1] == FUZZ_LARGE)
+    if ((d.out.dtype != ATTN_F32 && d.out.dtype != ATTN_F64) || c->values[0] > FUZZ_ONES || c->values[1] > FUZZ_ONES ||
+        !fuzz_tame(&d) || d.mask.ndim || d.alibi.ndim || d.sinks.ndim || fabs(d.scale) > 1 ||
+        c->values[0] == FUZZ_LARGE || c->values[1] == FUZZ_LARGE)
         return;
     d.v = test_copy(&d.v);
     e.v = test_copy(&d.v);
@@ -90,12 +89,10 @@ static void one_key(fuzz_case *c)
     attn_desc d = c->desc;
     attn_array want;
     const size_t j = c->cut;
-    if (ref_length(&d.k, 2) == 0 || d.sinks.ndim)
-        return;
+    if (ref_length(&d.k, 2) == 0 || d.sinks.ndim) return;
     d.k = fuzz_slice(&d.k, 2, j, 1);
     d.v = fuzz_slice(&d.v, 2, j, 1);
-    if (d.mask.ndim)
-        d.mask = fuzz_slice(&d.mask, 1, j, 1);
+    if (d.mask.ndim) d.mask = fuzz_slice(&d.mask, 1, j, 1);
     d.kv_lens = d.scores = d.colsum = test_absent;
     d = fuzz_into_copies(&d);
     run(c, "one key", &d);
@@ -105,10 +102,11 @@ static void one_key(fuzz_case *c)
             for (size_t i = 0; i < ref_length(&d.q, 2); i++)
                 for (size_t k = 0; k < ref_length(&d.v, 1); k++) {
                     const double x = (double)ref_get(&d.out, b, h, i, k);
-                    if (!fuzz_row_finite(&d, b, h, i))
-                        continue;
+                    if (!fuzz_row_finite(&d, b, h, i)) continue;
                     ref_set(&want, 0, 0, 0, 0,
-                            sees_any(&d, b, h, i) ? (double)ref_get(&d.v, b, h / (ref_length(&d.q, 3) / ref_length(&d.k, 3)), 0, k) : 0);
+                            sees_any(&d, b, h, i)
+                                ? (double)ref_get(&d.v, b, h / (ref_length(&d.q, 3) / ref_length(&d.k, 3)), 0, k)
+                                : 0);
                     if (x != (double)ref_get(&want, 0, 0, 0, 0))
                         fuzz_fail(c, "one key: out[%zu, %zu, %zu, %zu] is %a, the value is %a", b, h, i, k, x,
                                   (double)ref_get(&want, 0, 0, 0, 0));
@@ -123,8 +121,7 @@ static void appended(fuzz_case *c, const fuzz_outputs *whole)
     attn_desc d = fuzz_into_copies(&c->desc);
     size_t shape[4];
     attn_array head;
-    for (int i = 0; i < 4; i++)
-        shape[i] = ref_length(&d.k, 4 - i);
+    for (int i = 0; i < 4; i++) shape[i] = ref_length(&d.k, 4 - i);
     shape[2] = n + more;
     d.k = fuzz_array(d.k.dtype, shape, (unsigned)test_below(&c->rng, 16), 0);
     shape[3] = ref_length(&d.v, 1);
@@ -138,8 +135,7 @@ static void appended(fuzz_case *c, const fuzz_outputs *whole)
         test_fill(&d.kv_lens, (double)n);
     }
     if (d.mask.ndim) {
-        for (int i = 0; i < 4; i++)
-            shape[i] = ref_length(&d.mask, 4 - i);
+        for (int i = 0; i < 4; i++) shape[i] = ref_length(&d.mask, 4 - i);
         shape[3] = n + more;
         d.mask = fuzz_array(d.mask.dtype, shape, (unsigned)test_below(&c->rng, 16), 0);
         head = fuzz_slice(&d.mask, 1, 0, n);
@@ -152,11 +148,10 @@ static void appended(fuzz_case *c, const fuzz_outputs *whole)
 
 static int64_t offset_of(const attn_desc *d, size_t b)
 {
-    if (d->align == ATTN_ALIGN_OFFSET)
-        return d->q_offset;
-    if (d->align == ATTN_ALIGN_UPPER_LEFT)
-        return 0;
-    return (d->kv_lens.ndim ? (int64_t)ref_get(&d->kv_lens, 0, 0, 0, b) : (int64_t)ref_length(&d->k, 2)) - (int64_t)ref_length(&d->q, 2);
+    if (d->align == ATTN_ALIGN_OFFSET) return d->q_offset;
+    if (d->align == ATTN_ALIGN_UPPER_LEFT) return 0;
+    return (d->kv_lens.ndim ? (int64_t)ref_get(&d->kv_lens, 0, 0, 0, b) : (int64_t)ref_length(&d->k, 2)) -
+           (int64_t)ref_length(&d->q, 2);
 }
 
 static attn_array part_of(const attn_array *a, int from_end, size_t first, size_t count)
@@ -166,7 +161,8 @@ static attn_array part_of(const attn_array *a, int from_end, size_t first, size_
 
 /* Queries [first, first + count) of one batch and of `heads` heads from `head` on:
  * a chunk of a prefill, or a step of decoding. */
-static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head, size_t heads, size_t first, size_t count)
+static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head, size_t heads, size_t first,
+                  size_t count)
 {
     const attn_desc *p = &c->desc;
     const size_t group = ref_length(&p->q, 3) / ref_length(&p->k, 3), kv_head = head / group,
@@ -184,26 +180,19 @@ static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head
     }
     if (d.mask.ndim) {
         d.mask = part_of(&d.mask, 4, b, 1);
-        if (heads == 1)
-            d.mask = part_of(&d.mask, 3, head, 1);
-        if (ref_length(&p->mask, 2) > 1)
-            d.mask = fuzz_slice(&d.mask, 2, first, count);
+        if (heads == 1) d.mask = part_of(&d.mask, 3, head, 1);
+        if (ref_length(&p->mask, 2) > 1) d.mask = fuzz_slice(&d.mask, 2, first, count);
     }
-    if (d.kv_lens.ndim)
-        d.kv_lens = fuzz_slice(&d.kv_lens, 1, b, 1);
-    if (d.alibi.ndim == 2)
-        d.alibi = fuzz_slice(&d.alibi, 2, b, 1);
-    if (d.alibi.ndim && heads == 1)
-        d.alibi = part_of(&d.alibi, 1, head, 1);
-    if (d.sinks.ndim && heads == 1)
-        d.sinks = part_of(&d.sinks, 1, head, 1);
+    if (d.kv_lens.ndim) d.kv_lens = fuzz_slice(&d.kv_lens, 1, b, 1);
+    if (d.alibi.ndim == 2) d.alibi = fuzz_slice(&d.alibi, 2, b, 1);
+    if (d.alibi.ndim && heads == 1) d.alibi = part_of(&d.alibi, 1, head, 1);
+    if (d.sinks.ndim && heads == 1) d.sinks = part_of(&d.sinks, 1, head, 1);
     d.align = ATTN_ALIGN_OFFSET;
     d.q_offset = offset_of(p, b) + (int64_t)first;
     if (d.q_offset > (int64_t)1 << 62) /* no position that far */
         return;
     d.out = test_4d(p->out.dtype, 1, heads, count, ref_length(&p->out, 1));
-    if (d.lse.ndim)
-        d.lse = test_3d(p->lse.dtype, 1, heads, count);
+    if (d.lse.ndim) d.lse = test_3d(p->lse.dtype, 1, heads, count);
     d.scores = d.colsum = test_absent;
     run(c, "some rows alone", &d);
     out = part_of(&whole->out, 4, b, 1);
@@ -222,8 +211,7 @@ static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head
 static void shifted(fuzz_case *c)
 {
     attn_desc d = fuzz_into_copies(&c->desc);
-    if (d.mask.ndim)
-        return;
+    if (d.mask.ndim) return;
     d.mask = test_1d(d.q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, ref_length(&d.k, 2));
     test_fill(&d.mask, test_normal(&c->rng) * 4);
     run(c, "a constant mask", &d);
@@ -235,20 +223,19 @@ static void permuted(fuzz_case *c)
 {
     attn_desc d = fuzz_into_copies(&c->desc), original;
     const size_t n = ref_length(&d.k, 2);
-    if (d.causal || d.window || d.kv_lens.ndim || d.alibi.ndim)
-        return;
+    if (d.causal || d.window || d.kv_lens.ndim || d.alibi.ndim) return;
     d.scores = d.colsum = test_absent;
     original = d;
     d.k = test_copy(&d.k);
     d.v = test_copy(&d.v);
-    if (d.mask.ndim)
-        d.mask = test_copy(&d.mask);
+    if (d.mask.ndim) d.mask = test_copy(&d.mask);
     for (size_t j = 1; j < n; j++) {
         const size_t other = test_below(&c->rng, j + 1);
         const attn_array *arrays[3];
         arrays[0] = &d.k, arrays[1] = &d.v, arrays[2] = &d.mask;
         for (int a = 0; a < (d.mask.ndim ? 3 : 2); a++) {
-            const attn_array x = fuzz_slice(arrays[a], a == 2 ? 1 : 2, j, 1), y = fuzz_slice(arrays[a], a == 2 ? 1 : 2, other, 1);
+            const attn_array x = fuzz_slice(arrays[a], a == 2 ? 1 : 2, j, 1),
+                             y = fuzz_slice(arrays[a], a == 2 ? 1 : 2, other, 1);
             size_t at[4];
             for (at[0] = 0; at[0] < ref_length(&x, 4); at[0]++)
                 for (at[1] = 0; at[1] < ref_length(&x, 3); at[1]++)
@@ -256,7 +243,8 @@ static void permuted(fuzz_case *c)
                         for (at[3] = 0; at[3] < ref_length(&x, 1); at[3]++) {
                             unsigned char swap[8];
                             const size_t size = attn_dtype_size(x.dtype);
-                            void *p = ref_at(&x, at[0], at[1], at[2], at[3]), *q = ref_at(&y, at[0], at[1], at[2], at[3]);
+                            void *p = ref_at(&x, at[0], at[1], at[2], at[3]),
+                                 *q = ref_at(&y, at[0], at[1], at[2], at[3]);
                             memcpy(swap, p, size);
                             memmove(p, q, size);
                             memcpy(q, swap, size);

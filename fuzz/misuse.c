@@ -12,7 +12,15 @@
 #include <math.h>
 #include <string.h>
 
-enum { ARRAYS = 14, FAULT = 5, MOST_FAULTS = 4, HEADER = 2 + FAULT * MOST_FAULTS, MOST_DIM = 600, MANY = 300, ROOM = 1 << 22 };
+enum {
+    ARRAYS = 14,
+    FAULT = 5,
+    MOST_FAULTS = 4,
+    HEADER = 2 + FAULT * MOST_FAULTS,
+    MOST_DIM = 600,
+    MANY = 300,
+    ROOM = 1 << 22
+};
 
 /* What is called, and what of it may be spoiled. */
 typedef struct call {
@@ -35,7 +43,8 @@ static attn_status do_call(const call *k, const attn_exec *run)
 {
     const attn_desc *d = &k->desc;
 #define OR_NULL(bit, argument) ((k->absent >> (bit)) & 1 ? NULL : (argument))
-    const attn_array *q = OR_NULL(0, &d->q), *key = OR_NULL(1, &d->k), *v = OR_NULL(2, &d->v), *out = OR_NULL(3, &d->out);
+    const attn_array *q = OR_NULL(0, &d->q), *key = OR_NULL(1, &d->k), *v = OR_NULL(2, &d->v),
+                     *out = OR_NULL(3, &d->out);
     const attn_array *scores = OR_NULL(4, &d->scores), *mask = OR_NULL(5, &d->mask), *colsum = OR_NULL(6, &d->colsum);
     switch (k->function) {
     case FORWARD: return attn_forward(OR_NULL(0, d), run);
@@ -66,15 +75,14 @@ static attn_status do_call(const call *k, const attn_exec *run)
     }
     /* these two have neither workspace nor query */
     case ROTARY: return attn_rotary(q, d->kv_lens.ndim ? &d->kv_lens : NULL, k->base, k->rotary_dim, d->causal, out);
-    default: return attn_cache_append(out, q, d->kv_lens.ndim ? &d->kv_lens : NULL, d->block_table.ndim ? &d->block_table : NULL);
+    default:
+        return attn_cache_append(out, q, d->kv_lens.ndim ? &d->kv_lens : NULL,
+                                 d->block_table.ndim ? &d->block_table : NULL);
     }
 #undef OR_NULL
 }
 
-static int has_query(int function)
-{
-    return function != ROTARY && function != CACHE;
-}
+static int has_query(int function) { return function != ROTARY && function != CACHE; }
 
 /* ---- faults ---- */
 
@@ -122,7 +130,8 @@ static ptrdiff_t odd_stride(unsigned value)
 
 static int64_t odd_integer(unsigned value)
 {
-    static const int64_t integers[8] = {INT64_MIN, INT64_MAX, -1, -2, (int64_t)1 << 62, -((int64_t)1 << 62) - 1, 0, ((int64_t)1 << 62) + 1};
+    static const int64_t integers[8] = {
+        INT64_MIN, INT64_MAX, -1, -2, (int64_t)1 << 62, -((int64_t)1 << 62) - 1, 0, ((int64_t)1 << 62) + 1};
     return value & 0x1000 ? (int64_t)(value & 0xff) - 64 : integers[value & 7];
 }
 
@@ -146,8 +155,7 @@ static void spoil_array(call *k, size_t which, unsigned field, unsigned index, u
     case 5: a->stride[index % ATTN_MAX_DIMS] = odd_stride(value); break;
     case 6: a->data = value & 1 || !a->data ? NULL : (char *)a->data + (value >> 1 & 15); break;
     default:
-        if (other->data)
-            a->data = (char *)other->data + (value & 1 ? value >> 1 & 63 : 0);
+        if (other->data) a->data = (char *)other->data + (value & 1 ? value >> 1 & 63 : 0);
         break;
     }
 }
@@ -162,7 +170,8 @@ static void spoil_contents(call *k, unsigned index, unsigned value)
     const size_t size = value & 0x2000 ? sizeof x : sizeof narrow, at = (index >> 2 & 7) * size;
     const size_t room = (size_t)(k->memory[which].high - k->memory[which].low);
     if (at + size <= room)
-        memcpy((char *)(uintptr_t)k->memory[which].low + at, size == sizeof x ? (const void *)&x : (const void *)&narrow, size);
+        memcpy((char *)(uintptr_t)k->memory[which].low + at,
+               size == sizeof x ? (const void *)&x : (const void *)&narrow, size);
 }
 
 static void spoil_scalar(call *k, unsigned index, unsigned value)
@@ -192,10 +201,7 @@ static void spoil_scalar(call *k, unsigned index, unsigned value)
 
 /* ---- what a call may look at ---- */
 
-static int is_integer(const attn_array *a)
-{
-    return a->dtype == ATTN_I32 || a->dtype == ATTN_I64;
-}
+static int is_integer(const attn_array *a) { return a->dtype == ATTN_I32 || a->dtype == ATTN_I64; }
 
 /* Does the array lie within the memory of some array of the problem, or nowhere that may
  * be looked at, and is it small enough to wait for? In long double, where nothing overflows. */
@@ -203,19 +209,15 @@ static int inside(const call *k, const attn_array *a)
 {
     long double low = 0, high, packed = 1;
     int strided = 0, empty = 0;
-    if (a->ndim == 0 && !a->data)
-        return 1;
-    if (a->ndim < 0 || a->ndim > ATTN_MAX_DIMS || (unsigned)a->dtype >= ATTN_DTYPE_COUNT)
-        return 0;
+    if (a->ndim == 0 && !a->data) return 1;
+    if (a->ndim < 0 || a->ndim > ATTN_MAX_DIMS || (unsigned)a->dtype >= ATTN_DTYPE_COUNT) return 0;
     high = 1;
     for (int i = 0; i < a->ndim; i++) {
         strided |= a->stride[i] != 0;
         empty |= a->shape[i] == 0;
-        if (a->shape[i] > MOST_DIM)
-            return 0;
+        if (a->shape[i] > MOST_DIM) return 0;
     }
-    if (empty || !a->data || (uintptr_t)a->data % attn_dtype_size(a->dtype) != 0)
-        return 1;
+    if (empty || !a->data || (uintptr_t)a->data % attn_dtype_size(a->dtype) != 0) return 1;
     for (int i = a->ndim - 1; i >= 0; i--) {
         const long double reach = ((long double)a->shape[i] - 1) * (strided ? (long double)a->stride[i] : packed);
         *(reach < 0 ? &low : &high) += reach;
@@ -225,8 +227,7 @@ static int inside(const call *k, const attn_array *a)
         const long double size = (long double)attn_dtype_size(a->dtype);
         const long double at = (long double)((const char *)a->data - k->memory[i].low),
                           room = (long double)(k->memory[i].high - k->memory[i].low);
-        if (k->memory[i].low && a->data && at + low * size >= 0 && at + high * size <= room)
-            return 1;
+        if (k->memory[i].low && a->data && at + low * size >= 0 && at + high * size <= room) return 1;
     }
     return 0;
 }
@@ -238,8 +239,7 @@ static void remember(call *k)
         ptrdiff_t low = 0, high = 1, packed = 1;
         int strided = 0, empty = 0;
         k->memory[i].low = k->memory[i].high = NULL;
-        for (int axis = 0; axis < a->ndim; axis++)
-            strided |= a->stride[axis] != 0;
+        for (int axis = 0; axis < a->ndim; axis++) strided |= a->stride[axis] != 0;
         for (int axis = a->ndim - 1; axis >= 0; axis--) {
             const ptrdiff_t reach = ((ptrdiff_t)a->shape[axis] - 1) * (strided ? a->stride[axis] : packed);
             empty |= a->shape[axis] == 0;
@@ -265,8 +265,7 @@ static snapshot take(const call *k)
     for (int i = 0; i < ARRAYS; i++) {
         const size_t n = (size_t)(k->memory[i].high - k->memory[i].low);
         s.bytes[i] = NULL;
-        if (!k->memory[i].low)
-            continue;
+        if (!k->memory[i].low) continue;
         s.bytes[i] = test_memory(n, 0);
         memcpy(s.bytes[i], k->memory[i].low, n);
     }
@@ -276,17 +275,18 @@ static snapshot take(const call *k)
 static void compare(const call *k, const snapshot *s, const char *when, attn_status status)
 {
     for (int i = 0; i < ARRAYS; i++)
-        if (k->memory[i].low && memcmp(s->bytes[i], k->memory[i].low, (size_t)(k->memory[i].high - k->memory[i].low)) != 0) {
+        if (k->memory[i].low &&
+            memcmp(s->bytes[i], k->memory[i].low, (size_t)(k->memory[i].high - k->memory[i].low)) != 0) {
             fuzz_print_desc(&k->desc);
-            fuzz_fail(k->c, "function %d, %s: \"%s\", and yet array %d is written", k->function, when, attn_status_string(status), i);
+            fuzz_fail(k->c, "function %d, %s: \"%s\", and yet array %d is written", k->function, when,
+                      attn_status_string(status), i);
         }
 }
 
 static void random_for(void *context, size_t count, attn_task task, void *arg)
 {
     (void)context;
-    for (size_t i = count; i-- > 0;)
-        task(arg, i, 0);
+    for (size_t i = count; i-- > 0;) task(arg, i, 0);
 }
 
 static void check_call(call *k)
@@ -315,10 +315,10 @@ static void check_call(call *k)
         integers = all; /* whatever is wrong, sizes may be right */
     }
     if (asked == ATTN_OK && k->function == FORWARD &&
-        ((k->desc.q.dtype == ATTN_F64) != (k->desc.k.dtype == ATTN_F64) || (k->desc.q.dtype == ATTN_F64) != (k->desc.v.dtype == ATTN_F64)))
+        ((k->desc.q.dtype == ATTN_F64) != (k->desc.k.dtype == ATTN_F64) ||
+         (k->desc.q.dtype == ATTN_F64) != (k->desc.v.dtype == ATTN_F64)))
         fuzz_fail(k->c, "float64 together with another type is taken");
-    if (asked == ATTN_OK ? !all || bytes > ROOM : !integers)
-        return;
+    if (asked == ATTN_OK ? !all || bytes > ROOM : !integers) return;
     if (asked == ATTN_OK && bytes > 0) { /* one byte less than needed, none at all */
         workspace = fuzz_workspace(bytes);
         run.workspace = workspace;
@@ -326,16 +326,13 @@ static void check_call(call *k)
         status = do_call(k, &run);
         compare(k, &before, "with a short workspace", status);
         for (size_t i = 0; i < bytes; i++)
-            if (workspace[i] != 0xff)
-                fuzz_fail(k->c, "function %d: a short workspace is written", k->function);
-        if (status == ATTN_OK)
-            fuzz_fail(k->c, "function %d: a short workspace is taken", k->function);
+            if (workspace[i] != 0xff) fuzz_fail(k->c, "function %d: a short workspace is written", k->function);
+        if (status == ATTN_OK) fuzz_fail(k->c, "function %d: a short workspace is taken", k->function);
         run.workspace = NULL;
         run.workspace_size = bytes;
         status = do_call(k, &run);
         compare(k, &before, "without workspace", status);
-        if (status == ATTN_OK)
-            fuzz_fail(k->c, "function %d: no workspace is taken", k->function);
+        if (status == ATTN_OK) fuzz_fail(k->c, "function %d: no workspace is taken", k->function);
     }
     if (asked == ATTN_OK && has_query(k->function)) {
         status = do_call(k, NULL);
@@ -350,20 +347,22 @@ static void check_call(call *k)
     run.workspace_size = asked == ATTN_OK ? bytes : 4096;
     status = do_call(k, &run);
     if (status == ATTN_OK && asked != ATTN_OK)
-        fuzz_fail(k->c, "function %d: \"%s\" when asked for the workspace, and then no error", k->function, attn_status_string(asked));
-    if (status == ATTN_OK)
-        return;
+        fuzz_fail(k->c, "function %d: \"%s\" when asked for the workspace, and then no error", k->function,
+                  attn_status_string(asked));
+    if (status == ATTN_OK) return;
     compare(k, &before, "called", status);
     for (size_t i = 0; i < run.workspace_size; i++)
         if (workspace[i] != 0xff)
-            fuzz_fail(k->c, "function %d: \"%s\", and yet the workspace is written", k->function, attn_status_string(status));
+            fuzz_fail(k->c, "function %d: \"%s\", and yet the workspace is written", k->function,
+                      attn_status_string(status));
 }
 
 /* ---- states ---- */
 
 /* What tells a state from other bytes, and from states of other problems: `state` with
  * a word of its head changed, and with that of the part of no keys that follows it. */
-static void check_merges(call *k, const fuzz_input *in, const attn_desc *whole, const unsigned char *state, size_t bytes, attn_exec *run)
+static void check_merges(call *k, const fuzz_input *in, const attn_desc *whole, const unsigned char *state,
+                         size_t bytes, attn_exec *run)
 {
     const size_t room = 4 * bytes + 4096, at = fuzz_byte(in, 2) % 9 * 8;
     const int wrong = fuzz_byte(in, 4) % 8;
@@ -375,17 +374,14 @@ static void check_merges(call *k, const fuzz_input *in, const attn_desc *whole, 
     d.k = fuzz_slice(&d.k, 2, 0, 0);
     d.v = fuzz_slice(&d.v, 2, 0, 0);
     d.mask = test_absent;
-    if (attn_state_size(&d, &empty_bytes) != ATTN_OK)
-        return;
+    if (attn_state_size(&d, &empty_bytes) != ATTN_OK) return;
     run->query = &scratch;
-    if (attn_partial(&d, NULL, 0, run) != ATTN_OK || scratch > ROOM)
-        return;
+    if (attn_partial(&d, NULL, 0, run) != ATTN_OK || scratch > ROOM) return;
     run->query = NULL;
     run->workspace = fuzz_workspace(scratch);
     run->workspace_size = scratch;
     empty = test_memory(empty_bytes, 0);
-    if (attn_partial(&d, empty, empty_bytes, run) != ATTN_OK)
-        return;
+    if (attn_partial(&d, empty, empty_bytes, run) != ATTN_OK) return;
     for (int second = 0; second < 2; second++) {
         const size_t n = second ? empty_bytes : bytes;
         uint64_t word;
@@ -396,13 +392,11 @@ static void check_merges(call *k, const fuzz_input *in, const attn_desc *whole, 
         memcpy(copy + at, &word, 8);
         merged = 0x5a5a5a5au;
         status = attn_state_merged_size(state, copy, &merged);
-        if (status == ATTN_OK)
-            continue; /* a number of the part, perhaps */
+        if (status == ATTN_OK) continue; /* a number of the part, perhaps */
         if (merged != 0x5a5a5a5au)
             fuzz_fail(k->c, "attn_state_merged_size: \"%s\", and yet the size is stored", attn_status_string(status));
         status = attn_state_merge(state, copy, to, room, ATTN_PATH_AUTO);
-        if (status == ATTN_OK)
-            fuzz_fail(k->c, "attn_state_merge takes what attn_state_merged_size refuses");
+        if (status == ATTN_OK) fuzz_fail(k->c, "attn_state_merge takes what attn_state_merged_size refuses");
         if (!test_untouched(to, room))
             fuzz_fail(k->c, "attn_state_merge: \"%s\", and yet the result is written", attn_status_string(status));
     }
@@ -410,18 +404,13 @@ static void check_merges(call *k, const fuzz_input *in, const attn_desc *whole, 
         return; /* another length of the batch */
     copy = test_memory(bytes, 0);
     memcpy(copy, state, bytes);
-    if (wrong == 0)
-        place = NULL;
-    else if (wrong == 1)
-        place = to + 4;
-    else if (wrong == 2)
-        place = copy;
-    else if (wrong == 3)
-        place = empty;
+    if (wrong == 0) place = NULL;
+    else if (wrong == 1) place = to + 4;
+    else if (wrong == 2) place = copy;
+    else if (wrong == 3) place = empty;
     status = attn_state_merge(wrong == 4 ? NULL : copy, wrong == 5 ? copy + 4 : empty, place, merged - (wrong == 6),
                               wrong == 7 ? ATTN_PATH_COUNT : ATTN_PATH_AUTO);
-    if (status == ATTN_OK)
-        fuzz_fail(k->c, "attn_state_merge: no error in case %d", wrong);
+    if (status == ATTN_OK) fuzz_fail(k->c, "attn_state_merge: no error in case %d", wrong);
     if (!test_untouched(to, room) || memcmp(copy, state, bytes) != 0)
         fuzz_fail(k->c, "attn_state_merge: \"%s\", and yet something is written", attn_status_string(status));
     if (attn_state_merged_size(state, empty, NULL) == ATTN_OK || attn_state_size(NULL, &merged) == ATTN_OK ||
@@ -437,8 +426,7 @@ static void check_finish(call *k, const fuzz_input *in, const attn_desc *whole, 
     const size_t heads = ref_length(&d.q, 3), elements = ref_length(&d.q, 4) * heads * ref_length(&d.q, 2);
     const attn_dtype type = d.q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     attn_status status;
-    if (elements == 0 || ref_length(&d.v, 1) == 0)
-        return;
+    if (elements == 0 || ref_length(&d.v, 1) == 0) return;
     memcpy(copy, state, bytes);
     d.out = test_4d(type, ref_length(&d.q, 4), heads, ref_length(&d.q, 2), ref_length(&d.v, 1));
     d.lse = test_3d(type, ref_length(&d.q, 4), heads, ref_length(&d.q, 2));
@@ -454,8 +442,7 @@ static void check_finish(call *k, const fuzz_input *in, const attn_desc *whole, 
     default: d.sinks.dtype = ATTN_BOOL; break;
     }
     status = attn_state_finish(&d, state, ATTN_PATH_AUTO);
-    if (status == ATTN_OK)
-        fuzz_fail(k->c, "attn_state_finish: no error in case %u", fuzz_byte(in, 4) >> 3 & 7);
+    if (status == ATTN_OK) fuzz_fail(k->c, "attn_state_finish: no error in case %u", fuzz_byte(in, 4) >> 3 & 7);
     if (memcmp(copy, state, bytes) != 0)
         fuzz_fail(k->c, "attn_state_finish: \"%s\", and yet the state is written", attn_status_string(status));
 }
@@ -469,10 +456,8 @@ static void check_overlap(call *k, size_t bytes, const attn_exec *run)
         const attn_array *a = k->arrays[inputs[i]];
         attn_status status;
         int empty = a->ndim == 0;
-        for (int axis = 0; axis < a->ndim; axis++)
-            empty |= a->shape[axis] == 0;
-        if (empty)
-            continue;
+        for (int axis = 0; axis < a->ndim; axis++) empty |= a->shape[axis] == 0;
+        if (empty) continue;
         status = attn_partial(&k->desc, (char *)a->data - (uintptr_t)a->data % 8, bytes, run);
         compare(k, &before, "on an input", status);
         fuzz_expect(k->c, "attn_partial on an input", status, ATTN_ERR_ALIAS);
@@ -495,31 +480,31 @@ static void check_states(call *k, const fuzz_input *in)
         return;
     }
     for (int i = 0; i < ARRAYS; i++)
-        if (!inside(k, k->arrays[i]))
-            return;
+        if (!inside(k, k->arrays[i])) return;
     run.query = &scratch;
-    if (bytes > ROOM || attn_partial(&d, NULL, 0, &run) != ATTN_OK || scratch > ROOM)
-        return;
+    if (bytes > ROOM || attn_partial(&d, NULL, 0, &run) != ATTN_OK || scratch > ROOM) return;
     run.query = NULL;
     run.workspace = fuzz_workspace(scratch);
     run.workspace_size = scratch;
     state = test_memory(bytes, 0);
     for (int wrong = 0; wrong < 3; wrong++) {
-        status = attn_partial(&d, wrong == 0 ? NULL : wrong == 1 ? state + 4 : state, wrong == 2 ? bytes - 1 : bytes, &run);
-        if (status == ATTN_OK)
-            fuzz_fail(k->c, "attn_partial: no error in case %d", wrong);
+        status = attn_partial(&d,
+                              wrong == 0   ? NULL
+                              : wrong == 1 ? state + 4
+                                           : state,
+                              wrong == 2 ? bytes - 1 : bytes, &run);
+        if (status == ATTN_OK) fuzz_fail(k->c, "attn_partial: no error in case %d", wrong);
         for (size_t i = 0; i < bytes; i++)
             if (state[i] != 0xff)
                 fuzz_fail(k->c, "attn_partial: \"%s\", and yet the state is written", attn_status_string(status));
     }
-    if (attn_partial(&d, state, bytes, &run) != ATTN_OK)
-        return;
+    if (attn_partial(&d, state, bytes, &run) != ATTN_OK) return;
     check_overlap(k, bytes, &run);
     check_merges(k, in, &d, state, bytes, &run);
     status = attn_state_finish(&d, state + 4, ATTN_PATH_AUTO);
-    if (status == ATTN_OK)
-        fuzz_fail(k->c, "attn_state_finish: a state that is not aligned is taken");
-    if (attn_state_finish(&d, NULL, ATTN_PATH_AUTO) == ATTN_OK || attn_state_finish(NULL, state, ATTN_PATH_AUTO) == ATTN_OK ||
+    if (status == ATTN_OK) fuzz_fail(k->c, "attn_state_finish: a state that is not aligned is taken");
+    if (attn_state_finish(&d, NULL, ATTN_PATH_AUTO) == ATTN_OK ||
+        attn_state_finish(NULL, state, ATTN_PATH_AUTO) == ATTN_OK ||
         attn_state_finish(&d, state, ATTN_PATH_COUNT) == ATTN_OK)
         fuzz_fail(k->c, "attn_state_finish: no error");
     check_finish(k, in, &d, state, bytes);
@@ -634,12 +619,11 @@ static void check_workers(const fuzz_case *c)
     run.parallel_for = random_for;
     for (run.num_workers = 1; run.num_workers; run.num_workers *= 2) {
         const attn_status status = attn_layer_forward(&layer, &run);
-        if (status != ATTN_OK)
-            fuzz_expect(c, "attn_layer_forward with many workers", status, ATTN_ERR_OVERFLOW);
+        if (status != ATTN_OK) fuzz_expect(c, "attn_layer_forward with many workers", status, ATTN_ERR_OVERFLOW);
         if (status == ATTN_OK ? bytes < before + before / 2 || run.num_workers > SIZE_MAX / 4096
                               : run.num_workers < 1024 || bytes != before)
-            fuzz_fail(c, "attn_layer_forward: %zu bytes for %zu workers, after %zu: \"%s\"", bytes, run.num_workers, before,
-                      attn_status_string(status));
+            fuzz_fail(c, "attn_layer_forward: %zu bytes for %zu workers, after %zu: \"%s\"", bytes, run.num_workers,
+                      before, attn_status_string(status));
         before = bytes;
     }
 }
@@ -648,19 +632,20 @@ static void check_workers(const fuzz_case *c)
 static void check_corners(const fuzz_case *c)
 {
     const size_t huge = (size_t)1 << (8 * sizeof(size_t) - 2);
-    const attn_array x = test_4d(ATTN_F32, 2, 1, 4, 4), table = test_2d(ATTN_I32, 1, 1), pages = test_4d(ATTN_F32, 1, 1, 0, 4);
-    const attn_array wrong = test_2d(ATTN_I32, 3, 4), some = test_2d(ATTN_I32, 2, 4), none = attn_array_2d(ATTN_F32, x.data, 0, 3);
+    const attn_array x = test_4d(ATTN_F32, 2, 1, 4, 4), table = test_2d(ATTN_I32, 1, 1),
+                     pages = test_4d(ATTN_F32, 1, 1, 0, 4);
+    const attn_array wrong = test_2d(ATTN_I32, 3, 4), some = test_2d(ATTN_I32, 2, 4),
+                     none = attn_array_2d(ATTN_F32, x.data, 0, 3);
     const attn_array row = test_4d(ATTN_F32, 1, 1, 1, 4);
     const attn_exec run = attn_exec_default();
-    attn_array y = x, long_table = table, long_pages = test_4d(ATTN_F32, 1, 1, huge, 0), empty = test_4d(ATTN_F32, 1, 1, 1, 0), swapped;
+    attn_array y = x, long_table = table, long_pages = test_4d(ATTN_F32, 1, 1, huge, 0),
+               empty = test_4d(ATTN_F32, 1, 1, 1, 0), swapped;
     attn_layer layer = attn_layer_default();
-    if (!attn_path_compiled(ATTN_PATH_AUTO) || !attn_path_native(ATTN_PATH_AUTO))
-        fuzz_fail(c, "no automatic path");
+    if (!attn_path_compiled(ATTN_PATH_AUTO) || !attn_path_native(ATTN_PATH_AUTO)) fuzz_fail(c, "no automatic path");
     fuzz_expect(c, "attn_self_test", attn_self_test(NULL), ATTN_ERR_WORKSPACE);
     fuzz_expect(c, "attn_self_test", attn_self_test(&run), ATTN_ERR_WORKSPACE);
     swapped = attn_array_swap(&row, 0, -1);
-    if (memcmp(&swapped, &row, sizeof row) != 0)
-        fuzz_fail(c, "axes that are not there were exchanged");
+    if (memcmp(&swapped, &row, sizeof row) != 0) fuzz_fail(c, "axes that are not there were exchanged");
 
     test_fill(&x, 1);
     test_fill(&some, 1);
@@ -695,7 +680,8 @@ static void check_corners(const fuzz_case *c)
     fuzz_expect(c, "attn_cache_append, empty pages", attn_cache_append(&pages, &row, NULL, &table), ATTN_ERR_SHAPE);
     long_table.shape[1] = huge; /* the same element everywhere */
     long_table.stride[0] = 1;
-    fuzz_expect(c, "attn_cache_append, huge pages", attn_cache_append(&long_pages, &empty, NULL, &long_table), ATTN_ERR_OVERFLOW);
+    fuzz_expect(c, "attn_cache_append, huge pages", attn_cache_append(&long_pages, &empty, NULL, &long_table),
+                ATTN_ERR_OVERFLOW);
 
     layer.x = test_2d(ATTN_F32, 2, 2);
     layer.w_q = layer.w_k = test_2d(ATTN_F32, 2, 4);
@@ -733,9 +719,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     k.run = test_on(ATTN_PATH_AUTO);
     k.run.parallel_for = random_for;
     k.run.num_workers = c.workers;
-    k.arrays[0] = &k.desc.q, k.arrays[1] = &k.desc.k, k.arrays[2] = &k.desc.v, k.arrays[3] = &k.desc.out, k.arrays[4] = &k.desc.mask;
-    k.arrays[5] = &k.desc.kv_lens, k.arrays[6] = &k.desc.alibi, k.arrays[7] = &k.desc.sinks, k.arrays[8] = &k.desc.block_table;
-    k.arrays[9] = &k.desc.cu_seqlens_q, k.arrays[10] = &k.desc.cu_seqlens_k, k.arrays[11] = &k.desc.lse, k.arrays[12] = &k.desc.scores;
+    k.arrays[0] = &k.desc.q, k.arrays[1] = &k.desc.k, k.arrays[2] = &k.desc.v, k.arrays[3] = &k.desc.out,
+    k.arrays[4] = &k.desc.mask;
+    k.arrays[5] = &k.desc.kv_lens, k.arrays[6] = &k.desc.alibi, k.arrays[7] = &k.desc.sinks,
+    k.arrays[8] = &k.desc.block_table;
+    k.arrays[9] = &k.desc.cu_seqlens_q, k.arrays[10] = &k.desc.cu_seqlens_k, k.arrays[11] = &k.desc.lse,
+    k.arrays[12] = &k.desc.scores;
     k.arrays[13] = &k.desc.colsum;
     remember(&k);
     faults = fuzz_byte(&in, 1) % (MOST_FAULTS + 1);
@@ -743,20 +732,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         const size_t at = 2 + FAULT * i;
         const unsigned which = fuzz_byte(&in, at), field = fuzz_byte(&in, at + 1), index = fuzz_byte(&in, at + 2);
         const unsigned value = fuzz_byte(&in, at + 3) | fuzz_byte(&in, at + 4) << 8;
-        if (which % 20 < ARRAYS)
-            spoil_array(&k, which % 20, field, index, value);
-        else if (which % 20 == ARRAYS)
-            spoil_contents(&k, index, value);
-        else if (which % 20 == 19)
-            k.absent |= 1u << (value & 7);
-        else
-            spoil_scalar(&k, index, value);
+        if (which % 20 < ARRAYS) spoil_array(&k, which % 20, field, index, value);
+        else if (which % 20 == ARRAYS) spoil_contents(&k, index, value);
+        else if (which % 20 == 19) k.absent |= 1u << (value & 7);
+        else spoil_scalar(&k, index, value);
     }
     check_call(&k);
-    if (k.function == FORWARD)
-        check_states(&k, &in);
-    if (k.function == CACHE && faults == 0)
-        check_corners(&c);
+    if (k.function == FORWARD) check_states(&k, &in);
+    if (k.function == CACHE && faults == 0) check_corners(&c);
     fuzz_end(&c);
     return 0;
 }

@@ -12,8 +12,7 @@
 static size_t elements_of(const attn_array *a)
 {
     size_t n = 1;
-    for (int i = 0; i < a->ndim; i++)
-        n *= a->shape[i];
+    for (int i = 0; i < a->ndim; i++) n *= a->shape[i];
     return n;
 }
 
@@ -26,8 +25,7 @@ static unsigned read_all(const attn_array *a)
         ptrdiff_t offset = 0, packed = 1;
         size_t rest = i;
         int strided = 0;
-        for (int axis = 0; axis < a->ndim; axis++)
-            strided |= a->stride[axis] != 0;
+        for (int axis = 0; axis < a->ndim; axis++) strided |= a->stride[axis] != 0;
         for (int axis = a->ndim - 1; axis >= 0; axis--) {
             offset += (ptrdiff_t)(rest % a->shape[axis]) * (strided ? a->stride[axis] : packed);
             packed *= (ptrdiff_t)a->shape[axis];
@@ -53,14 +51,13 @@ static void check_written(const attn_array *a)
     if (length == 0 || length > NPY_HEADER_SIZE || length % NPY_HEADER_ALIGN)
         fuzz_fail(NULL, "npy: a header of %zu bytes is written", length);
     file = malloc(length + bytes + 1);
-    if (!file)
-        return;
+    if (!file) return;
     memcpy(file, written, length);
     memset(file + length, 0, bytes);
     if (!npy_parse(file, length + bytes, &again, error, sizeof error))
         fuzz_fail(NULL, "npy: what was written cannot be read: %s", error);
-    if (again.array.ndim != a->ndim || again.array.dtype != a->dtype || memcmp(again.array.shape, a->shape, sizeof a->shape) != 0 ||
-        again.size != bytes)
+    if (again.array.ndim != a->ndim || again.array.dtype != a->dtype ||
+        memcmp(again.array.shape, a->shape, sizeof a->shape) != 0 || again.size != bytes)
         fuzz_fail(NULL, "npy: what was written is read as something else");
     free(file);
 }
@@ -70,10 +67,8 @@ static void check_file(const uint8_t *bytes, size_t size)
     unsigned char *file = malloc(size ? size : 1);
     char error[NPY_ERROR_SIZE], text[NPY_SHAPE_SIZE];
     npy_header header;
-    if (!file)
-        return;
-    if (size)
-        memcpy(file, bytes, size);
+    if (!file) return;
+    if (size) memcpy(file, bytes, size);
     memset(error, 1, sizeof error);
     if (npy_parse(file, size, &header, error, sizeof error)) {
         attn_array a;
@@ -83,8 +78,7 @@ static void check_file(const uint8_t *bytes, size_t size)
         if (elements_of(&header.array) * attn_dtype_size(header.array.dtype) != header.size)
             fuzz_fail(NULL, "npy: %s of %s in %zu bytes", text, attn_dtype_name(header.array.dtype), header.size);
         a = npy_take(file, &header);
-        if (read_all(&a) == 0xffffffffu)
-            fuzz_fail(NULL, "npy: unreadable");
+        if (read_all(&a) == 0xffffffffu) fuzz_fail(NULL, "npy: unreadable");
         check_written(&a);
     } else if (memchr(error, 0, sizeof error) == NULL || error[0] == 0 || strchr(error, '\n')) {
         fuzz_fail(NULL, "npy: refused without one line of explanation");
@@ -105,8 +99,7 @@ static void check_dictionary(const uint8_t *bytes, size_t size)
     file[6] = (uint8_t)version;
     file[8] = (uint8_t)text;
     file[9] = (uint8_t)(text >> 8);
-    if (text)
-        memcpy(file + prefix, bytes + 2, text);
+    if (text) memcpy(file + prefix, bytes + 2, text);
     check_file(file, prefix + text + data);
 }
 

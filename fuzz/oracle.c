@@ -14,10 +14,7 @@
 
 /* The header frees nothing, and memory that is used again is still in the cache. */
 const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "quarantine_size_mb=1:malloc_context_size=4";
-}
+const char *__asan_default_options(void) { return "quarantine_size_mb=1:malloc_context_size=4"; }
 
 /* MSan does not see what the engine writes. */
 #define WRITTEN(bytes, size) ((void)(bytes), (void)(size))
@@ -30,25 +27,22 @@ const char *__asan_default_options(void)
 #endif
 
 #ifdef __ELF__
-size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t most) __attribute__((weak)); /* the engine's, if there is one */
+size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t most)
+    __attribute__((weak)); /* the engine's, if there is one */
 
 size_t fuzz_mutate(uint8_t *bytes, size_t size, size_t most, unsigned seed)
 {
     size = LLVMFuzzerMutate(bytes, size, most);
     WRITTEN(bytes, size);
     for (size_t at = FUZZ_AT_Q_LEN; at <= FUZZ_AT_KV_LEN && at < size && seed % 8; at++)
-        if (fuzz_length(bytes[at]) >= 250)
-            bytes[at] = (uint8_t)(seed >> 8 & 127);
+        if (fuzz_length(bytes[at]) >= 250) bytes[at] = (uint8_t)(seed >> 8 & 127);
     return size;
 }
 #endif
 
 static double largest_ratio;
 
-double fuzz_largest_ratio(void)
-{
-    return largest_ratio;
-}
+double fuzz_largest_ratio(void) { return largest_ratio; }
 
 void fuzz_fail(const fuzz_case *c, const char *format, ...)
 {
@@ -58,16 +52,14 @@ void fuzz_fail(const fuzz_case *c, const char *format, ...)
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
-    if (c)
-        fuzz_print(c);
+    if (c) fuzz_print(c);
     fflush(NULL);
     abort();
 }
 
 void fuzz_expect(const fuzz_case *c, const char *what, attn_status got, attn_status want)
 {
-    if (got != want)
-        fuzz_fail(c, "%s: %s; wanted: %s", what, attn_status_string(got), attn_status_string(want));
+    if (got != want) fuzz_fail(c, "%s: %s; wanted: %s", what, attn_status_string(got), attn_status_string(want));
 }
 
 /* ------------------------------------------------------------------- bits -- */
@@ -86,13 +78,12 @@ static uint64_t bits_at(const attn_array *a, const size_t at[4])
     }
 }
 
-void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name, const attn_array *want,
-               const char *want_name, const fuzz_rows *skip)
+void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name,
+               const attn_array *want, const char *want_name, const fuzz_rows *skip)
 {
     size_t at[4];
     const int rows_last = strcmp(what, "lse") == 0; /* (batch, heads, queries) */
-    if (got->ndim == 0)
-        return;
+    if (got->ndim == 0) return;
     for (int k = 1; k <= 4; k++)
         if (ref_length(got, k) != ref_length(want, k) || got->dtype != want->dtype)
             fuzz_fail(c, "%s: shapes of %s and %s differ", what, got_name, want_name);
@@ -101,15 +92,15 @@ void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, cons
             for (at[2] = 0; at[2] < ref_length(got, 2); at[2]++)
                 for (at[3] = 0; at[3] < ref_length(got, 1); at[3]++) {
                     const uint64_t x = bits_at(got, at), y = bits_at(want, at);
-                    if (x == y)
-                        continue;
+                    if (x == y) continue;
                     if (skip && skip->flags[rows_last ? (at[1] * skip->heads + at[2]) * skip->queries + at[3]
                                                       : (at[0] * skip->heads + at[1]) * skip->queries + at[2]])
                         continue;
-                    fuzz_fail(c, "%s[%zu, %zu, %zu, %zu]: %s gives %.17g (0x%0*llx), %s gives %.17g (0x%0*llx)", what, at[0], at[1], at[2],
-                              at[3], got_name, (double)ref_get(got, at[0], at[1], at[2], at[3]), (int)(2 * attn_dtype_size(got->dtype)),
-                              (unsigned long long)x, want_name, (double)ref_get(want, at[0], at[1], at[2], at[3]),
-                              (int)(2 * attn_dtype_size(got->dtype)), (unsigned long long)y);
+                    fuzz_fail(c, "%s[%zu, %zu, %zu, %zu]: %s gives %.17g (0x%0*llx), %s gives %.17g (0x%0*llx)", what,
+                              at[0], at[1], at[2], at[3], got_name, (double)ref_get(got, at[0], at[1], at[2], at[3]),
+                              (int)(2 * attn_dtype_size(got->dtype)), (unsigned long long)x, want_name,
+                              (double)ref_get(want, at[0], at[1], at[2], at[3]), (int)(2 * attn_dtype_size(got->dtype)),
+                              (unsigned long long)y);
                 }
 }
 
@@ -123,10 +114,7 @@ fuzz_outputs fuzz_outputs_of(const attn_desc *desc)
     return o;
 }
 
-static attn_array copy_of(const attn_array *a)
-{
-    return a->ndim ? test_copy(a) : test_absent;
-}
+static attn_array copy_of(const attn_array *a) { return a->ndim ? test_copy(a) : test_absent; }
 
 fuzz_outputs fuzz_save(const attn_desc *desc)
 {
@@ -164,8 +152,7 @@ static void poison(const attn_array *a)
 static void check_gaps(const fuzz_case *c, const char *name, const attn_array *a)
 {
     const unsigned char *low = a->data, *high = a->data;
-    if (a->ndim == 0 || ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * ref_length(a, 1) == 0)
-        return;
+    if (a->ndim == 0 || ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * ref_length(a, 1) == 0) return;
     for (unsigned k = 0; k < 16; k++) {
         const unsigned char *corner = ref_at(a, k & 1 ? ref_length(a, 4) - 1 : 0, k & 2 ? ref_length(a, 3) - 1 : 0,
                                              k & 4 ? ref_length(a, 2) - 1 : 0, k & 8 ? ref_length(a, 1) - 1 : 0);
@@ -173,8 +160,7 @@ static void check_gaps(const fuzz_case *c, const char *name, const attn_array *a
         high = corner > high ? corner : high;
     }
     for (high += attn_dtype_size(a->dtype); low < high; low++)
-        if (*low != 0xff)
-            fuzz_fail(c, "a gap between the elements of %s is written", name);
+        if (*low != 0xff) fuzz_fail(c, "a gap between the elements of %s is written", name);
 }
 
 void fuzz_check_gaps(const fuzz_case *c, const attn_desc *desc)
@@ -192,8 +178,8 @@ void fuzz_poison(const attn_desc *desc)
     poison(&desc->colsum);
 }
 
-void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name, const fuzz_outputs *want,
-                       const char *want_name, const fuzz_rows *skip)
+void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name,
+                       const fuzz_outputs *want, const char *want_name, const fuzz_rows *skip)
 {
     char name[160];
     snprintf(name, sizeof name, "%s (%s)", got_name, what);
@@ -219,15 +205,13 @@ static void random_for(void *context, size_t count, attn_task task, void *arg)
 {
     static size_t order[MOST_TASKS];
     schedule *s = context;
-    if (count > MOST_TASKS)
-        fuzz_fail(NULL, "%zu tasks for so small a problem", count);
+    if (count > MOST_TASKS) fuzz_fail(NULL, "%zu tasks for so small a problem", count);
     for (size_t i = 0; i < count; i++) {
         const size_t j = test_below(&s->rng, i + 1);
         order[i] = order[j];
         order[j] = i;
     }
-    for (size_t i = 0; i < count; i++)
-        task(arg, order[i], test_below(&s->rng, s->workers));
+    for (size_t i = 0; i < count; i++) task(arg, order[i], test_below(&s->rng, s->workers));
 }
 
 attn_exec fuzz_shuffled(fuzz_case *c, attn_path path, size_t workers)
@@ -273,8 +257,7 @@ void *fuzz_workspace(size_t bytes)
         free(workspace_memory);
         workspace_capacity = bytes + GUARD;
         workspace_memory = malloc(workspace_capacity);
-        if (!workspace_memory)
-            fuzz_fail(NULL, "no memory for a workspace of %zu bytes", bytes);
+        if (!workspace_memory) fuzz_fail(NULL, "no memory for a workspace of %zu bytes", bytes);
     }
     workspace_used = bytes;
     memset(workspace_memory + workspace_capacity - bytes - GUARD, 0xff, bytes + GUARD);
@@ -294,8 +277,7 @@ attn_status fuzz_run(fuzz_call call, const void *what, attn_exec run)
     attn_status status;
     run.query = &bytes;
     status = call(what, &run);
-    if (status != ATTN_OK)
-        return status;
+    if (status != ATTN_OK) return status;
     run.query = NULL;
     run.workspace = fuzz_workspace(bytes);
     run.workspace_size = bytes;
@@ -311,23 +293,20 @@ static attn_status do_forward(const void *what, const attn_exec *run)
     return attn_forward((const attn_desc *)what, run);
 }
 
-attn_status fuzz_forward(const attn_desc *desc, attn_exec run)
-{
-    return fuzz_run(do_forward, desc, run);
-}
+attn_status fuzz_forward(const attn_desc *desc, attn_exec run) { return fuzz_run(do_forward, desc, run); }
 
 /* ------------------------------------------------------------------ bounds -- */
 
 void fuzz_within(const fuzz_case *c, const char *what, ref_report r)
 {
-    if (isfinite(r.worst) && r.worst > largest_ratio)
-        largest_ratio = r.worst;
+    if (isfinite(r.worst) && r.worst > largest_ratio) largest_ratio = r.worst;
     if (r.wrong)
         fuzz_fail(c,
-                  "%s: %zu of %zu numbers out of bounds; worst: %s[%zu, %zu, %zu, %zu] is %.17g (%a), wanted %.17g in %.17g ... %.17g "
+                  "%s: %zu of %zu numbers out of bounds; worst: %s[%zu, %zu, %zu, %zu] is %.17g (%a), wanted %.17g in "
+                  "%.17g ... %.17g "
                   "(error/bound %g)",
-                  what, r.wrong, r.checked, r.what, r.at[0], r.at[1], r.at[2], r.at[3], r.got, r.got, (double)r.want.value,
-                  (double)r.want.low, (double)r.want.high, r.worst);
+                  what, r.wrong, r.checked, r.what, r.at[0], r.at[1], r.at[2], r.at[3], r.got, r.got,
+                  (double)r.want.value, (double)r.want.low, (double)r.want.high, r.worst);
 }
 
 static int finite_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
@@ -338,22 +317,16 @@ static int finite_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_
 int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
 {
     const size_t kv_head = h / (ref_length(&d->q, 3) / ref_length(&d->k, 3));
-    if (!finite_at(&d->alibi, 0, 0, b, h) || !finite_at(&d->sinks, 0, 0, 0, h))
-        return 0;
+    if (!finite_at(&d->alibi, 0, 0, b, h) || !finite_at(&d->sinks, 0, 0, 0, h)) return 0;
     for (size_t c = 0; c < ref_length(&d->q, 1); c++)
-        if (!finite_at(&d->q, b, h, i, c))
-            return 0;
+        if (!finite_at(&d->q, b, h, i, c)) return 0;
     for (size_t j = 0; j < ref_length(&d->k, 2); j++) {
-        if (!fuzz_sees(d, b, h, i, j))
-            continue;
-        if (d->mask.ndim && d->mask.dtype != ATTN_BOOL && !finite_at(&d->mask, b, h, i, j))
-            return 0;
+        if (!fuzz_sees(d, b, h, i, j)) continue;
+        if (d->mask.ndim && d->mask.dtype != ATTN_BOOL && !finite_at(&d->mask, b, h, i, j)) return 0;
         for (size_t c = 0; c < ref_length(&d->k, 1); c++)
-            if (!finite_at(&d->k, b, kv_head, j, c))
-                return 0;
+            if (!finite_at(&d->k, b, kv_head, j, c)) return 0;
         for (size_t c = 0; c < ref_length(&d->v, 1); c++)
-            if (!finite_at(&d->v, b, kv_head, j, c))
-                return 0;
+            if (!finite_at(&d->v, b, kv_head, j, c)) return 0;
     }
     return 1;
 }
@@ -366,18 +339,13 @@ static double largest_but_masked(const attn_array *a, int masked)
             for (size_t s = 0; s < ref_length(a, 2); s++)
                 for (size_t i = 0; i < ref_length(a, 1); i++) {
                     const double x = (double)ref_get(a, b, h, s, i);
-                    if (masked && x == -(double)INFINITY)
-                        continue;
-                    if (!(fabs(x) <= most))
-                        most = isnan(x) ? (double)INFINITY : fabs(x);
+                    if (masked && x == -(double)INFINITY) continue;
+                    if (!(fabs(x) <= most)) most = isnan(x) ? (double)INFINITY : fabs(x);
                 }
     return most;
 }
 
-double fuzz_largest(const attn_array *a)
-{
-    return largest_but_masked(a, 0);
-}
+double fuzz_largest(const attn_array *a) { return largest_but_masked(a, 0); }
 
 int fuzz_tame(const attn_desc *d)
 {
@@ -385,18 +353,22 @@ int fuzz_tame(const attn_desc *d)
     const double scale = d->scale == 0 ? 1 : fabs(d->scale), q = fuzz_largest(&d->q) * scale, k = fuzz_largest(&d->k);
     const double reach = 1e6 + (double)(d->q_offset < 0 ? -d->q_offset : d->q_offset);
     return q < limit && k < limit && q * k * (double)(1 + ref_length(&d->q, 1)) < limit &&
-           fuzz_largest(&d->v) * (double)(1 + ref_length(&d->k, 2)) < limit && largest_but_masked(&d->mask, 1) < limit &&
-           fuzz_largest(&d->alibi) * reach < limit && fuzz_largest(&d->sinks) < limit &&
-           (d->softcap == 0 || (d->softcap > 1 / limit && d->softcap < limit));
+           fuzz_largest(&d->v) * (double)(1 + ref_length(&d->k, 2)) < limit &&
+           largest_but_masked(&d->mask, 1) < limit && fuzz_largest(&d->alibi) * reach < limit &&
+           fuzz_largest(&d->sinks) < limit && (d->softcap == 0 || (d->softcap > 1 / limit && d->softcap < limit));
 }
 
 /* ------------------------------------------------------------------- rows -- */
 
-static void check_weights(const fuzz_case *c, const char *what, const attn_desc *d, size_t b, size_t h, size_t i, int any, int finite)
+static void check_weights(const fuzz_case *c, const char *what, const attn_desc *d, size_t b, size_t h, size_t i,
+                          int any, int finite)
 {
     const attn_array *s = &d->scores;
     const size_t n = ref_length(s, 1), head = h - d->scores_head, query = i - d->scores_query;
-    const double u = s->dtype == ATTN_F64 ? 0x1p-53 : s->dtype == ATTN_F16 ? 0x1p-11 : s->dtype == ATTN_BF16 ? 0x1p-8 : 0x1p-24;
+    const double u = s->dtype == ATTN_F64    ? 0x1p-53
+                     : s->dtype == ATTN_F16  ? 0x1p-11
+                     : s->dtype == ATTN_BF16 ? 0x1p-8
+                                             : 0x1p-24;
     const double smallest = s->dtype == ATTN_F64 ? DBL_MIN : s->dtype == ATTN_F16 ? 0x1p-24 : (double)FLT_MIN;
     ref_sum total = {0, 0};
     double sum, error;
@@ -404,8 +376,7 @@ static void check_weights(const fuzz_case *c, const char *what, const attn_desc 
         return;
     for (size_t j = 0; j < n; j++) {
         const double w = (double)ref_get(s, b, head, query, j);
-        if (!(w >= 0 && w <= 1 + 16 * u))
-            fuzz_fail(c, "%s: weight [%zu, %zu, %zu, %zu] is %a", what, b, h, i, j, w);
+        if (!(w >= 0 && w <= 1 + 16 * u)) fuzz_fail(c, "%s: weight [%zu, %zu, %zu, %zu] is %a", what, b, h, i, j, w);
         ref_add(&total, (ref_real)w);
     }
     sum = (double)(total.sum + total.rest);
@@ -422,15 +393,14 @@ void fuzz_check_nan(const fuzz_case *c, const char *what, const attn_array *a)
                          : a->dtype == ATTN_BF16 ? 0x7fc0u
                                                  : 0x7fc00000u;
     size_t at[4];
-    if (a->ndim == 0)
-        return;
+    if (a->ndim == 0) return;
     for (at[0] = 0; at[0] < ref_length(a, 4); at[0]++)
         for (at[1] = 0; at[1] < ref_length(a, 3); at[1]++)
             for (at[2] = 0; at[2] < ref_length(a, 2); at[2]++)
                 for (at[3] = 0; at[3] < ref_length(a, 1); at[3]++)
                     if (isnan(ref_get(a, at[0], at[1], at[2], at[3])) && bits_at(a, at) != one)
-                        fuzz_fail(c, "%s[%zu, %zu, %zu, %zu] is NaN of another kind: 0x%llx", what, at[0], at[1], at[2], at[3],
-                                  (unsigned long long)bits_at(a, at));
+                        fuzz_fail(c, "%s[%zu, %zu, %zu, %zu] is NaN of another kind: 0x%llx", what, at[0], at[1], at[2],
+                                  at[3], (unsigned long long)bits_at(a, at));
 }
 
 void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *d)
@@ -449,22 +419,19 @@ void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *d)
             for (size_t i = 0; i < ref_length(&d->q, 2); i++) {
                 const int finite = fuzz_row_finite(d, b, h, i);
                 int any = 0;
-                for (size_t j = 0; j < ref_length(&d->k, 2) && !any; j++)
-                    any = fuzz_sees(d, b, h, i, j);
+                for (size_t j = 0; j < ref_length(&d->k, 2) && !any; j++) any = fuzz_sees(d, b, h, i, j);
                 for (size_t k = 0; k < ref_length(&d->out, 1); k++) {
                     const double x = (double)ref_get(&d->out, b, h, i, k);
                     if ((finite && !narrow && !isfinite(x)) || (!any && (x != 0 || signbit(x))))
-                        fuzz_fail(c, "%s: out[%zu, %zu, %zu, %zu] is %a, though the row's input is finite%s", what, b, h, i, k, x,
-                                  any ? "" : " and nothing is visible");
+                        fuzz_fail(c, "%s: out[%zu, %zu, %zu, %zu] is %a, though the row's input is finite%s", what, b,
+                                  h, i, k, x, any ? "" : " and nothing is visible");
                 }
-                if (d->stage == ATTN_STAGE_PROBS && d->scores.ndim)
-                    check_weights(c, what, d, b, h, i, any, finite);
+                if (d->stage == ATTN_STAGE_PROBS && d->scores.ndim) check_weights(c, what, d, b, h, i, any, finite);
             }
 }
 
 void fuzz_end(const fuzz_case *c)
 {
     workspace_turn = 0; /* the same input gives the same again */
-    if (!test_release())
-        fuzz_fail(c, "memory outside of an array is written");
+    if (!test_release()) fuzz_fail(c, "memory outside of an array is written");
 }

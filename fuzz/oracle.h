@@ -16,10 +16,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 #ifdef __ELF__
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most, unsigned seed);
 size_t fuzz_mutate(uint8_t *bytes, size_t size, size_t most, unsigned seed);
-#define FUZZ_MUTATES                                                                                                                       \
-    size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most, unsigned seed)                                                \
-    {                                                                                                                                      \
-        return fuzz_mutate(bytes, size, most, seed);                                                                                       \
+#define FUZZ_MUTATES                                                                                                   \
+    size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most, unsigned seed)                            \
+    {                                                                                                                  \
+        return fuzz_mutate(bytes, size, most, seed);                                                                   \
     }
 #else
 #define FUZZ_MUTATES
@@ -37,8 +37,8 @@ typedef struct fuzz_rows {
     const unsigned char *flags; /* (batch, heads, queries) */
     size_t heads, queries;
 } fuzz_rows;
-void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name, const attn_array *want,
-               const char *want_name, const fuzz_rows *skip);
+void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name,
+               const attn_array *want, const char *want_name, const fuzz_rows *skip);
 
 /* The outputs of a descriptor: saved, compared, poisoned. */
 typedef struct fuzz_outputs {
@@ -48,8 +48,8 @@ fuzz_outputs fuzz_outputs_of(const attn_desc *desc);
 fuzz_outputs fuzz_save(const attn_desc *desc);
 void fuzz_poison(const attn_desc *desc);
 attn_desc fuzz_into_copies(const attn_desc *desc); /* packed outputs of its own */
-void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name, const fuzz_outputs *want,
-                       const char *want_name, const fuzz_rows *skip);
+void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name,
+                       const fuzz_outputs *want, const char *want_name, const fuzz_rows *skip);
 
 /* How to run: tasks in random order on random workers. */
 attn_exec fuzz_shuffled(fuzz_case *c, attn_path path, size_t workers);

@@ -33,8 +33,7 @@ static void one_nan(const attn_array *a)
         for (size_t h = 0; h < ref_length(a, 3); h++)
             for (size_t i = 0; i < ref_length(a, 2); i++)
                 for (size_t j = 0; j < ref_length(a, 1); j++)
-                    if (isnan(ref_get(a, b, h, i, j)))
-                        ref_set(a, b, h, i, j, (double)NAN);
+                    if (isnan(ref_get(a, b, h, i, j))) ref_set(a, b, h, i, j, (double)NAN);
 }
 
 /* On every path, out of order, into s->out: the same bits as the scalar path. */
@@ -46,11 +45,10 @@ static void same_on_all_paths(step *s, const char *name, fuzz_call f)
     for (size_t p = 0; p < num_paths; p++) {
         s->c.desc.out = s->out; /* every path by its strides */
         test_poison(&s->out);
-        fuzz_expect(&s->c, name, fuzz_run(f, s, p == 0 ? test_on(paths[p]) : fuzz_shuffled(&s->c, paths[p], s->c.workers)), ATTN_OK);
-        if (f != do_softmax)
-            one_nan(&s->out);
-        if (p == 0)
-            scalar = test_copy(&s->out);
+        fuzz_expect(&s->c, name,
+                    fuzz_run(f, s, p == 0 ? test_on(paths[p]) : fuzz_shuffled(&s->c, paths[p], s->c.workers)), ATTN_OK);
+        if (f != do_softmax) one_nan(&s->out);
+        if (p == 0) scalar = test_copy(&s->out);
         fuzz_same(&s->c, name, &s->out, attn_path_name(paths[p]), &scalar, "scalar", NULL);
     }
 }
@@ -74,17 +72,12 @@ static attn_array operand(step *s, const size_t n[4], size_t layout_at, int firs
     const unsigned code = fuzz_byte(&s->in, layout_at);
     attn_array a = fuzz_array(s->type, n, code & 15, code >> 6);
     fuzz_fill(&a, (fuzz_values)(fuzz_byte(&s->in, layout_at + 1) % FUZZ_VALUES_COUNT), &s->c.rng);
-    if (first)
-        s->c.desc.q = a;
-    else
-        s->c.desc.k = a;
+    if (first) s->c.desc.q = a;
+    else s->c.desc.k = a;
     return a;
 }
 
-static size_t at_least_one(size_t n)
-{
-    return n ? n : 1;
-}
+static size_t at_least_one(size_t n) { return n ? n : 1; }
 
 /* Leaves the longest long: it is the one that crosses a block. */
 static void shrink(size_t n[3], size_t most)
@@ -92,12 +85,10 @@ static void shrink(size_t n[3], size_t most)
     while (at_least_one(n[0]) * at_least_one(n[1]) * at_least_one(n[2]) > most) {
         size_t longest = 0, next;
         for (size_t i = 1; i < 3; i++)
-            if (n[i] > n[longest])
-                longest = i;
+            if (n[i] > n[longest]) longest = i;
         next = longest == 0 ? 1 : 0;
         for (size_t i = next + 1; i < 3; i++)
-            if (i != longest && n[i] > n[next])
-                next = i;
+            if (i != longest && n[i] > n[next]) next = i;
         n[n[next] > 3 ? next : longest] /= 2;
     }
 }
@@ -110,31 +101,28 @@ static void check_softmax(step *s)
     attn_array in_place;
     attn_exec run = test_on(fuzz_random_path(&s->c));
     const int dims = 1 + (int)(fuzz_byte(&s->in, 8) % MOST_DIMS);
-    for (int i = 0; i < 4; i++)
-        n[i] = 1 + fuzz_byte(&s->in, 10 + (size_t)i) % 4;
+    for (int i = 0; i < 4; i++) n[i] = 1 + fuzz_byte(&s->in, 10 + (size_t)i) % 4;
     s->axis = (int)(fuzz_byte(&s->in, 9) % (2 * (unsigned)dims)) - dims;
     n[4 - dims + (s->axis + dims) % dims] = fuzz_length(fuzz_byte(&s->in, 14));
     if (fuzz_byte(&s->in, 15) & 128 && fuzz_byte(&s->in, 15) < 254 && (s->axis + dims) % dims != dims - 1)
         n[3] = 1 + fuzz_byte(&s->in, 15) % 70; /* columns side by side, of several vectors */
     for (int i = 0; i < 4; i++)                /* short ones beside a long one */
-        if (n[0] * n[1] * n[2] * n[3] > 34000 && n[i] <= 4)
-            n[i] = 1;
-    if (s->in.size == 16 && fuzz_byte(&s->in, 14) == 255 && fuzz_byte(&s->in, 15) >= 254) { /* as many blocks as are remembered, and more */
+        if (n[0] * n[1] * n[2] * n[3] > 34000 && n[i] <= 4) n[i] = 1;
+    if (s->in.size == 16 && fuzz_byte(&s->in, 14) == 255 &&
+        fuzz_byte(&s->in, 15) >= 254) { /* as many blocks as are remembered, and more */
         n[0] = n[1] = n[2] = n[3] = 1;
         n[4 - dims + (s->axis + dims) % dims] = 64 * 512 + (fuzz_byte(&s->in, 15) & 1);
     }
-    for (int i = 0; i < 4 - dims; i++)
-        n[i] = 1;
-    while (n[0] * n[1] * n[2] * n[3] > 34000 && n[3] > 1 && (s->axis + dims) % dims != dims - 1)
-        n[3] /= 2;
-    if (s->in.size == 17 && fuzz_byte(&s->in, 14) == 255 && fuzz_byte(&s->in, 15) >= 254 && (s->axis + dims) % dims != dims - 1) {
+    for (int i = 0; i < 4 - dims; i++) n[i] = 1;
+    while (n[0] * n[1] * n[2] * n[3] > 34000 && n[3] > 1 && (s->axis + dims) % dims != dims - 1) n[3] /= 2;
+    if (s->in.size == 17 && fuzz_byte(&s->in, 14) == 255 && fuzz_byte(&s->in, 15) >= 254 &&
+        (s->axis + dims) % dims != dims - 1) {
         n[0] = n[1] = n[2] = 1; /* columns of more blocks than have their maxima remembered */
         n[3] = fuzz_byte(&s->in, 15) & 1 ? 8 : 3;
         n[4 - dims + (s->axis + dims) % dims] = 9 * 512 + 1;
     }
     s->a = operand(s, n, 16, 1);
-    if (fuzz_byte(&s->in, 17) >= 248)
-        test_fill(&s->a, -(double)INFINITY);
+    if (fuzz_byte(&s->in, 17) >= 248) test_fill(&s->a, -(double)INFINITY);
     s->out = fuzz_array(s->type, n, fuzz_byte(&s->in, 18) & 15, 0);
     s->a = fuzz_slice(&s->a, 1, 0, n[3]);
     for (int i = 0; i < dims; i++) { /* fewer dimensions */
@@ -193,7 +181,8 @@ static void check_softmax(step *s)
                     }
                     error = (double)(sum.sum - 1 + sum.rest);
                     if (finite && length > 0 && !(fabs(error) <= 16 * u + (double)length * 0x1p-126))
-                        fuzz_fail(&s->c, "softmax: line [%zu, %zu, %zu, %zu] sums to 1 %+g", at[0], at[1], at[2], at[3], error);
+                        fuzz_fail(&s->c, "softmax: line [%zu, %zu, %zu, %zu] sums to 1 %+g", at[0], at[1], at[2], at[3],
+                                  error);
                 }
     no_gap_written(s);
 }
@@ -239,7 +228,8 @@ static void check_product(step *s)
     shape[2] = m;
     s->out = fuzz_array(s->type, shape, fuzz_byte(&s->in, 20) & 15, 0);
     same_on_all_paths(s, "matmul", flags & 16 ? do_weighted_sum : do_matmul);
-    if (fuzz_largest(&s->a) * fuzz_largest(&s->b) * (double)(k + 1) < (s->type == ATTN_F64 ? 1e307 : 1e38)) /* no partial sum overflows */
+    if (fuzz_largest(&s->a) * fuzz_largest(&s->b) * (double)(k + 1) <
+        (s->type == ATTN_F64 ? 1e307 : 1e38)) /* no partial sum overflows */
         fuzz_within(&s->c, "matmul", ref_check_matmul(&s->a, &s->b, &s->out));
     no_gap_written(s);
 }
@@ -250,7 +240,8 @@ static void check_steps(step *s)
     attn_desc d = attn_desc_default();
     attn_array weights;
     size_t shape[4] = {1, 2, 0, 0}, size[3], q_len, kv_len, dim;
-    size[0] = 1 + length_at(s, 10) % 20, size[1] = 1 + fuzz_length(fuzz_byte(&s->in, 14)), size[2] = length_at(s, 12) % 40;
+    size[0] = 1 + length_at(s, 10) % 20, size[1] = 1 + fuzz_length(fuzz_byte(&s->in, 14)),
+    size[2] = length_at(s, 12) % 40;
     shrink(size, 8000);
     q_len = size[0] ? size[0] : 1, kv_len = size[1] ? size[1] : 1, dim = size[2];
     shape[2] = q_len, shape[3] = dim;
@@ -279,8 +270,7 @@ static void check_steps(step *s)
     d.scores = test_4d(s->type, 1, 2, q_len, kv_len);
     fuzz_expect(&s->c, "fused", fuzz_forward(&d, test_on(fuzz_random_path(&s->c))), ATTN_OK);
     s->c.desc = d;
-    if (fuzz_tame(&d))
-        fuzz_same(&s->c, "weights", &weights, "softmax of scores", &d.scores, "fused", NULL);
+    if (fuzz_tame(&d)) fuzz_same(&s->c, "weights", &weights, "softmax of scores", &d.scores, "fused", NULL);
 }
 
 /* ---- rotary embedding ---- */
@@ -302,9 +292,9 @@ static void check_rotary(step *s)
     s->out = fuzz_array(s->type, shape, fuzz_byte(&s->in, 18) & 15, 0);
     positions = test_1d(flags & 4 ? ATTN_I32 : ATTN_I64, 3);
     for (size_t i = 0; i < 3; i++)
-        ref_set(&positions, 0, 0, 0, i, (double)test_below(&s->c.rng, flags & 8 ? (size_t)1 << 30 : 100) * (flags & 16 ? -1 : 1));
-    if (rotary == 0)
-        return;
+        ref_set(&positions, 0, 0, 0, i,
+                (double)test_below(&s->c.rng, flags & 8 ? (size_t)1 << 30 : 100) * (flags & 16 ? -1 : 1));
+    if (rotary == 0) return;
     fuzz_expect(&s->c, "rotary", attn_rotary(&s->a, &positions, base, rotary, flags & 32, &s->out), ATTN_OK);
     for (at[1] = 0; at[1] < 2; at[1]++)
         for (at[2] = 0; at[2] < 3; at[2]++)
@@ -313,7 +303,8 @@ static void check_rotary(step *s)
                 const size_t first = flags & 32 ? 2 * pair : pair, second = flags & 32 ? 2 * pair + 1 : pair + half;
                 const ref_real got = ref_get(&s->out, 0, at[1], at[2], i);
                 if (i >= rotary) {
-                    if (memcmp(ref_at(&s->out, 0, at[1], at[2], i), ref_at(&s->a, 0, at[1], at[2], i), attn_dtype_size(s->type)) != 0)
+                    if (memcmp(ref_at(&s->out, 0, at[1], at[2], i), ref_at(&s->a, 0, at[1], at[2], i),
+                               attn_dtype_size(s->type)) != 0)
                         fuzz_fail(&s->c, "rotary: element %zu is not copied", i);
                     continue;
                 }
@@ -322,19 +313,21 @@ static void check_rotary(step *s)
                                       y = (long double)ref_get(&s->a, 0, at[1], at[2], second);
                     /* in small steps: tcc forgets long doubles during calls and in long expressions */
                     const long double position = (long double)ref_get(&positions, 0, 0, 0, at[2]);
-                    const long double frequency = powl(base > 0 ? (long double)base : 10000, -2 * (long double)pair / (long double)rotary);
+                    const long double frequency =
+                        powl(base > 0 ? (long double)base : 10000, -2 * (long double)pair / (long double)rotary);
                     const long double angle = frequency * position;
-                    const long double sine = sinl(angle), cosine = cosl(angle), size = fabsl(angle), length_x = fabsl(x),
-                                      length_y = fabsl(y);
+                    const long double sine = sinl(angle), cosine = cosl(angle), size = fabsl(angle),
+                                      length_x = fabsl(x), length_y = fabsl(y);
                     const long double want = i == first ? x * cosine - y * sine : x * sine + y * cosine;
                     const long double of_angle = 0x1p-50L * (1 + size), of_all = of_angle + 2 * (long double)u;
-                    const long double eta = s->type == ATTN_F16 ? 0x1p-24L : s->type == ATTN_F64 ? 0x1p-1073L : 0x1p-133L;
+                    const long double eta = s->type == ATTN_F16   ? 0x1p-24L
+                                            : s->type == ATTN_F64 ? 0x1p-1073L
+                                                                  : 0x1p-133L;
                     const long double length = length_x + length_y, relative = length * of_all, room = relative + eta;
-                    if (!isfinite(x) || !isfinite(y) || fabsl(want) > 60000 || !isfinite(want))
-                        continue;
+                    if (!isfinite(x) || !isfinite(y) || fabsl(want) > 60000 || !isfinite(want)) continue;
                     if (!(fabsl((long double)got - want) <= room))
-                        fuzz_fail(&s->c, "rotary: [0, %zu, %zu, %zu] is %a, wanted %a within %g (angle %a)", at[1], at[2], i, (double)got,
-                                  (double)want, (double)room, (double)angle);
+                        fuzz_fail(&s->c, "rotary: [0, %zu, %zu, %zu] is %a, wanted %a within %g (angle %a)", at[1],
+                                  at[2], i, (double)got, (double)want, (double)room, (double)angle);
                 }
             }
 }
@@ -355,14 +348,14 @@ static void check_cache(step *s)
     s->a = operand(s, shape, 16, 1);
     shape[0] = paged ? batch * pages + 1 : batch;
     shape[2] = paged ? page : page * pages;
-    cache = fuzz_array(s->type == ATTN_F64 ? ATTN_F64 : types[(fuzz_byte(&s->in, 18) >> 4 & 3) % 3], shape, fuzz_byte(&s->in, 18) & 15, 0);
+    cache = fuzz_array(s->type == ATTN_F64 ? ATTN_F64 : types[(fuzz_byte(&s->in, 18) >> 4 & 3) % 3], shape,
+                       fuzz_byte(&s->in, 18) & 15, 0);
     fuzz_fill(&cache, FUZZ_NORMAL, &s->c.rng);
     before = test_copy(&cache);
     most = page * pages - n;
     for (size_t b = 0; b < batch; b++) {
         ref_set(&lens, 0, 0, 0, b, (double)test_below(&s->c.rng, most + 1));
-        for (size_t i = 0; i < pages; i++)
-            ref_set(&table, 0, 0, b, i, (double)(batch * pages - b * pages - i));
+        for (size_t i = 0; i < pages; i++) ref_set(&table, 0, 0, b, i, (double)(batch * pages - b * pages - i));
     }
     fuzz_expect(&s->c, "cache", attn_cache_append(&cache, &s->a, &lens, paged ? &table : NULL), ATTN_OK);
     for (size_t b = 0; b < batch; b++)
@@ -373,8 +366,7 @@ static void check_cache(step *s)
                     const ref_real x = ref_get(&s->a, b, h, i, e);
                     if (paged)
                         ref_set(&before, (size_t)ref_get(&table, 0, 0, b, row / page), h, row % page, e, (double)x);
-                    else
-                        ref_set(&before, b, h, row, e, (double)x);
+                    else ref_set(&before, b, h, row, e, (double)x);
                 }
         }
     for (size_t b = 0; b < shape[0]; b++)
@@ -383,7 +375,8 @@ static void check_cache(step *s)
                 for (size_t e = 0; e < dim; e++) {
                     const ref_real got = ref_get(&cache, b, h, i, e), want = ref_get(&before, b, h, i, e);
                     if (isnan(want) ? !isnan(got) : got != want || signbit(got) != signbit(want))
-                        fuzz_fail(&s->c, "cache[%zu, %zu, %zu, %zu] is %a, wanted %a", b, h, i, e, (double)got, (double)want);
+                        fuzz_fail(&s->c, "cache[%zu, %zu, %zu, %zu] is %a, wanted %a", b, h, i, e, (double)got,
+                                  (double)want);
                 }
 }
 
@@ -407,8 +400,8 @@ static attn_status do_layer(const void *what, const attn_exec *run)
 static void check_layer(step *s)
 {
     const unsigned flags = fuzz_byte(&s->in, 8), more = fuzz_byte(&s->in, 9);
-    const size_t length = 1 + length_at(s, 10) % 12, model = 1 + length_at(s, 12) % 12, dim = 1 + fuzz_byte(&s->in, 14) % 6,
-                 dim_v = 1 + fuzz_byte(&s->in, 15) % 6;
+    const size_t length = 1 + length_at(s, 10) % 12, model = 1 + length_at(s, 12) % 12,
+                 dim = 1 + fuzz_byte(&s->in, 14) % 6, dim_v = 1 + fuzz_byte(&s->in, 15) % 6;
     const size_t kv_heads = 1 + (flags & 1), heads = kv_heads * (1 + (flags >> 1 & 1));
     const int batched = (more & 4) != 0;
     attn_layer l = attn_layer_default();
@@ -455,10 +448,12 @@ static void check_layer(step *s)
         l.weights = test_3d(s->type, heads, length, length);
         d.scores = test_3d(s->type, heads, length, length);
     }
-    l.out = batched ? test_3d(s->type, 1, length, ref_length(&want, 1)) : test_2d(s->type, length, ref_length(&want, 1));
+    l.out =
+        batched ? test_3d(s->type, 1, length, ref_length(&want, 1)) : test_2d(s->type, length, ref_length(&want, 1));
     fuzz_expect(&s->c, "layer", fuzz_run(do_layer, &l, run), ATTN_OK);
 
-    fuzz_expect(&s->c, "Q K V", test_compute_qkv(&x, &l.w_q, &l.w_k, &l.w_v, &q, &k, &v, test_on(fuzz_random_path(&s->c))), ATTN_OK);
+    fuzz_expect(&s->c, "Q K V",
+                test_compute_qkv(&x, &l.w_q, &l.w_k, &l.w_v, &q, &k, &v, test_on(fuzz_random_path(&s->c))), ATTN_OK);
     if (more & 1) {
         add_bias(&q, &l.b_q);
         add_bias(&k, &l.b_k);
@@ -475,9 +470,9 @@ static void check_layer(step *s)
     d.out = attn_array_swap(&d.out, 0, 1);
     fuzz_expect(&s->c, "attention of a layer", fuzz_forward(&d, test_on(fuzz_random_path(&s->c))), ATTN_OK);
     if (flags & 8)
-        fuzz_expect(&s->c, "output projection", test_matmul(&joined, &l.w_o, &want, test_on(fuzz_random_path(&s->c))), ATTN_OK);
-    if (flags & 8 && more & 1)
-        add_bias(&want, &l.b_o);
+        fuzz_expect(&s->c, "output projection", test_matmul(&joined, &l.w_o, &want, test_on(fuzz_random_path(&s->c))),
+                    ATTN_OK);
+    if (flags & 8 && more & 1) add_bias(&want, &l.b_o);
     one_nan(&l.out);
     one_nan(&want);
     fuzz_same(&s->c, "layer", &l.out, "the layer", &want, "its steps", NULL);
@@ -491,32 +486,36 @@ static void check_small(step *s)
 {
     const unsigned code = fuzz_byte(&s->in, 1);
     const int number = (int)code - 100;
-    const attn_desc torch = attn_desc_pytorch(number), onnx = attn_desc_onnx(number, code), flash = attn_desc_flash(number, code, -1);
+    const attn_desc torch = attn_desc_pytorch(number), onnx = attn_desc_onnx(number, code),
+                    flash = attn_desc_flash(number, code, -1);
     size_t bytes = 0;
     attn_exec run = test_on(code & 1 ? ATTN_PATH_AUTO : fuzz_random_path(&s->c)), in;
     attn_array a = test_3d(ATTN_F32, 2, 3, 4), swapped = attn_array_swap(&a, number, code & 3),
                back = attn_array_swap(&swapped, number, code & 3), nowhere = a;
-    if (!*attn_status_string((attn_status)number) || !*attn_dtype_name((attn_dtype)number) || !*attn_path_name((attn_path)number) ||
-        !*attn_version() || !*attn_arithmetic())
+    if (!*attn_status_string((attn_status)number) || !*attn_dtype_name((attn_dtype)number) ||
+        !*attn_path_name((attn_path)number) || !*attn_version() || !*attn_arithmetic())
         fuzz_fail(&s->c, "an empty name");
-    if (attn_dtype_size((attn_dtype)number) > 8 || attn_path_compiled((attn_path)number) < attn_path_supported((attn_path)number) ||
+    if (attn_dtype_size((attn_dtype)number) > 8 ||
+        attn_path_compiled((attn_path)number) < attn_path_supported((attn_path)number) ||
         attn_path_supported((attn_path)number) < attn_path_native((attn_path)number))
         fuzz_fail(&s->c, "number %d is a type or a path", number);
-    if (torch.causal != number || torch.align != ATTN_ALIGN_UPPER_LEFT || onnx.causal != number || onnx.align != ATTN_ALIGN_OFFSET ||
-        onnx.q_offset != (int64_t)code || flash.causal != number || flash.align != ATTN_ALIGN_LOWER_RIGHT || !flash.window ||
-        flash.window_left != (int64_t)code || flash.window_right != -1)
+    if (torch.causal != number || torch.align != ATTN_ALIGN_UPPER_LEFT || onnx.causal != number ||
+        onnx.align != ATTN_ALIGN_OFFSET || onnx.q_offset != (int64_t)code || flash.causal != number ||
+        flash.align != ATTN_ALIGN_LOWER_RIGHT || !flash.window || flash.window_left != (int64_t)code ||
+        flash.window_right != -1)
         fuzz_fail(&s->c, "presets are not what they should be");
-    if (strcmp(attn_path_name(ATTN_PATH_COUNT), "unknown") != 0 || strcmp(attn_dtype_name(ATTN_DTYPE_COUNT), "unknown") != 0)
+    if (strcmp(attn_path_name(ATTN_PATH_COUNT), "unknown") != 0 ||
+        strcmp(attn_dtype_name(ATTN_DTYPE_COUNT), "unknown") != 0)
         fuzz_fail(&s->c, "there are more names than paths or types");
-    if (attn_array_swap(NULL, 0, 1).ndim != 1 || attn_array_swap(&a, -1, 0).shape[0] != 2 || attn_array_swap(&a, 0, 3).shape[0] != 2)
+    if (attn_array_swap(NULL, 0, 1).ndim != 1 || attn_array_swap(&a, -1, 0).shape[0] != 2 ||
+        attn_array_swap(&a, 0, 3).shape[0] != 2)
         fuzz_fail(&s->c, "axes that are none are swapped");
     for (int i = 0; i < 3; i++)
         if (back.shape[i] != a.shape[i] || (swapped.shape[i] != a.shape[i] && swapped.stride[i] == 0))
             fuzz_fail(&s->c, "axes swapped twice are not as before");
     nowhere.data = NULL;
     nowhere = attn_array_swap(&nowhere, 0, 2);
-    if (nowhere.shape[0] != 4 || nowhere.stride[0] != 1)
-        fuzz_fail(&s->c, "without data axes are not swapped");
+    if (nowhere.shape[0] != 4 || nowhere.stride[0] != 1) fuzz_fail(&s->c, "without data axes are not swapped");
     run.query = &bytes;
     fuzz_expect(&s->c, "self-test", attn_self_test(&run), ATTN_OK);
     in = attn_exec_in(fuzz_workspace(bytes), bytes - (code & 2 ? 1 : 0));
@@ -532,8 +531,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     memset(&s, 0, sizeof s);
     s.in.bytes = s.c.input.bytes = bytes;
     s.in.size = s.c.input.size = size;
-    for (size_t i = 0; i < 4; i++)
-        s.c.rng.state |= (uint64_t)fuzz_byte(&s.in, 2 + i) << 8 * i;
+    for (size_t i = 0; i < 4; i++) s.c.rng.state |= (uint64_t)fuzz_byte(&s.in, 2 + i) << 8 * i;
     s.type = fuzz_byte(&s.in, 1) & 1 ? ATTN_F64 : ATTN_F32;
     s.c.path = ATTN_PATH_SCALAR;
     s.c.workers = 1 + fuzz_byte(&s.in, 6) % 3;
@@ -549,8 +547,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     case 4: check_cache(&s); break;
     default: check_layer(&s); break;
     }
-    if (fuzz_shows)
-        fuzz_print(&s.c);
+    if (fuzz_shows) fuzz_print(&s.c);
     fuzz_end(&s.c);
     return 0;
 }

@@ -26,10 +26,8 @@ static int prints;
 
 static void run_bytes(const uint8_t *bytes, size_t size)
 {
-    if (!prints)
-        LLVMFuzzerTestOneInput(bytes, size);
-    for (size_t i = 0; prints && i < size; i++)
-        printf("%02x%s", bytes[i], i + 1 == size ? "\n" : "");
+    if (!prints) LLVMFuzzerTestOneInput(bytes, size);
+    for (size_t i = 0; prints && i < size; i++) printf("%02x%s", bytes[i], i + 1 == size ? "\n" : "");
     executed++;
 }
 
@@ -45,16 +43,13 @@ static int run_line(const char *line, size_t length)
 {
     uint8_t *bytes;
     size_t size = 0;
-    if (length == 0 || length % 2 != 0 || !(bytes = malloc(length / 2)))
-        return 0;
+    if (length == 0 || length % 2 != 0 || !(bytes = malloc(length / 2))) return 0;
     for (; 2 * size < length; size++) {
         const int high = digit(line[2 * size]), low = digit(line[2 * size + 1]);
-        if (high < 0 || low < 0)
-            break;
+        if (high < 0 || low < 0) break;
         bytes[size] = (uint8_t)(high << 4 | low);
     }
-    if (2 * size == length)
-        run_bytes(bytes, size);
+    if (2 * size == length) run_bytes(bytes, size);
     free(bytes);
     return 2 * size == length;
 }
@@ -68,8 +63,7 @@ static int run_lines(const char *path, const char *text, size_t size)
         number++;
         for (to = from; to < size && text[to] != '\n'; to++)
             ;
-        if (text[from] == '#')
-            continue;
+        if (text[from] == '#') continue;
         fprintf(stderr, "%s:%zu\n", path, number);
         if (!run_line(text + from, to - from)) {
             fprintf(stderr, "%s:%zu: not pairs of hexadecimal digits\n", path, number);
@@ -100,12 +94,9 @@ static int run_file(const char *path)
         bytes = malloc(size ? (size_t)size : 1);
         fine = bytes && fread(bytes, 1, (size_t)size, f) == (size_t)size;
     }
-    if (f)
-        fclose(f);
-    if (!fine)
-        fprintf(stderr, "%s: %s\n", path, strerror(errno));
-    else if (named_seeds(path))
-        fine = run_lines(path, (const char *)bytes, (size_t)size);
+    if (f) fclose(f);
+    if (!fine) fprintf(stderr, "%s: %s\n", path, strerror(errno));
+    else if (named_seeds(path)) fine = run_lines(path, (const char *)bytes, (size_t)size);
     else {
         fprintf(stderr, "%s\n", path);
         run_bytes(bytes, (size_t)size);
@@ -121,8 +112,7 @@ static int run_path(const char *path)
     const struct dirent *entry;
     const size_t before = executed;
     int fine = 1;
-    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
-        return run_file(path);
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) return run_file(path);
     folder = opendir(path);
     if (!folder) {
         fprintf(stderr, "%s: %s\n", path, strerror(errno));
@@ -130,13 +120,11 @@ static int run_path(const char *path)
     }
     for (errno = 0; (entry = readdir(folder)) != NULL; errno = 0) {
         char name[MOST_PATH];
-        if (entry->d_name[0] == '.')
-            continue;
+        if (entry->d_name[0] == '.') continue;
         if (snprintf(name, sizeof name, "%s/%s", path, entry->d_name) >= (int)sizeof name) {
             fprintf(stderr, "%s: name too long\n", path);
             fine = 0;
-        } else
-            fine &= run_path(name);
+        } else fine &= run_path(name);
     }
     if (errno || executed == before) {
         fprintf(stderr, "%s: %s\n", path, errno ? strerror(errno) : "no inputs");
@@ -183,8 +171,7 @@ int main(int argc, char **argv)
     for (uint64_t i = first; paths == 0 && i < first + count; i++) {
         uint8_t bytes[MOST_BYTES];
         const size_t size = random_input(i, bytes);
-        if (verbose)
-            fprintf(stderr, "#%llu\n", (unsigned long long)i);
+        if (verbose) fprintf(stderr, "#%llu\n", (unsigned long long)i);
         run_bytes(bytes, size);
     }
     fprintf(stderr, "%zu inputs, largest error/bound %.3f\n", executed, fuzz_largest_ratio());

@@ -36,7 +36,10 @@ static attn_desc problem(const test_shape *shape, data kind)
                 for (size_t j = 0; j < shape->kv_len; j++)
                     for (size_t c = 0; c < shape->head_dim; c++) {
                         const double place = (double)j / 64;
-                        const double score = kind == RISING ? place : kind == FALLING ? -place : j == shape->kv_len / 3 ? 25 * log(2.0) : 0;
+                        const double score = kind == RISING           ? place
+                                             : kind == FALLING        ? -place
+                                             : j == shape->kv_len / 3 ? 25 * log(2.0)
+                                                                      : 0;
                         ref_set(&desc.k, b, h, j, c, score / sqrt((double)shape->head_dim));
                     }
     }
@@ -50,8 +53,9 @@ static attn_desc problem(const test_shape *shape, data kind)
 int main(void)
 {
     static const test_shape shapes[] = {
-        {ATTN_F32, 1, 1, 1, 5, 7, 3, 2},       {ATTN_F32, 2, 4, 2, 33, 65, 64, 48},  {ATTN_F32, 1, 1, 1, 9, 513, 80, 33},
-        {ATTN_F32, 1, 2, 1, 3, 2100, 128, 16}, {ATTN_F32, 1, 1, 1, 40, 40, 513, 40}, {ATTN_F32, 1, 1, 1, 1, 9000, 8, 3},
+        {ATTN_F32, 1, 1, 1, 5, 7, 3, 2},      {ATTN_F32, 2, 4, 2, 33, 65, 64, 48},
+        {ATTN_F32, 1, 1, 1, 9, 513, 80, 33},  {ATTN_F32, 1, 2, 1, 3, 2100, 128, 16},
+        {ATTN_F32, 1, 1, 1, 40, 40, 513, 40}, {ATTN_F32, 1, 1, 1, 1, 9000, 8, 3},
     };
     for (size_t t = 0; t < 2; t++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
@@ -62,8 +66,8 @@ int main(void)
                 desc = problem(&shape, (data)kind);
                 desc.causal = (s + (size_t)kind) % 2 == 1;
                 desc.align = ATTN_ALIGN_LOWER_RIGHT;
-                test_attention(&desc, "%s, %zu x %zu, head_dim %zu: %s", attn_dtype_name(shape.type), shape.q_len, shape.kv_len,
-                               shape.head_dim, data_names[kind]);
+                test_attention(&desc, "%s, %zu x %zu, head_dim %zu: %s", attn_dtype_name(shape.type), shape.q_len,
+                               shape.kv_len, shape.head_dim, data_names[kind]);
                 test_release();
             }
     return test_done();

@@ -100,7 +100,8 @@ run() {
     failures=$(find . -name '*.trs' -exec cat {} + | grep -c -e '^:test-result: FAIL' -e '^:test-result: ERROR')
     [ "$passes" -gt 0 ] || [ "$verdict" != passed ] || wrong "no test ran" check.out
     inputs=$(sed -n 's/^ok .*: \(seeds\|regressions\), \([0-9]*\) inputs.*/\2/p' fuzz/replay.log 2>/dev/null | awk '{ n += $1 } END { print n + 0 }')
-    paths=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | awk '$3 == "yes" { printf "%s%s", sep, $1 ($4 == "yes" ? "" : $1 == "simd128" ? " (lanes)" : " (SIMDe)"); sep = ", " }')
+    paths=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | sed -e '1,/^path /d' -e 's/emulated by //' |
+        awk '$3 == "yes" { printf "%s%s", sep, $1 ($4 == "yes" ? "" : " (" $5 ")"); sep = ", " }')
     own=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | sed -n 's/^arithmetic *//p')
     best=$($runner "./attn$exe" info 2>/dev/null | tr -d '\r' | sed -n 's/^best path *//p')
     [ -z "$path" ] || [ "$best" = "$path" ] || wrong "attn_best_path gives $best, not $path" ''

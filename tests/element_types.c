@@ -26,10 +26,7 @@ static attn_desc identity(attn_dtype from, attn_dtype to, size_t n)
 }
 
 /* -0 comes out as +0, as from any sum that starts at +0. */
-static int same_number(ref_real got, ref_real want)
-{
-    return isnan(want) ? isnan(got) : got == want;
-}
+static int same_number(ref_real got, ref_real want) { return isnan(want) ? isnan(got) : got == want; }
 
 static void try_inwards(attn_dtype type, attn_path path)
 {
@@ -65,8 +62,7 @@ static void try_outwards(attn_dtype type, attn_path path)
         memcpy(bits_array.data, bits, sizeof bits);
         value = ref_get(&bits_array, 0, 0, 0, 0);
         next = ref_get(&bits_array, 0, 0, 0, 1);
-        if (!isfinite(value))
-            value = 0;
+        if (!isfinite(value)) value = 0;
         if (!isfinite(next)) /* the midpoint between the largest number and what would follow it */
             next = value * (type == ATTN_F16 ? (ref_real)65536 / 65504 : 1);
         middle = (float)((value + next) / 2);
@@ -89,7 +85,8 @@ static void try_outwards(attn_dtype type, attn_path path)
 static void try_mixtures(void)
 {
     for (int mix = 0; mix < 81; mix++) {
-        const attn_dtype q = all_types[mix % 3], k = all_types[mix / 3 % 3], v = all_types[mix / 9 % 3], out = all_types[mix / 27];
+        const attn_dtype q = all_types[mix % 3], k = all_types[mix / 3 % 3], v = all_types[mix / 9 % 3],
+                         out = all_types[mix / 27];
         const test_shape shape = {ATTN_F32, 1, 2, 1, 5, 530, 18, 21};
         test_rng rng = {(uint64_t)mix};
         attn_desc d = test_problem(&shape, &rng);
@@ -102,7 +99,8 @@ static void try_mixtures(void)
         test_fill_normal(&d.v, &rng, 1);
         d.causal = mix % 2;
         d.align = ATTN_ALIGN_LOWER_RIGHT;
-        test_attention(&d, "q %s, k %s, v %s, output %s", attn_dtype_name(q), attn_dtype_name(k), attn_dtype_name(v), attn_dtype_name(out));
+        test_attention(&d, "q %s, k %s, v %s, output %s", attn_dtype_name(q), attn_dtype_name(k), attn_dtype_name(v),
+                       attn_dtype_name(out));
         test_release();
     }
 }
@@ -113,8 +111,7 @@ static attn_array as_float32(const attn_array *a)
     for (size_t b = 0; b < ref_length(a, 4); b++)
         for (size_t h = 0; h < ref_length(a, 3); h++)
             for (size_t i = 0; i < ref_length(a, 2); i++)
-                for (size_t c = 0; c < ref_length(a, 1); c++)
-                    ref_set(&f, b, h, i, c, (double)ref_get(a, b, h, i, c));
+                for (size_t c = 0; c < ref_length(a, 1); c++) ref_set(&f, b, h, i, c, (double)ref_get(a, b, h, i, c));
     return f;
 }
 
@@ -161,8 +158,8 @@ static void try_as_float32(attn_dtype type)
                 ref_set(&d.out, b, h, row, c, (double)ref_get(&f.out, b, h, row, c));
                 same &= got == ref_get(&d.out, b, h, row, c);
             }
-            test_ok(pass && same, "%s, head_dim %zu and %zu%s: as float32 with one rounding", attn_dtype_name(type), dims[i][0], dims[i][1],
-                    turned ? ", turned" : "");
+            test_ok(pass && same, "%s, head_dim %zu and %zu%s: as float32 with one rounding", attn_dtype_name(type),
+                    dims[i][0], dims[i][1], turned ? ", turned" : "");
             test_release();
         }
 }

@@ -32,12 +32,9 @@ static void evaluate_exp(const attn__kernel *kernel, const double *x, double *y)
 {
     double row[ROW], max, sum;
     size_t i;
-    for (i = 0; i < ROW; i++)
-        attn__put((char *)row + i * kernel->size, kernel->dtype, i ? x[i] : 0);
-    if (kernel->softmax(row, row, 0, 0, ROW, ROW, &max, &sum))
-        test_ok(0, "exp near %g is refused", x[1]);
-    for (i = 0; i < ROW; i++)
-        attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
+    for (i = 0; i < ROW; i++) attn__put((char *)row + i * kernel->size, kernel->dtype, i ? x[i] : 0);
+    if (kernel->softmax(row, row, 0, 0, ROW, ROW, &max, &sum)) test_ok(0, "exp near %g is refused", x[1]);
+    for (i = 0; i < ROW; i++) attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
     y[0] = kernel->exp_difference(x[0], 0);
 }
 
@@ -45,39 +42,33 @@ static void evaluate_tanh(const attn__kernel *kernel, const double *x, double *y
 {
     double row[ROW];
     size_t i;
-    for (i = 0; i < ROW; i++)
-        attn__put((char *)row + i * kernel->size, kernel->dtype, x[i]);
+    for (i = 0; i < ROW; i++) attn__put((char *)row + i * kernel->size, kernel->dtype, x[i]);
     kernel->softcap(row, ROW, 1);
-    for (i = 0; i < ROW; i++)
-        attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
+    for (i = 0; i < ROW; i++) attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
 }
 
 /* The scalar functions of the wide arithmetic, treated like a path. */
 static void evaluate_scalar_exp(const double *x, double *y)
 {
     size_t i;
-    for (i = 0; i < ROW; i++)
-        y[i] = attn__exp_f64(x[i]);
+    for (i = 0; i < ROW; i++) y[i] = attn__exp_f64(x[i]);
 }
 static void evaluate_scalar_tanh(const double *x, double *y)
 {
     size_t i;
-    for (i = 0; i < ROW; i++)
-        y[i] = attn__tanh_f64(x[i]);
+    for (i = 0; i < ROW; i++) y[i] = attn__tanh_f64(x[i]);
 }
 static void evaluate_log(const double *x, double *y)
 {
     size_t i;
-    for (i = 0; i < ROW; i++)
-        y[i] = attn__log_f64(x[i]);
+    for (i = 0; i < ROW; i++) y[i] = attn__log_f64(x[i]);
 }
 
 /* Error in units of the last place of the exact result. */
 static double error_in_ulp(double got, long double want, int digits)
 {
     int exponent;
-    if (!(want < 0 || want > 0))
-        return got < 0 || got > 0 ? HUGE_VAL : 0;
+    if (!(want < 0 || want > 0)) return got < 0 || got > 0 ? HUGE_VAL : 0;
     frexpl(want, &exponent);
     return (double)(fabsl((long double)got - want) / ldexpl(1, exponent - digits));
 }
@@ -88,8 +79,7 @@ static void compare(worst *w, const double *x, const double *y, reference functi
     for (i = 0; i < ROW; i++) {
         const double ulp = error_in_ulp(y[i], function((long double)x[i]), digits);
         w->count++;
-        if (ulp <= w->ulp)
-            continue;
+        if (ulp <= w->ulp) continue;
         w->ulp = ulp;
         w->at = x[i];
         w->got = y[i];
@@ -98,19 +88,17 @@ static void compare(worst *w, const double *x, const double *y, reference functi
 
 /* One row on every path and with the scalar function; the first result is compared with the
  * reference. */
-static void try_row(worst *w, attn_dtype dtype, const double *x, evaluation evaluate, scalar_evaluation scalar, reference function)
+static void try_row(worst *w, attn_dtype dtype, const double *x, evaluation evaluate, scalar_evaluation scalar,
+                    reference function)
 {
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = evaluate ? test_paths(paths) : 0, forms = num_paths + (scalar != NULL);
     double first[ROW], y[ROW];
     size_t i;
     for (i = 0; i < forms; i++) {
-        if (i < num_paths)
-            evaluate(attn__kernel_of(paths[i], dtype), x, y);
-        else
-            scalar(x, y);
-        if (i == 0)
-            memcpy(first, y, sizeof y);
+        if (i < num_paths) evaluate(attn__kernel_of(paths[i], dtype), x, y);
+        else scalar(x, y);
+        if (i == 0) memcpy(first, y, sizeof y);
         w->split += memcmp(first, y, sizeof y) != 0;
     }
     compare(w, x, first, function, dtype == ATTN_F64 ? DBL_MANT_DIG : FLT_MANT_DIG);
@@ -135,13 +123,11 @@ static void try_floats(worst *w, uint32_t first, uint32_t last, uint32_t step, e
     uint32_t near = 0, k = 0;
     for (bits = first; bits <= last || n; bits += step) {
         x[n++] = (double)attn__from_bits_f32(bits <= last ? (uint32_t)bits : last);
-        if (n < ROW)
-            continue;
+        if (n < ROW) continue;
         try_row(w, ATTN_F32, x, evaluate, NULL, function);
         n = 0;
     }
-    if (step == 1)
-        return;
+    if (step == 1) return;
     for (k = 1; k < 256; k++) {
         const float middle = (float)k * 0.34657359f;
         for (n = 0, near = 0; near < ROW; near++) {
@@ -153,10 +139,7 @@ static void try_floats(worst *w, uint32_t first, uint32_t last, uint32_t step, e
 }
 
 /* The bound of exp. It is larger if products are rounded before they are added. */
-static double exp_limit(void)
-{
-    return strcmp(attn_arithmetic(), "fused") == 0 ? 1 : 1.25;
-}
+static double exp_limit(void) { return strcmp(attn_arithmetic(), "fused") == 0 ? 1 : 1.25; }
 
 /* Results below the least normal number are 0. */
 static long double flushed(long double x)
@@ -168,7 +151,8 @@ static long double flushed(long double x)
 /* Scores minus their maximum range from -0 down to the lowest float. */
 static void try_float32(uint32_t step)
 {
-    const uint32_t exp_min = attn__bits_f32(ATTN__EXP_MIN_F32), lowest = attn__bits_f32(-FLT_MAX), largest = attn__bits_f32(FLT_MAX);
+    const uint32_t exp_min = attn__bits_f32(ATTN__EXP_MIN_F32), lowest = attn__bits_f32(-FLT_MAX),
+                   largest = attn__bits_f32(FLT_MAX);
     worst w = {0, 0, 0, 0, 0};
     try_floats(&w, 0x80000000u, exp_min, step, evaluate_exp, expl);
     report(&w, exp_limit(), "exp float32");
@@ -189,14 +173,8 @@ static double random_argument(test_rng *rng, double limit)
     return test_u64(rng) % 2 ? u * limit : ldexp(1 + u, (int)test_below(rng, 63) - 60);
 }
 
-static double argument_of_exp(test_rng *rng)
-{
-    return -random_argument(rng, -ATTN__EXP_MIN_F64);
-}
-static double argument_of_tanh(test_rng *rng)
-{
-    return random_argument(rng, 20);
-}
+static double argument_of_exp(test_rng *rng) { return -random_argument(rng, -ATTN__EXP_MIN_F64); }
+static double argument_of_tanh(test_rng *rng) { return random_argument(rng, 20); }
 
 /* Arguments around 1, those of sums of weights, and any. */
 static double argument_of_log(test_rng *rng)
@@ -209,8 +187,8 @@ static double argument_of_log(test_rng *rng)
     }
 }
 
-static void try_float64(const char *what, double limit, double (*argument)(test_rng *), evaluation evaluate, scalar_evaluation scalar,
-                        reference function)
+static void try_float64(const char *what, double limit, double (*argument)(test_rng *), evaluation evaluate,
+                        scalar_evaluation scalar, reference function)
 {
     test_rng rng = {1};
     worst w = {0, 0, 0, 0, 0};
@@ -221,8 +199,7 @@ static void try_float64(const char *what, double limit, double (*argument)(test_
         return;
     }
     for (n = 0; n < 2000; n++) {
-        for (i = 0; i < ROW; i++)
-            x[i] = argument(&rng);
+        for (i = 0; i < ROW; i++) x[i] = argument(&rng);
         try_row(&w, ATTN_F64, x, evaluate, scalar, function);
     }
     report(&w, limit, what);
@@ -241,8 +218,7 @@ static void try_sine(void)
         attn__sin_cos(x, &sine, &cosine);
         e = fabs((double)((long double)sine - sinl((long double)x)));
         f = fabs((double)((long double)cosine - cosl((long double)x)));
-        if (f > e)
-            e = f;
+        if (f > e) e = f;
         if (e > error) {
             error = e;
             at = x;
@@ -259,8 +235,7 @@ static void try_sqrt(void)
     size_t n, wrong = 0;
     for (n = 1; n < 300000; n++) {
         const double x = n < 100000 ? (double)n : attn__from_bits_f64(test_u64(&rng) >> 1);
-        if (attn__finite_f64(x) && x > 0)
-            wrong += attn__bits_f64(attn__sqrt(x)) != attn__bits_f64(sqrt(x));
+        if (attn__finite_f64(x) && x > 0) wrong += attn__bits_f64(attn__sqrt(x)) != attn__bits_f64(sqrt(x));
     }
     test_ok(wrong == 0, "square roots are rounded to nearest (%zu wrong)", wrong);
 }
@@ -268,10 +243,7 @@ static void try_sqrt(void)
 /* -------------------------------------------------------------- multiply-add -- */
 
 /* The same bits, but with an exponent within 256 of that of 1. */
-static uint64_t moderate(uint64_t bits)
-{
-    return (bits & ~(UINT64_C(0x7ff) << 52)) | (767 + (bits >> 52) % 512) << 52;
-}
+static uint64_t moderate(uint64_t bits) { return (bits & ~(UINT64_C(0x7ff) << 52)) | (767 + (bits >> 52) % 512) << 52; }
 
 /* Random bits, or bits with moderate exponents. The addend is often close to the product, for
  * cancellation, ties, overflow and subnormal results. */
@@ -280,17 +252,20 @@ static void try_fma(void)
     test_rng rng = {3};
     size_t n, wrong32 = 0, wrong64 = 0;
     for (n = 0; n < 2000000; n++) {
-        const float a = attn__from_bits_f32((uint32_t)test_u64(&rng)), b = attn__from_bits_f32((uint32_t)test_u64(&rng));
+        const float a = attn__from_bits_f32((uint32_t)test_u64(&rng)),
+                    b = attn__from_bits_f32((uint32_t)test_u64(&rng));
         const uint64_t u = test_u64(&rng), v = test_u64(&rng);
-        const double x = attn__from_bits_f64(n % 4 < 2 ? u : moderate(u)), y = attn__from_bits_f64(n % 4 < 2 ? v : moderate(v));
+        const double x = attn__from_bits_f64(n % 4 < 2 ? u : moderate(u)),
+                     y = attn__from_bits_f64(n % 4 < 2 ? v : moderate(v));
         float c = attn__from_bits_f32((uint32_t)test_u64(&rng)), want32, got32;
         double z = attn__from_bits_f64(test_u64(&rng)), want64, got64;
         if (n % 2) {
-            c = attn__from_bits_f32(attn__bits_f32(a * b) ^ 0x80000000u ^ ((uint32_t)test_u64(&rng) >> test_below(&rng, 32)));
-            z = attn__from_bits_f64(attn__bits_f64(x * y) ^ UINT64_C(1) << 63 ^ (test_u64(&rng) >> test_below(&rng, 64)));
+            c = attn__from_bits_f32(attn__bits_f32(a * b) ^ 0x80000000u ^
+                                    ((uint32_t)test_u64(&rng) >> test_below(&rng, 32)));
+            z = attn__from_bits_f64(attn__bits_f64(x * y) ^ UINT64_C(1) << 63 ^
+                                    (test_u64(&rng) >> test_below(&rng, 64)));
         }
-        if (n % 8 == 6)
-            z = attn__from_bits_f64(moderate(test_u64(&rng)));
+        if (n % 8 == 6) z = attn__from_bits_f64(moderate(test_u64(&rng)));
         want32 = fmaf(a, b, c);
         got32 = attn__fma_f32(a, b, c);
         want64 = fma(x, y, z);
@@ -315,7 +290,8 @@ static void try_fma_ties(void)
         for (sign = -1; sign <= 1; sign += 2)
             for (odd = 0; odd < 16; odd++) {
                 const float size = sizes[odd / 4];
-                const float a = (float)sign * size * (float)ldexp(1 + ldexp(i, -23), -24), b = (float)(1 - ldexp(i, -23));
+                const float a = (float)sign * size * (float)ldexp(1 + ldexp(i, -23), -24),
+                            b = (float)(1 - ldexp(i, -23));
                 const float c = size * (float)(1 + ldexp(odd % 4, -23));
                 const double x = sign * (double)size * ldexp(1 + ldexp(i, -52), -53), y = 1 - ldexp(i, -52);
                 const double z = (double)size * (1 + ldexp(odd % 4, -52));
@@ -329,7 +305,8 @@ static void try_fma_ties(void)
             wrong64 += attn__bits_f64(attn__fma_f64(-x, y, z)) != attn__bits_f64(fma(-x, y, z));
         }
     for (i = 0; i < 4000; i++) { /* sums exactly on a tie whose parts are not: there is no remainder to decide it */
-        const double x = 1 + test_uniform(&rng), y = 1 + test_uniform(&rng), h = x * y, half = ldexp(1, h < 2 ? -53 : -52);
+        const double x = 1 + test_uniform(&rng), y = 1 + test_uniform(&rng), h = x * y,
+                     half = ldexp(1, h < 2 ? -53 : -52);
         const double z = (i % 2 ? half : -half) - fma(x, y, -h);
         const int scale = i % 4 < 2 ? 0 : -450; /* distant exponents use other code */
         const double a = ldexp(x, scale), b = ldexp(y, scale), c = ldexp(z, 2 * scale);

@@ -23,18 +23,12 @@ typedef struct call {
 
 typedef attn_status (*function)(const call *c, const attn_exec *run);
 
-static attn_status do_forward(const call *c, const attn_exec *run)
-{
-    return attn_forward(&c->desc, run);
-}
+static attn_status do_forward(const call *c, const attn_exec *run) { return attn_forward(&c->desc, run); }
 static attn_status do_self_attention(const call *c, const attn_exec *run)
 {
     return attn_self_attention(&c->desc.q, &c->desc.k, &c->desc.v, &c->desc.out, &c->desc.scores, run);
 }
-static attn_status do_matmul(const call *c, const attn_exec *run)
-{
-    return attn_matmul(&c->a, &c->b, &c->c, run);
-}
+static attn_status do_matmul(const call *c, const attn_exec *run) { return attn_matmul(&c->a, &c->b, &c->c, run); }
 static attn_status do_weighted_sum(const call *c, const attn_exec *run)
 {
     return attn_weighted_sum(&c->a, &c->b, &c->c, run);
@@ -44,14 +38,8 @@ static attn_status do_scores(const call *c, const attn_exec *run)
     const attn_array k = attn_array_swap(&c->b, 0, 1);
     return attn_scores(&c->a, &k, c->scale, &c->c, run);
 }
-static attn_status do_softmax(const call *c, const attn_exec *run)
-{
-    return attn_softmax(&c->a, c->axis, &c->c, run);
-}
-static attn_status do_layer(const call *c, const attn_exec *run)
-{
-    return attn_layer_forward(&c->layer, run);
-}
+static attn_status do_softmax(const call *c, const attn_exec *run) { return attn_softmax(&c->a, c->axis, &c->c, run); }
+static attn_status do_layer(const call *c, const attn_exec *run) { return attn_layer_forward(&c->layer, run); }
 
 static const struct {
     function f;
@@ -67,8 +55,7 @@ enum { FUNCTIONS = sizeof functions / sizeof *functions };
 static const char *name_of(function f)
 {
     size_t i = 0;
-    while (functions[i].f != f)
-        i++;
+    while (functions[i].f != f) i++;
     return functions[i].name;
 }
 
@@ -106,8 +93,7 @@ static int fresh(const void *memory, size_t bytes)
 {
     const unsigned char *p = memory;
     for (size_t i = 0; i < bytes; i++)
-        if (p[i] != 0xff)
-            return 0;
+        if (p[i] != 0xff) return 0;
     return 1;
 }
 
@@ -120,12 +106,12 @@ enum { OUTPUTS = 6, ROOM = 1 << 20 };
 
 static void outputs_of(const call *c, output outputs[OUTPUTS])
 {
-    const attn_array *const arrays[OUTPUTS] = {&c->desc.out, &c->desc.lse, &c->desc.scores, &c->c, &c->layer.out, &c->layer.weights};
+    const attn_array *const arrays[OUTPUTS] = {&c->desc.out, &c->desc.lse,  &c->desc.scores,
+                                               &c->c,        &c->layer.out, &c->layer.weights};
     for (int i = 0; i < OUTPUTS; i++) {
         outputs[i].data = arrays[i]->data;
         outputs[i].bytes = arrays[i]->ndim ? 4 : 0;
-        for (int axis = 0; axis < arrays[i]->ndim; axis++)
-            outputs[i].bytes *= arrays[i]->shape[axis];
+        for (int axis = 0; axis < arrays[i]->ndim; axis++) outputs[i].bytes *= arrays[i]->shape[axis];
     }
 }
 
@@ -146,10 +132,10 @@ static void refuse(function f, const char *spoiled, const call *good, const call
     computed = f(bad, &run);
     run.query = &bytes;
     measured = f(bad, &run);
-    for (int i = 0; i < OUTPUTS; i++)
-        untouched &= fresh(outputs[i].data, outputs[i].bytes);
+    for (int i = 0; i < OUTPUTS; i++) untouched &= fresh(outputs[i].data, outputs[i].bytes);
     untouched &= fresh(workspace, ROOM) && (measured == ATTN_OK || bytes == 12345);
-    test_ok(test_status(computed, want) && untouched && test_guards(), "%s, %s: %s", name_of(f), spoiled, attn_status_string(want));
+    test_ok(test_status(computed, want) && untouched && test_guards(), "%s, %s: %s", name_of(f), spoiled,
+            attn_status_string(want));
     /* Errors that depend on addresses, on contents or on the workspace cannot be detected in a
      * size query. */
     if (want != ATTN_ERR_NULL && want != ATTN_ERR_ALIGN && want != ATTN_ERR_ALIAS && want != ATTN_ERR_WORKSPACE &&
@@ -158,13 +144,13 @@ static void refuse(function f, const char *spoiled, const call *good, const call
 }
 
 /* The call works unchanged, and fails with `want` after `spoil`. */
-#define REFUSE(f, want, spoil)                                                                                                             \
-    do {                                                                                                                                   \
-        const call good = good_call(f);                                                                                                    \
-        call c = good;                                                                                                                     \
-        spoil;                                                                                                                             \
-        refuse(f, #spoil, &good, &c, want);                                                                                                \
-        test_release();                                                                                                                    \
+#define REFUSE(f, want, spoil)                                                                                         \
+    do {                                                                                                               \
+        const call good = good_call(f);                                                                                \
+        call c = good;                                                                                                 \
+        spoil;                                                                                                         \
+        refuse(f, #spoil, &good, &c, want);                                                                            \
+        test_release();                                                                                                \
     } while (0)
 
 static int writes(function f)
@@ -183,16 +169,12 @@ static int writes(function f)
     run.workspace_size = bytes;
     pass = pass && test_status(f(&c, &run), ATTN_OK);
     outputs_of(&c, outputs);
-    for (int i = 0; i < OUTPUTS; i++)
-        written += !fresh(outputs[i].data, outputs[i].bytes);
+    for (int i = 0; i < OUTPUTS; i++) written += !fresh(outputs[i].data, outputs[i].bytes);
     test_release();
     return pass && written > 0;
 }
 
-static void *shifted(const attn_array *a, size_t bytes)
-{
-    return (char *)a->data + bytes;
-}
+static void *shifted(const attn_array *a, size_t bytes) { return (char *)a->data + bytes; }
 
 /* The same elements from the last to the first. Returns the lowest address. */
 static void *backwards(attn_array *a)
@@ -231,7 +213,8 @@ static void try_forward(function f)
     REFUSE(f, ATTN_ERR_HEADS, c.desc.k.shape[1] = c.desc.v.shape[1] = 3);
     REFUSE(f, ATTN_ERR_HEADS, c.desc.k.shape[1] = c.desc.v.shape[1] = 0);
     REFUSE(f, ATTN_ERR_STRIDE, c.desc.out.stride[3] = 1);
-    REFUSE(f, ATTN_ERR_STRIDE, (c.desc.out.stride[3] = 1, c.desc.out.stride[2] = 2, c.desc.out.stride[1] = 15, c.desc.out.stride[0] = 60));
+    REFUSE(f, ATTN_ERR_STRIDE,
+           (c.desc.out.stride[3] = 1, c.desc.out.stride[2] = 2, c.desc.out.stride[1] = 15, c.desc.out.stride[0] = 60));
     REFUSE(f, ATTN_ERR_ALIGN, c.desc.q.data = shifted(&c.desc.q, 1));
     REFUSE(f, ATTN_ERR_ALIGN, c.desc.out.data = shifted(&c.desc.out, 2));
     REFUSE(f, ATTN_ERR_ALIAS, c.desc.out.data = c.desc.q.data);
@@ -240,7 +223,8 @@ static void try_forward(function f)
     REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.q.shape[2] = c.desc.out.shape[2] = c.desc.scores.shape[2] = huge);
     REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.q.stride[2] = PTRDIFF_MIN);
     REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.k.stride[0] = PTRDIFF_MAX);
-    REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.k.stride[0] = c.desc.k.stride[1] = PTRDIFF_MAX / 4 + 2); /* twice 2 of 4 bytes */
+    REFUSE(f, ATTN_ERR_OVERFLOW,
+           c.desc.k.stride[0] = c.desc.k.stride[1] = PTRDIFF_MAX / 4 + 2); /* twice 2 of 4 bytes */
     REFUSE(f, ATTN_ERR_OVERFLOW, c.desc.k.stride[0] = c.desc.k.stride[1] = -(PTRDIFF_MAX / 4) - 2);
     REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
     REFUSE(f, ATTN_ERR_PATH, c.run.path = (attn_path)-1);
@@ -277,8 +261,10 @@ static void try_descriptor(void)
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.softcap = -1);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.softcap = (double)NAN);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.align = ATTN_ALIGN_COUNT);
-    REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.align = ATTN_ALIGN_OFFSET, c.desc.q_offset = ((int64_t)1 << 62) + 1));
-    REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.align = ATTN_ALIGN_OFFSET, c.desc.q_offset = -((int64_t)1 << 62) - 1));
+    REFUSE(do_forward, ATTN_ERR_PARAMETER,
+           (c.desc.align = ATTN_ALIGN_OFFSET, c.desc.q_offset = ((int64_t)1 << 62) + 1));
+    REFUSE(do_forward, ATTN_ERR_PARAMETER,
+           (c.desc.align = ATTN_ALIGN_OFFSET, c.desc.q_offset = -((int64_t)1 << 62) - 1));
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.stage = (attn_stage)-1);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.window = 1, c.desc.window_left = -2));
     REFUSE(do_forward, ATTN_ERR_PARAMETER, (c.desc.window = 1, c.desc.window_right = INT64_MIN));
@@ -327,8 +313,7 @@ static void try_product(function f)
 static attn_array in_all_dimensions(attn_array a, size_t n)
 {
     a.ndim = ATTN_MAX_DIMS;
-    for (int i = 0; i < ATTN_MAX_DIMS; i++)
-        a.shape[i] = n, a.stride[i] = 0;
+    for (int i = 0; i < ATTN_MAX_DIMS; i++) a.shape[i] = n, a.stride[i] = 0;
     return a;
 }
 
@@ -347,7 +332,8 @@ static void try_softmax(function f)
     REFUSE(f, ATTN_ERR_ALIGN, c.a.data = shifted(&c.a, 2));
     REFUSE(f, ATTN_ERR_ALIAS, c.c.data = shifted(&c.a, 4));
     REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = huge);
-    REFUSE(f, ATTN_ERR_OVERFLOW, c.a.shape[0] = c.c.shape[0] = SIZE_MAX / 7 + 1); /* times 7 this wraps to a small number */
+    REFUSE(f, ATTN_ERR_OVERFLOW,
+           c.a.shape[0] = c.c.shape[0] = SIZE_MAX / 7 + 1); /* times 7 this wraps to a small number */
     /* the product wraps to 0 */
     REFUSE(f, ATTN_ERR_OVERFLOW, (c.a = in_all_dimensions(c.a, 8192), c.c = in_all_dimensions(c.c, 8192)));
     REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
@@ -364,7 +350,8 @@ static void try_layer(function f)
     REFUSE(f, ATTN_ERR_RANK, c.layer.out.ndim = 2);
     REFUSE(f, ATTN_ERR_RANK, c.layer.x.ndim = 4);
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_k.shape[1] = 8);
-    REFUSE(f, ATTN_ERR_SHAPE, (c.layer.w_v.shape[1] = 9, c.layer.w_o.shape[0] = 16)); /* 4 for each head, and 1 left over */
+    REFUSE(f, ATTN_ERR_SHAPE,
+           (c.layer.w_v.shape[1] = 9, c.layer.w_o.shape[0] = 16)); /* 4 for each head, and 1 left over */
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_q.shape[0] = 7);
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.w_o.shape[0] = 19);
     REFUSE(f, ATTN_ERR_SHAPE, c.layer.b_q.shape[0] = 11);
@@ -383,8 +370,7 @@ static void try_layer(function f)
 static attn_array no_elements(size_t batch, size_t heads)
 {
     attn_array a = attn_array_4d(ATTN_F32, NULL, batch, heads, 1, 0);
-    for (int i = 0; i < 4; i++)
-        a.stride[i] = 1;
+    for (int i = 0; i < 4; i++) a.stride[i] = 1;
     return a;
 }
 
@@ -443,21 +429,42 @@ static void try_missing_paths(void)
     }
 }
 
-/* Detection agrees with the compiler's about this machine; emulated paths always run. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__TINYC__)
+#include <cpuid.h>
+
+static int asks_the_cpu(attn_path path) { return path == ATTN_PATH_AVX2 || path == ATTN_PATH_AVX512; }
+
+/* The compiler's look at the machine. What asks for nothing is there, emulated or not. */
+static int machine_has(attn_path path)
+{
+    unsigned eax, ebx, ecx, edx;
+    int has = 1;
+    if (!asks_the_cpu(path)) return 1;
+    has &= __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0;
+    has &= __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (path == ATTN_PATH_AVX512) {
+        has &= __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+        has &= __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    }
+    return has;
+}
+
 static void try_present_paths(void)
 {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__TINYC__)
-    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    test_ok(attn_path_native(ATTN_PATH_AVX2) == (avx2 && attn_path_compiled(ATTN_PATH_AVX2)), "avx2 is native where the machine has it");
-    test_ok(attn_path_native(ATTN_PATH_AVX512) == (avx512 && attn_path_compiled(ATTN_PATH_AVX512)),
-            "avx512 is native where the machine has it");
-    test_ok(attn_path_supported(ATTN_PATH_NEON) == attn_path_compiled(ATTN_PATH_NEON), "neon is supported where it is compiled in");
-#else
-    test_skip("no other look at this machine", "paths are there where the machine has them");
-#endif
+    for (int i = ATTN_PATH_SCALAR; i < ATTN_PATH_COUNT; i++) {
+        const attn_path path = (attn_path)i;
+        const int there = attn_path_compiled(path) && machine_has(path);
+        const int native = asks_the_cpu(path) ? there : attn_path_native(path);
+        test_ok(attn_path_supported(path) == there, "%s runs where the machine has it", attn_path_name(path));
+        test_ok(attn_path_native(path) == native, "%s is native where the machine has it", attn_path_name(path));
+    }
 }
+#else
+static void try_present_paths(void)
+{
+    test_skip("no other look at this machine", "paths run where the machine has them");
+}
+#endif
 
 /* NULL for pointers to arguments. */
 static void try_null_arguments(void)
@@ -471,8 +478,10 @@ static void try_null_arguments(void)
         test_ok(test_status(attn_matmul(x, y, z, &run), ATTN_ERR_NULL), "matmul, argument %d NULL", i);
         test_ok(test_status(attn_scores(x, y, 0, z, &run), ATTN_ERR_NULL), "scores, argument %d NULL", i);
         test_ok(test_status(attn_weighted_sum(x, y, z, &run), ATTN_ERR_NULL), "weighted_sum, argument %d NULL", i);
-        test_ok(test_status(attn_self_attention(x, y, z, &a, NULL, &run), ATTN_ERR_NULL), "self_attention, argument %d NULL", i);
-        test_ok(test_status(attn_compute_qkv(x, y, z, &a, &a, &a, &a, &run), ATTN_ERR_NULL), "compute_qkv, argument %d NULL", i);
+        test_ok(test_status(attn_self_attention(x, y, z, &a, NULL, &run), ATTN_ERR_NULL),
+                "self_attention, argument %d NULL", i);
+        test_ok(test_status(attn_compute_qkv(x, y, z, &a, &a, &a, &a, &run), ATTN_ERR_NULL),
+                "compute_qkv, argument %d NULL", i);
     }
     test_ok(test_status(attn_compute_qkv(&a, &a, &a, &a, NULL, &a, &a, &run), ATTN_ERR_NULL), "compute_qkv, no q");
     test_ok(test_status(attn_softmax(NULL, 0, &a, &run), ATTN_ERR_NULL), "softmax(NULL)");
@@ -487,14 +496,10 @@ static void try_compute_qkv(void)
         const attn_array x = test_2d(ATTN_F32, 5, 8), w = test_2d(ATTN_F32, 8, 3);
         attn_array y[3];
         attn_status want = ATTN_ERR_SHAPE;
-        for (int i = 0; i < 3; i++)
-            y[i] = test_2d(ATTN_F32, 5, 3);
-        if (spoiled < 3)
-            y[spoiled].shape[1] = 2;
-        else if (spoiled == 3)
-            y[2].data = y[0].data, want = ATTN_ERR_ALIAS;
-        else
-            y[2].data = w.data, want = ATTN_ERR_ALIAS;
+        for (int i = 0; i < 3; i++) y[i] = test_2d(ATTN_F32, 5, 3);
+        if (spoiled < 3) y[spoiled].shape[1] = 2;
+        else if (spoiled == 3) y[2].data = y[0].data, want = ATTN_ERR_ALIAS;
+        else y[2].data = w.data, want = ATTN_ERR_ALIAS;
         {
             attn_exec run = attn_exec_in(test_memory(ROOM, 0), ROOM);
             const attn_status status = attn_compute_qkv(&x, &w, &w, &w, &y[0], &y[1], &y[2], &run);
@@ -526,7 +531,8 @@ static void try_strings(void)
     test_ok(distinct, "each status has its own message");
     for (int s = -1; s <= ATTN_STATUS_COUNT + 1; s++)
         if (s < 0 || s >= ATTN_STATUS_COUNT)
-            known &= attn_status_string((attn_status)s) && strcmp(attn_status_string((attn_status)s), "unknown status") == 0;
+            known &=
+                attn_status_string((attn_status)s) && strcmp(attn_status_string((attn_status)s), "unknown status") == 0;
     test_ok(known, "unknown statuses have one");
 }
 

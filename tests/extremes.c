@@ -59,8 +59,8 @@ static void try_classes(attn_dtype type)
             fill_class(&d.q, &classes[q], &rng);
             fill_class(&d.k, &classes[k], &rng);
             fill_class(&d.v, &classes[v], &rng);
-            test_attention(&d, "%s, %zu keys, q %s, k %s, v %s", attn_dtype_name(type), kv_len, classes[q].name, classes[k].name,
-                           classes[v].name);
+            test_attention(&d, "%s, %zu keys, q %s, k %s, v %s", attn_dtype_name(type), kv_len, classes[q].name,
+                           classes[k].name, classes[v].name);
             test_release();
         }
     for (size_t v = 0; v < CLASSES; v++) {
@@ -83,8 +83,7 @@ static void try_detours(attn_dtype type)
         attn_desc d = problem(type, 3, 20, 4, &rng);
         for (size_t h = 0; h < 2; h++)
             for (size_t i = 0; i < 3; i++)
-                for (size_t k = 0; k < 2; k++)
-                    ref_set(&d.q, 0, h, i, k, ldexp(1, exponent / 2 + 2));
+                for (size_t k = 0; k < 2; k++) ref_set(&d.q, 0, h, i, k, ldexp(1, exponent / 2 + 2));
         for (size_t j = 0; j < 20; j++)
             for (size_t k = 0; k < 2; k++)
                 ref_set(&d.k, 0, 0, j, k, j % 4 ? 0 : ldexp(k ? sign : -sign, exponent / 2 + 2));
@@ -111,14 +110,12 @@ static void try_mixture(attn_dtype type)
     int pass;
     pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK);
     for (size_t i = 0; i < 21; i += 4)
-        for (size_t k = 0; k < 16; k++)
-            ref_set(&d.q, 0, 0, i, k, ldexp(k % 2 ? 1 : -1, type == ATTN_F64 ? 1023 : 127));
+        for (size_t k = 0; k < 16; k++) ref_set(&d.q, 0, 0, i, k, ldexp(k % 2 ? 1 : -1, type == ATTN_F64 ? 1023 : 127));
     test_attention(&d, "%s, some rows overflow", attn_dtype_name(type));
     for (size_t h = 0; h < 2; h++)
         for (size_t i = 0; i < 21; i++)
             for (size_t c = 0; c < 5; c++)
-                if (h == 1 || i % 4)
-                    pass &= ref_get(&d.out, 0, h, i, c) == ref_get(&plain.out, 0, h, i, c);
+                if (h == 1 || i % 4) pass &= ref_get(&d.out, 0, h, i, c) == ref_get(&plain.out, 0, h, i, c);
     test_ok(pass, "%s, some rows overflow: the others are as before", attn_dtype_name(type));
     test_release();
 }
@@ -131,8 +128,7 @@ static void try_parameters(attn_dtype type)
         for (size_t v = 0; v < 2; v++) {
             test_rng rng = {s};
             attn_desc d = problem(type, 4, 530, 8, &rng);
-            if (v)
-                fill_class(&d.q, &classes[LARGEST], &rng);
+            if (v) fill_class(&d.q, &classes[LARGEST], &rng);
             d.scale = scales[s];
             test_attention(&d, "%s, scale %g, q %s", attn_dtype_name(type), scales[s], classes[v ? LARGEST : ONE].name);
             test_release();
@@ -142,7 +138,8 @@ static void try_parameters(attn_dtype type)
         attn_desc d = problem(type, 4, 530, 8, &rng);
         d.mask = test_2d(type, 4, 530);
         for (size_t i = 0; i < 4 * 530; i++)
-            ref_set(&d.mask, 0, 0, i / 530, i % 530, sign == 2 ? (test_u64(&rng) % 2 ? largest : -largest) : sign * largest);
+            ref_set(&d.mask, 0, 0, i / 530, i % 530,
+                    sign == 2 ? (test_u64(&rng) % 2 ? largest : -largest) : sign * largest);
         test_attention(&d, "%s, additive mask of the largest numbers, case %d", attn_dtype_name(type), sign);
         if (sign) {
             d.mask = test_absent;
@@ -195,8 +192,7 @@ static void try_hidden_giants(attn_dtype type)
         test_fill(&d.q, ldexp(1, exponent));
         d.mask = test_1d(additive ? type : ATTN_BOOL, 530);
         for (size_t j = 0; j < 530; j++) {
-            for (size_t c = 0; c < 4; c++)
-                ref_set(&d.k, 0, 0, j, c, ldexp(1, j % 3 ? exponent / 2 : exponent));
+            for (size_t c = 0; c < 4; c++) ref_set(&d.k, 0, 0, j, c, ldexp(1, j % 3 ? exponent / 2 : exponent));
             ref_set(&d.mask, 0, 0, 0, j, additive ? (j % 3 ? 0 : -(double)INFINITY) : j % 3 != 0);
         }
         test_attention(&d, "%s, hidden giants, %s mask", attn_dtype_name(type), additive ? "additive" : "boolean");
@@ -214,8 +210,7 @@ static void try_subnormal_queries(attn_dtype type)
     fill_class(&d.k, &classes[LARGEST], &rng);
     fill_class(&d.v, &classes[LARGEST], &rng);
     for (size_t j = 0; j < 40; j++)
-        for (size_t c = 0; c < 5; c++)
-            ref_set(&d.v, 0, 0, j, c, fabs((double)ref_get(&d.v, 0, 0, j, c)));
+        for (size_t c = 0; c < 5; c++) ref_set(&d.v, 0, 0, j, c, fabs((double)ref_get(&d.v, 0, 0, j, c)));
     test_attention(&d, "%s, subnormal queries, keys and values of the largest", attn_dtype_name(type));
     test_release();
 }
@@ -229,12 +224,15 @@ static void try_stages(attn_dtype type)
             attn_desc d = problem(type, 4, 530, 6, &rng);
             fill_class(&d.q, &classes[LARGEST], &rng);
             fill_class(&d.k, &classes[ROOT], &rng);
-            d.scale = ldexp(1, type == ATTN_F64 ? -511 : -63); /* applied to q first; products overflow, some sums do not */
+            d.scale =
+                ldexp(1, type == ATTN_F64 ? -511 : -63); /* applied to q first; products overflow, some sums do not */
             d.softcap = capped ? 2 : 0;
             d.stage = (attn_stage)stage;
-            test_attention(&d, "%s, stage %d of scores that overflow%s", attn_dtype_name(type), stage, capped ? ", softcap" : "");
+            test_attention(&d, "%s, stage %d of scores that overflow%s", attn_dtype_name(type), stage,
+                           capped ? ", softcap" : "");
             fill_class(&d.k, &classes[LARGEST], &rng);
-            test_attention(&d, "%s, stage %d of the largest scores%s", attn_dtype_name(type), stage, capped ? ", softcap" : "");
+            test_attention(&d, "%s, stage %d of the largest scores%s", attn_dtype_name(type), stage,
+                           capped ? ", softcap" : "");
             test_release();
         }
 }
@@ -246,8 +244,7 @@ static void try_least_softcap(attn_dtype type)
     attn_desc d = problem(type, 4, 530, 3, &rng);
     d.softcap = 4.9406564584124654e-324;
     for (size_t h = 0; h < 2; h++)
-        for (size_t c = 0; c < 3; c++)
-            ref_set(&d.q, 0, h, 1, c, 0);
+        for (size_t c = 0; c < 3; c++) ref_set(&d.q, 0, h, 1, c, 0);
     test_attention(&d, "%s, the least softcap, and a row of scores 0", attn_dtype_name(type));
     test_release();
 }
@@ -269,8 +266,7 @@ static double beyond_hull(const attn_desc *d)
         for (size_t h = 0; h < ref_length(&d->out, 3); h++)
             for (size_t i = 0; i < ref_length(&d->out, 2); i++) {
                 const double x = (double)ref_get(&d->out, 0, h, i, c);
-                if (!isfinite(x) || !isfinite((double)ref_get(&d->lse, 0, 0, h, i)))
-                    return (double)INFINITY;
+                if (!isfinite(x) || !isfinite((double)ref_get(&d->lse, 0, 0, h, i))) return (double)INFINITY;
                 beyond = fmax(low - x, x - high) / fmax(fabs(low), fabs(high)) / u;
                 worst = fmax(worst, beyond);
             }
@@ -285,8 +281,7 @@ static double beyond_one(const attn_array *w)
     for (size_t h = 0; h < ref_length(w, 3); h++)
         for (size_t i = 0; i < ref_length(w, 2); i++) {
             ref_sum sum = {0, 0};
-            for (size_t j = 0; j < ref_length(w, 1); j++)
-                ref_add(&sum, ref_get(w, 0, h, i, j));
+            for (size_t j = 0; j < ref_length(w, 1); j++) ref_add(&sum, ref_get(w, 0, h, i, j));
             worst = fmax(worst, fabs((double)(sum.sum - 1 + sum.rest)) / u);
         }
     return worst;
@@ -301,11 +296,9 @@ static void print_table(attn_dtype type)
     const size_t num_paths = test_paths(paths);
     double largest[ATTN_PATH_COUNT] = {0};
     printf("\n%s: beyond the hull (u), sum of weights from 1 (u), error/bound\n\n| q | k | v |", attn_dtype_name(type));
-    for (size_t p = 0; p < num_paths; p++)
-        printf(" %s |", attn_path_name(paths[p]));
+    for (size_t p = 0; p < num_paths; p++) printf(" %s |", attn_path_name(paths[p]));
     printf("\n|---|---|---|");
-    for (size_t p = 0; p < num_paths; p++)
-        printf("---|");
+    for (size_t p = 0; p < num_paths; p++) printf("---|");
     for (size_t q = 0; q < CLASSES; q++)
         for (size_t k = 0; k < CLASSES; k++) {
             const size_t v = (q + 3 * k) % CLASSES;
@@ -322,15 +315,13 @@ static void print_table(attn_dtype type)
                 report = ref_check(&on, 1);
                 if (status != ATTN_OK || !isfinite(beyond_hull(&on)) || report.wrong)
                     printf(" NOT FINITE OR OUT OF BOUNDS |");
-                else
-                    printf(" %.1f, %.1f, %.3f |", beyond_hull(&on), beyond_one(&on.scores), report.worst);
+                else printf(" %.1f, %.1f, %.3f |", beyond_hull(&on), beyond_one(&on.scores), report.worst);
                 largest[p] = fmax(largest[p], report.worst);
             }
             test_release();
         }
     printf("\n| largest | error/bound | |");
-    for (size_t p = 0; p < num_paths; p++)
-        printf(" %.3f |", largest[p]);
+    for (size_t p = 0; p < num_paths; p++) printf(" %.3f |", largest[p]);
     printf("\n");
 }
 
@@ -340,8 +331,7 @@ static int is_the_nan(const attn_array *a, size_t h, size_t i, size_t c)
     const void *at = ref_at(a, 0, h, i, c);
     uint64_t wide;
     uint32_t narrow;
-    if (a->dtype == ATTN_F64)
-        return memcpy(&wide, at, sizeof wide), wide == UINT64_C(0x7ff8000000000000);
+    if (a->dtype == ATTN_F64) return memcpy(&wide, at, sizeof wide), wide == UINT64_C(0x7ff8000000000000);
     return memcpy(&narrow, at, sizeof narrow), narrow == 0x7fc00000u;
 }
 
@@ -373,21 +363,18 @@ static void try_poisoned(attn_dtype type, double poison)
             at = where == Q      ? ref_at(&d.q, 0, 1, query, 3)
                  : where == MASK ? ref_at(&d.mask, 0, 0, query, key)
                                  : ref_at(where == K ? &d.k : &d.v, 0, 0, key, 3);
-            if (isnan(poison))
-                memset(at, 0xff, attn_dtype_size(type)); /* with all bits of the payload set */
-            else if (type == ATTN_F64)
-                *(double *)at = poison;
-            else
-                *(float *)at = (float)poison;
-            test_attention(&d, "%s, %g in %s, key %s", attn_dtype_name(type), poison, names[where], visible ? "visible" : "masked");
+            if (isnan(poison)) memset(at, 0xff, attn_dtype_size(type)); /* with all bits of the payload set */
+            else if (type == ATTN_F64) *(double *)at = poison;
+            else *(float *)at = (float)poison;
+            test_attention(&d, "%s, %g in %s, key %s", attn_dtype_name(type), poison, names[where],
+                           visible ? "visible" : "masked");
             for (size_t h = 0; h < 2; h++)
                 for (size_t i = 0; i < 30; i++)
                     for (size_t c = 0; c < 5; c++) {
-                        const int reached = where == Q ? h == 1 && i == query : visible && (where == MASK ? i == query : i >= 15);
-                        if (reached && isnan(ref_get(&d.out, 0, h, i, c)))
-                            pass &= is_the_nan(&d.out, h, i, c);
-                        if (!reached)
-                            pass &= ref_get(&d.out, 0, h, i, c) == ref_get(&clean.out, 0, h, i, c);
+                        const int reached =
+                            where == Q ? h == 1 && i == query : visible && (where == MASK ? i == query : i >= 15);
+                        if (reached && isnan(ref_get(&d.out, 0, h, i, c))) pass &= is_the_nan(&d.out, h, i, c);
+                        if (!reached) pass &= ref_get(&d.out, 0, h, i, c) == ref_get(&clean.out, 0, h, i, c);
                     }
             test_ok(pass, "%s, %g in %s, key %s: other rows are as before", attn_dtype_name(type), poison, names[where],
                     visible ? "visible" : "masked");

@@ -67,7 +67,8 @@ static const struct {
 
 static int refused(const int *has)
 {
-    const int whole_arrays = has[BOOLEAN] || has[ADDITIVE] || has[LENGTHS] || has[RAW] || has[SOFTCAPPED] || has[BIASED] || has[COLUMNS];
+    const int whole_arrays =
+        has[BOOLEAN] || has[ADDITIVE] || has[LENGTHS] || has[RAW] || has[SOFTCAPPED] || has[BIASED] || has[COLUMNS];
     return (has[PACKED] && (whole_arrays || has[STATES] || has[PAGED])) || (has[PAGED] && has[STATES]);
 }
 
@@ -77,16 +78,12 @@ static attn_array stored_as(const attn_array *a, attn_dtype type)
     for (size_t n = 0; n < b.shape[0]; n++)
         for (size_t h = 0; h < b.shape[1]; h++)
             for (size_t j = 0; j < b.shape[2]; j++)
-                for (size_t c = 0; c < b.shape[3]; c++)
-                    ref_set(&b, n, h, j, c, (double)ref_get(a, n, h, j, c));
+                for (size_t c = 0; c < b.shape[3]; c++) ref_set(&b, n, h, j, c, (double)ref_get(a, n, h, j, c));
     return b;
 }
 
 /* The page that holds position j of batch b. */
-static size_t page_of(size_t b, size_t j)
-{
-    return (7 * (b * PAGES_EACH + j / PAGE) + 3) % (BATCH * PAGES_EACH);
-}
+static size_t page_of(size_t b, size_t j) { return (7 * (b * PAGES_EACH + j / PAGE) + 3) % (BATCH * PAGES_EACH); }
 
 static attn_array paged(const attn_array *a)
 {
@@ -102,8 +99,7 @@ static attn_array paged(const attn_array *a)
 static attn_array integers(size_t n, const double *values)
 {
     const attn_array a = test_1d(ATTN_I64, n);
-    for (size_t i = 0; i < n; i++)
-        ref_set(&a, 0, 0, 0, i, values[i]);
+    for (size_t i = 0; i < n; i++) ref_set(&a, 0, 0, 0, i, values[i]);
     return a;
 }
 
@@ -116,21 +112,16 @@ static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
     shape.batch = has[PACKED] ? 1 : BATCH;
     shape.q_heads = has[GROUPS] ? 4 : 2;
     d = test_problem(&shape, rng);
-    if (has[PACKED] && !has[RAW] && !has[SOFTCAPPED] && !has[BIASED])
-        d.scores = test_absent;
-    if (has[SCALE])
-        d.scale = -0.7;
-    if (has[SOFTCAP])
-        d.softcap = 1.5;
+    if (has[PACKED] && !has[RAW] && !has[SOFTCAPPED] && !has[BIASED]) d.scores = test_absent;
+    if (has[SCALE]) d.scale = -0.7;
+    if (has[SOFTCAP]) d.softcap = 1.5;
     if (has[ALIBI]) {
         d.alibi = test_1d(type, shape.q_heads);
-        for (size_t h = 0; h < shape.q_heads; h++)
-            ref_set(&d.alibi, 0, 0, 0, h, ldexp(1, -3 - (int)h));
+        for (size_t h = 0; h < shape.q_heads; h++) ref_set(&d.alibi, 0, 0, 0, h, ldexp(1, -3 - (int)h));
     }
     if (has[SINKS]) {
         d.sinks = test_1d(type, shape.q_heads);
-        for (size_t h = 0; h < shape.q_heads; h++)
-            ref_set(&d.sinks, 0, 0, 0, h, 5.0 * (double)h - 3);
+        for (size_t h = 0; h < shape.q_heads; h++) ref_set(&d.sinks, 0, 0, 0, h, 5.0 * (double)h - 3);
     }
     if (has[BOOLEAN]) {
         d.mask = test_3d(ATTN_BOOL, 1, Q_LEN, KV_LEN); /* for all heads */
@@ -141,8 +132,7 @@ static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
     if (has[ADDITIVE]) {
         d.mask = test_4d(type, BATCH, 1, 1, KV_LEN);
         test_fill_normal(&d.mask, rng, 1);
-        for (size_t j = 0; j < KV_LEN; j += 5)
-            ref_set(&d.mask, 1, 0, 0, j, -(double)INFINITY);
+        for (size_t j = 0; j < KV_LEN; j += 5) ref_set(&d.mask, 1, 0, 0, j, -(double)INFINITY);
     }
     d.causal = has[UPPER_LEFT] || has[LOWER_RIGHT] || has[OFFSET];
     d.align = has[LOWER_RIGHT] ? ATTN_ALIGN_LOWER_RIGHT : has[OFFSET] ? ATTN_ALIGN_OFFSET : ATTN_ALIGN_UPPER_LEFT;
@@ -152,15 +142,16 @@ static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
         d.window_left = 12;
         d.window_right = has[UPPER_LEFT] ? 600 : 2;
     }
-    if (has[LENGTHS])
-        d.kv_lens = integers(BATCH, lengths);
+    if (has[LENGTHS]) d.kv_lens = integers(BATCH, lengths);
     if (has[HALF] || has[BFLOAT]) {
         d.k = stored_as(&d.k, has[HALF] ? ATTN_F16 : ATTN_BF16);
         d.v = stored_as(&d.v, has[HALF] ? ATTN_F16 : ATTN_BF16);
     }
-    d.stage = has[RAW] ? ATTN_STAGE_RAW : has[SOFTCAPPED] ? ATTN_STAGE_SOFTCAPPED : has[BIASED] ? ATTN_STAGE_BIASED : ATTN_STAGE_PROBS;
-    if (has[COLUMNS])
-        d.colsum = test_3d(type, shape.batch, shape.q_heads, KV_LEN);
+    d.stage = has[RAW]          ? ATTN_STAGE_RAW
+              : has[SOFTCAPPED] ? ATTN_STAGE_SOFTCAPPED
+              : has[BIASED]     ? ATTN_STAGE_BIASED
+                                : ATTN_STAGE_PROBS;
+    if (has[COLUMNS]) d.colsum = test_3d(type, shape.batch, shape.q_heads, KV_LEN);
     if (has[PACKED]) {
         d.cu_seqlens_q = integers(sizeof begins_q / sizeof *begins_q, begins_q);
         d.cu_seqlens_k = integers(sizeof begins_k / sizeof *begins_k, begins_k);
@@ -170,10 +161,8 @@ static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
         d.v = paged(&d.v);
         d.block_table = test_2d(ATTN_I32, shape.batch, PAGES_EACH);
         for (size_t b = 0; b < shape.batch; b++)
-            for (size_t j = 0; j < KV_LEN; j += PAGE)
-                ref_set(&d.block_table, 0, 0, b, j / PAGE, (double)page_of(b, j));
-        if (!has[LENGTHS])
-            d.kv_lens = integers(shape.batch, whole);
+            for (size_t j = 0; j < KV_LEN; j += PAGE) ref_set(&d.block_table, 0, 0, b, j / PAGE, (double)page_of(b, j));
+        if (!has[LENGTHS]) d.kv_lens = integers(shape.batch, whole);
     }
     return d;
 }
@@ -187,16 +176,14 @@ static attn_status part_state(const attn_desc *whole, size_t begin, size_t end, 
     attn_status status;
     d.k = test_part(&whole->k, 2, begin, end - begin);
     d.v = test_part(&whole->v, 2, begin, end - begin);
-    if (whole->mask.ndim > 0)
-        d.mask = test_part(&whole->mask, 1, begin, end - begin);
+    if (whole->mask.ndim > 0) d.mask = test_part(&whole->mask, 1, begin, end - begin);
     d.kv_begin = begin;
     if (d.align == ATTN_ALIGN_LOWER_RIGHT && d.kv_lens.ndim == 0) {
         d.align = ATTN_ALIGN_OFFSET;
         d.q_offset = KV_LEN - Q_LEN;
     }
     status = attn_state_size(&d, &bytes);
-    if (status != ATTN_OK)
-        return status;
+    if (status != ATTN_OK) return status;
     *state = test_memory(bytes, 0);
     return test_partial(&d, *state, bytes, test_on(path));
 }
@@ -237,7 +224,8 @@ static void try_pair(attn_dtype type, feature a, feature b)
     if (refused(has)) {
         for (size_t p = 0; p < num_paths; p++) {
             void *state;
-            const attn_status status = has[STATES] ? part_state(&d, 0, CUT, paths[p], &state) : test_forward(&d, test_on(paths[p]));
+            const attn_status status =
+                has[STATES] ? part_state(&d, 0, CUT, paths[p], &state) : test_forward(&d, test_on(paths[p]));
             pass &= test_status(status, ATTN_ERR_UNSUPPORTED);
         }
         test_ok(pass, "%s: refused", name);

@@ -270,11 +270,11 @@ left_out() { # OBJECT OPTIONS...
     done
     grep -q 'attn__scalar_' "$object.symbols"
 }
-check "-DATTN_NO_AVX2: left out" left_out no-avx2 -DATTN_NO_AVX2
-check "-DATTN_NO_AVX512: left out" left_out no-avx512 -DATTN_NO_AVX512
-check "-DATTN_NO_NEON: left out" left_out no-neon -DATTN_NO_NEON
-check "-DATTN_NO_SIMD128: left out" left_out no-simd128 -DATTN_UNFUSED -DATTN_NO_SIMD128
-check "all of them: scalar alone" left_out no-simd -DATTN_UNFUSED -DATTN_NO_SIMD128 -DATTN_NO_AVX2 -DATTN_NO_AVX512 -DATTN_NO_NEON
+options=$(grep -o 'ATTN_NO_[A-Z0-9]*' "$top/attention.h" | sort -u | sed 's/^/-D/' | tr '\n' ' ')
+for option in $options; do # unfused, so that all are there that can be
+    check "$option: left out" left_out "left$option" -DATTN_UNFUSED "$option"
+done
+check "all of them: scalar alone" left_out no-simd -DATTN_UNFUSED $options
 
 for option in -DATTN_FUSED -DATTN_UNFUSED; do
     check "$option" $CC -std=c99 $warnings $option -I"$top" -fsyntax-only implementation.c
@@ -443,6 +443,7 @@ knobs() {
 }
 check "the manual's table lists the macros that the header asks for" knobs
 for knob in $listed; do
-    check "$knob has a test" grep -E "(-D|define )$knob([^A-Z0-9_]|\$)" "$top/tests/inclusion.sh" "$top/configure.ac"
+    check "$knob has a test" \
+        grep -E "(-D|define )$knob([^A-Z0-9_]|\$)" "$top/tests/inclusion.sh" "$top/configure.ac" ./*.name
 done
 report

@@ -18,7 +18,8 @@ typedef struct example {
 
 static const double identity[4] = {1, 0, 0, 1};
 static const double identity_v[4] = {1, 2, 3, 4};
-static const double identity_out[4] = {1.6604769013466861488, 2.6604769013466861488, 2.3395230986533138512, 3.3395230986533138512};
+static const double identity_out[4] = {1.6604769013466861488, 2.6604769013466861488, 2.3395230986533138512,
+                                       3.3395230986533138512};
 
 static const double w_q[12] = {1, 0, 2, 0, 1, 0, 1, 1, 0, 0, 0, 1};
 static const double w_k[12] = {0, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1, 0};
@@ -42,7 +43,8 @@ static const double large_scores[9] = {101.03629710818450879, 43.301270189221932
 static const double large_weights[9] = {1.5649385807032107129e-19, 1.3197561485077392677e-44, 0.99999999999999999984,
                                         5.3888843715031097395e-7,  1.5649377373759047216e-19, 0.99999946111156284953,
                                         8.4332776045095785937e-26, 2.0653373139200372714e-63, 1.0};
-static const double large_out[6] = {9.9999999999999999992, 29.999999999999999997, 9.9999973055578142477, 29.999989222231256992, 10.0, 30.0};
+static const double large_out[6] = {
+    9.9999999999999999992, 29.999999999999999997, 9.9999973055578142477, 29.999989222231256992, 10.0, 30.0};
 static const double large_lse[3] = {144.33756729740644113, 57.735027457851158802, 202.07259421636901758};
 
 static const example examples[] = {
@@ -54,8 +56,7 @@ static const example examples[] = {
 static attn_array matrix(attn_dtype type, const double *values, size_t rows, size_t columns)
 {
     attn_array a = test_2d(type, rows, columns);
-    for (size_t i = 0; i < rows * columns; i++)
-        ref_set(&a, 0, 0, i / columns, i % columns, values[i]);
+    for (size_t i = 0; i < rows * columns; i++) ref_set(&a, 0, 0, i / columns, i % columns, values[i]);
     return a;
 }
 
@@ -84,7 +85,8 @@ static void try_example(const example *e, attn_dtype type, attn_path path)
     attn_array wq = matrix(type, e->w_q, e->d_model, e->d_k);
     attn_array wk = matrix(type, e->w_k, e->d_model, e->d_k);
     attn_array wv = matrix(type, e->w_v, e->d_model, e->d_v);
-    attn_array q = test_2d(type, e->tokens, e->d_k), k = test_2d(type, e->tokens, e->d_k), v = test_2d(type, e->tokens, e->d_v);
+    attn_array q = test_2d(type, e->tokens, e->d_k), k = test_2d(type, e->tokens, e->d_k),
+               v = test_2d(type, e->tokens, e->d_v);
     attn_array scores = test_2d(type, e->tokens, e->tokens), weights = test_2d(type, e->tokens, e->tokens);
     attn_array out = test_2d(type, e->tokens, e->d_v);
     attn_desc desc = attn_desc_default();
@@ -95,7 +97,8 @@ static void try_example(const example *e, attn_dtype type, attn_path path)
 
     pass = test_status(test_compute_qkv(&x, &wq, &wk, &wv, &q, &k, &v, run), ATTN_OK);
     pass = pass && test_status(test_scores(&q, &k, 0, &scores, run), ATTN_OK) && close_to("scores", &scores, e->scores);
-    pass = pass && test_status(test_softmax(&scores, -1, &weights, run), ATTN_OK) && close_to("weights", &weights, e->weights);
+    pass = pass && test_status(test_softmax(&scores, -1, &weights, run), ATTN_OK) &&
+           close_to("weights", &weights, e->weights);
     pass = pass && test_status(test_weighted_sum(&weights, &v, &out, run), ATTN_OK) && close_to("out", &out, e->out);
     test_ok(pass, "%s, %s, %s: steps", e->name, names[0], names[1]);
 
@@ -112,7 +115,8 @@ static void try_example(const example *e, attn_dtype type, attn_path path)
     desc.v = v;
     desc.out = out;
     desc.lse = test_1d(type, e->tokens);
-    pass = test_status(test_forward(&desc, run), ATTN_OK) && close_to("out", &out, e->out) && close_to("lse", &desc.lse, e->lse);
+    pass = test_status(test_forward(&desc, run), ATTN_OK) && close_to("out", &out, e->out) &&
+           close_to("lse", &desc.lse, e->lse);
     test_ok(pass, "%s, %s, %s: forward", e->name, names[0], names[1]);
 
     test_poison(&out);
@@ -122,7 +126,8 @@ static void try_example(const example *e, attn_dtype type, attn_path path)
     layer.w_v = wv;
     layer.out = out;
     layer.weights = weights;
-    pass = test_status(test_layer(&layer, run), ATTN_OK) && close_to("out", &out, e->out) && close_to("weights", &weights, e->weights);
+    pass = test_status(test_layer(&layer, run), ATTN_OK) && close_to("out", &out, e->out) &&
+           close_to("weights", &weights, e->weights);
     test_ok(pass, "%s, %s, %s: layer", e->name, names[0], names[1]);
     test_ok(test_release(), "%s, %s, %s: guards", e->name, names[0], names[1]);
 }
@@ -155,8 +160,7 @@ static void try_reference(const example *e)
             worst = fmax(worst, fabs((double)row->weights[j].value / e->weights[i * e->tokens + j] - 1));
         for (size_t c = 0; c < e->d_v; c++)
             worst = fmax(worst, fabs((double)row->out[c].value / e->out[i * e->d_v + c] - 1));
-        if (e->lse)
-            worst = fmax(worst, fabs((double)row->lse.value / e->lse[i] - 1));
+        if (e->lse) worst = fmax(worst, fabs((double)row->lse.value / e->lse[i] - 1));
     }
     ref_close(head);
     test_ok(worst < 1e-13, "%s: the reference", e->name);
@@ -194,11 +198,9 @@ int main(void)
     for (size_t e = 0; e < sizeof examples / sizeof *examples; e++) {
         try_reference(&examples[e]);
         for (size_t t = 0; t < 2; t++)
-            for (size_t p = 0; p < num_paths; p++)
-                try_example(&examples[e], test_types[t], paths[p]);
+            for (size_t p = 0; p < num_paths; p++) try_example(&examples[e], test_types[t], paths[p]);
     }
     for (size_t t = 0; t < 2; t++)
-        for (size_t p = 0; p < num_paths; p++)
-            try_equal_values(test_types[t], paths[p]);
+        for (size_t p = 0; p < num_paths; p++) try_equal_values(test_types[t], paths[p]);
     return test_done();
 }

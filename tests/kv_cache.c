@@ -36,7 +36,8 @@ static int bits_or_nan(const attn_array *got, const attn_array *want, const attn
 /* All bit patterns of 16-bit types; for float32, those near ties. */
 static void try_rounding(attn_dtype from, attn_dtype to)
 {
-    const attn_array rows = test_4d(from, 1, 1, 1, 65536), cache = test_4d(to, 1, 1, 1, 65536), want = test_copy(&cache);
+    const attn_array rows = test_4d(from, 1, 1, 1, 65536), cache = test_4d(to, 1, 1, 1, 65536),
+                     want = test_copy(&cache);
     const size_t passes = from == ATTN_F32 ? sizeof low_halves / sizeof *low_halves : 1;
     int pass = 1;
     for (size_t p = 0; p < passes && pass; p++) {
@@ -60,7 +61,8 @@ static void try_float64(void)
         const uint64_t bits = test_u64(&rng);
         memcpy(ref_at(&rows, 0, 0, 0, i), &bits, sizeof bits);
     }
-    test_ok(test_status(attn_cache_append(&cache, &rows, NULL, NULL), ATTN_OK) && bits_or_nan(&cache, &rows, &rows), "float64 as it is");
+    test_ok(test_status(attn_cache_append(&cache, &rows, NULL, NULL), ATTN_OK) && bits_or_nan(&cache, &rows, &rows),
+            "float64 as it is");
     test_release();
 }
 
@@ -71,15 +73,13 @@ static attn_array shuffled_table(attn_dtype type, size_t batch, size_t pages, si
 {
     const attn_array table = test_2d(type, batch, pages);
     size_t order[4096];
-    for (size_t i = 0; i < pool; i++)
-        order[i] = i;
+    for (size_t i = 0; i < pool; i++) order[i] = i;
     for (size_t i = pool; i > 1; i--) {
         const size_t other = test_below(rng, i), last = order[i - 1];
         order[i - 1] = order[other];
         order[other] = last;
     }
-    for (size_t i = 0; i < batch * pages; i++)
-        ref_set(&table, 0, 0, i / pages, i % pages, (double)order[i]);
+    for (size_t i = 0; i < batch * pages; i++) ref_set(&table, 0, 0, i / pages, i % pages, (double)order[i]);
     return table;
 }
 
@@ -96,7 +96,8 @@ enum { BATCH = 3, HEADS = 2, DIM = 5, CAPACITY = 36, NEW = 7 };
 /* With heads after positions, as some caches have them, or before. */
 static attn_array cache_memory(attn_dtype type, size_t n0, size_t positions, size_t dim, int heads_last)
 {
-    const attn_array a = heads_last ? test_4d(type, n0, positions, HEADS, dim) : test_4d(type, n0, HEADS, positions, dim);
+    const attn_array a =
+        heads_last ? test_4d(type, n0, positions, HEADS, dim) : test_4d(type, n0, HEADS, positions, dim);
     return heads_last ? attn_array_swap(&a, 1, 2) : a;
 }
 
@@ -106,36 +107,38 @@ static void try_placement(size_t page_size, attn_dtype index_type, int with_lens
     static const size_t first[BATCH] = {4, 0, CAPACITY - NEW};
     const size_t pages = page_size ? (CAPACITY + page_size - 1) / page_size : 0, pool = BATCH * pages + 2;
     test_rng rng = {page_size};
-    const attn_array cache = cache_memory(ATTN_F16, page_size ? pool : BATCH, page_size ? page_size : CAPACITY, DIM, heads_last);
+    const attn_array cache =
+        cache_memory(ATTN_F16, page_size ? pool : BATCH, page_size ? page_size : CAPACITY, DIM, heads_last);
     const attn_array want = test_copy(&cache), lens = test_1d(index_type, BATCH);
     attn_array rows = test_4d(ATTN_F32, NEW, DIM, BATCH, HEADS), table = test_absent;
     rows = attn_array_swap(&rows, 0, 2); /* (BATCH, DIM, NEW, HEADS) */
     rows = attn_array_swap(&rows, 1, 3);
     test_fill_normal(&rows, &rng, 1);
-    if (page_size)
-        table = shuffled_table(index_type, BATCH, pages, pool, &rng);
+    if (page_size) table = shuffled_table(index_type, BATCH, pages, pool, &rng);
     for (size_t b = 0; b < BATCH; b++) {
         const size_t len = with_lens ? first[b] : 0;
         ref_set(&lens, 0, 0, 0, b, (double)len);
         for (size_t h = 0; h < HEADS; h++)
             for (size_t i = 0; i < NEW; i++)
                 for (size_t c = 0; c < DIM; c++)
-                    ref_set(&want, page_size ? page_of(&table, b, len + i, page_size) : b, h, page_size ? (len + i) % page_size : len + i,
-                            c, (double)ref_get(&rows, b, h, i, c));
+                    ref_set(&want, page_size ? page_of(&table, b, len + i, page_size) : b, h,
+                            page_size ? (len + i) % page_size : len + i, c, (double)ref_get(&rows, b, h, i, c));
     }
-    test_ok(test_status(attn_cache_append(&cache, &rows, with_lens ? &lens : NULL, page_size ? &table : NULL), ATTN_OK) &&
-                test_same(&cache, &want),
-            "rows to their places: page size %zu, %s%s%s", page_size, attn_dtype_name(index_type), with_lens ? ", with lengths" : "",
-            heads_last ? ", heads last" : "");
+    test_ok(
+        test_status(attn_cache_append(&cache, &rows, with_lens ? &lens : NULL, page_size ? &table : NULL), ATTN_OK) &&
+            test_same(&cache, &want),
+        "rows to their places: page size %zu, %s%s%s", page_size, attn_dtype_name(index_type),
+        with_lens ? ", with lengths" : "", heads_last ? ", heads last" : "");
     test_ok(test_release(), "... and no others");
 }
 
 static void try_nothing(void)
 {
-    const attn_array cache = test_4d(ATTN_F32, 1, 1, 4, 2), want = test_copy(&cache), none = test_4d(ATTN_F32, 1, 1, 0, 2),
-                     lens = test_1d(ATTN_I32, 1);
+    const attn_array cache = test_4d(ATTN_F32, 1, 1, 4, 2), want = test_copy(&cache),
+                     none = test_4d(ATTN_F32, 1, 1, 0, 2), lens = test_1d(ATTN_I32, 1);
     test_fill(&lens, 4);
-    test_ok(test_status(attn_cache_append(&cache, &none, &lens, NULL), ATTN_OK) && test_same(&cache, &want), "no rows to a full cache");
+    test_ok(test_status(attn_cache_append(&cache, &none, &lens, NULL), ATTN_OK) && test_same(&cache, &want),
+            "no rows to a full cache");
     test_release();
 }
 
@@ -166,23 +169,25 @@ static append_call good_append(int paged)
     return c;
 }
 
-#define REFUSE(want, paged, spoil)                                                                                                         \
-    do {                                                                                                                                   \
-        append_call c = good_append(paged);                                                                                                \
-        const attn_array cache = c.cache, unwritten = test_copy(&cache);                                                                   \
-        spoil;                                                                                                                             \
-        test_ok(test_status(append(&c), want) && test_same(&cache, &unwritten) && test_guards(), "refused, nothing written: %s%s", #spoil, \
-                paged ? " (paged)" : "");                                                                                                  \
-        test_release();                                                                                                                    \
+#define REFUSE(want, paged, spoil)                                                                                     \
+    do {                                                                                                               \
+        append_call c = good_append(paged);                                                                            \
+        const attn_array cache = c.cache, unwritten = test_copy(&cache);                                               \
+        spoil;                                                                                                         \
+        test_ok(test_status(append(&c), want) && test_same(&cache, &unwritten) && test_guards(),                       \
+                "refused, nothing written: %s%s", #spoil, paged ? " (paged)" : "");                                    \
+        test_release();                                                                                                \
     } while (0)
 
 static void try_append_errors(void)
 {
     for (int paged = 0; paged < 2; paged++) {
         const append_call works = good_append(paged);
-        test_ok(test_status(append(&works), ATTN_OK), "a call that works before it is spoiled%s", paged ? " (paged)" : "");
+        test_ok(test_status(append(&works), ATTN_OK), "a call that works before it is spoiled%s",
+                paged ? " (paged)" : "");
         test_release();
-        REFUSE(ATTN_ERR_LENGTH, paged, ref_set(&c.lens, 0, 0, 0, BATCH - 1, 6)); /* one row too many, of the last batch */
+        REFUSE(ATTN_ERR_LENGTH, paged,
+               ref_set(&c.lens, 0, 0, 0, BATCH - 1, 6)); /* one row too many, of the last batch */
         REFUSE(ATTN_ERR_LENGTH, paged, ref_set(&c.lens, 0, 0, 0, BATCH - 1, -1));
         REFUSE(ATTN_ERR_LENGTH, paged, ref_set(&c.lens, 0, 0, 0, BATCH - 1, 13));
         REFUSE(ATTN_ERR_LENGTH, paged, ref_set(&c.lens, 0, 0, 0, 0, 9007199254740992.0));
@@ -203,7 +208,8 @@ static void try_append_errors(void)
         REFUSE(ATTN_ERR_ALIGN, paged, c.cache.data = (char *)c.cache.data + 2);
         REFUSE(ATTN_ERR_ALIGN, paged, c.lens.data = (char *)c.lens.data + 4);
         REFUSE(ATTN_ERR_ALIAS, paged, c.rows.data = c.cache.data);
-        REFUSE(ATTN_ERR_ALIAS, paged, c.rows.data = (char *)c.cache.data - sizeof(float) * (BATCH * HEADS * NEW * DIM - 1));
+        REFUSE(ATTN_ERR_ALIAS, paged,
+               c.rows.data = (char *)c.cache.data - sizeof(float) * (BATCH * HEADS * NEW * DIM - 1));
         REFUSE(ATTN_ERR_ALIAS, paged, c.lens.data = c.cache.data);
         REFUSE(ATTN_ERR_OVERFLOW, paged, c.cache.stride[0] = PTRDIFF_MAX / 2);
     }
@@ -238,10 +244,13 @@ typedef struct cache {
 
 static cache empty_cache(const attn_desc *whole, size_t capacity, size_t page_size, test_rng *rng)
 {
-    const size_t batch = whole->k.shape[0], pages = page_size ? (capacity + page_size - 1) / page_size : 0, pool = batch * pages + 3;
+    const size_t batch = whole->k.shape[0], pages = page_size ? (capacity + page_size - 1) / page_size : 0,
+                 pool = batch * pages + 3;
     cache c;
-    c.k = test_4d(whole->k.dtype, page_size ? pool : batch, whole->k.shape[1], page_size ? page_size : capacity, whole->k.shape[3]);
-    c.v = test_4d(whole->v.dtype, page_size ? pool : batch, whole->v.shape[1], page_size ? page_size : capacity, whole->v.shape[3]);
+    c.k = test_4d(whole->k.dtype, page_size ? pool : batch, whole->k.shape[1], page_size ? page_size : capacity,
+                  whole->k.shape[3]);
+    c.v = test_4d(whole->v.dtype, page_size ? pool : batch, whole->v.shape[1], page_size ? page_size : capacity,
+                  whole->v.shape[3]);
     c.lens = test_1d(ATTN_I32, batch);
     c.table = page_size ? shuffled_table(ATTN_I32, batch, pages, pool, rng) : test_absent;
     test_fill(&c.lens, 0);
@@ -253,7 +262,8 @@ static attn_array next_rows(const attn_array *whole, const attn_array *lens, siz
 {
     const attn_array rows = test_4d(whole->dtype, whole->shape[0], whole->shape[1], count, whole->shape[3]);
     for (size_t b = 0; b < whole->shape[0]; b++) {
-        const attn_array batch = test_part(whole, 4, b, 1), from = test_part(&batch, 2, (size_t)ref_get(lens, 0, 0, 0, b), count);
+        const attn_array batch = test_part(whole, 4, b, 1),
+                         from = test_part(&batch, 2, (size_t)ref_get(lens, 0, 0, 0, b), count);
         const attn_array to = test_part(&rows, 4, b, 1);
         test_assign(&to, &from);
     }
@@ -269,8 +279,7 @@ static attn_status forward_in(void *room, const attn_desc *desc, attn_exec run)
     attn_status status;
     run.query = &bytes;
     status = attn_forward(desc, &run);
-    if (status != ATTN_OK || bytes > ROOM)
-        return status != ATTN_OK ? status : ATTN_ERR_WORKSPACE;
+    if (status != ATTN_OK || bytes > ROOM) return status != ATTN_OK ? status : ATTN_ERR_WORKSPACE;
     run.query = NULL;
     run.workspace = room;
     run.workspace_size = bytes;
@@ -326,7 +335,8 @@ static attn_desc prefill(attn_dtype type, attn_dtype kv)
 }
 
 /* In chunks of the same size, after a prompt; the last chunk has the remaining rows. */
-static int decode(const attn_desc *whole, size_t page_size, size_t prompt, size_t chunk, attn_align align, void *room, attn_path path)
+static int decode(const attn_desc *whole, size_t page_size, size_t prompt, size_t chunk, attn_align align, void *room,
+                  attn_path path)
 {
     test_rng rng = {page_size};
     cache c = empty_cache(whole, LENGTH + 9, page_size, &rng);
@@ -371,12 +381,14 @@ static void try_decode(attn_dtype type, attn_dtype kv, attn_path path)
     const attn_desc whole = prefill(type, kv);
     void *const room = test_memory(ROOM, 1);
     char name[100];
-    snprintf(name, sizeof name, "%s, cache of %s, %s", attn_dtype_name(type), attn_dtype_name(kv), attn_path_name(path));
+    snprintf(name, sizeof name, "%s, cache of %s, %s", attn_dtype_name(type), attn_dtype_name(kv),
+             attn_path_name(path));
     test_ok(test_status(test_forward(&whole, test_on(path)), ATTN_OK), "%s: prefill", name);
     for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i += type == kv ? 1 : 2) /* all of them once */
-        test_ok(decode(&whole, schedules[i].page_size, schedules[i].prompt, schedules[i].chunk, schedules[i].align, room, path),
-                "%s, page size %zu: %zu, then %zu at a time, are the rows of prefill", name, schedules[i].page_size, schedules[i].prompt,
-                schedules[i].chunk);
+        test_ok(decode(&whole, schedules[i].page_size, schedules[i].prompt, schedules[i].chunk, schedules[i].align,
+                       room, path),
+                "%s, page size %zu: %zu, then %zu at a time, are the rows of prefill", name, schedules[i].page_size,
+                schedules[i].prompt, schedules[i].chunk);
     for (size_t page_size = 0; page_size <= 3; page_size += 3)
         test_ok(decode_ragged(&whole, page_size, room, path), "%s, page size %zu: ragged lengths", name, page_size);
     test_ok(test_release(), "%s: guards", name);
@@ -450,10 +462,11 @@ static attn_desc in_pages(const attn_desc *plain, size_t page_size, attn_dtype i
     const size_t pages = plain->k.shape[2] / page_size, pool = PAGED_BATCH * pages + 2;
     test_rng rng = {page_size};
     attn_desc d = test_again(plain);
-    const attn_array table = shuffled_table(index_type, PAGED_BATCH, pages, pool, &rng), across = test_2d(index_type, pages, PAGED_BATCH);
-    d.k = heads_last ? test_4d(plain->k.dtype, pool, page_size, 1, 11) : test_4d(plain->k.dtype, pool, 1, page_size, 11);
-    if (heads_last)
-        d.k = attn_array_swap(&d.k, 1, 2);
+    const attn_array table = shuffled_table(index_type, PAGED_BATCH, pages, pool, &rng),
+                     across = test_2d(index_type, pages, PAGED_BATCH);
+    d.k =
+        heads_last ? test_4d(plain->k.dtype, pool, page_size, 1, 11) : test_4d(plain->k.dtype, pool, 1, page_size, 11);
+    if (heads_last) d.k = attn_array_swap(&d.k, 1, 2);
     d.v = test_4d(plain->v.dtype, pool, 1, page_size, 7);
     for (size_t b = 0; b < PAGED_BATCH; b++) {
         for (size_t j = 0; j < paged_lens[b]; j++) {
@@ -482,12 +495,12 @@ static void try_pages(attn_dtype type, attn_dtype kv, size_t page_size, int opti
     int pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK);
     for (size_t p = 0; p < num_paths && pass; p++) {
         const attn_desc d = in_pages(&plain, page_size, p % 2 ? ATTN_I32 : ATTN_I64, option % 2);
-        pass = test_status(test_forward(&d, p ? test_on(paths[p]) : test_shuffled(paths[p], 3)), ATTN_OK) && test_same_outputs(&d, &plain);
-        if (!pass)
-            test_note("on %s", attn_path_name(paths[p]));
+        pass = test_status(test_forward(&d, p ? test_on(paths[p]) : test_shuffled(paths[p], 3)), ATTN_OK) &&
+               test_same_outputs(&d, &plain);
+        if (!pass) test_note("on %s", attn_path_name(paths[p]));
     }
-    test_ok(test_release() && pass, "%s, pages of %s, page size %zu, %zu queries, %s: bits of contiguous memory", attn_dtype_name(type),
-            attn_dtype_name(kv), page_size, q_len, option_names[option]);
+    test_ok(test_release() && pass, "%s, pages of %s, page size %zu, %zu queries, %s: bits of contiguous memory",
+            attn_dtype_name(type), attn_dtype_name(kv), page_size, q_len, option_names[option]);
 }
 
 /* Batches may share pages. */
@@ -498,8 +511,7 @@ static void try_shared_pages(void)
     for (size_t j = 0; j < 512; j++)
         for (size_t c = 0; c < 11; c++) {
             ref_set(&plain.k, 2, 0, j, c, (double)ref_get(&plain.k, 0, 0, j, c));
-            if (c < 7)
-                ref_set(&plain.v, 2, 0, j, c, (double)ref_get(&plain.v, 0, 0, j, c));
+            if (c < 7) ref_set(&plain.v, 2, 0, j, c, (double)ref_get(&plain.v, 0, 0, j, c));
         }
     d = in_pages(&plain, 64, ATTN_I32, 0);
     for (size_t page = 0; page < 8; page++)
@@ -529,14 +541,14 @@ static void try_page_errors(void)
         int pass;
         ref_set(&d.block_table, 0, 0, cases[i].batch, cases[i].page, cases[i].value);
         pass = test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), cases[i].want);
-        if (cases[i].want != ATTN_OK)
-            pass = pass && test_same_outputs(&d, &before);
+        if (cases[i].want != ATTN_OK) pass = pass && test_same_outputs(&d, &before);
         test_ok(pass, "%s: %s", cases[i].name, attn_status_string(cases[i].want));
         test_release();
     }
     for (int paged = 0; paged < 2; paged++)
         for (int negative = 0; negative < 2; negative++) {
-            const attn_desc plain = contiguous(ATTN_F32, ATTN_F32, 5, 1152, PLAIN), d = paged ? in_pages(&plain, 64, ATTN_I64, 0) : plain;
+            const attn_desc plain = contiguous(ATTN_F32, ATTN_F32, 5, 1152, PLAIN),
+                            d = paged ? in_pages(&plain, 64, ATTN_I64, 0) : plain;
             const attn_desc before = test_again(&d), copy = before;
             attn_desc call = d;
             call.out = copy.out;
@@ -544,8 +556,10 @@ static void try_page_errors(void)
             call.scores = copy.scores;
             call.colsum = copy.colsum;
             ref_set(&d.kv_lens, 0, 0, 0, 2, negative ? -1 : 1153);
-            test_ok(test_status(test_forward(&call, test_on(ATTN_PATH_AUTO)), ATTN_ERR_LENGTH) && test_same_outputs(&call, &before),
-                    "a length of %d%s: %s", negative ? -1 : 1153, paged ? " in pages" : "", attn_status_string(ATTN_ERR_LENGTH));
+            test_ok(test_status(test_forward(&call, test_on(ATTN_PATH_AUTO)), ATTN_ERR_LENGTH) &&
+                        test_same_outputs(&call, &before),
+                    "a length of %d%s: %s", negative ? -1 : 1153, paged ? " in pages" : "",
+                    attn_status_string(ATTN_ERR_LENGTH));
             test_release();
         }
     {
@@ -565,18 +579,15 @@ int main(void)
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
     for (int from = 0; from < 3; from++)
-        for (int to = 0; to < 3; to++)
-            try_rounding(small_types[from], small_types[to]);
+        for (int to = 0; to < 3; to++) try_rounding(small_types[from], small_types[to]);
     try_float64();
     for (size_t page_size = 0; page_size <= 16; page_size = page_size ? 3 * page_size + 1 : 1) /* 0, 1, 4, 13 */
-        for (int i = 0; i < 8; i++)
-            try_placement(page_size, i & 1 ? ATTN_I64 : ATTN_I32, i >> 1 & 1, i >> 2);
+        for (int i = 0; i < 8; i++) try_placement(page_size, i & 1 ? ATTN_I64 : ATTN_I32, i >> 1 & 1, i >> 2);
     try_nothing();
     try_append_errors();
     for (size_t p = 0; p < num_paths; p++) {
         try_decode(ATTN_F64, ATTN_F64, paths[p]);
-        for (int kv = 0; kv < 3; kv++)
-            try_decode(ATTN_F32, small_types[kv], paths[p]);
+        for (int kv = 0; kv < 3; kv++) try_decode(ATTN_F32, small_types[kv], paths[p]);
     }
     for (size_t s = 0; s < sizeof page_sizes / sizeof *page_sizes; s++)
         for (int option = 0; option < OPTIONS; option++) {

@@ -30,11 +30,11 @@ static attn_layer make_layer(const layer_shape *s, attn_dtype type)
     l.w_q = normal_2d(type, s->d_model, s->heads * s->head_dim, &rng);
     l.w_k = normal_2d(type, s->d_model, s->kv_heads * s->head_dim, &rng);
     l.w_v = normal_2d(type, s->d_model, s->kv_heads * s->head_dim_v, &rng);
-    if (s->d_out)
-        l.w_o = normal_2d(type, columns_v, s->d_out, &rng);
+    if (s->d_out) l.w_o = normal_2d(type, columns_v, s->d_out, &rng);
     if (s->bias) {
         attn_array *const biases[4] = {&l.b_q, &l.b_k, &l.b_v, &l.b_o};
-        const size_t columns[4] = {s->heads * s->head_dim, s->kv_heads * s->head_dim, s->kv_heads * s->head_dim_v, d_out};
+        const size_t columns[4] = {s->heads * s->head_dim, s->kv_heads * s->head_dim, s->kv_heads * s->head_dim_v,
+                                   d_out};
         for (int i = 0; i < (s->d_out ? 4 : 3); i++) {
             *biases[i] = test_1d(type, columns[i]);
             test_fill_normal(biases[i], &rng, 1);
@@ -44,15 +44,16 @@ static attn_layer make_layer(const layer_shape *s, attn_dtype type)
     l.kv_num_heads = s->kv_heads;
     l.out = s->batch ? test_3d(type, s->batch, s->tokens, d_out) : test_2d(type, s->tokens, d_out);
     if (s->batch)
-        l.weights = s->heads > 1 ? test_4d(type, s->batch, s->heads, s->tokens, s->tokens) : test_3d(type, s->batch, s->tokens, s->tokens);
-    else
-        l.weights = s->heads > 1 ? test_3d(type, s->heads, s->tokens, s->tokens) : test_2d(type, s->tokens, s->tokens);
+        l.weights = s->heads > 1 ? test_4d(type, s->batch, s->heads, s->tokens, s->tokens)
+                                 : test_3d(type, s->batch, s->tokens, s->tokens);
+    else l.weights = s->heads > 1 ? test_3d(type, s->heads, s->tokens, s->tokens) : test_2d(type, s->tokens, s->tokens);
     l.attention.causal = s->causal;
     return l;
 }
 
 /* x w + b, (..., S, columns), as a view (B, H, S, D) */
-static attn_array project(const attn_array *x, const attn_array *w, const attn_array *bias, size_t heads, attn_exec run, int *pass)
+static attn_array project(const attn_array *x, const attn_array *w, const attn_array *bias, size_t heads, attn_exec run,
+                          int *pass)
 {
     const size_t batch = ref_length(x, 3), tokens = ref_length(x, 2), columns = w->shape[1];
     attn_array y = test_3d(x->dtype, batch, tokens, columns), x3 = *x, split;
@@ -65,7 +66,8 @@ static attn_array project(const attn_array *x, const attn_array *w, const attn_a
         for (size_t i = 0; i < tokens; i++)
             for (size_t c = 0; c < columns; c++) {
                 const ref_real sum = ref_get(&y, 0, b, i, c), addend = ref_get(bias, 0, 0, 0, c);
-                ref_set(&y, 0, b, i, c, x->dtype == ATTN_F64 ? (double)sum + (double)addend : (double)((float)sum + (float)addend));
+                ref_set(&y, 0, b, i, c,
+                        x->dtype == ATTN_F64 ? (double)sum + (double)addend : (double)((float)sum + (float)addend));
             }
     split = attn_array_4d(y.dtype, y.data, batch, tokens, heads, columns / heads);
     return attn_array_swap(&split, 1, 2);
@@ -100,9 +102,9 @@ static void try_layer(const layer_shape *s, attn_dtype type, attn_path path)
     pass = pass && test_status(test_layer(&l, run), ATTN_OK);
     pass = pass && same_numbers(&l.out, &out, batch * s->tokens * out.shape[2]);
     pass = pass && same_numbers(&l.weights, &d.scores, batch * s->heads * s->tokens * s->tokens);
-    test_ok(pass, "%s, %s: %zu x %zu x %zu, heads %zu/%zu of %zu and %zu, output %zu%s%s", attn_dtype_name(type), attn_path_name(path),
-            batch, s->tokens, s->d_model, s->heads, s->kv_heads, s->head_dim, s->head_dim_v, s->d_out, s->bias ? ", biases" : "",
-            s->causal ? ", causal" : "");
+    test_ok(pass, "%s, %s: %zu x %zu x %zu, heads %zu/%zu of %zu and %zu, output %zu%s%s", attn_dtype_name(type),
+            attn_path_name(path), batch, s->tokens, s->d_model, s->heads, s->kv_heads, s->head_dim, s->head_dim_v,
+            s->d_out, s->bias ? ", biases" : "", s->causal ? ", causal" : "");
     test_ok(test_release(), "%s, %s: guards", attn_dtype_name(type), attn_path_name(path));
 }
 
@@ -120,8 +122,8 @@ static void try_variants(attn_dtype type)
     parallel.weights = test_copy(&l.weights);
     test_poison(&parallel.out);
     test_poison(&parallel.weights);
-    pass &= test_status(test_layer(&parallel, test_shuffled(ATTN_PATH_AUTO, 3)), ATTN_OK) && test_same(&parallel.out, &l.out) &&
-            test_same(&parallel.weights, &l.weights);
+    pass &= test_status(test_layer(&parallel, test_shuffled(ATTN_PATH_AUTO, 3)), ATTN_OK) &&
+            test_same(&parallel.out, &l.out) && test_same(&parallel.weights, &l.weights);
     test_ok(pass && test_release(), "%s: with and without weights, on one worker and three", attn_dtype_name(type));
 }
 
@@ -149,8 +151,7 @@ int main(void)
     const size_t num_paths = test_paths(paths);
     for (size_t t = 0; t < 2; t++) {
         for (size_t p = 0; p < num_paths; p++)
-            for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-                try_layer(&shapes[i], test_types[t], paths[p]);
+            for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) try_layer(&shapes[i], test_types[t], paths[p]);
         try_variants(test_types[t]);
         try_defaults(test_types[t]);
     }

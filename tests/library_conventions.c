@@ -25,10 +25,7 @@ typedef struct expectation {
     const char *rows[MOST]; /* x sees, - does not */
 } expectation;
 
-static int sees(const expectation *e, size_t i, size_t j)
-{
-    return e->rows[i][j] == 'x';
-}
+static int sees(const expectation *e, size_t i, size_t j) { return e->rows[i][j] == 'x'; }
 
 /* Runs the preset on a problem of this size, on every path. `mask`: with a mask that only odd
  * keys pass. */
@@ -64,12 +61,14 @@ static void try_preset(attn_desc preset, const expectation *e, attn_dtype type, 
                     const ref_real weight = ref_get(&d.scores, 0, h, i, j);
                     any |= want;
                     if (pass && (want ? !(weight > 0) : weight != 0)) {
-                        test_note("query %zu, key %zu: weight %g on %s", i, j, (double)weight, attn_path_name(paths[p]));
+                        test_note("query %zu, key %zu: weight %g on %s", i, j, (double)weight,
+                                  attn_path_name(paths[p]));
                         pass = 0;
                     }
                 }
                 for (size_t c = 0; c < 3; c++)
-                    pass &= any || (ref_get(&d.out, 0, h, i, c) == 0 && ref_get(&d.lse, 0, 0, h, i) == -(ref_real)INFINITY);
+                    pass &=
+                        any || (ref_get(&d.out, 0, h, i, c) == 0 && ref_get(&d.lse, 0, 0, h, i) == -(ref_real)INFINITY);
             }
     }
     if (pass) { /* and the preset sets nothing else */
@@ -82,8 +81,7 @@ static void try_preset(attn_desc preset, const expectation *e, attn_dtype type, 
 
 static void try_types(attn_desc preset, const expectation *e, int mask)
 {
-    for (size_t t = 0; t < 2; t++)
-        try_preset(preset, e, test_types[t], mask);
+    for (size_t t = 0; t < 2; t++) try_preset(preset, e, test_types[t], mask);
 }
 
 static void try_pytorch(void)
@@ -99,10 +97,8 @@ static void try_pytorch(void)
         {"PyTorch, is_causal", 1, 4, {"x---"}},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        for (int mask = 0; mask < 2; mask++)
-            try_types(attn_desc_pytorch(0), &all[i], mask);
-    for (size_t i = 0; i < sizeof causal / sizeof *causal; i++)
-        try_types(attn_desc_pytorch(1), &causal[i], 0);
+        for (int mask = 0; mask < 2; mask++) try_types(attn_desc_pytorch(0), &all[i], mask);
+    for (size_t i = 0; i < sizeof causal / sizeof *causal; i++) try_types(attn_desc_pytorch(1), &causal[i], 0);
 }
 
 static void try_onnx(void)
@@ -176,7 +172,8 @@ static void try_flash_alibi(int causal)
     for (size_t h = 0; h < 2; h++)
         for (size_t i = 0; i < 2; i++)
             for (size_t j = 0; j < 5; j++) {
-                const ref_real want = causal && j > i + 3 ? -(ref_real)INFINITY : (ref_real)(-distances[i][j] * (h ? 0.25 : 0.5));
+                const ref_real want =
+                    causal && j > i + 3 ? -(ref_real)INFINITY : (ref_real)(-distances[i][j] * (h ? 0.25 : 0.5));
                 pass &= ref_get(&d.scores, 0, h, i, j) == want;
             }
     test_ok(pass, "FlashAttention, ALiBi%s", causal ? ", causal" : "");
@@ -188,7 +185,6 @@ int main(void)
     try_pytorch();
     try_onnx();
     try_flash();
-    for (int causal = 0; causal < 2; causal++)
-        try_flash_alibi(causal);
+    for (int causal = 0; causal < 2; causal++) try_flash_alibi(causal);
     return test_done();
 }

@@ -34,15 +34,17 @@ test_scripts = \
 	tests/golden.sh \
 	tests/inclusion.sh \
 	tests/install.sh \
+	tests/lists.sh \
 	tests/man.sh \
 	tests/openmp_adapter.sh \
 	tests/readme.sh \
+	tests/stack.sh \
 	tests/tool.sh \
 	tests/version.sh
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/sizes.sh tests/tap.sh tests/targets.txt doc/portability.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt doc/portability.md
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a

@@ -9,10 +9,7 @@
 
 enum { Q_LEN = 40, KV_LEN = 600 };
 
-static int positive_zero(ref_real x)
-{
-    return x == 0 && !signbit(x);
-}
+static int positive_zero(ref_real x) { return x == 0 && !signbit(x); }
 
 /* Exactly the given rows see no key, and they have the required results. */
 static int rows_are_empty(const attn_desc *d, size_t first, size_t last)
@@ -29,8 +26,7 @@ static int rows_are_empty(const attn_desc *d, size_t first, size_t last)
                     }
                     continue;
                 }
-                for (size_t c = 0; c < ref_length(&d->out, 1); c++)
-                    zero &= positive_zero(ref_get(&d->out, b, h, i, c));
+                for (size_t c = 0; c < ref_length(&d->out, 1); c++) zero &= positive_zero(ref_get(&d->out, b, h, i, c));
                 for (size_t j = 0; j < ref_length(&d->scores, 1); j++)
                     zero &= positive_zero(ref_get(&d->scores, b, h, i, j));
                 if (!zero || lse != -(ref_real)INFINITY) {
@@ -57,8 +53,7 @@ static void judge(attn_desc *d, const char *what, size_t first, size_t last)
     test_attention(d, "%s, %s: right", attn_dtype_name(d->q.dtype), what);
     for (size_t p = 0; p < num_paths; p++) {
         const attn_status status = test_forward(d, test_on(paths[p]));
-        if (status == ATTN_ERR_UNSUPPORTED)
-            test_skip("not yet supported", "%s", what);
+        if (status == ATTN_ERR_UNSUPPORTED) test_skip("not yet supported", "%s", what);
         else
             test_ok(test_status(status, ATTN_OK) && rows_are_empty(d, first, last), "%s, %s: +0, +0 and -inf on %s",
                     attn_dtype_name(d->q.dtype), what, attn_path_name(paths[p]));
@@ -104,8 +99,7 @@ static void try_type(attn_dtype type)
         d = problem(type, Q_LEN, KV_LEN, &rng);
         d.mask = test_2d(ATTN_BOOL, Q_LEN, KV_LEN);
         for (size_t i = 0; i < Q_LEN; i++)
-            for (size_t j = 0; j < KV_LEN; j++)
-                ref_set(&d.mask, 0, 0, i, j, !(i >= 10 && i < 12) && j % 7 != 3);
+            for (size_t j = 0; j < KV_LEN; j++) ref_set(&d.mask, 0, 0, i, j, !(i >= 10 && i < 12) && j % 7 != 3);
         for (size_t j = 3; j < KV_LEN && g; j += 7)
             for (size_t c = 0; c < 20; c++) {
                 ref_set(&d.k, 0, 0, j, c, garbage[g]);
@@ -143,7 +137,6 @@ static void try_type(attn_dtype type)
 
 int main(void)
 {
-    for (size_t t = 0; t < 2; t++)
-        try_type(test_types[t]);
+    for (size_t t = 0; t < 2; t++) try_type(test_types[t]);
     return test_done();
 }

@@ -27,16 +27,13 @@ static void poison_hidden(const attn_desc *d)
                 ref_head *head = ref_open(d, b, 2 * h + g);
                 for (size_t i = 0; i < q_len; i++) {
                     const ref_row *row = ref_compute_row(head, i);
-                    for (size_t j = 0; j < kv_len; j++)
-                        seen[j] |= row->keep[j];
+                    for (size_t j = 0; j < kv_len; j++) seen[j] |= row->keep[j];
                 }
                 ref_close(head);
             }
             for (size_t j = 0; j < kv_len; j++) {
-                for (size_t c = 0; c < ref_length(&d->k, 1) && !seen[j]; c++)
-                    ref_set(&d->k, b, h, j, c, (double)NAN);
-                for (size_t c = 0; c < ref_length(&d->v, 1) && !seen[j]; c++)
-                    ref_set(&d->v, b, h, j, c, (double)NAN);
+                for (size_t c = 0; c < ref_length(&d->k, 1) && !seen[j]; c++) ref_set(&d->k, b, h, j, c, (double)NAN);
+                for (size_t c = 0; c < ref_length(&d->v, 1) && !seen[j]; c++) ref_set(&d->v, b, h, j, c, (double)NAN);
             }
         }
 }
@@ -51,7 +48,10 @@ static attn_array make_mask(attn_dtype type, size_t n0, size_t n1, size_t n2, te
             for (size_t i = 0; i < n2; i++)
                 for (size_t j = 0; j < kv_len; j++) {
                     const int keep = test_below(rng, 3) > 0 && (j < 100 || j >= 140);
-                    ref_set(&mask, b, h, i, j, type == ATTN_BOOL ? keep : keep ? 4 * test_uniform(rng) - 2 : -(double)INFINITY);
+                    ref_set(&mask, b, h, i, j,
+                            type == ATTN_BOOL ? keep
+                            : keep            ? 4 * test_uniform(rng) - 2
+                                              : -(double)INFINITY);
                 }
     return mask;
 }
@@ -65,8 +65,8 @@ static void try_broadcasts(attn_dtype type)
             const size_t n0 = full & 1 ? batch : 1, n1 = full & 2 ? heads : 1, n2 = full & 4 ? q_len : 1;
             d.mask = make_mask(additive ? type : ATTN_BOOL, n0, n1, n2, &rng);
             poison_hidden(&d);
-            test_attention(&d, "%s, %s mask (%zu, %zu, %zu, %zu)", attn_dtype_name(type), additive ? "additive" : "boolean", n0, n1, n2,
-                           kv_len);
+            test_attention(&d, "%s, %s mask (%zu, %zu, %zu, %zu)", attn_dtype_name(type),
+                           additive ? "additive" : "boolean", n0, n1, n2, kv_len);
             test_release();
         }
     for (int rank = 1; rank <= 3; rank++) {
@@ -82,7 +82,8 @@ static void try_broadcasts(attn_dtype type)
     for (int reversed = 0; reversed < 2; reversed++) { /* strides of the mask itself */
         test_rng rng = {9};
         attn_desc d = problem(type, &rng);
-        attn_array mask = make_mask(reversed ? ATTN_BOOL : type, 1, 1, q_len, &rng), columns = test_2d(mask.dtype, kv_len, q_len), view;
+        attn_array mask = make_mask(reversed ? ATTN_BOOL : type, 1, 1, q_len, &rng),
+                   columns = test_2d(mask.dtype, kv_len, q_len), view;
         view = attn_array_swap(&columns, 0, 1);
         mask = attn_array_2d(mask.dtype, mask.data, q_len, kv_len);
         if (reversed) {
@@ -90,8 +91,7 @@ static void try_broadcasts(attn_dtype type)
             view.data = ref_at(&mask, 0, 0, q_len - 1, kv_len - 1);
             view.stride[0] = -(ptrdiff_t)kv_len;
             view.stride[1] = -1;
-        } else
-            test_assign(&view, &mask);
+        } else test_assign(&view, &mask);
         d.mask = view;
         test_attention(&d, "%s, mask %s", attn_dtype_name(type), reversed ? "reversed" : "transposed");
         test_release();
@@ -101,8 +101,7 @@ static void try_broadcasts(attn_dtype type)
         attn_desc d = problem(type, &rng);
         d.mask = make_mask(ATTN_BOOL, 1, 1, q_len, &rng);
         for (size_t i = 0; i < q_len * kv_len; i++)
-            if (((unsigned char *)d.mask.data)[i])
-                ((unsigned char *)d.mask.data)[i] = (unsigned char)(1u << i % 8);
+            if (((unsigned char *)d.mask.data)[i]) ((unsigned char *)d.mask.data)[i] = (unsigned char)(1u << i % 8);
         test_attention(&d, "%s, true is any byte but 0", attn_dtype_name(type));
         test_release();
     }
@@ -121,7 +120,9 @@ static void add_feature(attn_desc *d, int feature, test_rng *rng)
     case CAUSAL_RIGHT:
     case CAUSAL_OFFSET:
         d->causal = 1;
-        d->align = feature == CAUSAL_LEFT ? ATTN_ALIGN_UPPER_LEFT : feature == CAUSAL_RIGHT ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_OFFSET;
+        d->align = feature == CAUSAL_LEFT    ? ATTN_ALIGN_UPPER_LEFT
+                   : feature == CAUSAL_RIGHT ? ATTN_ALIGN_LOWER_RIGHT
+                                             : ATTN_ALIGN_OFFSET;
         d->q_offset = 500;
         break;
     case WINDOW:
@@ -148,8 +149,7 @@ static void try_pairs(attn_dtype type)
             test_rng rng = {(uint64_t)(10 * a + b)};
             attn_desc d = problem(type, &rng);
             add_feature(&d, a, &rng);
-            if (b != a)
-                add_feature(&d, b, &rng);
+            if (b != a) add_feature(&d, b, &rng);
             poison_hidden(&d);
             test_attention(&d, "%s, %s%s%s", attn_dtype_name(type), feature_names[a], b != a ? " and " : "",
                            b != a ? feature_names[b] : "");
@@ -170,7 +170,8 @@ static void try_windows(attn_dtype type)
             d.window_left = sides[l];
             d.window_right = sides[r];
             d.align = l % 2 ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_UPPER_LEFT;
-            test_attention(&d, "%s, window %lld, %lld", attn_dtype_name(type), (long long)sides[l], (long long)sides[r]);
+            test_attention(&d, "%s, window %lld, %lld", attn_dtype_name(type), (long long)sides[l],
+                           (long long)sides[r]);
             test_release();
         }
 }
@@ -188,7 +189,8 @@ static void try_bands(attn_dtype type)
         d.window = 1;
         d.window_left = sides[i][0];
         d.window_right = sides[i][1];
-        test_attention(&d, "%s, 620 queries, window %lld, %lld", attn_dtype_name(type), (long long)sides[i][0], (long long)sides[i][1]);
+        test_attention(&d, "%s, 620 queries, window %lld, %lld", attn_dtype_name(type), (long long)sides[i][0],
+                       (long long)sides[i][1]);
         test_release();
     }
 }
@@ -233,10 +235,8 @@ static void try_hiding(attn_dtype type, attn_path path, size_t first, size_t end
     for (int poison = 0; poison < 2; poison++) {
         for (size_t j = 0; j < KEYS && poison; j++)
             if (j < first || j >= end) {
-                for (size_t c = 0; c < 5; c++)
-                    ref_set(&d.k, 0, 0, j, c, (double)NAN);
-                for (size_t c = 0; c < 35; c++)
-                    ref_set(&d.v, 0, 0, j, c, j % 2 ? (double)NAN : -(double)INFINITY);
+                for (size_t c = 0; c < 5; c++) ref_set(&d.k, 0, 0, j, c, (double)NAN);
+                for (size_t c = 0; c < 35; c++) ref_set(&d.v, 0, 0, j, c, j % 2 ? (double)NAN : -(double)INFINITY);
             }
         for (int way = BY_WINDOW; way < WAYS; way++) {
             attn_desc other = test_again(way == BY_WINDOW ? &by_window : &d);
@@ -258,8 +258,8 @@ static void try_hiding(attn_dtype type, attn_path path, size_t first, size_t end
             }
         }
     }
-    test_ok(pass, "%s, %s, keys %zu to %zu of %d: whatever hides the others, the same bits", attn_path_name(path), attn_dtype_name(type),
-            first, end, KEYS);
+    test_ok(pass, "%s, %s, keys %zu to %zu of %d: whatever hides the others, the same bits", attn_path_name(path),
+            attn_dtype_name(type), first, end, KEYS);
     test_release();
 }
 
@@ -283,8 +283,8 @@ static int as_additive(const attn_desc *d, attn_path path)
     for (size_t i = 0; i < queries; i++)
         for (size_t j = 0; j < keys; j++)
             ref_set(&additive.mask, 0, 0, i, j, ref_get(&d->mask, 0, 0, i, j) != 0 ? 0 : -(double)INFINITY);
-    return test_status(test_forward(&boolean, test_on(path)), ATTN_OK) && test_status(test_forward(&additive, test_on(path)), ATTN_OK) &&
-           test_same_outputs(&boolean, &additive);
+    return test_status(test_forward(&boolean, test_on(path)), ATTN_OK) &&
+           test_status(test_forward(&additive, test_on(path)), ATTN_OK) && test_same_outputs(&boolean, &additive);
 }
 
 /* Masks in which one key, or all keys from one on, differ from the others, at every position:
@@ -312,8 +312,8 @@ static void try_odd_one_out(attn_dtype type, attn_path path)
                 pass = as_additive(&d, path);
                 test_release();
             }
-            test_ok(pass, "%s, %s, boolean mask of %zu keys, %s %s from each place on", attn_path_name(path), attn_dtype_name(type), n,
-                    others ? "drops" : "keeps", all_from_it ? "all" : "one");
+            test_ok(pass, "%s, %s, boolean mask of %zu keys, %s %s from each place on", attn_path_name(path),
+                    attn_dtype_name(type), n, others ? "drops" : "keeps", all_from_it ? "all" : "one");
         }
 }
 
@@ -347,7 +347,8 @@ static void try_many_blocks(attn_dtype type, attn_path path)
  * its own. With two batches, two lots of queries and more blocks than are read together. A NaN
  * value that few queries see makes rows be recomputed, also after parts of long rows. What the
  * workspace holds of another mask must not matter. */
-static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batches, size_t kv_heads, size_t queries, size_t keys)
+static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batches, size_t kv_heads, size_t queries,
+                                  size_t keys)
 {
     enum { HEADS = 4 };
     const test_shape shape = {type, batches, HEADS, kv_heads, queries, keys, 2, 3};
@@ -358,23 +359,21 @@ static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batche
     unsigned char *mask;
     int pass;
     one.scores = test_absent;
-    if (keys < 50)
-        one.colsum = test_3d(type, batches, HEADS, keys);
+    if (keys < 50) one.colsum = test_3d(type, batches, HEADS, keys);
     one.mask = test_4d(ATTN_BOOL, batches, 1, queries, keys);
     mask = one.mask.data;
     for (size_t i = 0; i < batches * queries; i++) {
         const size_t lo = test_below(&rng, keys), hi = lo + 1 + test_below(&rng, keys - lo),
                      hole = test_below(&rng, 3) ? keys : lo + test_below(&rng, hi - lo);
-        for (size_t j = 0; j < keys; j++)
-            mask[i * keys + j] = i ? j >= lo && j < hi && j != hole : j != keys - 2;
+        for (size_t j = 0; j < keys; j++) mask[i * keys + j] = i ? j >= lo && j < hi && j != hole : j != keys - 2;
     }
-    for (size_t h = 0; h < kv_heads; h += 2)
-        ref_set(&one.v, batches - 1, h, keys - 2, 0, (double)NAN);
+    for (size_t h = 0; h < kv_heads; h += 2) ref_set(&one.v, batches - 1, h, keys - 2, 0, (double)NAN);
     each = test_again(&one);
     each.mask = test_4d(ATTN_BOOL, batches, HEADS, queries, keys);
     for (size_t b = 0; b < batches; b++)
         for (size_t h = 0; h < HEADS; h++)
-            memcpy((unsigned char *)each.mask.data + (b * HEADS + h) * queries * keys, mask + b * queries * keys, queries * keys);
+            memcpy((unsigned char *)each.mask.data + (b * HEADS + h) * queries * keys, mask + b * queries * keys,
+                   queries * keys);
 
     run.query = &bytes;
     pass = test_status(attn_forward(&one, &run), ATTN_OK);
@@ -385,14 +384,14 @@ static void try_one_for_all_heads(attn_dtype type, attn_path path, size_t batche
     pass = pass && test_status(attn_forward(&one, &run), ATTN_OK);
     for (size_t b = 0; b < batches; b++)
         memcpy(mask + b * queries * keys, (unsigned char *)each.mask.data + b * HEADS * queries * keys, queries * keys);
-    pass = pass && test_status(attn_forward(&one, &run), ATTN_OK) && test_status(test_forward(&each, test_on(path)), ATTN_OK) &&
-           test_same_outputs(&one, &each);
+    pass = pass && test_status(attn_forward(&one, &run), ATTN_OK) &&
+           test_status(test_forward(&each, test_on(path)), ATTN_OK) && test_same_outputs(&one, &each);
     for (size_t workers = 3; workers <= (queries > 1 ? 3 : 15) && pass; workers += 2) {
         test_poison(&one.out);
         pass = test_status(test_forward(&one, test_shuffled(path, workers)), ATTN_OK) && test_same_outputs(&one, &each);
     }
-    test_ok(pass, "%s, %s, %zu x %zu heads of keys, %zu x %zu: one mask for all heads", attn_path_name(path), attn_dtype_name(type),
-            batches, kv_heads, queries, keys);
+    test_ok(pass, "%s, %s, %zu x %zu heads of keys, %zu x %zu: one mask for all heads", attn_path_name(path),
+            attn_dtype_name(type), batches, kv_heads, queries, keys);
     test_release();
 }
 

@@ -24,16 +24,16 @@ static int right(const problem *p)
     ref_report report;
     int same;
     outputs[0] = &p->c;
-    if (!test_status(test_all_paths(call_matmul, p, outputs, 1, &same), ATTN_OK))
-        return 0;
+    if (!test_status(test_all_paths(call_matmul, p, outputs, 1, &same), ATTN_OK)) return 0;
     report = ref_check_matmul(&p->a, &p->b, &p->c);
     return test_within(&report) && same;
 }
 
 static void try_shapes(attn_dtype type)
 {
-    static const size_t shapes[][3] = {{1, 1, 1},    {2, 3, 4},   {7, 9, 8},     {16, 16, 16}, {17, 33, 31}, {1, 513, 65}, {65, 1, 129},
-                                       {129, 64, 1}, {31, 80, 3}, {40, 600, 20}, {5, 0, 6},    {0, 4, 5},    {3, 4, 0}};
+    static const size_t shapes[][3] = {{1, 1, 1},    {2, 3, 4},    {7, 9, 8},    {16, 16, 16}, {17, 33, 31},
+                                       {1, 513, 65}, {65, 1, 129}, {129, 64, 1}, {31, 80, 3},  {40, 600, 20},
+                                       {5, 0, 6},    {0, 4, 5},    {3, 4, 0}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const size_t m = shapes[i][0], k = shapes[i][1], n = shapes[i][2];
         test_rng rng = {i};
@@ -69,8 +69,7 @@ static void try_layouts(attn_dtype type)
                 x->stride[0] = 2 * (ptrdiff_t)large.shape[1];
                 x->stride[1] = 3;
             }
-            if (layout & 1)
-                *x = attn_array_swap(x, 0, 1);
+            if (layout & 1) *x = attn_array_swap(x, 0, 1);
             if (layout & 4) {
                 *x = attn_array_swap(x, 0, 0); /* makes implied strides explicit */
                 if (x->stride[0] == 0) {
@@ -111,12 +110,10 @@ static attn_array in_eight(attn_dtype type, const size_t *leading, size_t rows, 
 {
     size_t n = rows * columns;
     attn_array a;
-    for (int i = 0; i < 6; i++)
-        n *= leading[i];
+    for (int i = 0; i < 6; i++) n *= leading[i];
     a = test_1d(type, n);
     a.ndim = 8;
-    for (int i = 0; i < 6; i++)
-        a.shape[i] = leading[i];
+    for (int i = 0; i < 6; i++) a.shape[i] = leading[i];
     a.shape[6] = rows;
     a.shape[7] = columns;
     return a;
@@ -135,24 +132,27 @@ static void try_small_matrices(attn_dtype type)
             for (size_t j = 0; j < sizeof depths / sizeof *depths && pass; j++) {
                 const size_t k = depths[j], m = 1 + 11 * j % 39;
                 test_rng rng = {n + k};
-                const attn_array wide = test_2d(type, m, k + 3), store = test_2d(type, n, k), turned = attn_array_swap(&store, 0, 1);
+                const attn_array wide = test_2d(type, m, k + 3), store = test_2d(type, n, k),
+                                 turned = attn_array_swap(&store, 0, 1);
                 const attn_array b = test_2d(type, k, n), large = test_2d(type, m, n + j), want = test_2d(type, m, n);
-                const attn_array a = test_part(&wide, 1, 2, k), c = test_part(&large, 1, j, n), other = test_2d(type, k, m);
+                const attn_array a = test_part(&wide, 1, 2, k), c = test_part(&large, 1, j, n),
+                                 other = test_2d(type, k, m);
                 const attn_array turned_a = attn_array_swap(&other, 0, 1), keys = attn_array_swap(&b, 0, 1);
                 test_fill_normal(&wide, &rng, 1);
                 test_fill_normal(&b, &rng, 1);
-                if (j == 4)
-                    ref_set(&b, 0, 0, k - 1, n - 1, -(double)INFINITY);
+                if (j == 4) ref_set(&b, 0, 0, k - 1, n - 1, -(double)INFINITY);
                 test_assign(&turned, &b);
                 test_assign(&turned_a, &a);
                 pass = test_status(test_matmul(&a, &b, &c, test_on(paths[p])), ATTN_OK) &&
-                       test_status(test_matmul(&a, &turned, &want, test_on(paths[p])), ATTN_OK) && test_same(&c, &want) &&
-                       test_status(test_matmul(&turned_a, &b, &c, test_on(paths[p])), ATTN_OK) && test_same(&c, &want) &&
-                       test_status(test_scores(&a, &keys, 3, &c, test_on(paths[p])), ATTN_OK) &&
-                       test_status(test_scores(&a, &store, 3, &want, test_on(paths[p])), ATTN_OK) && test_same(&c, &want) && test_release();
+                       test_status(test_matmul(&a, &turned, &want, test_on(paths[p])), ATTN_OK) &&
+                       test_same(&c, &want) &&
+                       test_status(test_matmul(&turned_a, &b, &c, test_on(paths[p])), ATTN_OK) &&
+                       test_same(&c, &want) && test_status(test_scores(&a, &keys, 3, &c, test_on(paths[p])), ATTN_OK) &&
+                       test_status(test_scores(&a, &store, 3, &want, test_on(paths[p])), ATTN_OK) &&
+                       test_same(&c, &want) && test_release();
             }
-            test_ok(pass, "%s, %s, %zu columns: the same product by b where it lies and by b turned", attn_path_name(paths[p]),
-                    attn_dtype_name(type), n);
+            test_ok(pass, "%s, %s, %zu columns: the same product by b where it lies and by b turned",
+                    attn_path_name(paths[p]), attn_dtype_name(type), n);
         }
 }
 
@@ -170,10 +170,12 @@ static void try_eight_dimensions(attn_dtype type)
     pass = test_status(test_matmul(&a, &b, &c, test_on(ATTN_PATH_AUTO)), ATTN_OK);
     for (size_t i = 0; i < 12; i++) {
         const size_t of = i / 6 * 2 + i % 2;
-        const attn_array one_a = attn_array_2d(type, (char *)a.data + i * 35 * size, 5, 7), product = test_2d(type, 5, 9);
+        const attn_array one_a = attn_array_2d(type, (char *)a.data + i * 35 * size, 5, 7),
+                         product = test_2d(type, 5, 9);
         const attn_array one_b = attn_array_2d(type, (char *)b.data + of * 63 * size, 7, 9);
         const attn_array one_c = attn_array_2d(type, (char *)c.data + i * 45 * size, 5, 9);
-        pass = pass && test_status(test_matmul(&one_a, &one_b, &product, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&one_c, &product);
+        pass = pass && test_status(test_matmul(&one_a, &one_b, &product, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+               test_same(&one_c, &product);
     }
     test_ok(pass && test_release(), "%s: eight dimensions", attn_dtype_name(type));
 }
@@ -188,10 +190,10 @@ static void try_extremes(attn_dtype type)
     p.a = test_2d(type, 20, 3);
     p.b = test_2d(type, 3, 40);
     p.c = test_2d(type, 20, 40);
-    for (size_t i = 0; i < 60; i++)
-        ref_set(&p.a, 0, 0, i / 3, i % 3, values[test_below(&rng, count)]);
+    for (size_t i = 0; i < 60; i++) ref_set(&p.a, 0, 0, i / 3, i % 3, values[test_below(&rng, count)]);
     for (size_t i = 0; i < 120; i++)
-        ref_set(&p.b, 0, 0, i / 40, i % 40, (i % 40) % 2 ? values[test_below(&rng, 5)] : ldexp(values[test_below(&rng, count)], -100));
+        ref_set(&p.b, 0, 0, i / 40, i % 40,
+                (i % 40) % 2 ? values[test_below(&rng, 5)] : ldexp(values[test_below(&rng, count)], -100));
     ref_set(&p.a, 0, 0, 4, 1, (double)NAN);
     ref_set(&p.a, 0, 0, 9, 2, (double)INFINITY);
     ref_set(&p.b, 0, 0, 0, 33, -(double)INFINITY);
@@ -222,7 +224,8 @@ static void try_steps(attn_dtype type)
     kt = attn_array_swap(&y[1], 1, 2);
     s = test_3d(type, 2, 21, 21);
     scaled = test_3d(type, 2, 21, 21);
-    pass = test_status(test_scores(&y[0], &y[1], 0.25, &s, run), ATTN_OK) && test_status(test_matmul(&y[0], &kt, &scaled, run), ATTN_OK);
+    pass = test_status(test_scores(&y[0], &y[1], 0.25, &s, run), ATTN_OK) &&
+           test_status(test_matmul(&y[0], &kt, &scaled, run), ATTN_OK);
     for (size_t i = 0; i < 2 * 21 * 21; i++) {
         const double number = (double)ref_get(&scaled, 0, i / 441, i / 21 % 21, i % 21);
         ref_set(&scaled, 0, i / 441, i / 21 % 21, i % 21, number * 0.25);
@@ -231,7 +234,8 @@ static void try_steps(attn_dtype type)
 
     o = test_3d(type, 2, 21, 7);
     weighted = test_3d(type, 2, 21, 7);
-    pass = test_status(test_weighted_sum(&s, &y[2], &o, run), ATTN_OK) && test_status(test_matmul(&s, &y[2], &weighted, run), ATTN_OK);
+    pass = test_status(test_weighted_sum(&s, &y[2], &o, run), ATTN_OK) &&
+           test_status(test_matmul(&s, &y[2], &weighted, run), ATTN_OK);
     test_ok(pass && test_same(&o, &weighted), "%s: weighted_sum is a product", attn_dtype_name(type));
     test_ok(test_release(), "%s: guards", attn_dtype_name(type));
 }

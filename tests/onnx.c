@@ -41,7 +41,8 @@ static void try_order(attn_dtype type, attn_path path)
     static const struct {
         const char *name;
         attn_stage stage;
-    } modes[] = {{"0", ATTN_STAGE_RAW}, {"1", ATTN_STAGE_SOFTCAPPED}, {"2", ATTN_STAGE_BIASED}, {"3", ATTN_STAGE_PROBS}};
+    } modes[] = {
+        {"0", ATTN_STAGE_RAW}, {"1", ATTN_STAGE_SOFTCAPPED}, {"2", ATTN_STAGE_BIASED}, {"3", ATTN_STAGE_PROBS}};
     for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
         attn_desc d = attn_desc_onnx(0, 0);
         int pass;
@@ -63,8 +64,8 @@ static void try_order(attn_dtype type, attn_path path)
         }
         pass = test_status(test_forward(&d, test_on(path)), ATTN_OK);
         /* scores of masked keys are not promised at stages before the mask: see the manual */
-        pass = pass &&
-               near("qk_matmul_output", &d.scores, stages[d.stage], d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED ? 2 : 3);
+        pass = pass && near("qk_matmul_output", &d.scores, stages[d.stage],
+                            d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED ? 2 : 3);
         pass = pass && near("Y", &d.out, out, 1) && near("lse", &d.lse, lse, 1);
         test_ok(pass && test_release(), "%s, %s: scale, softcap, mask; qk_matmul_output_mode %s", attn_path_name(path),
                 attn_dtype_name(type), modes[m].name);
@@ -80,8 +81,10 @@ static void try_heads(attn_dtype type, attn_path path, size_t q_heads, size_t kv
     attn_desc d = attn_desc_onnx(0, 0);
     int pass;
     if (packed) { /* 3-D: the heads of a row next to each other */
-        const attn_array q = test_4d(type, BATCH, QUERIES, q_heads, SIZE), k = test_4d(type, BATCH, KEYS, kv_heads, SIZE);
-        const attn_array v = test_4d(type, BATCH, KEYS, kv_heads, SIZE_V), y = test_4d(type, BATCH, QUERIES, q_heads, SIZE_V);
+        const attn_array q = test_4d(type, BATCH, QUERIES, q_heads, SIZE),
+                         k = test_4d(type, BATCH, KEYS, kv_heads, SIZE);
+        const attn_array v = test_4d(type, BATCH, KEYS, kv_heads, SIZE_V),
+                         y = test_4d(type, BATCH, QUERIES, q_heads, SIZE_V);
         d.q = attn_array_swap(&q, 1, 2);
         d.k = attn_array_swap(&k, 1, 2);
         d.v = attn_array_swap(&v, 1, 2);
@@ -111,8 +114,8 @@ static void try_heads(attn_dtype type, attn_path path, size_t q_heads, size_t kv
             const size_t b = n / (QUERIES * q_heads * SIZE_V), h = n / SIZE_V % q_heads;
             pass &= ref_get(&flat, 0, 0, 0, n) == (ref_real)(100 * b + 10 * (h / (q_heads / kv_heads)) + n % SIZE_V);
         }
-    test_ok(pass && test_release(), "%s, %s: %zu heads over %zu%s", attn_path_name(path), attn_dtype_name(type), q_heads, kv_heads,
-            packed ? ", 3-D" : "");
+    test_ok(pass && test_release(), "%s, %s: %zu heads over %zu%s", attn_path_name(path), attn_dtype_name(type),
+            q_heads, kv_heads, packed ? ", 3-D" : "");
 }
 
 /* 4, 1 and 0 keys of 6: means of the first values; the others are 1000. */
@@ -132,13 +135,11 @@ static void try_lengths(attn_dtype type, attn_path path, double softcap)
     test_fill(&d.v, 1000);
     for (size_t b = 0; b < 3; b++) {
         ref_set(&d.kv_lens, 0, 0, 0, b, lengths[b]);
-        for (size_t j = 0; j < (size_t)lengths[b]; j++)
-            ref_set(&d.v, b, 0, j, 0, (double)(j + 1));
+        for (size_t j = 0; j < (size_t)lengths[b]; j++) ref_set(&d.v, b, 0, j, 0, (double)(j + 1));
     }
     pass = test_status(test_forward(&d, test_on(path)), ATTN_OK);
     for (size_t b = 0; b < 3; b++)
-        for (size_t i = 0; i < 2; i++)
-            pass &= ref_get(&d.out, b, 0, i, 0) == (ref_real)means[b];
+        for (size_t i = 0; i < 2; i++) pass &= ref_get(&d.out, b, 0, i, 0) == (ref_real)means[b];
     test_ok(pass && test_release(), "%s, %s: nonpad_kv_seqlen%s", attn_path_name(path), attn_dtype_name(type),
             softcap > 0 ? " with softcap" : "");
 }
@@ -150,8 +151,7 @@ int main(void)
     const size_t num_paths = test_paths(paths);
     for (size_t p = 0; p < num_paths; p++)
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-            if (t < 2)
-                try_order(types[t], paths[p]);
+            if (t < 2) try_order(types[t], paths[p]);
             for (int packed = 0; packed < 2; packed++) {
                 try_heads(types[t], paths[p], 4, 4, packed);
                 try_heads(types[t], paths[p], 9, 3, packed);

@@ -8,7 +8,8 @@
 
 #include <math.h>
 
-static const char *const stage_names[ATTN_STAGE_COUNT] = {"weights", "raw scores", "softcapped scores", "biased scores"};
+static const char *const stage_names[ATTN_STAGE_COUNT] = {"weights", "raw scores", "softcapped scores",
+                                                          "biased scores"};
 
 static attn_desc problem(attn_dtype type, test_rng *rng)
 {
@@ -18,15 +19,13 @@ static attn_desc problem(attn_dtype type, test_rng *rng)
 
 static void add_modifiers(attn_desc *d, unsigned which, test_rng *rng)
 {
-    if (which & 1)
-        d->softcap = 2;
+    if (which & 1) d->softcap = 2;
     if (which & 2) {
         d->alibi = test_1d(d->q.dtype, 4);
         test_fill_normal(&d->alibi, rng, 0.1);
         d->mask = test_2d(d->q.dtype, 7, 530);
         test_fill_normal(&d->mask, rng, 1);
-        for (size_t j = 200; j < 230; j++)
-            ref_set(&d->mask, 0, 0, 3, j, -(double)INFINITY);
+        for (size_t j = 200; j < 230; j++) ref_set(&d->mask, 0, 0, 3, j, -(double)INFINITY);
     }
     if (which & 4) {
         d->causal = 1;
@@ -74,7 +73,8 @@ static void try_subsets(attn_dtype type)
     test_rng rng = {7};
     attn_desc all = problem(type, &rng);
     add_modifiers(&all, 7, &rng);
-    test_ok(test_status(test_forward(&all, test_on(ATTN_PATH_AUTO)), ATTN_OK), "%s: out, lse and weights", attn_dtype_name(type));
+    test_ok(test_status(test_forward(&all, test_on(ATTN_PATH_AUTO)), ATTN_OK), "%s: out, lse and weights",
+            attn_dtype_name(type));
     for (unsigned subset = 0; subset < 4; subset++)
         for (int stage = 0; stage < ATTN_STAGE_COUNT; stage++) {
             attn_desc d = all;
@@ -85,8 +85,7 @@ static void try_subsets(attn_dtype type)
             d.scores = subset & 2 ? test_copy(&all.scores) : test_absent;
             d.stage = (attn_stage)stage;
             pass = test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&d.out, &all.out);
-            if (subset & 1)
-                pass = pass && test_same(&d.lse, &all.lse);
+            if (subset & 1) pass = pass && test_same(&d.lse, &all.lse);
             test_ok(pass, "%s: output%s%s%s", attn_dtype_name(type), subset & 1 ? ", lse" : "", subset & 2 ? ", " : "",
                     subset & 2 ? stage_names[stage] : "");
         }
@@ -105,8 +104,8 @@ static void try_layouts(attn_dtype type)
     d.out = test_copy(&plain.out);
     pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
            test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-    test_ok(pass && test_same(&d.scores, &plain.scores) && test_same(&d.lse, &plain.lse), "%s: scores and lse transposed",
-            attn_dtype_name(type));
+    test_ok(pass && test_same(&d.scores, &plain.scores) && test_same(&d.lse, &plain.lse),
+            "%s: scores and lse transposed", attn_dtype_name(type));
     if (type == ATTN_F32)
         for (int stage = 0; stage < ATTN_STAGE_COUNT; stage++) {
             d = plain;
@@ -141,9 +140,11 @@ static int small_as_general(const test_shape *shape, attn_path path, int spoilt,
     general.scores = test_absent;
     general.causal = causal;
     if (causal)
-        general.align = (attn_align)((shape->q_len + shape->kv_len) % 2 ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_UPPER_LEFT);
+        general.align =
+            (attn_align)((shape->q_len + shape->kv_len) % 2 ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_UPPER_LEFT);
     if (apart == 2) { /* transposed: neighbours in memory belong to different rows */
-        const attn_array from = general.q, other = test_4d(shape->type, from.shape[0], from.shape[1], from.shape[3], from.shape[2]);
+        const attn_array from = general.q,
+                         other = test_4d(shape->type, from.shape[0], from.shape[1], from.shape[3], from.shape[2]);
         general.q = attn_array_swap(&other, 2, 3);
         test_assign(&general.q, &from);
     }
@@ -151,26 +152,21 @@ static int small_as_general(const test_shape *shape, attn_path path, int spoilt,
         attn_array *arrays[4] = {&general.q, &general.k, &general.v, &general.out};
         for (size_t a = 0; a < 4; a++) {
             const attn_array from = *arrays[a];
-            const attn_array wide = test_4d(shape->type, from.shape[0], from.shape[1], from.shape[2], from.shape[3] + a + 1);
+            const attn_array wide =
+                test_4d(shape->type, from.shape[0], from.shape[1], from.shape[2], from.shape[3] + a + 1);
             *arrays[a] = test_part(&wide, 1, 1, from.shape[3]);
             test_assign(arrays[a], &from);
         }
-        general.k.data =
-            (char *)general.k.data + (ptrdiff_t)(shape->kv_len - 1) * general.k.stride[2] * (ptrdiff_t)attn_dtype_size(shape->type);
+        general.k.data = (char *)general.k.data +
+                         (ptrdiff_t)(shape->kv_len - 1) * general.k.stride[2] * (ptrdiff_t)attn_dtype_size(shape->type);
         general.k.stride[2] = -general.k.stride[2];
     }
-    if (spoilt == 1)
-        ref_set(&general.k, shape->batch - 1, h, j, 0, (double)NAN);
-    if (spoilt == 2)
-        ref_set(&general.v, shape->batch - 1, h, j, shape->head_dim_v - 1, -(double)INFINITY);
-    if (spoilt == 3)
-        ref_set(&general.q, 0, shape->q_heads - 1, shape->q_len - 1, 0, large);
-    if (spoilt == 4)
-        test_fill(&general.v, large); /* rounding may exceed it */
-    if (spoilt == 5)
-        test_fill(&general.v, -0.0);
-    if (spoilt == 6)
-        ref_set(&general.k, 0, 0, j, 0, 90); /* other weights are flushed to 0 */
+    if (spoilt == 1) ref_set(&general.k, shape->batch - 1, h, j, 0, (double)NAN);
+    if (spoilt == 2) ref_set(&general.v, shape->batch - 1, h, j, shape->head_dim_v - 1, -(double)INFINITY);
+    if (spoilt == 3) ref_set(&general.q, 0, shape->q_heads - 1, shape->q_len - 1, 0, large);
+    if (spoilt == 4) test_fill(&general.v, large); /* rounding may exceed it */
+    if (spoilt == 5) test_fill(&general.v, -0.0);
+    if (spoilt == 6) ref_set(&general.k, 0, 0, j, 0, 90); /* other weights are flushed to 0 */
     if (spoilt == 7)
         for (size_t i = 0; i < shape->kv_len; i++) { /* with one dimension, all scores of a row are hugely negative */
             ref_set(&general.k, 0, 0, i, 0, 2 + (double)i / 64);
@@ -178,8 +174,8 @@ static int small_as_general(const test_shape *shape, attn_path path, int spoilt,
         }
     small = test_again(&general);
     small.lse = test_absent;
-    return test_status(test_forward(&general, test_on(path)), ATTN_OK) && test_status(test_forward(&small, test_on(path)), ATTN_OK) &&
-           test_same(&small.out, &general.out);
+    return test_status(test_forward(&general, test_on(path)), ATTN_OK) &&
+           test_status(test_forward(&small, test_on(path)), ATTN_OK) && test_same(&small.out, &general.out);
 }
 
 static void try_small(attn_dtype type)
@@ -191,11 +187,14 @@ static void try_small(attn_dtype type)
         for (size_t keys = 1; keys <= 17; keys++) {
             int pass = 1;
             for (size_t c = keys % 3; c < 30 && pass; c += 3) {
-                const test_shape shape = {type, 1 + c % 2, 4, 2, 1 + (c * 7 + keys) % 23, keys, dims[c % 6], dims_v[c / 6]};
-                pass = small_as_general(&shape, paths[p], (int)(c + keys) % 8, (int)(c / 2 + keys) % 3, (int)(c / 3) % 2);
+                const test_shape shape = {type,        1 + c % 2,    4, 2, 1 + (c * 7 + keys) % 23, keys,
+                                          dims[c % 6], dims_v[c / 6]};
+                pass =
+                    small_as_general(&shape, paths[p], (int)(c + keys) % 8, (int)(c / 2 + keys) % 3, (int)(c / 3) % 2);
                 test_release();
             }
-            test_ok(pass, "%s, %s, %zu keys: the same result alone and with lse", attn_path_name(paths[p]), attn_dtype_name(type), keys);
+            test_ok(pass, "%s, %s, %zu keys: the same result alone and with lse", attn_path_name(paths[p]),
+                    attn_dtype_name(type), keys);
         }
 }
 

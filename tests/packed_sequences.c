@@ -17,17 +17,23 @@ enum { SEQUENCES = sizeof q_lens / sizeof *q_lens, HEADS = 4, KV_HEADS = 2, DIM 
 
 enum { PLAIN = 0, UPPER_LEFT, LOWER_RIGHT, OFFSET, WINDOW, CAUSAL_WINDOW, ALIBI, SINKS, SOFTCAP, EVERYTHING, OPTIONS };
 
-static const char *const option_names[OPTIONS] = {
-    "plain", "causal upper-left", "causal lower-right", "causal with offset", "window", "causal lower-right, window", "ALiBi, lower-right",
-    "sinks", "softcap and scale", "everything"};
+static const char *const option_names[OPTIONS] = {"plain",
+                                                  "causal upper-left",
+                                                  "causal lower-right",
+                                                  "causal with offset",
+                                                  "window",
+                                                  "causal lower-right, window",
+                                                  "ALiBi, lower-right",
+                                                  "sinks",
+                                                  "softcap and scale",
+                                                  "everything"};
 
 static void add_option(attn_desc *d, int option)
 {
     const int all = option == EVERYTHING;
     const attn_dtype type = d->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     d->causal = all || option == UPPER_LEFT || option == LOWER_RIGHT || option == OFFSET || option == CAUSAL_WINDOW;
-    if (all || option == LOWER_RIGHT || option == CAUSAL_WINDOW || option == ALIBI)
-        d->align = ATTN_ALIGN_LOWER_RIGHT;
+    if (all || option == LOWER_RIGHT || option == CAUSAL_WINDOW || option == ALIBI) d->align = ATTN_ALIGN_LOWER_RIGHT;
     if (option == OFFSET) {
         d->align = ATTN_ALIGN_OFFSET;
         d->q_offset = 2;
@@ -39,13 +45,11 @@ static void add_option(attn_desc *d, int option)
     }
     if (all || option == ALIBI) {
         d->alibi = test_1d(type, HEADS);
-        for (size_t h = 0; h < HEADS; h++)
-            ref_set(&d->alibi, 0, 0, 0, h, ldexp(1, -(int)h - 2));
+        for (size_t h = 0; h < HEADS; h++) ref_set(&d->alibi, 0, 0, 0, h, ldexp(1, -(int)h - 2));
     }
     if (all || option == SINKS) {
         d->sinks = test_1d(type, HEADS);
-        for (size_t h = 0; h < HEADS; h++)
-            ref_set(&d->sinks, 0, 0, 0, h, (double)h - 1);
+        for (size_t h = 0; h < HEADS; h++) ref_set(&d->sinks, 0, 0, 0, h, (double)h - 1);
     }
     if (all || option == SOFTCAP) {
         d->softcap = 3;
@@ -58,8 +62,7 @@ static void add_option(attn_desc *d, int option)
 static size_t total(const size_t *lens)
 {
     size_t sum = 0;
-    for (size_t n = 0; n < SEQUENCES; n++)
-        sum += lens[n];
+    for (size_t n = 0; n < SEQUENCES; n++) sum += lens[n];
     return sum;
 }
 
@@ -68,8 +71,7 @@ static attn_array offsets(attn_dtype type, const size_t *lens, size_t sequences)
     const attn_array cu = test_1d(type, sequences + 1);
     size_t sum = 0;
     ref_set(&cu, 0, 0, 0, 0, 0);
-    for (size_t n = 0; n < sequences; n++)
-        ref_set(&cu, 0, 0, 0, n + 1, (double)(sum += lens[n]));
+    for (size_t n = 0; n < sequences; n++) ref_set(&cu, 0, 0, 0, n + 1, (double)(sum += lens[n]));
     return cu;
 }
 
@@ -93,7 +95,8 @@ static attn_desc packed_problem(attn_dtype type, attn_dtype kv, test_rng *rng)
 /* The rows of sequence n, in place. */
 static attn_desc part_of(const attn_desc *packed, size_t n)
 {
-    const size_t q = (size_t)ref_get(&packed->cu_seqlens_q, 0, 0, 0, n), k = (size_t)ref_get(&packed->cu_seqlens_k, 0, 0, 0, n);
+    const size_t q = (size_t)ref_get(&packed->cu_seqlens_q, 0, 0, 0, n),
+                 k = (size_t)ref_get(&packed->cu_seqlens_k, 0, 0, 0, n);
     attn_desc d = *packed;
     d.q = test_part(&packed->q, 2, q, q_lens[n]);
     d.out = test_part(&packed->out, 2, q, q_lens[n]);
@@ -152,12 +155,12 @@ static void try_options(attn_dtype type, attn_dtype kv, int option)
     for (size_t p = 0; p < num_paths && pass; p++)
         for (size_t workers = 1; workers <= 3 && pass; workers += 2) {
             const attn_desc d = test_again(&packed);
-            pass = test_status(test_forward(&d, test_shuffled(paths[p], workers)), ATTN_OK) && agree(&d, results, SEQUENCES);
-            if (!pass)
-                test_note("on %s with %zu workers", attn_path_name(paths[p]), workers);
+            pass = test_status(test_forward(&d, test_shuffled(paths[p], workers)), ATTN_OK) &&
+                   agree(&d, results, SEQUENCES);
+            if (!pass) test_note("on %s with %zu workers", attn_path_name(paths[p]), workers);
         }
-    test_ok(test_release() && pass, "%s, keys of %s, %s: each sequence as if alone", attn_dtype_name(type), attn_dtype_name(kv),
-            option_names[option]);
+    test_ok(test_release() && pass, "%s, keys of %s, %s: each sequence as if alone", attn_dtype_name(type),
+            attn_dtype_name(kv), option_names[option]);
 }
 
 /* Rows first, as FlashAttention has them, or four dimensions, or reversed rows. */
@@ -192,8 +195,7 @@ static void try_layouts(attn_dtype type)
         for (size_t n = 0, first = 0; n < SEQUENCES && pass; first += q_lens[n++]) {
             const attn_array out = test_part(&d.out, 2, first, q_lens[n]), lse = test_part(&d.lse, 1, first, q_lens[n]);
             attn_array want = results[n].out;
-            if (layout == 1)
-                want = attn_array_4d(type, want.data, 1, HEADS, q_lens[n], DIM_V);
+            if (layout == 1) want = attn_array_4d(type, want.data, 1, HEADS, q_lens[n], DIM_V);
             pass = test_same(&out, &want) && test_same(&lse, &results[n].lse);
         }
         test_ok(test_release() && pass, "%s, %s: each sequence as if alone", attn_dtype_name(type), names[layout]);
@@ -248,7 +250,8 @@ static void try_few(attn_dtype type)
     none.k = test_part(&packed.k, 2, 0, 0);
     none.v = test_part(&packed.v, 2, 0, 0);
     none.cu_seqlens_q = none.cu_seqlens_k = zero;
-    test_ok(test_status(test_forward(&none, test_on(ATTN_PATH_AUTO)), ATTN_OK), "%s, no sequence", attn_dtype_name(type));
+    test_ok(test_status(test_forward(&none, test_on(ATTN_PATH_AUTO)), ATTN_OK), "%s, no sequence",
+            attn_dtype_name(type));
     test_release();
 }
 
@@ -270,15 +273,16 @@ static void try_no_keys(attn_dtype type)
 
 /* ------------------------------------------------------------------ errors -- */
 
-#define REFUSE(want, spoil)                                                                                                                \
-    do {                                                                                                                                   \
-        test_rng rng = {21};                                                                                                               \
-        attn_desc d = packed_problem(ATTN_F32, ATTN_F32, &rng);                                                                            \
-        const attn_desc unwritten = test_again(&d), outputs = d;                                                                           \
-        spoil;                                                                                                                             \
-        test_ok(test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), want) && test_same_outputs(&outputs, &unwritten) && test_guards(),  \
-                "refused, nothing written: %s", #spoil);                                                                                   \
-        test_release();                                                                                                                    \
+#define REFUSE(want, spoil)                                                                                            \
+    do {                                                                                                               \
+        test_rng rng = {21};                                                                                           \
+        attn_desc d = packed_problem(ATTN_F32, ATTN_F32, &rng);                                                        \
+        const attn_desc unwritten = test_again(&d), outputs = d;                                                       \
+        spoil;                                                                                                         \
+        test_ok(test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), want) &&                                        \
+                    test_same_outputs(&outputs, &unwritten) && test_guards(),                                          \
+                "refused, nothing written: %s", #spoil);                                                               \
+        test_release();                                                                                                \
     } while (0)
 
 /* Puts the offsets into the memory of an output. */
@@ -295,8 +299,9 @@ static void try_errors(void)
     const size_t all_q = total(q_lens), all_k = total(k_lens);
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_q, 0, 0, 0, 0, 1));
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, 0, -1));
-    REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_q, 0, 0, 0, 3, 2));                             /* decreases */
-    REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES - 1, (double)all_k + 1)); /* exceeds the total, then decreases */
+    REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_q, 0, 0, 0, 3, 2)); /* decreases */
+    REFUSE(ATTN_ERR_LENGTH,
+           ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES - 1, (double)all_k + 1)); /* exceeds the total, then decreases */
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_q, 0, 0, 0, SEQUENCES, (double)all_q + 1));
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES, (double)all_k + 1));
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES, (double)all_k + 4294967296.0));
@@ -323,7 +328,8 @@ static void try_errors(void)
         d.scores = test_absent;
         d.cu_seqlens_q = d.cu_seqlens_k = offsets(ATTN_I32, lens, 2);
         unwritten = test_again(&d);
-        test_ok(test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_ERR_SHAPE) && test_same_outputs(&d, &unwritten),
+        test_ok(test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_ERR_SHAPE) &&
+                    test_same_outputs(&d, &unwritten),
                 "refused, nothing written: a batch of 2");
         test_release();
     }

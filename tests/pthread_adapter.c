@@ -18,8 +18,7 @@ typedef struct tally {
 static void count_task(void *arg, size_t index, size_t worker)
 {
     tally *t = arg;
-    if (t->busy[worker]++)
-        t->twice = 1;
+    if (t->busy[worker]++) t->twice = 1;
     t->runs[index]++;
     t->busy[worker]--;
 }
@@ -29,15 +28,12 @@ static void try_adapter(size_t workers)
     static tally t;
     attn_pthreads threads;
     int pass = 1;
-    if (!test_ok(attn_pthreads_start(&threads, workers), "%zu threads start", workers))
-        return;
+    if (!test_ok(attn_pthreads_start(&threads, workers), "%zu threads start", workers)) return;
     for (size_t call = 0; call < 20; call++) {
         const size_t count = call * call * 5;
-        for (size_t i = 0; i < TASKS; i++)
-            t.runs[i] = 0;
+        for (size_t i = 0; i < TASKS; i++) t.runs[i] = 0;
         attn_pthreads_for(&threads, count, count_task, &t);
-        for (size_t i = 0; i < TASKS; i++)
-            pass &= t.runs[i] == (i < count);
+        for (size_t i = 0; i < TASKS; i++) pass &= t.runs[i] == (i < count);
     }
     attn_pthreads_stop(&threads);
     test_ok(pass && !t.twice, "%zu threads: every task once, each worker in one place", workers);
@@ -76,8 +72,7 @@ static void count_for(void *context, size_t count, attn_task task, void *arg)
     handed *h = context;
     h->calls++;
     h->fewest = count < h->fewest ? count : h->fewest;
-    for (size_t i = 0; i < count; i++)
-        task(arg, i, 0);
+    for (size_t i = 0; i < count; i++) task(arg, i, 0);
 }
 
 /* With two workers, work is handed to the other thread; with one, it is not. */
@@ -93,7 +88,8 @@ static void try_handing_out(size_t workers)
     run.parallel_context = &h;
     run.num_workers = workers;
     pass = test_status(test_forward(&d, run), ATTN_OK);
-    test_ok(pass && (workers > 1 ? h.calls > 0 && h.fewest > 1 : h.calls == 0), "%zu workers: %zu calls of parallel_for", workers, h.calls);
+    test_ok(pass && (workers > 1 ? h.calls > 0 && h.fewest > 1 : h.calls == 0),
+            "%zu workers: %zu calls of parallel_for", workers, h.calls);
     test_release();
 }
 
@@ -102,8 +98,7 @@ int main(void)
     for (size_t workers = 1; workers <= WORKERS; workers++) {
         try_adapter(workers);
         try_handing_out(workers);
-        for (size_t t = 0; t < 2; t++)
-            try_bits(test_types[t], workers);
+        for (size_t t = 0; t < 2; t++) try_bits(test_types[t], workers);
     }
     return test_done();
 }

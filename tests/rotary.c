@@ -25,8 +25,7 @@ static rounding rounding_of(attn_dtype type)
     r.u = ldexpl(1, type == ATTN_F64 ? -53 : type == ATTN_F32 ? -24 : type == ATTN_F16 ? -11 : -8);
     r.eta = ldexpl(1, type == ATTN_F64 ? -1074 : type == ATTN_F32 ? -149 : type == ATTN_F16 ? -24 : -133);
     r.largest = type == ATTN_F64 ? (long double)DBL_MAX : type == ATTN_F16 ? 65504 : (long double)FLT_MAX;
-    if (type == ATTN_F16 || type == ATTN_BF16)
-        r.u += ldexpl(1, -24);
+    if (type == ATTN_F16 || type == ATTN_BF16) r.u += ldexpl(1, -24);
     return r;
 }
 
@@ -54,7 +53,8 @@ static long double error_of_angle(long double angle)
  * and cosine and one rounding each, in double; their sum has one more. */
 static ref_bounds turned(attn_dtype type, long double u, long double v, long double angle, int second)
 {
-    const long double sine = sinl(angle), cosine = cosl(angle), value = second ? u * sine + v * cosine : u * cosine - v * sine;
+    const long double sine = sinl(angle), cosine = cosl(angle),
+                      value = second ? u * sine + v * cosine : u * cosine - v * sine;
     const rounding r = rounding_of(type);
     long double error = (error_of_angle(angle) + ldexpl(2, -53)) * (fabsl(u) + fabsl(v));
     ref_bounds b;
@@ -62,18 +62,13 @@ static ref_bounds turned(attn_dtype type, long double u, long double v, long dou
     b.value = (ref_real)value;
     b.low = (ref_real)(value - error);
     b.high = (ref_real)(value + error);
-    if (b.high > (ref_real)r.largest)
-        b.high = (ref_real)INFINITY;
-    if (b.low < -(ref_real)r.largest)
-        b.low = -(ref_real)INFINITY;
+    if (b.high > (ref_real)r.largest) b.high = (ref_real)INFINITY;
+    if (b.low < -(ref_real)r.largest) b.low = -(ref_real)INFINITY;
     return b;
 }
 
 /* The two elements of a row that form a pair. */
-static size_t first_of(const turning *t, size_t pair)
-{
-    return t->interleaved ? 2 * pair : pair;
-}
+static size_t first_of(const turning *t, size_t pair) { return t->interleaved ? 2 * pair : pair; }
 static size_t second_of(const turning *t, size_t pair)
 {
     return t->interleaved ? 2 * pair + 1 : pair + t->rotary_dim / 2;
@@ -92,13 +87,15 @@ static double worst_of(const attn_array *x, const attn_array *positions, const t
                 const long double angle = angle_of(t, position, pair);
                 for (size_t h = 0; h < ref_length(x, 3); h++)
                     for (int k = 0; k < 2; k++) {
-                        const ref_bounds want =
-                            turned(x->dtype, (long double)ref_get(x, b, h, i, c[0]), (long double)ref_get(x, b, h, i, c[1]), angle, k);
+                        const ref_bounds want = turned(x->dtype, (long double)ref_get(x, b, h, i, c[0]),
+                                                       (long double)ref_get(x, b, h, i, c[1]), angle, k);
                         const ref_real got = ref_get(y, b, h, i, c[k]);
                         const double ratio = ref_ratio(&want, got);
                         if (!(ratio <= 1) && worst <= 1)
-                            test_note("[%zu, %zu, %zu, %zu], position %lld, base %g, pair %zu of %zu: %.17g, wanted %.17g", b, h, i, c[k],
-                                      (long long)position, t->base, pair, t->rotary_dim / 2, (double)got, (double)want.value);
+                            test_note(
+                                "[%zu, %zu, %zu, %zu], position %lld, base %g, pair %zu of %zu: %.17g, wanted %.17g", b,
+                                h, i, c[k], (long long)position, t->base, pair, t->rotary_dim / 2, (double)got,
+                                (double)want.value);
                         worst = ratio > worst ? ratio : worst;
                     }
             }
@@ -122,7 +119,8 @@ static attn_array position_row(attn_dtype type, size_t batch, size_t n, test_rng
     const attn_array positions = batch ? test_2d(type, batch, n) : test_1d(type, n);
     for (size_t e = 0; e < (batch ? batch : 1) * n; e++)
         ref_set(&positions, 0, 0, e / n, e % n,
-                e < sizeof special / sizeof *special ? (double)special[e] : (double)test_below(rng, FAR) * (e % 2 ? 1 : -1));
+                e < sizeof special / sizeof *special ? (double)special[e]
+                                                     : (double)test_below(rng, FAR) * (e % 2 ? 1 : -1));
     return positions;
 }
 
@@ -137,11 +135,11 @@ static void try_angles(double base)
         const attn_array positions = position_row(ATTN_I64, 0, 60, &rng);
         int pass;
         double worst;
-        for (size_t e = 0; e < 60 * dims[d]; e++)
-            ref_set(&x, 0, 0, e / dims[d], e % dims[d], e % 2 == 0);
+        for (size_t e = 0; e < 60 * dims[d]; e++) ref_set(&x, 0, 0, e / dims[d], e % dims[d], e % 2 == 0);
         pass = test_status(attn_rotary(&x, &positions, base, 0, 1, &y), ATTN_OK);
         worst = worst_of(&x, &positions, &t, &y);
-        test_ok(pass && worst <= 1, "base %g, %zu angles a position: sines and cosines as exact as stated (error/bound %.3f)", base,
+        test_ok(pass && worst <= 1,
+                "base %g, %zu angles a position: sines and cosines as exact as stated (error/bound %.3f)", base,
                 dims[d] / 2, worst);
         test_release();
     }
@@ -163,8 +161,9 @@ static void try_rows(attn_dtype type)
             if (kind)
                 positions = position_row(kind == 2 ? ATTN_I32 : ATTN_I64, kind == 1 ? 0 : kind == 2 ? 2 : 1, 14, &rng);
             test_fill_normal(&x, &rng, type == ATTN_F64 ? 1e200 : 3);
-            pass = test_status(attn_rotary(&x, kind ? &positions : NULL, 0, t.rotary_dim == 16 ? 0 : t.rotary_dim, t.interleaved, &y),
-                               ATTN_OK);
+            pass = test_status(
+                attn_rotary(&x, kind ? &positions : NULL, 0, t.rotary_dim == 16 ? 0 : t.rotary_dim, t.interleaved, &y),
+                ATTN_OK);
             worst = worst_of(&x, kind ? &positions : NULL, &t, &y);
             test_ok(test_release() && pass && worst <= 1, "%s, %zu of 16 elements, %s, positions %s (error/bound %.3f)",
                     attn_dtype_name(type), t.rotary_dim, t.interleaved ? "interleaved" : "halves", kinds[kind], worst);
@@ -224,17 +223,18 @@ static void try_layouts(attn_dtype type)
         pass = test_status(attn_rotary(&x, NULL, 0, 8, interleaved, &want), ATTN_OK);
 
         y = test_copy(&x);
-        test_ok(pass && test_status(attn_rotary(&y, NULL, 0, 8, interleaved, &y), ATTN_OK) && test_same(&y, &want), "%s, in place",
-                attn_dtype_name(type));
+        test_ok(pass && test_status(attn_rotary(&y, NULL, 0, 8, interleaved, &y), ATTN_OK) && test_same(&y, &want),
+                "%s, in place", attn_dtype_name(type));
 
         memory = attn_array_swap(&memory, 0, 2); /* (2, 5, 12, 3), then (2, 3, 12, 5) and (2, 3, 5, 12) */
         memory = attn_array_swap(&memory, 1, 3);
         turned_x = attn_array_swap(&memory, 2, 3);
         test_assign(&turned_x, &x);
         test_poison(&y);
-        test_ok(test_status(attn_rotary(&turned_x, NULL, 0, 8, interleaved, &y), ATTN_OK) && test_same(&y, &want), "%s, from other strides",
-                attn_dtype_name(type));
-        test_ok(test_status(attn_rotary(&turned_x, NULL, 0, 8, interleaved, &turned_x), ATTN_OK) && test_same(&turned_x, &want),
+        test_ok(test_status(attn_rotary(&turned_x, NULL, 0, 8, interleaved, &y), ATTN_OK) && test_same(&y, &want),
+                "%s, from other strides", attn_dtype_name(type));
+        test_ok(test_status(attn_rotary(&turned_x, NULL, 0, 8, interleaved, &turned_x), ATTN_OK) &&
+                    test_same(&turned_x, &want),
                 "%s, other strides in place", attn_dtype_name(type));
         turned_x = x;
         turned_x.stride[3] = 1, turned_x.stride[2] = 12, turned_x.stride[1] = 0, turned_x.stride[0] = 180;
@@ -291,8 +291,10 @@ static void try_distance(attn_dtype type, int interleaved)
     enum { PLACES = 8, D = 24 };
     static const double q_at[PLACES] = {0, 5, 100, 1000, -7, 4095, 70000, 1048576};
     const turning t = {10000, D, interleaved};
-    const attn_array row_q = test_2d(type, 1, D), row_k = test_2d(type, 1, D), q = test_2d(type, PLACES, D), k = test_2d(type, PLACES, D);
-    const attn_array scores = test_2d(type, PLACES, PLACES), at = test_1d(ATTN_I64, PLACES), k_at = test_1d(ATTN_I64, PLACES);
+    const attn_array row_q = test_2d(type, 1, D), row_k = test_2d(type, 1, D), q = test_2d(type, PLACES, D),
+                     k = test_2d(type, PLACES, D);
+    const attn_array scores = test_2d(type, PLACES, PLACES), at = test_1d(ATTN_I64, PLACES),
+                     k_at = test_1d(ATTN_I64, PLACES);
     test_rng rng = {6};
     double worst = 0;
     long double want = 0;
@@ -326,8 +328,8 @@ static void try_distance(attn_dtype type, int interleaved)
                                          (long double)ref_get(&row_q, 0, 0, 0, second_of(&t, pair)));
             const long double y = hypotl((long double)ref_get(&row_k, 0, 0, 0, first_of(&t, pair)),
                                          (long double)ref_get(&row_k, 0, 0, 0, second_of(&t, pair)));
-            const long double e =
-                2 * (error_of_angle(angle_of(&t, (int64_t)q_at[i], pair)) + error_of_angle(angle_of(&t, (int64_t)q_at[i] - 3, pair)));
+            const long double e = 2 * (error_of_angle(angle_of(&t, (int64_t)q_at[i], pair)) +
+                                       error_of_angle(angle_of(&t, (int64_t)q_at[i] - 3, pair)));
             room += 2 * x * y * (e + 2 * r.u + (D + 1) * r.u);
         }
         worst = fmax(worst, (double)(fabsl((long double)ref_get(&scores, 0, 0, i, i) - want) / room));
@@ -339,19 +341,19 @@ static void try_distance(attn_dtype type, int interleaved)
 
 /* ---------------------------------------------------------------- errors -- */
 
-#define REFUSE(want, spoil)                                                                                                                \
-    do {                                                                                                                                   \
-        attn_array x = test_4d(ATTN_F32, 2, 3, 5, 8), y = test_copy(&x), positions = test_2d(ATTN_I64, 2, 5);                              \
-        const attn_array output = y, unwritten = test_copy(&y);                                                                            \
-        double base = 10000;                                                                                                               \
-        size_t rotary_dim = 6;                                                                                                             \
-        test_fill(&x, 1);                                                                                                                  \
-        test_fill(&positions, 7);                                                                                                          \
-        spoil;                                                                                                                             \
-        test_ok(test_status(attn_rotary(&x, &positions, base, rotary_dim, 0, &y), want) && test_same(&output, &unwritten) &&               \
-                    test_guards(),                                                                                                         \
-                "refused, nothing written: %s", #spoil);                                                                                   \
-        test_release();                                                                                                                    \
+#define REFUSE(want, spoil)                                                                                            \
+    do {                                                                                                               \
+        attn_array x = test_4d(ATTN_F32, 2, 3, 5, 8), y = test_copy(&x), positions = test_2d(ATTN_I64, 2, 5);          \
+        const attn_array output = y, unwritten = test_copy(&y);                                                        \
+        double base = 10000;                                                                                           \
+        size_t rotary_dim = 6;                                                                                         \
+        test_fill(&x, 1);                                                                                              \
+        test_fill(&positions, 7);                                                                                      \
+        spoil;                                                                                                         \
+        test_ok(test_status(attn_rotary(&x, &positions, base, rotary_dim, 0, &y), want) &&                             \
+                    test_same(&output, &unwritten) && test_guards(),                                                   \
+                "refused, nothing written: %s", #spoil);                                                               \
+        test_release();                                                                                                \
     } while (0)
 
 static void try_errors(void)
@@ -397,8 +399,7 @@ static void try_errors(void)
 int main(void)
 {
     static const double bases[] = {1, 2, 100, 10000, 500000, 1e6, 1e300};
-    for (size_t b = 0; b < sizeof bases / sizeof *bases; b++)
-        try_angles(bases[b]);
+    for (size_t b = 0; b < sizeof bases / sizeof *bases; b++) try_angles(bases[b]);
     for (int t = 0; t < 4; t++) {
         try_rows(types[t]);
         try_numbers(types[t]);
@@ -406,8 +407,7 @@ int main(void)
         try_layouts(types[t]);
         try_norm(types[t]);
     }
-    for (int i = 0; i < 4; i++)
-        try_distance(test_types[i / 2], i % 2);
+    for (int i = 0; i < 4; i++) try_distance(test_types[i / 2], i % 2);
     try_errors();
     return test_done();
 }

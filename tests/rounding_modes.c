@@ -32,7 +32,8 @@ typedef struct mode {
 } mode;
 
 static const mode modes[] = {
-    {"nearest", FE_TONEAREST, 0},           {"upward", FE_UPWARD, 0}, {"downward", FE_DOWNWARD, 0}, {"toward zero", FE_TOWARDZERO, 0},
+    {"nearest", FE_TONEAREST, 0},           {"upward", FE_UPWARD, 0},
+    {"downward", FE_DOWNWARD, 0},           {"toward zero", FE_TOWARDZERO, 0},
     {"nearest, flushing", FE_TONEAREST, 1},
 };
 enum { MODES = sizeof modes / sizeof *modes };
@@ -58,8 +59,7 @@ static uint64_t control(void)
 static int set_mode(const mode *m)
 {
     fesetround(m->rounding);
-    if (!m->flush)
-        return 1;
+    if (!m->flush) return 1;
 #if defined(__SSE2__)
     _mm_setcsr(_mm_getcsr() | 0x8040);
     return 1;
@@ -98,10 +98,8 @@ static calls make_calls(attn_dtype type, int modifiers, int exponent, test_rng *
         c.desc.softcap = 15;
         c.desc.mask = test_2d(type, 9, 600);
         test_fill_normal(&c.desc.mask, rng, 1);
-        for (i = 0; i < 9 * 600; i += i % 7 + 1)
-            ref_set(&c.desc.mask, 0, 0, i / 600, i % 600, -(double)INFINITY);
-        for (i = 0; i < 600; i++)
-            ref_set(&c.desc.mask, 0, 0, 5, i, -(double)INFINITY);
+        for (i = 0; i < 9 * 600; i += i % 7 + 1) ref_set(&c.desc.mask, 0, 0, i / 600, i % 600, -(double)INFINITY);
+        for (i = 0; i < 600; i++) ref_set(&c.desc.mask, 0, 0, 5, i, -(double)INFINITY);
         c.desc.alibi = test_1d(type, 2);
         test_fill(&c.desc.alibi, 0.25);
         c.desc.sinks = test_1d(type, 2);
@@ -120,22 +118,13 @@ static calls make_calls(attn_dtype type, int modifiers, int exponent, test_rng *
     return c;
 }
 
-static attn_status run_forward(const calls *c, attn_exec run)
-{
-    return test_forward(&c->desc, run);
-}
+static attn_status run_forward(const calls *c, attn_exec run) { return test_forward(&c->desc, run); }
 static attn_status run_scores(const calls *c, attn_exec run)
 {
     return test_scores(&c->desc.q, &c->desc.k, 0, &c->product, run);
 }
-static attn_status run_softmax(const calls *c, attn_exec run)
-{
-    return test_softmax(&c->product, -2, &c->axis, run);
-}
-static attn_status run_layer(const calls *c, attn_exec run)
-{
-    return test_layer(&c->layer, run);
-}
+static attn_status run_softmax(const calls *c, attn_exec run) { return test_softmax(&c->product, -2, &c->axis, run); }
+static attn_status run_layer(const calls *c, attn_exec run) { return test_layer(&c->layer, run); }
 static attn_status run_rotary(const calls *c, attn_exec run)
 {
     (void)run;
@@ -175,19 +164,14 @@ static attn_status run_states(const calls *c, attn_exec run)
         part.kv_begin = cuts[i];
         part.k = test_part(&d.k, 2, cuts[i], cuts[i + 1] - cuts[i]);
         part.v = test_part(&d.v, 2, cuts[i], cuts[i + 1] - cuts[i]);
-        if (d.mask.ndim > 0)
-            part.mask = test_part(&d.mask, 1, cuts[i], cuts[i + 1] - cuts[i]);
-        if ((status = attn_state_size(&part, &bytes)))
-            return status;
+        if (d.mask.ndim > 0) part.mask = test_part(&d.mask, 1, cuts[i], cuts[i + 1] - cuts[i]);
+        if ((status = attn_state_size(&part, &bytes))) return status;
         states[i] = test_memory(bytes, 0);
-        if ((status = test_partial(&part, states[i], bytes, run)))
-            return status;
+        if ((status = test_partial(&part, states[i], bytes, run))) return status;
     }
-    if ((status = attn_state_merged_size(states[0], states[1], &bytes)))
-        return status;
+    if ((status = attn_state_merged_size(states[0], states[1], &bytes))) return status;
     merged = test_memory(bytes, 0);
-    if ((status = attn_state_merge(states[0], states[1], merged, bytes, run.path)))
-        return status;
+    if ((status = attn_state_merge(states[0], states[1], merged, bytes, run.path))) return status;
     d.out = test_copy(&d.out);
     return attn_state_finish(&d, merged, run.path);
 }
@@ -206,8 +190,7 @@ static attn_status run_self_test(const calls *c, attn_exec run)
     size_t bytes;
     (void)c;
     run.query = &bytes;
-    if ((status = attn_self_test(&run)))
-        return status;
+    if ((status = attn_self_test(&run))) return status;
     run.query = NULL;
     run.workspace = test_memory(bytes, 0);
     run.workspace_size = bytes;
@@ -242,8 +225,7 @@ static int all_finite(const attn_array *a)
         for (h = 0; h < ref_length(a, 3); h++)
             for (i = 0; i < ref_length(a, 2); i++)
                 for (j = 0; j < ref_length(a, 1); j++)
-                    if (!isfinite((double)ref_get(a, b, h, i, j)))
-                        return 0;
+                    if (!isfinite((double)ref_get(a, b, h, i, j))) return 0;
     return 1;
 }
 
@@ -278,8 +260,7 @@ static double worst_excess(const attn_desc *d, int flush)
                 worst = fmax(worst, excess(&row->out[j], ref_get(&d->out, 0, h, i, j), allowance));
             for (j = 0; j < row->kv_len; j++)
                 worst = fmax(worst, excess(&row->weights[j], ref_get(&d->scores, 0, h, i, j), allowance));
-            if (row->visible)
-                worst = fmax(worst, excess(&row->lse, ref_get(&d->lse, 0, 0, h, i), 0));
+            if (row->visible) worst = fmax(worst, excess(&row->lse, ref_get(&d->lse, 0, 0, h, i), 0));
         }
         ref_close(head);
     }
@@ -309,14 +290,14 @@ static void try_mode(const mode *m, attn_dtype type, attn_path path)
             }
         }
         fesetenv(&environment);
-        finite &=
-            all_finite(&c.desc.out) && all_finite(&c.product) && all_finite(&c.axis) && all_finite(&c.cosine) && all_finite(&c.layer.out);
+        finite &= all_finite(&c.desc.out) && all_finite(&c.product) && all_finite(&c.axis) && all_finite(&c.cosine) &&
+                  all_finite(&c.layer.out);
         worst = fmax(worst, worst_excess(&c.desc, m->flush));
     }
     test_ok(steady, "%s, %s, %s: control bits stay", attn_path_name(path), attn_dtype_name(type), m->name);
     test_ok(finite, "%s, %s, %s: finite", attn_path_name(path), attn_dtype_name(type), m->name);
-    test_ok(worst <= tolerance[type == ATTN_F64], "%s, %s, %s: error/bound %.3f", attn_path_name(path), attn_dtype_name(type), m->name,
-            worst);
+    test_ok(worst <= tolerance[type == ATTN_F64], "%s, %s, %s: error/bound %.3f", attn_path_name(path),
+            attn_dtype_name(type), m->name, worst);
     test_release();
 }
 
@@ -330,12 +311,12 @@ static void try_extremes(const mode *m, attn_dtype type, attn_path path)
         fenv_t environment;
         const calls c = make_calls(type, 0, exponents[type == ATTN_F64][i], &rng);
         fegetenv(&environment);
-        if (set_mode(m))
-            finite &= run_forward(&c, test_on(path)) == ATTN_OK;
+        if (set_mode(m)) finite &= run_forward(&c, test_on(path)) == ATTN_OK;
         fesetenv(&environment);
         finite &= all_finite(&c.desc.out);
     }
-    test_ok(finite, "%s, %s, %s: huge and subnormal inputs give finite output", attn_path_name(path), attn_dtype_name(type), m->name);
+    test_ok(finite, "%s, %s, %s: huge and subnormal inputs give finite output", attn_path_name(path),
+            attn_dtype_name(type), m->name);
     test_release();
 }
 
@@ -363,8 +344,7 @@ static void try_exceptions(attn_dtype type, attn_path path)
             test_rng rng = {2};
             const calls c = make_calls(type, modifiers, 0, &rng);
             for (f = 0; f < FUNCTIONS; f++) {
-                if (functions[f].may_trap)
-                    continue;
+                if (functions[f].may_trap) continue;
                 if (sigsetjmp(trapped, 1) == 0) {
                     feclearexcept(FE_ALL_EXCEPT);
                     feenableexcept(exceptions[e]);
@@ -386,8 +366,9 @@ static void try_exceptions(attn_dtype type, attn_path path)
 static void try_left_over(attn_dtype type, attn_path path)
 {
     enum { SOFTCAP, MASK, LOWEST, ALIBI, PART, PAGES, KINDS, Q_LEN = 30 };
-    static const uint64_t left[] = {UINT64_C(0x7fa000007fa00000), UINT64_C(0x7ff4000000000001), UINT64_C(0x7f7fffff7f7fffff),
-                                    UINT64_C(0x7fefffffffffffff), UINT64_C(0xffffffffffffffff)};
+    static const uint64_t left[] = {UINT64_C(0x7fa000007fa00000), UINT64_C(0x7ff4000000000001),
+                                    UINT64_C(0x7f7fffff7f7fffff), UINT64_C(0x7fefffffffffffff),
+                                    UINT64_C(0xffffffffffffffff)};
     static const size_t kv_lens[] = {8, 16, 31, 32, 33, 64}, q_lens[] = {1, Q_LEN};
     size_t raised = 0;
     for (size_t n = 0; n < sizeof kv_lens / sizeof *kv_lens * KINDS * 2; n++) {
@@ -401,8 +382,7 @@ static void try_left_over(attn_dtype type, attn_path path)
         d.window_left = 20;
         d.align = ATTN_ALIGN_OFFSET;
         d.q_offset = (int64_t)kv_len - (int64_t)shape.q_len;
-        if (kind == SOFTCAP)
-            d.softcap = 5;
+        if (kind == SOFTCAP) d.softcap = 5;
         if (kind == MASK) {
             d.mask = test_2d(ATTN_BOOL, shape.q_len, kv_len);
             test_fill(&d.mask, 1);
@@ -434,7 +414,8 @@ static void try_left_over(attn_dtype type, attn_path path)
         for (size_t l = 0; l < sizeof left / sizeof *left; l++) {
             int pass;
             for (size_t i = 0; i < bytes; i++)
-                ((unsigned char *)run.workspace)[i] = (unsigned char)(left[l] >> (uintptr_t)((unsigned char *)run.workspace + i) % 8 * 8);
+                ((unsigned char *)run.workspace)[i] =
+                    (unsigned char)(left[l] >> (uintptr_t)((unsigned char *)run.workspace + i) % 8 * 8);
             feclearexcept(FE_ALL_EXCEPT);
             pass = attn_forward(&d, &run) == ATTN_OK;
             if (!pass || fetestexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW)) {
@@ -445,7 +426,8 @@ static void try_left_over(attn_dtype type, attn_path path)
         test_release();
     }
     feclearexcept(FE_ALL_EXCEPT);
-    test_ok(raised == 0, "%s, %s: nothing is raised by what memory held before", attn_path_name(path), attn_dtype_name(type));
+    test_ok(raised == 0, "%s, %s: nothing is raised by what memory held before", attn_path_name(path),
+            attn_dtype_name(type));
 }
 #endif
 
@@ -467,12 +449,9 @@ static void print_slow_down(attn_dtype type, attn_path path)
         const double tiny = type == ATTN_F64 ? ldexp(1, -1030) : ldexp(1, -134);
         d[kind] = test_problem(&shape, &rng);
         d[kind].scores = test_absent;
-        if (kind == Q || kind == ALL)
-            test_fill_normal(&d[kind].q, &rng, tiny);
-        if (kind == K || kind == ALL)
-            test_fill_normal(&d[kind].k, &rng, tiny);
-        if (kind == V || kind == ALL)
-            test_fill_normal(&d[kind].v, &rng, tiny);
+        if (kind == Q || kind == ALL) test_fill_normal(&d[kind].q, &rng, tiny);
+        if (kind == K || kind == ALL) test_fill_normal(&d[kind].k, &rng, tiny);
+        if (kind == V || kind == ALL) test_fill_normal(&d[kind].v, &rng, tiny);
         least[kind] = HUGE_VAL;
     }
     for (round = 0; round < ROUNDS; round++)
@@ -481,8 +460,7 @@ static void print_slow_down(attn_dtype type, attn_path path)
             test_status(test_forward(&d[kind], test_on(path)), ATTN_OK);
             least[kind] = fmin(least[kind], (double)(clock() - start));
         }
-    for (kind = 0; kind < KINDS; kind++)
-        printf("  %s %.2f", names[kind], least[kind] / least[KINDS]);
+    for (kind = 0; kind < KINDS; kind++) printf("  %s %.2f", names[kind], least[kind] / least[KINDS]);
     printf("\n");
     fflush(stdout);
     test_release();
@@ -495,8 +473,7 @@ int main(int argc, char **argv)
     size_t p, t, m;
     if (argc > 1 && strcmp(argv[1], "denormals") == 0) {
         for (p = 0; p < num_paths; p++)
-            for (t = 0; t < 2; t++)
-                print_slow_down(test_types[t], paths[p]);
+            for (t = 0; t < 2; t++) print_slow_down(test_types[t], paths[p]);
         return 0;
     }
 #if defined(__GLIBC__) && (defined(__x86_64__) || defined(__i386__))

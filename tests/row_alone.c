@@ -48,7 +48,8 @@ static void try_chunks(const attn_desc *whole, attn_path path, const char *name)
         for (size_t first = 0; first < shape.q_len; first += chunks[i]) {
             const size_t count = first + chunks[i] < shape.q_len ? chunks[i] : shape.q_len - first;
             const size_t seen = (size_t)whole->q_offset + first + count;
-            const attn_array out = test_part(&whole->out, 2, first, count), scores = test_part(&whole->scores, 2, first, count);
+            const attn_array out = test_part(&whole->out, 2, first, count),
+                             scores = test_part(&whole->scores, 2, first, count);
             attn_desc desc = *whole, cut;
             desc.q = test_part(&whole->q, 2, first, count);
             desc.out = out;
@@ -82,7 +83,8 @@ static void try_appended(const attn_desc *whole, attn_path path, const char *nam
         head = test_part(&desc.v, 2, 0, shape.kv_len);
         test_assign(&head, &whole->v);
         desc.scores = test_4d(whole->q.dtype, shape.batch, shape.q_heads, shape.q_len, kv_len);
-        test_ok(run_again(&desc, test_on(path)) && test_same(&desc.out, &whole->out) && test_same(&desc.lse, &whole->lse),
+        test_ok(run_again(&desc, test_on(path)) && test_same(&desc.out, &whole->out) &&
+                    test_same(&desc.lse, &whole->lse),
                 "%s: %zu keys more that nobody sees", name, more[i]);
     }
 }
@@ -104,8 +106,7 @@ static void try_decode_workers(attn_dtype type, attn_path path, const char *name
     const test_shape one = {type, 1, 4, 2, 1, 5000, 16, 16};
     test_rng rng = {3};
     attn_desc whole = test_problem(&one, &rng);
-    if (!test_ok(test_status(test_forward(&whole, test_on(path)), ATTN_OK), "%s: decode", name))
-        return;
+    if (!test_ok(test_status(test_forward(&whole, test_on(path)), ATTN_OK), "%s: decode", name)) return;
     try_workers(&whole, path, name);
 }
 

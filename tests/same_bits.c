@@ -6,7 +6,8 @@
  */
 #include "check/harness.h"
 
-static const size_t sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 80, 127, 128, 129, 197, 513, 5, 48};
+static const size_t sizes[] = {1,  2,  3,  7,  8,   9,   15,  16,  17,  31, 32, 33,
+                               63, 64, 65, 80, 127, 128, 129, 197, 513, 5,  48};
 enum { SIZES = sizeof sizes / sizeof *sizes }; /* 23, a prime */
 
 typedef struct problem {
@@ -47,11 +48,11 @@ static attn_status call_weighted_sum(const void *context, attn_exec run)
 static int agree(const char *what, test_call call, const problem *p, const attn_array *const *outputs, size_t count)
 {
     int same;
-    if (test_all_paths(call, p, outputs, count, &same) == ATTN_OK && same)
-        return 1;
+    if (test_all_paths(call, p, outputs, count, &same) == ATTN_OK && same) return 1;
     test_note("%s: batch %zu, heads %zu/%zu, q_len %zu, kv_len %zu, head_dim %zu, head_dim_v %zu, causal %d", what,
-              ref_length(&p->desc.q, 4), ref_length(&p->desc.q, 3), ref_length(&p->desc.k, 3), ref_length(&p->desc.q, 2),
-              ref_length(&p->desc.k, 2), ref_length(&p->desc.q, 1), ref_length(&p->desc.v, 1), p->desc.causal);
+              ref_length(&p->desc.q, 4), ref_length(&p->desc.q, 3), ref_length(&p->desc.k, 3),
+              ref_length(&p->desc.q, 2), ref_length(&p->desc.k, 2), ref_length(&p->desc.q, 1),
+              ref_length(&p->desc.v, 1), p->desc.causal);
     return 0;
 }
 
@@ -66,8 +67,7 @@ static int try_fused(const test_shape *shape, int causal, int weights, test_rng 
     outputs[0] = &p.desc.out;
     outputs[1] = &p.desc.lse;
     outputs[2] = &p.desc.scores;
-    if (!weights)
-        p.desc.scores = test_absent;
+    if (!weights) p.desc.scores = test_absent;
     return agree("forward", call_forward, &p, outputs, weights ? 3 : 2);
 }
 
@@ -123,8 +123,9 @@ static void try_latin_square(attn_dtype type)
 static void try_blocks(attn_dtype type)
 {
     static const test_shape shapes[] = {
-        {ATTN_F32, 1, 1, 1, 1, 1100, 64, 64}, {ATTN_F32, 1, 4, 1, 3, 1537, 16, 24},  {ATTN_F32, 2, 2, 2, 17, 1024, 8, 8},
-        {ATTN_F32, 1, 2, 1, 300, 1025, 8, 5}, {ATTN_F32, 1, 1, 1, 1100, 1100, 4, 8}, {ATTN_F32, 1, 1, 1, 1100, 530, 9, 1},
+        {ATTN_F32, 1, 1, 1, 1, 1100, 64, 64},  {ATTN_F32, 1, 4, 1, 3, 1537, 16, 24},
+        {ATTN_F32, 2, 2, 2, 17, 1024, 8, 8},   {ATTN_F32, 1, 2, 1, 300, 1025, 8, 5},
+        {ATTN_F32, 1, 1, 1, 1100, 1100, 4, 8}, {ATTN_F32, 1, 1, 1, 1100, 530, 9, 1},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int causal = 0; causal < 3; causal++) {
@@ -132,11 +133,12 @@ static void try_blocks(attn_dtype type)
             test_shape shape = shapes[i];
             rng.state = i;
             shape.type = type;
-            test_ok(try_fused(&shape, causal, causal == 1, &rng), "%s, %zu x %zu, causal %d: fused", attn_dtype_name(type), shape.q_len,
-                    shape.kv_len, causal);
+            test_ok(try_fused(&shape, causal, causal == 1, &rng), "%s, %zu x %zu, causal %d: fused",
+                    attn_dtype_name(type), shape.q_len, shape.kv_len, causal);
             shape.q_heads = shape.kv_heads;
             if (!causal)
-                test_ok(try_steps(&shape, &rng), "%s, %zu x %zu: steps", attn_dtype_name(type), shape.q_len, shape.kv_len);
+                test_ok(try_steps(&shape, &rng), "%s, %zu x %zu: steps", attn_dtype_name(type), shape.q_len,
+                        shape.kv_len);
             test_ok(test_release(), "%s, %zu x %zu: guards", attn_dtype_name(type), shape.q_len, shape.kv_len);
         }
 }

@@ -27,13 +27,11 @@ static void add_feature(attn_desc *d, int feature, test_rng *rng)
     case SOFTCAP: d->softcap = 5; break;
     case ALIBI:
         d->alibi = test_1d(type, 4);
-        for (size_t h = 0; h < 4; h++)
-            ref_set(&d->alibi, 0, 0, 0, h, ldexp(1, -(int)(2 * h + 2)));
+        for (size_t h = 0; h < 4; h++) ref_set(&d->alibi, 0, 0, 0, h, ldexp(1, -(int)(2 * h + 2)));
         break;
     case SINKS:
         d->sinks = test_1d(type, 4);
-        for (size_t h = 0; h < 4; h++)
-            ref_set(&d->sinks, 0, 0, 0, h, 6.0 * (double)h - 4);
+        for (size_t h = 0; h < 4; h++) ref_set(&d->sinks, 0, 0, 0, h, 6.0 * (double)h - 4);
         break;
     case MASK:
         d->mask = test_2d(type, 6, 523);
@@ -54,16 +52,15 @@ static void try_pairs(attn_dtype type)
             test_rng rng = {(uint64_t)(10 * a + b)};
             attn_desc d = problem(type, &rng);
             add_feature(&d, a, &rng);
-            if (b != a)
-                add_feature(&d, b, &rng);
-            test_attention(&d, "%s, %s%s%s", attn_dtype_name(type), names[a], b != a ? " and " : "", b != a ? names[b] : "");
+            if (b != a) add_feature(&d, b, &rng);
+            test_attention(&d, "%s, %s%s%s", attn_dtype_name(type), names[a], b != a ? " and " : "",
+                           b != a ? names[b] : "");
             test_release();
         }
     {
         test_rng rng = {1};
         attn_desc d = problem(type, &rng);
-        for (int f = 1; f < FEATURES; f++)
-            add_feature(&d, f, &rng);
+        for (int f = 1; f < FEATURES; f++) add_feature(&d, f, &rng);
         test_attention(&d, "%s, everything", attn_dtype_name(type));
         test_release();
     }
@@ -101,8 +98,7 @@ static void try_values(attn_dtype type)
         attn_desc d = problem(type, &rng);
         const attn_array slopes = test_2d(type, 4, 2);
         d.alibi = attn_array_swap(&slopes, 0, 1);
-        for (size_t i = 0; i < 8; i++)
-            ref_set(&d.alibi, 0, 0, i / 4, i % 4, 0.01 * (double)(i + 1));
+        for (size_t i = 0; i < 8; i++) ref_set(&d.alibi, 0, 0, i / 4, i % 4, 0.01 * (double)(i + 1));
         d.align = ATTN_ALIGN_OFFSET;
         d.q_offset = 300;
         test_attention(&d, "%s, slopes by batch and head", attn_dtype_name(type));

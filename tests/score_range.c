@@ -15,8 +15,9 @@ static const char *const stage_names[ATTN_STAGE_COUNT] = {"weights", "raw", "sof
 
 enum { PLAIN = 0, MASKED, MODIFIED, EVERYTHING, MANY_QUERIES, OVERFLOWING, POISONED, PROBLEMS };
 
-static const char *const problem_names[PROBLEMS] = {"plain",        "mask and kv_lens",   "softcap and sinks", "everything",
-                                                    "many queries", "rows that overflow", "NaN where masked"};
+static const char *const problem_names[PROBLEMS] = {"plain",           "mask and kv_lens", "softcap and sinks",
+                                                    "everything",      "many queries",     "rows that overflow",
+                                                    "NaN where masked"};
 
 /* Two batches, two query heads per key head. */
 static attn_desc problem(attn_dtype type, int which, test_rng *rng)
@@ -50,8 +51,7 @@ static attn_desc problem(attn_dtype type, int which, test_rng *rng)
         d.mask = test_4d(type, 2, 1, 7, 550);
         test_fill_normal(&d.mask, rng, 1);
     }
-    if (many)
-        d.causal = 1;
+    if (many) d.causal = 1;
     if (which == OVERFLOWING)
         for (size_t b = 0; b < 2; b++)
             for (size_t c = 0; c < 9; c++) { /* the first row, one in the middle, one in another head */
@@ -62,12 +62,9 @@ static attn_desc problem(attn_dtype type, int which, test_rng *rng)
     if (which == POISONED) /* key 7, which no row sees, in both heads */
         for (size_t b = 0; b < 2; b++)
             for (size_t h = 0; h < 2; h++) {
-                for (size_t e = 0; e < 4 * 7; e++)
-                    ref_set(&d.mask, 0, e / 7, e % 7, 7, 0);
-                for (size_t c = 0; c < 9; c++)
-                    ref_set(&d.k, b, h, 7, c, (double)NAN);
-                for (size_t c = 0; c < 6; c++)
-                    ref_set(&d.v, b, h, 7, c, (double)NAN);
+                for (size_t e = 0; e < 4 * 7; e++) ref_set(&d.mask, 0, e / 7, e % 7, 7, 0);
+                for (size_t c = 0; c < 9; c++) ref_set(&d.k, b, h, 7, c, (double)NAN);
+                for (size_t c = 0; c < 6; c++) ref_set(&d.v, b, h, 7, c, (double)NAN);
             }
     return d;
 }
@@ -91,9 +88,10 @@ static void try_ranges(attn_dtype type, int which, attn_stage stage)
     test_rng rng = {(uint64_t)which};
     attn_desc full = problem(type, which, &rng);
     const size_t q_len = full.q.shape[2];
-    const range ranges[] = {{0, 1, 0, 1},         {3, 1, q_len - 1, 1}, {1, 2, 2, 3}, {0, 4, q_len / 2, q_len - q_len / 2},
-                            {2, 2, 0, q_len},     {0, 4, 0, q_len},     {4, 0, 3, 2}, {1, 1, q_len, 0},
-                            {0, 3, q_len - 1, 1}, {1, 1, 1, q_len - 2}};
+    const range ranges[] = {
+        {0, 1, 0, 1},         {3, 1, q_len - 1, 1}, {1, 2, 2, 3}, {0, 4, q_len / 2, q_len - q_len / 2},
+        {2, 2, 0, q_len},     {0, 4, 0, q_len},     {4, 0, 3, 2}, {1, 1, q_len, 0},
+        {0, 3, q_len - 1, 1}, {1, 1, 1, q_len - 2}};
     int pass;
     full.stage = stage;
     pass = test_status(test_forward(&full, test_on(ATTN_PATH_AUTO)), ATTN_OK);
@@ -104,14 +102,14 @@ static void try_ranges(attn_dtype type, int which, attn_stage stage)
         d = test_again(&d); /* its scores are contiguous and have just the range */
         d.scores_head = ranges[i].head;
         d.scores_query = ranges[i].query;
-        pass = test_status(test_forward(&d, i % 4 < 2 ? test_shuffled(path, 3) : test_on(path)), ATTN_OK) && test_same_outputs(&d, &want) &&
-               test_guards();
+        pass = test_status(test_forward(&d, i % 4 < 2 ? test_shuffled(path, 3) : test_on(path)), ATTN_OK) &&
+               test_same_outputs(&d, &want) && test_guards();
         if (!pass)
-            test_note("heads %zu + %zu, queries %zu + %zu on %s", ranges[i].head, ranges[i].heads, ranges[i].query, ranges[i].queries,
-                      attn_path_name(path));
+            test_note("heads %zu + %zu, queries %zu + %zu on %s", ranges[i].head, ranges[i].heads, ranges[i].query,
+                      ranges[i].queries, attn_path_name(path));
     }
-    test_ok(test_release() && pass, "%s, %s, %s: ranges are parts of the matrix", attn_dtype_name(type), problem_names[which],
-            stage_names[stage]);
+    test_ok(test_release() && pass, "%s, %s, %s: ranges are parts of the matrix", attn_dtype_name(type),
+            problem_names[which], stage_names[stage]);
 }
 
 /* In layouts and types other than those of the full matrix. */
@@ -121,7 +119,8 @@ static void try_layouts(void)
         static const range r = {1, 2, 3, 3};
         test_rng rng = {5};
         attn_desc full = problem(ATTN_F32, EVERYTHING, &rng), d;
-        const attn_array memory = test_4d(ATTN_F32, 550, 3, 2, 2), half = test_4d(ATTN_BF16, 2, 2, 3, 550), want_half = test_copy(&half);
+        const attn_array memory = test_4d(ATTN_F32, 550, 3, 2, 2), half = test_4d(ATTN_BF16, 2, 2, 3, 550),
+                         want_half = test_copy(&half);
         attn_array want;
         int pass;
         full.stage = (attn_stage)stage;
@@ -139,7 +138,8 @@ static void try_layouts(void)
             const size_t j = e % 550, i = e / 550 % 3, h = e / 1650 % 2, b = e / 3300;
             ref_set(&want_half, b, h, i, j, (double)ref_get(&want, b, h, i, j));
         }
-        pass = pass && test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&d.scores, &want_half);
+        pass =
+            pass && test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&d.scores, &want_half);
         test_ok(test_release() && pass, "a range of %s, in bfloat16", stage_names[stage]);
     }
 }
@@ -164,21 +164,19 @@ static void try_colsum(attn_dtype type, int which)
                 for (size_t j = 0; j < kv_len; j++) {
                     void *sum = ref_at(&sums, 0, b, h, j);
                     const void *weight = ref_at(&d.scores, b, h, i, j);
-                    if (type == ATTN_F64)
-                        *(double *)sum += *(const double *)weight;
-                    else
-                        *(float *)sum += *(const float *)weight;
+                    if (type == ATTN_F64) *(double *)sum += *(const double *)weight;
+                    else *(float *)sum += *(const float *)weight;
                 }
     for (size_t p = 0; p < num_paths && pass; p++)
         for (size_t workers = 1; workers < 5 && pass; workers += 3) {
             attn_desc again = test_again(&d);
             again.scores = test_absent;
-            pass = test_status(test_forward(&again, test_shuffled(paths[p], workers)), ATTN_OK) && test_same(&again.colsum, &sums) &&
-                   test_same_outputs(&again, &d);
-            if (!pass)
-                test_note("on %s with %zu workers", attn_path_name(paths[p]), workers);
+            pass = test_status(test_forward(&again, test_shuffled(paths[p], workers)), ATTN_OK) &&
+                   test_same(&again.colsum, &sums) && test_same_outputs(&again, &d);
+            if (!pass) test_note("on %s with %zu workers", attn_path_name(paths[p]), workers);
         }
-    test_ok(test_release() && pass, "%s, %s: column sums are sums of the weights", attn_dtype_name(type), problem_names[which]);
+    test_ok(test_release() && pass, "%s, %s: column sums are sums of the weights", attn_dtype_name(type),
+            problem_names[which]);
 }
 
 /* No queries: the sums are 0. No keys: nothing to write. */
@@ -197,7 +195,8 @@ static void try_empty(attn_dtype type)
     test_ok(pass, "%s: without queries all column sums are 0", attn_dtype_name(type));
     d = test_problem(&no_keys, &rng);
     d.colsum = test_3d(type, 2, 2, 0);
-    test_ok(test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK), "%s: without keys there are none", attn_dtype_name(type));
+    test_ok(test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK), "%s: without keys there are none",
+            attn_dtype_name(type));
     test_release();
 }
 
@@ -216,12 +215,9 @@ static void try_subsets(attn_dtype type, int which)
         for (int stage = 0; stage < (subset & 2 ? ATTN_STAGE_COUNT : 1) && pass; stage++) {
             attn_desc d = all, want = all;
             const attn_path path = paths[(subset + (unsigned)stage) % num_paths];
-            if (!(subset & 1))
-                d.lse = test_absent;
-            if (!(subset & 2))
-                d.scores = test_absent;
-            if (!(subset & 4))
-                d.colsum = test_absent;
+            if (!(subset & 1)) d.lse = test_absent;
+            if (!(subset & 2)) d.scores = test_absent;
+            if (!(subset & 4)) d.colsum = test_absent;
             d.stage = (attn_stage)stage;
             d = test_again(&d);
             pass = test_status(test_forward(&d, subset % 3 ? test_shuffled(path, 2) : test_on(path)), ATTN_OK);
@@ -229,23 +225,25 @@ static void try_subsets(attn_dtype type, int which)
                 want.scores = d.scores;
             pass = pass && test_same_outputs(&d, &want);
             if (!pass)
-                test_note("%s%s%s%s on %s", subset & 1 ? "lse, " : "", subset & 2 ? stage_names[stage] : "", subset & 2 ? " scores, " : "",
-                          subset & 4 ? "column sums" : "", attn_path_name(path));
+                test_note("%s%s%s%s on %s", subset & 1 ? "lse, " : "", subset & 2 ? stage_names[stage] : "",
+                          subset & 2 ? " scores, " : "", subset & 4 ? "column sums" : "", attn_path_name(path));
         }
-    test_ok(test_release() && pass, "%s, %s: what is asked for changes no bit of the rest", attn_dtype_name(type), problem_names[which]);
+    test_ok(test_release() && pass, "%s, %s: what is asked for changes no bit of the rest", attn_dtype_name(type),
+            problem_names[which]);
 }
 
 /* ------------------------------------------------------------------ errors -- */
 
-#define REFUSE(want, spoil)                                                                                                                \
-    do {                                                                                                                                   \
-        test_rng rng = {8};                                                                                                                \
-        attn_desc d = problem(ATTN_F32, PLAIN, &rng);                                                                                      \
-        const attn_desc outputs = d, unwritten = test_again(&d);                                                                           \
-        spoil;                                                                                                                             \
-        test_ok(test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), want) && test_same_outputs(&outputs, &unwritten) && test_guards(),  \
-                "refused, nothing written: %s", #spoil);                                                                                   \
-        test_release();                                                                                                                    \
+#define REFUSE(want, spoil)                                                                                            \
+    do {                                                                                                               \
+        test_rng rng = {8};                                                                                            \
+        attn_desc d = problem(ATTN_F32, PLAIN, &rng);                                                                  \
+        const attn_desc outputs = d, unwritten = test_again(&d);                                                       \
+        spoil;                                                                                                         \
+        test_ok(test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), want) &&                                        \
+                    test_same_outputs(&outputs, &unwritten) && test_guards(),                                          \
+                "refused, nothing written: %s", #spoil);                                                               \
+        test_release();                                                                                                \
     } while (0)
 
 static void try_errors(void)
@@ -275,8 +273,7 @@ int main(void)
 {
     for (size_t t = 0; t < 2; t++) {
         for (int which = 0; which < PROBLEMS; which++) {
-            for (int stage = 0; stage < ATTN_STAGE_COUNT; stage++)
-                try_ranges(test_types[t], which, (attn_stage)stage);
+            for (int stage = 0; stage < ATTN_STAGE_COUNT; stage++) try_ranges(test_types[t], which, (attn_stage)stage);
             try_colsum(test_types[t], which);
             try_subsets(test_types[t], which);
         }

@@ -26,15 +26,18 @@ echo "$CC $flags, $($CC --version 2>/dev/null | head -n 1)"
 echo
 echo '| what                           |   bytes | seconds |'
 echo '|--------------------------------|---------|---------|'
-none='-DATTN_NO_SIMD128 -DATTN_NO_NEON -DATTN_NO_AVX2 -DATTN_NO_AVX512'
-row 'scalar alone' "$none"
-for path in SIMD128 NEON AVX2 AVX512; do
-    options=$(echo "$none" | sed "s/-DATTN_NO_$path\$//; s/-DATTN_NO_$path //")
-    # without SIMDe, paths of other machines are not compiled
+options=$(grep -o 'ATTN_NO_[A-Z0-9]*' "$top/attention.h" | sort -u | sed 's/^/-D/' | tr '\n' ' ')
+row 'scalar alone' "$options"
+for option in $options; do
+    path=${option#-DATTN_NO_}
+    others=$(for other in $options; do [ "$other" = "$option" ] || printf '%s ' "$other"; done)
+    # a path that this machine does not have is not there without SIMDe; another only unfused
     echo "int main(void) { return !attn_path_compiled(ATTN_PATH_$path); }" | cat "$dir/program.c" - >"$dir/probe.c"
-    unfused=
-    [ $path != SIMD128 ] || unfused=-DATTN_UNFUSED
-    if ! $CC -O0 $options $unfused -I"$top" "$dir/probe.c" -o "$dir/probe" || ! ${RUN-} "$dir/probe"; then continue; fi
-    row "scalar and $path${unfused:+, unfused}" "$options $unfused"
+    for unfused in '' -DATTN_UNFUSED; do
+        if $CC -O0 $others $unfused -I"$top" "$dir/probe.c" -o "$dir/probe" && ${RUN-} "$dir/probe"; then
+            row "scalar and $path${unfused:+, unfused}" "$others $unfused"
+            break
+        fi
+    done
 done
 row 'all paths of this machine' ''

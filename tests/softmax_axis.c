@@ -25,8 +25,7 @@ static attn_array new_array(attn_dtype type, int ndim, const size_t *shape)
     attn_array a = attn_array_1d(type, NULL, 0);
     size_t n = 1;
     a.ndim = ndim;
-    for (int i = 0; i < ndim; i++)
-        n *= a.shape[i] = shape[i];
+    for (int i = 0; i < ndim; i++) n *= a.shape[i] = shape[i];
     a.data = test_memory(n * attn_dtype_size(type), 0);
     return a;
 }
@@ -63,9 +62,10 @@ static void try_shapes(attn_dtype type)
         int ndim;
         size_t shape[4];
     } shapes[] = {
-        {1, {1, 0, 0, 0}},     {1, {17, 0, 0, 0}}, {1, {2500, 0, 0, 0}}, {2, {5, 33, 0, 0}},    {2, {600, 3, 0, 0}},
-        {3, {4, 515, 5, 0}},   {4, {3, 2, 7, 9}},  {4, {1, 6, 1, 6}},    {2, {12000, 3, 0, 0}}, {2, {3, 12000, 0, 0}}, /* several tasks */
-        {1, {32768, 0, 0, 0}}, /* the largest number of blocks whose maxima are stored */
+        {1, {1, 0, 0, 0}},     {1, {17, 0, 0, 0}},    {1, {2500, 0, 0, 0}}, {2, {5, 33, 0, 0}},
+        {2, {600, 3, 0, 0}},   {3, {4, 515, 5, 0}},   {4, {3, 2, 7, 9}},    {4, {1, 6, 1, 6}},
+        {2, {12000, 3, 0, 0}}, {2, {3, 12000, 0, 0}}, /* several tasks */
+        {1, {32768, 0, 0, 0}},                        /* the largest number of blocks whose maxima are stored */
     };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int axis = 0; axis < shapes[s].ndim; axis++) {
@@ -91,13 +91,13 @@ static void try_eight_dimensions(attn_dtype type)
         size_t before = 1;
         attn_array x3, y3;
         int pass;
-        for (int i = 0; i < axis; i++)
-            before *= shape[i];
+        for (int i = 0; i < axis; i++) before *= shape[i];
         x3 = attn_array_3d(type, x.data, before, shape[axis], n / before / shape[axis]);
         y3 = test_copy(&x3);
         pass = test_status(test_softmax(&x, axis, &y, test_on(ATTN_PATH_AUTO)), ATTN_OK);
         pass = pass && test_status(test_softmax(&x3, 1, &y3, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-        test_ok(pass && memcmp(y.data, y3.data, n * attn_dtype_size(type)) == 0, "%s, 8-D, axis %d", attn_dtype_name(type), axis);
+        test_ok(pass && memcmp(y.data, y3.data, n * attn_dtype_size(type)) == 0, "%s, 8-D, axis %d",
+                attn_dtype_name(type), axis);
     }
     test_ok(test_release(), "%s, 8-D: guards", attn_dtype_name(type));
 }
@@ -109,7 +109,8 @@ static void try_layouts(attn_dtype type)
     test_rng rng = {4};
     test_fill_normal(&x, &rng, 3);
     for (int axis = 0; axis < 2; axis++) {
-        const attn_array turned = test_2d(type, 70, 40), backwards = test_2d(type, 40, 70), spread = test_2d(type, 80, 210);
+        const attn_array turned = test_2d(type, 70, 40), backwards = test_2d(type, 40, 70),
+                         spread = test_2d(type, 80, 210);
         void *const memory[3] = {turned.data, backwards.data, spread.data};
         void *const to_memory = test_memory(80 * 210 * attn_dtype_size(type), 0);
         attn_array from[3], to[3];
@@ -127,8 +128,10 @@ static void try_layouts(attn_dtype type)
             test_assign(&from[f], &x);
             to[f] = from[f];
             to[f].data = (char *)to_memory + ((char *)from[f].data - (char *)memory[f]);
-            pass &= test_status(test_softmax(&from[f], axis, &to[f], test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&to[f], &y);
-            pass &= test_status(test_softmax(&from[f], axis, &from[f], test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&from[f], &y);
+            pass &= test_status(test_softmax(&from[f], axis, &to[f], test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+                    test_same(&to[f], &y);
+            pass &= test_status(test_softmax(&from[f], axis, &from[f], test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+                    test_same(&from[f], &y);
         }
         test_ok(pass, "%s: strided, axis %d", attn_dtype_name(type), axis);
     }
@@ -138,8 +141,9 @@ static void try_layouts(attn_dtype type)
 /* Rows with special values. */
 static void try_special_rows(attn_dtype type)
 {
-    static const char *const names[] = {"magnitudes of 1e4",     "-inf among numbers", "nothing but -inf", "NaN", "+inf",
-                                        "one number among -inf", "largest numbers"};
+    static const char *const names[] = {
+        "magnitudes of 1e4",     "-inf among numbers", "nothing but -inf", "NaN", "+inf",
+        "one number among -inf", "largest numbers"};
     enum { ROWS = sizeof names / sizeof *names, N = 530 };
     const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
     const attn_array x = test_2d(type, ROWS, N);
@@ -151,8 +155,7 @@ static void try_special_rows(attn_dtype type)
         ref_set(&x, 0, 0, 2, j, -(double)INFINITY);
         ref_set(&x, 0, 0, 5, j, -(double)INFINITY);
         ref_set(&x, 0, 0, 6, j, j % 3 ? largest : -largest);
-        if (j % 5)
-            ref_set(&x, 0, 0, 1, j, -(double)INFINITY);
+        if (j % 5) ref_set(&x, 0, 0, 1, j, -(double)INFINITY);
     }
     memset(ref_at(&x, 0, 0, 3, 200), 0xff, attn_dtype_size(type)); /* NaN, its payload full */
     ref_set(&x, 0, 0, 4, 17, (double)INFINITY);
@@ -171,11 +174,11 @@ static void try_special_rows(attn_dtype type)
     try_axis(&columns, 0, "columns of nothing but -inf");
     test_fill(&columns, -largest);
     try_axis(&columns, 0, "columns of the lowest number");
-    columns = test_2d(type, 1, 33000); /* a line with a block that overflows is computed differently, and must be as accurate */
+    columns = test_2d(type, 1,
+                      33000); /* a line with a block that overflows is computed differently, and must be as accurate */
     test_fill(&columns, -1);
     ref_set(&columns, 0, 0, 0, 600, 0);
-    for (size_t j = 0; j < 512; j++)
-        ref_set(&columns, 0, 0, 0, j, -largest);
+    for (size_t j = 0; j < 512; j++) ref_set(&columns, 0, 0, 0, j, -largest);
     try_axis(&columns, 1, "a block of the lowest number");
     test_ok(test_release(), "%s: guards", attn_dtype_name(type));
 }
@@ -191,8 +194,8 @@ static void try_reduction(void)
     for (size_t p = 0; p < num_paths; p++) {
         const attn_array a = attn_array_1d(ATTN_F32, x, 2), y = test_1d(ATTN_F32, 2);
         const int pass = test_status(test_softmax(&a, 0, &y, test_on(paths[p])), ATTN_OK);
-        test_ok(pass && memcmp(ref_at(&y, 0, 0, 0, 1), &wanted, sizeof wanted) == 0, "%s: exp(%a) is %a", attn_path_name(paths[p]),
-                (double)x[1], (double)wanted);
+        test_ok(pass && memcmp(ref_at(&y, 0, 0, 0, 1), &wanted, sizeof wanted) == 0, "%s: exp(%a) is %a",
+                attn_path_name(paths[p]), (double)x[1], (double)wanted);
         test_release();
     }
 }
@@ -210,8 +213,8 @@ static void try_weights(attn_dtype type)
         const int pass = test_status(test_self_attention(&d.q, &d.k, &d.v, &d.out, &d.scores, run), ATTN_OK) &&
                          test_status(test_scores(&d.q, &d.k, 0, &scores, run), ATTN_OK) &&
                          test_status(test_softmax(&scores, -1, &scores, run), ATTN_OK);
-        test_ok(pass && test_same(&scores, &d.scores), "%s, %zu keys: softmax of scores is the weights of self_attention",
-                attn_dtype_name(type), kv_lens[i]);
+        test_ok(pass && test_same(&scores, &d.scores),
+                "%s, %zu keys: softmax of scores is the weights of self_attention", attn_dtype_name(type), kv_lens[i]);
         test_release();
     }
 }

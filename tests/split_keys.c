@@ -25,8 +25,7 @@ static void shuffled_for(void *context, size_t count, attn_task task, void *arg)
     enum { MOST = 4096 };
     shuffler *s = context;
     size_t order[MOST];
-    if (count > s->most)
-        s->most = count;
+    if (count > s->most) s->most = count;
     for (size_t first = 0; first < count; first += MOST) {
         const size_t n = count - first < MOST ? count - first : MOST;
         for (size_t i = 0; i < n; i++) { /* inserts each at a random place */
@@ -34,8 +33,7 @@ static void shuffled_for(void *context, size_t count, attn_task task, void *arg)
             order[i] = order[at];
             order[at] = first + i;
         }
-        for (size_t i = 0; i < n; i++)
-            task(arg, order[i], test_below(&s->rng, s->workers));
+        for (size_t i = 0; i < n; i++) task(arg, order[i], test_below(&s->rng, s->workers));
     }
 }
 
@@ -84,23 +82,24 @@ static attn_desc problem(attn_dtype type, int which)
 {
     static const size_t lens[3] = {5000, 700, 0};
     const size_t batch = which == RAGGED || which == PAGED ? 3 : 1;
-    const size_t kv_len = which == SHORT ? 513 : which == TWO_BLOCKS ? 1024 : which == POWER_OF_TWO ? 4096 : which == PAGED ? 5040 : 5000;
+    const size_t kv_len = which == SHORT          ? 513
+                          : which == TWO_BLOCKS   ? 1024
+                          : which == POWER_OF_TWO ? 4096
+                          : which == PAGED        ? 5040
+                                                  : 5000;
     const test_shape shape = {type, batch, 2, 1, which == CAUSAL ? 3 : 1, kv_len, 8, 9};
     test_rng rng = {(uint64_t)which};
     attn_desc d = test_problem(&shape, &rng);
-    if (which != WEIGHTS)
-        d.scores = test_absent;
+    if (which != WEIGHTS) d.scores = test_absent;
     if (which == RAGGED || which == PAGED) {
         d.kv_lens = test_1d(ATTN_I32, 3);
-        for (size_t b = 0; b < 3; b++)
-            ref_set(&d.kv_lens, 0, 0, 0, b, (double)lens[b]);
+        for (size_t b = 0; b < 3; b++) ref_set(&d.kv_lens, 0, 0, 0, b, (double)lens[b]);
     }
     if (which == PAGED) { /* the same memory as pages of 70 keys, and pages in reverse order */
         d.k = attn_array_4d(type, d.k.data, 3 * 72, 1, 70, 8);
         d.v = attn_array_4d(type, d.v.data, 3 * 72, 1, 70, 9);
         d.block_table = test_2d(ATTN_I32, 3, 72);
-        for (size_t i = 0; i < 3 * 72; i++)
-            ref_set(&d.block_table, 0, 0, i / 72, i % 72, (double)(3 * 72 - 1 - i));
+        for (size_t i = 0; i < 3 * 72; i++) ref_set(&d.block_table, 0, 0, i / 72, i % 72, (double)(3 * 72 - 1 - i));
     }
     if (which == CAUSAL) {
         d.causal = 1;
@@ -116,8 +115,7 @@ static attn_desc problem(attn_dtype type, int which)
     }
     if (which == MASKED_BLOCKS || which == POISONED) {
         d.mask = test_1d(ATTN_BOOL, kv_len);
-        for (size_t j = 0; j < kv_len; j++)
-            ref_set(&d.mask, 0, 0, 0, j, j / 512 % 3 != 1 && j % 5 ? 1 : 0);
+        for (size_t j = 0; j < kv_len; j++) ref_set(&d.mask, 0, 0, 0, j, j / 512 % 3 != 1 && j % 5 ? 1 : 0);
     }
     if (which == MODIFIED) {
         d.softcap = 3;
@@ -167,8 +165,7 @@ static attn_desc problem(attn_dtype type, int which)
         for (size_t j = 0; j < kv_len; j += 5)
             for (size_t c = 0; c < 9; c++) {
                 ref_set(&d.v, 0, 0, j, c, (double)NAN);
-                if (c < 8)
-                    ref_set(&d.k, 0, 0, j, c, (double)NAN);
+                if (c < 8) ref_set(&d.k, 0, 0, j, c, (double)NAN);
             }
     return d;
 }
@@ -192,11 +189,10 @@ static void try_shuffled(attn_dtype type, int which, attn_path path)
         pass = test_status(test_forward(&d, run), ATTN_OK) && test_same_outputs(&d, &alone) && test_guards();
         /* one task per row would leave nothing for the other workers */
         cut &= workers == 1 || s.most >= workers || s.most >= (alone.k.shape[2] + 511) / 512;
-        if (!pass || !cut)
-            test_note("%zu workers, %zu tasks", workers, s.most);
+        if (!pass || !cut) test_note("%zu workers, %zu tasks", workers, s.most);
     }
-    test_ok(test_release() && pass, "%s, %s, %s: any workers and order give the bits of one", attn_dtype_name(type), attn_path_name(path),
-            names[which]);
+    test_ok(test_release() && pass, "%s, %s, %s: any workers and order give the bits of one", attn_dtype_name(type),
+            attn_path_name(path), names[which]);
     if (which == ONE_QUERY || which == SHORT)
         test_ok(cut, "%s, %s, %s: there is work for all", attn_dtype_name(type), attn_path_name(path), names[which]);
 }
@@ -209,8 +205,7 @@ static void try_threads(attn_dtype type, int which)
         attn_exec run = test_on(ATTN_PATH_AUTO);
         attn_pthreads threads;
         pass = attn_pthreads_start(&threads, workers);
-        if (!pass)
-            break;
+        if (!pass) break;
         run.parallel_for = attn_pthreads_for;
         run.parallel_context = &threads;
         run.num_workers = threads.num_workers;
@@ -229,10 +224,8 @@ int main(void)
     const size_t num_paths = test_paths(paths);
     for (size_t t = 0; t < 2; t++)
         for (int which = 0; which < PROBLEMS; which++) {
-            if (which == HALF_KEYS && test_types[t] == ATTN_F64)
-                continue;
-            for (size_t p = 0; p < num_paths; p++)
-                try_shuffled(test_types[t], which, paths[p]);
+            if (which == HALF_KEYS && test_types[t] == ATTN_F64) continue;
+            for (size_t p = 0; p < num_paths; p++) try_shuffled(test_types[t], which, paths[p]);
             try_threads(test_types[t], which);
         }
     return test_done();

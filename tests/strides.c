@@ -65,12 +65,10 @@ static int gaps_intact(const storage *s)
     size_t fresh = 0, elements = 1;
     for (size_t i = 0; i < s->bytes; i += size) {
         int all = 1;
-        for (size_t b = 0; b < size; b++)
-            all &= s->memory[i + b] == 0xff;
+        for (size_t b = 0; b < size; b++) all &= s->memory[i + b] == 0xff;
         fresh += (size_t)all;
     }
-    for (int axis = 0; axis < 4; axis++)
-        elements *= s->view.shape[axis];
+    for (int axis = 0; axis < 4; axis++) elements *= s->view.shape[axis];
     if (fresh != s->bytes / size - elements)
         test_note("%zu elements are as before, %zu should be", fresh, s->bytes / size - elements);
     return fresh == s->bytes / size - elements;
@@ -96,8 +94,7 @@ static void try_layout(const attn_desc *plain, const layout *l, unsigned which, 
     for (int a = 0; a < 5; a++) {
         const layout contiguous = {"contiguous", {0, 1, 2, 3}, 1, 0, 0, 0};
         stored[a] = laid_out(arrays[a], which >> a & 1 ? l : &contiguous);
-        if (a < 3)
-            test_assign(&stored[a].view, arrays[a]);
+        if (a < 3) test_assign(&stored[a].view, arrays[a]);
         *arrays[a] = stored[a].view;
     }
     pass = test_status(test_forward(&desc, test_on(path)), ATTN_OK);
@@ -109,7 +106,8 @@ static void try_layout(const attn_desc *plain, const layout *l, unsigned which, 
 /* q, k and v as they come out of one projection: (B, S, q heads + 2 kv heads, D). */
 static void try_packed_qkv(const attn_desc *plain, attn_path path)
 {
-    const size_t b = plain->q.shape[0], h = plain->q.shape[1], hkv = plain->k.shape[1], s = plain->q.shape[2], d = plain->q.shape[3];
+    const size_t b = plain->q.shape[0], h = plain->q.shape[1], hkv = plain->k.shape[1], s = plain->q.shape[2],
+                 d = plain->q.shape[3];
     attn_array packed = test_4d(plain->q.dtype, b, s, h + 2 * hkv, d), all = attn_array_swap(&packed, 1, 2);
     attn_desc desc = *plain;
     const size_t starts[3] = {0, h, h + hkv}, counts[3] = {h, hkv, hkv};
@@ -156,8 +154,8 @@ static void try_broadcast(const attn_desc *plain, attn_path path)
         copied.out = test_copy(&plain->out);
         test_poison(&shared.out);
         test_poison(&copied.out);
-        test_ok(test_status(test_forward(&shared, test_on(path)), ATTN_OK) && test_status(test_forward(&copied, test_on(path)), ATTN_OK) &&
-                    test_same(&shared.out, &copied.out),
+        test_ok(test_status(test_forward(&shared, test_on(path)), ATTN_OK) &&
+                    test_status(test_forward(&copied, test_on(path)), ATTN_OK) && test_same(&shared.out, &copied.out),
                 "%s, %s: the same for all %s", attn_dtype_name(plain->q.dtype), attn_path_name(path), names[axis]);
     }
 }
@@ -181,14 +179,12 @@ static void try_ranks(const attn_desc *plain, attn_path path)
         for (int a = 0; a < 5; a++) {
             attn_array r = *arrays[a];
             r.ndim = rank;
-            for (int axis = 0; axis < rank; axis++)
-                r.shape[axis] = arrays[a]->shape[axis + 4 - rank];
+            for (int axis = 0; axis < rank; axis++) r.shape[axis] = arrays[a]->shape[axis + 4 - rank];
             *arrays[a] = r;
         }
-        if (rank == 2)
-            want.shape[1] = 1;
-        test_ok(test_status(test_forward(&desc, test_on(path)), ATTN_OK) && test_same(&desc.out, &want), "%s, %s: %d-D arrays",
-                attn_dtype_name(desc.q.dtype), attn_path_name(path), rank);
+        if (rank == 2) want.shape[1] = 1;
+        test_ok(test_status(test_forward(&desc, test_on(path)), ATTN_OK) && test_same(&desc.out, &want),
+                "%s, %s: %d-D arrays", attn_dtype_name(desc.q.dtype), attn_path_name(path), rank);
     }
 }
 
@@ -207,8 +203,9 @@ static void try_one_element(attn_dtype type, attn_path path)
         arrays[a]->stride[2] = (ptrdiff_t)arrays[a]->shape[3];
         arrays[a]->stride[3] = 1;
     }
-    test_ok(test_status(test_forward(&plain, test_on(path)), ATTN_OK) && test_status(test_forward(&desc, test_on(path)), ATTN_OK) &&
-                test_same(&desc.out, &plain.out) && test_same(&desc.scores, &plain.scores) && test_release(),
+    test_ok(test_status(test_forward(&plain, test_on(path)), ATTN_OK) &&
+                test_status(test_forward(&desc, test_on(path)), ATTN_OK) && test_same(&desc.out, &plain.out) &&
+                test_same(&desc.scores, &plain.scores) && test_release(),
             "%s, %s: strides of one batch and one head", attn_dtype_name(type), attn_path_name(path));
 }
 
@@ -222,8 +219,7 @@ static void try_type(attn_dtype type, attn_path path)
         return;
     for (size_t l = 0; l < LAYOUTS; l++) {
         static const char *const names[5] = {"q", "k", "v", "out", "weights"};
-        for (unsigned a = 0; a < 5; a++)
-            try_layout(&plain, &layouts[l], 1u << a, names[a], path);
+        for (unsigned a = 0; a < 5; a++) try_layout(&plain, &layouts[l], 1u << a, names[a], path);
         try_layout(&plain, &layouts[l], 31, "everything", path);
     }
     try_broadcast(&plain, path);
@@ -246,8 +242,7 @@ static void try_packing(attn_dtype type, attn_path path)
     const test_shape shape = {type, 2, 4, 2, 37, 37, 21, 21};
     test_rng rng = {2};
     attn_desc plain = test_problem(&shape, &rng);
-    if (test_status(test_forward(&plain, test_on(path)), ATTN_OK))
-        try_packed_qkv(&plain, path);
+    if (test_status(test_forward(&plain, test_on(path)), ATTN_OK)) try_packed_qkv(&plain, path);
     test_release();
 }
 
@@ -255,7 +250,8 @@ static void try_packing(attn_dtype type, attn_path path)
 static void try_turned(void)
 {
     const float one = 2.5f;
-    attn_array row = attn_array_2d(ATTN_F32, &one, 1, 3), column, from = test_2d(ATTN_F32, 1, 2), to = test_2d(ATTN_F32, 3, 2);
+    attn_array row = attn_array_2d(ATTN_F32, &one, 1, 3), column, from = test_2d(ATTN_F32, 1, 2),
+               to = test_2d(ATTN_F32, 3, 2);
     row.stride[0] = 5; /* the other is 0 */
     column = attn_array_swap(&row, 0, 1);
     ((float *)from.data)[0] = 3;

@@ -265,11 +265,16 @@ ok 'sdpa: 2-D gives the bytes of the first head'
 
 run info >"$dir/info" && grep -q '^scalar  *yes  *yes  *yes' "$dir/info"
 ok 'info: the scalar path is there'
-for path in simd128 neon avx2 avx512; do
+sed '1,/^path /d' "$dir/info" >"$dir/paths"
+awk '{ wrong = $2 $3 $4 == "yesyesyes" ? NF > 4 : !/ (not compiled in|emulated by .*|the CPU lacks .*)$/ }
+    wrong { print; bad = 1 } END { exit bad || NR < 2 }' "$dir/paths" >"$dir/log"
+ok 'info: what is not compiled in, does not run or is not native says why'
+paths=$(awk '$1 != "scalar" { print $1 }' "$dir/paths")
+for path in $paths; do
     name="--path $path gives the bytes of --path scalar"
-    if grep -q "^$path  *yes  *yes" "$dir/info"; then
+    if grep -q "^$path  *yes  *yes" "$dir/paths"; then
         sdpa -o "$dir/o1.npy" --weights "$dir/w1.npy" --lse "$dir/l1.npy" --causal lower-right --path scalar &&
-            sdpa -o "$dir/o2.npy" --weights "$dir/w2.npy" --lse "$dir/l2.npy" --causal lower-right --path $path &&
+            sdpa -o "$dir/o2.npy" --weights "$dir/w2.npy" --lse "$dir/l2.npy" --causal lower-right --path "$path" &&
             cmp -s "$dir/o1.npy" "$dir/o2.npy" && cmp -s "$dir/w1.npy" "$dir/w2.npy" && cmp -s "$dir/l1.npy" "$dir/l2.npy"
         ok "$name"
         ATTN_PATH=$path
@@ -280,7 +285,7 @@ for path in simd128 neon avx2 avx512; do
     else
         skip "$name" 'not on this machine'
         refused "--path $path where it is not" "--path: " sdpa --q "$dir/q.npy" --k "$dir/k.npy" --v "$dir/v.npy" \
-            -o "$dir/no.npy" --path $path
+            -o "$dir/no.npy" --path "$path"
     fi
 done
 sdpa -o "$dir/o1.npy" --lse "$dir/l1.npy" --threads 1 && sdpa -o "$dir/o2.npy" --lse "$dir/l2.npy" --threads 3 &&

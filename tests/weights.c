@@ -26,8 +26,7 @@ static double sum_error(const attn_array *w)
                 ref_sum sum = {0, 0};
                 for (size_t j = 0; j < keys; j++) {
                     const ref_real weight = ref_get(w, b, h, i, j);
-                    if (!(weight >= 0 && weight <= 1) || signbit(weight))
-                        return (double)INFINITY;
+                    if (!(weight >= 0 && weight <= 1) || signbit(weight)) return (double)INFINITY;
                     ref_add(&sum, weight);
                 }
                 worst = fmax(worst, fabs((double)((sum.sum - 1 + sum.rest) / u)));
@@ -43,8 +42,8 @@ static void try_shape(const test_shape *shape, double deviation, int causal)
     char name[80];
     double error;
     int pass;
-    snprintf(name, sizeof name, "%s, %zu x %zu, deviation %g%s", attn_dtype_name(shape->type), shape->q_len, shape->kv_len, deviation,
-             causal ? ", causal" : "");
+    snprintf(name, sizeof name, "%s, %zu x %zu, deviation %g%s", attn_dtype_name(shape->type), shape->q_len,
+             shape->kv_len, deviation, causal ? ", causal" : "");
     test_fill_normal(&d.q, &rng, deviation);
     bare.out = test_copy(&d.out);
     bare.scores = bare.lse = test_absent;
@@ -52,8 +51,7 @@ static void try_shape(const test_shape *shape, double deviation, int causal)
     d.align = bare.align = ATTN_ALIGN_LOWER_RIGHT;
     pass = test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
     error = sum_error(&d.scores);
-    if (!test_ok(pass && error <= 16, "%s: rows sum to 1 within 16 u (%.1f)", name, error))
-        return;
+    if (!test_ok(pass && error <= 16, "%s: rows sum to 1 within 16 u (%.1f)", name, error)) return;
     pass = test_status(test_forward(&bare, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&bare.out, &d.out);
     test_ok(pass, "%s: the output does not depend on asking for weights", name);
     pass = test_status(test_scores(&d.q, &d.k, 0, &steps, test_on(ATTN_PATH_AUTO)), ATTN_OK);
@@ -62,8 +60,7 @@ static void try_shape(const test_shape *shape, double deviation, int causal)
         for (size_t h = 0; h < shape->q_heads; h++)
             for (size_t i = 0; i < shape->q_len; i++)
                 for (size_t j = 0; j < shape->kv_len; j++)
-                    if ((ptrdiff_t)j > (ptrdiff_t)i + offset)
-                        ref_set(&steps, 0, h, i, j, -(double)INFINITY);
+                    if ((ptrdiff_t)j > (ptrdiff_t)i + offset) ref_set(&steps, 0, h, i, j, -(double)INFINITY);
     }
     pass = pass && test_status(test_softmax(&steps, -1, &steps, test_on(ATTN_PATH_AUTO)), ATTN_OK);
     test_ok(pass && test_same(&steps, &d.scores), "%s: the weights are those of scores and softmax", name);
@@ -116,8 +113,8 @@ static void try_long_lines_in_double(attn_dtype type)
     for (size_t j = 1024; j < 1536; j++)
         ref_set(&x, 0, 0, 0, j, type == ATTN_F64 ? -1.7976931348623157e308 : -3.4028234663852886e38);
     error = test_status(test_softmax(&x, 1, &x, test_on(ATTN_PATH_AUTO)), ATTN_OK) ? sum_error(&x) : (double)INFINITY;
-    test_ok(error <= 16, "%s, 2^20 keys, one large, a block of the lowest: weights sum to 1 within 16 u (%.2f)", attn_dtype_name(type),
-            error);
+    test_ok(error <= 16, "%s, 2^20 keys, one large, a block of the lowest: weights sum to 1 within 16 u (%.2f)",
+            attn_dtype_name(type), error);
     test_release();
 }
 
@@ -130,10 +127,8 @@ static ref_bounds long_lse(const attn_array *k, size_t head)
     ref_sum sum = {0, 0};
     ref_real max = ref_get(k, 0, head, 0, 0), log_sum, error;
     ref_bounds lse;
-    for (size_t j = 1; j < n; j++)
-        max = ref_get(k, 0, head, j, 0) > max ? ref_get(k, 0, head, j, 0) : max;
-    for (size_t j = 0; j < n; j++)
-        ref_add(&sum, (ref_real)expl((long double)(ref_get(k, 0, head, j, 0) - max)));
+    for (size_t j = 1; j < n; j++) max = ref_get(k, 0, head, j, 0) > max ? ref_get(k, 0, head, j, 0) : max;
+    for (size_t j = 0; j < n; j++) ref_add(&sum, (ref_real)expl((long double)(ref_get(k, 0, head, j, 0) - max)));
     log_sum = (ref_real)logl((long double)(sum.sum + sum.rest));
     error = 16 * u + 5 * in_double * log_sum + u * (ref_real)fabsl((long double)(max + log_sum));
     lse.value = max + log_sum;
@@ -148,8 +143,10 @@ static void try_long_rows(attn_dtype type)
     static const struct {
         const char *name;
         test_call run;
-    } calls[] = {
-        {"fused", call_forward}, {"fused, in parts", call_in_parts}, {"softmax of rows", call_along}, {"softmax of columns", call_across}};
+    } calls[] = {{"fused", call_forward},
+                 {"fused, in parts", call_in_parts},
+                 {"softmax of rows", call_along},
+                 {"softmax of columns", call_across}};
     const double u = (double)unit(type);
     test_rng rng = {0};
     long_rows l;
@@ -166,7 +163,8 @@ static void try_long_rows(attn_dtype type)
             ref_set(&l.lines, 0, 0, j, kind, x);
         }
     for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
-        const attn_array columns = attn_array_swap(&l.done, 0, 1), *w = calls[c].run == call_across ? &columns : &l.desc.scores;
+        const attn_array columns = attn_array_swap(&l.done, 0, 1),
+                         *w = calls[c].run == call_across ? &columns : &l.desc.scores;
         const attn_array *outputs[3];
         const size_t count = calls[c].run == call_along || calls[c].run == call_across ? 1 : 3;
         int same;
@@ -179,17 +177,18 @@ static void try_long_rows(attn_dtype type)
         for (size_t kind = 0; kind < LONG_ROWS; kind++) {
             const attn_array row = test_part(w, calls[c].run == call_across ? 2 : 3, kind, 1);
             const double error = sum_error(&row);
-            test_ok(error <= 16, "%s, 2^20 keys, %s, %s: weights sum to 1 within 16 u (%.2f)", attn_dtype_name(type), long_names[kind],
-                    calls[c].name, error);
+            test_ok(error <= 16, "%s, 2^20 keys, %s, %s: weights sum to 1 within 16 u (%.2f)", attn_dtype_name(type),
+                    long_names[kind], calls[c].name, error);
             if (count == 3) {
                 const ref_bounds lse = long_lse(&l.desc.k, kind);
                 const ref_real got = ref_get(&l.desc.lse, 0, 0, kind, 0);
                 const double off = fabs((double)ref_get(&l.desc.out, 0, kind, 0, 0) - 1) / u;
                 /* 1 + 2^-25 rounds to 1: the sum of a block may lose all but one of its 512 terms */
-                test_ok(off <= 512 / 2 + 16, "%s, 2^20 keys, %s, %s: values of 1 give 1 within 272 u (%.2f)", attn_dtype_name(type),
-                        long_names[kind], calls[c].name, off);
-                test_ok(got >= lse.low && got <= lse.high, "%s, 2^20 keys, %s, %s: lse of a sum within 16 u (%.2f)", attn_dtype_name(type),
-                        long_names[kind], calls[c].name, (double)((got - lse.value) / (ref_real)u));
+                test_ok(off <= 512 / 2 + 16, "%s, 2^20 keys, %s, %s: values of 1 give 1 within 272 u (%.2f)",
+                        attn_dtype_name(type), long_names[kind], calls[c].name, off);
+                test_ok(got >= lse.low && got <= lse.high, "%s, 2^20 keys, %s, %s: lse of a sum within 16 u (%.2f)",
+                        attn_dtype_name(type), long_names[kind], calls[c].name,
+                        (double)((got - lse.value) / (ref_real)u));
             }
         }
     }
@@ -209,8 +208,7 @@ int main(void)
                 test_shape shape = shapes[s];
                 shape.type = test_types[t];
                 try_shape(&shape, deviations[d], 0);
-                if (shape.q_len <= shape.kv_len)
-                    try_shape(&shape, deviations[d], 1);
+                if (shape.q_len <= shape.kv_len) try_shape(&shape, deviations[d], 1);
             }
         try_long_rows(test_types[t]);
         try_long_lines_in_double(test_types[t]);

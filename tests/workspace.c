@@ -8,10 +8,7 @@
 
 typedef attn_status (*function)(const attn_desc *desc, const attn_exec *run);
 
-static attn_status do_forward(const attn_desc *d, const attn_exec *run)
-{
-    return attn_forward(d, run);
-}
+static attn_status do_forward(const attn_desc *d, const attn_exec *run) { return attn_forward(d, run); }
 static attn_status do_self_attention(const attn_desc *d, const attn_exec *run)
 {
     return attn_self_attention(&d->q, &d->k, &d->v, &d->out, &d->scores, run);
@@ -20,10 +17,7 @@ static attn_status do_scores(const attn_desc *d, const attn_exec *run)
 {
     return attn_scores(&d->q, &d->k, 0, &d->scores, run);
 }
-static attn_status do_softmax(const attn_desc *d, const attn_exec *run)
-{
-    return attn_softmax(&d->q, 2, &d->q, run);
-}
+static attn_status do_softmax(const attn_desc *d, const attn_exec *run) { return attn_softmax(&d->q, 2, &d->q, run); }
 static attn_status do_weighted_sum(const attn_desc *d, const attn_exec *run)
 {
     return attn_weighted_sum(&d->scores, &d->v, &d->out, run);
@@ -39,11 +33,11 @@ static attn_status do_compute_qkv(const attn_desc *d, const attn_exec *run)
     w.stride[1] = w.stride[3];
     {
         attn_array products[3];
-        const size_t n = ref_length(&d->scores, 4) * ref_length(&d->scores, 3) * ref_length(&d->scores, 2) * ref_length(&d->scores, 1);
+        const size_t n = ref_length(&d->scores, 4) * ref_length(&d->scores, 3) * ref_length(&d->scores, 2) *
+                         ref_length(&d->scores, 1);
         for (int i = 0; i < 3; i++) {
             products[i] = d->scores;
-            if (run->query == NULL)
-                products[i].data = test_memory(n * attn_dtype_size(d->q.dtype), 0);
+            if (run->query == NULL) products[i].data = test_memory(n * attn_dtype_size(d->q.dtype), 0);
         }
         return attn_compute_qkv(&d->q, &w, &w, &w, &products[0], &products[1], &products[2], run);
     }
@@ -63,8 +57,9 @@ static const struct {
     function f;
     const char *name;
 } functions[] = {
-    {do_forward, "forward"},           {do_self_attention, "self_attention"}, {do_scores, "scores"}, {do_softmax, "softmax"},
-    {do_weighted_sum, "weighted_sum"}, {do_compute_qkv, "compute_qkv"},       {do_layer, "layer"},
+    {do_forward, "forward"}, {do_self_attention, "self_attention"}, {do_scores, "scores"},
+    {do_softmax, "softmax"}, {do_weighted_sum, "weighted_sum"},     {do_compute_qkv, "compute_qkv"},
+    {do_layer, "layer"},
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
@@ -80,8 +75,7 @@ static void try_exact(size_t f, attn_dtype type, attn_path path, size_t workers)
         size_t bytes = 0;
         test_fill_normal(&d.scores, &rng, 1);
         run.query = &bytes;
-        if (!test_status(functions[f].f(&d, &run), ATTN_OK))
-            break;
+        if (!test_status(functions[f].f(&d, &run), ATTN_OK)) break;
         run.query = NULL;
         if (bytes > 0) {
             run.workspace = test_memory(bytes - 1, shift);
@@ -90,17 +84,16 @@ static void try_exact(size_t f, attn_dtype type, attn_path path, size_t workers)
             run.workspace = NULL;
             run.workspace_size = bytes;
             pass[2 * shift] &= (char)test_status(functions[f].f(&d, &run), ATTN_ERR_WORKSPACE);
-        } else
-            pass[2 * shift] = 1;
+        } else pass[2 * shift] = 1;
         run.workspace = test_memory(bytes, 1 + 30 * shift);
         run.workspace_size = bytes;
         pass[2 * shift + 1] = (char)test_status(functions[f].f(&d, &run), ATTN_OK) && test_guards();
         test_release();
     }
-    test_ok(pass[0] && pass[2], "%s, %s, %s, %zu workers: a byte less is refused", functions[f].name, attn_dtype_name(type),
+    test_ok(pass[0] && pass[2], "%s, %s, %s, %zu workers: a byte less is refused", functions[f].name,
+            attn_dtype_name(type), attn_path_name(path), workers);
+    test_ok(pass[1] && pass[3], "%s, %s, %s, %zu workers: exactly enough", functions[f].name, attn_dtype_name(type),
             attn_path_name(path), workers);
-    test_ok(pass[1] && pass[3], "%s, %s, %s, %zu workers: exactly enough", functions[f].name, attn_dtype_name(type), attn_path_name(path),
-            workers);
 }
 
 /* Without data, which a size query does not need. */
@@ -121,12 +114,14 @@ static size_t size_of(function f, size_t q_len, size_t kv_len, size_t dim, size_
 static void try_growth(void)
 {
     for (size_t f = 0; f < FUNCTIONS; f++) {
-        const size_t small = size_of(functions[f].f, 2048, 2048, 64, 1), large = size_of(functions[f].f, 65536, 65536, 64, 1);
+        const size_t small = size_of(functions[f].f, 2048, 2048, 64, 1),
+                     large = size_of(functions[f].f, 65536, 65536, 64, 1);
         const size_t many = size_of(functions[f].f, 2048, 2048, 64, 4);
         const int layer = functions[f].f == do_layer; /* holds q, k, v and the heads */
-        test_ok(layer ? large <= 32 * small : large <= 2 * small, "%s: 32 times as long needs %s (%zu and %zu bytes)", functions[f].name,
-                layer ? "32 times at most" : "twice at most", small, large);
-        test_ok(many <= 4 * small + 256, "%s: 4 workers need 4 times at most (%zu and %zu bytes)", functions[f].name, small, many);
+        test_ok(layer ? large <= 32 * small : large <= 2 * small, "%s: 32 times as long needs %s (%zu and %zu bytes)",
+                functions[f].name, layer ? "32 times at most" : "twice at most", small, large);
+        test_ok(many <= 4 * small + 256, "%s: 4 workers need 4 times at most (%zu and %zu bytes)", functions[f].name,
+                small, many);
     }
     {
         const size_t bytes = size_of(do_forward, 4096, 4096, 64, 1), scores = sizeof(float) * 4096 * 4096;
@@ -141,8 +136,7 @@ int main(void)
     for (size_t f = 0; f < FUNCTIONS; f++)
         for (size_t t = 0; t < 2; t++)
             for (size_t p = 0; p < num_paths; p++)
-                for (size_t workers = 1; workers <= 3; workers += 2)
-                    try_exact(f, test_types[t], paths[p], workers);
+                for (size_t workers = 1; workers <= 3; workers += 2) try_exact(f, test_types[t], paths[p], workers);
     try_growth();
     return test_done();
 }

@@ -25,14 +25,10 @@ static double half_value(const half_type *h, unsigned bits)
     const int exponent = (int)(magnitude >> (h->precision - 1));
     const unsigned fraction = magnitude & (hidden - 1);
     double value;
-    if (magnitude > h->infinity)
-        return nan("");
-    if (magnitude == h->infinity)
-        value = HUGE_VAL;
-    else if (exponent == 0)
-        value = ldexp(fraction, h->min_exponent - h->precision + 1);
-    else
-        value = ldexp(fraction + hidden, exponent - 1 + h->min_exponent - h->precision + 1);
+    if (magnitude > h->infinity) return nan("");
+    if (magnitude == h->infinity) value = HUGE_VAL;
+    else if (exponent == 0) value = ldexp(fraction, h->min_exponent - h->precision + 1);
+    else value = ldexp(fraction + hidden, exponent - 1 + h->min_exponent - h->precision + 1);
     return bits & 0x8000 ? -value : value;
 }
 
@@ -42,16 +38,13 @@ static unsigned half_bits(const half_type *h, double value)
     const unsigned sign = copysign(1, value) < 0 ? 0x8000 : 0;
     const double magnitude = fabs(value);
     int exponent;
-    if (value != value)
-        return sign | h->infinity | 1u << (h->precision - 2);
+    if (value != value) return sign | h->infinity | 1u << (h->precision - 2);
     frexp(magnitude, &exponent);
     exponent--;
-    if (magnitude == HUGE_VAL || exponent > 1 - h->min_exponent)
-        return sign | h->infinity;
-    if (magnitude == 0 || exponent < h->min_exponent)
-        exponent = h->min_exponent;
-    return sign |
-           (((unsigned)(exponent - h->min_exponent) << (h->precision - 1)) + (unsigned)rint(ldexp(magnitude, h->precision - 1 - exponent)));
+    if (magnitude == HUGE_VAL || exponent > 1 - h->min_exponent) return sign | h->infinity;
+    if (magnitude == 0 || exponent < h->min_exponent) exponent = h->min_exponent;
+    return sign | (((unsigned)(exponent - h->min_exponent) << (h->precision - 1)) +
+                   (unsigned)rint(ldexp(magnitude, h->precision - 1 - exponent)));
 }
 
 static double value_at(const attn_array *a, ptrdiff_t at)
@@ -89,8 +82,7 @@ static size_t element_count(const attn_array *a)
 {
     size_t count = 1;
     int i;
-    for (i = 0; i < a->ndim; i++)
-        count *= a->shape[i];
+    for (i = 0; i < a->ndim; i++) count *= a->shape[i];
     return count;
 }
 
@@ -100,8 +92,7 @@ static void next_element(const attn_array *a, size_t index[ATTN_MAX_DIMS], ptrdi
     int axis = a->ndim - 1;
     for (; axis >= 0; axis--) {
         *at += a->stride[axis];
-        if (++index[axis] < a->shape[axis])
-            break;
+        if (++index[axis] < a->shape[axis]) break;
         *at -= a->stride[axis] * (ptrdiff_t)a->shape[axis];
         index[axis] = 0;
     }
@@ -114,10 +105,8 @@ int tensor_convert(tensor *t, attn_dtype dtype)
     const size_t count = element_count(&from);
     size_t index[ATTN_MAX_DIMS] = {0}, i;
     ptrdiff_t at = 0;
-    if (!t->file || from.dtype == dtype)
-        return 1;
-    if (!tensor_new(t, t->file, dtype, from.ndim, from.shape))
-        return 0;
+    if (!t->file || from.dtype == dtype) return 1;
+    if (!tensor_new(t, t->file, dtype, from.ndim, from.shape)) return 0;
     for (i = 0; i < count; i++) {
         const double value = value_at(&from, at);
         if (fabs(value) >= limit && fabs(value) < HUGE_VAL)
@@ -135,17 +124,16 @@ int tensor_resize(tensor *t, size_t n)
     const size_t count = element_count(&from), size = attn_dtype_size(from.dtype);
     size_t index[ATTN_MAX_DIMS] = {0}, shape[ATTN_MAX_DIMS], i;
     ptrdiff_t at = 0;
-    if (!t->file || from.shape[last] == n)
-        return 1;
+    if (!t->file || from.shape[last] == n) return 1;
     memcpy(shape, from.shape, sizeof shape);
     shape[last] = n;
-    if (!tensor_new(t, t->file, from.dtype, from.ndim, shape))
-        return 0;
+    if (!tensor_new(t, t->file, from.dtype, from.ndim, shape)) return 0;
     memset(t->array.data, 0xff, element_count(&t->array) * size);
     for (i = 0; i < count; i++) {
         const size_t row = i / from.shape[last];
         if (index[last] < n)
-            memcpy((char *)t->array.data + (row * n + index[last]) * size, (char *)from.data + at * (ptrdiff_t)size, size);
+            memcpy((char *)t->array.data + (row * n + index[last]) * size, (char *)from.data + at * (ptrdiff_t)size,
+                   size);
         next_element(&from, index, &at);
     }
     return 1;
@@ -160,12 +148,9 @@ int tensor_load(tensor *t, const char *file)
     npy_header header;
     char error[NPY_ERROR_SIZE];
     memset(t, 0, sizeof *t);
-    if (!file)
-        return 1;
-    if (!file_read(file, &bytes, &length))
-        return 0;
-    if (!npy_parse(bytes, length, &header, error, sizeof error))
-        return fail("%s: %s", file, error);
+    if (!file) return 1;
+    if (!file_read(file, &bytes, &length)) return 0;
+    if (!npy_parse(bytes, length, &header, error, sizeof error)) return fail("%s: %s", file, error);
     t->file = file;
     t->array = npy_take(bytes, &header);
     return 1;
@@ -178,22 +163,19 @@ int tensor_new(tensor *t, const char *file, attn_dtype dtype, int ndim, const si
     char text[NPY_SHAPE_SIZE];
     int i, empty = 0;
     memset(t, 0, sizeof *t);
-    if (!file)
-        return 1;
+    if (!file) return 1;
     t->file = file;
     t->array.dtype = dtype;
     t->array.ndim = ndim;
     memcpy(t->array.shape, shape, (size_t)ndim * sizeof *shape);
     for (i = ndim - 1; i >= 0; i--) {
         t->array.stride[i] = (ptrdiff_t)step;
-        if (shape[i] == 0)
-            empty = 1;
+        if (shape[i] == 0) empty = 1;
         if (shape[i] > 1 && step > limit / shape[i]) {
             npy_shape_text(&t->array, text);
             return fail("%s: an array of shape %s does not fit in memory", file, text);
         }
-        if (shape[i] > 1)
-            step *= shape[i];
+        if (shape[i] > 1) step *= shape[i];
     }
     t->array.data = reserve(empty ? 0 : step * attn_dtype_size(dtype));
     return t->array.data != NULL;
@@ -204,15 +186,12 @@ int tensors_save(tensor *const *outputs, size_t count)
     file_out *files = (file_out *)reserve(count * sizeof *files);
     unsigned char(*headers)[NPY_HEADER_SIZE] = (unsigned char(*)[NPY_HEADER_SIZE])reserve(count * sizeof *headers);
     size_t i, used = 0;
-    if (!files || !headers)
-        return 0;
+    if (!files || !headers) return 0;
     for (i = 0; i < count; i++) {
         const attn_array *a = &outputs[i]->array;
-        if (!outputs[i]->file)
-            continue;
+        if (!outputs[i]->file) continue;
         /* NumPy has no bfloat16; float32 holds it exactly. */
-        if (a->dtype == ATTN_BF16 && !tensor_convert(outputs[i], ATTN_F32))
-            return 0;
+        if (a->dtype == ATTN_BF16 && !tensor_convert(outputs[i], ATTN_F32)) return 0;
         files[used].path = outputs[i]->file;
         files[used].head = headers[i];
         files[used].head_size = npy_write_header(a, headers[i]);
@@ -240,8 +219,7 @@ int tensor_is_float(const tensor *t)
 int tensor_rank(const tensor *t, int low, int high, const char *wanted)
 {
     char text[NPY_SHAPE_SIZE];
-    if (t->array.ndim >= low && t->array.ndim <= high)
-        return 1;
+    if (t->array.ndim >= low && t->array.ndim <= high) return 1;
     npy_shape_text(&t->array, text);
     return fail("%s: has shape %s, but must have shape %s", t->file, text, wanted);
 }
@@ -251,9 +229,9 @@ int tensor_same(const tensor *t, int a, const tensor *u, int b, const char *mean
     const size_t n = t->array.shape[a < 0 ? t->array.ndim + a : a];
     const size_t wanted = u->array.shape[b < 0 ? u->array.ndim + b : b];
     char t_text[NPY_SHAPE_SIZE], u_text[NPY_SHAPE_SIZE];
-    if (n == wanted)
-        return 1;
+    if (n == wanted) return 1;
     npy_shape_text(&t->array, t_text);
     npy_shape_text(&u->array, u_text);
-    return fail("%s: %s is %zu (shape %s), but %zu in %s (shape %s)", t->file, meaning, n, t_text, wanted, u->file, u_text);
+    return fail("%s: %s is %zu (shape %s), but %zu in %s (shape %s)", t->file, meaning, n, t_text, wanted, u->file,
+                u_text);
 }

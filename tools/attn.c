@@ -28,8 +28,7 @@ static int print_help(void)
     puts("attn - self-attention on the CPU, with the same bits on every machine\n\n"
          "  attn sentence \"The cat sat on the mat\"      shows what attention does\n\n"
          "Commands (attn COMMAND --help lists the options):");
-    for (i = 0; i < COMMANDS; i++)
-        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    for (i = 0; i < COMMANDS; i++) printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     puts("  --version\n\n"
          "On an error, attn prints one line on standard error, writes no file and exits with\nstatus 2.");
     return 1;
@@ -39,27 +38,22 @@ static int wants_help(int argc, char **argv)
 {
     int i;
     for (i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--help") == 0)
-            return 1;
+        if (strcmp(argv[i], "--help") == 0) return 1;
     return 0;
 }
 
 static int run_command(int argc, char **argv)
 {
     size_t i;
-    if (argc < 2)
-        return fail("no command given (see attn --help)");
-    if (strcmp(argv[1], "--help") == 0)
-        return print_help();
+    if (argc < 2) return fail("no command given (see attn --help)");
+    if (strcmp(argv[1], "--help") == 0) return print_help();
     if (strcmp(argv[1], "--version") == 0) {
         printf("attn %s\n", attn_version());
         return 1;
     }
     for (i = 0; i < COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i].name) != 0)
-            continue;
-        if (!wants_help(argc, argv))
-            return commands[i].function(argc, argv);
+        if (strcmp(argv[1], commands[i].name) != 0) continue;
+        if (!wants_help(argc, argv)) return commands[i].function(argc, argv);
         fputs(commands[i].help, stdout);
         return 1;
     }

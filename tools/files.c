@@ -24,23 +24,16 @@
 #include <process.h>
 #include <windows.h>
 
-static long process_number(void)
-{
-    return (long)_getpid();
-}
+static long process_number(void) { return (long)_getpid(); }
 
-static int is_separator(char c)
-{
-    return c == '/' || c == '\\' || c == ':';
-}
+static int is_separator(char c) { return c == '/' || c == '\\' || c == ':'; }
 
 /* Creates a file. Fails with NULL and errno if it exists. */
 static FILE *create_new(const char *name)
 {
     const int descriptor = _open(name, _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY, _S_IREAD | _S_IWRITE);
     FILE *file;
-    if (descriptor < 0)
-        return NULL;
+    if (descriptor < 0) return NULL;
     file = _fdopen(descriptor, "wb");
     if (!file) {
         _close(descriptor);
@@ -51,8 +44,7 @@ static FILE *create_new(const char *name)
 
 static int replace(const char *from, const char *to)
 {
-    if (MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING))
-        return 1;
+    if (MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING)) return 1;
     errno = GetLastError() == ERROR_ACCESS_DENIED ? EACCES : EIO;
     return 0;
 }
@@ -73,23 +65,16 @@ static const char *find_target(const char *path, int *exists)
 
 #include <unistd.h>
 
-static long process_number(void)
-{
-    return (long)getpid();
-}
+static long process_number(void) { return (long)getpid(); }
 
-static int is_separator(char c)
-{
-    return c == '/';
-}
+static int is_separator(char c) { return c == '/'; }
 
 /* Creates a file. Fails with NULL and errno if it exists. */
 static FILE *create_new(const char *name)
 {
     const int descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL, 0666);
     FILE *file;
-    if (descriptor < 0)
-        return NULL;
+    if (descriptor < 0) return NULL;
     file = fdopen(descriptor, "wb");
     if (!file) {
         const int cause = errno;
@@ -100,10 +85,7 @@ static FILE *create_new(const char *name)
     return file;
 }
 
-static int replace(const char *from, const char *to)
-{
-    return rename(from, to) == 0;
-}
+static int replace(const char *from, const char *to) { return rename(from, to) == 0; }
 
 /* The file that a write to `path` will replace or create. Links are followed. Devices are
  * refused, since renaming a file over one would destroy it. */
@@ -112,24 +94,17 @@ static const char *find_target(const char *path, int *exists)
     const char *target = path;
     struct stat status;
     *exists = lstat(path, &status) == 0;
-    if (!*exists && errno == ENOENT)
-        return path;
+    if (!*exists && errno == ENOENT) return path;
     if (*exists && S_ISLNK(status.st_mode)) {
         char *resolved = realpath(path, NULL);
-        if (resolved && !keep(resolved))
-            return NULL;
+        if (resolved && !keep(resolved)) return NULL;
         target = resolved;
     }
-    if (!*exists || !target || stat(target, &status) != 0)
-        fail("%s: %s", path, strerror(errno));
-    else if (S_ISDIR(status.st_mode))
-        fail("%s: is a directory", path);
-    else if (!S_ISREG(status.st_mode))
-        fail("%s: is not a regular file", path);
-    else if (access(target, W_OK) != 0)
-        fail("%s: %s", path, strerror(errno));
-    else
-        return target;
+    if (!*exists || !target || stat(target, &status) != 0) fail("%s: %s", path, strerror(errno));
+    else if (S_ISDIR(status.st_mode)) fail("%s: is a directory", path);
+    else if (!S_ISREG(status.st_mode)) fail("%s: is not a regular file", path);
+    else if (access(target, W_OK) != 0) fail("%s: %s", path, strerror(errno));
+    else return target;
     return NULL;
 }
 
@@ -144,8 +119,7 @@ int file_read(const char *path, unsigned char **bytes, size_t *length)
     unsigned char *buffer = NULL;
     size_t size = 0, used = 0;
     int failed = 0;
-    if (!file)
-        return fail("%s: %s", path, strerror(errno));
+    if (!file) return fail("%s: %s", path, strerror(errno));
     do {
         if (used == size) {
             const size_t larger = size ? 2 * size : 65536;
@@ -161,8 +135,7 @@ int file_read(const char *path, unsigned char **bytes, size_t *length)
         used += fread(buffer + used, 1, size - used, file);
         failed = ferror(file);
     } while (!failed && !feof(file));
-    if (failed)
-        fail("%s: %s", path, strerror(errno));
+    if (failed) fail("%s: %s", path, strerror(errno));
     fclose(file);
     if (failed) {
         free(buffer);
@@ -181,10 +154,7 @@ typedef struct pending {
     int existed;
 } pending;
 
-static int cannot_write(const char *path)
-{
-    return fail("%s: cannot be written: %s", path, strerror(errno));
-}
+static int cannot_write(const char *path) { return fail("%s: cannot be written: %s", path, strerror(errno)); }
 
 /* Creates a new file in the directory of the target, so that it can be renamed over it. */
 static FILE *create_beside(const file_out *out, pending *p)
@@ -194,20 +164,15 @@ static FILE *create_beside(const file_out *out, pending *p)
     char *name = (char *)reserve(size);
     FILE *file = NULL;
     unsigned attempt;
-    if (!name)
-        return NULL;
-    while (directory > 0 && !is_separator(p->target[directory - 1]))
-        directory--;
+    if (!name) return NULL;
+    while (directory > 0 && !is_separator(p->target[directory - 1])) directory--;
     for (attempt = 0; !file && attempt < 1000; attempt++) {
         snprintf(name, size, "%.*s.attn-%ld-%u.tmp", (int)directory, p->target, process_number(), attempt);
         file = create_new(name);
-        if (!file && errno != EEXIST)
-            break;
+        if (!file && errno != EEXIST) break;
     }
-    if (file)
-        p->temporary = name;
-    else
-        cannot_write(out->path);
+    if (file) p->temporary = name;
+    else cannot_write(out->path);
     return file;
 }
 
@@ -216,17 +181,13 @@ static int write_temporary(const file_out *out, pending *p)
     FILE *file;
     int fine;
     p->target = find_target(out->path, &p->existed);
-    if (!p->target)
-        return 0;
+    if (!p->target) return 0;
     file = create_beside(out, p);
-    if (!file)
-        return 0;
-    fine = fwrite(out->head, 1, out->head_size, file) == out->head_size && fwrite(out->body, 1, out->body_size, file) == out->body_size &&
-           fflush(file) == 0;
-    if (!fine)
-        cannot_write(out->path);
-    if (fclose(file) != 0 && fine)
-        fine = cannot_write(out->path);
+    if (!file) return 0;
+    fine = fwrite(out->head, 1, out->head_size, file) == out->head_size &&
+           fwrite(out->body, 1, out->body_size, file) == out->body_size && fflush(file) == 0;
+    if (!fine) cannot_write(out->path);
+    if (fclose(file) != 0 && fine) fine = cannot_write(out->path);
     return fine;
 }
 
@@ -235,14 +196,12 @@ int files_write(const file_out *files, size_t count)
     pending *p = (pending *)reserve(count * sizeof *p);
     size_t i, j, renamed = 0;
     int fine = p != NULL;
-    if (!fine)
-        return 0;
+    if (!fine) return 0;
     memset(p, 0, count * sizeof *p);
     for (i = 0; i < count && fine; i++) {
         fine = write_temporary(&files[i], &p[i]);
         for (j = 0; j < i && fine; j++)
-            if (strcmp(p[i].target, p[j].target) == 0)
-                fine = fail("%s: is used for two outputs", files[i].path);
+            if (strcmp(p[i].target, p[j].target) == 0) fine = fail("%s: is used for two outputs", files[i].path);
     }
     for (; fine && renamed < count; renamed++) {
         if (!replace(p[renamed].temporary, p[renamed].target)) {
@@ -251,14 +210,11 @@ int files_write(const file_out *files, size_t count)
         }
         p[renamed].temporary = NULL;
     }
-    if (fine)
-        return 1;
+    if (fine) return 1;
     /* New files are removed again. Files that have already been replaced stay: they are complete. */
     for (i = 0; i < count; i++) {
-        if (p[i].temporary)
-            remove(p[i].temporary);
-        if (i < renamed && !p[i].existed)
-            remove(p[i].target);
+        if (p[i].temporary) remove(p[i].temporary);
+        if (i < renamed && !p[i].existed) remove(p[i].target);
     }
     return 0;
 }

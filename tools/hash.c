@@ -16,7 +16,6 @@ const char hash_help[] = "attn hash - a hash of the results of each kind of comp
 
 int hash_command(int argc, char **argv)
 {
-    if (!options_read(argc, argv, NULL, 0, NULL))
-        return 0;
+    if (!options_read(argc, argv, NULL, 0, NULL)) return 0;
     return hash_print() || fail("the paths of this program give different results: see DIFFERS above");
 }

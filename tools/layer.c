@@ -40,38 +40,32 @@ static int inputs_fit(const tensor *t, size_t heads, size_t *kv_heads)
     static const char weight[] = "(d_model, columns)";
     size_t columns, head_dim;
     int i;
-    if (!tensor_rank(&t[X], 2, 3, "(S, d_model) or (B, S, d_model)"))
-        return 0;
+    if (!tensor_rank(&t[X], 2, 3, "(S, d_model) or (B, S, d_model)")) return 0;
     for (i = WQ; i <= WO; i++)
-        if (t[i].file && !tensor_rank(&t[i], 2, 2, weight))
-            return 0;
+        if (t[i].file && !tensor_rank(&t[i], 2, 2, weight)) return 0;
     for (i = BQ; i <= BO; i++)
-        if (t[i].file && !tensor_rank(&t[i], 1, 1, "(columns,)"))
-            return 0;
+        if (t[i].file && !tensor_rank(&t[i], 1, 1, "(columns,)")) return 0;
     for (i = WQ; i <= WV; i++)
-        if (!tensor_same(&t[i], 0, &t[X], -1, "d_model"))
-            return 0;
+        if (!tensor_same(&t[i], 0, &t[X], -1, "d_model")) return 0;
 
     columns = t[WQ].array.shape[1];
-    if (columns % heads != 0)
-        return fail("%s: %zu columns cannot be split into %zu heads", t[WQ].file, columns, heads);
+    if (columns % heads != 0) return fail("%s: %zu columns cannot be split into %zu heads", t[WQ].file, columns, heads);
     head_dim = columns / heads;
     columns = t[WK].array.shape[1];
     *kv_heads = head_dim ? columns / head_dim : heads;
     if (*kv_heads == 0 || *kv_heads * head_dim != columns || heads % *kv_heads != 0)
-        return fail("%s: %zu columns do not match the %zu heads of %zu columns each in %s", t[WK].file, columns, heads, head_dim,
-                    t[WQ].file);
+        return fail("%s: %zu columns do not match the %zu heads of %zu columns each in %s", t[WK].file, columns, heads,
+                    head_dim, t[WQ].file);
     columns = t[WV].array.shape[1];
     if (columns % *kv_heads != 0)
         return fail("%s: %zu columns cannot be split into %zu heads", t[WV].file, columns, *kv_heads);
     columns = columns / *kv_heads * heads;
     if (t[WO].file && t[WO].array.shape[0] != columns)
-        return fail("%s: has %zu rows, but the heads have %zu columns in total", t[WO].file, t[WO].array.shape[0], columns);
-    if (t[BO].file && !t[WO].file)
-        return fail("%s: --bo needs --wo", t[BO].file);
+        return fail("%s: has %zu rows, but the heads have %zu columns in total", t[WO].file, t[WO].array.shape[0],
+                    columns);
+    if (t[BO].file && !t[WO].file) return fail("%s: --bo needs --wo", t[BO].file);
     for (i = BQ; i <= BO; i++)
-        if (t[i].file && !tensor_same(&t[i], 0, &t[i - BQ + WQ], 1, "the number of columns"))
-            return 0;
+        if (t[i].file && !tensor_same(&t[i], 0, &t[i - BQ + WQ], 1, "the number of columns")) return 0;
     return 1;
 }
 
@@ -85,18 +79,14 @@ static int layer(const layer_options *o)
     int64_t heads = 1;
     size_t kv_heads = 1, shape[ATTN_MAX_DIMS] = {0};
     int i, rank, at;
-    if (!option_integer("--heads", o->heads, 1, 65536, &heads) || !causal_read(o->causal, &l.attention))
-        return 0;
+    if (!option_integer("--heads", o->heads, 1, 65536, &heads) || !causal_read(o->causal, &l.attention)) return 0;
     for (i = 0; i < INPUTS; i++) {
         inputs[i] = &t[i];
-        if (!tensor_load(&t[i], o->inputs[i]) || (t[i].file && !tensor_is_float(&t[i])))
-            return 0;
+        if (!tensor_load(&t[i], o->inputs[i]) || (t[i].file && !tensor_is_float(&t[i]))) return 0;
     }
-    if (!inputs_fit(t, (size_t)heads, &kv_heads) || !run_dtype(&o->run, 0, inputs, INPUTS, &dtype))
-        return 0;
+    if (!inputs_fit(t, (size_t)heads, &kv_heads) || !run_dtype(&o->run, 0, inputs, INPUTS, &dtype)) return 0;
     for (i = 0; i < INPUTS; i++)
-        if (!tensor_convert(&t[i], dtype))
-            return 0;
+        if (!tensor_convert(&t[i], dtype)) return 0;
     l.x = t[X].array;
     l.w_q = t[WQ].array;
     l.w_k = t[WK].array;
@@ -112,14 +102,11 @@ static int layer(const layer_options *o)
     rank = l.x.ndim;
     memcpy(shape, l.x.shape, sizeof shape);
     shape[rank - 1] = t[WO].file ? l.w_o.shape[1] : l.w_v.shape[1] / kv_heads * (size_t)heads;
-    if (!tensor_new(&out, o->out, dtype, rank, shape))
-        return 0;
+    if (!tensor_new(&out, o->out, dtype, rank, shape)) return 0;
     at = rank - 2;
-    if (heads > 1)
-        shape[at++] = (size_t)heads;
+    if (heads > 1) shape[at++] = (size_t)heads;
     shape[at] = shape[at + 1] = l.x.shape[rank - 2];
-    if (!tensor_new(&weights, o->weights, dtype, at + 2, shape))
-        return 0;
+    if (!tensor_new(&weights, o->weights, dtype, at + 2, shape)) return 0;
     l.out = out.array;
     l.weights = weights.array;
     return run(&o->run, "layer", forward, &l) && tensors_save(outputs, 2);
@@ -129,11 +116,13 @@ int layer_command(int argc, char **argv)
 {
     layer_options o = {{NULL}, NULL, NULL, NULL, NULL, {NULL, NULL, NULL}};
     const option options[] = {
-        {"--x", &o.inputs[X]},     {"--wq", &o.inputs[WQ]}, {"--wk", &o.inputs[WK]}, {"--wv", &o.inputs[WV]}, {"--wo", &o.inputs[WO]},
-        {"--bq", &o.inputs[BQ]},   {"--bk", &o.inputs[BK]}, {"--bv", &o.inputs[BV]}, {"--bo", &o.inputs[BO]}, {"-o", &o.out},
-        {"--weights", &o.weights}, {"--heads", &o.heads},   {"--causal", &o.causal}, RUN_OPTIONS(o.run),
+        {"--x", &o.inputs[X]},   {"--wq", &o.inputs[WQ]}, {"--wk", &o.inputs[WK]},   {"--wv", &o.inputs[WV]},
+        {"--wo", &o.inputs[WO]}, {"--bq", &o.inputs[BQ]}, {"--bk", &o.inputs[BK]},   {"--bv", &o.inputs[BV]},
+        {"--bo", &o.inputs[BO]}, {"-o", &o.out},          {"--weights", &o.weights}, {"--heads", &o.heads},
+        {"--causal", &o.causal}, RUN_OPTIONS(o.run),
     };
-    return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) && option_required("layer", "--x", o.inputs[X]) &&
-           option_required("layer", "--wq", o.inputs[WQ]) && option_required("layer", "--wk", o.inputs[WK]) &&
-           option_required("layer", "--wv", o.inputs[WV]) && option_required("layer", "-o", o.out) && layer(&o);
+    return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) &&
+           option_required("layer", "--x", o.inputs[X]) && option_required("layer", "--wq", o.inputs[WQ]) &&
+           option_required("layer", "--wk", o.inputs[WK]) && option_required("layer", "--wv", o.inputs[WV]) &&
+           option_required("layer", "-o", o.out) && layer(&o);
 }

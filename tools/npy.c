@@ -16,7 +16,8 @@ static const struct element_type {
     attn_dtype dtype;
     size_t size;
 } element_types[] = {
-    {"f2", ATTN_F16, 2}, {"f4", ATTN_F32, 4}, {"f8", ATTN_F64, 8}, {"b1", ATTN_BOOL, 1}, {"i4", ATTN_I32, 4}, {"i8", ATTN_I64, 8},
+    {"f2", ATTN_F16, 2},  {"f4", ATTN_F32, 4}, {"f8", ATTN_F64, 8},
+    {"b1", ATTN_BOOL, 1}, {"i4", ATTN_I32, 4}, {"i8", ATTN_I64, 8},
 };
 enum { ELEMENT_TYPES = sizeof element_types / sizeof element_types[0] };
 
@@ -66,8 +67,7 @@ static int complain(parser *p, const char *format, ...)
 
 static void skip_space(parser *p)
 {
-    while (p->at < p->end && p->bytes[p->at] != 0 && strchr(" \t\r\n", p->bytes[p->at]))
-        p->at++;
+    while (p->at < p->end && p->bytes[p->at] != 0 && strchr(" \t\r\n", p->bytes[p->at])) p->at++;
 }
 
 static int next_is(parser *p, char c)
@@ -78,8 +78,7 @@ static int next_is(parser *p, char c)
 
 static int accept(parser *p, char c)
 {
-    if (!next_is(p, c))
-        return 0;
+    if (!next_is(p, c)) return 0;
     p->at++;
     return 1;
 }
@@ -102,8 +101,7 @@ static int parse_string(parser *p, literal *string)
     for (; p->at < p->end && bytes[p->at] != quote; p->at++, string->length++)
         if (bytes[p->at] < ' ' || bytes[p->at] > '~' || bytes[p->at] == '\\')
             return complain(p, "bad header: invalid character in the string at byte %zu", p->at);
-    if (p->at >= p->end)
-        return complain(p, "bad header: unterminated string");
+    if (p->at >= p->end) return complain(p, "bad header: unterminated string");
     p->at++;
     return 1;
 }
@@ -114,22 +112,16 @@ static int literal_is(literal string, const char *text)
 }
 
 /* How much of it a message shows. */
-static int shown(literal string)
-{
-    return string.length < 32 ? (int)string.length : 32;
-}
+static int shown(literal string) { return string.length < 32 ? (int)string.length : 32; }
 
 static int parse_descr(parser *p, dictionary *d)
 {
     size_t i;
-    if (next_is(p, '['))
-        return complain(p, "holds records, not a plain array of numbers");
-    if (!parse_string(p, &d->descr))
-        return 0;
+    if (next_is(p, '[')) return complain(p, "holds records, not a plain array of numbers");
+    if (!parse_string(p, &d->descr)) return 0;
     if (d->descr.length == 3 && strchr("<>=|", d->descr.text[0])) {
         for (i = 0; i < ELEMENT_TYPES; i++) {
-            if (memcmp(d->descr.text + 1, element_types[i].code, 2) != 0)
-                continue;
+            if (memcmp(d->descr.text + 1, element_types[i].code, 2) != 0) continue;
             d->type = &element_types[i];
             d->swapped = d->type->size > 1 && d->descr.text[0] == (native_is_little() ? '>' : '<');
             return 1;
@@ -144,26 +136,21 @@ static int parse_bool(parser *p, int *value)
     skip_space(p);
     for (*value = 0; *value < 2; ++*value) {
         const size_t length = strlen(words[*value]);
-        if (p->end - p->at < length || memcmp(p->bytes + p->at, words[*value], length) != 0)
-            continue;
+        if (p->end - p->at < length || memcmp(p->bytes + p->at, words[*value], length) != 0) continue;
         p->at += length;
         return 1;
     }
     return complain(p, "bad header: expected True or False at byte %zu", p->at);
 }
 
-static int is_digit(const parser *p)
-{
-    return p->at < p->end && p->bytes[p->at] >= '0' && p->bytes[p->at] <= '9';
-}
+static int is_digit(const parser *p) { return p->at < p->end && p->bytes[p->at] >= '0' && p->bytes[p->at] <= '9'; }
 
 static int parse_dimension(parser *p, size_t *value)
 {
     size_t start;
     skip_space(p);
     start = p->at;
-    if (!is_digit(p))
-        return complain(p, "bad header: expected a dimension (0, 1, 2, ...) at byte %zu", p->at);
+    if (!is_digit(p)) return complain(p, "bad header: expected a dimension (0, 1, 2, ...) at byte %zu", p->at);
     for (*value = 0; is_digit(p); p->at++) {
         const size_t digit = (size_t)(p->bytes[p->at] - '0');
         if (p->at > start && *value == 0)
@@ -179,19 +166,14 @@ static int parse_dimension(parser *p, size_t *value)
 static int parse_shape(parser *p, dictionary *d)
 {
     int comma = 0;
-    if (!expect(p, '('))
-        return 0;
+    if (!expect(p, '(')) return 0;
     for (d->ndim = 0; !accept(p, ')'); d->ndim++) {
-        if (d->ndim > 0 && !comma)
-            return complain(p, "bad header: expected ',' or ')' at byte %zu", p->at);
-        if (d->ndim == ATTN_MAX_DIMS)
-            return complain(p, "has more than %d dimensions", ATTN_MAX_DIMS);
-        if (!parse_dimension(p, &d->shape[d->ndim]))
-            return 0;
+        if (d->ndim > 0 && !comma) return complain(p, "bad header: expected ',' or ')' at byte %zu", p->at);
+        if (d->ndim == ATTN_MAX_DIMS) return complain(p, "has more than %d dimensions", ATTN_MAX_DIMS);
+        if (!parse_dimension(p, &d->shape[d->ndim])) return 0;
         comma = accept(p, ',');
     }
-    if (d->ndim == 1 && !comma)
-        return complain(p, "bad header: the shape is not a tuple");
+    if (d->ndim == 1 && !comma) return complain(p, "bad header: the shape is not a tuple");
     return 1;
 }
 
@@ -200,33 +182,22 @@ static int parse_dictionary(parser *p, dictionary *d)
     static const char *const keys[3] = {"descr", "fortran_order", "shape"};
     int seen[3] = {0, 0, 0};
     int key, comma = 1;
-    if (!expect(p, '{'))
-        return 0;
+    if (!expect(p, '{')) return 0;
     while (!accept(p, '}')) {
         literal name;
-        if (!comma)
-            return complain(p, "bad header: expected ',' or '}' at byte %zu", p->at);
-        if (!parse_string(p, &name))
-            return 0;
-        for (key = 0; key < 3 && !literal_is(name, keys[key]);)
-            key++;
-        if (key == 3)
-            return complain(p, "bad header: unknown key '%.*s'", shown(name), name.text);
-        if (seen[key]++)
-            return complain(p, "bad header: '%s' appears twice", keys[key]);
-        if (!expect(p, ':'))
-            return 0;
-        if (key == 0 && !parse_descr(p, d))
-            return 0;
-        if (key == 1 && !parse_bool(p, &d->fortran_order))
-            return 0;
-        if (key == 2 && !parse_shape(p, d))
-            return 0;
+        if (!comma) return complain(p, "bad header: expected ',' or '}' at byte %zu", p->at);
+        if (!parse_string(p, &name)) return 0;
+        for (key = 0; key < 3 && !literal_is(name, keys[key]);) key++;
+        if (key == 3) return complain(p, "bad header: unknown key '%.*s'", shown(name), name.text);
+        if (seen[key]++) return complain(p, "bad header: '%s' appears twice", keys[key]);
+        if (!expect(p, ':')) return 0;
+        if (key == 0 && !parse_descr(p, d)) return 0;
+        if (key == 1 && !parse_bool(p, &d->fortran_order)) return 0;
+        if (key == 2 && !parse_shape(p, d)) return 0;
         comma = accept(p, ',');
     }
     for (key = 0; key < 3; key++)
-        if (!seen[key])
-            return complain(p, "bad header: '%s' is missing", keys[key]);
+        if (!seen[key]) return complain(p, "bad header: '%s' is missing", keys[key]);
     skip_space(p);
     return p->at == p->end || complain(p, "bad header: unexpected data after the dictionary at byte %zu", p->at);
 }
@@ -242,12 +213,10 @@ static int lay_out(parser *p, const dictionary *d, npy_header *header)
         const size_t n = d->shape[axis];
         header->array.shape[axis] = n;
         header->array.stride[axis] = (ptrdiff_t)step;
-        if (n == 0)
-            empty = 1;
+        if (n == 0) empty = 1;
         if (n > 1 && step > (size_t)PTRDIFF_MAX / d->type->size / n)
             return complain(p, "the header describes more elements than fit in memory");
-        if (n > 1)
-            step *= n;
+        if (n > 1) step *= n;
     }
     header->array.ndim = d->ndim;
     header->array.dtype = d->type->dtype;
@@ -261,21 +230,18 @@ static int find_header(parser *p, size_t length)
     const unsigned char *b = p->bytes;
     size_t text;
     int version_1;
-    if (length == 0)
-        return complain(p, "the file is empty");
+    if (length == 0) return complain(p, "the file is empty");
     if (length >= 2 && b[0] == 'P' && b[1] == 'K')
         return complain(p, "is an .npz archive, not an .npy file (save the arrays one by one, with numpy.save)");
     if (memcmp(b, magic, length < sizeof magic ? length : sizeof magic) != 0)
         return complain(p, "is not an .npy file (bad magic)");
-    if (length < 12)
-        return complain(p, "the file ends inside its header");
+    if (length < 12) return complain(p, "the file ends inside its header");
     if (b[6] < 1 || b[6] > 3 || b[7] != 0)
         return complain(p, ".npy version %d.%d is not supported (1.0, 2.0 and 3.0 are)", b[6], b[7]);
     version_1 = b[6] == 1;
     p->at = version_1 ? 10 : 12;
     text = (size_t)b[8] | (size_t)b[9] << 8;
-    if (!version_1)
-        text |= (size_t)b[10] << 16 | (size_t)b[11] << 24;
+    if (!version_1) text |= (size_t)b[10] << 16 | (size_t)b[11] << 24;
     if (text > length - p->at)
         return complain(p, "the file ends inside its header (%zu bytes needed, %zu left)", text, length - p->at);
     p->end = p->at + text;
@@ -291,15 +257,13 @@ int npy_parse(const unsigned char *bytes, size_t length, npy_header *header, cha
     p.error = error;
     p.error_size = error_size;
     memset(header, 0, sizeof *header);
-    if (!find_header(&p, length) || !parse_dictionary(&p, &d) || !lay_out(&p, &d, header))
-        return 0;
+    if (!find_header(&p, length) || !parse_dictionary(&p, &d) || !lay_out(&p, &d, header)) return 0;
     header->swapped = d.swapped;
     header->offset = p.end;
-    if (header->size == length - p.end)
-        return 1;
+    if (header->size == length - p.end) return 1;
     npy_shape_text(&header->array, shape);
-    return complain(&p, "the header describes %s of %.*s (%zu bytes), but the file has %zu bytes of data", shape, shown(d.descr),
-                    d.descr.text, header->size, length - p.end);
+    return complain(&p, "the header describes %s of %.*s (%zu bytes), but the file has %zu bytes of data", shape,
+                    shown(d.descr), d.descr.text, header->size, length - p.end);
 }
 
 attn_array npy_take(unsigned char *bytes, const npy_header *header)
@@ -307,8 +271,7 @@ attn_array npy_take(unsigned char *bytes, const npy_header *header)
     attn_array array = header->array;
     size_t i, j, element = 1;
     for (i = 0; i < ELEMENT_TYPES; i++)
-        if (element_types[i].dtype == array.dtype)
-            element = element_types[i].size;
+        if (element_types[i].dtype == array.dtype) element = element_types[i].size;
     memmove(bytes, bytes + header->offset, header->size);
     if (header->swapped) {
         for (i = 0; i < header->size; i += element) {
@@ -341,16 +304,13 @@ size_t npy_write_header(const attn_array *array, unsigned char header[NPY_HEADER
     const char order = native_is_little() ? '<' : '>';
     char shape[NPY_SHAPE_SIZE];
     size_t i, length;
-    for (i = 0; i < ELEMENT_TYPES && element_types[i].dtype != array->dtype;)
-        i++;
-    if (i == ELEMENT_TYPES)
-        return 0;
+    for (i = 0; i < ELEMENT_TYPES && element_types[i].dtype != array->dtype;) i++;
+    if (i == ELEMENT_TYPES) return 0;
     npy_shape_text(array, shape);
     length = prefix + (size_t)snprintf((char *)header + prefix, NPY_HEADER_SIZE - prefix,
-                                       "{'descr': '%c%s', 'fortran_order': False, 'shape': %s, }", element_types[i].size == 1 ? '|' : order,
-                                       element_types[i].code, shape);
-    do
-        header[length++] = ' ';
+                                       "{'descr': '%c%s', 'fortran_order': False, 'shape': %s, }",
+                                       element_types[i].size == 1 ? '|' : order, element_types[i].code, shape);
+    do header[length++] = ' ';
     while (length % NPY_HEADER_ALIGN != 0);
     header[length - 1] = '\n';
     memcpy(header, magic, sizeof magic);

@@ -19,20 +19,15 @@ static int read_one(int argc, char **argv, int i, const option *options, size_t 
     size_t o = 0;
     while (o < option_count && (strcspn(options[o].name, "!") != length || strncmp(word, options[o].name, length) != 0))
         o++;
-    if (o == option_count)
-        return fail("unknown option '%.*s' (see attn %s --help)", (int)length, word, argv[1]);
+    if (o == option_count) return fail("unknown option '%.*s' (see attn %s --help)", (int)length, word, argv[1]);
     if (options[o].name[length] == '!') {
-        if (value)
-            return fail("option '%.*s' takes no value (see attn %s --help)", (int)length, word, argv[1]);
+        if (value) return fail("option '%.*s' takes no value (see attn %s --help)", (int)length, word, argv[1]);
         value = word;
     }
     *taken = value ? 1 : 2;
-    if (!value && i + 1 < argc)
-        value = argv[i + 1];
-    if (!value)
-        return fail("option '%s' needs a value (see attn %s --help)", word, argv[1]);
-    if (*options[o].value)
-        return fail("option '%.*s' is given twice", (int)length, word);
+    if (!value && i + 1 < argc) value = argv[i + 1];
+    if (!value) return fail("option '%s' needs a value (see attn %s --help)", word, argv[1]);
+    if (*options[o].value) return fail("option '%.*s' is given twice", (int)length, word);
     *options[o].value = value;
     return 1;
 }
@@ -45,8 +40,7 @@ int options_read(int argc, char **argv, const option *options, size_t option_cou
         if (!all_words && strcmp(argv[i], "--") == 0) {
             all_words = 1;
         } else if (!all_words && argv[i][0] == '-' && argv[i][1] != 0) {
-            if (!read_one(argc, argv, i, options, option_count, &taken))
-                return 0;
+            if (!read_one(argc, argv, i, options, option_count, &taken)) return 0;
         } else if (count) {
             argv[2 + words++] = argv[i];
         } else {
@@ -54,8 +48,7 @@ int options_read(int argc, char **argv, const option *options, size_t option_cou
         }
         i += taken;
     }
-    if (count)
-        *count = words;
+    if (count) *count = words;
     return 1;
 }
 
@@ -67,14 +60,11 @@ int option_required(const char *command, const char *name, const char *value)
 int option_number(const char *name, const char *text, double *value)
 {
     char *end;
-    if (!text)
-        return 1;
+    if (!text) return 1;
     errno = 0;
     *value = strtod(text, &end);
-    if (end == text || *end != 0)
-        return fail("%s: '%s' is not a number", name, text);
-    if (errno == ERANGE && fabs(*value) > 1)
-        return fail("%s: '%s' is out of range", name, text);
+    if (end == text || *end != 0) return fail("%s: '%s' is not a number", name, text);
+    if (errno == ERANGE && fabs(*value) > 1) return fail("%s: '%s' is out of range", name, text);
     return 1;
 }
 
@@ -82,12 +72,10 @@ int option_integer(const char *name, const char *text, int64_t low, int64_t high
 {
     char *end;
     intmax_t number;
-    if (!text)
-        return 1;
+    if (!text) return 1;
     errno = 0;
     number = strtoimax(text, &end, 10);
-    if (end == text || *end != 0)
-        return fail("%s: '%s' is not an integer", name, text);
+    if (end == text || *end != 0) return fail("%s: '%s' is not an integer", name, text);
     if (errno == ERANGE || number < low || number > high)
         return fail("%s: %s is not between %" PRId64 " and %" PRId64, name, text, low, high);
     *value = number;
@@ -97,11 +85,9 @@ int option_integer(const char *name, const char *text, int64_t low, int64_t high
 int option_word(const char *name, const char *text, const char *const *words, int count, int *value)
 {
     int i;
-    if (!text)
-        return 1;
+    if (!text) return 1;
     for (i = 0; i < count; i++) {
-        if (strcmp(text, words[i]) != 0)
-            continue;
+        if (strcmp(text, words[i]) != 0) continue;
         *value = i;
         return 1;
     }

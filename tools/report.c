@@ -18,8 +18,7 @@ int fail(const char *format, ...)
     va_end(arguments);
     /* A file name may contain newlines, but the message must be one line. */
     for (i = 0; line[i] != 0; i++)
-        if ((unsigned char)line[i] < ' ' || line[i] == 127)
-            line[i] = '?';
+        if ((unsigned char)line[i] < ' ' || line[i] == 127) line[i] = '?';
     fprintf(stderr, "attn: %s\n", line);
     return 0;
 }

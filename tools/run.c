@@ -19,16 +19,12 @@ static int path_read(const run_options *o, attn_path *path)
     if (!text) {
         source = "ATTN_PATH";
         text = getenv(source);
-        if (text && !*text)
-            text = NULL;
+        if (text && !*text) text = NULL;
     }
-    for (i = 0; i < ATTN_PATH_COUNT; i++)
-        names[i] = attn_path_name((attn_path)i);
-    if (!option_word(source, text, names, ATTN_PATH_COUNT, &chosen))
-        return 0;
+    for (i = 0; i < ATTN_PATH_COUNT; i++) names[i] = attn_path_name((attn_path)i);
+    if (!option_word(source, text, names, ATTN_PATH_COUNT, &chosen)) return 0;
     *path = (attn_path)chosen;
-    if (!attn_path_compiled(*path))
-        return fail("%s: path '%s' is not compiled into this program", source, text);
+    if (!attn_path_compiled(*path)) return fail("%s: path '%s' is not compiled into this program", source, text);
     return attn_path_supported(*path) || fail("%s: this machine cannot run path '%s'", source, text);
 }
 
@@ -38,10 +34,8 @@ int run_dtype(const run_options *o, int halves_too, const tensor *const *inputs,
     int chosen = ATTN_F32;
     size_t i;
     for (i = 0; i < count; i++)
-        if (inputs[i]->array.dtype == ATTN_F64)
-            chosen = ATTN_F64;
-    if (!option_word("--dtype", o->dtype, names, halves_too ? 4 : 2, &chosen))
-        return 0;
+        if (inputs[i]->array.dtype == ATTN_F64) chosen = ATTN_F64;
+    if (!option_word("--dtype", o->dtype, names, halves_too ? 4 : 2, &chosen)) return 0;
     *dtype = (attn_dtype)chosen;
     return 1;
 }
@@ -57,8 +51,7 @@ static int run_exec(attn_exec *exec, const char *what, operation compute, const 
         exec->query = NULL;
         exec->workspace = reserve(bytes);
         exec->workspace_size = bytes;
-        if (!exec->workspace)
-            return 0;
+        if (!exec->workspace) return 0;
         status = compute(arguments, exec);
     }
     return status == ATTN_OK || fail("%s: %s", what, attn_status_string(status));
@@ -70,12 +63,9 @@ int run(const run_options *o, const char *what, operation compute, const void *a
     attn_pthreads threads;
     int64_t count = 1;
     int fine;
-    if (!path_read(o, &exec.path) || !option_integer("--threads", o->threads, 1, MAX_THREADS, &count))
-        return 0;
-    if (count == 1)
-        return run_exec(&exec, what, compute, arguments);
-    if (!attn_pthreads_start(&threads, (size_t)count))
-        return fail("cannot start %d threads", (int)count);
+    if (!path_read(o, &exec.path) || !option_integer("--threads", o->threads, 1, MAX_THREADS, &count)) return 0;
+    if (count == 1) return run_exec(&exec, what, compute, arguments);
+    if (!attn_pthreads_start(&threads, (size_t)count)) return fail("cannot start %d threads", (int)count);
     exec.parallel_for = attn_pthreads_for;
     exec.parallel_context = &threads;
     exec.num_workers = threads.num_workers;

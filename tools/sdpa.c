@@ -50,8 +50,7 @@ typedef struct sdpa_options {
 
 int causal_read(const char *text, attn_desc *desc)
 {
-    if (!text)
-        return 1;
+    if (!text) return 1;
     desc->causal = 1;
     if (strcmp(text, "upper-left") == 0) {
         desc->align = ATTN_ALIGN_UPPER_LEFT;
@@ -69,10 +68,8 @@ static int window_read(const char *text, attn_desc *desc)
 {
     const char *comma = text ? strchr(text, ',') : NULL;
     char left[32];
-    if (!text)
-        return 1;
-    if (!comma || (size_t)(comma - text) >= sizeof left)
-        return fail("--window: '%s' is not LEFT,RIGHT", text);
+    if (!text) return 1;
+    if (!comma || (size_t)(comma - text) >= sizeof left) return fail("--window: '%s' is not LEFT,RIGHT", text);
     memcpy(left, text, (size_t)(comma - text));
     left[comma - text] = 0;
     desc->window = 1;
@@ -84,15 +81,13 @@ static int scalars_read(const sdpa_options *o, attn_desc *desc)
 {
     static const char *const stages[ATTN_STAGE_COUNT] = {"probs", "raw", "softcapped", "biased"};
     int stage = ATTN_STAGE_PROBS;
-    if (o->stage && !o->scores)
-        return fail("--stage needs --scores (see attn sdpa --help)");
+    if (o->stage && !o->scores) return fail("--stage needs --scores (see attn sdpa --help)");
     if (!option_number("--scale", o->scale, &desc->scale) || !option_number("--softcap", o->softcap, &desc->softcap) ||
         !option_word("--stage", o->stage, stages, ATTN_STAGE_COUNT, &stage) || !causal_read(o->causal, desc) ||
         !window_read(o->window, desc))
         return 0;
     /* In the descriptor 0 means the default scale, which is not what was asked for. */
-    if (o->scale && desc->scale == 0)
-        return fail("--scale: must not be 0");
+    if (o->scale && desc->scale == 0) return fail("--scale: must not be 0");
     desc->stage = (attn_stage)stage;
     return 1;
 }
@@ -101,20 +96,18 @@ static int inputs_fit(const tensor *q, const tensor *k, const tensor *v)
 {
     static const char wanted[] = "(S, D), (H, S, D) or (B, H, S, D)";
     const int rank = q->array.ndim;
-    if (!tensor_rank(q, 2, 4, wanted) || !tensor_rank(k, 2, 4, wanted) || !tensor_rank(v, 2, 4, wanted))
-        return 0;
+    if (!tensor_rank(q, 2, 4, wanted) || !tensor_rank(k, 2, 4, wanted) || !tensor_rank(v, 2, 4, wanted)) return 0;
     if (k->array.ndim != rank)
         return fail("%s: has %d dimensions, but %s has %d", k->file, k->array.ndim, q->file, rank);
     if (v->array.ndim != rank)
         return fail("%s: has %d dimensions, but %s has %d", v->file, v->array.ndim, q->file, rank);
-    if (!tensor_same(k, -1, q, -1, "the head dimension") || !tensor_same(v, -2, k, -2, "the number of keys"))
-        return 0;
+    if (!tensor_same(k, -1, q, -1, "the head dimension") || !tensor_same(v, -2, k, -2, "the number of keys")) return 0;
     if (rank > 2) {
         const size_t heads = q->array.shape[rank - 3], kv_heads = k->array.shape[rank - 3];
-        if (!tensor_same(v, -3, k, -3, "the number of heads"))
-            return 0;
+        if (!tensor_same(v, -3, k, -3, "the number of heads")) return 0;
         if (kv_heads == 0 || heads % kv_heads != 0)
-            return fail("%s: has %zu heads, which do not divide the %zu heads of %s", k->file, kv_heads, heads, q->file);
+            return fail("%s: has %zu heads, which do not divide the %zu heads of %s", k->file, kv_heads, heads,
+                        q->file);
     }
     return rank < 4 || (tensor_same(k, 0, q, 0, "the batch") && tensor_same(v, 0, q, 0, "the batch"));
 }
@@ -124,15 +117,14 @@ static int mask_fits(tensor *mask, const size_t full[4], attn_dtype dtype)
 {
     const attn_array *m = &mask->array;
     int i;
-    if (!mask->file)
-        return 1;
-    if (!tensor_rank(mask, 1, 4, "(B, H, q_len, kv_len) or one that broadcasts to it"))
-        return 0;
+    if (!mask->file) return 1;
+    if (!tensor_rank(mask, 1, 4, "(B, H, q_len, kv_len) or one that broadcasts to it")) return 0;
     /* The axis of keys does not broadcast: a mask with one key is probably a mistake. */
     for (i = 1; i <= m->ndim; i++) {
         const size_t n = m->shape[m->ndim - i], wanted = full[4 - i];
         if (n != wanted && (n != 1 || i == 1))
-            return fail("%s: axis %d has length %zu instead of %zu%s", mask->file, m->ndim - i, n, wanted, i == 1 ? "" : " or 1");
+            return fail("%s: axis %d has length %zu instead of %zu%s", mask->file, m->ndim - i, n, wanted,
+                        i == 1 ? "" : " or 1");
     }
     return m->dtype == ATTN_BOOL || (tensor_is_float(mask) && tensor_convert(mask, dtype));
 }
@@ -142,7 +134,8 @@ static int vector_fits(const tensor *t, size_t first, size_t last, int two, cons
 {
     const attn_array *a = &t->array;
     char text[NPY_SHAPE_SIZE];
-    if (!t->file || (a->ndim == 1 && a->shape[0] == last) || (two && a->ndim == 2 && a->shape[0] == first && a->shape[1] == last))
+    if (!t->file || (a->ndim == 1 && a->shape[0] == last) ||
+        (two && a->ndim == 2 && a->shape[0] == first && a->shape[1] == last))
         return 1;
     npy_shape_text(a, text);
     return fail("%s: has shape %s, but must have %zu elements, one per %s", t->file, text, last, meaning);
@@ -155,8 +148,7 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
     size_t full[4] = {1, 1, 1, 1};
     tensor mask, alibi, sinks, kv_lens;
     int i;
-    for (i = 1; i <= q->ndim; i++)
-        full[4 - i] = q->shape[q->ndim - i];
+    for (i = 1; i <= q->ndim; i++) full[4 - i] = q->shape[q->ndim - i];
     full[3] = desc->k.shape[q->ndim - 2];
     if (!tensor_load(&mask, o->mask) || !tensor_load(&alibi, o->alibi) || !tensor_load(&sinks, o->sinks) ||
         !tensor_load(&kv_lens, o->kv_lens))
@@ -164,14 +156,12 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
     if (!mask_fits(&mask, full, dtype) || !vector_fits(&alibi, full[0], full[1], 1, "head") ||
         !vector_fits(&sinks, full[0], full[1], 0, "head") || !vector_fits(&kv_lens, 0, full[0], 0, "batch"))
         return 0;
-    if (alibi.file && (!tensor_is_float(&alibi) || !tensor_convert(&alibi, dtype)))
-        return 0;
-    if (sinks.file && (!tensor_is_float(&sinks) || !tensor_convert(&sinks, dtype)))
-        return 0;
+    if (alibi.file && (!tensor_is_float(&alibi) || !tensor_convert(&alibi, dtype))) return 0;
+    if (sinks.file && (!tensor_is_float(&sinks) || !tensor_convert(&sinks, dtype))) return 0;
     if (kv_lens.file && kv_lens.array.dtype != ATTN_I32 && kv_lens.array.dtype != ATTN_I64)
-        return fail("%s: has element type %s, but must have int32 or int64", kv_lens.file, attn_dtype_name(kv_lens.array.dtype));
-    if (!tensor_resize(&mask, capacity))
-        return 0;
+        return fail("%s: has element type %s, but must have int32 or int64", kv_lens.file,
+                    attn_dtype_name(kv_lens.array.dtype));
+    if (!tensor_resize(&mask, capacity)) return 0;
     desc->mask = mask.array;
     desc->alibi = alibi.array;
     desc->sinks = sinks.array;
@@ -197,8 +187,7 @@ static attn_array lift(const attn_array *a, int ndim)
     const int more = ndim - a->ndim;
     attn_array lifted = *a;
     int i;
-    if (a->ndim == 0)
-        return lifted;
+    if (a->ndim == 0) return lifted;
     lifted.ndim = ndim;
     for (i = 0; i < ndim; i++) {
         lifted.shape[i] = i < more ? 1 : a->shape[i - more];
@@ -210,8 +199,7 @@ static attn_array lift(const attn_array *a, int ndim)
 static attn_array slice(const attn_array *a, int axis, size_t first, size_t count)
 {
     attn_array part = *a;
-    if (a->ndim == 0)
-        return part;
+    if (a->ndim == 0) return part;
     part.data = (char *)a->data + (ptrdiff_t)first * a->stride[axis] * (ptrdiff_t)attn_dtype_size(a->dtype);
     part.shape[axis] = count;
     return part;
@@ -221,8 +209,7 @@ static attn_array slice(const attn_array *a, int axis, size_t first, size_t coun
 static int cache_new(tensor *t, const attn_array *like, size_t n, size_t rows)
 {
     const size_t shape[4] = {n, like->shape[1], rows, like->shape[3]};
-    if (!tensor_new(t, "the cache", like->dtype, 4, shape))
-        return 0;
+    if (!tensor_new(t, "the cache", like->dtype, 4, shape)) return 0;
     memset(t->array.data, 0xff, n * shape[1] * rows * shape[3] * attn_dtype_size(like->dtype));
     return 1;
 }
@@ -234,8 +221,7 @@ static int table_new(tensor *t, size_t batch, size_t pages)
     uint64_t random = 1;
     int64_t *table;
     size_t i;
-    if (!tensor_new(t, "the block table", ATTN_I64, 2, shape))
-        return 0;
+    if (!tensor_new(t, "the block table", ATTN_I64, 2, shape)) return 0;
     table = (int64_t *)t->array.data;
     for (i = 0; i < batch * pages; i++) { /* inserts page i at a random place */
         size_t place;
@@ -252,7 +238,8 @@ static int lengths_new(cached *c, const attn_array *kv_lens, size_t batch, size_
 {
     tensor lens, ends;
     size_t b;
-    if (!tensor_new(&lens, "the lengths", ATTN_I64, 1, &batch) || !tensor_new(&ends, "the lengths", ATTN_I64, 1, &batch))
+    if (!tensor_new(&lens, "the lengths", ATTN_I64, 1, &batch) ||
+        !tensor_new(&ends, "the lengths", ATTN_I64, 1, &batch))
         return 0;
     memset(lens.array.data, 0, batch * sizeof(int64_t));
     c->desc.kv_lens = lens.array;
@@ -261,8 +248,7 @@ static int lengths_new(cached *c, const attn_array *kv_lens, size_t batch, size_
         const attn_array len = slice(kv_lens, 0, b, 1);
         int32_t narrow;
         c->ends[b] = (int64_t)kv_len;
-        if (len.ndim && len.dtype == ATTN_I64)
-            memcpy(&c->ends[b], len.data, sizeof c->ends[b]);
+        if (len.ndim && len.dtype == ATTN_I64) memcpy(&c->ends[b], len.data, sizeof c->ends[b]);
         if (len.ndim && len.dtype == ATTN_I32) {
             memcpy(&narrow, len.data, sizeof narrow);
             c->ends[b] = narrow;
@@ -298,8 +284,7 @@ static int cached_new(cached *c, const attn_desc *desc, size_t page_size, size_t
         return 0;
     c->desc.k = k.array;
     c->desc.v = v.array;
-    if (page_size)
-        c->desc.block_table = table.array;
+    if (page_size) c->desc.block_table = table.array;
     c->sums = c->desc.colsum;
     c->desc.colsum = sums.array;
     return 1;
@@ -312,15 +297,13 @@ static attn_status append_until(const cached *c, size_t b, int64_t end)
     const int paged = c->desc.block_table.ndim > 0;
     const attn_array at = slice(&c->desc.kv_lens, 0, b, 1), table = slice(&c->desc.block_table, 0, b, 1);
     int i;
-    if (*len >= end)
-        return ATTN_OK;
+    if (*len >= end) return ATTN_OK;
     for (i = 0; i < 2; i++) {
         const attn_array *whole = i ? &c->desc.v : &c->desc.k;
         const attn_array cache = paged ? *whole : slice(whole, 0, b, 1), batch = slice(i ? &c->v : &c->k, 0, b, 1);
         const attn_array rows = slice(&batch, 2, (size_t)*len, (size_t)(end - *len));
         const attn_status status = attn_cache_append(&cache, &rows, &at, paged ? &table : NULL);
-        if (status)
-            return status;
+        if (status) return status;
     }
     *len = end;
     return ATTN_OK;
@@ -333,10 +316,8 @@ static int64_t keys_for(const cached *c, size_t b, size_t i)
     const attn_desc *d = &c->desc;
     const int64_t end = c->ends[b], q_len = (int64_t)d->q.shape[2];
     int64_t p = d->align == ATTN_ALIGN_LOWER_RIGHT ? end - q_len : d->align == ATTN_ALIGN_OFFSET ? d->q_offset : 0;
-    if (!d->causal || p >= end)
-        return end;
-    if (p < -q_len)
-        return 0;
+    if (!d->causal || p >= end) return end;
+    if (p < -q_len) return 0;
     p += (int64_t)i + 1;
     return p < 0 ? 0 : p < end ? p : end;
 }
@@ -351,8 +332,7 @@ static attn_desc step_of(const cached *c, size_t i)
     d.out = slice(&d.out, 2, i, one);
     d.lse = slice(&d.lse, 2, i, one);
     d.scores = slice(&d.scores, 2, i, one);
-    if (d.mask.ndim && d.mask.shape[2] != 1)
-        d.mask = slice(&d.mask, 2, i, one);
+    if (d.mask.ndim && d.mask.shape[2] != 1) d.mask = slice(&d.mask, 2, i, one);
     /* With lower-right alignment, the query is at the last of the keys so far. */
     if (d.align != ATTN_ALIGN_LOWER_RIGHT) {
         d.q_offset = d.align == ATTN_ALIGN_OFFSET ? d.q_offset : 0;
@@ -368,10 +348,8 @@ static void add_sums(const attn_array *sums, const attn_array *one)
     const size_t count = sums->ndim ? sums->shape[0] * sums->shape[1] * sums->shape[2] : 0;
     size_t i;
     for (i = 0; i < count; i++)
-        if (sums->dtype == ATTN_F64)
-            ((double *)sums->data)[i] += ((const double *)one->data)[i];
-        else
-            ((float *)sums->data)[i] += ((const float *)one->data)[i];
+        if (sums->dtype == ATTN_F64) ((double *)sums->data)[i] += ((const double *)one->data)[i];
+        else ((float *)sums->data)[i] += ((const float *)one->data)[i];
 }
 
 /* One query at a time, with the keys that are in the cache by then. */
@@ -382,19 +360,16 @@ static attn_status decode(const void *arguments, const attn_exec *exec)
     attn_desc d = step_of(c, 0);
     attn_status status = ATTN_OK;
     size_t i, b;
-    if (exec->query)
-        return attn_forward(&d, exec);
+    if (exec->query) return attn_forward(&d, exec);
     memset(c->desc.kv_lens.data, 0, batch * sizeof(int64_t));
     if (c->sums.ndim)
-        memset(c->sums.data, 0, c->sums.shape[0] * c->sums.shape[1] * c->sums.shape[2] * attn_dtype_size(c->sums.dtype));
+        memset(c->sums.data, 0,
+               c->sums.shape[0] * c->sums.shape[1] * c->sums.shape[2] * attn_dtype_size(c->sums.dtype));
     for (i = 0; i < c->desc.q.shape[2] && status == ATTN_OK; i++) {
-        for (b = 0; b < batch && status == ATTN_OK; b++)
-            status = append_until(c, b, keys_for(c, b, i));
+        for (b = 0; b < batch && status == ATTN_OK; b++) status = append_until(c, b, keys_for(c, b, i));
         d = step_of(c, i);
-        if (status == ATTN_OK)
-            status = attn_forward(&d, exec);
-        if (status == ATTN_OK)
-            add_sums(&c->sums, &d.colsum);
+        if (status == ATTN_OK) status = attn_forward(&d, exec);
+        if (status == ATTN_OK) add_sums(&c->sums, &d.colsum);
     }
     return status;
 }
@@ -408,8 +383,7 @@ static attn_status from_pages(const void *arguments, const attn_exec *exec)
     d.colsum = c->sums;
     for (b = 0; b < d.q.shape[0] && !exec->query; b++) {
         const attn_status status = append_until(c, b, c->ends[b]);
-        if (status)
-            return status;
+        if (status) return status;
     }
     return attn_forward(&d, exec);
 }
@@ -424,8 +398,7 @@ static attn_status forward(const void *desc, const attn_exec *exec)
 static int compute(const sdpa_options *o, const attn_desc *desc, size_t page_size, size_t capacity)
 {
     cached c;
-    if (!o->paged && !o->cache)
-        return run(&o->run, "sdpa", forward, desc);
+    if (!o->paged && !o->cache) return run(&o->run, "sdpa", forward, desc);
     return cached_new(&c, desc, page_size, capacity) && run(&o->run, "sdpa", o->cache ? decode : from_pages, &c);
 }
 
@@ -444,52 +417,43 @@ static int sdpa(const sdpa_options *o)
     if (!scalars_read(o, &desc) || !option_word("--kv-dtype", o->kv_dtype, kv_types, 2, &kv_type) ||
         !option_integer("--paged", o->paged, 1, MAX_PAGE, &page_size))
         return 0;
-    if (!tensor_load(&q, o->q) || !tensor_load(&k, o->k) || !tensor_load(&v, o->v))
-        return 0;
-    if (!tensor_is_float(&q) || !tensor_is_float(&k) || !tensor_is_float(&v) || !inputs_fit(&q, &k, &v))
-        return 0;
-    if (!run_dtype(&o->run, 1, inputs, 3, &dtype))
-        return 0;
+    if (!tensor_load(&q, o->q) || !tensor_load(&k, o->k) || !tensor_load(&v, o->v)) return 0;
+    if (!tensor_is_float(&q) || !tensor_is_float(&k) || !tensor_is_float(&v) || !inputs_fit(&q, &k, &v)) return 0;
+    if (!run_dtype(&o->run, 1, inputs, 3, &dtype)) return 0;
     compute_type = dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     rank = q.array.ndim;
-    if (!tensor_convert(&q, dtype))
-        return 0;
-    if (!tensor_convert(&k, kv_type < 0 ? dtype : (attn_dtype)(ATTN_F16 + kv_type)))
-        return 0;
-    if (!tensor_convert(&v, kv_type < 0 ? dtype : (attn_dtype)(ATTN_F16 + kv_type)))
-        return 0;
+    if (!tensor_convert(&q, dtype)) return 0;
+    if (!tensor_convert(&k, kv_type < 0 ? dtype : (attn_dtype)(ATTN_F16 + kv_type))) return 0;
+    if (!tensor_convert(&v, kv_type < 0 ? dtype : (attn_dtype)(ATTN_F16 + kv_type))) return 0;
     kv_len = capacity = k.array.shape[rank - 2];
-    if (page_size)
-        capacity = (kv_len / (size_t)page_size + (kv_len % (size_t)page_size ? 1 : 0)) * (size_t)page_size;
+    if (page_size) capacity = (kv_len / (size_t)page_size + (kv_len % (size_t)page_size ? 1 : 0)) * (size_t)page_size;
     desc.q = q.array;
     desc.k = k.array;
     desc.v = v.array;
-    if (!extras_load(o, &desc, compute_type, capacity))
-        return 0;
+    if (!extras_load(o, &desc, compute_type, capacity)) return 0;
 
     memcpy(shape, q.array.shape, sizeof shape);
     shape[rank - 1] = v.array.shape[rank - 1];
     if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute_type, rank - 1, shape))
         return 0;
     shape[rank - 1] = capacity;
-    if (!tensor_new(&weights, o->weights, compute_type, rank, shape) || !tensor_new(&scores, o->scores, compute_type, rank, shape))
+    if (!tensor_new(&weights, o->weights, compute_type, rank, shape) ||
+        !tensor_new(&scores, o->scores, compute_type, rank, shape))
         return 0;
     shape[rank - 2] = capacity;
-    if (!tensor_new(&colsum, o->colsum, compute_type, rank - 1, shape))
-        return 0;
+    if (!tensor_new(&colsum, o->colsum, compute_type, rank - 1, shape)) return 0;
     desc.out = out.array;
     desc.lse = lse.array;
     desc.colsum = colsum.array;
 
     /* A run gives one matrix of scores; asking for it changes no bit of the other outputs. */
     desc.scores = scores.array;
-    if ((scores.file || !weights.file) && !compute(o, &desc, (size_t)page_size, capacity))
-        return 0;
+    if ((scores.file || !weights.file) && !compute(o, &desc, (size_t)page_size, capacity)) return 0;
     desc.scores = weights.array;
     desc.stage = ATTN_STAGE_PROBS;
-    if (weights.file && !compute(o, &desc, (size_t)page_size, capacity))
-        return 0;
-    return tensor_resize(&weights, kv_len) && tensor_resize(&scores, kv_len) && tensor_resize(&colsum, kv_len) && tensors_save(outputs, 5);
+    if (weights.file && !compute(o, &desc, (size_t)page_size, capacity)) return 0;
+    return tensor_resize(&weights, kv_len) && tensor_resize(&scores, kv_len) && tensor_resize(&colsum, kv_len) &&
+           tensors_save(outputs, 5);
 }
 
 int sdpa_command(int argc, char **argv)
@@ -518,6 +482,7 @@ int sdpa_command(int argc, char **argv)
         {"--cache!", &o.cache},
         RUN_OPTIONS(o.run),
     };
-    return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) && option_required("sdpa", "--q", o.q) &&
-           option_required("sdpa", "--k", o.k) && option_required("sdpa", "--v", o.v) && option_required("sdpa", "-o", o.out) && sdpa(&o);
+    return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) &&
+           option_required("sdpa", "--q", o.q) && option_required("sdpa", "--k", o.k) &&
+           option_required("sdpa", "--v", o.v) && option_required("sdpa", "-o", o.out) && sdpa(&o);
 }

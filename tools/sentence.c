@@ -53,18 +53,20 @@ static size_t character_length(const char *s, size_t length)
 {
     static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
     const unsigned char first = (unsigned char)s[0];
-    const size_t bytes = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf8 ? 4 : 0;
+    const size_t bytes = first < 0x80   ? 1
+                         : first < 0xc0 ? 0
+                         : first < 0xe0 ? 2
+                         : first < 0xf0 ? 3
+                         : first < 0xf8 ? 4
+                                        : 0;
     uint32_t code = bytes < 2 ? first : first & (0x7fu >> bytes);
     size_t i;
-    if (bytes == 0 || bytes > length)
-        return 0;
+    if (bytes == 0 || bytes > length) return 0;
     for (i = 1; i < bytes; i++) {
-        if (((unsigned char)s[i] & 0xc0) != 0x80)
-            return 0;
+        if (((unsigned char)s[i] & 0xc0) != 0x80) return 0;
         code = code << 6 | ((unsigned char)s[i] & 0x3f);
     }
-    if (code < smallest[bytes] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-        return 0;
+    if (code < smallest[bytes] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return 0;
     return code < 0x20 || (code >= 0x7f && code < 0xa0) ? 0 : bytes;
 }
 
@@ -79,12 +81,9 @@ static void make_label(word *w)
             memcpy(w->label + cut, "..", 3);
             return;
         }
-        if (w->width == LABEL - 2)
-            cut = used;
-        if (bytes)
-            memcpy(w->label + used, w->text + at, bytes);
-        else
-            w->label[used] = '?';
+        if (w->width == LABEL - 2) cut = used;
+        if (bytes) memcpy(w->label + used, w->text + at, bytes);
+        else w->label[used] = '?';
         used += bytes ? bytes : 1;
         at += bytes ? bytes : 1;
         w->width++;
@@ -98,8 +97,7 @@ static int split(const char *text, word *words, size_t *count)
     static const char space[] = " \t\r\n";
     for (text += strspn(text, space); *text; text += strspn(text, space)) {
         word *w = &words[*count];
-        if (*count == MAX_WORDS)
-            return fail("the sentence has more than %d words", MAX_WORDS);
+        if (*count == MAX_WORDS) return fail("the sentence has more than %d words", MAX_WORDS);
         w->text = text;
         w->length = strcspn(text, space);
         make_label(w);
@@ -109,19 +107,14 @@ static int split(const char *text, word *words, size_t *count)
     return 1;
 }
 
-static unsigned char lower(char c)
-{
-    return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-}
+static unsigned char lower(char c) { return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); }
 
 static int same_word(const word *a, const word *b)
 {
     size_t i;
-    if (a->length != b->length)
-        return 0;
+    if (a->length != b->length) return 0;
     for (i = 0; i < a->length; i++)
-        if (lower(a->text[i]) != lower(b->text[i]))
-            return 0;
+        if (lower(a->text[i]) != lower(b->text[i])) return 0;
     return 1;
 }
 
@@ -129,8 +122,7 @@ static size_t count_distinct(const word *words, size_t count)
 {
     size_t i, j, distinct = 0;
     for (i = 0; i < count; i++) {
-        for (j = 0; j < i && !same_word(&words[i], &words[j]);)
-            j++;
+        for (j = 0; j < i && !same_word(&words[i], &words[j]);) j++;
         distinct += j == i;
     }
     return distinct;
@@ -168,10 +160,8 @@ static void generate(uint64_t state, float scale, float *values, size_t count)
 static float projection_scale(size_t dim)
 {
     float scale = 1;
-    while (scale * scale * (float)dim > 16)
-        scale *= 0.5f;
-    while (4 * scale * scale * (float)dim <= 16)
-        scale *= 2;
+    while (scale * scale * (float)dim > 16) scale *= 0.5f;
+    while (4 * scale * scale * (float)dim <= 16) scale *= 2;
     return scale;
 }
 
@@ -195,8 +185,7 @@ static int label_width(const word *words, size_t count)
     int width = 5; /* of a number */
     size_t i;
     for (i = 0; i < count; i++)
-        if (words[i].width > width)
-            width = words[i].width;
+        if (words[i].width > width) width = words[i].width;
     return width;
 }
 
@@ -223,8 +212,7 @@ static void print_weights(const word *words, size_t count, const float *weights)
             printf("\n");
         }
     }
-    if (shown < count)
-        printf("  (the first %zu of %zu words)\n", shown, count);
+    if (shown < count) printf("  (the first %zu of %zu words)\n", shown, count);
 }
 
 static void print_most_attended(const word *words, size_t count, const float *weights)
@@ -237,8 +225,7 @@ static void print_most_attended(const word *words, size_t count, const float *we
         const float *w = weights + row * count;
         size_t best = 0;
         for (column = 1; column < count; column++)
-            if (w[column] > w[best])
-                best = column;
+            if (w[column] > w[best]) best = column;
         printf("  ");
         print_label(&words[row], width, 0);
         printf("  ->  %s (%.3f)\n", words[best].label, (double)w[best]);
@@ -255,8 +242,7 @@ static void print_output(const word *words, size_t count, const float *out, size
     for (row = 0; row < shown; row++) {
         printf("  ");
         print_label(&words[row], width, 0);
-        for (i = 0; i < numbers; i++)
-            printf(" %7.3f", (double)out[row * dim + i]);
+        for (i = 0; i < numbers; i++) printf(" %7.3f", (double)out[row * dim + i]);
         printf(numbers < dim ? " ...\n" : "\n");
     }
 }
@@ -277,8 +263,7 @@ static void print_all(const word *words, size_t count, const attn_layer *l, int6
     char softmax[64];
     size_t head;
     printf("%zu word%s", count, count == 1 ? "" : "s");
-    if (distinct < count)
-        printf(", %zu different", distinct);
+    if (distinct < count) printf(", %zu different", distinct);
     printf("; embeddings of %zu number%s, seed %" PRId64 "\n\n", dim, dim == 1 ? "" : "s", seed);
     snprintf(softmax, sizeof softmax, "softmax(Q K^T / sqrt(%zu))", dim / l->num_heads);
     print_shape("X", &l->x, "an embedding per word");
@@ -289,8 +274,7 @@ static void print_all(const word *words, size_t count, const attn_layer *l, int6
     for (head = 0; head < l->num_heads; head++) {
         const float *weights = (const float *)l->weights.data + head * count * count;
         printf("\nWeights");
-        if (l->num_heads > 1)
-            printf(" of head %zu", head + 1);
+        if (l->num_heads > 1) printf(" of head %zu", head + 1);
         printf(": how much a row's word attends to each word (rows sum to 1)\n");
         print_weights(words, count, weights);
         print_most_attended(words, count, weights);
@@ -312,8 +296,7 @@ static int show(const word *words, size_t count, size_t dim, size_t heads, int64
     for (i = 0; i < 3; i++) {
         word name = {0};
         float *values = (float *)reserve(square);
-        if (!values)
-            return 0;
+        if (!values) return 0;
         name.text = names[i];
         name.length = strlen(names[i]);
         generate((uint64_t)seed + fnv1a(&name, 0), projection_scale(dim), values, dim * dim);
@@ -322,15 +305,11 @@ static int show(const word *words, size_t count, size_t dim, size_t heads, int64
     l.x = attn_array_2d(ATTN_F32, reserve(rows), count, dim);
     l.out = attn_array_2d(ATTN_F32, reserve(rows), count, dim);
     l.weights = attn_array_3d(ATTN_F32, reserve(heads * count * count * sizeof(float)), heads, count, count);
-    if (heads == 1)
-        l.weights = attn_array_2d(ATTN_F32, l.weights.data, count, count);
-    if (!l.x.data || !l.out.data || !l.weights.data)
-        return 0;
-    for (i = 0; i < count; i++)
-        generate((uint64_t)seed + fnv1a(&words[i], 1), 1, (float *)l.x.data + i * dim, dim);
+    if (heads == 1) l.weights = attn_array_2d(ATTN_F32, l.weights.data, count, count);
+    if (!l.x.data || !l.out.data || !l.weights.data) return 0;
+    for (i = 0; i < count; i++) generate((uint64_t)seed + fnv1a(&words[i], 1), 1, (float *)l.x.data + i * dim, dim);
     l.num_heads = heads;
-    if (!run(&defaults, "sentence", forward, &l))
-        return 0;
+    if (!run(&defaults, "sentence", forward, &l)) return 0;
     print_all(words, count, &l, seed);
     return 1;
 }
@@ -344,18 +323,15 @@ int sentence_command(int argc, char **argv)
     size_t count = 0;
     int i, texts;
     if (!options_read(argc, argv, options, sizeof options / sizeof options[0], &texts) ||
-        !option_integer("--dim", dim_text, 1, MAX_DIM, &dim) || !option_integer("--heads", heads_text, 1, dim, &heads) ||
+        !option_integer("--dim", dim_text, 1, MAX_DIM, &dim) ||
+        !option_integer("--heads", heads_text, 1, dim, &heads) ||
         !option_integer("--seed", seed_text, INT64_MIN, INT64_MAX, &seed))
         return 0;
-    if (dim % heads != 0)
-        return fail("--heads: %d does not divide the dimension %d", (int)heads, (int)dim);
+    if (dim % heads != 0) return fail("--heads: %d does not divide the dimension %d", (int)heads, (int)dim);
     words = (word *)reserve(MAX_WORDS * sizeof *words);
-    if (!words)
-        return 0;
+    if (!words) return 0;
     for (i = 0; i < texts; i++)
-        if (!split(argv[2 + i], words, &count))
-            return 0;
-    if (count == 0)
-        return fail("sentence needs at least one word (see attn sentence --help)");
+        if (!split(argv[2 + i], words, &count)) return 0;
+    if (count == 0) return fail("sentence needs at least one word (see attn sentence --help)");
     return show(words, count, (size_t)dim, (size_t)heads, seed);
 }

@@ -5,12 +5,13 @@
 #include "npy.h"
 #include "tool.h"
 
-const char softmax_help[] = "attn softmax - softmax along an axis\n"
-                            "\n"
-                            "  attn softmax --in X.npy -o Y.npy [options]\n"
-                            "\n"
-                            "  --axis A         the axis (default: -1); negative axes count from the end\n"
-                            "  --dtype f32|f64  convert to this type (default: f64 for float64 input, else f32)\n" RUN_HELP;
+const char softmax_help[] =
+    "attn softmax - softmax along an axis\n"
+    "\n"
+    "  attn softmax --in X.npy -o Y.npy [options]\n"
+    "\n"
+    "  --axis A         the axis (default: -1); negative axes count from the end\n"
+    "  --dtype f32|f64  convert to this type (default: f64 for float64 input, else f32)\n" RUN_HELP;
 
 const char matmul_help[] = "attn matmul - C = A B\n"
                            "\n"
@@ -44,15 +45,14 @@ static int softmax(const char *in, const char *out, const char *axis_text, const
     attn_dtype dtype;
     int64_t axis = -1;
     char shape[NPY_SHAPE_SIZE];
-    if (!option_integer("--axis", axis_text, -ATTN_MAX_DIMS, ATTN_MAX_DIMS - 1, &axis))
-        return 0;
-    if (!tensor_load(&x, in) || !tensor_is_float(&x))
-        return 0;
+    if (!option_integer("--axis", axis_text, -ATTN_MAX_DIMS, ATTN_MAX_DIMS - 1, &axis)) return 0;
+    if (!tensor_load(&x, in) || !tensor_is_float(&x)) return 0;
     if (axis < -x.array.ndim || axis >= x.array.ndim) {
         npy_shape_text(&x.array, shape);
         return fail("%s: axis %d is out of range for shape %s", in, (int)axis, shape);
     }
-    if (!run_dtype(o, 0, inputs, 1, &dtype) || !tensor_convert(&x, dtype) || !tensor_new(&y, out, dtype, x.array.ndim, x.array.shape))
+    if (!run_dtype(o, 0, inputs, 1, &dtype) || !tensor_convert(&x, dtype) ||
+        !tensor_new(&y, out, dtype, x.array.ndim, x.array.shape))
         return 0;
     s.x = x.array;
     s.y = y.array;
@@ -65,8 +65,9 @@ int softmax_command(int argc, char **argv)
     const char *in = NULL, *out = NULL, *axis = NULL;
     run_options o = {NULL, NULL, NULL};
     const option options[] = {{"--in", &in}, {"-o", &out}, {"--axis", &axis}, RUN_OPTIONS(o)};
-    return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) && option_required("softmax", "--in", in) &&
-           option_required("softmax", "-o", out) && softmax(in, out, axis, &o);
+    return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) &&
+           option_required("softmax", "--in", in) && option_required("softmax", "-o", out) &&
+           softmax(in, out, axis, &o);
 }
 
 /* --------------------------------------------------------------- matmul -- */
@@ -102,8 +103,8 @@ static int matmul(const char *a_file, const char *b_file, const char *out, const
     int i, ndim;
     if (!tensor_load(&a, a_file) || !tensor_load(&b, b_file) || !tensor_is_float(&a) || !tensor_is_float(&b) ||
         !tensor_rank(&a, 2, ATTN_MAX_DIMS, "(..., m, k)") || !tensor_rank(&b, 2, ATTN_MAX_DIMS, "(..., k, n)") ||
-        !tensor_same(&b, -2, &a, -1, "the inner dimension") || !run_dtype(o, 0, inputs, 2, &dtype) || !tensor_convert(&a, dtype) ||
-        !tensor_convert(&b, dtype))
+        !tensor_same(&b, -2, &a, -1, "the inner dimension") || !run_dtype(o, 0, inputs, 2, &dtype) ||
+        !tensor_convert(&a, dtype) || !tensor_convert(&b, dtype))
         return 0;
     ndim = a.array.ndim > b.array.ndim ? a.array.ndim : b.array.ndim;
     m[0] = with_rank(&a.array, ndim);
@@ -116,8 +117,7 @@ static int matmul(const char *a_file, const char *b_file, const char *out, const
     }
     shape[ndim - 2] = m[0].shape[ndim - 2];
     shape[ndim - 1] = m[1].shape[ndim - 1];
-    if (!tensor_new(&c, out, dtype, ndim, shape))
-        return 0;
+    if (!tensor_new(&c, out, dtype, ndim, shape)) return 0;
     m[2] = c.array;
     return run(o, "matmul", compute_matmul, m) && tensors_save(outputs, 1);
 }
@@ -127,6 +127,7 @@ int matmul_command(int argc, char **argv)
     const char *a = NULL, *b = NULL, *out = NULL;
     run_options o = {NULL, NULL, NULL};
     const option options[] = {{"--a", &a}, {"--b", &b}, {"-o", &out}, RUN_OPTIONS(o)};
-    return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) && option_required("matmul", "--a", a) &&
-           option_required("matmul", "--b", b) && option_required("matmul", "-o", out) && matmul(a, b, out, &o);
+    return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) &&
+           option_required("matmul", "--a", a) && option_required("matmul", "--b", b) &&
+           option_required("matmul", "-o", out) && matmul(a, b, out, &o);
 }

@@ -95,11 +95,11 @@ typedef struct run_options {
 } run_options;
 /* clang-format off */
 #define RUN_OPTIONS(o) {"--path", &(o).path}, {"--threads", &(o).threads}, {"--dtype", &(o).dtype}
-/* clang-format on */
-#define RUN_HELP                                                                                                                           \
-    "  --path auto|scalar|simd128|neon|avx2|avx512   the code path (default: $ATTN_PATH,\n"                                                \
-    "                   or else auto); all give the same bits\n"                                                                           \
+#define RUN_HELP \
+    "  --path NAME      the code path: auto, or one that runs here by attn info (default:\n" \
+    "                   $ATTN_PATH, or else auto); all give the same bits\n" \
     "  --threads N      number of threads (default: 1); any number gives the same bits\n"
+/* clang-format on */
 
 /* The type to compute in: that of --dtype, else float64 if any input is float64, else float32. */
 int run_dtype(const run_options *o, int halves_too, const tensor *const *inputs, size_t count, attn_dtype *dtype);

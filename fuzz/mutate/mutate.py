@@ -3,7 +3,7 @@
 """Breaks copies of attention.h on purpose and counts who notices.
 
     mutate.py [--sample N] [--hand | --auto] [--only REGEX] [--seed S] [--count N] [--every-path]
-              [--seconds S] [--work FOLDER] [--resume] [--list] [--report]
+              [--seconds S] [--work FOLDER] [--resume] [--list] [--report] [--check]
 
 Faults are those of faults.txt (by hand) and those drawn from the source by rule
 (automatic). For each one the implementation alone is compiled again, with the
@@ -37,7 +37,6 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-KERNELS = ["avx2", "neon", "avx512", "scalar"]
 TARGETS = {"differential": 0.4, "primitives": 0.15, "misuse": 0.15, "metamorphic": 0.15, "extremes": 0.15}  # shares of the time
 # By what they cost. The slow ones are for what nothing else has found: half a minute a fault.
 QUICK = ["known_values", "library_conventions", "errors", "rotary", "matmul", "layer", "softmax_axis"]
@@ -46,13 +45,10 @@ SLOW = ["element_types", "kv_cache", "strides", "packed_sequences", "partial_sta
 # Of UBSan what is cheap to compile: the rest would take minutes a fault.
 SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,float-cast-overflow,alignment "
               "-fno-sanitize-recover=all -fno-sanitize-coverage=trace-cmp").split()
-PATHS = {  # flags that leave a path and the scalar one
-    "avx2": ["-DATTN_NO_AVX512"],
-    "avx512": ["-DATTN_NO_AVX2"],
-    "neon": ["-DATTN_USE_SIMDE", "-DATTN_NO_AVX2", "-DATTN_NO_AVX512"],
-    "scalar": ["-DATTN_NO_AVX512"],
-    "all": ["-DATTN_NO_AVX512"],
-}
+COMPANION = "avx2"  # the path beside the scalar one where any would do
+EMULATED = "neon"  # one that this machine does not have
+UNFUSED = "simd128"  # one that fused arithmetic does not have, and so no mutant
+TURNS = ["avx2", "neon", "avx512", "scalar"]  # in which faults of the template are made by turns; any new one is last
 
 
 def fail(message):
@@ -83,6 +79,12 @@ def balanced(code, at):
     fail("unbalanced " + code[at:at + 40])
 
 
+def flags_of(source, path):
+    """Those that leave a path and the scalar one."""
+    kept = {"scalar", COMPANION if path in ("scalar", "all") else path}
+    return ["-DATTN_USE_SIMDE"] + ["-DATTN_NO_" + p.upper() for p in source.kernels if p not in kept]
+
+
 class Source:
     def __init__(self, path):
         with open(path, encoding="utf-8") as f:
@@ -90,6 +92,10 @@ class Source:
         self.code = blanked(self.text)
         self.begin = self.code.index("#if defined(ATTENTION_IMPLEMENTATION)")
         self.template = self.code.index("#if defined(ATTN__KERNEL)")
+        self.paths = list(dict.fromkeys(re.findall(r"#define ATTN__ISA (\w+)", self.code)))
+        if not self.paths:
+            fail("no path of " + path + " says `#define ATTN__ISA its name`")
+        self.kernels = [p for p in self.paths if p != UNFUSED]
         self.functions = []
         for m in re.finditer(r"(?<=\n)(?:ATTN__INLINE|ATTN__NOINLINE|ATTN_DEF|static)\b[^;{}()]*?\b(ATTN__V\((\w+)\)|\w+)\(", self.code):
             if m.start() < self.begin:
@@ -130,6 +136,10 @@ def pattern_of(text):
     return re.compile((r"(?<!\w)" if re.match(r"\w", text.strip()) else "") + out)
 
 
+def shown(text):
+    return " ".join(text.split())
+
+
 class Fault:
     before = after = ""
 
@@ -140,29 +150,34 @@ class Fault:
     def key(self):
         """What changes, and for an automatic one what is next to it: the place may move."""
         old = self.old if self.hand else "%s[%s]%s" % (self.before, self.old, self.after)
-        return "%s: %s -> %s" % (self.function, " ".join(old.split()), " ".join(self.new.split()))
+        return "%s: %s -> %s" % (self.function, shown(old), shown(self.new))
 
 
 def hand_made(source, name, every):
-    """[class] headings; then `id: function` with lines `- old` and `+ new`."""
+    """Those of the file `name`, and what is wrong with it: [class] headings; then `id: function`
+    with lines `- old` and `+ new`."""
     faults, kind, problems, current = [], None, [], None
 
     def finish(entry):
         if not entry:
             return
-        ident, function, old, new, path, nth = entry
-        hits = []
-        for a, b in source.bodies(function):
+        ident, function, old, new, path, nth, number = entry
+        hits, bodies = [], source.bodies(function)
+        for a, b in bodies:
             hits += list(pattern_of(old).finditer(source.code, a, b))
         if nth is None and len(hits) != 1 or nth is not None and len(hits) < nth:
-            problems.append("%s: %d places match in %s: %s" % (ident, len(hits), function, old))
+            why = "fits %d places, not %s: %s" % (len(hits), nth or "one", shown(old))
+            if not bodies:
+                why = "no such function or macro"
+            problems.append("%s:%d: %s: %s: %s" % (os.path.basename(name), number, ident, function, why))
             return
         m = hits[(nth or 1) - 1]
         text = re.sub(r"<(\d)>", lambda g: m.group("p" + g.group(1)), new)
         paths = [path]
         if path == "each":  # by turns, unless asked for every path
-            turn = len({f.key() for f in faults}) % 4
-            paths = ["all"] + (KERNELS if every else [KERNELS[turn]])
+            kernels = sorted(source.kernels, key=lambda p: TURNS.index(p) if p in TURNS else len(TURNS))
+            turn = len({f.key() for f in faults}) % len(kernels)
+            paths = ["all"] + (kernels if every else [kernels[turn]])
         for one in paths:
             faults.append(Fault(ident + ("@" + one if len(paths) > 1 else ""), kind, one, m.start(), m.end(), text, function, m.group(0), True))
 
@@ -185,8 +200,11 @@ def hand_made(source, name, every):
                     fail("%s:%d: %s" % (name, number, line))
                 function = m.group(2)
                 path = m.group(4) or ("each" if function.startswith("V(") else "all")
-                vocabulary = re.match(r"attn__(avx2|avx512|neon)_", function)
-                current = [m.group(1), function, "", "", vocabulary.group(1) if vocabulary else path, int(m.group(3)) if m.group(3) else None]
+                if path not in ["all", "each"] + source.kernels:
+                    problems.append("%s:%d: %s: no such path: %s" % (os.path.basename(name), number, m.group(1), path))
+                vocabulary = re.match("attn__(%s)_" % "|".join(p for p in source.kernels if p != "scalar"), function)
+                current = [m.group(1), function, "", "", vocabulary.group(1) if vocabulary else path,
+                           int(m.group(3)) if m.group(3) else None, number]
     finish(current)
     return faults, problems
 
@@ -221,9 +239,9 @@ def active_lines(header):
     return lines
 
 
-def automatic(source, header):
-    """Every change that the rules know, in order of place."""
-    active, sites = active_lines(header), []
+def automatic(source, active):
+    """Every change that the rules know in the lines `active`, in order of place."""
+    sites = []
     offset, lines, define = 0, source.code.split("\n"), False
     license_at = source.text.rindex(" * LICENSE")
     for number, line in enumerate(lines, 1):
@@ -298,15 +316,20 @@ def balanced_text(text):
     return text.count("(") == text.count(")") and text.count("[") == text.count("]")
 
 
-def drawn(source, header, seed, count):
-    """`count` of them, a fifth in the vocabularies, no two at one place. Each site's turn comes
-    from what stands there, so that a change elsewhere in the header leaves the others drawn."""
-    sites = []
-    for kind, start, end, new in automatic(source, header):
+def by_rule(source, active):
+    """All of them as faults, with what stands around them."""
+    for kind, start, end, new in automatic(source, active):
         fault = Fault("", kind, "all", start, end, new, source.function_at(start), source.text[start:end], False)
         fault.before = source.text[max(start - 24, source.text.rfind("\n", 0, start) + 1):start]
         fault.after = source.text[end:min(end + 24, source.text.find("\n", end))]
-        sites.append((hashlib.sha256(("%d %s" % (seed, fault.key())).encode()).hexdigest(), fault))
+        yield fault
+
+
+def drawn(source, header, seed, count):
+    """`count` of them, a fifth in the vocabularies, no two at one place. Each site's turn comes
+    from what stands there, so that a change elsewhere in the header leaves the others drawn."""
+    sites = [(hashlib.sha256(("%d %s" % (seed, fault.key())).encode()).hexdigest(), fault)
+             for fault in by_rule(source, active_lines(header))]
     wanted = {"vocabulary": count // 5, "template": count // 4, "numbers": count // 6}
     wanted["driver"] = count - sum(wanted.values())
     kernels, driver = source.code.index("attn__scalar_f32_load("), source.code.index("static unsigned attn__detect(")
@@ -318,14 +341,14 @@ def drawn(source, header, seed, count):
             continue
         if region == "vocabulary":
             line = source.code[source.code.rfind("\n", 0, start) + 1:source.code.find("\n", start)]
-            m = re.search(r"attn__(scalar|avx2|avx512|neon)_", fault.function if fault.function != "-" else line)
+            m = re.search("attn__(%s)_" % "|".join(source.kernels), fault.function if fault.function != "-" else line)
             if not m:
                 continue
             fault.path = m.group(1)
         elif region == "template":
-            fault.path = ["all", "scalar", "avx2", "avx512", "neon"][int(turn[-8:], 16) % 5]
+            fault.path = (["all"] + source.kernels)[int(turn[-8:], 16) % (1 + len(source.kernels))]
         elif fault.function.startswith("attn_path_"):
-            fault.path = "neon"  # these tell emulation from the machine's own
+            fault.path = EMULATED  # these tell emulation from the machine's own
         places.add(start)
         wanted[region] -= 1
         fault.name = name
@@ -381,8 +404,8 @@ def run(command, cpu, wall, cwd=None, env=None):
 class Bench:
     """What is built once: tests and targets without an implementation."""
 
-    def __init__(self, work, cc, clang):
-        self.work, self.cc, self.clang = work, cc, clang
+    def __init__(self, source, work, cc, clang):
+        self.source, self.work, self.cc, self.clang = source, work, cc, clang
         self.base = os.path.join(work, "base")
         self.objects, self.times = {}, {}
         self.build()
@@ -401,7 +424,7 @@ class Bench:
             return
         shutil.copy(os.path.join(TOP, "attention.h"), os.path.join(self.base, "attention.h"))
         # only to link with: each fault brings its own
-        self.must([self.cc, "-std=c99", "-w", "-O0", "-fPIC", "-I" + TOP, "-shared", "-DATTN_NO_AVX512", "-Dmain=attn_hash_main",
+        self.must([self.cc, "-std=c99", "-w", "-O0", "-fPIC", "-I" + TOP, "-shared", "-Dmain=attn_hash_main",
                    "-DATTENTION_IMPLEMENTATION", "-include", "attention.h", os.path.join(TOP, "check/hash.c"), "-o", "libattn.so", "-lm"])
         for way, cc, flags, judge in (("plain", self.cc, ["-O2"], ["-O2"]),
                                       ("asan", self.clang, ["-O1", "-g"] + SANITIZERS, ["-O2"])):
@@ -434,7 +457,8 @@ class Bench:
             f.write('#define ATTENTION_IMPLEMENTATION\n#include "attention.h"\n')
             if way != "asan":  # the hashes look at what is static
                 f.write('#include "check/hash.c"\n')
-        command = [self.clang] + flags + PATHS[path] + ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-c", "attn.c", "-o", "attn.o"]
+        flags += flags_of(self.source, path)
+        command = [self.clang] + flags + ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-c", "attn.c", "-o", "attn.o"]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
         if done.returncode:
             return None
@@ -497,7 +521,7 @@ class Bench:
 
     def elementary(self, fault, folder):
         """The one test that looks at what is static."""
-        command = [self.clang, "-O1", "-std=c99", "-w", "-I.", "-I" + TOP] + PATHS[fault.path] + [
+        command = [self.clang, "-O1", "-std=c99", "-w", "-I.", "-I" + TOP] + flags_of(self.source, fault.path) + [
             os.path.join(TOP, "tests/elementary.c"), os.path.join(self.base, "plain_check_harness.o"),
             os.path.join(self.base, "plain_check_reference.o"), "-L.", "-lattn", "-lm", "-o", "test_elementary"]
         if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
@@ -556,14 +580,46 @@ def reason(output):
 
 
 def equivalents():
-    """`key = reason` of changes that change nothing."""
-    known = {}
+    """[(line, key, reason)] of `key = reason`, changes that change nothing."""
+    known = []
     with open(os.path.join(HERE, "equivalent.txt"), encoding="utf-8") as f:
-        for line in f:
+        for number, line in enumerate(f, 1):
             if line.strip() and not line.startswith("#"):
                 key, _, why = line.rstrip("\n").rpartition(" = ")  # what changes may have one, too
-                known[key.strip()] = why.strip()
+                known.append((number, key.strip(), why.strip()))
     return known
+
+
+def stale_equivalents(source, header, by_hand):
+    """What is wrong with equivalent.txt: changes that no fault makes."""
+    try:
+        active = active_lines(header)
+    except (OSError, subprocess.CalledProcessError):  # no gcc here, or no SIMDe: the lines of every machine
+        active = range(1, source.text.count("\n") + 2)
+    made = {f.key() for f in by_hand} | {f.key() for f in by_rule(source, active)}
+    problems, seen = [], set()
+    for number, key, _ in equivalents():
+        where = "equivalent.txt:%d: " % number
+        m = re.fullmatch(r"(\S+): (.*?)(?: -> (.*))", key)
+        if not m:
+            problems.append(where + "not `function: old -> new = why`")
+        elif key in seen:
+            problems.append(where + "said before: " + key)
+        elif key not in made:
+            function = m.group(1)
+            old = key[len(function) + 2:key.rindex(" -> ")]
+            plain = re.sub(r"\[(.*?)\]", r"\1", old, 1)  # what a rule changes stands in brackets
+            bodies = source.bodies("*" if function == "-" else function)
+            texts = [shown(source.text[source.text.rfind("\n", 0, a):b]) for a, b in bodies]
+            if not bodies:
+                why = "no such function or macro"
+            elif not any(t in text for text in texts for t in (shown(plain), shown(old))):
+                why = "no longer there"
+            else:
+                why = "is there, but no fault and no rule changes it so"
+            problems.append("%s%s: %s: %s" % (where, function, why, key[len(function) + 2:]))
+        seen.add(key)
+    return problems
 
 
 def percentile(values, share):
@@ -633,11 +689,17 @@ def main():
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--report", action="store_true", help="of what was run before")
+    parser.add_argument("--check", action="store_true", help="do faults.txt and equivalent.txt fit? Runs nothing")
     args = parser.parse_args()
 
     header = os.path.join(TOP, "attention.h")
     source = Source(header)
     faults, problems = hand_made(source, os.path.join(HERE, "faults.txt"), args.every_path)
+    if args.check:
+        problems += stale_equivalents(source, header, faults)
+        fine = "faults.txt and equivalent.txt fit: %d faults, %d equivalents" % (len(faults), len(equivalents()))
+        print("\n".join(problems) or fine)
+        return 1 if problems else 0
     faults.sort(key=lambda f: "@" in f.name and not f.name.endswith("@all"))
     faults = ([] if args.auto else faults) + ([] if args.hand else drawn(source, header, args.seed, args.count))
     if args.only:
@@ -646,7 +708,7 @@ def main():
         random.Random(args.seed).shuffle(faults)
         faults = faults[:args.sample]
     for problem in problems:
-        print("ERROR, a fault no longer fits: " + problem)
+        print("ERROR: " + problem)
     if args.list:
         for f in faults:
             print("%-40s %-14s %-7s %s" % (f.name, f.kind, f.path, f.key()))
@@ -655,7 +717,8 @@ def main():
 
     work = os.path.abspath(args.work)
     os.makedirs(work, exist_ok=True)
-    report, results, known = os.path.join(work, "report.json"), [], equivalents()
+    report, results = os.path.join(work, "report.json"), []
+    known = {key: why for _, key, why in equivalents()}
     if (args.resume or args.report) and os.path.exists(report):
         with open(report, encoding="utf-8") as f:
             results = json.load(f)
@@ -713,7 +776,7 @@ def main():
             tell(number, len(left), r)
 
     if not args.report:
-        bench = Bench(work, os.environ.get("CC", "gcc"), os.environ.get("CLANG", "clang"))
+        bench = Bench(source, work, os.environ.get("CC", "gcc"), os.environ.get("CLANG", "clang"))
         for number, fault in enumerate(faults):
             if (fault.name, fault.key()) in done:
                 continue
