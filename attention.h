@@ -171,10 +171,10 @@
  *   ATTN_FUSED, ATTN_UNFUSED    multiply and add with one rounding, or with two
  *   ATTN_FILE          this file's name in quotes, if you renamed it
  *
- *   Of the C library an object file needs memcpy and memset, nothing else (gcc
- *   and clang call these two in any case; on small machines they add their own
- *   arithmetic, whose names begin with __). So it can be compiled with
- *   -ffreestanding and linked without -lm.
+ *   An object file needs memcpy, memset.
+ *   It uses nothing else of the C library (gcc and clang call these two in any
+ *   case; on small machines they add their own arithmetic, whose names begin
+ *   with __). So it can be compiled with -ffreestanding and linked without -lm.
  *
  * ==========================================================================*/
 
@@ -2282,7 +2282,6 @@ ATTN_DEF const char *attn_arithmetic(void) { return ATTN__FUSED ? "fused" : "unf
 typedef struct attn__view {
     char *data;
     attn_dtype dtype;
-    int given;      /* 0: an optional array that is absent, and of which only low and high mean anything */
     ptrdiff_t size; /* bytes of an element */
     size_t shape[ATTN_MAX_DIMS];
     ptrdiff_t stride[ATTN_MAX_DIMS];
@@ -2314,7 +2313,7 @@ ATTN__INLINE size_t attn__distance(ptrdiff_t stride)
 }
 
 /* The bytes that an array with the strides of `a` reaches below its data and above; strides go to v. */
-static attn_status attn__reach(const attn_array *a, attn__view *v, size_t *below, size_t *above)
+ATTN__NOINLINE static attn_status attn__reach(const attn_array *a, attn__view *v, size_t *below, size_t *above)
 {
     const size_t limit = (size_t)-1 / 2;
     const int first = ATTN_MAX_DIMS - a->ndim;
@@ -2333,9 +2332,23 @@ static attn_status attn__reach(const attn_array *a, attn__view *v, size_t *below
     return ATTN_OK;
 }
 
+/* How many elements there are. Returns whether their bytes can be counted. */
+ATTN__NOINLINE static int attn__count(const attn__view *v, size_t *count)
+{
+    const size_t limit = (size_t)-1 / 2;
+    int fits = 1, empty = 0;
+    *count = 1;
+    for (int i = 0; i < ATTN_MAX_DIMS; i++)
+        if (v->shape[i] == 0) empty = 1;
+        else if (!attn__multiply_size(*count, v->shape[i], count) || *count > limit) fits = 0, *count = 1;
+    if (*count > limit / (size_t)v->size && !empty) fits = 0;
+    if (empty) *count = 0;
+    return fits;
+}
+
 /* Could two elements lie in one place? Not if each stride, sorted by size, steps over all that
  * the smaller ones span: sufficient, and true of every layout in use. */
-static int attn__overlaps_itself(const attn__view *v)
+ATTN__NOINLINE static int attn__overlaps_itself(const attn__view *v)
 {
     for (int i = 0; i < ATTN_MAX_DIMS; i++) {
         const size_t step = attn__distance(v->stride[i]);
@@ -2355,7 +2368,7 @@ static int attn__overlaps_itself(const attn__view *v)
 static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, unsigned dtypes, int output,
                                int measuring, attn__view *v)
 {
-    const size_t limit = (size_t)-1 / 2;
+    static const size_t ones[ATTN_MAX_DIMS] = {1, 1, 1, 1, 1, 1, 1, 1};
     size_t below = 0, above = 0, count = 1, bits = 0;
     ptrdiff_t strided = 0;
     int first;
@@ -2364,11 +2377,11 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     if ((unsigned)a->dtype >= ATTN_DTYPE_COUNT || !(dtypes >> a->dtype & 1)) return ATTN_ERR_DTYPE;
     v->data = (char *)a->data;
     v->dtype = a->dtype;
-    v->given = 1;
     v->size = (ptrdiff_t)attn_dtype_size(a->dtype);
     v->low = v->high = 0;
     first = ATTN_MAX_DIMS - a->ndim;
-    for (int i = 0; i < ATTN_MAX_DIMS; i++) v->shape[i] = 1, v->stride[i] = 0;
+    attn__memcpy(v->shape, ones, sizeof ones);
+    attn__memset(v->stride, 0, sizeof v->stride);
     for (int i = ATTN_MAX_DIMS - 1; i >= first; i--) { /* strides as if none were given */
         const size_t n = v->shape[i] = a->shape[i - first];
         v->stride[i] =
@@ -2378,13 +2391,8 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
         count *= n;
     }
     if (bits >> (a->ndim > 4 ? sizeof bits - 1 : 2 * sizeof bits - 2)) { /* a product of so many bits may not fit */
-        int fits = 1, empty = 0;
-        count = 1;
-        for (int i = first; i < ATTN_MAX_DIMS; i++)
-            if (v->shape[i] == 0) empty = 1;
-            else if (!attn__multiply_size(count, v->shape[i], &count) || count > limit) fits = 0, count = 1;
-        if (!strided && (!fits || (!empty && count > limit / (size_t)v->size))) return ATTN_ERR_OVERFLOW;
-        if (empty) count = 0;
+        const int fits = attn__count(v, &count);
+        if (!strided && !fits) return ATTN_ERR_OVERFLOW;
     }
     if (!strided) above = count * (size_t)v->size;
     else if (count) {
@@ -2557,15 +2565,18 @@ static int attn__level(size_t a, size_t b)
 }
 /* Do the last two meet each other before they meet `block`? Then they are one from now on: the caller
  * joins slot `depth` to the one before. */
-static int attn__tree_joins(attn__tree *tree, size_t block)
+ATTN__INLINE int attn__tree_joins(attn__tree *tree, size_t block)
 {
-    size_t *last = tree->last + tree->depth;
-    if (tree->depth < 2 || attn__level(last[-2], last[-1]) >= attn__level(last[-1], block)) return 0;
+    size_t *last = tree->last + tree->depth, each_other, next;
+    if (tree->depth < 2) return 0;
+    each_other = last[-2] ^ last[-1];
+    next = last[-1] ^ block;
+    if (each_other >= next || each_other >= (each_other ^ next)) return 0; /* the highest bit tells the level */
     last[-2] = last[-1];
     tree->depth--;
     return 1;
 }
-static size_t attn__tree_push(attn__tree *tree, size_t block)
+ATTN__INLINE size_t attn__tree_push(attn__tree *tree, size_t block)
 {
     tree->last[tree->depth] = block;
     return tree->depth++;
@@ -2752,14 +2763,13 @@ typedef struct attn__range {
 } attn__range;
 static const attn__range attn__all_keys = {0, (size_t)-1};
 
-/* The arrays of attn_desc, for all that checks them, keeps outputs apart, or takes some of them: name,
+/* The arrays of attn_desc, for all that checks them, keeps outputs apart, or takes some of them; outputs last. Name,
  * whether it is needed, the least and most dimensions, element types, and what the last four axes are (members
  * of attn__problem), of which those in the mask at the end (1: the first of the four) may be 1 and broadcast. */
 #define ATTN__ARRAYS(X)                                                                                                \
     X(q, 1, 2, 4, ANY_FLOAT, ATTN__INPUT, batch, q_heads, q_len, dim, 0)                                               \
     X(k, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim, 0)                                             \
     X(v, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim_v, 0)                                           \
-    X(out, 1, 2, 4, FLOAT, ATTN__OUTPUT, batch, q_heads, q_len, dim_v, 0)                                              \
     X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, kv_len, 7)                                              \
     X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, batch, 0)                                                 \
     X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, batch, q_heads, 4)                                                 \
@@ -2767,9 +2777,17 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(block_table, 0, 2, 2, INTEGER, ATTN__INPUT, one, one, batch, pages, 0)                                           \
     X(cu_seqlens_q, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
     X(cu_seqlens_k, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
+    X(out, 1, 2, 4, FLOAT, ATTN__OUTPUT, batch, q_heads, q_len, dim_v, 0)                                              \
     X(lse, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                                                \
     X(scores, 0, 2, 4, FLOAT, ATTN__OUTPUT, batch, scores_heads, scores_queries, kv_len, 0)                            \
     X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, batch, q_heads, kv_len, 0)
+
+enum {
+#define ATTN__X(name, ...) ATTN__ARRAY_##name,
+    ATTN__ARRAYS(ATTN__X)
+#undef ATTN__X
+        ATTN__ARRAY_COUNT
+};
 
 /* One worker's scratch: what, and how much of it (a product of two). Slots are states on the stack of the tree of
  * blocks. */
@@ -2804,9 +2822,11 @@ typedef struct attn__problem {
     ATTN__ARRAYS(ATTN__X)
 #undef ATTN__X
     size_t one, batch, q_heads, kv_heads, q_len, kv_len, dim, dim_v;
-    size_t kv_batch, kv_rows, pages; /* of k and v as they lie: of pages, if there are any */
-    size_t cu_entries;               /* packed sequences, and one */
-    size_t arrays;                   /* how many are given */
+    size_t kv_batch, kv_rows, pages;        /* of k and v as they lie: of pages, if there are any */
+    size_t cu_entries;                      /* packed sequences, and one */
+    size_t arrays;                          /* how many are given ... */
+    unsigned char given[ATTN__ARRAY_COUNT]; /* ... and which, as a list ... */
+    unsigned has;                           /* ... and as bits, see ATTN__HAS */
     size_t scores_heads, scores_queries;
     size_t width; /* dim_v padded to panels */
     size_t kv_begin;
@@ -2820,6 +2840,9 @@ typedef struct attn__problem {
     double scale, softcap;
     int64_t left, right; /* visible distance from p, each -1 if unbounded */
 } attn__problem;
+
+/* Is an optional array there? */
+#define ATTN__HAS(p, name) ((p)->has >> ATTN__ARRAY_##name & 1)
 
 /* m * 2^e with 0.5 <= |m| < 1: doubles that neither overflow nor underflow. NaN
  * and infinities are in m. Used for rows that fast arithmetic cannot do. */
@@ -2933,9 +2956,9 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
     r.heads = attn__min(p->head_chunk, p->group - chunk);
     r.q_len = p->q_len;
     r.kv_end = p->kv_begin + p->kv_len;
-    r.kv_total = p->kv_lens.given ? attn__length(&p->kv_lens, r.b) : r.kv_end;
+    r.kv_total = ATTN__HAS(p, kv_lens) ? attn__length(&p->kv_lens, r.b) : r.kv_end;
     r.kv_end = attn__min(r.kv_end, r.kv_total);
-    if (p->cu_seqlens_q.given) {
+    if (ATTN__HAS(p, cu_seqlens_q)) {
         r.q_base = attn__length(&p->cu_seqlens_q, r.b);
         r.q_len = attn__length(&p->cu_seqlens_q, r.b + 1) - r.q_base;
         r.k_base = attn__length(&p->cu_seqlens_k, r.b);
@@ -2969,7 +2992,7 @@ static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t 
 }
 static char *attn__key_at(const attn__problem *p, const attn__view *v, const attn__rows *rows, size_t j, size_t d)
 {
-    if (!p->block_table.given) return attn__at(v, rows->b, rows->kv_head, rows->k_base + j - p->kv_begin, d);
+    if (!ATTN__HAS(p, block_table)) return attn__at(v, rows->b, rows->kv_head, rows->k_base + j - p->kv_begin, d);
     return attn__at(v, (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows), rows->kv_head, j % p->kv_rows,
                     d);
 }
@@ -3017,7 +3040,7 @@ static int attn__mask_keeps(const char *at, attn_dtype dtype)
 }
 static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return !p->mask.given || attn__mask_keeps(attn__mask_at(p, rows, h, i, j), p->mask.dtype);
+    return !ATTN__HAS(p, mask) || attn__mask_keeps(attn__mask_at(p, rows, h, i, j), p->mask.dtype);
 }
 static int attn__sees(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, size_t j)
 {
@@ -3116,7 +3139,7 @@ static attn__block_range attn__row_range(const attn__problem *p, const attn__row
     keys.lo = attn__max(s->row[r].keys.lo, base + from);
     keys.hi = attn__min(s->row[r].keys.hi, base + to);
     if (keys.lo >= keys.hi) keys.lo = keys.hi = base + from, mask_state = ATTN__MASK_DROPS_ALL;
-    else if (p->mask.given)
+    else if (ATTN__HAS(p, mask))
         mask_state = attn__mask_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), &keys);
     range.lo = (unsigned short)(keys.lo - base);
     range.hi = (unsigned short)(keys.hi - base);
@@ -3211,7 +3234,7 @@ static void attn__pack_values(const attn__problem *p, const attn__rows *rows, at
 static int attn__in_place(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from, size_t to)
 {
     if (v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end) return 0;
-    return !p->block_table.given || from / p->kv_rows == (to - 1) / p->kv_rows;
+    return !ATTN__HAS(p, block_table) || from / p->kv_rows == (to - 1) / p->kv_rows;
 }
 
 /* ---- tiles ---- */
@@ -3219,7 +3242,7 @@ static int attn__in_place(const attn__problem *p, const attn__rows *rows, const 
 /* Is a number added to scores? A boolean mask is none. */
 static int attn__adds(const attn__problem *p)
 {
-    return p->alibi.given || (p->mask.given && p->mask.dtype != ATTN_BOOL);
+    return ATTN__HAS(p, alibi) || (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL);
 }
 
 /* Scores of rows [r0, r1) with keys base + [from, to), from a multiple of nr, to
@@ -3291,17 +3314,17 @@ static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn_
                            char *row, size_t base, size_t lo, size_t hi, int mask_state)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const char *mask = p->mask.given ? attn__mask_at(p, rows, h, i, base + lo) : NULL;
+    const char *mask = ATTN__HAS(p, mask) ? attn__mask_at(p, rows, h, i, base + lo) : NULL;
     const int mixed = mask && mask_state != ATTN__MASK_KEEPS_ALL, boolean = mask && p->mask.dtype == ATTN_BOOL,
               additive = mixed && !boolean;
     char *bias = s->bias + lo * kernel->size;
     row += lo * kernel->size;
-    if (p->alibi.given || additive) {
+    if (ATTN__HAS(p, alibi) || additive) {
         if (additive) kernel->load(bias, mask, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
         else attn__memset(bias, 0, (hi - lo) * kernel->size);
         attn__memset(bias + (hi - lo) * kernel->size, 0,
                      16 * kernel->size); /* comparing what a vector has beyond must not trap */
-        if (p->alibi.given)
+        if (ATTN__HAS(p, alibi))
             kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo),
                           attn__element(&p->alibi, rows->b, h));
         kernel->bias(row, bias, hi - lo);
@@ -3320,7 +3343,8 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
     const size_t lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
     if (lo < hi) {
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
-        if (p->mask.given || p->alibi.given) attn__bias_row(p, rows, s, h, i, row, base, lo, hi, range->mask_state);
+        if (ATTN__HAS(p, mask) || ATTN__HAS(p, alibi))
+            attn__bias_row(p, rows, s, h, i, row, base, lo, hi, range->mask_state);
     }
     return kernel->softmax(row, row, from, lo, hi, to, max, sum);
 }
@@ -3481,7 +3505,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     const int as_is = p->out.dtype == kernel->dtype && p->out.stride[ATTN__D] == 1;
     double max = s->max[r], sum = s->sum[r], factor = 0, lse = max;
     const int empty = max <= -attn__infinity();
-    if (p->sinks.given && !empty) { /* one more logit below the line */
+    if (ATTN__HAS(p, sinks) && !empty) { /* one more logit below the line */
         const double sink = attn__element(&p->sinks, 0, h);
         if (!(sink < attn__infinity()))
             factor = attn__from_bits_f64(0x7ff8000000000000u), lse = sink; /* NaN, or infinity minus itself */
@@ -3495,7 +3519,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     } else if (!empty) factor = 1 / sum;
     s->row[r].factor = factor;
     s->row[r].max = max;
-    if (p->lse.given) {
+    if (ATTN__HAS(p, lse)) {
         if (!empty) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
         attn__put(attn__at(&p->lse, 0, rows->b, h, rows->q_base + i), p->lse.dtype, lse);
     }
@@ -3573,13 +3597,13 @@ static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *row
         score = attn__wide_mul(attn__widen(attn__tanh_f64(attn__narrow(attn__wide_mul(score, inverse)))), cap);
     }
     if (stage == ATTN_STAGE_SOFTCAPPED) return score;
-    if (p->alibi.given) {
+    if (ATTN__HAS(p, alibi)) {
         int64_t distance = attn__position(p, rows, i) - (int64_t)j;
         if (distance > 0) distance = -distance;
         score = attn__wide_add(
             score, attn__wide_mul(attn__widen(attn__element(&p->alibi, rows->b, h)), attn__widen((double)distance)));
     }
-    if (p->mask.given && p->mask.dtype != ATTN_BOOL)
+    if (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL)
         score = attn__wide_add(score, attn__widen(attn__get(attn__mask_at(p, rows, h, i, j), p->mask.dtype)));
     return score;
 }
@@ -3672,7 +3696,7 @@ static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn_
 static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
     const size_t head = h - p->desc->scores_head, query = i - p->desc->scores_query;
-    if (!p->scores.given || head >= p->scores_heads || query >= p->scores_queries) return NULL;
+    if (!ATTN__HAS(p, scores) || head >= p->scores_heads || query >= p->scores_queries) return NULL;
     return attn__at(&p->scores, rows->b, head, query, j - p->kv_begin);
 }
 
@@ -3735,7 +3759,7 @@ static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn
             if (j < lo || !attn__keeps(p, rows, h, i, base + j))
                 attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
     }
-    if (!p->colsum.given && (!at || stage != ATTN_STAGE_PROBS)) return;
+    if (!ATTN__HAS(p, colsum) && (!at || stage != ATTN_STAGE_PROBS)) return;
     if (range.mask_state == ATTN__MASK_DROPS_ALL) hi = lo;
     if (wide) attn__wide_scores(p, rows, s, r, row, base, begin, end, ATTN_STAGE_PROBS);
     else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum))
@@ -3744,7 +3768,7 @@ static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn
         kernel->scale(row + from * es, row + from * es, to - from,
                       kernel->exp_difference(max, s->row[r].max) * s->row[r].factor);
     if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
-    for (size_t j = begin; p->colsum.given && j < end; j++) {
+    for (size_t j = begin; ATTN__HAS(p, colsum) && j < end; j++) {
         void *total = attn__at(&p->colsum, 0, rows->b, h, base + j - p->kv_begin);
         const double weight = attn__get(row + j * es, kernel->dtype);
         if (p->colsum.dtype == ATTN_F64) *(double *)total += weight;
@@ -3814,19 +3838,19 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
     for (size_t r = 0; any && r < rows->count; r++) {
         const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
         if (s->row[r].redo != ATTN__REDO_WIDE) continue;
-        s->row[r].sums = attn__wide_row_sum(p, rows, r, attn__all_keys, p->sinks.given);
-        attn__wide_row(p, rows, s, r, &s->row[r].sums, p->sinks.given);
+        s->row[r].sums = attn__wide_row_sum(p, rows, r, attn__all_keys, ATTN__HAS(p, sinks));
+        attn__wide_row(p, rows, s, r, &s->row[r].sums, ATTN__HAS(p, sinks));
         for (size_t c = 0; c < p->dim_v; c++) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, s->wide[c]);
-        if (p->lse.given) attn__put(attn__at(&p->lse, 0, rows->b, h, i), p->lse.dtype, s->row[r].sums.lse);
+        if (ATTN__HAS(p, lse)) attn__put(attn__at(&p->lse, 0, rows->b, h, i), p->lse.dtype, s->row[r].sums.lse);
     }
-    if (p->scores.given || p->colsum.given) attn__sweep(p, rows, s);
+    if (ATTN__HAS(p, scores) || ATTN__HAS(p, colsum)) attn__sweep(p, rows, s);
 }
 
 static void attn__task(void *arg, size_t index, size_t worker)
 {
     const attn__problem *p = (const attn__problem *)arg;
     /* Column sums add up over queries in order: one task for all of them. */
-    const size_t blocks = p->colsum.given ? p->query_blocks : 1;
+    const size_t blocks = ATTN__HAS(p, colsum) ? p->query_blocks : 1;
     attn__scratch s;
     attn__scratch_of(p, worker, &s);
     for (size_t j = 0; j < blocks; j++) {
@@ -4110,8 +4134,8 @@ typedef struct attn__lines {
 } attn__lines;
 
 /* Joins maxima and sums of `columns` lines, `stride` elements a slot. */
-static void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, size_t block, size_t columns, size_t stride,
-                            double *max, double *sum)
+ATTN__INLINE void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, size_t block, size_t columns,
+                                  size_t stride, double *max, double *sum)
 {
     while (attn__tree_joins(tree, block)) {
         const size_t b = tree->depth * stride, a = b - stride;
@@ -4336,12 +4360,6 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
 
 /* ---- fused attention ---- */
 
-enum {
-#define ATTN__X(name, ...) ATTN__ARRAY_##name,
-    ATTN__ARRAYS(ATTN__X)
-#undef ATTN__X
-        ATTN__ARRAY_COUNT
-};
 enum { ATTN__TYPES_ANY_FLOAT, ATTN__TYPES_FLOAT, ATTN__TYPES_COMPUTED, ATTN__TYPES_MASK, ATTN__TYPES_INTEGER };
 
 /* A line of ATTN__ARRAYS; where its members lie in attn_desc and attn__problem. */
@@ -4365,10 +4383,11 @@ ATTN__INLINE attn__view *attn__view_of(const attn__problem *p, size_t i)
 {
     return (attn__view *)(void *)((char *)(uintptr_t)p + attn__specs[i].in_problem);
 }
+/* The arrays of a descriptor; of NULL, none. */
 static void attn__given(const attn_desc *d, const attn_array *given[ATTN__ARRAY_COUNT])
 {
     for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++)
-        given[i] = (const attn_array *)(const void *)((const char *)d + attn__specs[i].in_desc);
+        given[i] = d ? (const attn_array *)(const void *)((const char *)d + attn__specs[i].in_desc) : NULL;
 }
 
 /* Each array by itself. NULL is as good as absent. */
@@ -4381,49 +4400,59 @@ static attn_status attn__check_arrays(attn__problem *p, const attn_array *const 
     types[ATTN__TYPES_COMPUTED] = 1u << compute;
     types[ATTN__TYPES_MASK] = types[ATTN__TYPES_FLOAT] | 1u << ATTN_BOOL;
     types[ATTN__TYPES_INTEGER] = ATTN__INTS;
-    p->arrays = 0;
+    p->arrays = p->has = 0;
     for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++) {
         const attn__spec *spec = &attn__specs[i];
-        attn__view *view = attn__view_of(p, i);
         attn_status status;
-        view->given = 0;
-        view->low = view->high = 0;
         if (!given[i] || (!spec->required && !attn__present(given[i]))) continue;
-        status =
-            attn__check(given[i], spec->min_dims, spec->max_dims, types[spec->types], spec->output, measuring, view);
+        status = attn__check(given[i], spec->min_dims, spec->max_dims, types[spec->types], spec->output, measuring,
+                             attn__view_of(p, i));
         if (status) return status;
-        p->arrays++;
+        p->has |= 1u << i;
+        p->given[p->arrays++] = (unsigned char)i;
     }
     return ATTN_OK;
+}
+
+ATTN__INLINE size_t attn__size_at(const attn__problem *p, unsigned short at)
+{
+    return *(const size_t *)(const void *)((const char *)p + at);
 }
 
 /* Their shapes against each other, where the sizes of the problem are known. */
 static attn_status attn__check_shapes(const attn__problem *p)
 {
-    for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++) {
-        attn__view *view = attn__view_of(p, i);
-        if (!view->given) continue;
-        for (int axis = 0; axis < 4; axis++) {
-            const size_t n = *(const size_t *)(const void *)((const char *)p + attn__specs[i].axis[axis]);
-            if (view->shape[ATTN__B + axis] == n) continue;
-            if (view->shape[ATTN__B + axis] != 1 || !(attn__specs[i].broadcasts >> axis & 1)) return ATTN_ERR_SHAPE;
+    for (size_t i = 0; i < p->arrays; i++) {
+        const attn__spec *spec = &attn__specs[p->given[i]];
+        attn__view *view = attn__view_of(p, p->given[i]);
+#define ATTN__X(i) | (view->shape[ATTN__B + i] ^ attn__size_at(p, spec->axis[i]))
+        const size_t differs = 0 ATTN__REPEAT_4(ATTN__X);
+#undef ATTN__X
+        for (int axis = 0; differs && axis < 4; axis++) {
+            if (view->shape[ATTN__B + axis] == attn__size_at(p, spec->axis[axis])) continue;
+            if (view->shape[ATTN__B + axis] != 1 || !(spec->broadcasts >> axis & 1)) return ATTN_ERR_SHAPE;
             view->stride[ATTN__B + axis] = 0;
         }
     }
     return ATTN_OK;
 }
 
-/* No output may lie on another array, nor on `memory`, if there is any; if that is written, no array at all. */
-static attn_status attn__check_aliases(const attn__problem *p, const attn__view *memory, int written)
+/* No output may lie on another array. */
+static attn_status attn__check_aliases(const attn__problem *p)
 {
-    for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++) {
-        const attn__view *view = attn__view_of(p, i);
-        const int output = attn__specs[i].output;
-        if (!view->given) continue;
-        if (memory && (output || written) && !attn__apart(view, memory)) return ATTN_ERR_ALIAS;
-        for (size_t j = 0; output && j < ATTN__ARRAY_COUNT; j++)
-            if (j != i && !attn__apart(view, attn__view_of(p, j))) return ATTN_ERR_ALIAS;
-    }
+    for (size_t i = p->arrays; i-- > 0 && attn__specs[p->given[i]].output;)
+        for (size_t j = 0; j < i; j++)
+            if (!attn__apart(attn__view_of(p, p->given[i]), attn__view_of(p, p->given[j]))) return ATTN_ERR_ALIAS;
+    return ATTN_OK;
+}
+
+/* No output may lie on `memory`, or if that is written, no array at all. */
+static attn_status attn__check_memory(const attn__problem *p, const void *memory, size_t bytes, int written)
+{
+    const attn__view v = attn__bytes(memory, bytes);
+    for (size_t i = 0; i < p->arrays; i++)
+        if ((written || attn__specs[p->given[i]].output) && !attn__apart(&v, attn__view_of(p, p->given[i])))
+            return ATTN_ERR_ALIAS;
     return ATTN_OK;
 }
 
@@ -4442,24 +4471,24 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
     p->dim_v = p->v.shape[ATTN__D];
     p->kv_begin = d->kv_begin;
     if (p->kv_begin > limit) return ATTN_ERR_OVERFLOW;
-    if (p->block_table.given) {
+    if (ATTN__HAS(p, block_table)) {
         if (given[ATTN__ARRAY_k]->ndim != 4 || given[ATTN__ARRAY_v]->ndim != 4) return ATTN_ERR_RANK;
         if (p->kv_rows == 0) return ATTN_ERR_SHAPE;
-        if (!p->kv_lens.given) return ATTN_ERR_NULL; /* how many keys the pages hold */
+        if (!ATTN__HAS(p, kv_lens)) return ATTN_ERR_NULL; /* how many keys the pages hold */
         if (p->kv_begin) return ATTN_ERR_UNSUPPORTED;
         p->pages = p->block_table.shape[ATTN__D];
         p->kv_batch = p->k.shape[ATTN__B];
         if (!attn__multiply_size(p->kv_rows, p->pages, &p->kv_len)) return ATTN_ERR_OVERFLOW;
     }
-    if (p->cu_seqlens_q.given || p->cu_seqlens_k.given) { /* sequences take the place of batches */
-        if (!p->cu_seqlens_q.given || !p->cu_seqlens_k.given) return ATTN_ERR_NULL;
+    if (ATTN__HAS(p, cu_seqlens_q) || ATTN__HAS(p, cu_seqlens_k)) { /* sequences take the place of batches */
+        if (!ATTN__HAS(p, cu_seqlens_q) || !ATTN__HAS(p, cu_seqlens_k)) return ATTN_ERR_NULL;
         p->cu_entries = p->cu_seqlens_q.shape[ATTN__D];
         if (p->batch != 1 || p->cu_entries == 0) return ATTN_ERR_SHAPE;
-        if (p->mask.given || p->kv_lens.given || p->block_table.given || p->scores.given || p->colsum.given ||
-            p->kv_begin)
+        if (ATTN__HAS(p, mask) || ATTN__HAS(p, kv_lens) || ATTN__HAS(p, block_table) || ATTN__HAS(p, scores) ||
+            ATTN__HAS(p, colsum) || p->kv_begin)
             return ATTN_ERR_UNSUPPORTED;
     }
-    if (p->scores.given) {
+    if (ATTN__HAS(p, scores)) {
         p->scores_heads = p->scores.shape[ATTN__H];
         p->scores_queries = p->scores.shape[ATTN__S];
         if (d->scores_head > p->q_heads || p->scores_heads > p->q_heads - d->scores_head ||
@@ -4496,17 +4525,17 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
 /* Lengths, pages and packed sequences: what their elements say. */
 static attn_status attn__check_lengths(const attn__problem *p)
 {
-    for (size_t b = 0; p->kv_lens.given && b < p->batch; b++) {
+    for (size_t b = 0; ATTN__HAS(p, kv_lens) && b < p->batch; b++) {
         const int64_t len = attn__integer(&p->kv_lens, 0, b);
         if (len < 0 || len > (int64_t)1 << 62) return ATTN_ERR_LENGTH;
-        if (p->out.given && (uint64_t)len > p->kv_begin + p->kv_len)
+        if (ATTN__HAS(p, out) && (uint64_t)len > p->kv_begin + p->kv_len)
             return ATTN_ERR_LENGTH; /* a part of the keys may end before */
-        for (size_t page = 0; p->block_table.given && page < attn__pieces((size_t)len, p->kv_rows); page++) {
+        for (size_t page = 0; ATTN__HAS(p, block_table) && page < attn__pieces((size_t)len, p->kv_rows); page++) {
             const int64_t number = attn__integer(&p->block_table, b, page);
             if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
         }
     }
-    for (int i = 0; p->cu_seqlens_q.given && i < 2; i++) {
+    for (int i = 0; ATTN__HAS(p, cu_seqlens_q) && i < 2; i++) {
         const attn__view *cu = i ? &p->cu_seqlens_k : &p->cu_seqlens_q;
         const uint64_t total = i ? p->kv_len : p->q_len;
         int64_t begin = 0;
@@ -4531,8 +4560,8 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
     if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN_ERR_HEADS;
     if ((status = attn__options(p, d, compute))) return status;
     if (p->arrays > 4 && !measuring && (status = attn__check_lengths(p))) return status;
-    if ((status = attn__check_aliases(p, NULL, 0))) return status;
-    if (p->cu_seqlens_q.given) {
+    if ((status = attn__check_aliases(p))) return status;
+    if (ATTN__HAS(p, cu_seqlens_q)) {
         p->batch = p->cu_entries - 1;
         p->q.stride[ATTN__B] = p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->out.stride[ATTN__B] = 0;
         p->lse.stride[ATTN__H] = p->alibi.stride[ATTN__S] = 0;
@@ -4556,10 +4585,10 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
     p->slots = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
-    p->gather = p->block_table.given || (p->kv_begin & (kernel->step - 1)) != 0;
+    p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
     p->unpacked = p->rows <= kernel->unpacked_rows;
-    p->one_mask = p->mask.given && p->mask.stride[ATTN__H] == 0 &&
-                  !p->colsum.given; /* column sums add up over queries in order */
+    p->one_mask = ATTN__HAS(p, mask) && p->mask.stride[ATTN__H] == 0 &&
+                  !ATTN__HAS(p, colsum); /* column sums add up over queries in order */
     if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) ||
         !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks))
         return ATTN_ERR_OVERFLOW;
@@ -4569,7 +4598,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->part_blocks = 1;
     p->first_part = 0;
     p->part_bytes = 0;
-    if (p->tasks && p->tasks < 2 * workers && blocks > begin && !p->colsum.given && workers > 1) {
+    if (p->tasks && p->tasks < 2 * workers && blocks > begin && !ATTN__HAS(p, colsum) && workers > 1) {
         const size_t needed = (2 * workers + p->tasks - 1) / p->tasks;
         while ((blocks - begin + p->part_blocks - 1) / p->part_blocks > needed) p->part_blocks *= 2;
         p->first_part = begin / p->part_blocks;
@@ -4659,7 +4688,7 @@ static attn_status attn__forward(const attn_desc *desc, const attn_array *const 
     if ((status = attn__describe(desc, given, attn__measuring(exec), &p))) return status;
     if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
     if (attn__do_small(&p)) return ATTN_OK;
-    if (p.colsum.given) { /* sums begin at 0, also where there is nothing to add */
+    if (ATTN__HAS(&p, colsum)) { /* sums begin at 0, also where there is nothing to add */
         for (size_t b = 0; b < p.batch; b++)
             for (size_t h = 0; h < p.q_heads; h++)
                 for (size_t j = 0; j < p.kv_len; j++) attn__put(attn__at(&p.colsum, 0, b, h, j), p.colsum.dtype, 0);
@@ -4697,7 +4726,7 @@ ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *
     const attn_array *given[ATTN__ARRAY_COUNT];
     if (!q || !k || !v || !out) return ATTN_ERR_NULL;
     if (weights && !attn__whole_scores(weights, q)) return ATTN_ERR_SHAPE;
-    attn__memset(given, 0, sizeof given);
+    attn__given(NULL, given);
     given[ATTN__ARRAY_q] = q;
     given[ATTN__ARRAY_k] = k;
     given[ATTN__ARRAY_v] = v;
@@ -4906,7 +4935,7 @@ static attn_status attn__describe_part(const attn_desc *desc, int measuring, att
         if (attn__specs[i].output) given[i] = NULL;
     given[ATTN__ARRAY_sinks] = NULL;
     if ((status = attn__describe(desc, given, measuring, p))) return status;
-    if (p->cu_seqlens_q.given || p->block_table.given) return ATTN_ERR_UNSUPPORTED;
+    if (ATTN__HAS(p, cu_seqlens_q) || ATTN__HAS(p, block_table)) return ATTN_ERR_UNSUPPORTED;
     part->rows = p->batch * p->q_heads * p->q_len;
     part->node_count = attn__nodes(p->kv_begin, p->kv_begin + p->kv_len, part->node);
     return attn__state_bytes(part->rows, p->dim_v, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, part->node_count,
@@ -4995,11 +5024,10 @@ ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t sta
     if (!desc) return ATTN_ERR_NULL;
     if ((status = attn__describe_part(desc, attn__measuring(exec), &part))) return status;
     if (!attn__measuring(exec)) {
-        const attn__view memory = attn__bytes(state, part.bytes);
         if (!state) return ATTN_ERR_NULL;
         if ((uintptr_t)state % sizeof(double)) return ATTN_ERR_ALIGN;
         if (state_size < part.bytes) return ATTN_ERR_WORKSPACE;
-        if ((status = attn__check_aliases(p, &memory, 1))) return status;
+        if ((status = attn__check_memory(p, state, part.bytes, 1))) return status;
     }
     if ((status = attn__ready(&part.p, exec, &measured)) || measured) return status;
     attn__memset(&head, 0, sizeof head);
@@ -5154,14 +5182,13 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
     attn__problem p;
     attn__rows rows;
     attn__state head;
-    attn__view memory;
     size_t all, node_bytes, bytes, width;
     attn_status status = attn__state_check(state, &head, &all, &node_bytes, &bytes);
     if (status) return status;
     if (!desc) return ATTN_ERR_NULL;
     attn__memset(&p, 0, sizeof p);
     attn__memset(&rows, 0, sizeof rows);
-    attn__memset(given, 0, sizeof given);
+    attn__given(NULL, given);
     p.desc = desc;
     p.one = 1;
     p.batch = (size_t)head.batch;
@@ -5173,10 +5200,8 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
     given[ATTN__ARRAY_sinks] = &desc->sinks;
     if ((status = attn__check_arrays(&p, given, (attn_dtype)head.dtype, 0)) || (status = attn__check_shapes(&p)))
         return status;
-    memory = attn__bytes(state, bytes);
-    if ((status = attn__check_aliases(&p, &memory, 0)) ||
-        (status = attn__state_kernel(path, head.dtype, &p.run.kernel)))
-        return status;
+    if ((status = attn__check_aliases(&p)) || (status = attn__check_memory(&p, state, bytes, 0))) return status;
+    if ((status = attn__state_kernel(path, head.dtype, &p.run.kernel))) return status;
     rows.heads = rows.count = 1;
     width = attn__state_width((size_t)head.dim_v);
     for (size_t row = 0; row < all; row++) {
