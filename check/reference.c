@@ -233,16 +233,21 @@ double ref_ratio(const ref_bounds *bounds, ref_real number)
 
 /* ------------------------------------------------------------- one head -- */
 
+/* A batch, or a packed sequence. */
+typedef struct sequence {
+    size_t q_base, q_len, k_base, kv_len; /* bases: where it begins, if sequences are packed */
+    int64_t length;                       /* keys at this position and beyond do not count */
+    int64_t offset;                       /* position of query 0 */
+} sequence;
+
 struct ref_head {
     const attn_desc *desc;
     size_t batch, head;
-    size_t q_len, kv_len, head_dim, head_dim_v;
-    size_t q_base; /* where this sequence begins, if sequences are packed */
+    sequence s;
+    size_t kv_len, head_dim, head_dim_v;
     attn_dtype compute;
     arithmetic t;
     ref_real scale;
-    int64_t offset;  /* position of query 0 */
-    int64_t length;  /* keys at this position and beyond do not count */
     ref_real *q;     /* (head_dim) of the row */
     ref_real *k;     /* (kv_len, head_dim) */
     ref_real *v;     /* (kv_len, head_dim_v) */
@@ -265,35 +270,67 @@ size_t ref_batches(const attn_desc *desc)
     return present(&desc->cu_seqlens_q) ? ref_length(&desc->cu_seqlens_q, 1) - 1 : ref_length(&desc->q, 4);
 }
 
+static sequence sequence_of(const attn_desc *desc, size_t batch)
+{
+    sequence s = {0, ref_length(&desc->q, 2), 0, ref_length(&desc->k, 2), 0, 0};
+    if (present(&desc->block_table)) s.kv_len *= ref_length(&desc->block_table, 1);
+    if (present(&desc->cu_seqlens_q)) {
+        s.q_base = integer(&desc->cu_seqlens_q, 0, batch);
+        s.q_len = integer(&desc->cu_seqlens_q, 0, batch + 1) - s.q_base;
+        s.k_base = integer(&desc->cu_seqlens_k, 0, batch);
+        s.kv_len = integer(&desc->cu_seqlens_k, 0, batch + 1) - s.k_base;
+    }
+    s.length = (int64_t)(desc->kv_begin + s.kv_len);
+    if (present(&desc->kv_lens)) s.length = (int64_t)integer(&desc->kv_lens, 0, batch);
+    if (desc->align == ATTN_ALIGN_LOWER_RIGHT) s.offset = s.length - (int64_t)s.q_len;
+    else if (desc->align == ATTN_ALIGN_OFFSET) s.offset = desc->q_offset;
+    return s;
+}
+
+static uint64_t distance(int64_t a, int64_t b) { return a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a; }
+
+static int64_t position_of(const sequence *s, size_t i)
+{
+    return s->offset > INT64_MAX - (int64_t)i ? INT64_MAX : (int64_t)i + s->offset;
+}
+
+/* Visibility: the one rule, independent of the library's. */
+static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
+{
+    const int64_t key = (int64_t)(d->kv_begin + j), p = position_of(s, i);
+    if (key >= s->length) return 0;
+    if (d->causal && key > p) return 0;
+    if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left) return 0;
+    if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right) return 0;
+    if (present(&d->mask)) {
+        const ref_real mask = ref_get(&d->mask, batch, head, i, j);
+        if (d->mask.dtype == ATTN_BOOL ? mask == 0 : mask == -(ref_real)INFINITY) return 0;
+    }
+    return 1;
+}
+
+int ref_sees(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key)
+{
+    const sequence s = sequence_of(desc, batch);
+    return is_visible(desc, &s, batch, head, query, key);
+}
+
 ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
 {
     ref_head *h = ref_malloc(1, sizeof *h);
     const size_t kv_head = head / (ref_length(&desc->q, 3) / ref_length(&desc->k, 3));
-    size_t k_base = 0, loaded;
+    size_t loaded;
     h->desc = desc;
     h->batch = batch;
     h->head = head;
-    h->q_len = ref_length(&desc->q, 2);
-    h->kv_len = ref_length(&desc->k, 2);
-    if (present(&desc->block_table)) h->kv_len *= ref_length(&desc->block_table, 1);
-    if (present(&desc->cu_seqlens_q)) {
-        h->q_base = integer(&desc->cu_seqlens_q, 0, batch);
-        h->q_len = integer(&desc->cu_seqlens_q, 0, batch + 1) - h->q_base;
-        k_base = integer(&desc->cu_seqlens_k, 0, batch);
-        h->kv_len = integer(&desc->cu_seqlens_k, 0, batch + 1) - k_base;
-    }
+    h->s = sequence_of(desc, batch);
+    h->kv_len = h->s.kv_len;
     h->head_dim = ref_length(&desc->q, 1);
     h->head_dim_v = present(&desc->v) ? ref_length(&desc->v, 1) : 0;
     h->compute = compute_type(desc->q.dtype);
     h->t = arithmetic_of(h->compute);
     if (desc->scale == 0) h->scale = 1 / ref_sqrt((ref_real)(h->head_dim ? h->head_dim : 1));
     else h->scale = h->compute == ATTN_F64 ? (ref_real)desc->scale : (ref_real)(float)desc->scale;
-
-    h->length = (int64_t)(desc->kv_begin + h->kv_len);
-    if (present(&desc->kv_lens)) h->length = (int64_t)integer(&desc->kv_lens, 0, batch);
-    h->offset = 0;
-    if (desc->align == ATTN_ALIGN_LOWER_RIGHT) h->offset = h->length - (int64_t)h->q_len;
-    else if (desc->align == ATTN_ALIGN_OFFSET) h->offset = desc->q_offset;
 
     h->q = ref_malloc(h->head_dim, sizeof *h->q);
     h->k = ref_malloc(h->kv_len * h->head_dim, sizeof *h->k);
@@ -307,8 +344,8 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
     h->weights = ref_malloc(h->kv_len, sizeof *h->weights);
     h->out = ref_malloc(h->head_dim_v, sizeof *h->out);
     loaded = h->kv_len;
-    if (present(&desc->block_table) && h->length < (int64_t)loaded) /* the block table may end there */
-        loaded = (size_t)h->length;
+    if (present(&desc->block_table) && h->s.length < (int64_t)loaded) /* the block table may end there */
+        loaded = (size_t)h->s.length;
     for (size_t j = 0; j < loaded; j++) {
         size_t at = batch, row = j;
         if (present(&desc->block_table)) {
@@ -316,7 +353,7 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
             row = j % ref_length(&desc->k, 2);
         } else if (present(&desc->cu_seqlens_k)) {
             at = 0;
-            row = k_base + j;
+            row = h->s.k_base + j;
         }
         for (size_t c = 0; c < h->head_dim; c++) h->k[j * h->head_dim + c] = ref_get(&desc->k, at, kv_head, row, c);
         for (size_t c = 0; c < h->head_dim_v; c++) h->v[j * h->head_dim_v + c] = ref_get(&desc->v, at, kv_head, row, c);
@@ -338,23 +375,6 @@ void ref_close(ref_head *h)
     free(h->weights);
     free(h->out);
     free(h);
-}
-
-static uint64_t distance(int64_t a, int64_t b) { return a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a; }
-
-static int is_visible(const ref_head *h, size_t i, int64_t p, size_t j)
-{
-    const attn_desc *d = h->desc;
-    const int64_t key = (int64_t)(d->kv_begin + j);
-    if (key >= h->length) return 0;
-    if (d->causal && key > p) return 0;
-    if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left) return 0;
-    if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right) return 0;
-    if (present(&d->mask)) {
-        const ref_real mask = ref_get(&d->mask, h->batch, h->head, i, j);
-        if (d->mask.dtype == ATTN_BOOL ? mask == 0 : mask == -(ref_real)INFINITY) return 0;
-    }
-    return 1;
 }
 
 static int largest_exponent(const ref_real *x, size_t n)
@@ -430,12 +450,11 @@ static void compute_scores(ref_head *h, size_t i)
     const size_t d = h->head_dim;
     const ref_real cap = (ref_real)desc->softcap;
     const int before_masks = desc->stage == ATTN_STAGE_RAW || desc->stage == ATTN_STAGE_SOFTCAPPED;
-    const int64_t room = INT64_MAX - (int64_t)i;
+    const int64_t p = position_of(&h->s, i);
     ref_real scale, own_eta, sum_q = 0;
     int scale_exponent;
-    const int64_t p = h->offset > room ? INT64_MAX : (int64_t)i + h->offset;
     for (size_t c = 0; c < d; c++)
-        h->q[c] = ref_get(&desc->q, present(&desc->cu_seqlens_q) ? 0 : h->batch, h->head, h->q_base + i, c);
+        h->q[c] = ref_get(&desc->q, present(&desc->cu_seqlens_q) ? 0 : h->batch, h->head, h->s.q_base + i, c);
     choose_units(h);
     own_eta = h->shift ? least_real() : 0;
     scale = ref_frexp(h->scale, &scale_exponent);
@@ -449,10 +468,10 @@ static void compute_scores(ref_head *h, size_t i)
     for (size_t j = 0; j < h->kv_len; j++) {
         const ref_real *k = h->k + j * d;
         ref_real s = 0, magnitude = 0, sum_k = 0, delta, shown, shown_delta;
-        h->keep[j] = (unsigned char)is_visible(h, i, p, j);
+        h->keep[j] = (unsigned char)is_visible(desc, &h->s, h->batch, h->head, i, j);
         h->scores[j] = exactly(-(ref_real)INFINITY);
         if (!h->keep[j]) {
-            if (before_masks && (int64_t)(desc->kv_begin + j) < h->length) h->scores[j] = anything();
+            if (before_masks && (int64_t)(desc->kv_begin + j) < h->s.length) h->scores[j] = anything();
             continue;
         }
         h->row.visible++;
@@ -784,9 +803,9 @@ ref_report ref_check(const attn_desc *desc, size_t step)
             const size_t at = packed ? 0 : b; /* index of the batch in the arrays */
             ref_head *head = ref_open(desc, b, h);
             ref_bounds *columns = ref_malloc(head->kv_len, sizeof *columns);
-            for (size_t i = 0; i < head->q_len; i += step) {
+            for (size_t i = 0; i < head->s.q_len; i += step) {
                 const ref_row *row = ref_compute_row(head, i);
-                const size_t query = head->q_base + i;
+                const size_t query = head->s.q_base + i;
                 if (present(&desc->out))
                     for (size_t c = 0; c < row->head_dim_v; c++)
                         check_number(&report, "out", stored(row->out[c], desc->out.dtype, compute),
@@ -818,7 +837,7 @@ ref_report ref_check(const attn_desc *desc, size_t step)
             }
             if (present(&desc->colsum) && step == 1)
                 for (size_t j = 0; j < head->kv_len; j++) {
-                    const ref_real rows = (ref_real)head->q_len,
+                    const ref_real rows = (ref_real)head->s.q_len,
                                    error = gamma_n(rows, t.u) * columns[j].high + rows * t.eta;
                     if (columns[j].high > 0) {
                         columns[j].low -= error;

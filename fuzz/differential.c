@@ -43,7 +43,7 @@ static void poison_keys(fuzz_case *c, attn_desc *d, unsigned char *skip)
                 int seen = 0;
                 for (size_t h = kv * group; h < (kv + 1) * group; h++)
                     for (size_t i = 0; i < queries; i++)
-                        if (fuzz_sees(d, b, h, i, j)) {
+                        if (ref_sees(d, b, h, i, j)) {
                             seen = 1;
                             if (j == chosen) skip[(b * heads + h) * queries + i] = 1;
                         }
@@ -63,7 +63,7 @@ static void poison_mask(attn_desc *d)
         for (size_t h = 0; h < ref_length(&d->q, 3); h++)
             for (size_t i = 0; i < ref_length(&d->q, 2); i++)
                 for (size_t j = 0; j < ref_length(&d->k, 2); j++)
-                    if (!fuzz_sees(&unmasked, b, h, i, j)) ref_set(&d->mask, b, h, i, j, (double)NAN);
+                    if (!ref_sees(&unmasked, b, h, i, j)) ref_set(&d->mask, b, h, i, j, (double)NAN);
 }
 
 static attn_array copy_broadcast(const attn_array *a, const size_t n[4])

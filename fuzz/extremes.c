@@ -72,7 +72,7 @@ static void check_row(const fuzz_case *c, size_t b, size_t h, size_t i, const ch
         const double x = (double)ref_get(&d->out, b, h, i, k);
         double low = d->sinks.ndim ? 0 : (double)INFINITY, high = -low, most;
         for (size_t j = 0; j < n; j++)
-            if (fuzz_sees(d, b, h, i, j)) {
+            if (ref_sees(d, b, h, i, j)) {
                 const double v = (double)ref_get(&d->v, b, kv_head, j, k);
                 low = v < low ? v : low;
                 high = v > high ? v : high;

@@ -463,25 +463,6 @@ void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_lim
     if (fuzz_shows) fuzz_print(c);
 }
 
-/* ------------------------------------------------------------- visibility -- */
-
-int fuzz_sees(const attn_desc *d, size_t b, size_t h, size_t i, size_t j)
-{
-    const size_t kv_len = ref_length(&d->k, 2);
-    const int64_t len = d->kv_lens.ndim ? (int64_t)ref_get(&d->kv_lens, 0, 0, 0, b) : (int64_t)kv_len, key = (int64_t)j;
-    int64_t p = (int64_t)i;
-    if (d->align == ATTN_ALIGN_LOWER_RIGHT) p += len - (int64_t)ref_length(&d->q, 2);
-    else if (d->align == ATTN_ALIGN_OFFSET) p += d->q_offset;
-    if (key >= len || (d->causal && key > p)) return 0;
-    /* p is within 2^62 and a little, so that differences do not overflow */
-    if (d->window &&
-        ((d->window_left >= 0 && p - key > d->window_left) || (d->window_right >= 0 && key - p > d->window_right)))
-        return 0;
-    if (!d->mask.ndim) return 1;
-    return d->mask.dtype == ATTN_BOOL ? ref_get(&d->mask, b, h, i, j) != 0
-                                      : !(ref_get(&d->mask, b, h, i, j) == -(ref_real)INFINITY);
-}
-
 /* --------------------------------------------------------------- printing -- */
 
 void fuzz_print_array(const char *name, const attn_array *a)

@@ -140,9 +140,6 @@ void fuzz_set_bits(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t 
 /* The part of `count` indices from `first` on an axis counted from the end (1 is the last). */
 attn_array fuzz_slice(const attn_array *a, int from_end, size_t first, size_t count);
 
-/* Does query i of batch b and head h see key j? */
-int fuzz_sees(const attn_desc *desc, size_t b, size_t h, size_t i, size_t j);
-
 /* Shapes, strides and flags. fuzz_shows: of each input that is decoded. */
 extern int fuzz_shows;
 void fuzz_print_array(const char *name, const attn_array *a);

@@ -24,7 +24,7 @@ static double unit_of(attn_dtype type)
 static int sees_any(const attn_desc *d, size_t b, size_t h, size_t i)
 {
     for (size_t j = 0; j < ref_length(&d->k, 2); j++)
-        if (fuzz_sees(d, b, h, i, j)) return 1;
+        if (ref_sees(d, b, h, i, j)) return 1;
     return 0;
 }
 

@@ -321,7 +321,7 @@ int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
     for (size_t c = 0; c < ref_length(&d->q, 1); c++)
         if (!finite_at(&d->q, b, h, i, c)) return 0;
     for (size_t j = 0; j < ref_length(&d->k, 2); j++) {
-        if (!fuzz_sees(d, b, h, i, j)) continue;
+        if (!ref_sees(d, b, h, i, j)) continue;
         if (d->mask.ndim && d->mask.dtype != ATTN_BOOL && !finite_at(&d->mask, b, h, i, j)) return 0;
         for (size_t c = 0; c < ref_length(&d->k, 1); c++)
             if (!finite_at(&d->k, b, kv_head, j, c)) return 0;
@@ -419,7 +419,7 @@ void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *d)
             for (size_t i = 0; i < ref_length(&d->q, 2); i++) {
                 const int finite = fuzz_row_finite(d, b, h, i);
                 int any = 0;
-                for (size_t j = 0; j < ref_length(&d->k, 2) && !any; j++) any = fuzz_sees(d, b, h, i, j);
+                for (size_t j = 0; j < ref_length(&d->k, 2) && !any; j++) any = ref_sees(d, b, h, i, j);
                 for (size_t k = 0; k < ref_length(&d->out, 1); k++) {
                     const double x = (double)ref_get(&d->out, b, h, i, k);
                     if ((finite && !narrow && !isfinite(x)) || (!any && (x != 0 || signbit(x))))
