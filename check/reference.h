@@ -73,6 +73,9 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head);
 const ref_row *ref_compute_row(ref_head *head, size_t query);
 void ref_close(ref_head *head);
 
+/* Does query i of a batch, or packed sequence, and head see key j? */
+int ref_sees(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key);
+
 /* The worst number in a whole result. */
 typedef struct ref_report {
     attn_dtype type;  /* of the first input */
