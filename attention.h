@@ -6147,6 +6147,97 @@ ATTN__INLINE void ATTN__V(mask_ends)(attn__real *row, size_t at, size_t lo, size
     }
 }
 
+/* Pass 1 of softmax, over scores[from..whole) and the lanes of `rest` that follow up to `to`: the maximum.
+ * `nonfinite` turns NaN, and stays so, at NaN and infinity (by additions: they have units of their own). In
+ * two chains each. Returns 1 if a score or the maximum is not safely finite. */
+ATTN__INLINE int ATTN__V(row_max)(const attn__real *scores, const attn__real *rest, size_t from, size_t whole,
+                                  size_t to, attn__real *max)
+{
+    size_t j;
+#define ATTN__X(v)                                                                                                     \
+    attn__vec max##v = attn__vset1(ATTN__C(MASKED)), nonfinite##v = attn__vset1(0), max_b##v = max##v,                 \
+              nonfinite_b##v = nonfinite##v;
+    ATTN__EACH(ATTN__X)
+#undef ATTN__X
+#define ATTN__LOOK(v, max, nonfinite, at)                                                                              \
+    {                                                                                                                  \
+        attn__vec x = attn__vload((at) + v * ATTN__VL);                                                                \
+        max##v = attn__vmax(max##v, x);                                                                                \
+        nonfinite##v = attn__vadd(nonfinite##v, attn__vsub(x, x));                                                     \
+    }
+#define ATTN__X(v) ATTN__LOOK(v, max, nonfinite, scores + j)
+#define ATTN__Y(v) ATTN__LOOK(v, max_b, nonfinite_b, scores + j + ATTN__LANES)
+    for (j = from; j + 2 * ATTN__LANES <= whole; j += 2 * ATTN__LANES) {
+        ATTN__EACH(ATTN__X)
+        ATTN__EACH(ATTN__Y)
+    }
+    if (j < whole) {
+        ATTN__EACH(ATTN__X)
+    }
+#undef ATTN__X
+#undef ATTN__Y
+    if (whole < to) {
+#define ATTN__X(v) ATTN__LOOK(v, max_b, nonfinite_b, rest)
+        ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    }
+#undef ATTN__LOOK
+#define ATTN__X(v) max##v = attn__vmax(max##v, max_b##v), nonfinite##v = attn__vadd(nonfinite##v, nonfinite_b##v);
+    ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    ATTN__FOLD(attn__vmax, max)
+    ATTN__FOLD(attn__vadd, nonfinite)
+    if (!ATTN__FUNCTION(finite)(attn__vsum_across(nonfinite0))) return 1;
+    *max = attn__vmax_across(max0);
+    return !(*max > ATTN__C(LOWEST_SAFE));
+}
+
+/* Pass 2: exp and sum, lane by lane, in two halves of a block: shorter chains of additions, and so half the error. */
+ATTN__INLINE double ATTN__V(row_exp)(attn__real *row, const attn__real *scores, attn__real *rest, size_t from,
+                                     size_t whole, size_t to, size_t hi, attn__real max)
+{
+    size_t j, half;
+    const attn__vec m = attn__vset1(max);
+#define ATTN__X(v) attn__vec total##v = attn__vset1(0);
+    ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    j = from;
+    for (half = ATTN__BLOCK / 2; half <= ATTN__BLOCK; half += ATTN__BLOCK / 2) {
+        const size_t end = whole < half ? whole : half;
+        attn__vec x[ATTN__SET];
+#define ATTN__X(v) attn__vec sum##v = attn__vset1(0);
+        ATTN__EACH(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(v) x[v] = attn__vsub(attn__vload(at + v * ATTN__VL), m);
+#define ATTN__Z(v)                                                                                                     \
+    if (v % 2 == 0) ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x + v);
+#define ATTN__Y(v) attn__vstore(to_at + v * ATTN__VL, x[v]), sum##v = attn__vadd(sum##v, x[v]);
+        for (; j < end; j += ATTN__LANES) {
+            const attn__real *at = scores + j;
+            attn__real *to_at = row + j;
+            ATTN__EACH(ATTN__X)
+            ATTN__EACH(ATTN__Z)
+            ATTN__EACH(ATTN__Y)
+        }
+        if (j == whole && whole < to && whole < half) {
+            const attn__real *at = rest;
+            attn__real *to_at = rest;
+            ATTN__EACH(ATTN__X)
+            ATTN__EACH(ATTN__Z)
+            ATTN__EACH(ATTN__Y)
+            for (; j < hi; j++) row[j] = rest[j - whole];
+        }
+#undef ATTN__X
+#undef ATTN__Y
+#undef ATTN__Z
+#define ATTN__X(v) total##v = attn__vadd(total##v, sum##v);
+        ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    }
+    ATTN__FOLD(attn__vadd, total)
+    return (double)attn__vsum_across(total0);
+}
+
 static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_t lo, size_t hi, size_t last,
                             double *max_out, double *sum_out)
 {
@@ -6154,7 +6245,7 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
     attn__real *row = (attn__real *)row_, max;
     attn__real rest[ATTN__LANES]; /* of scores that lie elsewhere, so that none beyond is touched */
     size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, whole = to,
-           j, half;
+           j;
 
     if (lo >= hi) {
         for (j = first; j < last; j++) row[j] = 0;
@@ -6172,88 +6263,8 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
         if (hi < to) ATTN__V(mask_ends)(row, to - ATTN__LANES, lo, hi);
     }
 
-    { /* pass 1: the maximum; `nonfinite` turns NaN, and stays so, at NaN and infinity
-         (by additions: they have units of their own). In two chains each. */
-#define ATTN__X(v)                                                                                                     \
-    attn__vec max##v = attn__vset1(ATTN__C(MASKED)), nonfinite##v = attn__vset1(0), max_b##v = max##v,                 \
-              nonfinite_b##v = nonfinite##v;
-        ATTN__EACH(ATTN__X)
-#undef ATTN__X
-#define ATTN__LOOK(v, max, nonfinite, at)                                                                              \
-    {                                                                                                                  \
-        attn__vec x = attn__vload((at) + v * ATTN__VL);                                                                \
-        max##v = attn__vmax(max##v, x);                                                                                \
-        nonfinite##v = attn__vadd(nonfinite##v, attn__vsub(x, x));                                                     \
-    }
-#define ATTN__X(v) ATTN__LOOK(v, max, nonfinite, scores + j)
-#define ATTN__Y(v) ATTN__LOOK(v, max_b, nonfinite_b, scores + j + ATTN__LANES)
-        for (j = from; j + 2 * ATTN__LANES <= whole; j += 2 * ATTN__LANES) {
-            ATTN__EACH(ATTN__X)
-            ATTN__EACH(ATTN__Y)
-        }
-        if (j < whole) {
-            ATTN__EACH(ATTN__X)
-        }
-#undef ATTN__X
-#undef ATTN__Y
-        if (whole < to) {
-#define ATTN__X(v) ATTN__LOOK(v, max_b, nonfinite_b, rest)
-            ATTN__EACH(ATTN__X)
-#undef ATTN__X
-        }
-#undef ATTN__LOOK
-#define ATTN__X(v) max##v = attn__vmax(max##v, max_b##v), nonfinite##v = attn__vadd(nonfinite##v, nonfinite_b##v);
-        ATTN__EACH(ATTN__X)
-#undef ATTN__X
-        ATTN__FOLD(attn__vmax, max)
-        ATTN__FOLD(attn__vadd, nonfinite)
-        if (!ATTN__FUNCTION(finite)(attn__vsum_across(nonfinite0))) return 1;
-        max = attn__vmax_across(max0);
-    }
-    if (!(max > ATTN__C(LOWEST_SAFE))) return 1;
-
-    { /* pass 2: exp and sum, lane by lane, in two halves of a block: shorter
-         chains of additions, and so half the error */
-        const attn__vec m = attn__vset1(max);
-#define ATTN__X(v) attn__vec total##v = attn__vset1(0);
-        ATTN__EACH(ATTN__X)
-#undef ATTN__X
-        j = from;
-        for (half = ATTN__BLOCK / 2; half <= ATTN__BLOCK; half += ATTN__BLOCK / 2) {
-            const size_t end = whole < half ? whole : half;
-            attn__vec x[ATTN__SET];
-#define ATTN__X(v) attn__vec sum##v = attn__vset1(0);
-            ATTN__EACH(ATTN__X)
-#undef ATTN__X
-#define ATTN__X(v) x[v] = attn__vsub(attn__vload(at + v * ATTN__VL), m);
-#define ATTN__Z(v)                                                                                                     \
-    if (v % 2 == 0) ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x + v);
-#define ATTN__Y(v) attn__vstore(to_at + v * ATTN__VL, x[v]), sum##v = attn__vadd(sum##v, x[v]);
-            for (; j < end; j += ATTN__LANES) {
-                const attn__real *at = scores + j;
-                attn__real *to_at = row + j;
-                ATTN__EACH(ATTN__X)
-                ATTN__EACH(ATTN__Z)
-                ATTN__EACH(ATTN__Y)
-            }
-            if (j == whole && whole < to && whole < half) {
-                const attn__real *at = rest;
-                attn__real *to_at = rest;
-                ATTN__EACH(ATTN__X)
-                ATTN__EACH(ATTN__Z)
-                ATTN__EACH(ATTN__Y)
-                for (; j < hi; j++) row[j] = rest[j - whole];
-            }
-#undef ATTN__X
-#undef ATTN__Y
-#undef ATTN__Z
-#define ATTN__X(v) total##v = attn__vadd(total##v, sum##v);
-            ATTN__EACH(ATTN__X)
-#undef ATTN__X
-        }
-        ATTN__FOLD(attn__vadd, total)
-        *sum_out = (double)attn__vsum_across(total0);
-    }
+    if (ATTN__V(row_max)(scores, rest, from, whole, to, &max)) return 1;
+    *sum_out = ATTN__V(row_exp)(row, scores, rest, from, whole, to, hi, max);
     *max_out = (double)(max + 0); /* +0: never -0 */
     return 0;
 }
