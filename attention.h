@@ -5965,6 +5965,14 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
 }
 #endif
 
+/* Lane by lane, a call costs nothing beside what it does, and a copy in each place takes as much code as all else. */
+#undef ATTN__EXP_INLINE
+#if ATTN__VL > 1
+#define ATTN__EXP_INLINE ATTN__INLINE
+#else
+#define ATTN__EXP_INLINE ATTN__NOINLINE static
+#endif
+
 /* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. N
  * vectors, 1 or 2, go step by step: of chains so long machines see few at a time. */
 ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, attn__vec *p)
@@ -5996,7 +6004,7 @@ ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, a
 #undef ATTN__X
 #undef ATTN__Y
 }
-ATTN__INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
+ATTN__EXP_INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
 {
     const attn__vec one = attn__vset1(1), zero = attn__vset1(0), least = attn__vset1(ATTN__C(EXP_MIN));
     attn__vec r[2], t[2], p[2];
@@ -6019,7 +6027,7 @@ ATTN__INLINE attn__vec ATTN__V(exp)(attn__vec x)
     ATTN__V(exp_pair)(1, &x);
     return x;
 }
-ATTN__INLINE void ATTN__V(tanh_pair)(const int N, attn__vec *x)
+ATTN__EXP_INLINE void ATTN__V(tanh_pair)(const int N, attn__vec *x)
 {
     const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2),
                     limit = attn__vset1(ATTN__C(TANH_MIN));
