@@ -96,35 +96,60 @@ class Source:
         if not self.paths:
             fail("no path of " + path + " says `#define ATTN__ISA its name`")
         self.kernels = [p for p in self.paths if p != UNFUSED]
-        self.functions = []
+        self.vocabularies = self.states()
+        self.functions, self.macros = [], []
+        aliases = dict(re.findall(r"#define (attn__v\w+) ATTN__V\((\w+)\)", self.code))
         for m in re.finditer(r"(?<=\n)(?:ATTN__INLINE|ATTN__NOINLINE|ATTN_DEF|static)\b[^;{}()]*?\b(ATTN__V\((\w+)\)|\w+)\(", self.code):
             if m.start() < self.begin:
                 continue
             at = balanced(self.code, m.end() - 1)
             brace = re.match(r"\s*\{", self.code[at:])
             if brace:
-                name = "V(%s)" % m.group(2) if m.group(2) else m.group(1)
+                name = self.named(m.group(2) or aliases.get(m.group(1)), m.start()) or m.group(1)
                 self.functions.append((name, at + brace.end() - 1, balanced(self.code, at + brace.end() - 1)))
+        for m in re.finditer(r"#define (\w+)(?:\(\w+\))?((?:[^\n]*\\\n)*[^\n]*)", self.code):
+            if m.start() > self.begin:
+                self.macros.append((m.group(1), m.start(2), m.end()))
 
     def bodies(self, name):
         """A name may have several definitions, one for each machine."""
         if name == "*":
             return [(self.begin, len(self.code))]
-        found = [(a, b) for n, a, b in self.functions if n == name]
-        for m in re.finditer(r"#define (\w+)(?:\(\w+\))?((?:[^\n]*\\\n)*[^\n]*)", self.code):
-            if m.group(1) == name and m.start() > self.begin:
-                found.append((m.start(2), m.end()))
-        return found
+        return [(a, b) for n, a, b in self.functions + self.macros if n == name]
 
     def function_at(self, at):
-        for name, a, b in self.functions:
+        """The function, or the macro outside of functions."""
+        for name, a, b in self.functions + self.macros:
             if a <= at < b:
                 return name
         return "-"
 
+    def states(self):
+        """[(from where on, path, "f32" or "f64")], "" for none of them: whose vocabulary is being written."""
+        found, isa, real = [(0, "", "")], "", ""
+        for m in re.finditer(r"\n#(define|undef) ATTN__(ISA|F64)\b *(\w*)", self.code[:self.template]):
+            value = m.group(3) if m.group(1) == "define" else ""
+            if m.group(2) == "ISA":
+                isa = value
+            else:
+                real = {"0": "f32", "1": "f64"}.get(value, "")
+            found.append((m.end(), isa, real))
+        return found
+
+    def vocabulary_at(self, at):
+        """(path, type) of those that a place belongs to alone."""
+        return next((isa, real) for start, isa, real in reversed(self.vocabularies) if start <= at)
+
+    def named(self, name, at):
+        """V(name) in the template, attn__PATH_TYPE_name in a vocabulary; None for what has no name of a path."""
+        isa, real = self.vocabulary_at(at)
+        if not name or at > self.template or not isa:
+            return name and "V(%s)" % name
+        return "attn__%s_%s_%s" % (isa, real, name)
+
 
 def pattern_of(text):
-    """A pattern as a regular expression: blanks match any blanks, <1> an expression."""
+    """A pattern as a regular expression: blanks match any blanks and ends of a macro's lines, <1> an expression."""
     parts = re.split(r"(<\d>)", text.strip())
     out = ""
     for part in parts:
@@ -132,7 +157,7 @@ def pattern_of(text):
             out += "(?P<p%s>[^;{}]*?)" % part[1]
         else:
             tokens = re.findall(r"\w+(?:\.\w+)?|\s+|[^\w\s]", part)
-            out += r"\s*".join(re.escape(t) for t in tokens if not t.isspace())
+            out += r"(?:\s|\\\n)*".join(re.escape(t) for t in tokens if not t.isspace())
     return re.compile((r"(?<!\w)" if re.match(r"\w", text.strip()) else "") + out)
 
 
@@ -215,8 +240,8 @@ SWAPS = [
     ("_add_", "_sub_"), ("(add_", "(sub_"), ("(sub_", "(add_"), ("(mul_", "(add_"), ("(max_", "(min_"), ("unpacklo", "unpackhi"),
     ("unpackhi", "unpacklo"), ("trn1q", "trn2q"), ("trn2q", "trn1q"), ("get_low", "get_high"), ("get_high", "get_low"), ("addq_", "subq_"),
     ("subq_", "addq_"), ("mulq_", "addq_"), ("cltq", "cleq"), ("movehl_ps", "movelh_ps"), ("fmadd", "fmsub"), ("0x44", "0xee"),
-    ("0xee", "0x44"), ("attn_vadd", "attn_vsub"), ("attn_vsub", "attn_vadd"), ("attn_vmul", "attn_vadd"), ("attn_vmax", "attn_vadd"),
-    ("attn__min(", "attn__max("),
+    ("0xee", "0x44"), ("attn__vadd", "attn__vsub"), ("attn__vsub", "attn__vadd"), ("attn__vmul", "attn__vadd"), ("attn__vmax", "attn__vadd"),
+    ("attn__min(", "attn__max("), ("attn__max(", "attn__min("),
 ]
 RELATIONS = {"<": ["<=", ">="], "<=": ["<"], ">": [">=", "<="], ">=": [">"], "==": ["!="], "!=": ["=="], "&&": ["||"], "||": ["&&"]}
 ARITHMETIC = {"+": ["-"], "-": ["+"], "*": ["+"], "/": ["*"], "%": ["/"], "+=": ["-=", "="], "-=": ["+="], "*=": ["/="], "|=": ["&=", "="],
@@ -250,7 +275,7 @@ def automatic(source, active):
         define = (continued or line.lstrip().startswith("#define")) and line.endswith("\\")
         if at < source.begin or at > license_at:
             continue
-        macro = continued or re.match(r"\s*#define ATTN__(X|EXP|LOG|LN2|MAGIC|TANH|FOLD|MASKED|ODD|STATE_ROOM|NODES)\b|\s*#define ATTN__(EXP|LN2|LOG2E|MAGIC|FOLD|TANH|MASKED|ODD)\w*", line)
+        macro = continued or re.match(r"\s*#define ATTN__(X|Y|Z|ROW|EIGHT|WIDEN_BF16|EXP|LOG|LN2|MAGIC|TANH|FOLD|MASKED|LOWEST_SAFE|STATE_ROOM|NODES)\b|\s*#define ATTN__(ACROSS|EXP|LN2|LOG2E|MAGIC|FOLD|TANH|MASKED|LOWEST_SAFE)\w*", line)
         if line.lstrip().startswith("#") and not macro:
             continue
         if not macro and number not in active:
@@ -259,7 +284,10 @@ def automatic(source, active):
             continue
         body = line
         head = re.match(r"\s*#define \w+(\([^)]*\))?", line)
-        skip = head.end() if head else 0
+        declared = re.match(r"\s*(?:ATTN__INLINE|ATTN__NOINLINE|ATTN_DEF|static)\b[^;{}()=]*?\b(?:ATTN__V\(\w+\)|\w+)\(", body)
+        skip = (head or declared).end() if head or declared else 0
+        if declared and ")" in body[skip:]:  # what follows the parameters
+            skip = body.index(")", skip)
         # operators
         for m in re.finditer(r"<<|>>|<=|>=|==|!=|&&|\|\||\+\+|--|[-+*|]=|(?<![-+*/<>=!&|])[-+*/%<>|&](?![-+=<>&|])", body):
             if m.start() < skip:
@@ -306,8 +334,8 @@ def automatic(source, active):
         for m in re.finditer(r"\bcontinue;", body):
             sites.append(("deleted", at + m.start(), at + m.end(), "break;"))
         for old, new in SWAPS:
-            for m in re.finditer(re.escape(old), body):
-                if m.start() >= skip and "attn__max" not in new:
+            for m in re.finditer(re.escape(old) + (r"\b" if re.search(r"\w$", old) and old.startswith("attn__") else ""), body):
+                if m.start() >= skip:
                     sites.append(("intrinsic", at + m.start(), at + m.end(), new))
     return sites
 
@@ -332,7 +360,7 @@ def drawn(source, header, seed, count):
              for fault in by_rule(source, active_lines(header))]
     wanted = {"vocabulary": count // 5, "template": count // 4, "numbers": count // 6}
     wanted["driver"] = count - sum(wanted.values())
-    kernels, driver = source.code.index("attn__scalar_f32_load("), source.code.index("static unsigned attn__detect(")
+    kernels, driver = source.code.index("#define ATTN__ISA"), source.code.index("static unsigned attn__detect(")
     faults, places = [], set()
     for turn, fault in sorted(sites, key=lambda site: site[0]):
         start, name = fault.start, "auto-" + turn[:8]
@@ -340,11 +368,9 @@ def drawn(source, header, seed, count):
         if not wanted[region] or any(abs(start - p) < 3 for p in places) or any(f.name == name for f in faults):
             continue
         if region == "vocabulary":
-            line = source.code[source.code.rfind("\n", 0, start) + 1:source.code.find("\n", start)]
-            m = re.search("attn__(%s)_" % "|".join(source.kernels), fault.function if fault.function != "-" else line)
-            if not m:
+            fault.path = source.vocabulary_at(start)[0] or ["avx2", "avx512"][int(turn[-8:], 16) % 2]  # what both of these share
+            if fault.path not in source.kernels:
                 continue
-            fault.path = m.group(1)
         elif region == "template":
             fault.path = (["all"] + source.kernels)[int(turn[-8:], 16) % (1 + len(source.kernels))]
         elif fault.function.startswith("attn_path_"):
