@@ -4559,7 +4559,7 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
     if ((status = attn__check_shapes(p))) return status;
     if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN_ERR_HEADS;
     if ((status = attn__options(p, d, compute))) return status;
-    if (p->arrays > 4 && !measuring && (status = attn__check_lengths(p))) return status;
+    if (!measuring && (status = attn__check_lengths(p))) return status;
     if ((status = attn__check_aliases(p))) return status;
     if (ATTN__HAS(p, cu_seqlens_q)) {
         p->batch = p->cu_entries - 1;
@@ -5580,7 +5580,7 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
 ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype, size_t depth, const attn__real *a,
                                 const char *b, size_t ldb, attn__real *c, size_t ldc, int accumulate)
 {
-    const size_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2, second = ATTN__VL * size;
+    const size_t size = attn__size_of(dtype), second = ATTN__VL * size;
     size_t k;
     ldb *= size;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
@@ -5822,7 +5822,7 @@ ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, p
 ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t depth, const attn__real *a,
                                     const char *keys, ptrdiff_t stride, attn__real *c, int accumulate)
 {
-    const ptrdiff_t size = dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2;
+    const ptrdiff_t size = (ptrdiff_t)attn__size_of(dtype);
     const ptrdiff_t quarter = ATTN__NR / 4 * stride * size;
     const char *ahead = keys + 2 * ATTN__NR * stride * size;
     size_t k = 0, at = 0;
@@ -5965,14 +5965,6 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
 }
 #endif
 
-/* Lane by lane, a call costs nothing beside what it does, and a copy in each place takes as much code as all else. */
-#undef ATTN__EXP_INLINE
-#if ATTN__VL > 1
-#define ATTN__EXP_INLINE ATTN__INLINE
-#else
-#define ATTN__EXP_INLINE ATTN__NOINLINE static
-#endif
-
 /* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. N
  * vectors, 1 or 2, go step by step: of chains so long machines see few at a time. */
 ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, attn__vec *p)
@@ -6004,7 +5996,7 @@ ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, a
 #undef ATTN__X
 #undef ATTN__Y
 }
-ATTN__EXP_INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
+ATTN__INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
 {
     const attn__vec one = attn__vset1(1), zero = attn__vset1(0), least = attn__vset1(ATTN__C(EXP_MIN));
     attn__vec r[2], t[2], p[2];
@@ -6022,12 +6014,20 @@ ATTN__EXP_INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 }
+/* Of vectors in the virtual lanes, as many as go step by step. Lane by lane, a call costs nothing beside what it does,
+ * and a copy in each place would take as much code as all else. */
+#if ATTN__VL > 1
+ATTN__INLINE
+#else
+ATTN__NOINLINE static
+#endif
+void ATTN__V(exp_some)(attn__vec *x) { ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x); }
 ATTN__INLINE attn__vec ATTN__V(exp)(attn__vec x)
 {
     ATTN__V(exp_pair)(1, &x);
     return x;
 }
-ATTN__EXP_INLINE void ATTN__V(tanh_pair)(const int N, attn__vec *x)
+ATTN__INLINE void ATTN__V(tanh_pair)(const int N, attn__vec *x)
 {
     const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2),
                     limit = attn__vset1(ATTN__C(TANH_MIN));
@@ -6218,7 +6218,7 @@ ATTN__INLINE double ATTN__V(row_exp)(attn__real *row, const attn__real *scores, 
 #undef ATTN__X
 #define ATTN__X(v) x[v] = attn__vsub(attn__vload(at + v * ATTN__VL), m);
 #define ATTN__Z(v)                                                                                                     \
-    if (v % 2 == 0) ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x + v);
+    if (v % 2 == 0) ATTN__V(exp_some)(x + v);
 #define ATTN__Y(v) attn__vstore(to_at + v * ATTN__VL, x[v]), sum##v = attn__vadd(sum##v, x[v]);
         for (; j < end; j += ATTN__LANES) {
             const attn__real *at = scores + j;
@@ -6450,7 +6450,7 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
-    if (v % 2 == 0 && W > v) ATTN__V(exp_pair)(W > 1 ? 2 : 1, x + v);
+    if (v % 2 == 0 && W > v) W > 1 ? ATTN__V(exp_some)(x + v) : ATTN__V(exp_pair)(1, x + v);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
