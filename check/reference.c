@@ -491,7 +491,8 @@ static void compute_scores(ref_head *h, size_t i)
             const ref_real up = softcapped(s + reach, cap, h->shift) - middle;
             const ref_real down = middle - softcapped(s - reach, cap, h->shift);
             delta = up > down ? up : down;
-            delta += gamma_n(4 + 2 * (ref_real)TANH_ULP, t.u) * ref_abs(middle) +
+            /* what is rounded is not the middle, but what the error of the score made of it */
+            delta += gamma_n(4 + 2 * (ref_real)TANH_ULP, t.u) * (ref_abs(middle) + delta) +
                      ref_ldexp(2 * t.eta, -h->shift) * (1 + cap) + own_eta;
             s = middle;
         }

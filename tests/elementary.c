@@ -312,6 +312,19 @@ static void try_fma_ties(void)
         const double a = ldexp(x, scale), b = ldexp(y, scale), c = ldexp(z, 2 * scale);
         wrong64 += attn__bits_f64(attn__fma_f64(a, b, c)) != attn__bits_f64(fma(a, b, c));
     }
+    for (i = 1; i < 23; i++) /* results below normal numbers, where ties of floats have fewer bits */
+        for (sign = -1; sign <= 1; sign += 2) {
+            const float x = ldexpf(1 + ldexpf(1, -i), -75), y = ldexpf(1 + (float)sign * ldexpf(1, i - 23), -75);
+            for (int k = 4194300; k < 4194310; k++) {
+                const float z = ldexpf((float)k, -149);
+                wrong32 += attn__bits_f32(attn__fma_f32(x, y, z)) != attn__bits_f32(fmaf(x, y, z));
+                wrong32 += attn__bits_f32(attn__fma_f32(-x, y, z)) != attn__bits_f32(fmaf(-x, y, z));
+            }
+        }
+    {
+        const float x = ldexpf(1 + ldexpf(1, -23), -75), y = ldexpf(1 - ldexpf(1, -23), -75);
+        wrong32 += attn__bits_f32(attn__fma_f32(x, y, ldexpf(4194305, -149))) != attn__bits_f32(0x1.000004p-127f);
+    }
     test_ok(wrong32 == 0, "float32 multiply-add beside ties (%zu wrong)", wrong32);
     test_ok(wrong64 == 0, "float64 multiply-add beside ties (%zu wrong)", wrong64);
 }

@@ -186,6 +186,13 @@ static void *backwards(attn_array *a)
     return low;
 }
 
+/* Lengths and no other optional array. */
+static void only_lengths(call *c)
+{
+    c->desc.lse = c->desc.scores = test_absent;
+    c->desc.kv_lens = test_1d(ATTN_I32, 2);
+}
+
 static const size_t huge = SIZE_MAX / 2;
 
 static void try_forward(function f)
@@ -278,11 +285,14 @@ static void try_descriptor(void)
     REFUSE(do_forward, ATTN_ERR_ALIAS, (lengths(&c, 7), c.desc.out.data = c.desc.kv_lens.data));
     REFUSE(do_forward, ATTN_ERR_ALIAS, (page(&c, 0), c.desc.lse.data = c.desc.block_table.data));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.alibi = test_1d(ATTN_F32, 3));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.alibi = test_1d(ATTN_F32, 1)); /* heads do not broadcast */
+    REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.colsum = test_3d(ATTN_F16, 2, 4, 7));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.sinks = test_1d(ATTN_F32, 2));
     REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.kv_lens = test_1d(ATTN_F32, 2));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.kv_lens = test_1d(ATTN_I32, 3));
     REFUSE(do_forward, ATTN_ERR_LENGTH, (c.desc.kv_lens = test_1d(ATTN_I32, 2), test_fill(&c.desc.kv_lens, 8)));
     REFUSE(do_forward, ATTN_ERR_LENGTH, (c.desc.kv_lens = test_1d(ATTN_I64, 2), test_fill(&c.desc.kv_lens, -1)));
+    REFUSE(do_forward, ATTN_ERR_LENGTH, (only_lengths(&c), test_fill(&c.desc.kv_lens, 8)));
     REFUSE(do_forward, ATTN_ERR_PAGE, page(&c, 2));
     REFUSE(do_forward, ATTN_ERR_PAGE, page(&c, -1));
     REFUSE(do_forward, ATTN_ERR_LENGTH, (page(&c, 0), test_fill(&c.desc.kv_lens, 9)));
@@ -362,6 +372,7 @@ static void try_layer(function f)
     REFUSE(f, ATTN_ERR_ALIGN, c.layer.w_o.data = shifted(&c.layer.w_o, 1));
     REFUSE(f, ATTN_ERR_ALIAS, c.layer.out.data = c.layer.x.data);
     REFUSE(f, ATTN_ERR_ALIAS, c.layer.weights.data = c.layer.out.data);
+    REFUSE(f, ATTN_ERR_ALIAS, c.layer.weights.data = c.layer.x.data);
     REFUSE(f, ATTN_ERR_PARAMETER, c.layer.attention.scale = (double)NAN);
     REFUSE(f, ATTN_ERR_PATH, c.run.path = ATTN_PATH_COUNT);
     REFUSE(f, ATTN_ERR_WORKSPACE, c.run.workspace_size = 1);

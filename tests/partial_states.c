@@ -516,6 +516,23 @@ static void try_partial_errors(void)
     REFUSE_PARTIAL(ATTN_ERR_ALIAS, to = shifted(d.k.data, 16));
     REFUSE_PARTIAL(ATTN_ERR_UNSUPPORTED, (d.block_table = test_2d(ATTN_I32, BATCH, 0), d.kv_begin = 0,
                                           d.mask = test_absent, test_fill(&d.kv_lens, 0)));
+    { /* lengths as the only optional array; sinks, which are ignored, whatever they are */
+        attn_desc d = problem(ATTN_F32, 40, PLAIN);
+        size_t bytes = 0;
+        const attn_status sized = attn_state_size(&d, &bytes);
+        const state out = room_for(bytes);
+        d.kv_lens = test_1d(ATTN_I32, BATCH);
+        test_fill(&d.kv_lens, -1);
+        test_ok(test_status(sized, ATTN_OK) &&
+                    test_status(test_partial(&d, out.data, out.bytes, test_on(ATTN_PATH_AUTO)), ATTN_ERR_LENGTH) &&
+                    test_untouched(out.data, out.bytes),
+                "a negative length and no other optional array");
+        test_fill(&d.kv_lens, 30);
+        d.sinks = test_1d(ATTN_I32, 3);
+        test_ok(test_status(test_partial(&d, out.data, out.bytes, test_on(ATTN_PATH_AUTO)), ATTN_OK),
+                "sinks of a part are not looked at");
+        test_release();
+    }
     {
         const attn_desc whole = problem(ATTN_F32, 1500, PLAIN);
         const state out = room_for(1000);

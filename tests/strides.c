@@ -246,6 +246,34 @@ static void try_packing(attn_dtype type, attn_path path)
     test_release();
 }
 
+/* A problem small and plain but for the distance of elements, one array after the other. */
+static void try_small(attn_dtype type, attn_path path)
+{
+    const test_shape shape = {type, 1, 2, 2, 5, 6, 8, 8};
+    test_rng rng = {4};
+    attn_desc plain = test_problem(&shape, &rng);
+    int same = 1;
+    plain.lse = plain.scores = test_absent;
+    same &= test_status(test_forward(&plain, test_on(path)), ATTN_OK);
+    for (int i = 0; i < 4; i++) {
+        attn_desc d = test_again(&plain);
+        attn_array *const a = i == 0 ? &d.q : i == 1 ? &d.k : i == 2 ? &d.v : &d.out;
+        attn_array wide = test_4d(type, a->shape[0], a->shape[1], a->shape[2], 2 * a->shape[3]);
+        test_poison(&wide);
+        for (int axis = 0; axis < 4; axis++) {
+            size_t stride = axis == 3 ? 2 : 1;
+            for (int inner = axis + 1; inner < 4; inner++) stride *= wide.shape[inner];
+            wide.stride[axis] = (ptrdiff_t)stride;
+        }
+        wide.shape[3] = a->shape[3];
+        if (i < 3) test_assign(&wide, a);
+        *a = wide;
+        same &= test_status(test_forward(&d, test_on(path)), ATTN_OK) && test_same(&d.out, &plain.out);
+    }
+    test_ok(same, "%s, %s: a small problem with elements two apart", attn_dtype_name(type), attn_path_name(path));
+    test_release();
+}
+
 /* One element repeated along an axis, next to an axis of length 1, and the same transposed. */
 static void try_turned(void)
 {
@@ -279,6 +307,7 @@ int main(void)
             try_type(test_types[t], paths[p]);
             try_packing(test_types[t], paths[p]);
             try_one_element(test_types[t], paths[p]);
+            try_small(test_types[t], paths[p]);
         }
     try_turned();
     return test_done();
