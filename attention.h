@@ -1710,9 +1710,9 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #else
 #define ATTN__DEFINE_MADD
 #endif
-/* p is ps or pd, i the width of integers, si that of all bits, shift the place of the exponent; an
+/* p is ps or pd, epi the width of integers, si that of all bits, shift the place of the exponent; an
  * estimate on ARMv7 is what SIMDe's division is */
-#define ATTN__BASICS(W, p, i, si, shift)                                                                               \
+#define ATTN__BASICS(W, p, epi, si, shift)                                                                             \
     ATTN__INLINE attn__vec attn__vload(const attn__real *at) { return W(loadu_##p)(at); }                              \
     ATTN__INLINE void attn__vstore(attn__real *at, attn__vec a) { W(storeu_##p)(at, a); }                              \
     ATTN__INLINE attn__vec attn__vset1(attn__real a) { return W(set1_##p)(a); }                                        \
@@ -1731,7 +1731,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
     }                                                                                                                  \
     ATTN__INLINE attn__vec attn__vexp2i(attn__vec a, attn__vec t)                                                      \
     {                                                                                                                  \
-        return W(cast##si##_##p)(W(add_##i)(W(cast##p##_##si)(a), W(slli_##i)(W(cast##p##_##si)(t), shift)));          \
+        return W(cast##si##_##p)(W(add_##epi)(W(cast##p##_##si)(a), W(slli_##epi)(W(cast##p##_##si)(t), shift)));      \
     }                                                                                                                  \
     ATTN__DEFINE_MADD
 /* 128-bit lane L of row r holds 4 floats of key 4 L + r: the 4 x 4 transpose stays in lanes. */

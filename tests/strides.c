@@ -259,7 +259,7 @@ static void try_small(attn_dtype type, attn_path path)
         attn_desc d = test_again(&plain);
         attn_array *const a = i == 0 ? &d.q : i == 1 ? &d.k : i == 2 ? &d.v : &d.out;
         attn_array wide = test_4d(type, a->shape[0], a->shape[1], a->shape[2], 2 * a->shape[3]);
-        test_poison(&wide);
+        test_fill(&wide, 3); /* NaN would have the row done again, the general way */
         for (int axis = 0; axis < 4; axis++) {
             size_t stride = axis == 3 ? 2 : 1;
             for (int inner = axis + 1; inner < 4; inner++) stride *= wide.shape[inner];
