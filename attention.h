@@ -635,8 +635,7 @@ static __attribute__((unused)) void attn__refuse_unsafe_math(void)
 #else
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wignored-pragmas"
-/* an error here: attention.h cannot be compiled with -funsafe-math-optimizations and the like */
-#pragma STDC FENV_ACCESS ON
+#pragma STDC FENV_ACCESS ON /* an error here: attention.h cannot be compiled with -funsafe-math-optimizations */
 #pragma clang diagnostic pop
 #endif
 }
