@@ -2570,7 +2570,7 @@ ATTN__INLINE int attn__tree_joins(attn__tree *tree, size_t block)
     if (tree->depth < 2) return 0;
     each_other = last[-2] ^ last[-1];
     next = last[-1] ^ block;
-    if (each_other >= next || each_other >= (each_other ^ next)) return 0; /* the highest bit tells the level */
+    if (each_other >= next) return 0; /* the highest bit tells the level, and of three in order it is never the same */
     last[-2] = last[-1];
     tree->depth--;
     return 1;

@@ -456,7 +456,7 @@ static int machine_has(attn_path path)
     case ATTN_PATH_AVX512:
         has &= __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
         has &= __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-        /* fall through: and what AVX2 needs */
+        /* fall through */
     case ATTN_PATH_AVX2:
         has &= __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0;
         return has && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
