@@ -896,6 +896,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
  * sets of the cache. */
 #define ATTN__TILE_STRIDE 528
+#define ATTN__KEY_DEPTH 128 /* of head_dim, in one copy of a block of keys ... */
+#define ATTN__KEY_STRIDE 144
 /* Virtual lanes of a sum of weights: 64 bytes' worth on every path. */
 #define ATTN__LANES_F32 16
 #define ATTN__LANES_F64 8
@@ -1350,6 +1352,21 @@ ATTN__INLINE size_t attn__tile_rows(size_t n, const size_t mr)
     return tiles > 1 ? (n + tiles - 1) / tiles : n;
 }
 
+/* Keys [lo, hi). */
+typedef struct attn__range {
+    size_t lo, hi;
+} attn__range;
+
+/* What a mask does to the keys from the first to the last that it leaves a row. */
+#define ATTN__MASK_DROPS_ALL 0
+#define ATTN__MASK_MIXED 1
+#define ATTN__MASK_KEEPS_ALL 2 /* and adds nothing */
+
+/* What a row sees of a block: keys [lo, hi) of it, and how its mask is there. */
+typedef struct attn__block_range {
+    unsigned short lo, hi, mask_state;
+} attn__block_range;
+
 /* Sizes and distances (in elements) of a small problem, and places in the workspace. */
 typedef struct attn__small {
     size_t q_len, kv_len, dim, dim_v;
@@ -1372,10 +1389,10 @@ typedef struct attn__kernel {
     size_t step; /* ranges of keys are rounded to this: both nr and lanes divide it */
     attn_dtype dtype;
 
-    /* For at most `unpacked_rows` rows a[m][depth] and keys that are used where they lie, each
+    /* For at most `few_rows` rows a[m][depth] and keys that are used where they lie, each
      * contiguous: c[i][j] (+)= sum_k a[i][k] keys[j * stride + k], the same chain as
      * multiply's. c has room up to a multiple of nr. */
-    size_t unpacked_rows;
+    size_t few_rows;
     void (*dot_keys)(size_t m, size_t n, size_t depth, const void *a, const void *keys, attn_dtype dtype,
                      ptrdiff_t stride, void *c, int accumulate);
     /* The same for values: c[i][j] (+)= sum_k a[i][k] values[k * stride + j], n a multiple of nr. */
@@ -1417,6 +1434,29 @@ typedef struct attn__kernel {
     void (*scale_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns,
                           const double *max, const double *factor);
 
+    /* Queries in lanes. A panel is up to nr queries side by side; a tile of scores has a row of nr for
+     * each key. `columns` is how many queries there are.
+     *
+     * to[c * to_stride + r] = from[r * from_stride + c], 0 for r from `rows` to the next multiple of nr / 2 */
+    void (*turn)(void *to, size_t to_stride, const void *from, size_t from_stride, size_t rows, size_t cols);
+    /* Rows of n elements, `to_stride` apart, as T. Returns the sum of their squares, which is not finite
+     * where an element is not, or is too large for what is to come. */
+    double (*copy)(void *to, size_t to_stride, const void *from, attn_dtype dtype, ptrdiff_t stride,
+                   ptrdiff_t row_stride, size_t rows, size_t n);
+    /* scores[j][c] (+)= sum_k keys[j * KEY_STRIDE + k] queries[k][c], the same chain as multiply's; max[c] is
+     * raised to them, if max is not NULL */
+    void (*score_keys)(size_t n, size_t columns, size_t depth, const void *keys, const void *queries, void *scores,
+                       int accumulate, void *max);
+    /* Scores to weights. Column c sees rows [lo, hi) of ranges[c], counted from `first`, a multiple of step
+     * within the block; rows [from, to) of the tile are there. `seen`: rows that every column sees, whose
+     * maxima are in max if `looked`, and then all scores are finite. Gives max and sum; -inf and 0 where
+     * nothing is seen, and for max NaN where softmax would return 1. */
+    void (*weigh)(void *scores, size_t columns, const attn__block_range *ranges, size_t first, attn__range within,
+                  attn__range seen, void *max, int looked, double *max_out, double *sum_out);
+    /* sums[d][c] (+)= sum_j values[j * stride + d] weights[j][c], j in order */
+    void (*sum_values)(size_t dims, size_t columns, size_t keys, const void *values, ptrdiff_t stride,
+                       const void *weights, void *sums, int accumulate);
+
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
     void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b,
                  const double *max_b, const double *sum_b);
@@ -1440,8 +1480,8 @@ typedef struct attn__kernel {
     void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
     /* row[i] += bias[i], or MASKED where bias is -inf */
     void (*bias)(void *row, const void *bias, size_t n);
-    /* row[i] = mask[i * stride] ? row[i] : MASKED */
-    void (*mask)(void *row, const void *mask, ptrdiff_t stride, size_t n);
+    /* row[i] = mask[i * stride] ? row[i] : MASKED, or -inf */
+    void (*mask)(void *row, const void *mask, ptrdiff_t stride, size_t n, int infinite);
 
     void (*load)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n);
     void (*store)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n);
@@ -2598,7 +2638,7 @@ typedef struct attn__gemm {
 static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t k, size_t *c_at, size_t *b_at)
 {
     const size_t row = ATTN__TILE_STRIDE * kernel->size;
-    *c_at = attn__max(kernel->mr, kernel->unpacked_rows) * row;
+    *c_at = attn__max(kernel->mr, kernel->few_rows) * row;
     *b_at = *c_at + kernel->mr * row;
     return *b_at +
            attn__round_up(
@@ -2744,7 +2784,7 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     g.row_blocks = (g.m + g.rows - 1) / g.rows;
     g.block = ATTN__BLOCK;
     g.direct = 0;
-    if (g.m <= kernel->unpacked_rows && attn__gemm_plain(&g)) {
+    if (g.m <= kernel->few_rows && attn__gemm_plain(&g)) {
         g.direct = g.n / kernel->nr * kernel->nr;
         g.block =
             attn__round_up(g.n / (g.run.workers > 1 ? 2 * g.run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
@@ -2756,10 +2796,6 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
 
 /* ------------------------------------------------------------- attention -- */
 
-/* Keys [lo, hi). */
-typedef struct attn__range {
-    size_t lo, hi;
-} attn__range;
 static const attn__range attn__all_keys = {0, (size_t)-1};
 
 /* The arrays of attn_desc, for all that checks them, keeps outputs apart, or takes some of them; outputs last. Name,
@@ -2791,14 +2827,21 @@ enum {
 /* One worker's scratch: what, and how much of it (a product of two). Slots are states on the stack of the tree of
  * blocks. */
 #define ATTN__SCRATCH(X)                                                                                               \
-    X(attn__ranges_key, ranges_key, 1, 1)                      /* first of all, see attn__ready */                     \
-    X(char, q, es * p->chunks * ATTN__TILE_STRIDE, p->rows)    /* scaled queries, 512 of head_dim a chunk */           \
-    X(char, k, es *keys, p->dim)                               /* keys of a block: (chunks, panels, keys, nr) */       \
-    X(char, v, es *keys, attn__round_up(p->width, kernel->nr)) /* values of a block: (panels, keys, nr) */             \
+    X(attn__ranges_key, ranges_key, 1, 1) /* first of all, see attn__ready */                                          \
+    /* scaled queries: (512 of dim a chunk, rows, TILE_STRIDE), or (panels, dim, nr) */                                \
+    X(char, q, p->few ? es * p->chunks *ATTN__TILE_STRIDE : es * p->dim,                                               \
+      p->few ? p->rows : attn__round_up(p->rows, nr))                                                                  \
+    /* keys of a block: a panel, or (128 of dim a piece, keys, KEY_STRIDE) */                                          \
+    X(char, k, es *keys, p->few ? p->dim : attn__pieces(p->dim, ATTN__KEY_DEPTH) * ATTN__KEY_STRIDE)                   \
+    /* values of a block: panels, or (keys, dim_v) */                                                                  \
+    X(char, v, p->v_copied || p->dim_v % (nr / 2) ? es * keys : 0, attn__round_up(p->width, nr))                       \
     X(char, rows, p->gather ? es *keys : 0, attn__max(p->dim, p->dim_v)) /* gathered keys or values */                 \
-    X(char, tile, es * kernel->mr, ATTN__TILE_STRIDE)                    /* scores, then weights */                    \
-    X(char, bias, es, ATTN__TILE_STRIDE)                                 /* what is added to one row of scores */      \
-    X(char, acc, es * p->rows * p->slots, p->width)                      /* (slots, rows, width): sum of weight * v */ \
+    /* scores, then weights: (mr, TILE_STRIDE), or (keys, nr) */                                                       \
+    X(char, tile, es, attn__max(kernel->mr *ATTN__TILE_STRIDE, p->few ? 0 : (keys + 4) * nr))                          \
+    X(char, panel, p->few ? 0 : es *attn__max(nr, kernel->mr),                                                         \
+      attn__max(ATTN__TILE_STRIDE, p->dim_v))                                         /* what is turned, or was */     \
+    X(char, bias, es, p->few ? ATTN__TILE_STRIDE : p->modified ? (keys + 4) * nr : 0) /* what is added to scores */    \
+    X(char, acc, es * p->rows * p->slots, p->width) /* (slots, rows, width): sum of weight * v */                      \
     X(double, max, p->rows, p->slots)                                                                                  \
     X(double, sum, p->rows, p->slots)                                                                                  \
     X(attn__row, row, p->rows, 1)                                                                                      \
@@ -2833,7 +2876,9 @@ typedef struct attn__problem {
     size_t chunks, slots, keys; /* keys: packed at most, of one block */
     int gather;                 /* keys and values are copied together before use */
     int one_mask;               /* one mask for all heads: those of a query are done one after the other */
-    int unpacked;               /* so few rows that keys and values are used where they lie, if they can */
+    int few;      /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
+    int v_copied; /* otherwise: are values copied together before use? */
+    int modified; /* something is added to scores, or a mask drops some */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
     double scale, softcap;
@@ -2858,16 +2903,6 @@ typedef struct attn__wide_sum {
     size_t first; /* the first key it sees; keys.hi if none */
     int nan;      /* all weights are */
 } attn__wide_sum;
-
-/* What a mask does to the keys from the first to the last that it leaves a row. */
-#define ATTN__MASK_DROPS_ALL 0
-#define ATTN__MASK_MIXED 1
-#define ATTN__MASK_KEEPS_ALL 2 /* and adds nothing */
-
-/* What a row sees of a block: keys [lo, hi) of it, and how its mask is there. */
-typedef struct attn__block_range {
-    unsigned short lo, hi, mask_state;
-} attn__block_range;
 
 /* Why a row is done again. */
 #define ATTN__REDO_EXACT 1 /* the output is not finite: perhaps by a value that the row does not see */
@@ -2913,7 +2948,7 @@ static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
 }
 static attn_status attn__scratch_layout(const attn__problem *p, const attn__kernel *kernel, attn__layout *l)
 {
-    const size_t es = kernel->size, keys = p->unpacked ? kernel->step : p->keys;
+    const size_t es = kernel->size, nr = kernel->nr, keys = p->few ? kernel->step : p->keys;
     attn__arena arena = {NULL, 0, 0, 0};
     arena.fits = sizeof(size_t) > 4 && (p->dim | p->dim_v) >> 16 == 0; /* rows, slots and keys come to less than 2^24 */
 #define ATTN__X(type, name, a, b) l->name = attn__reserve(&arena, attn__take_2d(&arena, a, b), sizeof(type));
@@ -3171,20 +3206,38 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 
 /* ---- queries, keys and values for tiles ---- */
 
-static void attn__load_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+/* Row r of queries, columns [c, c + n), scaled. */
+static void attn__load_query(const attn__problem *p, const attn__rows *rows, size_t r, size_t c, size_t n, void *to)
 {
     const attn__kernel *kernel = p->run.kernel;
+    const char *q = attn__query_at(&p->q, rows, attn__head_of(rows, r), attn__query_of(rows, r)) +
+                    (ptrdiff_t)c * p->q.stride[ATTN__D] * p->q.size;
     const int as_is = p->q.dtype == kernel->dtype && p->q.stride[ATTN__D] == 1;
-    for (size_t r = 0; r < rows->count; r++) {
-        const char *q = attn__query_at(&p->q, rows, attn__head_of(rows, r), attn__query_of(rows, r));
-        for (size_t c = 0; c < p->chunks; c++) {
-            const size_t n = attn__min(p->dim - c * ATTN__BLOCK, ATTN__BLOCK);
-            const char *from = q + (ptrdiff_t)(c * ATTN__BLOCK) * p->q.stride[ATTN__D] * p->q.size;
-            char *to = s->q + (c * p->rows + r) * ATTN__TILE_STRIDE * kernel->size;
-            if (!as_is) kernel->load(to, from, p->q.dtype, p->q.stride[ATTN__D], n);
-            kernel->scale(to, as_is ? from : to, n, p->scale);
-        }
+    if (!as_is) kernel->load(to, q, p->q.dtype, p->q.stride[ATTN__D], n);
+    kernel->scale(to, as_is ? q : to, n, p->scale);
+}
+
+/* All queries of a task. Returns the sum of their squares, if their panels are turned. */
+static double attn__load_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, nr = kernel->nr, row_size = ATTN__TILE_STRIDE * es;
+    double squares = 0;
+    for (size_t c = 0; c < p->dim; c += ATTN__BLOCK) {
+        const size_t n = attn__min(p->dim - c, ATTN__BLOCK);
+        if (p->few)
+            for (size_t r = 0; r < rows->count; r++)
+                attn__load_query(p, rows, r, c, n, s->q + (c / ATTN__BLOCK * p->rows + r) * row_size);
+        else
+            for (size_t r = 0; r < rows->count; r += nr) {
+                const size_t count = attn__min(nr, rows->count - r);
+                for (size_t i = 0; i < count; i++) attn__load_query(p, rows, r + i, c, n, s->panel + i * row_size);
+                kernel->turn(s->q + (r * p->dim + c * nr) * es, nr, s->panel, ATTN__TILE_STRIDE, count, n);
+                squares +=
+                    kernel->copy(s->panel, ATTN__TILE_STRIDE, s->panel, kernel->dtype, 1, ATTN__TILE_STRIDE, count, n);
+            }
     }
+    return squares;
 }
 
 /* Rows [from, to) of keys or values, columns [c, c + n), contiguous in s->rows;
@@ -3206,7 +3259,7 @@ static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t c = chunk * ATTN__BLOCK, n = attn__min(p->dim - c, ATTN__BLOCK);
-    char *panels = s->k + (p->unpacked ? 0 : c * p->keys * kernel->size);
+    char *panels = s->k;
     if (p->gather) {
         attn__gather(p, rows, s, &p->k, from, to, c, n);
         kernel->pack(panels, s->rows, kernel->dtype, to - from, n, (ptrdiff_t)n, 1);
@@ -3236,7 +3289,33 @@ static int attn__in_place(const attn__problem *p, const attn__rows *rows, const 
     return !ATTN__HAS(p, block_table) || from / p->kv_rows == (to - 1) / p->kv_rows;
 }
 
-/* ---- tiles ---- */
+/* Rows [from, to) of keys or values, columns [c, c + n), `stride` apart. Returns the sum of their squares. */
+static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
+                              size_t to, size_t c, size_t n, char *copy, size_t stride)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    double squares = 0;
+    size_t count;
+    for (; from < to; from += count, copy += count * stride * kernel->size) {
+        count = ATTN__HAS(p, block_table) ? attn__min(to - from, p->kv_rows - from % p->kv_rows) : to - from;
+        squares += kernel->copy(copy, stride, attn__key_at(p, v, rows, from, c), v->dtype, v->stride[ATTN__D],
+                                v->stride[ATTN__S], count, n);
+    }
+    return squares;
+}
+
+/* All columns of keys [from, to). */
+static double attn__copy_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to)
+{
+    double squares = 0;
+    for (size_t c = 0; c < p->dim; c += ATTN__KEY_DEPTH)
+        squares += attn__copy_rows(p, rows, &p->k, from, to, c, attn__min(p->dim - c, ATTN__KEY_DEPTH),
+                                   s->k + c / ATTN__KEY_DEPTH * p->keys * ATTN__KEY_STRIDE * p->run.kernel->size,
+                                   ATTN__KEY_STRIDE);
+    return squares;
+}
+
+/* ---- scores ---- */
 
 /* Is a number added to scores? A boolean mask is none. */
 static int attn__adds(const attn__problem *p)
@@ -3244,91 +3323,111 @@ static int attn__adds(const attn__problem *p)
     return ATTN__HAS(p, alibi) || (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL);
 }
 
-/* Scores of rows [r0, r1) with keys base + [from, to), from a multiple of nr, to
- * s->tile[row][key - base]. Keys from base + packed on were packed before, unless
- * they are used unpacked. */
-static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t r1,
-                              size_t base, size_t from, size_t to, size_t packed)
+/* Scores of few rows with keys base + [from, to), from a multiple of nr, to s->tile[row][key - base]. */
+static void attn__score_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
+                             size_t to)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
-    /* softcap and bias go on to the end of a vector, from anywhere: up to 16 more, where nothing may trap */
-    const int beyond = p->softcap > 0 || attn__adds(p);
-    const size_t columns = beyond ? attn__round_up(end - from, nr / 2) : end - from;
-    for (size_t r = 0; beyond && r < r1 - r0; r++)
-        attn__memset(s->tile + (r * ATTN__TILE_STRIDE + from + columns) * es, 0, 16 * es);
+    for (size_t r = 0; r < rows->count; r++) /* softcap and bias go on to the end of a vector: nothing may trap there */
+        attn__memset(s->tile + (r * ATTN__TILE_STRIDE + end) * es, 0, 16 * es);
     for (size_t c = 0; c < p->chunks; c++) {
         const size_t first = c * ATTN__BLOCK, depth = attn__min(p->dim - first, ATTN__BLOCK);
-        const char *q = s->q + (c * p->rows + r0) * ATTN__TILE_STRIDE * es;
+        const char *q = s->q + c * p->rows * ATTN__TILE_STRIDE * es;
         size_t next;
-        if (!p->unpacked) {
-            kernel->multiply(r1 - r0, columns, depth, q, s->k + (first * p->keys + (from - packed) * depth) * es, nr,
-                             depth * nr, s->tile + from * es, ATTN__TILE_STRIDE, c != 0);
-            continue;
-        }
         for (size_t j = from; j < end; j = next) {
             char *scores = s->tile + j * es;
             const int in_place = attn__in_place(p, rows, &p->k, base + j, base + end);
             next = in_place ? end : attn__min(j + nr, end);
             if (in_place || attn__in_place(p, rows, &p->k, base + j, base + next))
-                kernel->dot_keys(r1 - r0, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first), p->k.dtype,
-                                 p->k.stride[ATTN__S], scores, c != 0);
+                kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
+                                 p->k.dtype, p->k.stride[ATTN__S], scores, c != 0);
             else {
                 attn__pack_keys(p, rows, s, base + j, base + next, c);
-                kernel->multiply(r1 - r0, next - j, depth, q, s->k, nr, 0, scores, ATTN__TILE_STRIDE, c != 0);
+                kernel->multiply(rows->count, next - j, depth, q, s->k, nr, 0, scores, ATTN__TILE_STRIDE, c != 0);
             }
         }
     }
 }
 
-/* acc (+)= weights of a tile * values base + [from, to). Columns [0, whole) are
- * where they lie, the others are packed, from base + packed to base + packed_end.
- * `exact`: one row, and only values that it sees. */
-static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t height,
-                             size_t base, size_t from, size_t to, size_t whole, size_t packed, size_t packed_end,
-                             char *acc, int accumulate, int exact)
+/* Scores of a panel of queries with keys [from, to), counted from the first that was copied, to s->tile[key][query].
+ * Raises max, if it is not NULL. */
+static void attn__score_panel(const attn__problem *p, attn__scratch *s, size_t r0, size_t count, size_t from, size_t to,
+                              void *max)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, nr = kernel->nr, width = p->width, panel = (packed_end - packed) * nr;
-    const size_t each = exact ? 1 : to - from, stride = (size_t)p->v.stride[ATTN__S];
-    for (; from < to; from += each) {
-        const char *weights = s->tile + from * es;
-        if (exact && !attn__keeps(p, rows, attn__head_of(rows, 0), attn__query_of(rows, 0), base + from)) continue;
-        if (whole && p->unpacked)
-            kernel->add_values(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from, 0), p->v.dtype,
-                               stride, acc, width, accumulate);
-        else if (whole)
-            kernel->multiply(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from, 0), stride, nr,
-                             acc, width, accumulate);
-        if (whole < width)
-            kernel->multiply(height, width - whole, each, weights, s->v + (from - packed) * nr * es, nr, panel,
-                             acc + whole * es, width, accumulate);
-    }
+    const size_t es = kernel->size, nr = kernel->nr;
+    if (from >= to) return;
+    if (!p->dim) attn__memset(s->tile + from * nr * es, 0, (to - from) * nr * es);
+    for (size_t c = 0; c < p->dim; c += ATTN__KEY_DEPTH)
+        kernel->score_keys(to - from, count, attn__min(p->dim - c, ATTN__KEY_DEPTH),
+                           s->k + (c / ATTN__KEY_DEPTH * p->keys + from) * ATTN__KEY_STRIDE * es,
+                           s->q + (r0 * p->dim + c * nr) * es, s->tile + from * nr * es, c != 0,
+                           c + ATTN__KEY_DEPTH < p->dim ? NULL : max);
 }
 
-/* ALiBi and mask on a row's scores of keys base + [lo, hi): MASKED where the mask
- * drops the key. Adding the 0 of a mask that keeps all is left out: a score stays -0,
- * whose weight is that of 0. */
-static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t h, size_t i,
-                           char *row, size_t base, size_t lo, size_t hi, int mask_state)
+/* What ALiBi and an additive mask add to keys [lo, hi) of row r: to `bias`. Adding the 0 of a mask that keeps all is
+ * left out: a score stays -0, whose weight is that of 0. Returns 0 if that is nothing. */
+static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t r, size_t lo, size_t hi, int mask_state,
+                         char *bias)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const char *mask = ATTN__HAS(p, mask) ? attn__mask_at(p, rows, h, i, base + lo) : NULL;
-    const int mixed = mask && mask_state != ATTN__MASK_KEEPS_ALL, boolean = mask && p->mask.dtype == ATTN_BOOL,
-              additive = mixed && !boolean;
-    char *bias = s->bias + lo * kernel->size;
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    const int additive = ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL && mask_state != ATTN__MASK_KEEPS_ALL;
+    if (!ATTN__HAS(p, alibi) && !additive) return 0;
+    if (additive) kernel->load(bias, attn__mask_at(p, rows, h, i, lo), p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
+    else attn__memset(bias, 0, (hi - lo) * kernel->size);
+    attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* see attn__score_rows */
+    if (ATTN__HAS(p, alibi))
+        kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)lo, attn__element(&p->alibi, rows->b, h));
+    return 1;
+}
+
+/* Does a boolean mask drop some of the keys that a row sees? */
+static int attn__drops(const attn__problem *p, int mask_state)
+{
+    return ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL && mask_state == ATTN__MASK_MIXED;
+}
+static void attn__drop(const attn__problem *p, const attn__rows *rows, size_t r, size_t lo, size_t hi, char *row,
+                       int infinite)
+{
+    p->run.kernel->mask(row, attn__mask_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), lo),
+                        p->mask.stride[ATTN__D], hi - lo, infinite);
+}
+
+/* ALiBi and mask on row r's scores of keys base + [lo, hi): MASKED where the mask drops the key. */
+static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
+                           char *bias, size_t base, size_t lo, size_t hi, int mask_state)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    (void)s;
     row += lo * kernel->size;
-    if (ATTN__HAS(p, alibi) || additive) {
-        if (additive) kernel->load(bias, mask, p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
-        else attn__memset(bias, 0, (hi - lo) * kernel->size);
-        attn__memset(bias + (hi - lo) * kernel->size, 0,
-                     16 * kernel->size); /* comparing what a vector has beyond must not trap */
-        if (ATTN__HAS(p, alibi))
-            kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)(base + lo),
-                          attn__element(&p->alibi, rows->b, h));
-        kernel->bias(row, bias, hi - lo);
+    if (attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias)) kernel->bias(row, bias, hi - lo);
+    if (attn__drops(p, mask_state)) attn__drop(p, rows, r, base + lo, base + hi, row, 0);
+}
+
+/* The same on a panel's scores of keys base + [from, to), as s->tile begins at base + first: row by row to
+ * s->panel, then turned. */
+static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t count,
+                             const attn__block_range *ranges, size_t base, size_t first, size_t from, size_t to)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, nr = kernel->nr;
+    char *scores = s->tile + (from - first) * nr * es;
+    int any = 0;
+    for (size_t c = 0; c < count; c++) {
+        char *row = s->panel + c * ATTN__TILE_STRIDE * es;
+        const size_t lo = ranges[c].lo, hi = ranges[c].hi;
+        attn__memset(row, 0, (to - from) * es);
+        if (ranges[c].mask_state == ATTN__MASK_DROPS_ALL) continue;
+        any |= attn__bias_of(p, rows, r0 + c, base + lo, base + hi, ranges[c].mask_state, row + (lo - from) * es);
+        if (!attn__drops(p, ranges[c].mask_state)) continue;
+        attn__drop(p, rows, r0 + c, base + lo, base + hi, row + (lo - from) * es, 1);
+        any = 1;
     }
-    if (boolean && mixed) kernel->mask(row, mask, p->mask.stride[ATTN__D], hi - lo);
+    if (!any) return;
+    kernel->turn(s->bias, nr, s->panel, ATTN__TILE_STRIDE, count, to - from);
+    kernel->bias(scores, s->bias, (to - from) * nr);
 }
 
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
@@ -3338,12 +3437,10 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
                              double *max, double *sum)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     const size_t lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
     if (lo < hi) {
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
-        if (ATTN__HAS(p, mask) || ATTN__HAS(p, alibi))
-            attn__bias_row(p, rows, s, h, i, row, base, lo, hi, range->mask_state);
+        if (p->modified) attn__bias_row(p, rows, s, r, row, s->bias, base, lo, hi, range->mask_state);
     }
     return kernel->softmax(row, row, from, lo, hi, to, max, sum);
 }
@@ -3361,41 +3458,60 @@ static void attn__join_slots(const attn__problem *p, size_t count, attn__scratch
     }
 }
 
-/* A block of keys while its tiles are done. */
+/* A block of keys while its rows are done. */
 typedef struct attn__key_block {
     size_t base;                     /* its first key */
     attn__range keys;                /* what any row sees of it */
-    size_t packed;                   /* the first key that is packed */
-    size_t in_place;                 /* columns of v that may be used where they lie ... */
-    size_t whole;                    /* ... for many rows */
+    size_t first;                    /* the first that is in a panel's tile, a multiple of step */
+    int bounded;                     /* no score can overflow */
     const attn__block_range *ranges; /* (rows) */
     char *acc;                       /* its slot's */
     double *max, *sum;
     int exact;
 } attn__key_block;
 
-/* Rows [r0, r1) over one block of keys: scores, weights, and the sum of their values. */
-static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__scratch *s,
-                          const attn__key_block *block, size_t r0, size_t r1)
+/* Pieces of weight * value for which each row in [0, height) sees every key: all of them, or if `exact`, where there
+ * is one row, what its mask keeps, one by one. Returns the end of the piece that begins at `from`, which may be empty.
+ */
+static size_t attn__piece(const attn__problem *p, const attn__rows *rows, size_t base, size_t *from, size_t to,
+                          int exact)
+{
+    const size_t h = attn__head_of(rows, 0), i = attn__query_of(rows, 0);
+    if (!exact) return to;
+    while (*from < to && !attn__keeps(p, rows, h, i, base + *from)) ++*from;
+    return attn__min(*from + 1, to);
+}
+
+/* Few rows: acc += weights of s->tile * values base + [from, to), of which [0, whole) columns are where they lie. */
+static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
+                             size_t to, size_t whole, char *acc, int accumulate, int exact)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, nr = kernel->nr, width = p->width, panel = (to - from) * nr, packed = from;
+    size_t next;
+    for (; next = attn__piece(p, rows, base, &from, to, exact), from < to; from = next) {
+        const char *weights = s->tile + from * es;
+        if (whole)
+            kernel->add_values(rows->count, whole, next - from, weights, attn__key_at(p, &p->v, rows, base + from, 0),
+                               p->v.dtype, (size_t)p->v.stride[ATTN__S], acc, width, accumulate);
+        if (whole < width)
+            kernel->multiply(rows->count, width - whole, next - from, weights, s->v + (from - packed) * nr * es, nr,
+                             panel, acc + whole * es, width, accumulate);
+    }
+}
+
+/* Few rows over one block of keys, in lanes: scores, weights, and the sum of their values. */
+static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s,
+                          const attn__key_block *block)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, base = block->base;
-    char *acc = block->acc + r0 * p->width * es;
-    size_t lo = ATTN__BLOCK, hi = 0, from, to, next;
+    const size_t from = block->keys.lo / step * step, to = attn__round_up(block->keys.hi, step);
+    const size_t whole = p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
     int accumulate = block->exact;
-    for (size_t r = r0; r < r1; r++) {
-        block->max[r] = -attn__infinity();
-        block->sum[r] = 0;
-        if (block->ranges[r].mask_state == ATTN__MASK_DROPS_ALL) continue;
-        lo = attn__min(lo, block->ranges[r].lo);
-        hi = attn__max(hi, block->ranges[r].hi);
-    }
-    if (lo >= hi) return;
-    from = lo / step * step;
-    to = attn__round_up(hi, step);
-    attn__tile_scores(p, rows, s, r0, r1, base, from, to, block->packed);
-    for (size_t r = r0; r < r1; r++) {
-        char *row = s->tile + (r - r0) * ATTN__TILE_STRIDE * es;
+    attn__score_rows(p, rows, s, base, from, to);
+    for (size_t r = 0; r < rows->count; r++) {
+        char *row = s->tile + r * ATTN__TILE_STRIDE * es;
         if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, base, from, to, &block->max[r], &block->sum[r]))
             continue;
         s->row[r].not_finite = 1;
@@ -3403,20 +3519,66 @@ static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__
         block->sum[r] = 0;
         attn__memset(row + from * es, 0, (to - from) * es);
     }
-    if (block->exact) attn__memset(acc, 0, p->width * es);
-    if (!p->unpacked) {
-        attn__add_values(p, rows, s, r1 - r0, base, lo, hi, block->whole, block->keys.lo, block->keys.hi, acc,
-                         accumulate, block->exact);
-        return;
-    }
-    for (; lo < hi; lo = next) { /* a piece at a time: it comes in order, and stays in the nearest cache */
-        size_t columns = block->in_place;
-        next = attn__min((lo / step + 1) * step, hi);
+    if (block->exact) attn__memset(block->acc, 0, p->width * es);
+    for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
+                                                                               and stays in the nearest cache */
+        size_t columns = whole;
+        next = attn__min((lo / step + 1) * step, block->keys.hi);
         if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) columns = 0;
         if (columns < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, columns);
-        attn__add_values(p, rows, s, r1 - r0, base, lo, next, columns, lo, next, acc, accumulate, block->exact);
+        attn__add_values(p, rows, s, base, lo, next, columns, block->acc, accumulate, block->exact);
         accumulate = 1;
     }
+}
+
+/* A panel of rows [r0, r0 + count), in lanes, over one block of keys. */
+static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn__scratch *s,
+                           const attn__key_block *block, size_t r0, size_t count)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, nr = kernel->nr, base = block->base, first = block->first;
+    const attn__block_range *ranges = block->ranges + r0;
+    char *acc = block->acc + r0 * p->width * es;
+    const char *values = s->v;
+    ptrdiff_t stride = (ptrdiff_t)p->dim_v;
+    double max[ATTN__NR_MAX]; /* of T */
+    attn__range within = {ATTN__BLOCK, 0}, seen = {0, ATTN__BLOCK};
+    int looked = block->bounded && p->softcap <= 0, accumulate = block->exact;
+    for (size_t c = 0; c < count; c++) {
+        if (ranges[c].mask_state == ATTN__MASK_DROPS_ALL) {
+            seen.hi = 0;
+            continue;
+        }
+        within.lo = attn__min(within.lo, ranges[c].lo), within.hi = attn__max(within.hi, ranges[c].hi);
+        seen.lo = attn__max(seen.lo, ranges[c].lo), seen.hi = attn__min(seen.hi, ranges[c].hi);
+        if (ranges[c].mask_state == ATTN__MASK_MIXED || ATTN__HAS(p, alibi)) looked = 0;
+    }
+    for (size_t c = 0; c < count; c++) block->max[r0 + c] = -attn__infinity(), block->sum[r0 + c] = 0;
+    if (within.lo >= within.hi) return;
+    within.lo -= first, within.hi -= first;
+    if (seen.lo >= seen.hi) seen.lo = seen.hi = within.hi;
+    else seen.lo -= first, seen.hi -= first;
+    for (size_t c = 0; c < nr; c++)
+        if (kernel->dtype == ATTN_F64) max[c] = ATTN__MASKED_F64;
+        else ((float *)max)[c] = ATTN__MASKED_F32;
+    attn__score_panel(p, s, r0, count, within.lo, seen.lo, NULL);
+    attn__score_panel(p, s, r0, count, seen.lo, seen.hi, looked ? max : NULL);
+    attn__score_panel(p, s, r0, count, seen.hi, within.hi, NULL);
+    if (p->softcap > 0) kernel->softcap(s->tile + within.lo * nr * es, (within.hi - within.lo) * nr, p->softcap);
+    if (p->modified) attn__bias_panel(p, rows, s, r0, count, ranges, base, first, first + within.lo, first + within.hi);
+    kernel->weigh(s->tile, count, ranges, first, within, seen, max, looked, block->max + r0, block->sum + r0);
+    for (size_t r = r0; r < r0 + count; r++)
+        if (attn__nan_f64(block->max[r])) block->max[r] = -attn__infinity(), s->row[r].not_finite = 1;
+    if (!p->v_copied) values = attn__key_at(p, &p->v, rows, base + first, 0), stride = p->v.stride[ATTN__S];
+    if (block->exact) attn__memset(s->panel, 0, p->dim_v * nr * es);
+    for (size_t next;
+         next = attn__piece(p, rows, base + first, &within.lo, within.hi, block->exact), within.lo < within.hi;
+         within.lo = next) {
+        kernel->sum_values(p->dim_v, count, next - within.lo, values + (ptrdiff_t)within.lo * stride * (ptrdiff_t)es,
+                           stride, s->tile + within.lo * nr * es, s->panel, accumulate);
+        accumulate = 1;
+    }
+    kernel->turn(acc, p->width, s->panel, nr, p->dim_v, count);
 }
 
 /* The states of all rows over the keys of `within` that they see, in slot 0.
@@ -3432,9 +3594,10 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, count = rows->count;
-    const size_t v_stride = (size_t)p->v.stride[ATTN__S];
+    const double limit = kernel->dtype == ATTN_F64 ? 1e300 : 1e75; /* of a score's square */
     attn__range all = {(size_t)-1, 0};
     attn__key_block block;
+    double squares;
 
     for (size_t r = 0; r < count; r++) {
         attn__row *row = s->row + r;
@@ -3447,21 +3610,13 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
-    attn__load_queries(p, rows, s);
+    squares = attn__load_queries(p, rows, s);
 
     s->tree.depth = 0;
     block.exact = exact;
-    /* for few rows, or if rows of v are next to each other and a panel takes more than a line of each */
-    block.in_place = (p->unpacked || p->v.dtype == kernel->dtype) && p->v.stride[ATTN__S] >= 0
-                         ? p->dim_v / kernel->nr * kernel->nr
-                         : 0;
-    block.whole =
-        !p->gather && !p->unpacked && p->v.stride[ATTN__D] == 1 && v_stride <= p->dim_v && kernel->nr * es >= 128
-            ? block.in_place
-            : 0;
     for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
         const size_t base = number * ATTN__BLOCK;
-        size_t slot, height;
+        size_t slot;
         block.base = base;
         block.ranges = s->ranges + number % ATTN__MASK_BLOCKS * p->rows;
         block.keys.lo = ATTN__BLOCK;
@@ -3474,22 +3629,26 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
                 block.keys.hi = attn__max(block.keys.hi, block.ranges[r].hi);
             }
         if (block.keys.lo >= block.keys.hi) continue;
-        block.packed = block.keys.lo / kernel->step * kernel->step;
         attn__join_slots(p, count, s, number);
         slot = attn__tree_push(&s->tree, number);
         block.acc = s->acc + slot * p->rows * p->width * es;
         block.max = s->max + slot * p->rows;
         block.sum = s->sum + slot * p->rows;
-        if (!p->unpacked) {
-            const size_t end = attn__min(base + attn__round_up(block.keys.hi, kernel->step), rows->kv_end);
-            for (size_t c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + block.packed, end, c);
-            if (block.whole < p->dim_v)
-                attn__pack_values(p, rows, s, base + block.keys.lo, base + block.keys.hi, block.whole);
+        if (p->few) {
+            attn__do_rows(p, rows, s, &block);
+            continue;
         }
-        for (size_t r = 0; r < count; r += height) {
-            height = attn__tile_rows(count - r, kernel->mr);
-            attn__do_tile(p, rows, s, &block, r, r + height);
+        block.first = block.keys.lo / kernel->step * kernel->step;
+        {
+            const size_t skip = block.keys.lo - block.first, from = base + block.keys.lo, to = base + block.keys.hi;
+            attn__scratch at = *s;
+            at.k += skip * ATTN__KEY_STRIDE * es;
+            block.bounded = squares * attn__copy_keys(p, rows, &at, from, to) < limit;
+            if (p->v_copied)
+                attn__copy_rows(p, rows, &p->v, from, to, 0, p->dim_v, s->v + skip * p->dim_v * es, p->dim_v);
         }
+        for (size_t r = 0; r < count; r += kernel->nr)
+            attn__do_panel(p, rows, s, &block, r, attn__min(kernel->nr, count - r));
     }
     attn__join_slots(p, count, s, ATTN__TREE_END);
 }
@@ -3738,6 +3897,7 @@ static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, from = begin / step * step, to = attn__round_up(end, step);
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    double bias[ATTN__TILE_STRIDE]; /* of T */
     const attn__block_range range = attn__row_range(p, rows, s, r, base, begin, end);
     const attn_stage stage = p->desc->stage;
     const int wide = s->row[r].redo == ATTN__REDO_WIDE;
@@ -3750,7 +3910,7 @@ static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn
     if (p->softcap > 0 && !wide) kernel->softcap(row + begin * es, end - begin, p->softcap);
     if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
     if (lo < hi && !wide)
-        attn__bias_row(p, rows, s, h, i, row, base, lo, hi,
+        attn__bias_row(p, rows, s, r, row, (char *)bias, base, lo, hi,
                        stage == ATTN_STAGE_BIASED ? ATTN__MASK_MIXED : range.mask_state);
     if (at && stage == ATTN_STAGE_BIASED) {
         attn__store_scores(p, at, row, begin, hi, n, infinite);
@@ -3780,7 +3940,7 @@ static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn
 static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t step = kernel->step, array_end = p->kv_begin + p->kv_len;
+    const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + p->kv_len;
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
     attn__load_queries(p, rows, s);
@@ -3789,16 +3949,26 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                      n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
         const size_t end =
             rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
-        const size_t from = begin / step * step, to = attn__round_up(end, step);
-        size_t height;
-        for (size_t c = 0; c < p->chunks && !p->unpacked && begin < end; c++)
-            attn__pack_keys(p, rows, s, base + from, base + end, c);
+        const size_t from = begin / step * step, to = attn__round_up(end, step),
+                     height = p->few ? rows->count : kernel->nr;
+        if (!p->few && begin < end) {
+            attn__scratch at = *s;
+            at.k += (begin - from) * ATTN__KEY_STRIDE * es;
+            attn__copy_keys(p, rows, &at, base + begin, base + end);
+        }
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
-            height = attn__tile_rows(rows->count - r0, kernel->mr);
-            if (begin < end) attn__tile_scores(p, rows, s, r0, r0 + height, base, from, to, from);
-            for (size_t r = 0; r < height; r++)
-                attn__sweep_row(p, rows, s, r0 + r, s->tile + r * ATTN__TILE_STRIDE * kernel->size, base, begin, end,
-                                n);
+            const size_t count = attn__min(height, rows->count - r0);
+            if (begin < end && p->few) attn__score_rows(p, rows, s, base, from, to);
+            else if (begin < end) {
+                attn__score_panel(p, s, r0, count, begin - from, end - from, NULL);
+                for (size_t r = 0; r < count; r++) /* see attn__score_rows */
+                    attn__memset(s->panel + (r * ATTN__TILE_STRIDE + end) * es, 0, 16 * es);
+                kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
+                             kernel->nr, end - begin, count);
+            }
+            for (size_t r = 0; r < count; r++)
+                attn__sweep_row(p, rows, s, r0 + r, (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es, base,
+                                begin, end, n);
         }
     }
 }
@@ -4585,7 +4755,10 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->slots = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
     p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
-    p->unpacked = p->rows <= kernel->unpacked_rows;
+    p->few = p->rows <= kernel->few_rows;
+    p->v_copied = p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || ATTN__HAS(p, block_table) ||
+                  attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
+    p->modified = ATTN__HAS(p, mask) || ATTN__HAS(p, alibi);
     p->one_mask = ATTN__HAS(p, mask) && p->mask.stride[ATTN__H] == 0 &&
                   !ATTN__HAS(p, colsum); /* column sums add up over queries in order */
     if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) ||
@@ -4666,7 +4839,7 @@ static int attn__do_small(const attn__problem *p)
     small.v_step = p->v.stride[ATTN__S];
     small.out_step = p->out.stride[ATTN__S];
     small.scale = p->scale;
-    small.queries = s.q;
+    small.queries = p->few ? s.q : s.panel;
     small.keys = s.k;
     small.values = s.v;
     small.tile = s.tile;
@@ -5574,10 +5747,12 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
 }
 #endif
 
-/* The register tile: M rows by W vectors, one or two, each element one chain of
- * multiply-adds over k. M, W and the type of b are constants wherever this is inlined. */
-ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype, size_t depth, const attn__real *a,
-                                const char *b, size_t ldb, attn__real *c, size_t ldc, int accumulate)
+/* The register tile: M rows by W vectors, one or two, each element one chain of multiply-adds over k,
+ * c[i][j] (+)= sum_k a(i, k) b[k][j]. a(i, k) is a[i * A + k], or a[k * lda + i] if A is 0. Maxima of columns
+ * go to max, if that is not NULL. M, W, A and the type of b are constants wherever this is inlined. */
+ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const int A, const attn_dtype dtype, size_t depth,
+                                const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, attn__real *c,
+                                size_t ldc, int accumulate, attn__real *max)
 {
     const size_t size = attn__size_of(dtype), second = ATTN__VL * size;
     size_t k;
@@ -5592,20 +5767,18 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
 #undef ATTN__X
     }
     k = 0;
-#ifdef ATTN__OWN_FMA_LANE /* one load along the depth for each row, whose lanes multiply */
-#define ATTN__X(i) attn__vec x##i = c##i##0;
-    ATTN__EACH_ROW(ATTN__X)
-#undef ATTN__X
-    for (; k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
+#ifdef ATTN__OWN_FMA_LANE /* one load for several factors, of a row along the depth or of a column */
+    attn__vec x[ATTN__MR];
+    for (; A && k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
         attn__vec b0, b1;
 #define ATTN__X(i)                                                                                                     \
-    if (M > i) x##i = attn__vload(a + i * ATTN__TILE_STRIDE);
+    if (M > i) x[i] = attn__vload(a + i * A);
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (M > i)                                                                                                         \
-        c##i##0 = ATTN__V(fma_lane)(c##i##0, b0, x##i, ATTN__AT),                                                      \
-        c##i##1 = W > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x##i, ATTN__AT) : c##i##1;
+        c##i##0 = ATTN__V(fma_lane)(c##i##0, b0, x[i], ATTN__AT),                                                      \
+        c##i##1 = W > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x[i], ATTN__AT) : c##i##1;
 #define ATTN__STEP                                                                                                     \
     b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;                            \
     ATTN__PREFETCH(b, 16 * ldb);                                                                                       \
@@ -5628,16 +5801,31 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
 #undef ATTN__STEP
 #undef ATTN__X
     }
-#endif
-    for (; k < depth; k++, a++, b += ldb) {
+    for (; !A && k < depth; k++, a += lda, b += ldb) {
         attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
-        if (M <= 8) { /* few rows: b comes from memory as fast as it can */
+#define ATTN__X(i)                                                                                                     \
+    if (M > i / ATTN__VL * ATTN__VL + ATTN__VL - 1) {                                                                  \
+        if (i % ATTN__VL == 0) x[i] = attn__vload(a + i);                                                              \
+        c##i##0 = ATTN__V(fma_lane)(c##i##0, b0, x[i / ATTN__VL * ATTN__VL], i % ATTN__VL),                            \
+        c##i##1 = W > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x[i / ATTN__VL * ATTN__VL], i % ATTN__VL) : c##i##1;          \
+    } else if (M > i) {                                                                                                \
+        x[i] = attn__vset1(a[i]);                                                                                      \
+        c##i##0 = attn__vfma(x[i], b0, c##i##0);                                                                       \
+        if (W > 1) c##i##1 = attn__vfma(x[i], b1, c##i##1);                                                            \
+    }
+        ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+    }
+#endif
+    for (; k < depth; k++, a += A ? 1 : lda, b += ldb) {
+        attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
+        if (M <= 8 && A == ATTN__TILE_STRIDE) { /* few rows: b comes from memory as fast as it can */
             ATTN__PREFETCH(b, 32 * ldb);
             ATTN__PREFETCH(b, 32 * ldb + second);
         }
 #define ATTN__X(i)                                                                                                     \
     if (M > i) {                                                                                                       \
-        attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);                                                          \
+        attn__vec ai = attn__vset1(a[A ? i * A : i]);                                                                  \
         c##i##0 = attn__vfma(ai, b0, c##i##0);                                                                         \
         if (W > 1) c##i##1 = attn__vfma(ai, b1, c##i##1);                                                              \
     }
@@ -5651,7 +5839,23 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
     }
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
+    if (max) {
+        attn__vec max0 = attn__vload(max), max1 = W > 1 ? attn__vload(max + ATTN__VL) : max0;
+#define ATTN__X(i)                                                                                                     \
+    if (M > i) max0 = attn__vmax(max0, c##i##0), max1 = attn__vmax(max1, c##i##1);
+        ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+        attn__vstore(max, max0);
+        if (W > 1) attn__vstore(max + ATTN__VL, max1);
+    }
 }
+
+/* X of a tile of so many rows and one or two vectors */
+#define ATTN__TILES(rows, two, ROW)                                                                                    \
+    switch ((two) ? (rows) : (rows) + 16) {                                                                            \
+        ATTN__EACH_ROW(ROW)                                                                                            \
+    default: break;                                                                                                    \
+    }
 
 static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, const void *b_, size_t ldb,
                               size_t panel_stride, void *c_, size_t ldc, int accumulate)
@@ -5661,16 +5865,16 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
     const char *b = (const char *)b_;
     attn__real *c = (attn__real *)c_;
     for (size_t j = 0; j < n; j += ATTN__NR, b += panel_stride * sizeof *c, c += ATTN__NR) {
-        switch (n - j > ATTN__VL ? m : m + 16) { /* a narrow tile where the rest of a panel is no more */
 #define ATTN__X(i)                                                                                                     \
-    case i + 1: ATTN__V(tile)(i + 1, 2, dtype, depth, a, b, ldb, c, ldc, accumulate); break;                           \
+    case i + 1:                                                                                                        \
+        ATTN__V(tile)                                                                                                  \
+        (i + 1, 2, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, c, ldc, accumulate, NULL);                           \
+        break;                                                                                                         \
     case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, dtype, depth, a, b, ldb, c, ldc, accumulate);                                          \
+        ATTN__V(tile)(i + 1, 1, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, c, ldc, accumulate, NULL);              \
         break;
-            ATTN__EACH_ROW(ATTN__X)
+        ATTN__TILES(m, n - j > ATTN__VL, ATTN__X) /* a narrow tile where the rest of a panel is no more */
 #undef ATTN__X
-        default: break;
-        }
     }
 }
 
@@ -5949,9 +6153,11 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
         for (j = 0; j < n && dtype != ATTN_F32; j += ATTN__NR, b += ATTN__NR * sizeof(uint16_t)) {
             switch (dtype == ATTN_F16 ? rows : rows + 4) {
 #define ATTN__X(i)                                                                                                     \
-    case i + 1: ATTN__V(tile)(i + 1, 2, ATTN_F16, depth, a, b, stride, c + j, ldc, accumulate); break;                 \
+    case i + 1:                                                                                                        \
+        ATTN__V(tile)(i + 1, 2, ATTN__TILE_STRIDE, ATTN_F16, depth, a, 0, b, stride, c + j, ldc, accumulate, NULL);    \
+        break;                                                                                                         \
     case i + 5:                                                                                                        \
-        ATTN__V(tile)(i + 1, 2, ATTN_BF16, depth, a, b, stride, c + j, ldc, accumulate);                               \
+        ATTN__V(tile)(i + 1, 2, ATTN__TILE_STRIDE, ATTN_BF16, depth, a, 0, b, stride, c + j, ldc, accumulate, NULL);   \
         break;
                 ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
@@ -5965,32 +6171,32 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
 #endif
 
 /* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. N
- * vectors, 1 or 2, go step by step: of chains so long machines see few at a time. */
+ * vectors, up to 4, go step by step: of chains so long machines see few at a time. */
 ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, attn__vec *p)
 {
     const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), first = attn__vset1(ATTN__C(EXP_FIRST));
-    attn__vec n[2], c;
+    attn__vec n[4], c;
 #define ATTN__X(i)                                                                                                     \
     if (N > i) t[i] = attn__vfma(x[i], attn__vset1(ATTN__C(LOG2E)), magic);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (N > i) n[i] = attn__vsub(t[i], magic), p[i] = first;
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_HI)), x[i]);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_LO)), x[i]);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__Y(i)                                                                                                     \
     if (N > i) p[i] = attn__vfma(p[i], x[i], c);
 #define ATTN__X(coefficient)                                                                                           \
     c = attn__vset1(coefficient);                                                                                      \
-    ATTN__REPEAT_2(ATTN__Y)
+    ATTN__REPEAT_4(ATTN__Y)
     ATTN__C(EXP_COEFFICIENTS)(ATTN__X)
 #undef ATTN__X
 #undef ATTN__Y
@@ -5998,19 +6204,19 @@ ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, a
 ATTN__INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
 {
     const attn__vec one = attn__vset1(1), zero = attn__vset1(0), least = attn__vset1(ATTN__C(EXP_MIN));
-    attn__vec r[2], t[2], p[2];
+    attn__vec r[4], t[4], p[4];
 #define ATTN__X(i)                                                                                                     \
     if (N > i) r[i] = attn__vmax(x[i], attn__vset1(2 * ATTN__C(EXP_MIN))); /* no overflow: it may trap */
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
     ATTN__V(exp_reduce)(N, r, t, p);
 #define ATTN__X(i)                                                                                                     \
     if (N > i) p[i] = attn__vfma(p[i], r[i], one);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (N > i) x[i] = attn__vchoose(attn__vexp2i(p[i], t[i]), x[i], least, zero);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 }
 /* Of vectors in the virtual lanes, as many as go step by step. Lane by lane, a call costs nothing beside what it does,
@@ -6111,10 +6317,11 @@ static void ATTN__V(bias)(void *row_, const void *bias_, size_t n)
     }
 }
 
-static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_t n)
+static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_t n, int infinite)
 {
     const uint8_t *mask = (const uint8_t *)mask_;
-    const attn__vec one = attn__vset1(1), drop = attn__vset1(ATTN__C(MASKED));
+    const attn__vec one = attn__vset1(1),
+                    drop = attn__vset1(infinite ? -(attn__real)attn__infinity() : ATTN__C(MASKED));
     attn__real *row = (attn__real *)row_, keep[64];
     size_t i = 0, j, m;
 #if !ATTN__F64
@@ -6498,6 +6705,242 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     return !ATTN__V(all_finite)(nonfinite);
 }
 
+static void ATTN__V(turn_tile)(void *to_, size_t to_stride, const void *from_, size_t from_stride, size_t rows,
+                               size_t cols)
+{
+    const attn__real *from = (const attn__real *)from_;
+    attn__real *to = (attn__real *)to_;
+    const size_t quads = ATTN__VL == 1 ? 0 : cols / ATTN__QUAD * ATTN__QUAD; /* one lane: nothing to transpose */
+    for (size_t r = 0; r < rows; r += ATTN__VL, from += ATTN__VL * from_stride, to += ATTN__VL) {
+        const size_t n = rows - r < ATTN__VL ? rows - r : ATTN__VL;
+        size_t c = 0;
+        attn__vec x[ATTN__QUAD];
+#define ATTN__X(i) attn__vstore(to + (c + i) * to_stride, x[i]);
+        for (; c < quads && n == ATTN__VL; c += ATTN__QUAD) {
+            ATTN__V(transpose)(from + c, (ptrdiff_t)from_stride, x);
+            ATTN__EACH_OF_QUAD(ATTN__X)
+        }
+        for (; c < quads; c += ATTN__QUAD) {
+            attn__real quad[ATTN__VL][ATTN__QUAD];
+            for (size_t j = 0; j < ATTN__VL; j++)
+                if (j < n) attn__memcpy(quad[j], from + j * from_stride + c, sizeof quad[j]);
+                else attn__memset(quad[j], 0, sizeof quad[j]);
+            ATTN__V(transpose)(quad[0], ATTN__QUAD, x);
+            ATTN__EACH_OF_QUAD(ATTN__X)
+        }
+#undef ATTN__X
+        for (; c < cols; c++)
+            for (size_t j = 0; j < ATTN__VL; j++) to[c * to_stride + j] = j < n ? from[j * from_stride + c] : 0;
+    }
+}
+
+static double ATTN__V(copy)(void *to_, size_t to_stride, const void *from_, attn_dtype dtype, ptrdiff_t stride,
+                            ptrdiff_t row_stride, size_t rows, size_t n)
+{
+    const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
+    const char *from = (const char *)from_;
+    attn__real *to = (attn__real *)to_;
+    const size_t whole = stride == 1 ? n / ATTN__VL * ATTN__VL : 0;
+    attn__vec squares = attn__vset1(0);
+    attn__real rest = 0;
+    for (; rows > 0; rows--, to += to_stride, from += row_stride * size) {
+        size_t i;
+        for (i = 0; i < whole; i += ATTN__VL) {
+            const attn__vec x = ATTN__V(load_as)(from + (ptrdiff_t)i * size, dtype);
+            attn__vstore(to + i, x);
+            squares = attn__vfma(x, x, squares);
+        }
+        if (i == n) continue;
+        ATTN__V(load_row)(to + i, from + (ptrdiff_t)i * stride * size, dtype, stride, n - i);
+        for (; i < n; i++) rest += to[i] * to[i];
+    }
+    return (double)attn__vsum_across(squares) + (double)rest;
+}
+
+static void ATTN__V(score_keys)(size_t n, size_t columns, size_t depth, const void *keys_, const void *queries,
+                                void *scores_, int accumulate, void *max_)
+{
+    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
+    const size_t tiles = (n + ATTN__MR - 1) / ATTN__MR, least = tiles ? n / tiles : 0, more = n - least * tiles;
+    const attn__real *keys = (const attn__real *)keys_;
+    const char *b = (const char *)queries;
+    attn__real *c = (attn__real *)scores_, *max = (attn__real *)max_;
+    for (size_t i = 0; i < tiles; i++) {
+        const size_t rows = least + (i < more);
+#define ATTN__X(i)                                                                                                     \
+    case i + 1:                                                                                                        \
+        ATTN__V(tile)(i + 1, 2, ATTN__KEY_STRIDE, dtype, depth, keys, 0, b, ATTN__NR, c, ATTN__NR, accumulate, max);   \
+        break;                                                                                                         \
+    case i + 17:                                                                                                       \
+        ATTN__V(tile)(i + 1, 1, ATTN__KEY_STRIDE, dtype, depth, keys, 0, b, ATTN__NR, c, ATTN__NR, accumulate, max);   \
+        break;
+        ATTN__TILES(rows, columns > ATTN__VL, ATTN__X)
+#undef ATTN__X
+        keys += rows * ATTN__KEY_STRIDE;
+        c += rows * ATTN__NR;
+    }
+}
+
+static void ATTN__V(sum_values)(size_t dims, size_t columns, size_t keys, const void *values_, ptrdiff_t stride,
+                                const void *weights, void *sums, int accumulate)
+{
+    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
+    const size_t tiles = (dims + ATTN__MR - 1) / ATTN__MR, least = tiles ? dims / tiles : 0,
+                 more = dims - least * tiles;
+    const attn__real *v = (const attn__real *)values_;
+    const char *b = (const char *)weights;
+    attn__real *c = (attn__real *)sums;
+    for (size_t i = 0; i < tiles; i++) {
+        const size_t rows = least + (i < more);
+#define ATTN__X(i)                                                                                                     \
+    case i + 1: ATTN__V(tile)(i + 1, 2, 0, dtype, keys, v, stride, b, ATTN__NR, c, ATTN__NR, accumulate, NULL); break; \
+    case i + 17:                                                                                                       \
+        ATTN__V(tile)(i + 1, 1, 0, dtype, keys, v, stride, b, ATTN__NR, c, ATTN__NR, accumulate, NULL);                \
+        break;
+        ATTN__TILES(rows, columns > ATTN__VL, ATTN__X)
+#undef ATTN__X
+        v += rows;
+        c += rows * ATTN__NR;
+    }
+}
+
+/* Rows [from, to) of a tile, W vectors wide: MASKED where a column does not see them, if lo is not NULL. Raises
+ * max; `nonfinite` turns NaN, and stays so, at NaN and infinity. */
+ATTN__INLINE void ATTN__V(look)(const int W, attn__real *tile, size_t from, size_t to, const attn__real *lo,
+                                const attn__real *hi, attn__real *max, attn__real *nonfinite)
+{
+    const attn__vec masked = attn__vset1(ATTN__C(MASKED));
+#define ATTN__X(v) attn__vec max##v = attn__vload(max + v * ATTN__VL), bad##v = attn__vload(nonfinite + v * ATTN__VL);
+#define ATTN__Y(v)                                                                                                     \
+    if (W > v) {                                                                                                       \
+        attn__vec x = attn__vload(tile + j * ATTN__NR + v * ATTN__VL);                                                 \
+        if (lo) {                                                                                                      \
+            const attn__vec at = attn__vset1((attn__real)j);                                                           \
+            x = attn__vchoose(x, at, attn__vload(lo + v * ATTN__VL), masked);                                          \
+            x = attn__vchoose(masked, at, attn__vload(hi + v * ATTN__VL), x);                                          \
+            attn__vstore(tile + j * ATTN__NR + v * ATTN__VL, x);                                                       \
+        }                                                                                                              \
+        max##v = attn__vmax(max##v, x);                                                                                \
+        bad##v = attn__vadd(bad##v, attn__vsub(x, x));                                                                 \
+    }
+    ATTN__REPEAT_2(ATTN__X)
+    for (size_t j = from; j < to; j++) {
+        ATTN__REPEAT_2(ATTN__Y)
+    }
+#undef ATTN__X
+#undef ATTN__Y
+#define ATTN__X(v) attn__vstore(max + v * ATTN__VL, max##v), attn__vstore(nonfinite + v * ATTN__VL, bad##v);
+    ATTN__REPEAT_2(ATTN__X)
+#undef ATTN__X
+}
+
+/* exp(score - max) of rows [from, to), and then of so many that vectors come out even. */
+#define ATTN__LOCKSTEP (ATTN__VL > 1 ? 4 : 2)
+#if ATTN__VL > 1
+ATTN__INLINE
+#else
+ATTN__NOINLINE static
+#endif
+void ATTN__V(exp_lockstep)(attn__vec *x) { ATTN__V(exp_pair)(ATTN__LOCKSTEP, x); }
+ATTN__INLINE void ATTN__V(exp_rows)(const int W, attn__real *tile, size_t from, size_t to, const attn__real *max)
+{
+    const attn__vec max0 = attn__vload(max), max1 = attn__vload(max + ATTN__VL);
+    for (size_t j = from; j < to; j += (size_t)(ATTN__LOCKSTEP / W)) {
+        attn__real *at = tile + j * ATTN__NR;
+        attn__vec x[4];
+#define ATTN__X(i)                                                                                                     \
+    if (i < ATTN__LOCKSTEP)                                                                                            \
+        x[i] = attn__vsub(attn__vload(at + i / W * ATTN__NR + i % W * ATTN__VL), i % W ? max1 : max0);
+        ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+        ATTN__V(exp_lockstep)(x);
+#define ATTN__X(i)                                                                                                     \
+    if (i < ATTN__LOCKSTEP) attn__vstore(at + i / W * ATTN__NR + i % W * ATTN__VL, x[i]);
+        ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+    }
+}
+
+/* Sums of rows [from, to) down each column as row_exp adds them: LANES chains in each half of a block. */
+ATTN__INLINE void ATTN__V(sum_rows)(const attn__real *tile, size_t from, size_t to, size_t half, attn__real *sum)
+{
+    attn__real lanes[ATTN__LANES][ATTN__VL];
+    for (size_t c = 0; c < ATTN__LANES; c += 8) {
+        size_t j = from;
+#define ATTN__X(i) attn__vec total##i = attn__vset1(0);
+        ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+        for (int part = 0; part < 2; part++) {
+            const size_t end = part || half > to ? to : half;
+#define ATTN__X(i) attn__vec sum##i = attn__vset1(0);
+            ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(i) sum##i = attn__vadd(sum##i, attn__vload(tile + (j + c + i) * ATTN__NR));
+            for (; j < end; j += ATTN__LANES) {
+                ATTN__REPEAT_8(ATTN__X)
+            }
+#undef ATTN__X
+#define ATTN__X(i) total##i = attn__vadd(total##i, sum##i);
+            ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+        }
+#define ATTN__X(i) attn__vstore(lanes[c + i], total##i);
+        ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+    }
+    for (size_t w = ATTN__LANES / 2; w > 0; w /= 2)
+        for (size_t i = 0; i < w; i++)
+            attn__vstore(lanes[i], attn__vadd(attn__vload(lanes[i]), attn__vload(lanes[i + w])));
+    attn__memcpy(sum, lanes[0], sizeof lanes[0]);
+}
+
+static void ATTN__V(weigh)(void *scores, size_t columns, const attn__block_range *ranges, size_t first,
+                           attn__range within, attn__range seen, void *max_, int looked, double *max_out,
+                           double *sum_out)
+{
+    attn__real *tile = (attn__real *)scores, *max = (attn__real *)max_;
+    attn__real lo[ATTN__NR], hi[ATTN__NR], nonfinite[ATTN__NR], sum[ATTN__NR];
+    const size_t width = columns > ATTN__VL ? ATTN__NR : ATTN__VL, step = ATTN__LOCKSTEP * ATTN__VL / width;
+    const size_t from = within.lo, to = within.hi, begin = from / ATTN__LANES * ATTN__LANES,
+                 end = (to + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES,
+                 even = from + (to - from + step - 1) / step * step;
+    for (size_t c = 0; c < ATTN__NR; c++) {
+        const int sees = c < columns && ranges[c].mask_state != ATTN__MASK_DROPS_ALL;
+        lo[c] = sees ? (attn__real)(ranges[c].lo - first) : 0;
+        hi[c] = sees ? (attn__real)(ranges[c].hi - first) : 0;
+        nonfinite[c] = 0;
+        if (!looked) max[c] = ATTN__C(MASKED);
+    }
+#define ATTN__X(W)                                                                                                     \
+    {                                                                                                                  \
+        ATTN__V(look)(W, tile, from, seen.lo, lo, hi, max, nonfinite);                                                 \
+        if (!looked) ATTN__V(look)(W, tile, seen.lo, seen.hi, NULL, NULL, max, nonfinite);                             \
+        ATTN__V(look)(W, tile, seen.hi, to, lo, hi, max, nonfinite);                                                   \
+    }
+    if (width > ATTN__VL) ATTN__X(2)
+    else ATTN__X(1)
+#undef ATTN__X
+    for (size_t c = 0; c < ATTN__NR; c++) {
+        const int safe = ATTN__FUNCTION(finite)(nonfinite[c]) && max[c] > ATTN__C(LOWEST_SAFE);
+        if (c < columns)
+            max_out[c] = !(lo[c] < hi[c]) ? -attn__infinity()
+                         : safe           ? (double)(max[c] + 0)
+                                          : attn__infinity() - attn__infinity();
+        if (!safe || !(lo[c] < hi[c])) max[c] = 0;
+    }
+    for (size_t j = to; j < even; j++)
+        for (size_t c = 0; c < width; c += ATTN__VL)
+            attn__vstore(tile + j * ATTN__NR + c, attn__vset1(ATTN__C(MASKED)));
+    if (width > ATTN__VL) ATTN__V(exp_rows)(2, tile, from, to, max);
+    else ATTN__V(exp_rows)(1, tile, from, to, max);
+    for (size_t c = 0; c < width; c += ATTN__VL) {
+        for (size_t j = begin; j < from; j++) attn__vstore(tile + j * ATTN__NR + c, attn__vset1(0));
+        for (size_t j = even; j < end; j++) attn__vstore(tile + j * ATTN__NR + c, attn__vset1(0));
+        ATTN__V(sum_rows)(tile + c, begin, end, first < ATTN__BLOCK / 2 ? ATTN__BLOCK / 2 - first : 0, sum + c);
+    }
+    for (size_t c = 0; c < columns; c++) sum_out[c] = max_out[c] > -attn__infinity() ? (double)sum[c] : 0;
+}
+
 static const attn__kernel ATTN__V(kernel) = {
     /* .size             = */ sizeof(attn__real),
     /* .mr               = */ ATTN__MR,
@@ -6506,7 +6949,7 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .step             = */ ATTN__STEP_KEYS,
     /* .dtype            = */ ATTN__F64 ? ATTN_F64 : ATTN_F32,
 #if ATTN__VL > 1
-    /* .unpacked_rows    = */ 8,
+    /* .few_rows         = */ 8,
     /* .dot_keys         = */ ATTN__V(dot_keys),
     /* .add_values       = */ ATTN__V(add_values),
 #else
@@ -6520,6 +6963,11 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .softmax          = */ ATTN__V(softmax),
     /* .softmax_columns  = */ ATTN__V(softmax_columns),
     /* .scale_columns    = */ ATTN__V(scale_columns),
+    /* .turn             = */ ATTN__V(turn_tile),
+    /* .copy             = */ ATTN__V(copy),
+    /* .score_keys       = */ ATTN__V(score_keys),
+    /* .weigh            = */ ATTN__V(weigh),
+    /* .sum_values       = */ ATTN__V(sum_values),
     /* .join             = */ ATTN__V(join),
     /* .exp_difference   = */ ATTN__V(exp_difference),
     /* .scale            = */ ATTN__V(scale),
