@@ -2834,10 +2834,11 @@ enum {
     /* keys of a block: a panel, or (128 of dim a piece, keys, KEY_STRIDE) */                                          \
     X(char, k, es *keys, p->few ? p->dim : attn__pieces(p->dim, ATTN__KEY_DEPTH) * ATTN__KEY_STRIDE)                   \
     /* values of a block: panels, or (keys, dim_v) */                                                                  \
-    X(char, v, p->v_copied || p->dim_v % (nr / 2) ? es * keys : 0, attn__round_up(p->width, nr))                       \
+    X(char, v, p->few || p->v_copied || p->dim_v % (nr / 2) ? es * keys : 0, attn__round_up(p->width, nr))             \
     X(char, rows, p->gather ? es *keys : 0, attn__max(p->dim, p->dim_v)) /* gathered keys or values */                 \
     /* scores, then weights: (mr, TILE_STRIDE), or (keys, nr) */                                                       \
-    X(char, tile, es, attn__max(kernel->mr *ATTN__TILE_STRIDE, p->few ? 0 : (keys + 4) * nr))                          \
+    X(char, tile, es,                                                                                                  \
+      attn__max(attn__max(kernel->mr, kernel->few_rows) * ATTN__TILE_STRIDE, p->few ? 0 : (keys + 4) * nr))            \
     X(char, panel, p->few ? 0 : es *attn__max(nr, kernel->mr),                                                         \
       attn__max(ATTN__TILE_STRIDE, p->dim_v))                                         /* what is turned, or was */     \
     X(char, bias, es, p->few ? ATTN__TILE_STRIDE : p->modified ? (keys + 4) * nr : 0) /* what is added to scores */    \
@@ -3323,6 +3324,17 @@ static int attn__adds(const attn__problem *p)
     return ATTN__HAS(p, alibi) || (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL);
 }
 
+/* As many products with packed columns as rows need. */
+static void attn__multiply_rows(const attn__kernel *kernel, size_t m, size_t n, size_t depth, const char *a,
+                                const char *b, size_t panel_stride, char *c, size_t ldc, int accumulate)
+{
+    size_t height;
+    for (; m > 0; m -= height, a += height * ATTN__TILE_STRIDE * kernel->size, c += height * ldc * kernel->size) {
+        height = attn__tile_rows(m, kernel->mr);
+        kernel->multiply(height, n, depth, a, b, kernel->nr, panel_stride, c, ldc, accumulate);
+    }
+}
+
 /* Scores of few rows with keys base + [from, to), from a multiple of nr, to s->tile[row][key - base]. */
 static void attn__score_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
                              size_t to)
@@ -3344,7 +3356,8 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
                                  p->k.dtype, p->k.stride[ATTN__S], scores, c != 0);
             else {
                 attn__pack_keys(p, rows, s, base + j, base + next, c);
-                kernel->multiply(rows->count, next - j, depth, q, s->k, nr, 0, scores, ATTN__TILE_STRIDE, c != 0);
+                attn__multiply_rows(kernel, rows->count, next - j, depth, q, s->k, 0, scores, ATTN__TILE_STRIDE,
+                                    c != 0);
             }
         }
     }
@@ -3495,8 +3508,8 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
             kernel->add_values(rows->count, whole, next - from, weights, attn__key_at(p, &p->v, rows, base + from, 0),
                                p->v.dtype, (size_t)p->v.stride[ATTN__S], acc, width, accumulate);
         if (whole < width)
-            kernel->multiply(rows->count, width - whole, next - from, weights, s->v + (from - packed) * nr * es, nr,
-                             panel, acc + whole * es, width, accumulate);
+            attn__multiply_rows(kernel, rows->count, width - whole, next - from, weights,
+                                s->v + (from - packed) * nr * es, panel, acc + whole * es, width, accumulate);
     }
 }
 
@@ -3543,7 +3556,7 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     ptrdiff_t stride = (ptrdiff_t)p->dim_v;
     double max[ATTN__NR_MAX]; /* of T */
     attn__range within = {ATTN__BLOCK, 0}, seen = {0, ATTN__BLOCK};
-    int looked = block->bounded && p->softcap <= 0, accumulate = block->exact;
+    int looked = block->bounded && p->softcap <= 0 && p->dim > 0, accumulate = block->exact;
     for (size_t c = 0; c < count; c++) {
         if (ranges[c].mask_state == ATTN__MASK_DROPS_ALL) {
             seen.hi = 0;
