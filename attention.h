@@ -1380,6 +1380,18 @@ typedef struct attn__small {
     void *acc;     /* (mr or fewer, dim_v up to whole vectors) */
 } attn__small;
 
+/* Rows that will be wanted soon, fetched a few at a time while others are computed. */
+typedef struct attn__soon {
+    const char *at;
+    ptrdiff_t step; /* bytes to the next row */
+    size_t bytes, rows;
+} attn__soon;
+ATTN__INLINE void attn__fetch(attn__soon *ahead, size_t rows)
+{
+    for (; rows > 0 && ahead->rows > 0; rows--, ahead->rows--, ahead->at += ahead->step)
+        for (size_t i = 0; i < ahead->bytes; i += 64) ATTN__PREFETCH(ahead->at, i);
+}
+
 /* What a path offers to the driver, for one compute type T (float or double).
  * A tile has at most `mr` rows, ATTN__TILE_STRIDE elements apart; a panel has `nr`
  * columns. Element counts everywhere. */
@@ -1444,9 +1456,9 @@ typedef struct attn__kernel {
     double (*copy)(void *to, size_t to_stride, const void *from, attn_dtype dtype, ptrdiff_t stride,
                    ptrdiff_t row_stride, size_t rows, size_t n);
     /* scores[j][c] (+)= sum_k keys[j * KEY_STRIDE + k] queries[k][c], the same chain as multiply's; max[c] is
-     * raised to them, if max is not NULL */
+     * raised to them, if max is not NULL. Fetches some of the rows ahead. */
     void (*score_keys)(size_t n, size_t columns, size_t depth, const void *keys, const void *queries, void *scores,
-                       int accumulate, void *max);
+                       int accumulate, void *max, attn__soon ahead[2]);
     /* Scores to weights. Column c sees rows [lo, hi) of ranges[c], counted from `first`, a multiple of step
      * within the block; rows [from, to) of the tile are there. `seen`: rows that every column sees, whose
      * maxima are in max if `looked`, and then all scores are finite. Gives max and sum; -inf and 0 where
@@ -3305,6 +3317,19 @@ static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, co
     return squares;
 }
 
+/* To fetch rows [from, to) of keys or values. */
+static attn__soon attn__soon_of(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
+                                size_t to, size_t n)
+{
+    attn__soon ahead = {NULL, 0, 0, 0};
+    if (from >= to || ATTN__HAS(p, block_table) || v->stride[ATTN__D] != 1) return ahead;
+    ahead.at = attn__key_at(p, v, rows, from, 0);
+    ahead.step = v->stride[ATTN__S] * v->size;
+    ahead.bytes = n * (size_t)v->size;
+    ahead.rows = to - from;
+    return ahead;
+}
+
 /* All columns of keys [from, to). */
 static double attn__copy_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to)
 {
@@ -3366,7 +3391,7 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
 /* Scores of a panel of queries with keys [from, to), counted from the first that was copied, to s->tile[key][query].
  * Raises max, if it is not NULL. */
 static void attn__score_panel(const attn__problem *p, attn__scratch *s, size_t r0, size_t count, size_t from, size_t to,
-                              void *max)
+                              void *max, attn__soon ahead[2])
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr;
@@ -3376,7 +3401,7 @@ static void attn__score_panel(const attn__problem *p, attn__scratch *s, size_t r
         kernel->score_keys(to - from, count, attn__min(p->dim - c, ATTN__KEY_DEPTH),
                            s->k + (c / ATTN__KEY_DEPTH * p->keys + from) * ATTN__KEY_STRIDE * es,
                            s->q + (r0 * p->dim + c * nr) * es, s->tile + from * nr * es, c != 0,
-                           c + ATTN__KEY_DEPTH < p->dim ? NULL : max);
+                           c + ATTN__KEY_DEPTH < p->dim ? NULL : max, ahead);
 }
 
 /* What ALiBi and an additive mask add to keys [lo, hi) of row r: to `bias`. Adding the 0 of a mask that keeps all is
@@ -3481,6 +3506,7 @@ typedef struct attn__key_block {
     char *acc;                       /* its slot's */
     double *max, *sum;
     int exact;
+    attn__soon ahead[2]; /* keys and values of the next block, or the next queries */
 } attn__key_block;
 
 /* Pieces of weight * value for which each row in [0, height) sees every key: all of them, or if `exact`, where there
@@ -3545,8 +3571,8 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
 }
 
 /* A panel of rows [r0, r0 + count), in lanes, over one block of keys. */
-static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn__scratch *s,
-                           const attn__key_block *block, size_t r0, size_t count)
+static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__key_block *block,
+                           size_t r0, size_t count)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, base = block->base, first = block->first;
@@ -3574,9 +3600,9 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     for (size_t c = 0; c < nr; c++)
         if (kernel->dtype == ATTN_F64) max[c] = ATTN__MASKED_F64;
         else ((float *)max)[c] = ATTN__MASKED_F32;
-    attn__score_panel(p, s, r0, count, within.lo, seen.lo, NULL);
-    attn__score_panel(p, s, r0, count, seen.lo, seen.hi, looked ? max : NULL);
-    attn__score_panel(p, s, r0, count, seen.hi, within.hi, NULL);
+    attn__score_panel(p, s, r0, count, within.lo, seen.lo, NULL, block->ahead);
+    attn__score_panel(p, s, r0, count, seen.lo, seen.hi, looked ? max : NULL, block->ahead);
+    attn__score_panel(p, s, r0, count, seen.hi, within.hi, NULL, block->ahead);
     if (p->softcap > 0) kernel->softcap(s->tile + within.lo * nr * es, (within.hi - within.lo) * nr, p->softcap);
     if (p->modified) attn__bias_panel(p, rows, s, r0, count, ranges, base, first, first + within.lo, first + within.hi);
     kernel->weigh(s->tile, count, ranges, first, within, seen, max, looked, block->max + r0, block->sum + r0);
@@ -3659,6 +3685,26 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             block.bounded = squares * attn__copy_keys(p, rows, &at, from, to) < limit;
             if (p->v_copied)
                 attn__copy_rows(p, rows, &p->v, from, to, 0, p->dim_v, s->v + skip * p->dim_v * es, p->dim_v);
+        }
+        {
+            const size_t next = base + ATTN__BLOCK, end = attn__min(next + ATTN__BLOCK, all.hi);
+            if (next < end) {
+                block.ahead[0] = attn__soon_of(p, rows, &p->k, next, end, p->dim);
+                block.ahead[1] = attn__soon_of(p, rows, &p->v, next, end, p->dim_v);
+            } else {
+                block.ahead[1].rows = 0;
+                block.ahead[0].rows = 0;
+                if (rows->query + p->query_block < rows->q_len && p->q.stride[ATTN__D] == 1) {
+                    block.ahead[0].at = attn__query_at(&p->q, rows, rows->head, rows->query + p->query_block);
+                    block.ahead[0].step = p->q.stride[ATTN__S] * p->q.size;
+                    block.ahead[0].bytes = p->dim * p->q.size;
+                    block.ahead[0].rows = attn__min(p->query_block, rows->q_len - rows->query - p->query_block);
+                    block.ahead[1].at = attn__query_at(&p->out, rows, rows->head, rows->query);
+                    block.ahead[1].step = p->out.stride[ATTN__S] * p->out.size;
+                    block.ahead[1].bytes = p->dim_v * p->out.size;
+                    block.ahead[1].rows = attn__min(p->query_block, rows->q_len - rows->query);
+                }
+            }
         }
         for (size_t r = 0; r < count; r += kernel->nr)
             attn__do_panel(p, rows, s, &block, r, attn__min(kernel->nr, count - r));
@@ -3954,6 +4000,8 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + p->kv_len;
+    attn__soon none[2];
+    attn__memset(none, 0, sizeof none);
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
     attn__load_queries(p, rows, s);
@@ -3973,7 +4021,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             const size_t count = attn__min(height, rows->count - r0);
             if (begin < end && p->few) attn__score_rows(p, rows, s, base, from, to);
             else if (begin < end) {
-                attn__score_panel(p, s, r0, count, begin - from, end - from, NULL);
+                attn__score_panel(p, s, r0, count, begin - from, end - from, NULL, none);
                 for (size_t r = 0; r < count; r++) /* see attn__score_rows */
                     attn__memset(s->panel + (r * ATTN__TILE_STRIDE + end) * es, 0, 16 * es);
                 kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
@@ -6771,7 +6819,7 @@ static double ATTN__V(copy)(void *to_, size_t to_stride, const void *from_, attn
 }
 
 static void ATTN__V(score_keys)(size_t n, size_t columns, size_t depth, const void *keys_, const void *queries,
-                                void *scores_, int accumulate, void *max_)
+                                void *scores_, int accumulate, void *max_, attn__soon ahead[2])
 {
     const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
     const size_t tiles = (n + ATTN__MR - 1) / ATTN__MR, least = tiles ? n / tiles : 0, more = n - least * tiles;
@@ -6791,6 +6839,8 @@ static void ATTN__V(score_keys)(size_t n, size_t columns, size_t depth, const vo
 #undef ATTN__X
         keys += rows * ATTN__KEY_STRIDE;
         c += rows * ATTN__NR;
+        attn__fetch(&ahead[0], 2);
+        attn__fetch(&ahead[1], 2);
     }
 }
 
