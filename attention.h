@@ -901,6 +901,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* Virtual lanes of a sum of weights: 64 bytes' worth on every path. */
 #define ATTN__LANES_F32 16
 #define ATTN__LANES_F64 8
+#define ATTN__CHAIN 16 /* keys whose weights are added one after the other */
+#define ATTN__CHAINS (ATTN__BLOCK / ATTN__CHAIN)
 #define ATTN__NR_MAX 32 /* columns of the widest panel */
 
 /* A masked score while it waits for exp. It is finite so that the search for
@@ -1128,10 +1130,26 @@ ATTN__INLINE double attn__scale2(double x, int e)
 /* clang-format on */
 #define ATTN__LOG2E_F32 1.442695022f
 #define ATTN__LOG2E_F64 1.4426950408889634
+#define ATTN__LN2 0.69314718055994531
 #define ATTN__LN2_HI_F32 6.931457520e-01f
 #define ATTN__LN2_HI_F64 0.6931471805598903
 #define ATTN__LN2_LO_F32 1.428606765e-06f
 #define ATTN__LN2_LO_F64 5.497923018708371e-14
+/* 2^x for x <= 0, of scores in units of ln 2: x = n + f, |f| <= 1/2, and a minimax polynomial of relative error with
+ * 2^0 = 1 given; the exponent is added to its bits. From MIN down it is +0, so that masked scores need no
+ * comparison; less than 2^-126 (2^-1022) it may be off by as much. At most 1 ulp else. */
+#define ATTN__EXP2_MIN_F32 (-127.0f)
+#define ATTN__EXP2_MIN_F64 (-1023.0)
+#define ATTN__EXP2_FIRST_F32 1.532646420e-04f
+#define ATTN__EXP2_COEFFICIENTS_F32(X)                                                                                 \
+    X(1.339080627e-03f) X(9.618505836e-03f) X(5.550359935e-02f) X(2.402264774e-01f) X(6.931471825e-01f) X(1.0f)
+#define ATTN__EXP2_FIRST_F64 4.07963683838536e-10
+/* clang-format off */
+#define ATTN__EXP2_COEFFICIENTS_F64(X)                                                                          \
+    X(7.072026162870802e-09) X(1.018055811734535e-07) X(1.3215445517964e-06) X(1.5252727822354072e-05)        \
+    X(0.00015403530436684305) X(0.0013333558152707787) X(0.009618129107610063) X(0.0555041086647949)          \
+    X(0.24022650695910092) X(0.6931471805599456) X(1.0)
+/* clang-format on */
 /* 1.5 * 2^23 (2^52): adding it leaves the nearest integer in the low bits. */
 #define ATTN__MAGIC_F32 12582912.0f
 #define ATTN__MAGIC_F64 6755399441055744.0
@@ -1436,6 +1454,10 @@ typedef struct attn__kernel {
     int (*softmax)(void *row, const void *scores, size_t first, size_t lo, size_t hi, size_t last, double *max,
                    double *sum);
 
+    /* The same in place for scores in units of ln 2: they become 2^(score - max). Sums are chains of CHAIN keys, of
+     * which those a half block apart are added, then those 8, 4, 2, 1 apart. */
+    int (*weigh_row)(void *row, size_t first, size_t lo, size_t hi, size_t last, double *max, double *sum);
+
     /* The same for up to ATTN__COLUMNS lines side by side, each down a column of n rows, at
      * most a block; their number is a multiple of the vector length. -inf has weight 0.
      * Returns 1 where softmax would, for any of them. sum may be NULL;
@@ -1471,10 +1493,10 @@ typedef struct attn__kernel {
 
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
     void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b,
-                 const double *max_b, const double *sum_b);
+                 const double *max_b, const double *sum_b, int natural);
 
-    /* exp((T)x - (T)y), for x <= y */
-    double (*exp_difference)(double x, double y);
+    /* exp(x - y) for x <= y: of scores that were natural, or in units of ln 2 */
+    double (*exp_difference)(double x, double y, int natural);
 
     /* to[i] = from[i] * factor, never -0 from 0; returns 1 if one of them is not finite */
     int (*scale)(void *to, const void *from, size_t n, double factor);
@@ -1490,8 +1512,8 @@ typedef struct attn__kernel {
     void (*softcap)(void *row, size_t n, double softcap);
     /* bias[i] -= |distance - i| * slope, NaN where that overflows */
     void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
-    /* row[i] += bias[i], or MASKED where bias is -inf */
-    void (*bias)(void *row, const void *bias, size_t n);
+    /* row[i] += bias[i] * unit, or MASKED where bias is -inf */
+    void (*bias)(void *row, const void *bias, size_t n, double unit);
     /* row[i] = mask[i * stride] ? row[i] : MASKED, or -inf */
     void (*mask)(void *row, const void *mask, ptrdiff_t stride, size_t n, int infinite);
 
@@ -1555,7 +1577,7 @@ typedef struct attn__kernel {
 #define ATTN__VL (ATTN__LANES / ATTN__SET)
 #define ATTN__NR (2 * ATTN__VL)                   /* columns of a panel */
 #define ATTN__QUAD (16 / (int)sizeof(attn__real)) /* elements of a 128-bit lane */
-#define ATTN__STEP_KEYS (ATTN__NR > ATTN__LANES ? ATTN__NR : ATTN__LANES)
+#define ATTN__STEP_KEYS (ATTN__NR > ATTN__CHAIN ? ATTN__NR : ATTN__CHAIN)
 /* X(i) for each row of a tile, each vector of the virtual lanes, each element of 128 bits */
 #define ATTN__EACH_ROW ATTN__CAT(ATTN__REPEAT_, ATTN__MR)
 #define ATTN__EACH ATTN__CAT(ATTN__REPEAT_, ATTN__SET)
@@ -3219,19 +3241,24 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 
 /* ---- queries, keys and values for tiles ---- */
 
+/* Scores that become weights are in units of ln 2, so that exp is a power of two; those that are looked at are not. */
+#define ATTN__UNIT_LN2 ATTN__LOG2E_F64
+#define ATTN__UNIT_1 1.0
+
 /* Row r of queries, columns [c, c + n), scaled. */
-static void attn__load_query(const attn__problem *p, const attn__rows *rows, size_t r, size_t c, size_t n, void *to)
+static void attn__load_query(const attn__problem *p, const attn__rows *rows, size_t r, size_t c, size_t n, double unit,
+                             void *to)
 {
     const attn__kernel *kernel = p->run.kernel;
     const char *q = attn__query_at(&p->q, rows, attn__head_of(rows, r), attn__query_of(rows, r)) +
                     (ptrdiff_t)c * p->q.stride[ATTN__D] * p->q.size;
     const int as_is = p->q.dtype == kernel->dtype && p->q.stride[ATTN__D] == 1;
     if (!as_is) kernel->load(to, q, p->q.dtype, p->q.stride[ATTN__D], n);
-    kernel->scale(to, as_is ? q : to, n, p->scale);
+    kernel->scale(to, as_is ? q : to, n, p->scale * unit);
 }
 
 /* All queries of a task. Returns the sum of their squares, if their panels are turned. */
-static double attn__load_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+static double attn__load_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s, double unit)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, row_size = ATTN__TILE_STRIDE * es;
@@ -3240,11 +3267,12 @@ static double attn__load_queries(const attn__problem *p, const attn__rows *rows,
         const size_t n = attn__min(p->dim - c, ATTN__BLOCK);
         if (p->few)
             for (size_t r = 0; r < rows->count; r++)
-                attn__load_query(p, rows, r, c, n, s->q + (c / ATTN__BLOCK * p->rows + r) * row_size);
+                attn__load_query(p, rows, r, c, n, unit, s->q + (c / ATTN__BLOCK * p->rows + r) * row_size);
         else
             for (size_t r = 0; r < rows->count; r += nr) {
                 const size_t count = attn__min(nr, rows->count - r);
-                for (size_t i = 0; i < count; i++) attn__load_query(p, rows, r + i, c, n, s->panel + i * row_size);
+                for (size_t i = 0; i < count; i++)
+                    attn__load_query(p, rows, r + i, c, n, unit, s->panel + i * row_size);
                 kernel->turn(s->q + (r * p->dim + c * nr) * es, nr, s->panel, ATTN__TILE_STRIDE, count, n);
                 squares +=
                     kernel->copy(s->panel, ATTN__TILE_STRIDE, s->panel, kernel->dtype, 1, ATTN__TILE_STRIDE, count, n);
@@ -3343,12 +3371,6 @@ static double attn__copy_keys(const attn__problem *p, const attn__rows *rows, at
 
 /* ---- scores ---- */
 
-/* Is a number added to scores? A boolean mask is none. */
-static int attn__adds(const attn__problem *p)
-{
-    return ATTN__HAS(p, alibi) || (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL);
-}
-
 /* As many products with packed columns as rows need. */
 static void attn__multiply_rows(const attn__kernel *kernel, size_t m, size_t n, size_t depth, const char *a,
                                 const char *b, size_t panel_stride, char *c, size_t ldc, int accumulate)
@@ -3433,14 +3455,13 @@ static void attn__drop(const attn__problem *p, const attn__rows *rows, size_t r,
                         p->mask.stride[ATTN__D], hi - lo, infinite);
 }
 
-/* ALiBi and mask on row r's scores of keys base + [lo, hi): MASKED where the mask drops the key. */
-static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
-                           char *bias, size_t base, size_t lo, size_t hi, int mask_state)
+/* ALiBi and mask on row r's scores of keys base + [lo, hi): MASKED where the mask drops the key. `bias` is room. */
+static void attn__bias_row(const attn__problem *p, const attn__rows *rows, size_t r, char *row, char *bias, size_t base,
+                           size_t lo, size_t hi, int mask_state, double unit)
 {
     const attn__kernel *kernel = p->run.kernel;
-    (void)s;
     row += lo * kernel->size;
-    if (attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias)) kernel->bias(row, bias, hi - lo);
+    if (attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias)) kernel->bias(row, bias, hi - lo, unit);
     if (attn__drops(p, mask_state)) attn__drop(p, rows, r, base + lo, base + hi, row, 0);
 }
 
@@ -3465,22 +3486,21 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
     }
     if (!any) return;
     kernel->turn(s->bias, nr, s->panel, ATTN__TILE_STRIDE, count, to - from);
-    kernel->bias(scores, s->bias, (to - from) * nr);
+    kernel->bias(scores, s->bias, (to - from) * nr, ATTN__UNIT_LN2);
 }
 
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
  * become weights relative to the row's maximum in this block. */
-static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
-                             const attn__block_range *range, char *row, size_t base, size_t from, size_t to,
-                             double *max, double *sum)
+static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, size_t r, const attn__block_range *range,
+                             char *row, char *bias, size_t base, size_t from, size_t to, double *max, double *sum)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
     if (lo < hi) {
-        if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap);
-        if (p->modified) attn__bias_row(p, rows, s, r, row, s->bias, base, lo, hi, range->mask_state);
+        if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap * ATTN__UNIT_LN2);
+        if (p->modified) attn__bias_row(p, rows, r, row, bias, base, lo, hi, range->mask_state, ATTN__UNIT_LN2);
     }
-    return kernel->softmax(row, row, from, lo, hi, to, max, sum);
+    return kernel->weigh_row(row, from, lo, hi, to, max, sum);
 }
 
 /* ---- states of blocks ---- */
@@ -3492,7 +3512,7 @@ static void attn__join_slots(const attn__problem *p, size_t count, attn__scratch
     while (attn__tree_joins(&s->tree, block)) {
         const size_t b = s->tree.depth, a = b - 1;
         p->run.kernel->join(count, p->width, s->acc + a * stride, s->max + a * p->rows, s->sum + a * p->rows,
-                            s->acc + b * stride, s->max + b * p->rows, s->sum + b * p->rows);
+                            s->acc + b * stride, s->max + b * p->rows, s->sum + b * p->rows, 0);
     }
 }
 
@@ -3551,7 +3571,8 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     attn__score_rows(p, rows, s, base, from, to);
     for (size_t r = 0; r < rows->count; r++) {
         char *row = s->tile + r * ATTN__TILE_STRIDE * es;
-        if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, base, from, to, &block->max[r], &block->sum[r]))
+        if (!attn__row_softmax(p, rows, r, &block->ranges[r], row, s->bias, base, from, to, &block->max[r],
+                               &block->sum[r]))
             continue;
         s->row[r].not_finite = 1;
         block->max[r] = -attn__infinity();
@@ -3603,7 +3624,8 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     attn__score_panel(p, s, r0, count, within.lo, seen.lo, NULL, block->ahead);
     attn__score_panel(p, s, r0, count, seen.lo, seen.hi, looked ? max : NULL, block->ahead);
     attn__score_panel(p, s, r0, count, seen.hi, within.hi, NULL, block->ahead);
-    if (p->softcap > 0) kernel->softcap(s->tile + within.lo * nr * es, (within.hi - within.lo) * nr, p->softcap);
+    if (p->softcap > 0)
+        kernel->softcap(s->tile + within.lo * nr * es, (within.hi - within.lo) * nr, p->softcap * ATTN__UNIT_LN2);
     if (p->modified) attn__bias_panel(p, rows, s, r0, count, ranges, base, first, first + within.lo, first + within.hi);
     kernel->weigh(s->tile, count, ranges, first, within, seen, max, looked, block->max + r0, block->sum + r0);
     for (size_t r = r0; r < r0 + count; r++)
@@ -3649,7 +3671,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
-    squares = attn__load_queries(p, rows, s);
+    squares = attn__load_queries(p, rows, s, ATTN__UNIT_LN2);
 
     s->tree.depth = 0;
     block.exact = exact;
@@ -3697,11 +3719,11 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
                 if (rows->query + p->query_block < rows->q_len && p->q.stride[ATTN__D] == 1) {
                     block.ahead[0].at = attn__query_at(&p->q, rows, rows->head, rows->query + p->query_block);
                     block.ahead[0].step = p->q.stride[ATTN__S] * p->q.size;
-                    block.ahead[0].bytes = p->dim * p->q.size;
+                    block.ahead[0].bytes = p->dim * (size_t)p->q.size;
                     block.ahead[0].rows = attn__min(p->query_block, rows->q_len - rows->query - p->query_block);
                     block.ahead[1].at = attn__query_at(&p->out, rows, rows->head, rows->query);
                     block.ahead[1].step = p->out.stride[ATTN__S] * p->out.size;
-                    block.ahead[1].bytes = p->dim_v * p->out.size;
+                    block.ahead[1].bytes = p->dim_v * (size_t)p->out.size;
                     block.ahead[1].rows = attn__min(p->query_block, rows->q_len - rows->query);
                 }
             }
@@ -3948,44 +3970,54 @@ static void attn__wide_scores(const attn__problem *p, const attn__rows *rows, co
     }
 }
 
-/* What attn__sweep does with a row of a tile: scores of keys base + [begin, end), n of them in
- * the arrays, to the score matrix at the stage wanted, and weights to the column sums. */
-static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
-                            size_t base, size_t begin, size_t end, size_t n)
+/* What attn__sweep does with row r of a tile, whose scores of keys base + [begin, end) are in `row`, n of them in the
+ * arrays: scores to the score matrix at the stage wanted. */
+static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
+                               size_t base, size_t begin, size_t end, size_t n)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    const attn_stage stage = p->desc->stage;
+    const double infinite = -attn__infinity();
+    double bias[ATTN__TILE_STRIDE]; /* of T */
+    char *at = attn__score_at(p, rows, h, i, base + begin);
+    attn__block_range range;
+    if (!at) return;
+    if (s->row[r].redo == ATTN__REDO_WIDE) attn__wide_scores(p, rows, s, r, row, base, begin, end, stage);
+    else if (p->softcap > 0 && stage != ATTN_STAGE_RAW)
+        kernel->softcap(row + begin * kernel->size, end - begin, p->softcap);
+    if (stage != ATTN_STAGE_BIASED) {
+        attn__store_scores(p, at, row, begin, end, n, infinite);
+        return;
+    }
+    range = attn__row_range(p, rows, s, r, base, begin, end);
+    if (range.lo < range.hi && s->row[r].redo != ATTN__REDO_WIDE)
+        attn__bias_row(p, rows, r, row, (char *)bias, base, range.lo, range.hi, ATTN__MASK_MIXED, ATTN__UNIT_1);
+    attn__store_scores(p, at, row, begin, range.hi, n, infinite);
+    for (size_t j = begin; j < range.hi; j++)
+        if (j < range.lo || !attn__keeps(p, rows, h, i, base + j))
+            attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
+}
+
+/* The same, as weights, to the score matrix and to the column sums. */
+static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
+                                size_t base, size_t begin, size_t end, size_t n)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, from = begin / step * step, to = attn__round_up(end, step);
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     double bias[ATTN__TILE_STRIDE]; /* of T */
     const attn__block_range range = attn__row_range(p, rows, s, r, base, begin, end);
-    const attn_stage stage = p->desc->stage;
-    const int wide = s->row[r].redo == ATTN__REDO_WIDE;
-    const double infinite = -attn__infinity();
-    size_t lo = range.lo, hi = range.hi;
-    char *at = attn__score_at(p, rows, h, i, base + begin);
+    char *at = p->desc->stage == ATTN_STAGE_PROBS ? attn__score_at(p, rows, h, i, base + begin) : NULL;
     double max, sum;
-    if (wide && stage != ATTN_STAGE_PROBS) attn__wide_scores(p, rows, s, r, row, base, begin, end, stage);
-    if (at && stage == ATTN_STAGE_RAW) attn__store_scores(p, at, row, begin, end, n, infinite);
-    if (p->softcap > 0 && !wide) kernel->softcap(row + begin * es, end - begin, p->softcap);
-    if (at && stage == ATTN_STAGE_SOFTCAPPED) attn__store_scores(p, at, row, begin, end, n, infinite);
-    if (lo < hi && !wide)
-        attn__bias_row(p, rows, s, r, row, (char *)bias, base, lo, hi,
-                       stage == ATTN_STAGE_BIASED ? ATTN__MASK_MIXED : range.mask_state);
-    if (at && stage == ATTN_STAGE_BIASED) {
-        attn__store_scores(p, at, row, begin, hi, n, infinite);
-        for (size_t j = begin; j < hi; j++)
-            if (j < lo || !attn__keeps(p, rows, h, i, base + j))
-                attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
-    }
-    if (!ATTN__HAS(p, colsum) && (!at || stage != ATTN_STAGE_PROBS)) return;
-    if (range.mask_state == ATTN__MASK_DROPS_ALL) hi = lo;
-    if (wide) attn__wide_scores(p, rows, s, r, row, base, begin, end, ATTN_STAGE_PROBS);
-    else if (kernel->softmax(row, row, from, lo, hi, to, &max, &sum))
+    if (!ATTN__HAS(p, colsum) && !at) return;
+    if (s->row[r].redo == ATTN__REDO_WIDE) attn__wide_scores(p, rows, s, r, row, base, begin, end, ATTN_STAGE_PROBS);
+    else if (attn__row_softmax(p, rows, r, &range, row, (char *)bias, base, from, to, &max, &sum))
         attn__memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
-    else if (lo < hi)
+    else if (max > -attn__infinity())
         kernel->scale(row + from * es, row + from * es, to - from,
-                      kernel->exp_difference(max, s->row[r].max) * s->row[r].factor);
-    if (at && stage == ATTN_STAGE_PROBS) attn__store_scores(p, at, row, begin, end, n, 0);
+                      kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
+    if (at) attn__store_scores(p, at, row, begin, end, n, 0);
     for (size_t j = begin; ATTN__HAS(p, colsum) && j < end; j++) {
         void *total = attn__at(&p->colsum, 0, rows->b, h, base + j - p->kv_begin);
         const double weight = attn__get(row + j * es, kernel->dtype);
@@ -3996,7 +4028,7 @@ static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn
 
 /* The score matrix at a stage and the column sums, a tile at a time: scores are
  * computed again by the same code, so the weights are the very ones in use. */
-static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int weights)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + p->kv_len;
@@ -4004,7 +4036,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
     attn__memset(none, 0, sizeof none);
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
-    attn__load_queries(p, rows, s);
+    attn__load_queries(p, rows, s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
     for (size_t base = p->kv_begin / ATTN__BLOCK * ATTN__BLOCK; base < array_end; base += ATTN__BLOCK) {
         const size_t begin = p->kv_begin > base ? p->kv_begin - base : 0,
                      n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
@@ -4028,8 +4060,9 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                              kernel->nr, end - begin, count);
             }
             for (size_t r = 0; r < count; r++)
-                attn__sweep_row(p, rows, s, r0 + r, (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es, base,
-                                begin, end, n);
+                (weights ? attn__sweep_weights : attn__sweep_scores)(
+                    p, rows, s, r0 + r, (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es, base, begin, end,
+                    n);
         }
     }
 }
@@ -4073,7 +4106,9 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
         for (size_t c = 0; c < p->dim_v; c++) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, s->wide[c]);
         if (ATTN__HAS(p, lse)) attn__put(attn__at(&p->lse, 0, rows->b, h, i), p->lse.dtype, s->row[r].sums.lse);
     }
-    if (ATTN__HAS(p, scores) || ATTN__HAS(p, colsum)) attn__sweep(p, rows, s);
+    if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0);
+    if (ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
+        attn__sweep(p, rows, s, 1);
 }
 
 static void attn__task(void *arg, size_t index, size_t worker)
@@ -4369,7 +4404,8 @@ ATTN__INLINE void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, 
 {
     while (attn__tree_joins(tree, block)) {
         const size_t b = tree->depth * stride, a = b - stride;
-        kernel->join(columns, 0, max, max + a, sum + a, max, max + b, sum + b); /* no values: nothing is read of them */
+        kernel->join(columns, 0, max, max + a, sum + a, max, max + b, sum + b,
+                     1); /* no values: nothing is read of them */
     }
 }
 
@@ -4455,7 +4491,7 @@ static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l,
             kernel->load(row, again, l->x.dtype, stride, n);
             attn__softmax_block(kernel, l, row, again, n, &block_max, &block_sum);
         }
-        factor = block_max > -attn__infinity() ? kernel->exp_difference(block_max, max[0]) * (1 / sum[0]) : 0;
+        factor = block_max > -attn__infinity() ? kernel->exp_difference(block_max, max[0], 1) * (1 / sum[0]) : 0;
         kernel->scale(y_stride == 1 ? to : (char *)row, from, n, factor);
         if (y_stride != 1) kernel->store(to, l->y.dtype, y_stride, row, n);
     }
@@ -4511,7 +4547,7 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
         if (block >= ATTN__COLUMN_MAXIMA)
             kernel->softmax_columns(NULL, 0, copied ? rows : from, from_step, n, columns, block_max, NULL);
-        for (size_t c = 0; c < columns; c++) factor[c] = kernel->exp_difference(block_max[c], max[c]) * (1 / sum[c]);
+        for (size_t c = 0; c < columns; c++) factor[c] = kernel->exp_difference(block_max[c], max[c], 1) * (1 / sum[c]);
         if (copied) {
             kernel->scale_columns(rows, from_step, rows, from_step, n, columns, block_max, factor);
             for (size_t j = 0; j < n; j++)
@@ -4899,7 +4935,7 @@ static int attn__do_small(const attn__problem *p)
     small.k_step = p->k.stride[ATTN__S];
     small.v_step = p->v.stride[ATTN__S];
     small.out_step = p->out.stride[ATTN__S];
-    small.scale = p->scale;
+    small.scale = p->scale * ATTN__UNIT_LN2;
     small.queries = p->few ? s.q : s.panel;
     small.keys = s.k;
     small.values = s.v;
@@ -5300,7 +5336,7 @@ static size_t attn__merge_nodes(const attn__state *a, const attn__state *b, cons
             if (to) {
                 const attn__node x = attn__node_at(to + (depth - 1) * node_bytes, rows),
                                  y = attn__node_at(to + depth * node_bytes, rows);
-                kernel->join(rows, attn__state_width((size_t)a->dim_v), x.acc, x.max, x.sum, y.acc, y.max, y.sum);
+                kernel->join(rows, attn__state_width((size_t)a->dim_v), x.acc, x.max, x.sum, y.acc, y.max, y.sum, 0);
             }
         }
     }
@@ -5389,7 +5425,7 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     max[n] = -attn__infinity();
     sum[n] = 0;
     for (; n >= 2; n--)
-        kernel->join(1, columns, acc[n - 2], &max[n - 2], &sum[n - 2], acc[n - 1], &max[n - 1], &sum[n - 1]);
+        kernel->join(1, columns, acc[n - 2], &max[n - 2], &sum[n - 2], acc[n - 1], &max[n - 1], &sum[n - 1], 0);
     for (n = 0; n < columns; n++)
         finite[n] = (unsigned char)attn__finite_f64(attn__get((char *)acc[0] + n * es, kernel->dtype));
     s.acc = (char *)acc[0];
@@ -6232,32 +6268,32 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
 #endif
 
 /* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. N
- * vectors, up to 4, go step by step: of chains so long machines see few at a time. */
+ * vectors, 1 or 2, go step by step: of chains so long machines see few at a time. */
 ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, attn__vec *p)
 {
     const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), first = attn__vset1(ATTN__C(EXP_FIRST));
-    attn__vec n[4], c;
+    attn__vec n[2], c;
 #define ATTN__X(i)                                                                                                     \
     if (N > i) t[i] = attn__vfma(x[i], attn__vset1(ATTN__C(LOG2E)), magic);
-    ATTN__REPEAT_4(ATTN__X)
+    ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (N > i) n[i] = attn__vsub(t[i], magic), p[i] = first;
-    ATTN__REPEAT_4(ATTN__X)
+    ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_HI)), x[i]);
-    ATTN__REPEAT_4(ATTN__X)
+    ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_LO)), x[i]);
-    ATTN__REPEAT_4(ATTN__X)
+    ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__Y(i)                                                                                                     \
     if (N > i) p[i] = attn__vfma(p[i], x[i], c);
 #define ATTN__X(coefficient)                                                                                           \
     c = attn__vset1(coefficient);                                                                                      \
-    ATTN__REPEAT_4(ATTN__Y)
+    ATTN__REPEAT_2(ATTN__Y)
     ATTN__C(EXP_COEFFICIENTS)(ATTN__X)
 #undef ATTN__X
 #undef ATTN__Y
@@ -6265,19 +6301,19 @@ ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, a
 ATTN__INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
 {
     const attn__vec one = attn__vset1(1), zero = attn__vset1(0), least = attn__vset1(ATTN__C(EXP_MIN));
-    attn__vec r[4], t[4], p[4];
+    attn__vec r[2], t[2], p[2];
 #define ATTN__X(i)                                                                                                     \
     if (N > i) r[i] = attn__vmax(x[i], attn__vset1(2 * ATTN__C(EXP_MIN))); /* no overflow: it may trap */
-    ATTN__REPEAT_4(ATTN__X)
+    ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
     ATTN__V(exp_reduce)(N, r, t, p);
 #define ATTN__X(i)                                                                                                     \
     if (N > i) p[i] = attn__vfma(p[i], r[i], one);
-    ATTN__REPEAT_4(ATTN__X)
+    ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (N > i) x[i] = attn__vchoose(attn__vexp2i(p[i], t[i]), x[i], least, zero);
-    ATTN__REPEAT_4(ATTN__X)
+    ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 }
 /* Of vectors in the virtual lanes, as many as go step by step. Lane by lane, a call costs nothing beside what it does,
@@ -6293,6 +6329,41 @@ ATTN__INLINE attn__vec ATTN__V(exp)(attn__vec x)
     ATTN__V(exp_pair)(1, &x);
     return x;
 }
+ATTN__INLINE void ATTN__V(exp2_some)(const int N, attn__vec *x)
+{
+    const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), least = attn__vset1(ATTN__C(EXP2_MIN)),
+                    first = attn__vset1(ATTN__C(EXP2_FIRST));
+    attn__vec t[4], p[4], c;
+#define ATTN__X(i)                                                                                                     \
+    if (N > i) x[i] = attn__vmax(least, x[i]), t[i] = attn__vadd(x[i], magic);
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+#define ATTN__X(i)                                                                                                     \
+    if (N > i) x[i] = attn__vsub(x[i], attn__vsub(t[i], magic)), p[i] = first;
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+#define ATTN__Y(i)                                                                                                     \
+    if (N > i) p[i] = attn__vfma(p[i], x[i], c);
+#define ATTN__X(coefficient)                                                                                           \
+    c = attn__vset1(coefficient);                                                                                      \
+    ATTN__REPEAT_4(ATTN__Y)
+    ATTN__C(EXP2_COEFFICIENTS)
+    (ATTN__X)
+#undef ATTN__X
+#undef ATTN__Y
+#define ATTN__X(i)                                                                                                     \
+    if (N > i) x[i] = attn__vexp2i(p[i], t[i]);
+        ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+}
+/* As many as go step by step; lane by lane, see exp_some. */
+#define ATTN__LOCKSTEP (ATTN__VL > 1 ? 4 : 2)
+#if ATTN__VL > 1
+ATTN__INLINE
+#else
+ATTN__NOINLINE static
+#endif
+void ATTN__V(exp2_lockstep)(attn__vec *x) { ATTN__V(exp2_some)(ATTN__LOCKSTEP, x); }
 ATTN__INLINE void ATTN__V(tanh_pair)(const int N, attn__vec *x)
 {
     const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2),
@@ -6367,14 +6438,15 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
     }
 }
 
-static void ATTN__V(bias)(void *row_, const void *bias_, size_t n)
+static void ATTN__V(bias)(void *row_, const void *bias_, size_t n, double unit_)
 {
     attn__real *row = (attn__real *)row_;
     const attn__real *bias = (const attn__real *)bias_;
-    const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
-    for (size_t i = 0; i < n; i += ATTN__VL) {
-        attn__vec b = attn__vload(bias + i);
-        attn__vstore(row + i, attn__vchoose(attn__vadd(attn__vload(row + i), b), b, lowest, lowest));
+    const attn__vec lowest = attn__vset1(ATTN__C(MASKED)), unit = attn__vset1((attn__real)unit_),
+                    least = attn__vset1(unit_ > 1 ? (attn__real)ATTN__LN2 * ATTN__C(MASKED) : ATTN__C(MASKED));
+    for (size_t i = 0; i < n; i += ATTN__VL) { /* what is lowest stays finite */
+        const attn__vec b = attn__vload(bias + i), x = attn__vfma(attn__vmax(least, b), unit, attn__vload(row + i));
+        attn__vstore(row + i, attn__vchoose(x, b, lowest, lowest));
     }
 }
 
@@ -6399,13 +6471,16 @@ static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_
     }
 }
 
-static double ATTN__V(exp_difference)(double x, double y)
+static double ATTN__V(exp_difference)(double x, double y, int natural)
 {
-    const attn__real difference = (attn__real)x - (attn__real)y;
+    const attn__real difference = natural ? (attn__real)x - (attn__real)y : (attn__real)((x - y) * ATTN__LOG2E_F64);
     attn__real out[ATTN__VL];
+    attn__vec e = attn__vset1(difference);
     if (attn__nan_f64((double)difference)) return (double)difference; /* a state of a row with NaN */
     if (!(difference < 0)) return 1;                                  /* often: one of two states has the maximum */
-    attn__vstore(out, ATTN__V(exp)(attn__vset1(difference)));
+    if (natural) e = ATTN__V(exp)(e);
+    else ATTN__V(exp2_some)(1, &e);
+    attn__vstore(out, e);
     return (double)out[0];
 }
 
@@ -6544,6 +6619,67 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
     return 0;
 }
 
+/* See weigh_row: the sum of a row's weights in [first, last), whole chains. */
+ATTN__INLINE attn__real ATTN__V(sum_chains)(const attn__real *row, size_t first, size_t last)
+{
+    attn__real sums[ATTN__CHAINS];
+    size_t at = first / ATTN__CHAIN;
+    attn__memset(sums, 0, sizeof sums);
+    for (; at + ATTN__VL <= last / ATTN__CHAIN && ATTN__VL > 1; at += ATTN__VL) { /* a chain in each lane */
+        attn__vec sum = attn__vset1(0), x[ATTN__QUAD];
+        for (size_t j = 0; j < ATTN__CHAIN; j += ATTN__QUAD) {
+            ATTN__V(transpose)(row + at * ATTN__CHAIN + j, ATTN__CHAIN, x);
+#define ATTN__X(i) sum = attn__vadd(sum, x[i]);
+            ATTN__EACH_OF_QUAD(ATTN__X)
+#undef ATTN__X
+        }
+        attn__vstore(sums + at, sum);
+    }
+    for (; at < last / ATTN__CHAIN; at++)
+        for (size_t j = 0; j < ATTN__CHAIN; j++) sums[at] += row[at * ATTN__CHAIN + j];
+    for (size_t w = ATTN__CHAINS / 2; w > 0; w /= 2)
+        for (size_t i = 0; i < w; i++) sums[i] += sums[i + w];
+    return sums[0];
+}
+
+static int ATTN__V(weigh_row)(void *row_, size_t first, size_t lo, size_t hi, size_t last, double *max_out,
+                              double *sum_out)
+{
+    attn__real *row = (attn__real *)row_, max = 0;
+    const size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES;
+    size_t j;
+    attn__vec x[4], m;
+    *max_out = -attn__infinity();
+    *sum_out = 0;
+    for (j = first; j < (lo < hi ? from : last); j++) row[j] = 0;
+    if (lo >= hi) return 0;
+    for (j = to; j < last; j++) row[j] = 0;
+    if (lo > from) ATTN__V(mask_ends)(row, from, lo, hi);
+    if (hi < to) ATTN__V(mask_ends)(row, to - ATTN__LANES, lo, hi);
+    if (ATTN__V(row_max)(row, row, from, to, to, &max)) return 1;
+    m = attn__vset1(max);
+    j = from;
+#define ATTN__X(i)                                                                                                     \
+    if (i < ATTN__LOCKSTEP) x[i] = attn__vsub(attn__vload(row + j + i * ATTN__VL), m);
+#define ATTN__Y(i)                                                                                                     \
+    if (i < ATTN__LOCKSTEP) attn__vstore(row + j + i * ATTN__VL, x[i]);
+    for (; j + ATTN__LOCKSTEP * ATTN__VL <= to; j += ATTN__LOCKSTEP * ATTN__VL) {
+        ATTN__REPEAT_4(ATTN__X)
+        ATTN__V(exp2_lockstep)(x);
+        ATTN__REPEAT_4(ATTN__Y)
+    }
+    for (; j < to && ATTN__VL > 1; j += ATTN__VL) {
+        ATTN__REPEAT_1(ATTN__X)
+        ATTN__V(exp2_some)(1, x);
+        ATTN__REPEAT_1(ATTN__Y)
+    }
+#undef ATTN__X
+#undef ATTN__Y
+    *max_out = (double)max * ATTN__LN2 + 0; /* +0: never -0 */
+    *sum_out = (double)ATTN__V(sum_chains)(row, first, last);
+    return 0;
+}
+
 static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, const void *from_, ptrdiff_t stride,
                                     size_t n, size_t columns, double *max_out, double *sum_out)
 {
@@ -6617,7 +6753,7 @@ static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *f
 }
 
 static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b,
-                          const double *max_b, const double *sum_b)
+                          const double *max_b, const double *sum_b, int natural)
 {
     const double empty = -attn__infinity();
     for (size_t i = 0; i < rows; i++) {
@@ -6630,8 +6766,8 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
             sum_a[i] = sum_b[i];
         } else {
             double max = max_a[i] > max_b[i] ? max_a[i] : max_b[i];
-            double fa = ATTN__V(exp_difference)(max_a[i], max),
-                   fb = ATTN__V(exp_difference)(max_b[i], max); /* one of them is 1 */
+            double fa = ATTN__V(exp_difference)(max_a[i], max, natural),
+                   fb = ATTN__V(exp_difference)(max_b[i], max, natural); /* one of them is 1 */
             const attn__vec va = attn__vset1((attn__real)fa), vb = attn__vset1((attn__real)fb);
             for (size_t c = 0; c < width; c += ATTN__VL)
                 attn__vstore(a + c, attn__vfma(attn__vload(a + c), va, attn__vmul(attn__vload(b + c), vb)));
@@ -6717,18 +6853,19 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
-    if (v % 2 == 0 && W > v) W > 1 ? ATTN__V(exp_some)(x + v) : ATTN__V(exp_pair)(1, x + v);
+    if (v % ATTN__LOCKSTEP == 0 && W > v)                                                                              \
+        W - v >= ATTN__LOCKSTEP ? ATTN__V(exp2_lockstep)(x + v) : ATTN__V(exp2_some)(W - v, x + v);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
-    attn__vec sum##v = masked;                                                                                         \
-    if (W > v) attn__vstore(row + v * ATTN__VL, x[v]), sum##v = x[v];
+    if (W > v) attn__vstore(row + v * ATTN__VL, x[v]);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
-        if (W > 1) {
-            ATTN__FOLD(attn__vadd, sum)
-        }
-        sums[r] = (double)attn__vsum_across(sum0);
+    }
+    for (r = 0, row = tile; r < rows; r++, row += ATTN__TILE_STRIDE) { /* a chain, see weigh_row */
+        attn__real sum = 0;
+        for (size_t j = 0; j < n; j++) sum += row[j];
+        sums[r] = (double)sum;
     }
     return 0;
 }
@@ -6897,64 +7034,44 @@ ATTN__INLINE void ATTN__V(look)(const int W, attn__real *tile, size_t from, size
 #undef ATTN__X
 }
 
-/* exp(score - max) of rows [from, to), and then of so many that vectors come out even. */
-#define ATTN__LOCKSTEP (ATTN__VL > 1 ? 4 : 2)
-#if ATTN__VL > 1
-ATTN__INLINE
-#else
-ATTN__NOINLINE static
-#endif
-void ATTN__V(exp_lockstep)(attn__vec *x) { ATTN__V(exp_pair)(ATTN__LOCKSTEP, x); }
-ATTN__INLINE void ATTN__V(exp_rows)(const int W, attn__real *tile, size_t from, size_t to, const attn__real *max)
+/* 2^(score - max) of rows [from, to), whole steps, of a panel W vectors wide, and the sums of its chains: row c / CHAIN
+ * of a block is the first of chain c, and row `from` that of `first`. */
+ATTN__INLINE void ATTN__V(exp_rows)(const int W, attn__real *tile, size_t from, size_t to, size_t first,
+                                    const attn__real *max, attn__real *sum)
 {
     const attn__vec max0 = attn__vload(max), max1 = attn__vload(max + ATTN__VL);
-    for (size_t j = from; j < to; j += (size_t)(ATTN__LOCKSTEP / W)) {
-        attn__real *at = tile + j * ATTN__NR;
-        attn__vec x[4];
+    attn__real sums[ATTN__CHAINS][ATTN__NR];
+    attn__memset(sums, 0, sizeof sums);
+    for (size_t j = from; j < to;) {
+        const size_t chain = (first + j) / ATTN__CHAIN, next = (chain + 1) * ATTN__CHAIN - first,
+                     end = next < to ? next : to;
+        attn__vec sum0 = attn__vset1(0), sum1 = sum0;
+        for (; j < end; j += (size_t)(ATTN__LOCKSTEP / W)) {
+            attn__real *at = tile + j * ATTN__NR;
+            attn__vec x[4];
 #define ATTN__X(i)                                                                                                     \
     if (i < ATTN__LOCKSTEP)                                                                                            \
         x[i] = attn__vsub(attn__vload(at + i / W * ATTN__NR + i % W * ATTN__VL), i % W ? max1 : max0);
-        ATTN__REPEAT_4(ATTN__X)
+            ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
-        ATTN__V(exp_lockstep)(x);
+            ATTN__V(exp2_lockstep)(x);
 #define ATTN__X(i)                                                                                                     \
-    if (i < ATTN__LOCKSTEP) attn__vstore(at + i / W * ATTN__NR + i % W * ATTN__VL, x[i]);
-        ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
+    if (i < ATTN__LOCKSTEP) {                                                                                          \
+        attn__vstore(at + i / W * ATTN__NR + i % W * ATTN__VL, x[i]);                                                  \
+        if (i % W) sum1 = attn__vadd(sum1, x[i]);                                                                      \
+        else sum0 = attn__vadd(sum0, x[i]);                                                                            \
     }
-}
-
-/* Sums of rows [from, to) down each column as row_exp adds them: LANES chains in each half of a block. */
-ATTN__INLINE void ATTN__V(sum_rows)(const attn__real *tile, size_t from, size_t to, size_t half, attn__real *sum)
-{
-    attn__real lanes[ATTN__LANES][ATTN__VL];
-    for (size_t c = 0; c < ATTN__LANES; c += 8) {
-        size_t j = from;
-#define ATTN__X(i) attn__vec total##i = attn__vset1(0);
-        ATTN__REPEAT_8(ATTN__X)
-#undef ATTN__X
-        for (int part = 0; part < 2; part++) {
-            const size_t end = part || half > to ? to : half;
-#define ATTN__X(i) attn__vec sum##i = attn__vset1(0);
-            ATTN__REPEAT_8(ATTN__X)
-#undef ATTN__X
-#define ATTN__X(i) sum##i = attn__vadd(sum##i, attn__vload(tile + (j + c + i) * ATTN__NR));
-            for (; j < end; j += ATTN__LANES) {
-                ATTN__REPEAT_8(ATTN__X)
-            }
-#undef ATTN__X
-#define ATTN__X(i) total##i = attn__vadd(total##i, sum##i);
-            ATTN__REPEAT_8(ATTN__X)
+            ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
         }
-#define ATTN__X(i) attn__vstore(lanes[c + i], total##i);
-        ATTN__REPEAT_8(ATTN__X)
-#undef ATTN__X
+        attn__vstore(sums[chain], sum0);
+        if (W > 1) attn__vstore(sums[chain] + ATTN__VL, sum1);
     }
-    for (size_t w = ATTN__LANES / 2; w > 0; w /= 2)
+    for (size_t w = ATTN__CHAINS / 2; w > 0; w /= 2)
         for (size_t i = 0; i < w; i++)
-            attn__vstore(lanes[i], attn__vadd(attn__vload(lanes[i]), attn__vload(lanes[i + w])));
-    attn__memcpy(sum, lanes[0], sizeof lanes[0]);
+            for (size_t c = 0; c < (size_t)W * ATTN__VL; c += ATTN__VL)
+                attn__vstore(sums[i] + c, attn__vadd(attn__vload(sums[i] + c), attn__vload(sums[i + w] + c)));
+    attn__memcpy(sum, sums[0], sizeof sums[0]);
 }
 
 static void ATTN__V(weigh)(void *scores, size_t columns, const attn__block_range *ranges, size_t first,
@@ -6964,9 +7081,7 @@ static void ATTN__V(weigh)(void *scores, size_t columns, const attn__block_range
     attn__real *tile = (attn__real *)scores, *max = (attn__real *)max_;
     attn__real lo[ATTN__NR], hi[ATTN__NR], nonfinite[ATTN__NR], sum[ATTN__NR];
     const size_t width = columns > ATTN__VL ? ATTN__NR : ATTN__VL, step = ATTN__LOCKSTEP * ATTN__VL / width;
-    const size_t from = within.lo, to = within.hi, begin = from / ATTN__LANES * ATTN__LANES,
-                 end = (to + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES,
-                 even = from + (to - from + step - 1) / step * step;
+    const size_t from = within.lo, to = within.hi, begin = from / step * step, end = (to + step - 1) / step * step;
     for (size_t c = 0; c < ATTN__NR; c++) {
         const int sees = c < columns && ranges[c].mask_state != ATTN__MASK_DROPS_ALL;
         lo[c] = sees ? (attn__real)(ranges[c].lo - first) : 0;
@@ -6987,20 +7102,16 @@ static void ATTN__V(weigh)(void *scores, size_t columns, const attn__block_range
         const int safe = ATTN__FUNCTION(finite)(nonfinite[c]) && max[c] > ATTN__C(LOWEST_SAFE);
         if (c < columns)
             max_out[c] = !(lo[c] < hi[c]) ? -attn__infinity()
-                         : safe           ? (double)(max[c] + 0)
+                         : safe           ? (double)max[c] * ATTN__LN2 + 0 /* never -0 */
                                           : attn__infinity() - attn__infinity();
         if (!safe || !(lo[c] < hi[c])) max[c] = 0;
     }
-    for (size_t j = to; j < even; j++)
-        for (size_t c = 0; c < width; c += ATTN__VL)
-            attn__vstore(tile + j * ATTN__NR + c, attn__vset1(ATTN__C(MASKED)));
-    if (width > ATTN__VL) ATTN__V(exp_rows)(2, tile, from, to, max);
-    else ATTN__V(exp_rows)(1, tile, from, to, max);
     for (size_t c = 0; c < width; c += ATTN__VL) {
-        for (size_t j = begin; j < from; j++) attn__vstore(tile + j * ATTN__NR + c, attn__vset1(0));
-        for (size_t j = even; j < end; j++) attn__vstore(tile + j * ATTN__NR + c, attn__vset1(0));
-        ATTN__V(sum_rows)(tile + c, begin, end, first < ATTN__BLOCK / 2 ? ATTN__BLOCK / 2 - first : 0, sum + c);
+        for (size_t j = begin; j < from; j++) attn__vstore(tile + j * ATTN__NR + c, attn__vset1(ATTN__C(MASKED)));
+        for (size_t j = to; j < end; j++) attn__vstore(tile + j * ATTN__NR + c, attn__vset1(ATTN__C(MASKED)));
     }
+    if (width > ATTN__VL) ATTN__V(exp_rows)(2, tile, begin, end, first, max, sum);
+    else ATTN__V(exp_rows)(1, tile, begin, end, first, max, sum);
     for (size_t c = 0; c < columns; c++) sum_out[c] = max_out[c] > -attn__infinity() ? (double)sum[c] : 0;
 }
 
@@ -7024,6 +7135,7 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .multiply         = */ ATTN__V(multiply),
     /* .product          = */ ATTN__V(product),
     /* .softmax          = */ ATTN__V(softmax),
+    /* .weigh_row        = */ ATTN__V(weigh_row),
     /* .softmax_columns  = */ ATTN__V(softmax_columns),
     /* .scale_columns    = */ ATTN__V(scale_columns),
     /* .turn             = */ ATTN__V(turn_tile),
