@@ -1472,7 +1472,7 @@ typedef struct attn__kernel {
      * each key. `columns` is how many queries there are.
      *
      * to[c * to_stride + r] = from[r * from_stride + c], 0 for r from `rows` to the next multiple of nr / 2 */
-    void (*turn)(void *to, size_t to_stride, const void *from, size_t from_stride, size_t rows, size_t cols);
+    void (*turn)(void *to, size_t to_stride, const void *from, ptrdiff_t from_stride, size_t rows, size_t cols);
     /* Rows of n elements, `to_stride` apart, as T. Returns the sum of their squares, which is not finite
      * where an element is not, or is too large for what is to come. */
     double (*copy)(void *to, size_t to_stride, const void *from, attn_dtype dtype, ptrdiff_t stride,
@@ -1481,10 +1481,10 @@ typedef struct attn__kernel {
      * raised to them, if max is not NULL. Fetches some of the rows ahead. */
     void (*score_keys)(size_t n, size_t columns, size_t depth, const void *keys, const void *queries, void *scores,
                        int accumulate, void *max, attn__soon ahead[2]);
-    /* Scores to weights. Column c sees rows [lo, hi) of ranges[c], counted from `first`, a multiple of step
-     * within the block; rows [from, to) of the tile are there. `seen`: rows that every column sees, whose
-     * maxima are in max if `looked`, and then all scores are finite. Gives max and sum; -inf and 0 where
-     * nothing is seen, and for max NaN where softmax would return 1. */
+    /* Scores to weights. Column c sees rows [lo, hi) of ranges[c] (all that are there, if that is NULL), counted from
+     * `first`, a multiple of step within the block; rows [from, to) of the tile are there. `seen`: rows that every
+     * column sees, whose maxima are in max if `looked`, and then all scores are finite. Gives max and sum; -inf and 0
+     * where nothing is seen, and for max NaN where softmax would return 1. */
     void (*weigh)(void *scores, size_t columns, const attn__block_range *ranges, size_t first, attn__range within,
                   attn__range seen, void *max, int looked, double *max_out, double *sum_out);
     /* sums[d][c] (+)= sum_j values[j * stride + d] weights[j][c], j in order */
@@ -1500,6 +1500,10 @@ typedef struct attn__kernel {
 
     /* to[i] = from[i] * factor, never -0 from 0; returns 1 if one of them is not finite */
     int (*scale)(void *to, const void *from, size_t n, double factor);
+
+    /* The same for rows of n elements, each by its factor; returns 1 if any of all is not finite */
+    int (*scale_rows)(void *to, ptrdiff_t to_step, const void *from, size_t from_step, size_t rows, size_t n,
+                      const double *factors, size_t factor_step);
 
     /* All of attention for one head of no more than `lanes` keys, causal or not, with
      * nothing else asked for: arrays of T whose rows are contiguous, at these distances,
@@ -3257,25 +3261,45 @@ static void attn__load_query(const attn__problem *p, const attn__rows *rows, siz
     kernel->scale(to, as_is ? q : to, n, p->scale * unit);
 }
 
-/* All queries of a task. Returns the sum of their squares, if their panels are turned. */
+/* The same for rows [r, r + count), in lanes, as they come: to s->panel, of each head in turn. */
+static void attn__copy_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, size_t count,
+                               size_t c, size_t n)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    for (size_t i = 0; i < rows->heads && i < count; i++)
+        kernel->copy(s->panel + i * ATTN__TILE_STRIDE * kernel->size, rows->heads * ATTN__TILE_STRIDE,
+                     attn__query_at(&p->q, rows, attn__head_of(rows, r + i), attn__query_of(rows, r + i)) +
+                         (ptrdiff_t)c * p->q.stride[ATTN__D] * p->q.size,
+                     p->q.dtype, p->q.stride[ATTN__D], p->q.stride[ATTN__S], (count - i - 1) / rows->heads + 1, n);
+}
+
+/* All queries of a task. Returns the sum of their squares, if they are in lanes. */
 static double attn__load_queries(const attn__problem *p, const attn__rows *rows, attn__scratch *s, double unit)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, nr = kernel->nr, row_size = ATTN__TILE_STRIDE * es;
+    const size_t es = kernel->size, nr = kernel->nr;
+    const int as_is = p->q.dtype == kernel->dtype && p->q.stride[ATTN__D] == 1 && rows->heads == 1;
     double squares = 0;
     for (size_t c = 0; c < p->dim; c += ATTN__BLOCK) {
         const size_t n = attn__min(p->dim - c, ATTN__BLOCK);
         if (p->few)
             for (size_t r = 0; r < rows->count; r++)
-                attn__load_query(p, rows, r, c, n, unit, s->q + (c / ATTN__BLOCK * p->rows + r) * row_size);
+                attn__load_query(p, rows, r, c, n, unit,
+                                 s->q + (c / ATTN__BLOCK * p->rows + r) * ATTN__TILE_STRIDE * es);
         else
             for (size_t r = 0; r < rows->count; r += nr) {
                 const size_t count = attn__min(nr, rows->count - r);
-                for (size_t i = 0; i < count; i++)
-                    attn__load_query(p, rows, r + i, c, n, unit, s->panel + i * row_size);
-                kernel->turn(s->q + (r * p->dim + c * nr) * es, nr, s->panel, ATTN__TILE_STRIDE, count, n);
-                squares +=
-                    kernel->copy(s->panel, ATTN__TILE_STRIDE, s->panel, kernel->dtype, 1, ATTN__TILE_STRIDE, count, n);
+                char *panel = s->q + (r * p->dim + c * nr) * es;
+                if (count < nr) attn__memset(panel, 0, n * nr * es);
+                if (as_is)
+                    kernel->turn(panel, nr, attn__query_at(&p->q, rows, rows->head, rows->query + r) + c * es,
+                                 p->q.stride[ATTN__S], count, n);
+                else {
+                    attn__copy_queries(p, rows, s, r, count, c, n);
+                    kernel->turn(panel, nr, s->panel, ATTN__TILE_STRIDE, count, n);
+                }
+                kernel->scale(panel, panel, n * nr, p->scale * unit);
+                squares += kernel->copy(panel, 0, panel, kernel->dtype, 1, 0, 1, n * nr);
             }
     }
     return squares;
@@ -3476,11 +3500,12 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
     int any = 0;
     for (size_t c = 0; c < count; c++) {
         char *row = s->panel + c * ATTN__TILE_STRIDE * es;
-        const size_t lo = ranges[c].lo, hi = ranges[c].hi;
+        const size_t lo = ranges ? ranges[c].lo : from, hi = ranges ? ranges[c].hi : to;
+        const int mask_state = ranges ? ranges[c].mask_state : ATTN__MASK_KEEPS_ALL;
         attn__memset(row, 0, (to - from) * es);
-        if (ranges[c].mask_state == ATTN__MASK_DROPS_ALL) continue;
-        any |= attn__bias_of(p, rows, r0 + c, base + lo, base + hi, ranges[c].mask_state, row + (lo - from) * es);
-        if (!attn__drops(p, ranges[c].mask_state)) continue;
+        if (mask_state == ATTN__MASK_DROPS_ALL) continue;
+        any |= attn__bias_of(p, rows, r0 + c, base + lo, base + hi, mask_state, row + (lo - from) * es);
+        if (!attn__drops(p, mask_state)) continue;
         attn__drop(p, rows, r0 + c, base + lo, base + hi, row + (lo - from) * es, 1);
         any = 1;
     }
@@ -3522,7 +3547,7 @@ typedef struct attn__key_block {
     attn__range keys;                /* what any row sees of it */
     size_t first;                    /* the first that is in a panel's tile, a multiple of step */
     int bounded;                     /* no score can overflow */
-    const attn__block_range *ranges; /* (rows) */
+    const attn__block_range *ranges; /* (rows), NULL if all of them see `keys` */
     char *acc;                       /* its slot's */
     double *max, *sum;
     int exact;
@@ -3597,21 +3622,22 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, base = block->base, first = block->first;
-    const attn__block_range *ranges = block->ranges + r0;
+    const attn__block_range *ranges = block->ranges ? block->ranges + r0 : NULL;
     char *acc = block->acc + r0 * p->width * es;
     const char *values = s->v;
     ptrdiff_t stride = (ptrdiff_t)p->dim_v;
     double max[ATTN__NR_MAX]; /* of T */
     attn__range within = {ATTN__BLOCK, 0}, seen = {0, ATTN__BLOCK};
-    int looked = block->bounded && p->softcap <= 0 && p->dim > 0, accumulate = block->exact;
-    for (size_t c = 0; c < count; c++) {
+    int looked = block->bounded && p->softcap <= 0 && p->dim > 0 && !ATTN__HAS(p, alibi), accumulate = block->exact;
+    if (!ranges) within = seen = block->keys;
+    for (size_t c = 0; c < count && ranges; c++) {
         if (ranges[c].mask_state == ATTN__MASK_DROPS_ALL) {
             seen.hi = 0;
             continue;
         }
         within.lo = attn__min(within.lo, ranges[c].lo), within.hi = attn__max(within.hi, ranges[c].hi);
         seen.lo = attn__max(seen.lo, ranges[c].lo), seen.hi = attn__min(seen.hi, ranges[c].hi);
-        if (ranges[c].mask_state == ATTN__MASK_MIXED || ATTN__HAS(p, alibi)) looked = 0;
+        if (ranges[c].mask_state == ATTN__MASK_MIXED) looked = 0;
     }
     for (size_t c = 0; c < count; c++) block->max[r0 + c] = -attn__infinity(), block->sum[r0 + c] = 0;
     if (within.lo >= within.hi) return;
@@ -3639,7 +3665,7 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
                            stride, s->tile + within.lo * nr * es, s->panel, accumulate);
         accumulate = 1;
     }
-    kernel->turn(acc, p->width, s->panel, nr, p->dim_v, count);
+    kernel->turn(acc, p->width, s->panel, (ptrdiff_t)nr, p->dim_v, count);
 }
 
 /* The states of all rows over the keys of `within` that they see, in slot 0.
@@ -3656,8 +3682,9 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, count = rows->count;
     const double limit = kernel->dtype == ATTN_F64 ? 1e300 : 1e75; /* of a score's square */
-    attn__range all = {(size_t)-1, 0};
+    attn__range all = {(size_t)-1, 0}, each = {0, (size_t)-1};     /* what any row sees, and what every row sees */
     attn__key_block block;
+    size_t known = (size_t)-1; /* ranges are */
     double squares;
 
     for (size_t r = 0; r < count; r++) {
@@ -3667,6 +3694,8 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             all.lo = attn__min(all.lo, row->keys.lo);
             all.hi = attn__max(all.hi, row->keys.hi);
         }
+        each.lo = attn__max(each.lo, row->keys.lo);
+        each.hi = attn__min(each.hi, row->keys.hi);
         row->not_finite = 0;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
@@ -3679,12 +3708,17 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         const size_t base = number * ATTN__BLOCK;
         size_t slot;
         block.base = base;
-        block.ranges = s->ranges + number % ATTN__MASK_BLOCKS * p->rows;
-        block.keys.lo = ATTN__BLOCK;
-        block.keys.hi = 0;
-        if (number == all.lo / ATTN__BLOCK || number % ATTN__MASK_BLOCKS == 0)
-            attn__look_ahead(p, rows, s, number, all.hi);
-        for (size_t r = 0; r < count; r++)
+        block.keys.lo = all.lo > base ? all.lo - base : 0;
+        block.keys.hi = attn__min(all.hi - base, ATTN__BLOCK);
+        block.ranges = NULL; /* all rows see those */
+        if (p->few || ATTN__HAS(p, mask) || base + block.keys.lo < each.lo || base + block.keys.hi > each.hi) {
+            if (known != number / ATTN__MASK_BLOCKS) attn__look_ahead(p, rows, s, number, all.hi);
+            known = number / ATTN__MASK_BLOCKS;
+            block.ranges = s->ranges + number % ATTN__MASK_BLOCKS * p->rows;
+            block.keys.lo = ATTN__BLOCK;
+            block.keys.hi = 0;
+        }
+        for (size_t r = 0; r < count && block.ranges; r++)
             if (block.ranges[r].mask_state != ATTN__MASK_DROPS_ALL) {
                 block.keys.lo = attn__min(block.keys.lo, block.ranges[r].lo);
                 block.keys.hi = attn__max(block.keys.hi, block.ranges[r].hi);
@@ -3734,14 +3768,10 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     attn__join_slots(p, count, s, ATTN__TREE_END);
 }
 
-/* From the state of row r in slot 0 to its output: divides, writes, and sets
- * what the weights need. Returns 1, with what it would be in acc, if it is not finite. */
-static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
+/* From the state of row r in slot 0 to what its sum of values is multiplied by, and its log-sum-exp. */
+static double attn__row_factor(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
 {
-    const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    char *acc = s->acc + r * p->width * kernel->size, *out = attn__query_at(&p->out, rows, h, i);
-    const int as_is = p->out.dtype == kernel->dtype && p->out.stride[ATTN__D] == 1;
     double max = s->max[r], sum = s->sum[r], factor = 0, lse = max;
     const int empty = max <= -attn__infinity();
     if (ATTN__HAS(p, sinks) && !empty) { /* one more logit below the line */
@@ -3762,14 +3792,42 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
         if (!empty) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
         attn__put(attn__at(&p->lse, 0, rows->b, h, rows->q_base + i), p->lse.dtype, lse);
     }
+    return factor;
+}
+
+/* And to its output. Returns 1, with what it would be in acc, if it is not finite. */
+static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    char *acc = s->acc + r * p->width * kernel->size,
+         *out = attn__query_at(&p->out, rows, attn__head_of(rows, r), attn__query_of(rows, r));
+    const int empty = s->max[r] <= -attn__infinity();
+    const double factor = attn__row_factor(p, rows, s, r);
     if (empty) attn__memset(acc, 0, p->width * kernel->size);
-    else if (kernel->scale(as_is ? out : acc, acc, p->dim_v, factor) ||
-             attn__nan_f64(factor)) { /* also where there are no values */
-        if (as_is) attn__memcpy(acc, out, p->dim_v * kernel->size);
-        return 1;
-    }
-    if (empty || !as_is) kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
+    else if (kernel->scale(acc, acc, p->dim_v, factor) || attn__nan_f64(factor))
+        return 1; /* also where there are no values */
+    kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
     return 0;
+}
+
+/* All rows, where results can be written as they are. Returns 1, with nothing of use in out, if a row needs care. */
+static int attn__finish_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    double factors[ATTN__ROWS];
+    int bad = 0;
+    if (p->out.dtype != kernel->dtype || p->out.stride[ATTN__D] != 1) return 1;
+    for (size_t r = 0; r < rows->count; r++) {
+        factors[r] = attn__row_factor(p, rows, s, r);
+        bad |= attn__nan_f64(factors[r]) | s->row[r].not_finite;
+        if (s->max[r] <= -attn__infinity())
+            attn__memset(s->acc + r * p->width * kernel->size, 0, p->width * kernel->size);
+    }
+    for (size_t i = 0; i < rows->heads && i < rows->count && !bad; i++)
+        bad = kernel->scale_rows(attn__query_at(&p->out, rows, rows->head + i, rows->query), p->out.stride[ATTN__S],
+                                 s->acc + i * p->width * kernel->size, rows->heads * p->width,
+                                 (rows->count - i - 1) / rows->heads + 1, p->dim_v, factors + i, rows->heads);
+    return bad;
 }
 
 /* ------------------------------------------------------- attention, wide -- */
@@ -4057,7 +4115,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 for (size_t r = 0; r < count; r++) /* see attn__score_rows */
                     attn__memset(s->panel + (r * ATTN__TILE_STRIDE + end) * es, 0, 16 * es);
                 kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
-                             kernel->nr, end - begin, count);
+                             (ptrdiff_t)kernel->nr, end - begin, count);
             }
             for (size_t r = 0; r < count; r++)
                 (weights ? attn__sweep_weights : attn__sweep_scores)(
@@ -4090,8 +4148,10 @@ static void attn__redo(const attn__problem *p, const attn__rows *rows, attn__scr
 /* From the states in slot 0 to all outputs. */
 static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
+    const int care = attn__finish_rows(p, rows, s);
     int any = 0;
-    for (size_t r = 0; r < rows->count; r++) {
+    for (size_t r = 0; r < rows->count; r++) s->row[r].redo = 0;
+    for (size_t r = 0; r < rows->count && care; r++) {
         s->row[r].redo = s->row[r].not_finite              ? ATTN__REDO_WIDE
                          : attn__finish_row(p, rows, s, r) ? ATTN__REDO_EXACT
                                                            : 0;
@@ -6816,6 +6876,18 @@ static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
     return !ATTN__V(all_finite)(nonfinite);
 }
 
+static int ATTN__V(scale_rows)(void *to_, ptrdiff_t to_step, const void *from_, size_t from_step, size_t rows, size_t n,
+                               const double *factors, size_t factor_step)
+{
+    attn__real *to = (attn__real *)to_;
+    const attn__real *from = (const attn__real *)from_;
+    attn__vec nonfinite[4];
+    nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
+    for (; rows > 0; rows--, to += to_step, from += from_step, factors += factor_step)
+        ATTN__V(scale_row)(to, from, n, *factors, nonfinite);
+    return !ATTN__V(all_finite)(nonfinite);
+}
+
 /* softmax of rows of n elements, of which the first row sees `visible` and each other one
  * more, in W vectors: all of the virtual lanes or one (lanes beyond would add 0).
  * First all maxima, then exp: rows side by side hide how long each of both takes.
@@ -6903,7 +6975,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     return !ATTN__V(all_finite)(nonfinite);
 }
 
-static void ATTN__V(turn_tile)(void *to_, size_t to_stride, const void *from_, size_t from_stride, size_t rows,
+static void ATTN__V(turn_tile)(void *to_, size_t to_stride, const void *from_, ptrdiff_t from_stride, size_t rows,
                                size_t cols)
 {
     const attn__real *from = (const attn__real *)from_;
@@ -6915,20 +6987,21 @@ static void ATTN__V(turn_tile)(void *to_, size_t to_stride, const void *from_, s
         attn__vec x[ATTN__QUAD];
 #define ATTN__X(i) attn__vstore(to + (c + i) * to_stride, x[i]);
         for (; c < quads && n == ATTN__VL; c += ATTN__QUAD) {
-            ATTN__V(transpose)(from + c, (ptrdiff_t)from_stride, x);
+            ATTN__V(transpose)(from + c, from_stride, x);
             ATTN__EACH_OF_QUAD(ATTN__X)
         }
         for (; c < quads; c += ATTN__QUAD) {
             attn__real quad[ATTN__VL][ATTN__QUAD];
             for (size_t j = 0; j < ATTN__VL; j++)
-                if (j < n) attn__memcpy(quad[j], from + j * from_stride + c, sizeof quad[j]);
+                if (j < n) attn__memcpy(quad[j], from + (ptrdiff_t)j * from_stride + c, sizeof quad[j]);
                 else attn__memset(quad[j], 0, sizeof quad[j]);
             ATTN__V(transpose)(quad[0], ATTN__QUAD, x);
             ATTN__EACH_OF_QUAD(ATTN__X)
         }
 #undef ATTN__X
         for (; c < cols; c++)
-            for (size_t j = 0; j < ATTN__VL; j++) to[c * to_stride + j] = j < n ? from[j * from_stride + c] : 0;
+            for (size_t j = 0; j < ATTN__VL; j++)
+                to[c * to_stride + j] = j < n ? from[(ptrdiff_t)j * from_stride + (ptrdiff_t)c] : 0;
     }
 }
 
@@ -6939,20 +7012,31 @@ static double ATTN__V(copy)(void *to_, size_t to_stride, const void *from_, attn
     const char *from = (const char *)from_;
     attn__real *to = (attn__real *)to_;
     const size_t whole = stride == 1 ? n / ATTN__VL * ATTN__VL : 0;
-    attn__vec squares = attn__vset1(0);
     attn__real rest = 0;
+#define ATTN__X(v) attn__vec squares##v = attn__vset1(0); /* in four chains */
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
     for (; rows > 0; rows--, to += to_stride, from += row_stride * size) {
-        size_t i;
-        for (i = 0; i < whole; i += ATTN__VL) {
-            const attn__vec x = ATTN__V(load_as)(from + (ptrdiff_t)i * size, dtype);
-            attn__vstore(to + i, x);
-            squares = attn__vfma(x, x, squares);
+        size_t i = 0;
+#define ATTN__X(v)                                                                                                     \
+    {                                                                                                                  \
+        const attn__vec x = ATTN__V(load_as)(from + (ptrdiff_t)(i + v * ATTN__VL) * size, dtype);                      \
+        attn__vstore(to + i + v * ATTN__VL, x);                                                                        \
+        squares##v = attn__vfma(x, x, squares##v);                                                                     \
+    }
+        for (; i + 4 * ATTN__VL <= whole; i += 4 * ATTN__VL) {
+            ATTN__REPEAT_4(ATTN__X)
         }
+        for (; i < whole; i += ATTN__VL) {
+            ATTN__REPEAT_1(ATTN__X)
+        }
+#undef ATTN__X
         if (i == n) continue;
         ATTN__V(load_row)(to + i, from + (ptrdiff_t)i * stride * size, dtype, stride, n - i);
         for (; i < n; i++) rest += to[i] * to[i];
     }
-    return (double)attn__vsum_across(squares) + (double)rest;
+    return (double)attn__vsum_across(attn__vadd(attn__vadd(squares0, squares1), attn__vadd(squares2, squares3))) +
+           (double)rest;
 }
 
 static void ATTN__V(score_keys)(size_t n, size_t columns, size_t depth, const void *keys_, const void *queries,
@@ -7083,9 +7167,9 @@ static void ATTN__V(weigh)(void *scores, size_t columns, const attn__block_range
     const size_t width = columns > ATTN__VL ? ATTN__NR : ATTN__VL, step = ATTN__LOCKSTEP * ATTN__VL / width;
     const size_t from = within.lo, to = within.hi, begin = from / step * step, end = (to + step - 1) / step * step;
     for (size_t c = 0; c < ATTN__NR; c++) {
-        const int sees = c < columns && ranges[c].mask_state != ATTN__MASK_DROPS_ALL;
-        lo[c] = sees ? (attn__real)(ranges[c].lo - first) : 0;
-        hi[c] = sees ? (attn__real)(ranges[c].hi - first) : 0;
+        const int sees = c < columns && (!ranges || ranges[c].mask_state != ATTN__MASK_DROPS_ALL);
+        lo[c] = sees ? (attn__real)(ranges ? ranges[c].lo - first : from) : 0;
+        hi[c] = sees ? (attn__real)(ranges ? ranges[c].hi - first : to) : 0;
         nonfinite[c] = 0;
         if (!looked) max[c] = ATTN__C(MASKED);
     }
@@ -7146,6 +7230,7 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .join             = */ ATTN__V(join),
     /* .exp_difference   = */ ATTN__V(exp_difference),
     /* .scale            = */ ATTN__V(scale),
+    /* .scale_rows       = */ ATTN__V(scale_rows),
     /* .small            = */ ATTN__V(small),
     /* .softcap          = */ ATTN__V(softcap),
     /* .alibi            = */ ATTN__V(alibi),
