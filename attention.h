@@ -884,7 +884,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* Keys are cut into blocks at absolute positions, and nothing else ever cuts
  * them: sums over keys must not depend on who computes what. */
 #define ATTN__BLOCK 512
-#define ATTN__ROWS 256       /* query rows that share one packing of a block of keys */
+#define ATTN__ROWS 512       /* query rows that share one copy of a block of keys, or fewer, for several workers */
+#define ATTN__GEMM_ROWS 256  /* rows of a matrix product that share a packing of the other factor */
 #define ATTN__MASK_BLOCKS 16 /* blocks of a mask that are looked at together */
 #define ATTN__DIRECT_ROWS 16 /* rows of a matrix that few rows are multiplied by at a time, where they lie */
 #define ATTN__L1_ELEMENTS 8192
@@ -2812,13 +2813,13 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured);
     if (status || measured || g.m == 0 || g.n == 0 || g.batches == 0) return status;
     g.scale = scale;
-    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__L1_ELEMENTS && g.m <= ATTN__ROWS &&
+    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__L1_ELEMENTS && g.m <= ATTN__GEMM_ROWS &&
         !(scale < 1 || scale > 1) && g.a.stride[ATTN__D] == 1 && attn__gemm_plain(&g)) {
         kernel->product(g.m, g.n, g.k, g.a.data, g.a.stride[ATTN__S], g.b.data, (size_t)g.b.stride[ATTN__S], g.c.data,
                         (size_t)g.c.stride[ATTN__S], g.run.workspace, g.run.workspace + c_at, g.run.workspace + b_at);
         return ATTN_OK;
     }
-    g.rows = g.run.workers > 1 ? ATTN__ROWS : 4 * ATTN__ROWS;
+    g.rows = g.run.workers > 1 ? ATTN__GEMM_ROWS : 4 * ATTN__GEMM_ROWS;
     g.row_blocks = (g.m + g.rows - 1) / g.rows;
     g.block = ATTN__BLOCK;
     g.direct = 0;
@@ -4903,8 +4904,14 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->group = p->kv_heads == p->q_heads ? p->kv_heads > 0 : p->q_heads / p->kv_heads;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
     p->head_chunks = attn__pieces(p->group, ATTN__ROWS);
-    p->query_block = p->head_chunk < 2 ? ATTN__ROWS : ATTN__ROWS / p->head_chunk;
-    p->query_blocks = attn__pieces(p->q_len, p->query_block);
+    if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks)) return ATTN_ERR_OVERFLOW;
+    for (size_t rows = ATTN__ROWS;; rows /= 2) { /* as many rows as leave something for each worker */
+        p->query_block = p->head_chunk < 2 ? rows : attn__max(rows / p->head_chunk, 1);
+        p->query_blocks = attn__pieces(p->q_len, p->query_block);
+        if (workers < 2 || rows <= ATTN__ROWS / 8 || p->tasks == 0 ||
+            p->query_blocks >= attn__pieces(2 * workers, p->tasks))
+            break;
+    }
     p->query_block = p->query_blocks < 2 ? p->q_len : (p->q_len + p->query_blocks - 1) / p->query_blocks; /* balanced */
     p->rows = p->query_block * p->head_chunk;
     p->chunks = p->dim ? (p->dim + ATTN__BLOCK - 1) / ATTN__BLOCK : 1;
@@ -4918,9 +4925,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->modified = ATTN__HAS(p, mask) || ATTN__HAS(p, alibi);
     p->one_mask = ATTN__HAS(p, mask) && p->mask.stride[ATTN__H] == 0 &&
                   !ATTN__HAS(p, colsum); /* column sums add up over queries in order */
-    if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks) ||
-        !attn__multiply_size(p->tasks, p->query_blocks, &p->tasks))
-        return ATTN_ERR_OVERFLOW;
+    if (!attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
 
     /* Fewer tasks than two for each worker: cut the keys too, into whole subtrees. */
     p->parts = 1;
@@ -5996,14 +6001,15 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const int A, const att
     }
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
-    if (max) {
-        attn__vec max0 = attn__vload(max), max1 = W > 1 ? attn__vload(max + ATTN__VL) : max0;
+    if (max) { /* in two chains */
+        attn__vec max0 = attn__vload(max), max1 = W > 1 ? attn__vload(max + ATTN__VL) : max0, odd0 = c00, odd1 = c01;
 #define ATTN__X(i)                                                                                                     \
-    if (M > i) max0 = attn__vmax(max0, c##i##0), max1 = attn__vmax(max1, c##i##1);
+    if (M > i && i % 2) odd0 = attn__vmax(odd0, c##i##0), odd1 = attn__vmax(odd1, c##i##1);                            \
+    else if (M > i) max0 = attn__vmax(max0, c##i##0), max1 = attn__vmax(max1, c##i##1);
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
-        attn__vstore(max, max0);
-        if (W > 1) attn__vstore(max + ATTN__VL, max1);
+        attn__vstore(max, attn__vmax(max0, odd0));
+        if (W > 1) attn__vstore(max + ATTN__VL, attn__vmax(max1, odd1));
     }
 }
 
