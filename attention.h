@@ -3511,6 +3511,7 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
         any = 1;
     }
     if (!any) return;
+    if (count <= nr / 2) attn__memset(s->bias, 0, (to - from) * nr * es); /* see attn__do_panel */
     kernel->turn(s->bias, nr, s->panel, ATTN__TILE_STRIDE, count, to - from);
     kernel->bias(scores, s->bias, (to - from) * nr, ATTN__UNIT_LN2);
 }
@@ -3648,6 +3649,9 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     for (size_t c = 0; c < nr; c++)
         if (kernel->dtype == ATTN_F64) max[c] = ATTN__MASKED_F64;
         else ((float *)max)[c] = ATTN__MASKED_F32;
+    if (count <= nr / 2 &&
+        (p->softcap > 0 || p->modified)) /* the other half of the tile is not written: nothing may trap */
+        attn__memset(s->tile + within.lo * nr * es, 0, (within.hi - within.lo) * nr * es);
     attn__score_panel(p, s, r0, count, within.lo, seen.lo, NULL, block->ahead);
     attn__score_panel(p, s, r0, count, seen.lo, seen.hi, looked ? max : NULL, block->ahead);
     attn__score_panel(p, s, r0, count, seen.hi, within.hi, NULL, block->ahead);
@@ -6509,7 +6513,7 @@ static void ATTN__V(bias)(void *row_, const void *bias_, size_t n, double unit_)
     attn__real *row = (attn__real *)row_;
     const attn__real *bias = (const attn__real *)bias_;
     const attn__vec lowest = attn__vset1(ATTN__C(MASKED)), unit = attn__vset1((attn__real)unit_),
-                    least = attn__vset1(unit_ > 1 ? (attn__real)ATTN__LN2 * ATTN__C(MASKED) : ATTN__C(MASKED));
+                    least = attn__vset1(unit_ > 1 ? (attn__real)0.69 * ATTN__C(MASKED) : ATTN__C(MASKED));
     for (size_t i = 0; i < n; i += ATTN__VL) { /* what is lowest stays finite */
         const attn__vec b = attn__vload(bias + i), x = attn__vfma(attn__vmax(least, b), unit, attn__vload(row + i));
         attn__vstore(row + i, attn__vchoose(x, b, lowest, lowest));

@@ -35,7 +35,7 @@ static void evaluate_exp(const attn__kernel *kernel, const double *x, double *y)
     for (i = 0; i < ROW; i++) attn__put((char *)row + i * kernel->size, kernel->dtype, i ? x[i] : 0);
     if (kernel->softmax(row, row, 0, 0, ROW, ROW, &max, &sum)) test_ok(0, "exp near %g is refused", x[1]);
     for (i = 0; i < ROW; i++) attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
-    y[0] = kernel->exp_difference(x[0], 0);
+    y[0] = kernel->exp_difference(x[0], 0, 1);
 }
 
 static void evaluate_tanh(const attn__kernel *kernel, const double *x, double *y)
