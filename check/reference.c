@@ -128,7 +128,6 @@ void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, do
 typedef struct arithmetic {
     ref_real u, eta, max;
     ref_real flushed; /* exp gives 0 below this */
-    int sum_depth;    /* additions that a weight goes through in the sum of its block */
     int products;     /* roundings of a product before it is added to anything */
 } arithmetic;
 
@@ -142,14 +141,17 @@ static arithmetic arithmetic_of(attn_dtype type)
     t.u = ref_ldexp(1, -precision);
     t.eta = ref_ldexp(1, min_exponent - precision + 1);
     t.max = ref_ldexp(2 - 2 * t.u, max_exponent);
-    /* exp(-87.3) = 1.04 * 2^-126, exp(-708.3) = 1.11 * 2^-1022 */
+    /* exp(-87.3) = 1.04 * 2^-126, exp(-708.3) = 1.11 * 2^-1022; in units of ln 2, what is less than 2^-126 (2^-1022)
+     * may come out as anything from 0 to that */
     t.flushed = ref_ldexp((ref_real)1.25, min_exponent);
-    /* Two halves of 256 keys, each in 16 lanes (float64: 8) one after the
-     * other; then the halves; then the tree of the lanes. */
-    t.sum_depth = type == ATTN_F64 ? 32 + 1 + 3 : 16 + 1 + 4;
     t.products = strcmp(attn_arithmetic(), "fused") != 0;
     return t;
 }
+
+/* Additions that a weight goes through in the sum of its block. Fused: 16 keys one after the other, then those sums
+ * half a block apart, then a tree of 16. Softmax of an array: two halves of 256 keys, each in 16 lanes (float64: 8)
+ * one after the other; then the halves; then the tree of the lanes. */
+static int sum_depth(attn_dtype type, int fused) { return type == ATTN_F64 && !fused ? 32 + 1 + 3 : 16 + 1 + 4; }
 
 static attn_dtype compute_type(attn_dtype type) { return type == ATTN_F64 ? ATTN_F64 : ATTN_F32; }
 
@@ -441,6 +443,9 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
  *   bias:    fl(mask - slope distance), with rounded slope and distance (unfused: also a
  *            rounded product), then one addition to the score
  *
+ * Scores that become weights are computed in units of ln 2: one more rounding, of scale log2 e; the cap has its own
+ * anyway; and of the factor of the bias (unfused: also of its product).
+ *
  * Raw and softcapped scores are promised for visible keys only; beyond the last key they are
  * -inf. */
 static void compute_scores(ref_head *h, size_t i)
@@ -467,7 +472,7 @@ static void compute_scores(ref_head *h, size_t i)
     h->row.visible = 0;
     for (size_t j = 0; j < h->kv_len; j++) {
         const ref_real *k = h->k + j * d;
-        ref_real s = 0, magnitude = 0, sum_k = 0, delta, shown, shown_delta;
+        ref_real s = 0, magnitude = 0, sum_k = 0, delta, shown, shown_delta, in_units_of_ln2;
         h->keep[j] = (unsigned char)is_visible(desc, &h->s, h->batch, h->head, i, j);
         h->scores[j] = exactly(-(ref_real)INFINITY);
         if (!h->keep[j]) {
@@ -485,6 +490,7 @@ static void compute_scores(ref_head *h, size_t i)
         delta += ref_ldexp(t.eta, -h->shift) * (ref_real)(2 * d) + ref_ldexp(t.eta, -h->shift_q) * 2 * sum_k;
         delta += least_real() * ((ref_real)d + 2 * sum_k) + own_eta * sum_q;
         shown = s, shown_delta = delta;
+        in_units_of_ln2 = gamma_n(1, t.u) * magnitude;
         if (cap > 0) {
             const ref_real middle = softcapped(s, cap, h->shift),
                            reach = isinf(s) ? 0 : delta; /* tanh of infinity is exactly 1 */
@@ -502,17 +508,19 @@ static void compute_scores(ref_head *h, size_t i)
             const ref_real steps = (ref_real)distance(p, (int64_t)(desc->kv_begin + j)),
                            bias = ref_ldexp(slope, -h->shift) * steps;
             s -= bias;
+            in_units_of_ln2 += gamma_n((ref_real)(1 + t.products), t.u) * ref_abs(bias);
             delta += gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s);
             delta += ref_ldexp(2 * t.eta, -h->shift) + own_eta * (1 + steps);
         }
         if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL) {
             const ref_real mask = ref_ldexp(ref_get(&desc->mask, h->batch, h->head, i, j), -h->shift);
             s += mask;
+            in_units_of_ln2 += gamma_n((ref_real)(1 + t.products), t.u) * ref_abs(mask);
             delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s)) + own_eta;
         }
         if (desc->stage == ATTN_STAGE_BIASED) shown = s, shown_delta = delta;
         h->score[j] = s;
-        h->delta[j] = delta;
+        h->delta[j] = delta + in_units_of_ln2;
         h->scores[j] = exactly(shown);
         if (isfinite(shown)) {
             h->scores[j].value = limited(ref_ldexp(shown, h->shift), t.max);
@@ -529,6 +537,7 @@ typedef struct softmax_row {
     const ref_real *score, *delta; /* in units of 2^shift */
     const unsigned char *keep;
     int shift;
+    int fused; /* or softmax of an array */
     int has_sink;
     ref_real sink; /* likewise */
     ref_real *low, *high;
@@ -561,12 +570,14 @@ static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_
 
 /* Weights and log-sum-exp.
  *
- *   D_j       = error of the score + u |x_j| + errors of exp, x_j = s_j - max
+ *   D_j       = error of the score + u |x_j| + errors of exp, x_j = s_j - max; fused, maxima and their differences are
+ *               also multiplied by ln 2 and log2 e in double
  *   exp       lies in p_j e^(-D_j) ... p_j e^(D_j), p_j = exp(x_j)
  *   their sum has the error of sum_depth roundings in the type, and in double of two at each
  *             level of the tree of blocks and two for the sink
  *   weight    exp * (T)(factor / sum): two more roundings, and two in double
- *   lse       max + log(sum) in double, rounded once, limited to the largest number of the type
+ *   lse       max + log(sum) in double, fused with max from units of ln 2, rounded once, limited to the largest number
+ *             of the type
  *
  * The sink's exp is computed in double. */
 static void compute_weights(softmax_row *r, attn_dtype type)
@@ -578,7 +589,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     ref_sum sum = {0, 0}, sum_low = {0, 0}, sum_high = {0, 0};
     ref_real max = -inf, above = -inf, max_delta = 0, shift_of_max;
     ref_real total, least, largest, sum_error, weight_error, cap, lse, lse_error;
-    ref_real sink_low = -inf, sink_high = -inf, max_low = -inf, max_high = -inf;
+    ref_real sink_low = -inf, sink_high = -inf, max_low = -inf, max_high = -inf, in_units;
     int nan = 0, infinite = 0, any = 0;
 
     for (size_t j = 0; j < r->n; j++) {
@@ -599,6 +610,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         infinite |= r->sink == inf;
         if (r->sink > max) max = r->sink, max_delta = own_eta;
     }
+    in_units = r->fused && isfinite(max) ? gamma_n(5, in_double) : 0;
     if (nan || infinite || max == -inf) { /* infinity minus infinity */
         for (size_t j = 0; j < r->n; j++)
             if (r->keep[j]) r->weight[j] = exactly((ref_real)NAN);
@@ -611,12 +623,15 @@ static void compute_weights(softmax_row *r, attn_dtype type)
 
     for (size_t j = 0; j < r->n; j++) {
         if (!r->keep[j] || r->score[j] == -inf) continue;
-        exponent_bounds(r, t, levels, r->score[j] - max, r->delta[j] + shift_of_max, &r->low[j], &r->high[j]);
+        exponent_bounds(r, t, levels, r->score[j] - max,
+                        r->delta[j] + shift_of_max + in_units * (2 * ref_abs(max) + ref_abs(r->score[j])), &r->low[j],
+                        &r->high[j]);
         max_low = r->low[j] > max_low ? r->low[j] : max_low;
         max_high = r->high[j] > max_high ? r->high[j] : max_high;
     }
     if (r->has_sink && r->sink > -inf) {
-        exponent_bounds(r, arithmetic_of(ATTN_F64), 0, r->sink - max, own_eta + shift_of_max, &sink_low, &sink_high);
+        exponent_bounds(r, arithmetic_of(ATTN_F64), 0, r->sink - max, own_eta + shift_of_max + in_units * ref_abs(max),
+                        &sink_low, &sink_high);
         max_low = sink_low > max_low ? sink_low : max_low;
         max_high = sink_high > max_high ? sink_high : max_high;
         ref_add(&sum, ref_exp(ref_ldexp(r->sink - max, r->shift)));
@@ -635,7 +650,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     total = sum.sum + sum.rest;
     least = sum_low.sum + sum_low.rest;
     largest = sum_high.sum + sum_high.rest;
-    sum_error = gamma_n((ref_real)t.sum_depth, t.u) + gamma_n((ref_real)(2 * levels + 2), in_double);
+    sum_error = gamma_n((ref_real)sum_depth(type, r->fused), t.u) + gamma_n((ref_real)(2 * levels + 2), in_double);
     weight_error = sum_error + gamma_n(2, t.u) + gamma_n(2, in_double);
     cap = 1 + weight_error; /* no term of a sum is larger */
 
@@ -655,7 +670,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         least = max_low;
     lse = max + ref_ldexp(ref_log(total), -r->shift);
     lse_error = ref_ldexp(sum_error + t.eta + gamma_n(4, in_double) * ref_abs(ref_log(total)), -r->shift) + 4 * own_eta;
-    lse_error += (gamma_n(1, t.u) + gamma_n(4, in_double)) * ref_abs(lse);
+    lse_error += (gamma_n(1, t.u) + gamma_n(4, in_double)) * ref_abs(lse) + in_units * ref_abs(max);
     r->lse.value = limited(ref_ldexp(lse, r->shift), t.max);
     r->lse.low = limited(ref_ldexp(max + ref_ldexp(least, -r->shift) - lse_error, r->shift), t.max);
     r->lse.high =
@@ -679,7 +694,7 @@ static void compute_out(ref_head *h)
     const ref_real in_block = (ref_real)(visible < BLOCK ? visible : BLOCK);
     const ref_real roundings = gamma_n(in_block + 2 * levels + 1, t.u) + gamma_n((ref_real)visible, 0);
     const ref_real underflow = t.eta * (ref_real)(2 * visible + 8);
-    const ref_real hull_roundings = roundings + gamma_n((ref_real)(t.sum_depth + 3) + 2 * levels, t.u);
+    const ref_real hull_roundings = roundings + gamma_n((ref_real)(sum_depth(h->compute, 1) + 3) + 2 * levels, t.u);
     for (size_t c = 0; c < h->head_dim_v; c++) {
         ref_real value = 0, moved = 0, magnitude = 0, error, hull, largest;
         ref_real least_v = 0, largest_v = 0;
@@ -729,6 +744,7 @@ const ref_row *ref_compute_row(ref_head *h, size_t query)
     r.delta = h->delta;
     r.keep = h->keep;
     r.shift = h->shift;
+    r.fused = 1;
     r.low = h->low;
     r.high = h->high;
     r.weight = h->weights;

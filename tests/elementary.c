@@ -38,6 +38,19 @@ static void evaluate_exp(const attn__kernel *kernel, const double *x, double *y)
     y[0] = kernel->exp_difference(x[0], 0, 1);
 }
 
+/* The same for the power of two of fused attention, of the first element by itself. */
+static void evaluate_exp2(const attn__kernel *kernel, const double *x, double *y)
+{
+    double row[ROW], max, sum;
+    size_t i, n;
+    for (n = 2; n <= ROW; n += ROW - 2) {
+        for (i = 0; i < n; i++) attn__put((char *)row + i * kernel->size, kernel->dtype, i ? x[n == 2 ? 0 : i] : 0);
+        if (kernel->weigh_row(row, 0, 0, n, n == 2 ? kernel->step : n, &max, &sum))
+            test_ok(0, "a power near %g is refused", x[1]);
+        for (i = 1; i < n; i++) attn__load_f64(&y[n == 2 ? 0 : i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
+    }
+}
+
 static void evaluate_tanh(const attn__kernel *kernel, const double *x, double *y)
 {
     double row[ROW];
@@ -141,11 +154,28 @@ static void try_floats(worst *w, uint32_t first, uint32_t last, uint32_t step, e
 /* The bound of exp. It is larger if products are rounded before they are added. */
 static double exp_limit(void) { return strcmp(attn_arithmetic(), "fused") == 0 ? 1 : 1.25; }
 
+static long double power_of_two(long double x) { return exp2l(x); }
+
 /* Results below the least normal number are 0. */
 static long double flushed(long double x)
 {
     (void)x;
     return 0;
+}
+
+/* Between, powers of two are less than 2^-126, and so is what comes out. */
+static void try_tiny(void)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    double x[ROW], y[ROW], largest = 0, least = 0;
+    size_t i, p;
+    for (p = 0; p < num_paths; p++) {
+        for (i = 0; i < ROW; i++) x[i] = (double)(float)(-126 - (double)(i + 1) / ROW);
+        evaluate_exp2(attn__kernel_of(paths[p], ATTN_F32), x, y);
+        for (i = 1; i < ROW; i++) largest = fmax(largest, y[i]), least = fmin(least, y[i]);
+    }
+    test_ok(least >= 0 && largest <= ldexp(1, -126), "exp2 float32 from -126 to -127: %g to %g", least, largest);
 }
 
 /* Scores minus their maximum range from -0 down to the lowest float. */
@@ -159,6 +189,13 @@ static void try_float32(uint32_t step)
     memset(&w, 0, sizeof w);
     try_floats(&w, exp_min + 1, lowest, step, evaluate_exp, flushed);
     report(&w, 0, "exp float32 below -87.3");
+    memset(&w, 0, sizeof w);
+    try_floats(&w, 0x80000000u, attn__bits_f32(-126), step, evaluate_exp2, power_of_two);
+    report(&w, exp_limit(), "exp2 float32");
+    memset(&w, 0, sizeof w);
+    try_floats(&w, attn__bits_f32(ATTN__EXP2_MIN_F32), lowest, step, evaluate_exp2, flushed);
+    report(&w, 0, "exp2 float32 from -127 down");
+    try_tiny();
     memset(&w, 0, sizeof w);
     try_floats(&w, 0, largest, step, evaluate_tanh, tanhl);
     report(&w, 3, "tanh float32");
@@ -174,6 +211,7 @@ static double random_argument(test_rng *rng, double limit)
 }
 
 static double argument_of_exp(test_rng *rng) { return -random_argument(rng, -ATTN__EXP_MIN_F64); }
+static double argument_of_exp2(test_rng *rng) { return -random_argument(rng, 1022); }
 static double argument_of_tanh(test_rng *rng) { return random_argument(rng, 20); }
 
 /* Arguments around 1, those of sums of weights, and any. */
@@ -337,6 +375,7 @@ int main(int argc, char **argv)
     }
     try_float32(4099);
     try_float64("exp float64", exp_limit(), argument_of_exp, evaluate_exp, evaluate_scalar_exp, expl);
+    try_float64("exp2 float64", exp_limit(), argument_of_exp2, evaluate_exp2, NULL, power_of_two);
     try_float64("tanh float64", 3, argument_of_tanh, evaluate_tanh, evaluate_scalar_tanh, tanhl);
     try_float64("log float64", 2, argument_of_log, NULL, evaluate_log, logl);
     try_sine();
