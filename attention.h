@@ -150,6 +150,13 @@
  *   Every function is total: bad arguments return a status of their own, which
  *   attn_status_string explains, and nothing is written.
  *
+ *   An output has no byte in common with any other array (but y may be x, where
+ *   that is said). It may lie between their elements: in a slot of a buffer that
+ *   holds q, k and v, in the other half of their rows, in every second row. Where
+ *   each stride, of either array, is larger than what the smaller ones of each
+ *   span, up to 8 different ones in all, this is decided exactly; elsewhere by a
+ *   search of 1000 steps, and what that leaves open is ATTN_ERR_ALIAS.
+ *
  * SIMD AND DISPATCH
  *
  *   x86-64 has scalar, AVX2+FMA and AVX-512 code, AArch64 scalar and NEON, in
@@ -892,6 +899,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__COLUMN_SLOTS 14  /* ... up to 4096 blocks of them */
 #define ATTN__COLUMN_MAXIMA 8  /* ... whose first blocks' maxima are kept for the second pass */
 #define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum */
+#define ATTN__ALIAS_TRIES 1000 /* to find a byte that two arrays have in common: 10 microseconds */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
  * sets of the cache. */
@@ -2416,14 +2424,90 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
 /* Absent arrays have no data and no dimensions. */
 static int attn__present(const attn_array *a) { return a->ndim > 0 || a->data; }
 
+/* How far one gets by the steps of two arrays: n of them, which ascend, each at most so often. */
+typedef struct attn__steps {
+    uint64_t step[2 * ATTN_MAX_DIMS], most[2 * ATTN_MAX_DIMS];
+    uint64_t reach[2 * ATTN_MAX_DIMS + 1], divisor[2 * ATTN_MAX_DIMS + 1]; /* all of the first n; what divides them */
+    int n, tries;
+} attn__steps;
+
+/* Do some of the first n steps add up to within [low, high]? Yes, too, after too many tries. */
+static int attn__adds_up(attn__steps *s, int n, uint64_t low, uint64_t high)
+{
+    uint64_t often;
+    if (!low || --s->tries < 0) return 1;
+    if (low > s->reach[n] || high / s->divisor[n] * s->divisor[n] < low) return 0;
+    n--;
+    often = low > s->reach[n] ? (low - s->reach[n] - 1) / s->step[n] + 1 : 0;
+    for (; often <= s->most[n] && often * s->step[n] <= high; often++) {
+        const uint64_t sum = often * s->step[n];
+        if (attn__adds_up(s, n, low > sum ? low - sum : 0, high - sum)) return 1;
+    }
+    return 0;
+}
+
+static void attn__add_step(attn__steps *s, uint64_t step, uint64_t most)
+{
+    uint64_t a = step, b = s->divisor[s->n];
+    s->step[s->n] = step;
+    s->most[s->n] = most;
+    s->reach[s->n + 1] = s->reach[s->n] + step * most;
+    while (b) {
+        const uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    s->divisor[++s->n] = a;
+}
+
+/* Bytes from one element to the next along an axis, 0 if there is none. */
+static uint64_t attn__step(const attn__view *v, int axis)
+{
+    return v->shape[axis] > 1 ? (uint64_t)attn__distance(v->stride[axis]) * (uint64_t)v->size : 0;
+}
+
+/* Do two views whose spans overlap have a byte in common? Steps no longer than a run of bytes make a longer run of
+ * them. By the others one gets from the first run of `a` to any other, and from any of b to its last: do some of
+ * them add up to what is between those two, give or take the length of a run? */
+ATTN__NOINLINE static int attn__meet(const attn__view *a, const attn__view *b)
+{
+    const uint64_t high = (uint64_t)(b->high - a->low) - 1;
+    uint64_t run[2], last = 0, slack;
+    attn__steps s;
+    run[0] = (uint64_t)a->size, run[1] = (uint64_t)b->size;
+    s.reach[0] = s.divisor[0] = 0;
+    s.n = 0;
+    s.tries = ATTN__ALIAS_TRIES;
+    for (;;) {
+        uint64_t step = (uint64_t)-1, most = 0;
+        for (int i = 0; i < 2 * ATTN_MAX_DIMS; i++) {
+            const uint64_t x = attn__step(i % 2 ? b : a, i / 2);
+            if (x > last && x < step) step = x;
+        }
+        if (step == (uint64_t)-1) break;
+        for (int i = 0; i < 2 * ATTN_MAX_DIMS; i++) {
+            const attn__view *v = i % 2 ? b : a;
+            if (attn__step(v, i / 2) != step) continue;
+            if (step <= run[i % 2]) run[i % 2] += step * (v->shape[i / 2] - 1);
+            else most += v->shape[i / 2] - 1;
+        }
+        if (most) attn__add_step(&s, step, most);
+        last = step;
+    }
+    slack = run[0] + run[1] - 2;
+    return attn__adds_up(&s, s.n, high > slack ? high - slack : 0, high);
+}
+
 static int attn__apart(const attn__view *a, const attn__view *b)
 {
-    return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high;
+    return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high || !attn__meet(a, b);
 }
-/* Memory that is not an array, for attn__apart. */
+/* Memory that is not an array, for attn__apart: an element of n bytes. */
 static attn__view attn__bytes(const void *data, size_t n)
 {
     attn__view v;
+    attn__memset(&v, 0, sizeof v);
+    v.size = (ptrdiff_t)n;
     v.low = (uintptr_t)data;
     v.high = v.low + n;
     return v;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT-0
 test_programs = \
 	tests/accuracy \
+	tests/aliases \
 	tests/element_types \
 	tests/elementary \
 	tests/errors \
