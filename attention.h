@@ -405,7 +405,9 @@ typedef struct attn_desc {
                                 (num_pages, Hkv, page_size, D), and key j of batch b is
                                 row j % page_size of page block_table[b][j / page_size];
                                 kv_len = pages * page_size, of which kv_lens says how
-                                many keys there are (pages beyond them are not read) */
+                                many keys there are. A page that no row sees by length,
+                                causality and window may have any number, except where
+                                raw or softcapped scores of its keys are asked for */
     attn_array cu_seqlens_q; /* optional, (sequences + 1), i32 or i64, from 0 up to the
                                 total: q and out are (Hq, total_q, D), k and v
                                 (Hkv, total_k, D), sequence n is the rows
@@ -546,9 +548,9 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec);
 /* States: attention over a part of the keys, to be merged with that over others
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
  * from kv_begin on (so ATTN_ALIGN_LOWER_RIGHT needs kv_lens, the lengths of the
- * whole); its out, lse, scores, colsum and sinks are ignored. A state
- * is plain bytes without pointers, 8-byte aligned, of a size that
- * attn_state_size gives.
+ * whole, where positions count: causal, window, alibi); its out, lse, scores, colsum
+ * and sinks are ignored. A state is plain bytes without pointers, 8-byte aligned, of a
+ * size that attn_state_size gives.
  *
  * attn_state_merge joins the states of two adjacent parts, `a` before `b`, into
  * that of both (its size: attn_state_merged_size). attn_state_finish divides, and
@@ -3075,9 +3077,11 @@ static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t 
 }
 static char *attn__key_at(const attn__problem *p, const attn__view *v, const attn__rows *rows, size_t j, size_t d)
 {
+    size_t page;
     if (!ATTN__HAS(p, block_table)) return attn__at(v, rows->b, rows->kv_head, rows->k_base + j - p->kv_begin, d);
-    return attn__at(v, (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows), rows->kv_head, j % p->kv_rows,
-                    d);
+    page = (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows);
+    if (page >= p->kv_batch) page = 0; /* beside what rows see, in the same tile: any memory will do */
+    return attn__at(v, page, rows->kv_head, j % p->kv_rows, d);
 }
 static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
@@ -4605,6 +4609,27 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
     return ATTN_OK;
 }
 
+/* The pages of batch b that hold a key which some row sees, or whose score is asked for. */
+static attn_status attn__check_pages(const attn__problem *p, size_t b, size_t len)
+{
+    const int all =
+        ATTN__HAS(p, scores) && (p->desc->stage == ATTN_STAGE_RAW || p->desc->stage == ATTN_STAGE_SOFTCAPPED);
+    attn__range seen = {len, 0};
+    attn__rows rows;
+    rows.q_len = p->q_len;
+    rows.kv_end = rows.kv_total = len;
+    for (size_t i = 0; i < p->q_len; i++) { /* rows see ranges that follow one another, without a gap */
+        const attn__range keys = attn__visible(p, &rows, i, attn__all_keys);
+        if (keys.lo < keys.hi) seen.lo = attn__min(seen.lo, keys.lo), seen.hi = keys.hi;
+    }
+    if (all) seen.lo = 0, seen.hi = len;
+    for (size_t page = seen.lo / p->kv_rows; page < attn__pieces(seen.hi, p->kv_rows); page++) {
+        const int64_t number = attn__integer(&p->block_table, b, page);
+        if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
+    }
+    return ATTN_OK;
+}
+
 /* Lengths, pages and packed sequences: what their elements say. */
 static attn_status attn__check_lengths(const attn__problem *p)
 {
@@ -4613,9 +4638,9 @@ static attn_status attn__check_lengths(const attn__problem *p)
         if (len < 0 || len > (int64_t)1 << 62) return ATTN_ERR_LENGTH;
         if (ATTN__HAS(p, out) && (uint64_t)len > p->kv_begin + p->kv_len)
             return ATTN_ERR_LENGTH; /* a part of the keys may end before */
-        for (size_t page = 0; ATTN__HAS(p, block_table) && page < attn__pieces((size_t)len, p->kv_rows); page++) {
-            const int64_t number = attn__integer(&p->block_table, b, page);
-            if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
+        if (ATTN__HAS(p, block_table)) {
+            const attn_status status = attn__check_pages(p, b, (size_t)len);
+            if (status) return status;
         }
     }
     for (int i = 0; ATTN__HAS(p, cu_seqlens_q) && i < 2; i++) {
@@ -5019,6 +5044,9 @@ static attn_status attn__describe_part(const attn_desc *desc, int measuring, att
     given[ATTN__ARRAY_sinks] = NULL;
     if ((status = attn__describe(desc, given, measuring, p))) return status;
     if (ATTN__HAS(p, cu_seqlens_q) || ATTN__HAS(p, block_table)) return ATTN_ERR_UNSUPPORTED;
+    if (desc->align == ATTN_ALIGN_LOWER_RIGHT && !ATTN__HAS(p, kv_lens) &&
+        (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi)))
+        return ATTN_ERR_NULL; /* where the last key is, nobody says */
     part->rows = p->batch * p->q_heads * p->q_len;
     part->node_count = attn__nodes(p->kv_begin, p->kv_begin + p->kv_len, part->node);
     return attn__state_bytes(part->rows, p->dim_v, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, part->node_count,
