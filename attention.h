@@ -583,8 +583,8 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
  * first rotary_dim (even; 0: D) elements of a row are rotated in pairs, pair i by
  * position * base^(-2 i / rotary_dim) radians: (2i, 2i + 1) if interleaved, else
  * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Angles, sines
- * and cosines are computed in double, with an error below
- * 2^-50 (1 + |angle|), on every machine the same. y may be x itself. */
+ * and cosines are computed in double, with an error below 2^-50 (1 + |angle|), on every
+ * machine the same, and what they give is rounded once, to y. y may be x itself. */
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
                                  int interleaved, const attn_array *y);
 
@@ -5401,6 +5401,20 @@ static void attn__sin_cos(double x, double *sine, double *cosine)
     *cosine = quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s;
 }
 
+/* attn__put with one rounding to 16 bits: through a float whose last bit is odd where it is not exact (Boldo &
+ * Melquiond 2008). */
+static void attn__put_nearest(void *at, attn_dtype dtype, double x)
+{
+    if (attn__size_of(dtype) == 2) {
+        const float f = attn__to_f32(x);
+        const uint32_t u = attn__bits_f32(f);
+        const double rest = x - (double)f;
+        if ((u & 1) == 0 && attn__finite_f32(f) && (rest < 0 || rest > 0))
+            x = (double)attn__from_bits_f32((rest > 0) == (x > 0) ? u + 1 : u - 1);
+    }
+    attn__put(at, dtype, x);
+}
+
 /* The two elements of a pair, of all heads, turned by an angle. */
 static void attn__rotate(const attn__view *from, const attn__view *to, size_t b, size_t i, size_t first, size_t second,
                          double angle)
@@ -5410,8 +5424,8 @@ static void attn__rotate(const attn__view *from, const attn__view *to, size_t b,
     for (size_t h = 0; h < from->shape[ATTN__H]; h++) {
         const double u = attn__get(attn__at(from, b, h, i, first), from->dtype),
                      v = attn__get(attn__at(from, b, h, i, second), from->dtype);
-        attn__put(attn__at(to, b, h, i, first), to->dtype, attn__madd_f64(u, cosine, -(v * sine)));
-        attn__put(attn__at(to, b, h, i, second), to->dtype, attn__madd_f64(u, sine, v * cosine));
+        attn__put_nearest(attn__at(to, b, h, i, first), to->dtype, attn__madd_f64(u, cosine, -(v * sine)));
+        attn__put_nearest(attn__at(to, b, h, i, second), to->dtype, attn__madd_f64(u, sine, v * cosine));
     }
 }
 
