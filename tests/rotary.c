@@ -2,7 +2,8 @@
  *
  * Rotary position embedding compared with long double: within the error that the header states
  * plus one rounding to the element type, to nearest; in every layout, in place, at any
- * position. Rotation preserves lengths, and scores depend only on distances. On errors nothing is written.
+ * position. Rotation preserves lengths, and scores depend only on distances. On errors
+ * nothing is written.
  */
 #include "check/harness.h"
 
