@@ -2,6 +2,7 @@
 test_programs = \
 	tests/accuracy \
 	tests/aliases \
+	tests/array_forms \
 	tests/element_types \
 	tests/elementary \
 	tests/errors \
