@@ -181,7 +181,7 @@ static void check_packed(fuzz_case *c)
     size_t q_at[MOST + 1] = {0}, k_at[MOST + 1] = {0};
     attn_desc d = *p;
     const attn_path path = fuzz_random_path(c);
-    if (ref_length(&p->q, 4) > MOST || (p->alibi.ndim == 2 && batch != 1)) return;
+    if (ref_length(&p->q, 4) > MOST || (p->alibi.ndim == 2 && ref_length(&p->alibi, 2) != 1)) return;
     for (size_t b = 0; b < batch; b++) {
         q_at[b + 1] = q_at[b] + test_below(&c->rng, ref_length(&p->q, 2) + 1);
         k_at[b + 1] = k_at[b] + (p->kv_lens.ndim ? (size_t)ref_get(&p->kv_lens, 0, 0, 0, b) : ref_length(&p->k, 2));
@@ -258,8 +258,9 @@ static void check_part(fuzz_case *c)
     part.v = fuzz_slice(&p->v, 2, c->cut, n);
     if (p->mask.ndim) part.mask = fuzz_slice(&p->mask, 1, c->cut, n);
     if (p->scores.ndim)
-        part.scores = test_4d(p->scores.dtype, p->scores.shape[0], p->scores.shape[1], p->scores.shape[2], n);
-    if (p->colsum.ndim) part.colsum = test_3d(p->colsum.dtype, p->colsum.shape[0], p->colsum.shape[1], n);
+        part.scores = test_4d(p->scores.dtype, ref_length(&p->scores, 4), ref_length(&p->scores, 3),
+                              ref_length(&p->scores, 2), n);
+    if (p->colsum.ndim) part.colsum = test_3d(p->colsum.dtype, ref_length(&p->colsum, 3), ref_length(&p->colsum, 2), n);
     part.out = test_copy(&p->out);
     if (p->lse.ndim) part.lse = test_copy(&p->lse);
     fuzz_poison(&part);
