@@ -151,6 +151,13 @@
  *   Every function is total: bad arguments return a status of their own, which
  *   attn_status_string explains, and nothing is written.
  *
+ *   An output has no byte in common with any other array (but y may be x, where
+ *   that is said). It may lie between their elements: in a slot of a buffer that
+ *   holds q, k and v, in the other half of their rows, in every second row. Where
+ *   each stride, of either array, is larger than what the smaller ones of each
+ *   span, up to 8 different ones in all, this is decided exactly; elsewhere by a
+ *   search of 1000 steps, and what that leaves open is ATTN_ERR_ALIAS.
+ *
  * SIMD AND DISPATCH
  *
  *   x86-64 has scalar, AVX2+FMA and AVX-512 code, AArch64 scalar and NEON, in
@@ -399,7 +406,9 @@ typedef struct attn_desc {
                                 (num_pages, Hkv, page_size, D), and key j of batch b is
                                 row j % page_size of page block_table[b][j / page_size];
                                 kv_len = pages * page_size, of which kv_lens says how
-                                many keys there are (pages beyond them are not read) */
+                                many keys there are. A page that no row sees by length,
+                                causality and window may have any number, except where
+                                raw or softcapped scores of its keys are asked for */
     attn_array cu_seqlens_q; /* optional, (sequences + 1), i32 or i64, from 0 up to the
                                 total: q and out are (Hq, total_q, D), k and v
                                 (Hkv, total_k, D), sequence n is the rows
@@ -541,9 +550,9 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec);
 /* States: attention over a part of the keys, to be merged with that over others
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
  * from kv_begin on (so ATTN_ALIGN_LOWER_RIGHT needs kv_lens, the lengths of the
- * whole); its out, lse, scores, colsum and sinks are ignored. A state
- * is plain bytes without pointers, 8-byte aligned, of a size that
- * attn_state_size gives.
+ * whole, where positions count: causal, window, alibi); its out, lse, scores, colsum
+ * and sinks are ignored. A state is plain bytes without pointers, 8-byte aligned, of a
+ * size that attn_state_size gives.
  *
  * attn_state_merge joins the states of two adjacent parts, `a` before `b`, into
  * that of both (its size: attn_state_merged_size). attn_state_finish divides, and
@@ -576,8 +585,8 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
  * first rotary_dim (even; 0: D) elements of a row are rotated in pairs, pair i by
  * position * base^(-2 i / rotary_dim) radians: (2i, 2i + 1) if interleaved, else
  * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Angles, sines
- * and cosines are computed in double, with an error below
- * 2^-50 (1 + |angle|), on every machine the same. y may be x itself. */
+ * and cosines are computed in double, with an error below 2^-50 (1 + |angle|), on every
+ * machine the same, and what they give is rounded once, to y. y may be x itself. */
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
                                  int interleaved, const attn_array *y);
 
@@ -895,6 +904,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__COLUMN_SLOTS 14  /* ... up to 4096 blocks of them */
 #define ATTN__COLUMN_MAXIMA 8  /* ... whose first blocks' maxima are kept for the second pass */
 #define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum */
+#define ATTN__ALIAS_TRIES 1000 /* to find a byte that two arrays have in common: 10 microseconds */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
  * sets of the cache. */
@@ -2497,14 +2507,90 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
 /* Absent arrays have no data and no dimensions. */
 static int attn__present(const attn_array *a) { return a->ndim > 0 || a->data; }
 
+/* How far one gets by the steps of two arrays: n of them, which ascend, each at most so often. */
+typedef struct attn__steps {
+    uint64_t step[2 * ATTN_MAX_DIMS], most[2 * ATTN_MAX_DIMS];
+    uint64_t reach[2 * ATTN_MAX_DIMS + 1], divisor[2 * ATTN_MAX_DIMS + 1]; /* all of the first n; what divides them */
+    int n, tries;
+} attn__steps;
+
+/* Do some of the first n steps add up to within [low, high]? Yes, too, after too many tries. */
+static int attn__adds_up(attn__steps *s, int n, uint64_t low, uint64_t high)
+{
+    uint64_t often;
+    if (!low || --s->tries < 0) return 1;
+    if (low > s->reach[n] || high / s->divisor[n] * s->divisor[n] < low) return 0;
+    n--;
+    often = low > s->reach[n] ? (low - s->reach[n] - 1) / s->step[n] + 1 : 0;
+    for (; often <= s->most[n] && often * s->step[n] <= high; often++) {
+        const uint64_t sum = often * s->step[n];
+        if (attn__adds_up(s, n, low > sum ? low - sum : 0, high - sum)) return 1;
+    }
+    return 0;
+}
+
+static void attn__add_step(attn__steps *s, uint64_t step, uint64_t most)
+{
+    uint64_t a = step, b = s->divisor[s->n];
+    s->step[s->n] = step;
+    s->most[s->n] = most;
+    s->reach[s->n + 1] = s->reach[s->n] + step * most;
+    while (b) {
+        const uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    s->divisor[++s->n] = a;
+}
+
+/* Bytes from one element to the next along an axis, 0 if there is none. */
+static uint64_t attn__step(const attn__view *v, int axis)
+{
+    return v->shape[axis] > 1 ? (uint64_t)attn__distance(v->stride[axis]) * (uint64_t)v->size : 0;
+}
+
+/* Do two views whose spans overlap have a byte in common? Steps no longer than a run of bytes make a longer run of
+ * them. By the others one gets from the first run of `a` to any other, and from any of b to its last: do some of
+ * them add up to what is between those two, give or take the length of a run? */
+ATTN__NOINLINE static int attn__meet(const attn__view *a, const attn__view *b)
+{
+    const uint64_t high = (uint64_t)(b->high - a->low) - 1;
+    uint64_t run[2], last = 0, slack;
+    attn__steps s;
+    run[0] = (uint64_t)a->size, run[1] = (uint64_t)b->size;
+    s.reach[0] = s.divisor[0] = 0;
+    s.n = 0;
+    s.tries = ATTN__ALIAS_TRIES;
+    for (;;) {
+        uint64_t step = (uint64_t)-1, most = 0;
+        for (int i = 0; i < 2 * ATTN_MAX_DIMS; i++) {
+            const uint64_t x = attn__step(i % 2 ? b : a, i / 2);
+            if (x > last && x < step) step = x;
+        }
+        if (step == (uint64_t)-1) break;
+        for (int i = 0; i < 2 * ATTN_MAX_DIMS; i++) {
+            const attn__view *v = i % 2 ? b : a;
+            if (attn__step(v, i / 2) != step) continue;
+            if (step <= run[i % 2]) run[i % 2] += step * (v->shape[i / 2] - 1);
+            else most += v->shape[i / 2] - 1;
+        }
+        if (most) attn__add_step(&s, step, most);
+        last = step;
+    }
+    slack = run[0] + run[1] - 2;
+    return attn__adds_up(&s, s.n, high > slack ? high - slack : 0, high);
+}
+
 static int attn__apart(const attn__view *a, const attn__view *b)
 {
-    return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high;
+    return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high || !attn__meet(a, b);
 }
-/* Memory that is not an array, for attn__apart. */
+/* Memory that is not an array, for attn__apart: an element of n bytes. */
 static attn__view attn__bytes(const void *data, size_t n)
 {
     attn__view v;
+    attn__memset(&v, 0, sizeof v);
+    v.size = (ptrdiff_t)n;
     v.low = (uintptr_t)data;
     v.high = v.low + n;
     return v;
@@ -3068,9 +3154,11 @@ static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t 
 }
 static char *attn__key_at(const attn__problem *p, const attn__view *v, const attn__rows *rows, size_t j, size_t d)
 {
+    size_t page;
     if (!ATTN__HAS(p, block_table)) return attn__at(v, rows->b, rows->kv_head, rows->k_base + j - p->kv_begin, d);
-    return attn__at(v, (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows), rows->kv_head, j % p->kv_rows,
-                    d);
+    page = (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows);
+    if (page >= p->kv_batch) page = 0; /* beside what rows see, in the same tile: any memory will do */
+    return attn__at(v, page, rows->kv_head, j % p->kv_rows, d);
 }
 static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
@@ -4855,6 +4943,27 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
     return ATTN_OK;
 }
 
+/* The pages of batch b that hold a key which some row sees, or whose score is asked for. */
+static attn_status attn__check_pages(const attn__problem *p, size_t b, size_t len)
+{
+    const int all =
+        ATTN__HAS(p, scores) && (p->desc->stage == ATTN_STAGE_RAW || p->desc->stage == ATTN_STAGE_SOFTCAPPED);
+    attn__range seen = {len, 0};
+    attn__rows rows;
+    rows.q_len = p->q_len;
+    rows.kv_end = rows.kv_total = len;
+    for (size_t i = 0; i < p->q_len; i++) { /* rows see ranges that follow one another, without a gap */
+        const attn__range keys = attn__visible(p, &rows, i, attn__all_keys);
+        if (keys.lo < keys.hi) seen.lo = attn__min(seen.lo, keys.lo), seen.hi = keys.hi;
+    }
+    if (all) seen.lo = 0, seen.hi = len;
+    for (size_t page = seen.lo / p->kv_rows; page < attn__pieces(seen.hi, p->kv_rows); page++) {
+        const int64_t number = attn__integer(&p->block_table, b, page);
+        if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
+    }
+    return ATTN_OK;
+}
+
 /* Lengths, pages and packed sequences: what their elements say. */
 static attn_status attn__check_lengths(const attn__problem *p)
 {
@@ -4863,9 +4972,9 @@ static attn_status attn__check_lengths(const attn__problem *p)
         if (len < 0 || len > (int64_t)1 << 62) return ATTN_ERR_LENGTH;
         if (ATTN__HAS(p, out) && (uint64_t)len > p->kv_begin + p->kv_len)
             return ATTN_ERR_LENGTH; /* a part of the keys may end before */
-        for (size_t page = 0; ATTN__HAS(p, block_table) && page < attn__pieces((size_t)len, p->kv_rows); page++) {
-            const int64_t number = attn__integer(&p->block_table, b, page);
-            if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
+        if (ATTN__HAS(p, block_table)) {
+            const attn_status status = attn__check_pages(p, b, (size_t)len);
+            if (status) return status;
         }
     }
     for (int i = 0; ATTN__HAS(p, cu_seqlens_q) && i < 2; i++) {
@@ -5276,6 +5385,9 @@ static attn_status attn__describe_part(const attn_desc *desc, int measuring, att
     given[ATTN__ARRAY_sinks] = NULL;
     if ((status = attn__describe(desc, given, measuring, p))) return status;
     if (ATTN__HAS(p, cu_seqlens_q) || ATTN__HAS(p, block_table)) return ATTN_ERR_UNSUPPORTED;
+    if (desc->align == ATTN_ALIGN_LOWER_RIGHT && !ATTN__HAS(p, kv_lens) &&
+        (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi)))
+        return ATTN_ERR_NULL; /* where the last key is, nobody says */
     part->rows = p->batch * p->q_heads * p->q_len;
     part->node_count = attn__nodes(p->kv_begin, p->kv_begin + p->kv_len, part->node);
     return attn__state_bytes(part->rows, p->dim_v, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, part->node_count,
@@ -5630,6 +5742,20 @@ static void attn__sin_cos(double x, double *sine, double *cosine)
     *cosine = quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s;
 }
 
+/* attn__put with one rounding to 16 bits: through a float whose last bit is odd where it is not exact (Boldo &
+ * Melquiond 2008). */
+static void attn__put_nearest(void *at, attn_dtype dtype, double x)
+{
+    if (attn__size_of(dtype) == 2) {
+        const float f = attn__to_f32(x);
+        const uint32_t u = attn__bits_f32(f);
+        const double rest = x - (double)f;
+        if ((u & 1) == 0 && attn__finite_f32(f) && (rest < 0 || rest > 0))
+            x = (double)attn__from_bits_f32((rest > 0) == (x > 0) ? u + 1 : u - 1);
+    }
+    attn__put(at, dtype, x);
+}
+
 /* The two elements of a pair, of all heads, turned by an angle. */
 static void attn__rotate(const attn__view *from, const attn__view *to, size_t b, size_t i, size_t first, size_t second,
                          double angle)
@@ -5639,8 +5765,8 @@ static void attn__rotate(const attn__view *from, const attn__view *to, size_t b,
     for (size_t h = 0; h < from->shape[ATTN__H]; h++) {
         const double u = attn__get(attn__at(from, b, h, i, first), from->dtype),
                      v = attn__get(attn__at(from, b, h, i, second), from->dtype);
-        attn__put(attn__at(to, b, h, i, first), to->dtype, attn__madd_f64(u, cosine, -(v * sine)));
-        attn__put(attn__at(to, b, h, i, second), to->dtype, attn__madd_f64(u, sine, v * cosine));
+        attn__put_nearest(attn__at(to, b, h, i, first), to->dtype, attn__madd_f64(u, cosine, -(v * sine)));
+        attn__put_nearest(attn__at(to, b, h, i, second), to->dtype, attn__madd_f64(u, sine, v * cosine));
     }
 }
 

@@ -351,7 +351,9 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
     for (size_t j = 0; j < loaded; j++) {
         size_t at = batch, row = j;
         if (present(&desc->block_table)) {
-            at = integer(&desc->block_table, batch, j / ref_length(&desc->k, 2));
+            const ref_real page = ref_get(&desc->block_table, 0, 0, batch, j / ref_length(&desc->k, 2));
+            if (page < 0 || page >= (ref_real)ref_length(&desc->k, 4)) continue; /* no row sees it */
+            at = (size_t)page;
             row = j % ref_length(&desc->k, 2);
         } else if (present(&desc->cu_seqlens_k)) {
             at = 0;

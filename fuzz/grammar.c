@@ -79,12 +79,12 @@ attn_array fuzz_slice(const attn_array *a, int from_end, size_t first, size_t co
     return s;
 }
 
-/* Leaves out leading dimensions of 1. */
-static void shorten(attn_array *a, unsigned by)
+/* Leaves out leading dimensions of 1, as many as asked for, but for the last `least`. */
+static void shorten(attn_array *a, unsigned by, int least)
 {
     attn_array s = strided(a);
     int drop = 0;
-    while (drop < (int)by && a->ndim - drop > 2 && a->shape[drop] == 1) drop++;
+    while (drop < (int)by && a->ndim - drop > least && a->shape[drop] == 1) drop++;
     if (drop == 0) return;
     s.ndim = a->ndim - drop;
     for (int i = 0; i < ATTN_MAX_DIMS; i++) {
@@ -336,7 +336,7 @@ static void decode_mask(fuzz_case *c, const dimensions *n, unsigned kind)
                     else if (!keep) ref_set(&d->mask, at[0], at[1], at[2], at[3], -(double)INFINITY);
                 }
             }
-    if (ndim & 0x80 && shape[0] == 1) shorten(&d->mask, 1 + (ndim >> 4 & 1));
+    if (ndim & 0x80) shorten(&d->mask, 1 + (ndim >> 4 & 3), 1);
 }
 
 static attn_array decode_lens(fuzz_case *c, size_t n, size_t most)
@@ -356,7 +356,8 @@ static void decode_options(fuzz_case *c, const dimensions *n)
     attn_desc *d = &c->desc;
     if (flags & 1) d->kv_lens = decode_lens(c, n->batch, n->kv_len);
     if (flags & 2) {
-        d->alibi = flags & 4 ? test_2d(type_of(types >> 6, d->q.dtype), n->batch, heads)
+        const size_t rows = fuzz_byte(in, FUZZ_AT_BROADCAST) & 128 ? 1 : n->batch;
+        d->alibi = flags & 4 ? test_2d(type_of(types >> 6, d->q.dtype), rows, heads)
                              : test_1d(type_of(types >> 6, d->q.dtype), heads);
         fuzz_fill(&d->alibi, c->values[4], &c->rng);
     }
@@ -394,6 +395,12 @@ static void decode_outputs(fuzz_case *c, const dimensions *n)
         shape[3] = n->kv_len;
         d->scores = fuzz_array(type_of(types >> 4, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_MS) >> 4, 0);
     }
+    if (fuzz_byte(in, FUZZ_AT_NDIM) & 0x40) {
+        shorten(&d->out, 2, 2);
+        shorten(&d->scores, 2, 2);
+        shorten(&d->lse, 2, 1);
+        shorten(&d->colsum, 2, 1);
+    }
 }
 
 static void decode_operands(fuzz_case *c, const dimensions *n)
@@ -417,9 +424,9 @@ static void decode_operands(fuzz_case *c, const dimensions *n)
     fuzz_fill(&d->q, c->values[0], &c->rng);
     fuzz_fill(&d->k, c->values[1], &c->rng);
     fuzz_fill(&d->v, c->values[2], &c->rng);
-    shorten(&d->q, ndim & 3);
-    shorten(&d->k, ndim >> 2 & 3);
-    shorten(&d->v, ndim >> 2 & 3);
+    shorten(&d->q, ndim & 3, 2);
+    shorten(&d->k, ndim >> 2 & 3, 2);
+    shorten(&d->v, ndim >> 2 & 3, 2);
 }
 
 void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_limits *limits)

@@ -18,7 +18,7 @@
  *   10  kv_lens, alibi, sinks, mask      37  extra dimensions left out
  *   11  outputs, stage                   38  how dense masks are
  *   12  variant: plain, paged, ...       39  what a target likes
- *   13  broadcast mask, q, k, v          40  patches: operand (1), element (2), raw
+ *   13  broadcast mask, q, k, v, slopes  40  patches: operand (1), element (2), raw
  *   14  scale                                bytes of the element
  *   15  softcap
  *   16  q_offset (2)

@@ -184,7 +184,7 @@ static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head
         if (ref_length(&p->mask, 2) > 1) d.mask = fuzz_slice(&d.mask, 2, first, count);
     }
     if (d.kv_lens.ndim) d.kv_lens = fuzz_slice(&d.kv_lens, 1, b, 1);
-    if (d.alibi.ndim == 2) d.alibi = fuzz_slice(&d.alibi, 2, b, 1);
+    if (ref_length(&d.alibi, 2) > 1) d.alibi = fuzz_slice(&d.alibi, 2, b, 1);
     if (d.alibi.ndim && heads == 1) d.alibi = part_of(&d.alibi, 1, head, 1);
     if (d.sinks.ndim && heads == 1) d.sinks = part_of(&d.sinks, 1, head, 1);
     d.align = ATTN_ALIGN_OFFSET;

@@ -283,6 +283,124 @@ static void compare(const call *k, const snapshot *s, const char *when, attn_sta
         }
 }
 
+/* ---- which arrays share bytes ---- */
+
+/* What a function is given, and of that what it writes: bits of call.arrays. */
+static void arguments_of(const call *k, unsigned *given, unsigned *written)
+{
+    static const struct {
+        unsigned given, written;
+    } arguments[FUNCTIONS] = {
+        {0x3fff, 0x3808}, {0x100f, 0x1008}, {0x000b, 0x0008}, {0x000d, 0x0008}, {0x1003, 0x1000},
+        {0x1010, 0x1000}, {0x0029, 0x0008}, {0x0129, 0x0008}, {0x301f, 0x3008}, {0x30df, 0x1008},
+    };
+    *given = arguments[k->function].given;
+    *written = arguments[k->function].written;
+    if (k->function == SELF_ATTENTION && k->absent >> 4 & 1) *given &= 0xfffu, *written &= 0xfffu;
+}
+
+/* Strides as they are meant. Returns how many elements there are, those in one place counted once. */
+static size_t explicit_strides(attn_array *a)
+{
+    size_t n = 1, packed = 1;
+    int strided = 0;
+    for (int i = 0; i < a->ndim; i++) strided |= a->stride[i] != 0;
+    for (int i = a->ndim - 1; i >= 0; i--) {
+        if (!strided) a->stride[i] = (ptrdiff_t)packed;
+        packed *= a->shape[i];
+        if (a->shape[i] == 0) n = 0;
+        if (a->stride[i] == 0 || a->shape[i] == 0) a->shape[i] = 1;
+        n *= n < ROOM ? a->shape[i] : 1;
+    }
+    return a->ndim ? n : 0;
+}
+
+/* Marks the bytes of an array. Returns whether one of them is marked. */
+static int mark(const call *k, unsigned char *const *marks, attn_array a, int look)
+{
+    const size_t size = attn_dtype_size(a.dtype), n = explicit_strides(&a);
+    int shared = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *at = a.data;
+        size_t rest = i;
+        int region = 0;
+        for (int axis = a.ndim - 1; axis >= 0; rest /= a.shape[axis], axis--)
+            at += (ptrdiff_t)(rest % a.shape[axis]) * a.stride[axis] * (ptrdiff_t)size;
+        while (region < ARRAYS && (at < k->memory[region].low || at >= k->memory[region].high)) region++;
+        if (region == ARRAYS) return 0; /* refused before it is looked at */
+        for (size_t byte = 0; byte < size; byte++) {
+            unsigned char *m = &marks[region][at - k->memory[region].low + (ptrdiff_t)byte];
+            if (look) shared |= *m;
+            else *m = 1;
+        }
+    }
+    return shared;
+}
+
+/* Does each stride step over what the smaller ones of either array span? */
+static int nested(attn_array a, attn_array b)
+{
+    const attn_array *const both[2] = {&a, &b};
+    size_t steps[2][ATTN_MAX_DIMS] = {{0}};
+    explicit_strides(&a);
+    explicit_strides(&b);
+    for (int i = 0; i < 2; i++)
+        for (int axis = 0; axis < both[i]->ndim; axis++)
+            if (both[i]->shape[axis] > 1)
+                steps[i][axis] = (size_t)(both[i]->stride[axis] < 0 ? -both[i]->stride[axis] : both[i]->stride[axis]) *
+                                 attn_dtype_size(both[i]->dtype);
+    for (int i = 0; i < 2 * ATTN_MAX_DIMS; i++)
+        for (int j = 0; j < 2; j++) {
+            const size_t step = steps[i % 2][i / 2];
+            size_t span = attn_dtype_size(both[j]->dtype);
+            for (int axis = 0; axis < both[j]->ndim; axis++)
+                if (steps[j][axis] < step || (steps[j][axis] == step && j == i % 2 && axis > i / 2))
+                    span += steps[j][axis] * (both[j]->shape[axis] - 1);
+            if (step && step < span) return 0;
+        }
+    return a.ndim <= 4 && b.ndim <= 4;
+}
+
+static int in_place(const call *k, const attn_array *x, const attn_array *y)
+{
+    if ((k->function != SOFTMAX && k->function != ROTARY) || x->data != y->data || x->dtype != y->dtype) return 0;
+    for (int axis = 0; axis < x->ndim; axis++)
+        if (x->shape[axis] > 1 && x->stride[axis] != y->stride[axis]) return 0;
+    return 1;
+}
+
+/* Byte by byte: a call that is taken has no output that meets another array, and one that is refused for that has,
+ * unless the manual says that it may not be found out. */
+static void check_aliases(const call *k, attn_status status)
+{
+    unsigned given, written;
+    unsigned char *marks[ARRAYS] = {NULL};
+    int meet = 0, open = 0;
+    arguments_of(k, &given, &written);
+    for (int i = 0; i < ARRAYS; i++) {
+        attn_array a = *k->arrays[i];
+        if (explicit_strides(&a) >= ROOM / 16) return;
+        if (k->memory[i].low) marks[i] = test_memory((size_t)(k->memory[i].high - k->memory[i].low), 0);
+    }
+    for (int i = 0; i < ARRAYS; i++) {
+        if (!(written >> i & 1) || k->arrays[i]->ndim == 0) continue;
+        for (int j = 0; j < ARRAYS; j++)
+            if (marks[j]) memset(marks[j], 0, (size_t)(k->memory[j].high - k->memory[j].low));
+        mark(k, marks, *k->arrays[i], 0);
+        for (int j = 0; j < ARRAYS; j++) {
+            if (j == i || !(given >> j & 1) || k->arrays[j]->ndim == 0 || in_place(k, k->arrays[j], k->arrays[i]))
+                continue;
+            meet |= mark(k, marks, *k->arrays[j], 1);
+            open |= !nested(*k->arrays[i], *k->arrays[j]);
+        }
+    }
+    if (status == ATTN_OK ? meet : !meet && !open) {
+        fuzz_print_desc(&k->desc);
+        fuzz_fail(k->c, "function %d: \"%s\", and yet %s", k->function, attn_status_string(status),
+                  meet ? "an output meets another array" : "no output meets another array");
+    }
+}
+
 static void random_for(void *context, size_t count, attn_task task, void *arg)
 {
     (void)context;
@@ -338,6 +456,7 @@ static void check_call(call *k)
         status = do_call(k, NULL);
         if (status == ATTN_OK && bytes > 0)
             fuzz_fail(k->c, "function %d: works without the workspace it asks for", k->function);
+        if (status == ATTN_OK || status == ATTN_ERR_ALIAS) check_aliases(k, status);
         if (status == ATTN_OK) /* softmax needs none */
             return;
         compare(k, &before, "without exec", status);
@@ -349,6 +468,7 @@ static void check_call(call *k)
     if (status == ATTN_OK && asked != ATTN_OK)
         fuzz_fail(k->c, "function %d: \"%s\" when asked for the workspace, and then no error", k->function,
                   attn_status_string(asked));
+    if (all && (status == ATTN_OK || status == ATTN_ERR_ALIAS)) check_aliases(k, status);
     if (status == ATTN_OK) return;
     compare(k, &before, "called", status);
     for (size_t i = 0; i < run.workspace_size; i++)

@@ -2,8 +2,8 @@
  *
  * Key/value caches: appending rounds to nearest even and writes nothing but the new rows;
  * decoding and chunks with a cache give the bits of prefill; pages of any size and order
- * give the bits of contiguous memory, and unused pages change no bit; on errors nothing is
- * written.
+ * give the bits of contiguous memory, and pages that no query sees change no bit, whatever
+ * their numbers; on errors nothing is written.
  */
 #include "check/harness.h"
 
@@ -503,6 +503,83 @@ static void try_pages(attn_dtype type, attn_dtype kv, size_t page_size, int opti
             attn_dtype_name(type), attn_dtype_name(kv), page_size, q_len, option_names[option]);
 }
 
+/* A window as engines have it that give back the pages before it; one over the first keys; two sides. */
+static const struct {
+    const char *name;
+    attn_align align;
+    int64_t left, right, offset;
+} windows[] = {{"the last 20 keys", ATTN_ALIGN_LOWER_RIGHT, 20, 0, 0},
+               {"the last 500 keys", ATTN_ALIGN_LOWER_RIGHT, 500, 0, 0},
+               {"keys around the queries", ATTN_ALIGN_OFFSET, 3, 40, 500},
+               {"the first keys", ATTN_ALIGN_UPPER_LEFT, -1, 0, 0},
+               {"no key at all", ATTN_ALIGN_OFFSET, 5, 5, -100},
+               {"none but the first query's", ATTN_ALIGN_OFFSET, 2, 0, 1060}};
+enum { WINDOWS = sizeof windows / sizeof *windows };
+
+static int any_sees(const attn_desc *d, size_t b, size_t first, size_t count)
+{
+    for (size_t i = 0; i < d->q.shape[2]; i++)
+        for (size_t j = first; j < first + count; j++)
+            if (ref_sees(d, b, 0, i, j)) return 1;
+    return 0;
+}
+
+/* Pages that no query sees have any number, and what they held is gone: the bits are the same. One page more is
+ * an error, and so is asking for scores of what is gone. */
+static void try_freed_pages(size_t window, size_t page_size, attn_stage stage)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths), kv_len = (paged_lens[0] / page_size + 2) * page_size,
+                 q_len = 1 + (window * 7 + page_size) % 9;
+    attn_desc plain = contiguous(ATTN_F32, ATTN_F32, q_len, kv_len, PLAIN);
+    size_t freed = 0, kept = 0, refused = 0;
+    int pass;
+    plain.align = windows[window].align;
+    plain.q_offset = windows[window].offset;
+    plain.window = 1;
+    plain.window_left = windows[window].left;
+    plain.window_right = windows[window].right;
+    plain.stage = stage;
+    pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    for (size_t p = 0; p < num_paths; p++) {
+        attn_desc d = in_pages(&plain, page_size, ATTN_I64, 0), raw;
+        const size_t pool = d.k.shape[0];
+        int any = 0;
+        size_t seen[2][2] = {{0}}; /* the first page that counts, and the last */
+        for (size_t b = 0; b < PAGED_BATCH; b++)
+            for (size_t page = 0; page * page_size < paged_lens[b]; page++) {
+                const size_t number = page_of(&d.block_table, b, page * page_size, page_size);
+                const attn_array k = test_part(&d.k, 4, number, 1), v = test_part(&d.v, 4, number, 1);
+                if (any_sees(&plain, b, page * page_size, page_size)) {
+                    seen[1][0] = b, seen[1][1] = page;
+                    if (!any) seen[0][0] = b, seen[0][1] = page;
+                    any = 1;
+                    kept++;
+                    continue;
+                }
+                test_poison(&k);
+                test_poison(&v);
+                ref_set(&d.block_table, 0, 0, b, page, page % 3 == 0 ? -1 : page % 3 == 1 ? (double)pool : 2e9);
+                freed++;
+            }
+        pass = pass && test_status(test_forward(&d, test_shuffled(paths[p], 1 + 2 * (page_size & 1))), ATTN_OK) &&
+               test_same_outputs(&d, &plain);
+        if (!pass) test_note("on %s", attn_path_name(paths[p]));
+        raw = d;
+        raw.stage = stage == ATTN_STAGE_PROBS ? ATTN_STAGE_RAW : ATTN_STAGE_SOFTCAPPED;
+        refused += test_forward(&raw, test_on(paths[p])) == ATTN_ERR_PAGE;
+        for (int i = 0; i < 2; i++) {
+            const double number = (double)ref_get(&d.block_table, 0, 0, seen[i][0], seen[i][1]);
+            ref_set(&d.block_table, 0, 0, seen[i][0], seen[i][1], (double)pool);
+            refused += test_forward(&d, test_on(paths[p])) == (any ? ATTN_ERR_PAGE : ATTN_OK);
+            ref_set(&d.block_table, 0, 0, seen[i][0], seen[i][1], number);
+        }
+    }
+    test_ok(test_release() && pass && freed && refused == 3 * num_paths,
+            "page size %zu, %zu queries, %s: %zu pages freed, %zu kept", page_size, q_len, windows[window].name, freed,
+            kept);
+}
+
 /* Batches may share pages. */
 static void try_shared_pages(void)
 {
@@ -594,6 +671,9 @@ int main(void)
             try_pages(ATTN_F64, ATTN_F64, page_sizes[s], option);
             try_pages(ATTN_F32, small_types[(s + (size_t)option) % 3], page_sizes[s], option);
         }
+    for (size_t window = 0; window < WINDOWS; window++)
+        for (size_t size = 0; size < 5; size++)
+            try_freed_pages(window, page_sizes[size], size % 2 ? ATTN_STAGE_BIASED : ATTN_STAGE_PROBS);
     try_shared_pages();
     try_page_errors();
     return test_done();

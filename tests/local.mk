@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT-0
 test_programs = \
 	tests/accuracy \
+	tests/aliases \
+	tests/array_forms \
 	tests/element_types \
 	tests/elementary \
 	tests/errors \

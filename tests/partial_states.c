@@ -563,6 +563,50 @@ static void try_partial_errors(void)
     }
 }
 
+/* Where a part says nothing of the length of the whole, lower-right positions cannot be known: refused where they
+ * count. With lengths, or where positions do not matter, parts are the whole. */
+static void try_lower_right(void)
+{
+    static const char *const names[] = {"without positions", "causal", "left of a window", "right of a window",
+                                        "ALiBi"};
+    for (int counts = 0; counts < 5; counts++)
+        for (int lengths = 0; lengths < 2; lengths++) {
+            attn_desc whole = problem(ATTN_F32, 1500, PLAIN), d, merged;
+            size_t bytes = 77;
+            attn_status sized;
+            const int works = lengths || !counts;
+            state out;
+            whole.align = ATTN_ALIGN_LOWER_RIGHT;
+            whole.window = 1;
+            whole.window_left = counts == 2 ? 700 : -1;
+            whole.window_right = counts == 3 ? 0 : -1;
+            whole.causal = counts == 1;
+            if (counts == 4) whole.alibi = test_1d(ATTN_F32, HEADS), test_fill(&whole.alibi, 0.125);
+            if (lengths) whole.kv_lens = test_1d(ATTN_I64, BATCH), test_fill(&whole.kv_lens, 1500);
+            d = part_of(&whole, 512, 1500);
+            sized = attn_state_size(&d, &bytes);
+            if (works) {
+                merged = test_again(&whole);
+                test_ok(test_status(sized, ATTN_OK) &&
+                            test_status(test_forward(&whole, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+                            finish(&merged,
+                                   merge(partial(&whole, 0, 512, test_on(ATTN_PATH_AUTO)),
+                                         partial(&whole, 512, 1500, test_on(ATTN_PATH_AUTO)), ATTN_PATH_AUTO),
+                                   ATTN_PATH_AUTO) &&
+                            test_same_outputs(&merged, &whole),
+                        "parts, lower right, %s%s: those of the whole", names[counts], lengths ? ", lengths" : "");
+            } else {
+                attn_exec run = attn_exec_in(test_memory(1 << 20, 0), 1 << 20);
+                out = room_for(1 << 20);
+                test_ok(test_status(sized, ATTN_ERR_NULL) && bytes == 77 &&
+                            test_status(attn_partial(&d, out.data, out.bytes, &run), ATTN_ERR_NULL) &&
+                            test_untouched(out.data, out.bytes) && test_untouched(run.workspace, run.workspace_size),
+                        "parts, lower right, %s, no lengths: refused", names[counts]);
+            }
+            test_release();
+        }
+}
+
 static void try_merge_errors(void)
 {
     const attn_desc whole = problem(ATTN_F32, 1500, PLAIN), wide = problem(ATTN_F64, 1500, PLAIN);
@@ -761,6 +805,7 @@ int main(void)
         try_visible(test_types[t], (double)INFINITY, SINKS, 500);
     }
     try_partial_errors();
+    try_lower_right();
     try_merge_errors();
     try_finish_errors();
     try_corrupted();

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * Rotary position embedding compared with long double: within the error that the header states
- * plus one rounding to the element type; in every layout, in place, at any position. Rotation
- * preserves lengths, and scores depend only on distances. On errors nothing is written.
+ * plus one rounding to the element type, to nearest; in every layout, in place, at any
+ * position. Rotation preserves lengths, and scores depend only on distances. On errors
+ * nothing is written.
  */
 #include "check/harness.h"
 
@@ -14,7 +15,7 @@ static const attn_dtype types[4] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
 
 /* ------------------------------------------------------------- the bound -- */
 
-/* Half an ulp of the type (for 16-bit types, also of float32), and the least denormal. */
+/* Half an ulp of the type, and the least denormal. */
 typedef struct rounding {
     long double u, eta, largest;
 } rounding;
@@ -25,7 +26,6 @@ static rounding rounding_of(attn_dtype type)
     r.u = ldexpl(1, type == ATTN_F64 ? -53 : type == ATTN_F32 ? -24 : type == ATTN_F16 ? -11 : -8);
     r.eta = ldexpl(1, type == ATTN_F64 ? -1074 : type == ATTN_F32 ? -149 : type == ATTN_F16 ? -24 : -133);
     r.largest = type == ATTN_F64 ? (long double)DBL_MAX : type == ATTN_F16 ? 65504 : (long double)FLT_MAX;
-    if (type == ATTN_F16 || type == ATTN_BF16) r.u += ldexpl(1, -24);
     return r;
 }
 
@@ -339,6 +339,56 @@ static void try_distance(attn_dtype type, int interleaved)
     test_release();
 }
 
+/* ---------------------------------------------------------- one rounding -- */
+
+/* Half of the heads have subnormal numbers. Nothing of the type is nearer to the exact result, by more than what
+ * double may lose, than what is given. */
+static void try_nearest(attn_dtype type)
+{
+    enum { N = 64 };
+    const turning t = {10000, N, 1};
+    const double small = type == ATTN_F16 ? 0x1p-16 : 0x1p-130;
+    const attn_array x = test_4d(type, 1, N, N, N), y = test_4d(type, 1, N, N, N), low = test_part(&x, 3, 0, N / 2);
+    test_rng rng = {(uint64_t)type};
+    size_t wrong = 0;
+    test_fill_normal(&x, &rng, 1);
+    test_fill_normal(&low, &rng, small);
+    if (!test_status(attn_rotary(&x, NULL, 0, 0, 1, &y), ATTN_OK)) wrong++;
+    for (size_t i = 0; i < N; i++)
+        for (size_t pair = 0; pair < N / 2; pair++) {
+            const long double angle = angle_of(&t, (int64_t)i, pair), sine = sinl(angle), cosine = cosl(angle);
+            for (size_t h = 0; h < N; h++)
+                for (size_t k = 0; k < 2; k++) {
+                    const long double u = (long double)ref_get(&x, 0, h, i, 2 * pair),
+                                      v = (long double)ref_get(&x, 0, h, i, 2 * pair + 1);
+                    const long double want = k ? u * sine + v * cosine : u * cosine - v * sine;
+                    const long double room = 2 * (error_of_angle(angle) + ldexpl(2, -53)) * (fabsl(u) + fabsl(v)),
+                                      off = fabsl((long double)ref_get(&y, 0, h, i, 2 * pair + k) - want);
+                    uint16_t *bits = ref_at(&y, 0, h, i, 2 * pair + k);
+                    for (int step = -1; step <= 1; step += 2) {
+                        *bits = (uint16_t)(*bits + step);
+                        wrong += off > fabsl((long double)ref_get(&y, 0, h, i, 2 * pair + k) - want) + room;
+                        *bits = (uint16_t)(*bits - step);
+                    }
+                }
+        }
+    test_ok(test_release() && wrong == 0, "%s: of %d results %zu are not the nearest", attn_dtype_name(type), N * N * N,
+            wrong);
+}
+
+/* The least number times a sine of 3e-6, which a float does not hold. */
+static void try_vanishing(void)
+{
+    const attn_array x = test_2d(ATTN_BF16, 1, 2), y = test_2d(ATTN_BF16, 1, 2), positions = test_1d(ATTN_I32, 1);
+    ref_set(&x, 0, 0, 0, 0, 0x1p-133);
+    ref_set(&x, 0, 0, 0, 1, 0);
+    ref_set(&positions, 0, 0, 0, 0, 312689);
+    test_ok(test_status(attn_rotary(&x, &positions, 0, 0, 0, &y), ATTN_OK) && ref_get(&y, 0, 0, 0, 1) == 0 &&
+                fabsl((long double)ref_get(&y, 0, 0, 0, 0)) == 0x1p-133L,
+            "bfloat16: a result below all floats is 0");
+    test_release();
+}
+
 /* ---------------------------------------------------------------- errors -- */
 
 #define REFUSE(want, spoil)                                                                                            \
@@ -407,6 +457,9 @@ int main(void)
         try_layouts(types[t]);
         try_norm(types[t]);
     }
+    try_nearest(ATTN_F16);
+    try_nearest(ATTN_BF16);
+    try_vanishing();
     for (int i = 0; i < 4; i++) try_distance(test_types[i / 2], i % 2);
     try_errors();
     return test_done();

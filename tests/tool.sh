@@ -325,6 +325,11 @@ awk 'BEGIN { for (i = 0; i < 17; i++) for (j = 0; j < 40; j++) printf "%d ", j <
 if option '--mask' --mask "$dir/mask.npy"; then
     sdpa -o "$dir/o2.npy" --causal upper-left && cmp -s "$dir/out.npy" "$dir/o2.npy"
     ok '--mask: a triangle of bool is --causal upper-left'
+    for type in i4 i8; do
+        awk 'BEGIN { for (i = 0; i < 17; i++) for (j = 0; j < 40; j++) printf "%d ", j <= i }' | npy "$dir/mask.npy" $type '(17, 40)'
+        sdpa -o "$dir/out.npy" --mask "$dir/mask.npy" && cmp -s "$dir/out.npy" "$dir/o2.npy"
+        ok "--mask: a triangle of ones and zeros, $type, too"
+    done
 fi
 echo 1 | npy "$dir/len.npy" i8 '(1,)'
 if option '--kv-lens' --kv-lens "$dir/len.npy"; then
@@ -501,6 +506,10 @@ refused 'slopes that are too few' "$dir/len.npy: has shape (1,)" sdpa --q "$q" -
 echo 40 | npy "$dir/one.npy" f4 '(1,)'
 echo '1 1' | npy "$dir/short.npy" b1 '(2, 1)'
 refused 'a mask with one key' "$dir/short.npy: axis 1 has length 1 instead of 40" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/short.npy"
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", i == 7 ? 10000 : i % 2 }' | npy "$dir/added.npy" i8 '(40,)'
+refused 'a mask of integers that may be added' "$dir/added.npy: has the integer 10000" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/added.npy"
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "0 " }' | npy "$dir/zeros.npy" i4 '(40,)'
+refused 'a mask of integers that are all 0' "$dir/zeros.npy: has only the integer 0" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/zeros.npy"
 refused 'lengths that are no integers' "$dir/one.npy: has element type" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --kv-lens "$dir/one.npy"
 refused 'integers for floats' "$dir/len.npy: has element type int64" softmax --in "$dir/len.npy" -o "$no"
 echo 1e300 | npy "$dir/huge.npy" f8 '(1,)'

@@ -117,6 +117,30 @@ int tensor_convert(tensor *t, attn_dtype dtype)
     return 1;
 }
 
+int tensor_truth(tensor *t)
+{
+    const attn_array from = t->array;
+    const size_t count = element_count(&from);
+    size_t index[ATTN_MAX_DIMS] = {0}, i, ones = 0;
+    ptrdiff_t at = 0;
+    if (!t->file || (from.dtype != ATTN_I32 && from.dtype != ATTN_I64)) return 1;
+    if (!tensor_new(t, t->file, ATTN_BOOL, from.ndim, from.shape)) return 0;
+    for (i = 0; i < count; i++) {
+        const int64_t x = from.dtype == ATTN_I64 ? ((const int64_t *)from.data)[at] : ((const int32_t *)from.data)[at];
+        if (x != 0 && x != 1)
+            return fail("%s: has the integer %lld; integers must be 1 (true) or 0. In NumPy: a.astype(bool) if other "
+                        "numbers mean true, a.astype('float32') if they are added to scores",
+                        t->file, (long long)x);
+        ones += x == 1;
+        ((unsigned char *)t->array.data)[i] = x == 1;
+        next_element(&from, index, &at);
+    }
+    return ones || !count ||
+           fail("%s: has only the integer 0, which may mean false or nothing to add. In NumPy: a.astype(bool) or "
+                "a.astype('float32')",
+                t->file);
+}
+
 int tensor_resize(tensor *t, size_t n)
 {
     const attn_array from = t->array;

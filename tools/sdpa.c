@@ -18,8 +18,9 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --causal upper-left|lower-right|N    key j is visible to query i when j <= i,\n"
                          "                   j <= i + kv_len - q_len, or j <= i + N\n"
                          "  --window L,R     only L keys before and R keys after that position; -1: no limit\n"
-                         "  --mask M.npy     bool: true = visible; floats: added to scores, -inf = hidden;\n"
-                         "                   (B, H, q_len, kv_len), where all but kv_len broadcast\n"
+                         "  --mask M.npy     bool, or integers 1 and 0: true = visible; floats: added to\n"
+                         "                   scores, -inf = hidden; (B, H, q_len, kv_len), where all but\n"
+                         "                   kv_len broadcast\n"
                          "  --kv-lens N.npy  (B): the number of keys in each batch; int32 or int64\n"
                          "Scores:\n"
                          "  --scale X        instead of 1/sqrt(head dimension)\n"
@@ -112,7 +113,8 @@ static int inputs_fit(const tensor *q, const tensor *k, const tensor *v)
     return rank < 4 || (tensor_same(k, 0, q, 0, "the batch") && tensor_same(v, 0, q, 0, "the batch"));
 }
 
-/* Checks the shape, and converts float masks to the compute type. `full` is (B, H, q_len, kv_len). */
+/* Checks the shape, and converts integer masks to booleans, float masks to the compute type. `full` is
+ * (B, H, q_len, kv_len). */
 static int mask_fits(tensor *mask, const size_t full[4], attn_dtype dtype)
 {
     const attn_array *m = &mask->array;
@@ -126,6 +128,7 @@ static int mask_fits(tensor *mask, const size_t full[4], attn_dtype dtype)
             return fail("%s: axis %d has length %zu instead of %zu%s", mask->file, m->ndim - i, n, wanted,
                         i == 1 ? "" : " or 1");
     }
+    if (!tensor_truth(mask)) return 0;
     return m->dtype == ATTN_BOOL || (tensor_is_float(mask) && tensor_convert(mask, dtype));
 }
 

@@ -76,6 +76,10 @@ int tensor_rank(const tensor *t, int low, int high, const char *wanted);
  * become infinite is an error. */
 int tensor_convert(tensor *t, attn_dtype dtype);
 
+/* Integers 0 and 1 as booleans; other types stay. Other integers, and zeros alone, could be meant in two ways: an
+ * error. */
+int tensor_truth(tensor *t);
+
 /* Cuts the last axis to length n, or extends it with bytes of 0xff, which are NaN in all
  * float types. */
 int tensor_resize(tensor *t, size_t n);
