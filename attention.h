@@ -195,7 +195,7 @@
 #ifndef ATTN_DEF
 #ifdef ATTN_STATIC
 #if defined(__GNUC__) || defined(__clang__)
-#define ATTN_DEF static __attribute__((unused))
+#define ATTN_DEF static __attribute__((__unused__))
 #else
 #define ATTN_DEF static
 #endif
@@ -441,12 +441,12 @@ typedef struct attn_layer {
 
 /* Contiguous arrays. data is written only where the array is an output. */
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
-#define ATTN__NOT_READ __attribute__((access(none, 2))) /* by these, so it may be uninitialised */
+#define ATTN__NOT_READ __attribute__((__access__(__none__, 2))) /* by these, so it may be uninitialised */
 #else
 #define ATTN__NOT_READ
 #endif
 ATTN_DEF attn_array attn_array_1d(attn_dtype dtype, const void *data, size_t n) ATTN__NOT_READ;
-ATTN_DEF attn_array attn_array_2d(attn_dtype dtype, const void *data, size_t rows, size_t columns) ATTN__NOT_READ;
+ATTN_DEF attn_array attn_array_2d(attn_dtype dtype, const void *data, size_t rows, size_t cols) ATTN__NOT_READ;
 ATTN_DEF attn_array attn_array_3d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2) ATTN__NOT_READ;
 ATTN_DEF attn_array attn_array_4d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2,
                                   size_t n3) ATTN__NOT_READ;
@@ -628,7 +628,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #error "attention.h: x87 arithmetic rounds twice: compile this file with -msse2 -mfpmath=sse (/arch:SSE2)"
 #endif
 #ifdef __clang__ /* which defines no macro for -funsafe-math-optimizations */
-static __attribute__((unused)) void attn__refuse_unsafe_math(void)
+static __attribute__((__unused__)) void attn__refuse_unsafe_math(void)
 {
 #if __clang_major__ >= 16 && !defined(__apple_build_version__)
 #pragma clang fp eval_method(source) /* an error here: attention.h cannot be compiled with that option */
@@ -662,11 +662,12 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #endif
 
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(__OPTIMIZE__) && !defined(ATTN_USE_SIMDE)
-#define ATTN__INLINE static inline __attribute__((unused)) /* inlined, each would have its own room on the stack */
-#define ATTN__NOINLINE __attribute__((noinline))
+#define ATTN__INLINE static inline __attribute__((__unused__)) /* inlined, each would have its own room on the stack   \
+                                                                */
+#define ATTN__NOINLINE __attribute__((__noinline__))
 #elif defined(__GNUC__) || defined(__clang__)
-#define ATTN__INLINE static inline __attribute__((always_inline))
-#define ATTN__NOINLINE __attribute__((noinline))
+#define ATTN__INLINE static inline __attribute__((__always_inline__))
+#define ATTN__NOINLINE __attribute__((__noinline__))
 #elif defined(_MSC_VER)
 #define ATTN__INLINE static __forceinline
 #define ATTN__NOINLINE __declspec(noinline)
@@ -1383,8 +1384,8 @@ typedef struct attn__kernel {
                        size_t stride, void *c, size_t ldc, int accumulate);
 
     /* panels[column / nr][depth][nr] = src[column * column_stride + k * depth_stride],
-     * converted to T, columns beyond `columns` up to a multiple of nr / 2 are 0 */
-    void (*pack)(void *panels, const void *src, attn_dtype dtype, size_t columns, size_t depth, ptrdiff_t column_stride,
+     * converted to T, columns beyond `cols` up to a multiple of nr / 2 are 0 */
+    void (*pack)(void *panels, const void *src, attn_dtype dtype, size_t cols, size_t depth, ptrdiff_t column_stride,
                  ptrdiff_t depth_stride);
 
     /* c[i][j] (+)= sum_k a[i][k] b[k][j], k in order, one multiply-add each;
@@ -1411,10 +1412,10 @@ typedef struct attn__kernel {
      * most a block; their number is a multiple of the vector length. -inf has weight 0.
      * Returns 1 where softmax would, for any of them. sum may be NULL;
      * exp(from[j] - max) is kept in `to` if that is not. */
-    int (*softmax_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns,
+    int (*softmax_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t cols,
                            double *max, double *sum);
     /* to[j] = exp(from[j] - max) * factor; without max, from[j] * factor. */
-    void (*scale_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t columns,
+    void (*scale_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t cols,
                           const double *max, const double *factor);
 
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
@@ -1431,7 +1432,7 @@ typedef struct attn__kernel {
      * nothing else asked for: arrays of T whose rows are contiguous, at these distances,
      * and what the general way needs of the workspace. The same bits in fewer steps.
      * Returns 1, with nothing of use in out, if it would have to redo a row. */
-    int (*small)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out);
+    int (*little)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out);
 
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
      * redone. This and the next three may go on to the end of a vector. */
@@ -1608,8 +1609,8 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, double o
 #define ATTN__ISA simd128
 #define ATTN__SET 4
 #define ATTN__BASICS(integer, shift, ...)                                                                              \
-    typedef attn__real attn__vec __attribute__((vector_size(16)));                                                     \
-    typedef integer ATTN__V(bits) __attribute__((vector_size(16)));                                                    \
+    typedef attn__real attn__vec __attribute__((__vector_size__(16)));                                                 \
+    typedef integer ATTN__V(bits) __attribute__((__vector_size__(16)));                                                \
     ATTN__INLINE attn__vec attn__vload(const attn__real *p)                                                            \
     {                                                                                                                  \
         attn__vec a;                                                                                                   \
@@ -1759,7 +1760,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 /* ---- AVX2 with FMA and F16C ---- */
 #if ATTN__AVX2
 #if ATTN__X86 && defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((__target__("avx2,fma,f16c"))), apply_to = function)
 #elif ATTN__X86 && defined(__GNUC__)
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
@@ -1868,7 +1869,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 /* ---- AVX-512 F, DQ, BW, VL ---- */
 #if ATTN__AVX512
 #if ATTN__X86 && defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c"))),              \
+#pragma clang attribute push(__attribute__((__target__("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c"))),          \
                              apply_to = function)
 #elif ATTN__X86 && defined(__GNUC__)
 #pragma GCC diagnostic push
@@ -2460,17 +2461,17 @@ ATTN__INLINE size_t attn__pieces(size_t n, size_t each) { return n <= each ? n >
  * one begins. With base NULL it only measures. */
 typedef struct attn__arena {
     char *base;
-    size_t used;
+    size_t taken;
     int overflow, fits; /* fits: sizes are such that there is no overflow to look for */
 } attn__arena;
 ATTN__INLINE size_t attn__reserve(attn__arena *arena, size_t count, size_t size)
 {
-    const size_t at = arena->used;
+    const size_t at = arena->taken;
     size_t bytes;
-    if (arena->fits) arena->used += attn__round_up(count * size, 64);
+    if (arena->fits) arena->taken += attn__round_up(count * size, 64);
     else if (!attn__multiply_size(count, size, &bytes) || bytes > (size_t)-1 / 4 || at > (size_t)-1 / 4)
         arena->overflow = 1;
-    else arena->used += attn__round_up(bytes, 64);
+    else arena->taken += attn__round_up(bytes, 64);
     return at;
 }
 ATTN__INLINE void *attn__take(attn__arena *arena, size_t count, size_t size)
@@ -2507,14 +2508,14 @@ typedef struct attn__run {
 } attn__run;
 
 /* The path for scores or products of so many columns. */
-static attn_status attn__path_of(const attn_exec *exec, size_t columns, attn_path *path)
+static attn_status attn__path_of(const attn_exec *exec, size_t cols, attn_path *path)
 {
     *path = exec ? exec->path : ATTN_PATH_AUTO;
     if ((unsigned)*path >= ATTN_PATH_COUNT) return ATTN_ERR_PATH;
     if (*path != ATTN_PATH_AUTO) return attn_path_supported(*path) ? ATTN_OK : ATTN_ERR_PATH;
     *path = attn_best_path(); /* which is supported */
     /* half of a panel of 512-bit vectors would be empty */
-    if (*path == ATTN_PATH_AVX512 && columns <= ATTN__NR_MAX / 2 && attn_path_native(ATTN_PATH_AVX2))
+    if (*path == ATTN_PATH_AVX512 && cols <= ATTN__NR_MAX / 2 && attn_path_native(ATTN_PATH_AVX2))
         *path = ATTN_PATH_AVX2;
     return ATTN_OK;
 }
@@ -2588,9 +2589,9 @@ typedef struct attn__gemm {
     attn__run run;
     attn__view a, b, c;
     size_t m, n, k, batches, row_blocks, column_blocks;
-    size_t rows;   /* rows of one task, which packs its part of b ... */
-    size_t block;  /* ... and columns */
-    size_t direct; /* columns for which b and c are used where they lie: for few rows */
+    size_t rows;        /* rows of one task, which packs its part of b ... */
+    size_t block;       /* ... and columns */
+    size_t direct_cols; /* columns for which b and c are used where they lie: for few rows */
     double scale;
 } attn__gemm;
 
@@ -2642,8 +2643,8 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
         b.data += at * b.stride[dim] * b.size;
         c.data += at * c.stride[dim] * c.size;
     }
-    if (j0 < g->direct) { /* a few rows of b at a time, in their order in memory */
-        const size_t width = attn__min(g->direct - j0, n);
+    if (j0 < g->direct_cols) { /* a few rows of b at a time, in their order in memory */
+        const size_t width = attn__min(g->direct_cols - j0, n);
         for (size_t k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
             const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
             attn__gemm_rows(g, &a, i0, i1, k0, depth, a_tile);
@@ -2743,9 +2744,9 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     g.rows = g.run.workers > 1 ? ATTN__ROWS : 4 * ATTN__ROWS;
     g.row_blocks = (g.m + g.rows - 1) / g.rows;
     g.block = ATTN__BLOCK;
-    g.direct = 0;
+    g.direct_cols = 0;
     if (g.m <= kernel->unpacked_rows && attn__gemm_plain(&g)) {
-        g.direct = g.n / kernel->nr * kernel->nr;
+        g.direct_cols = g.n / kernel->nr * kernel->nr;
         g.block =
             attn__round_up(g.n / (g.run.workers > 1 ? 2 * g.run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
     }
@@ -2798,9 +2799,9 @@ enum {
     X(char, rows, p->gather ? es *keys : 0, attn__max(p->dim, p->dim_v)) /* gathered keys or values */                 \
     X(char, tile, es * kernel->mr, ATTN__TILE_STRIDE)                    /* scores, then weights */                    \
     X(char, bias, es, ATTN__TILE_STRIDE)                                 /* what is added to one row of scores */      \
-    X(char, acc, es * p->rows * p->slots, p->width)                      /* (slots, rows, width): sum of weight * v */ \
-    X(double, max, p->rows, p->slots)                                                                                  \
-    X(double, sum, p->rows, p->slots)                                                                                  \
+    X(char, acc, es * p->rows * p->slot_count, p->width)                 /* (slots, rows, width): sum of weight * v */ \
+    X(double, max, p->rows, p->slot_count)                                                                             \
+    X(double, sum, p->rows, p->slot_count)                                                                             \
     X(attn__row, row, p->rows, 1)                                                                                      \
     X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
     X(double, wide, 3, p->dim_v) /* a row in wide arithmetic */
@@ -2830,10 +2831,10 @@ typedef struct attn__problem {
     size_t width; /* dim_v padded to panels */
     size_t kv_begin;
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
-    size_t chunks, slots, keys; /* keys: packed at most, of one block */
-    int gather;                 /* keys and values are copied together before use */
-    int one_mask;               /* one mask for all heads: those of a query are done one after the other */
-    int unpacked;               /* so few rows that keys and values are used where they lie, if they can */
+    size_t chunks, slot_count, keys; /* keys: packed at most, of one block */
+    int gather;                      /* keys and values are copied together before use */
+    int one_mask;                    /* one mask for all heads: those of a query are done one after the other */
+    int unpacked;                    /* so few rows that keys and values are used where they lie, if they can */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
     double scale, softcap;
@@ -2919,7 +2920,7 @@ static attn_status attn__scratch_layout(const attn__problem *p, const attn__kern
 #define ATTN__X(type, name, a, b) l->name = attn__reserve(&arena, attn__take_2d(&arena, a, b), sizeof(type));
     ATTN__SCRATCH(ATTN__X)
 #undef ATTN__X
-    l->size = arena.used;
+    l->size = arena.taken;
     return arena.overflow ? ATTN_ERR_OVERFLOW : ATTN_OK;
 }
 static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratch *s)
@@ -3248,21 +3249,21 @@ static int attn__adds(const attn__problem *p)
  * s->tile[row][key - base]. Keys from base + packed on were packed before, unless
  * they are used unpacked. */
 static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0, size_t r1,
-                              size_t base, size_t from, size_t to, size_t packed)
+                              size_t base, size_t from, size_t to, size_t packed_at)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
     /* softcap and bias go on to the end of a vector, from anywhere: up to 16 more, where nothing may trap */
     const int beyond = p->softcap > 0 || attn__adds(p);
-    const size_t columns = beyond ? attn__round_up(end - from, nr / 2) : end - from;
+    const size_t cols = beyond ? attn__round_up(end - from, nr / 2) : end - from;
     for (size_t r = 0; beyond && r < r1 - r0; r++)
-        attn__memset(s->tile + (r * ATTN__TILE_STRIDE + from + columns) * es, 0, 16 * es);
+        attn__memset(s->tile + (r * ATTN__TILE_STRIDE + from + cols) * es, 0, 16 * es);
     for (size_t c = 0; c < p->chunks; c++) {
         const size_t first = c * ATTN__BLOCK, depth = attn__min(p->dim - first, ATTN__BLOCK);
         const char *q = s->q + (c * p->rows + r0) * ATTN__TILE_STRIDE * es;
         size_t next;
         if (!p->unpacked) {
-            kernel->multiply(r1 - r0, columns, depth, q, s->k + (first * p->keys + (from - packed) * depth) * es, nr,
+            kernel->multiply(r1 - r0, cols, depth, q, s->k + (first * p->keys + (from - packed_at) * depth) * es, nr,
                              depth * nr, s->tile + from * es, ATTN__TILE_STRIDE, c != 0);
             continue;
         }
@@ -3285,11 +3286,11 @@ static void attn__tile_scores(const attn__problem *p, const attn__rows *rows, at
  * where they lie, the others are packed, from base + packed to base + packed_end.
  * `exact`: one row, and only values that it sees. */
 static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t height,
-                             size_t base, size_t from, size_t to, size_t whole, size_t packed, size_t packed_end,
+                             size_t base, size_t from, size_t to, size_t whole, size_t packed_at, size_t packed_end,
                              char *acc, int accumulate, int exact)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, nr = kernel->nr, width = p->width, panel = (packed_end - packed) * nr;
+    const size_t es = kernel->size, nr = kernel->nr, width = p->width, panel = (packed_end - packed_at) * nr;
     const size_t each = exact ? 1 : to - from, stride = (size_t)p->v.stride[ATTN__S];
     for (; from < to; from += each) {
         const char *weights = s->tile + from * es;
@@ -3301,7 +3302,7 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
             kernel->multiply(height, whole, each, weights, attn__key_at(p, &p->v, rows, base + from, 0), stride, nr,
                              acc, width, accumulate);
         if (whole < width)
-            kernel->multiply(height, width - whole, each, weights, s->v + (from - packed) * nr * es, nr, panel,
+            kernel->multiply(height, width - whole, each, weights, s->v + (from - packed_at) * nr * es, nr, panel,
                              acc + whole * es, width, accumulate);
     }
 }
@@ -3365,7 +3366,7 @@ static void attn__join_slots(const attn__problem *p, size_t count, attn__scratch
 typedef struct attn__key_block {
     size_t base;                     /* its first key */
     attn__range keys;                /* what any row sees of it */
-    size_t packed;                   /* the first key that is packed */
+    size_t packed_at;                /* the first key that is packed */
     size_t in_place;                 /* columns of v that may be used where they lie ... */
     size_t whole;                    /* ... for many rows */
     const attn__block_range *ranges; /* (rows) */
@@ -3393,7 +3394,7 @@ static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__
     if (lo >= hi) return;
     from = lo / step * step;
     to = attn__round_up(hi, step);
-    attn__tile_scores(p, rows, s, r0, r1, base, from, to, block->packed);
+    attn__tile_scores(p, rows, s, r0, r1, base, from, to, block->packed_at);
     for (size_t r = r0; r < r1; r++) {
         char *row = s->tile + (r - r0) * ATTN__TILE_STRIDE * es;
         if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, base, from, to, &block->max[r], &block->sum[r]))
@@ -3410,11 +3411,11 @@ static void attn__do_tile(const attn__problem *p, const attn__rows *rows, attn__
         return;
     }
     for (; lo < hi; lo = next) { /* a piece at a time: it comes in order, and stays in the nearest cache */
-        size_t columns = block->in_place;
+        size_t cols = block->in_place;
         next = attn__min((lo / step + 1) * step, hi);
-        if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) columns = 0;
-        if (columns < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, columns);
-        attn__add_values(p, rows, s, r1 - r0, base, lo, next, columns, lo, next, acc, accumulate, block->exact);
+        if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
+        if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
+        attn__add_values(p, rows, s, r1 - r0, base, lo, next, cols, lo, next, acc, accumulate, block->exact);
         accumulate = 1;
     }
 }
@@ -3474,7 +3475,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
                 block.keys.hi = attn__max(block.keys.hi, block.ranges[r].hi);
             }
         if (block.keys.lo >= block.keys.hi) continue;
-        block.packed = block.keys.lo / kernel->step * kernel->step;
+        block.packed_at = block.keys.lo / kernel->step * kernel->step;
         attn__join_slots(p, count, s, number);
         slot = attn__tree_push(&s->tree, number);
         block.acc = s->acc + slot * p->rows * p->width * es;
@@ -3482,7 +3483,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         block.sum = s->sum + slot * p->rows;
         if (!p->unpacked) {
             const size_t end = attn__min(base + attn__round_up(block.keys.hi, kernel->step), rows->kv_end);
-            for (size_t c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + block.packed, end, c);
+            for (size_t c = 0; c < p->chunks; c++) attn__pack_keys(p, rows, s, base + block.packed_at, end, c);
             if (block.whole < p->dim_v)
                 attn__pack_values(p, rows, s, base + block.keys.lo, base + block.keys.hi, block.whole);
         }
@@ -3510,9 +3511,9 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
             factor = attn__from_bits_f64(0x7ff8000000000000u), lse = sink; /* NaN, or infinity minus itself */
         else if (sink <= max) sum += attn__exp_f64(sink - max), factor = 1 / sum;
         else {
-            const double small = attn__exp_f64(max - sink);
-            sum = attn__madd_f64(sum, small, 1);
-            factor = small / sum;
+            const double little = attn__exp_f64(max - sink);
+            sum = attn__madd_f64(sum, little, 1);
+            factor = little / sum;
             lse = sink;
         }
     } else if (!empty) factor = 1 / sum;
@@ -3945,9 +3946,9 @@ ATTN_DEF attn_array attn_array_3d(attn_dtype dtype, const void *data, size_t n0,
     a.ndim = 3;
     return a;
 }
-ATTN_DEF attn_array attn_array_2d(attn_dtype dtype, const void *data, size_t rows, size_t columns)
+ATTN_DEF attn_array attn_array_2d(attn_dtype dtype, const void *data, size_t rows, size_t cols)
 {
-    attn_array a = attn_array_4d(dtype, data, rows, columns, 0, 0);
+    attn_array a = attn_array_4d(dtype, data, rows, cols, 0, 0);
     a.ndim = 2;
     return a;
 }
@@ -4126,19 +4127,19 @@ ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q
 typedef struct attn__lines {
     attn__run run;
     attn__view x, y;
-    size_t lines, chunk; /* lines of one task */
+    size_t line_count, chunk; /* lines of one task */
     size_t n;
-    int axis; /* in the view */
-    int near; /* the axis along which lines are one element apart, -1 if none */
+    int axis;   /* in the view */
+    int beside; /* the axis along which lines are one element apart, -1 if none */
 } attn__lines;
 
-/* Joins maxima and sums of `columns` lines, `stride` elements a slot. */
-ATTN__INLINE void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, size_t block, size_t columns,
+/* Joins maxima and sums of `cols` lines, `stride` elements a slot. */
+ATTN__INLINE void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, size_t block, size_t cols,
                                   size_t stride, double *max, double *sum)
 {
     while (attn__tree_joins(tree, block)) {
         const size_t b = tree->depth * stride, a = b - stride;
-        kernel->join(columns, 0, max, max + a, sum + a, max, max + b, sum + b); /* no values: nothing is read of them */
+        kernel->join(cols, 0, max, max + a, sum + a, max, max + b, sum + b); /* no values: nothing is read of them */
     }
 }
 
@@ -4249,12 +4250,12 @@ static void attn__fill_rows(void *to, const char *from, ptrdiff_t stride, size_t
 static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y, size_t count)
 {
     double room[ATTN__COLUMN_ROOM];
-    const size_t es = kernel->size, columns = attn__round_up(count, kernel->nr / 2);
-    double *max = room, *sum = max + ATTN__COLUMN_SLOTS * columns, *maxima = sum + ATTN__COLUMN_SLOTS * columns;
-    void *rows = maxima + ATTN__COLUMN_MAXIMA * columns; /* (BLOCK, columns) of T */
+    const size_t es = kernel->size, cols = attn__round_up(count, kernel->nr / 2);
+    double *max = room, *sum = max + ATTN__COLUMN_SLOTS * cols, *maxima = sum + ATTN__COLUMN_SLOTS * cols;
+    void *rows = maxima + ATTN__COLUMN_MAXIMA * cols; /* (BLOCK, columns) of T */
     const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
-    const int copied = columns != count, wait = !copied && x != y; /* exp is taken once where it can wait in y */
-    const ptrdiff_t from_step = copied ? (ptrdiff_t)columns : x_step;
+    const int copied = cols != count, wait = !copied && x != y; /* exp is taken once where it can wait in y */
+    const ptrdiff_t from_step = copied ? (ptrdiff_t)cols : x_step;
     attn__tree tree;
 
     tree.depth = 0;
@@ -4262,31 +4263,30 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
         const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
         size_t slot;
-        attn__join_sums(kernel, &tree, block, columns, columns, max, sum);
-        slot = attn__tree_push(&tree, block) * columns;
-        if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
+        attn__join_sums(kernel, &tree, block, cols, cols, max, sum);
+        slot = attn__tree_push(&tree, block) * cols;
+        if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, cols * es);
         if (kernel->softmax_columns(wait ? y + (ptrdiff_t)at * y_step * l->y.size : NULL, y_step, copied ? rows : from,
-                                    from_step, n, columns, max + slot, sum + slot))
+                                    from_step, n, cols, max + slot, sum + slot))
             return 1;
-        if (block < ATTN__COLUMN_MAXIMA) attn__memcpy(maxima + block * columns, max + slot, columns * sizeof *max);
+        if (block < ATTN__COLUMN_MAXIMA) attn__memcpy(maxima + block * cols, max + slot, cols * sizeof *max);
     }
-    attn__join_sums(kernel, &tree, ATTN__TREE_END, columns, columns, max, sum);
+    attn__join_sums(kernel, &tree, ATTN__TREE_END, cols, cols, max, sum);
     for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
         const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
         char *to = y + (ptrdiff_t)at * y_step * l->y.size;
-        double *block_max = block < ATTN__COLUMN_MAXIMA ? maxima + block * columns : max + columns,
-               *factor = sum + columns;
-        if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, columns * es);
+        double *block_max = block < ATTN__COLUMN_MAXIMA ? maxima + block * cols : max + cols, *factor = sum + cols;
+        if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, cols * es);
         if (block >= ATTN__COLUMN_MAXIMA)
-            kernel->softmax_columns(NULL, 0, copied ? rows : from, from_step, n, columns, block_max, NULL);
-        for (size_t c = 0; c < columns; c++) factor[c] = kernel->exp_difference(block_max[c], max[c]) * (1 / sum[c]);
+            kernel->softmax_columns(NULL, 0, copied ? rows : from, from_step, n, cols, block_max, NULL);
+        for (size_t c = 0; c < cols; c++) factor[c] = kernel->exp_difference(block_max[c], max[c]) * (1 / sum[c]);
         if (copied) {
-            kernel->scale_columns(rows, from_step, rows, from_step, n, columns, block_max, factor);
+            kernel->scale_columns(rows, from_step, rows, from_step, n, cols, block_max, factor);
             for (size_t j = 0; j < n; j++)
-                attn__memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * columns * es, count * es);
+                attn__memcpy(to + (ptrdiff_t)j * y_step * l->y.size, (char *)rows + j * cols * es, count * es);
         } else
-            kernel->scale_columns(to, y_step, wait ? to : from, wait ? y_step : x_step, n, columns,
+            kernel->scale_columns(to, y_step, wait ? to : from, wait ? y_step : x_step, n, cols,
                                   wait ? NULL : block_max, factor);
     }
     return 0;
@@ -4296,7 +4296,7 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
 {
     const attn__lines *l = (const attn__lines *)arg;
     const attn__kernel *kernel = l->run.kernel;
-    const size_t end = attn__min(l->lines, (index + 1) * l->chunk);
+    const size_t end = attn__min(l->line_count, (index + 1) * l->chunk);
     size_t count;
     (void)worker;
     for (size_t line = index * l->chunk; line < end; line += count) {
@@ -4305,15 +4305,15 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
         const char *from;
         char *to;
         count = 1;
-        if (l->near >= 0) { /* lines that are next to each other come one after the other */
-            const size_t near = l->x.shape[l->near];
-            first = rest % near;
-            rest /= near;
-            count = attn__min(attn__min(ATTN__COLUMNS, near - first), end - line);
+        if (l->beside >= 0) { /* lines that are next to each other come one after the other */
+            const size_t beside = l->x.shape[l->beside];
+            first = rest % beside;
+            rest /= beside;
+            count = attn__min(attn__min(ATTN__COLUMNS, beside - first), end - line);
             if (count > kernel->nr / 2) count -= count % (kernel->nr / 2);
         }
         for (int dim = ATTN_MAX_DIMS - 1; dim >= 0; dim--) {
-            if (dim == l->axis || dim == l->near || l->x.shape[dim] == 1) continue;
+            if (dim == l->axis || dim == l->beside || l->x.shape[dim] == 1) continue;
             x += (ptrdiff_t)(rest % l->x.shape[dim]) * l->x.stride[dim];
             y += (ptrdiff_t)(rest % l->x.shape[dim]) * l->y.stride[dim];
             rest /= l->x.shape[dim];
@@ -4339,21 +4339,21 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
     if (axis < -x->ndim || axis >= x->ndim) return ATTN_ERR_AXIS;
     l.axis = axis < 0 ? ATTN_MAX_DIMS + axis : ATTN_MAX_DIMS - x->ndim + axis;
     l.n = l.x.shape[l.axis];
-    l.lines = 1;
-    l.near = -1;
+    l.line_count = 1;
+    l.beside = -1;
     for (int i = 0; i < ATTN_MAX_DIMS; i++) {
         if (l.x.shape[i] != l.y.shape[i]) return ATTN_ERR_SHAPE;
         if (l.x.shape[i] > 1 && l.x.stride[i] != l.y.stride[i]) same = 0;
         if (i == l.axis) continue;
-        l.lines *= l.x.shape[i];
-        if (l.x.shape[i] > 1 && l.x.stride[i] == 1 && l.y.stride[i] == 1) l.near = i;
+        l.line_count *= l.x.shape[i];
+        if (l.x.shape[i] > 1 && l.x.stride[i] == 1 && l.y.stride[i] == 1) l.beside = i;
     }
     if (!attn__apart(&l.x, &l.y) && !(same && l.x.data == l.y.data)) return ATTN_ERR_ALIAS;
     if ((status = attn__path_of(exec, l.n, &path))) return status;
     status = attn__prepare(exec, attn__kernel_of(path, x->dtype), 0, &l.run, &measured);
-    if (status || measured || l.n == 0 || l.lines == 0) return status;
+    if (status || measured || l.n == 0 || l.line_count == 0) return status;
     l.chunk = attn__round_up(1 + 16384 / l.n, ATTN__COLUMNS);
-    attn__parallel(&l.run, (l.lines + l.chunk - 1) / l.chunk, attn__softmax_task, &l);
+    attn__parallel(&l.run, (l.line_count + l.chunk - 1) / l.chunk, attn__softmax_task, &l);
     return ATTN_OK;
 }
 
@@ -4504,13 +4504,13 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
 /* The numbers among the options. */
 static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtype compute)
 {
-    const int64_t far = (int64_t)1 << 62;
+    const int64_t farthest = (int64_t)1 << 62;
     const attn_status status = attn__scale_of(d->scale, p->dim, compute, &p->scale);
     if (status) return status;
     if (!attn__finite_f64(d->softcap) || d->softcap < 0) return ATTN_ERR_PARAMETER;
     p->softcap = d->softcap;
     if ((unsigned)d->align >= ATTN_ALIGN_COUNT || (unsigned)d->stage >= ATTN_STAGE_COUNT) return ATTN_ERR_PARAMETER;
-    if (d->align == ATTN_ALIGN_OFFSET && (d->q_offset > far || d->q_offset < -far)) return ATTN_ERR_PARAMETER;
+    if (d->align == ATTN_ALIGN_OFFSET && (d->q_offset > farthest || d->q_offset < -farthest)) return ATTN_ERR_PARAMETER;
     p->left = p->right = -1;
     if (d->window) {
         if (d->window_left < -1 || d->window_right < -1) return ATTN_ERR_PARAMETER;
@@ -4582,7 +4582,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->rows = p->query_block * p->head_chunk;
     p->chunks = p->dim ? (p->dim + ATTN__BLOCK - 1) / ATTN__BLOCK : 1;
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
-    p->slots = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
+    p->slot_count = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
     p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
     p->unpacked = p->rows <= kernel->unpacked_rows;
@@ -4641,7 +4641,7 @@ static int attn__do_small(const attn__problem *p)
     const attn__kernel *kernel = p->run.kernel;
     const attn_dtype dtype = kernel->dtype;
     attn__scratch s;
-    attn__small small;
+    attn__small little;
     if (p->arrays > 4 || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 ||
         p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
         return 0;
@@ -4649,32 +4649,32 @@ static int attn__do_small(const attn__problem *p)
         p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 ||
         p->out.stride[ATTN__D] != 1)
         return 0;
-    small.visible = p->kv_len;
+    little.visible = p->kv_len;
     if (p->right >= 0) {
         attn__rows all;
         all.q_len = p->q_len;
         all.kv_end = all.kv_total = p->kv_len;
-        small.visible = attn__visible(p, &all, 0, attn__all_keys).hi;
+        little.visible = attn__visible(p, &all, 0, attn__all_keys).hi;
     }
     attn__scratch_of(p, 0, &s);
-    small.q_len = p->q_len;
-    small.kv_len = p->kv_len;
-    small.dim = p->dim;
-    small.dim_v = p->dim_v;
-    small.q_step = p->q.stride[ATTN__S];
-    small.k_step = p->k.stride[ATTN__S];
-    small.v_step = p->v.stride[ATTN__S];
-    small.out_step = p->out.stride[ATTN__S];
-    small.scale = p->scale;
-    small.queries = s.q;
-    small.keys = s.k;
-    small.values = s.v;
-    small.tile = s.tile;
-    small.acc = s.acc;
+    little.q_len = p->q_len;
+    little.kv_len = p->kv_len;
+    little.dim = p->dim;
+    little.dim_v = p->dim_v;
+    little.q_step = p->q.stride[ATTN__S];
+    little.k_step = p->k.stride[ATTN__S];
+    little.v_step = p->v.stride[ATTN__S];
+    little.out_step = p->out.stride[ATTN__S];
+    little.scale = p->scale;
+    little.queries = s.q;
+    little.keys = s.k;
+    little.values = s.v;
+    little.tile = s.tile;
+    little.acc = s.acc;
     for (size_t b = 0; b < p->batch; b++)
         for (size_t h = 0; h < p->q_heads; h++)
-            if (kernel->small(&small, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, h / p->group, 0, 0),
-                              attn__at(&p->v, b, h / p->group, 0, 0), attn__at(&p->out, b, h, 0, 0)))
+            if (kernel->little(&little, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, h / p->group, 0, 0),
+                               attn__at(&p->v, b, h / p->group, 0, 0), attn__at(&p->out, b, h, 0, 0)))
                 return 0;
     return 1;
 }
@@ -4786,8 +4786,8 @@ static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, si
     d.q_offset = ATTN__TEST_KEYS - 8;
     run.path = path;
     run.query = memory ? NULL : needed;
-    run.workspace = memory ? memory + arena.used : NULL;
-    run.workspace_size = memory ? size - arena.used : 0;
+    run.workspace = memory ? memory + arena.taken : NULL;
+    run.workspace_size = memory ? size - arena.taken : 0;
     *hash = UINT64_C(0xcbf29ce484222325);
     for (int round = 0; round < 2; round++) { /* as it comes; then softcap, and a row that overflows */
         d.softcap = round ? 3 : 0;
@@ -4800,7 +4800,7 @@ static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, si
         }
         if ((status = attn_forward(&d, &run))) return status;
         if (!memory) {
-            *needed += arena.used;
+            *needed += arena.taken;
             return ATTN_OK;
         }
         attn__hash(hash, &d.out, queries);
@@ -5135,7 +5135,7 @@ ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged
 /* Columns [c, c + columns) of one row of a state, of which `nodes` are the nodes: joined, divided, written.
  * Columns do not meet, so that a few at a time fit on the stack. */
 static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const attn__state *head, const char *nodes,
-                                 size_t all, size_t node_bytes, size_t row, size_t c, size_t columns)
+                                 size_t all, size_t node_bytes, size_t row, size_t c, size_t cols)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, width = attn__state_width((size_t)head->dim_v);
@@ -5150,20 +5150,20 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
         const attn__node node = attn__node_at((char *)(uintptr_t)nodes + n * node_bytes, all);
         max[n] = node.max[row];
         sum[n] = node.sum[row];
-        attn__memcpy(acc[n], node.acc + (row * width + c) * es, columns * es);
+        attn__memcpy(acc[n], node.acc + (row * width + c) * es, cols * es);
     }
     max[n] = -attn__infinity();
     sum[n] = 0;
     for (; n >= 2; n--)
-        kernel->join(1, columns, acc[n - 2], &max[n - 2], &sum[n - 2], acc[n - 1], &max[n - 1], &sum[n - 1]);
-    for (n = 0; n < columns; n++)
+        kernel->join(1, cols, acc[n - 2], &max[n - 2], &sum[n - 2], acc[n - 1], &max[n - 1], &sum[n - 1]);
+    for (n = 0; n < cols; n++)
         finite[n] = (unsigned char)attn__finite_f64(attn__get((char *)acc[0] + n * es, kernel->dtype));
     s.acc = (char *)acc[0];
     s.max = max;
     s.sum = sum;
     s.row = &one;
-    p->width = columns;
-    p->dim_v = attn__min(columns, (size_t)head->dim_v - c);
+    p->width = cols;
+    p->dim_v = attn__min(cols, (size_t)head->dim_v - c);
     p->out.data = attn__at(&out, 0, 0, 0, c);
     if (attn__finish_row(p, rows, &s, 0)) /* NaN and infinity as they are; a sum that rounded up comes back */
         for (n = 0; n < p->dim_v; n++) {
@@ -5411,8 +5411,8 @@ typedef struct attn__layers {
     attn_array x, out; /* (B, S, N), with explicit strides */
     attn_desc attention;
     size_t num_heads, kv_heads;
-    size_t columns[4]; /* of the results of w */
-    size_t joined;     /* num_heads * head_dim_v */
+    size_t cols[4]; /* of the results of w */
+    size_t joined;  /* num_heads * head_dim_v */
     int has_o;
 } attn__layers;
 
@@ -5437,23 +5437,23 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
     l->x = attn__array_of(&views[X], 3);
     l->out = attn__array_of(&views[OUT], 3);
     for (int i = 0; i < 4; i++) {
-        l->columns[i] = 0;
+        l->cols[i] = 0;
         if (i == 3 && !l->has_o) {
             if (attn__present(l->bias[i])) return ATTN_ERR_UNSUPPORTED; /* a bias of nothing */
             continue;
         }
         if ((status = attn__check(l->w[i], 2, 2, 1u << dtype, ATTN__INPUT, measuring, &views[i]))) return status;
-        l->columns[i] = views[i].shape[ATTN__D];
+        l->cols[i] = views[i].shape[ATTN__D];
         if (!attn__present(l->bias[i])) continue;
         if ((status = attn__check(l->bias[i], 1, 1, 1u << dtype, ATTN__INPUT, measuring, &views[4 + i]))) return status;
-        if (views[4 + i].shape[ATTN__D] != l->columns[i]) return ATTN_ERR_SHAPE;
+        if (views[4 + i].shape[ATTN__D] != l->cols[i]) return ATTN_ERR_SHAPE;
     }
-    if (l->columns[0] % l->num_heads || l->columns[1] % l->kv_heads || l->columns[2] % l->kv_heads ||
-        l->columns[0] / l->num_heads != l->columns[1] / l->kv_heads)
+    if (l->cols[0] % l->num_heads || l->cols[1] % l->kv_heads || l->cols[2] % l->kv_heads ||
+        l->cols[0] / l->num_heads != l->cols[1] / l->kv_heads)
         return ATTN_ERR_SHAPE;
-    if (!attn__multiply_size(l->columns[2] / l->kv_heads, l->num_heads, &l->joined)) return ATTN_ERR_OVERFLOW;
+    if (!attn__multiply_size(l->cols[2] / l->kv_heads, l->num_heads, &l->joined)) return ATTN_ERR_OVERFLOW;
     if (l->out.shape[0] != l->x.shape[0] || l->out.shape[1] != l->x.shape[1] ||
-        l->out.shape[2] != (l->has_o ? l->columns[3] : l->joined) || (l->has_o && views[3].shape[ATTN__S] != l->joined))
+        l->out.shape[2] != (l->has_o ? l->cols[3] : l->joined) || (l->has_o && views[3].shape[ATTN__S] != l->joined))
         return ATTN_ERR_SHAPE;
 
     l->attention = layer->attention;
@@ -5491,9 +5491,9 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
     sub.query = &bytes;
     sub.workspace = NULL;
     for (int pass = 0; pass < 2; pass++) { /* measures, and checks what the parts check; then computes */
-        arena.used = 0;
+        arena.taken = 0;
         for (int i = 0; i < 3; i++) {
-            to[i] = attn__temporary(&arena, l.x.dtype, l.x.shape[0], l.x.shape[1], l.columns[i]);
+            to[i] = attn__temporary(&arena, l.x.dtype, l.x.shape[0], l.x.shape[1], l.cols[i]);
             if ((status = attn_matmul(&l.x, l.w[i], &to[i], &sub))) return status;
             largest = attn__max(largest, bytes);
             if (pass) attn__add_bias(&to[i], l.bias[i]);
@@ -5513,9 +5513,9 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
         }
         if (pass) break;
         if (arena.overflow || largest > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
-        if ((status = attn__claim(exec, arena.used + largest, &arena.base, &measured)) || measured) return status;
+        if ((status = attn__claim(exec, arena.taken + largest, &arena.base, &measured)) || measured) return status;
         sub.query = NULL;
-        sub.workspace = arena.base ? arena.base + arena.used : NULL;
+        sub.workspace = arena.base ? arena.base + arena.taken : NULL;
         sub.workspace_size = largest;
     }
     return ATTN_OK;
@@ -5576,8 +5576,9 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
 
 /* The register tile: M rows by W vectors, one or two, each element one chain of
  * multiply-adds over k. M, W and the type of b are constants wherever this is inlined. */
-ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype, size_t depth, const attn__real *a,
-                                const char *b, size_t ldb, attn__real *c, size_t ldc, int accumulate)
+ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const attn_dtype dtype, size_t depth,
+                                const attn__real *a, const char *b, size_t ldb, attn__real *c, size_t ldc,
+                                int accumulate)
 {
     const size_t size = attn__size_of(dtype), second = ATTN__VL * size;
     size_t k;
@@ -5587,7 +5588,8 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
 #undef ATTN__X
     if (accumulate) {
 #define ATTN__X(i)                                                                                                     \
-    if (M > i) c##i##0 = attn__vload(c + i * ldc), c##i##1 = W > 1 ? attn__vload(c + i * ldc + ATTN__VL) : c##i##0;
+    if (height > i)                                                                                                    \
+        c##i##0 = attn__vload(c + i * ldc), c##i##1 = vecs > 1 ? attn__vload(c + i * ldc + ATTN__VL) : c##i##0;
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
@@ -5599,15 +5601,15 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
     for (; k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
         attn__vec b0, b1;
 #define ATTN__X(i)                                                                                                     \
-    if (M > i) x##i = attn__vload(a + i * ATTN__TILE_STRIDE);
+    if (height > i) x##i = attn__vload(a + i * ATTN__TILE_STRIDE);
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
-    if (M > i)                                                                                                         \
+    if (height > i)                                                                                                    \
         c##i##0 = ATTN__V(fma_lane)(c##i##0, b0, x##i, ATTN__AT),                                                      \
-        c##i##1 = W > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x##i, ATTN__AT) : c##i##1;
+        c##i##1 = vecs > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x##i, ATTN__AT) : c##i##1;
 #define ATTN__STEP                                                                                                     \
-    b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;                            \
+    b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;                         \
     ATTN__PREFETCH(b, 16 * ldb);                                                                                       \
     b += ldb;                                                                                                          \
     ATTN__EACH_ROW(ATTN__X)
@@ -5630,24 +5632,24 @@ ATTN__INLINE void ATTN__V(tile)(const int M, const int W, const attn_dtype dtype
     }
 #endif
     for (; k < depth; k++, a++, b += ldb) {
-        attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = W > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
-        if (M <= 8) { /* few rows: b comes from memory as fast as it can */
+        attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
+        if (height <= 8) { /* few rows: b comes from memory as fast as it can */
             ATTN__PREFETCH(b, 32 * ldb);
             ATTN__PREFETCH(b, 32 * ldb + second);
         }
 #define ATTN__X(i)                                                                                                     \
-    if (M > i) {                                                                                                       \
+    if (height > i) {                                                                                                  \
         attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);                                                          \
         c##i##0 = attn__vfma(ai, b0, c##i##0);                                                                         \
-        if (W > 1) c##i##1 = attn__vfma(ai, b1, c##i##1);                                                              \
+        if (vecs > 1) c##i##1 = attn__vfma(ai, b1, c##i##1);                                                           \
     }
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
 #define ATTN__X(i)                                                                                                     \
-    if (M > i) {                                                                                                       \
+    if (height > i) {                                                                                                  \
         attn__vstore(c + i * ldc, c##i##0);                                                                            \
-        if (W > 1) attn__vstore(c + i * ldc + ATTN__VL, c##i##1);                                                      \
+        if (vecs > 1) attn__vstore(c + i * ldc + ATTN__VL, c##i##1);                                                   \
     }
     ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
@@ -5723,15 +5725,15 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 #endif
 }
 
-/* One panel: `columns` <= NR of them, contiguous along the depth. Where they fill no
+/* One panel: `cols` <= NR of them, contiguous along the depth. Where they fill no
  * more than a vector, the other one is not written. `ahead`: another panel follows. */
-ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, size_t columns, size_t depth,
+ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, size_t cols, size_t depth,
                                         ptrdiff_t column_stride, const int ahead)
 {
     const size_t quads = ATTN__VL == 1 ? 0 : depth / ATTN__QUAD * ATTN__QUAD; /* one lane: nothing to transpose */
     attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
     size_t k;
-    if (columns == ATTN__NR) {
+    if (cols == ATTN__NR) {
         for (k = 0; k < quads; k += ATTN__QUAD) {
             ATTN__V(transpose)(src + k, column_stride, x);
             ATTN__V(transpose)(src + k + ATTN__VL * column_stride, column_stride, y);
@@ -5744,12 +5746,11 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, s
 #undef ATTN__X
         }
         for (; k < depth; k++)
-            for (size_t j = 0; j < columns; j++)
-                to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+            for (size_t j = 0; j < cols; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
         return;
     }
-    for (size_t v = 0; v < columns; v += ATTN__VL, src += ATTN__VL * column_stride, to += ATTN__VL) {
-        const size_t n = columns - v < ATTN__VL ? columns - v : ATTN__VL;
+    for (size_t v = 0; v < cols; v += ATTN__VL, src += ATTN__VL * column_stride, to += ATTN__VL) {
+        const size_t n = cols - v < ATTN__VL ? cols - v : ATTN__VL;
         attn__real quad[ATTN__VL][ATTN__QUAD];
         for (size_t j = n; j < ATTN__VL; j++) attn__memset(quad[j], 0, sizeof quad[j]);
         for (k = 0; k < quads; k += ATTN__QUAD) {
@@ -5767,15 +5768,15 @@ ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, s
     }
 }
 
-static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size_t columns, size_t depth,
+static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size_t cols, size_t depth,
                           ptrdiff_t column_stride, ptrdiff_t depth_stride)
 {
     const char *src = (const char *)src_;
     attn__real *to = (attn__real *)panels;
     ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
-    for (size_t j = 0; j < columns; j += ATTN__NR, to += depth * ATTN__NR) {
+    for (size_t j = 0; j < cols; j += ATTN__NR, to += depth * ATTN__NR) {
         const char *from = src + (ptrdiff_t)j * column_stride * size;
-        size_t width = columns - j < ATTN__NR ? columns - j : ATTN__NR;
+        size_t width = cols - j < ATTN__NR ? cols - j : ATTN__NR;
         if (depth_stride != 1) { /* values: rows of the panel as they come */
             for (size_t k = 0; k < depth; k++) {
                 const char *row = from + (ptrdiff_t)k * depth_stride * size;
@@ -5818,7 +5819,7 @@ ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, p
         ATTN__V(transpose)((const attn__real *)(const void *)p, stride, out);
     (void)dtype;
 }
-ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t depth, const attn__real *a,
+ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, size_t depth, const attn__real *a,
                                     const char *keys, ptrdiff_t stride, attn__real *c, int accumulate)
 {
     const ptrdiff_t size = (ptrdiff_t)attn__size_of(dtype);
@@ -5830,13 +5831,13 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t 
 #undef ATTN__X
     if (accumulate) {
 #define ATTN__X(i)                                                                                                     \
-    if (M > i)                                                                                                         \
+    if (height > i)                                                                                                    \
         c##i##0 = attn__vload(c + i * ATTN__TILE_STRIDE), c##i##1 = attn__vload(c + i * ATTN__TILE_STRIDE + ATTN__VL);
         ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
     }
 #define ATTN__X(i)                                                                                                     \
-    if (M > i) {                                                                                                       \
+    if (height > i) {                                                                                                  \
         attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE + step]);                                                   \
         c##i##0 = attn__vfma(ai, x[step], c##i##0);                                                                    \
         c##i##1 = attn__vfma(ai, y[step], c##i##1);                                                                    \
@@ -5878,7 +5879,7 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int M, const attn_dtype dtype, size_t 
 #undef ATTN__STEP
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
-    if (M > i)                                                                                                         \
+    if (height > i)                                                                                                    \
         attn__vstore(c + i * ATTN__TILE_STRIDE, c##i##0), attn__vstore(c + i * ATTN__TILE_STRIDE + ATTN__VL, c##i##1);
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
@@ -5966,28 +5967,28 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
 
 /* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. N
  * vectors, 1 or 2, go step by step: of chains so long machines see few at a time. */
-ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, attn__vec *p)
+ATTN__INLINE void ATTN__V(exp_reduce)(const int vecs, attn__vec *x, attn__vec *t, attn__vec *p)
 {
     const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), first = attn__vset1(ATTN__C(EXP_FIRST));
     attn__vec n[2], c;
 #define ATTN__X(i)                                                                                                     \
-    if (N > i) t[i] = attn__vfma(x[i], attn__vset1(ATTN__C(LOG2E)), magic);
+    if (vecs > i) t[i] = attn__vfma(x[i], attn__vset1(ATTN__C(LOG2E)), magic);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
-    if (N > i) n[i] = attn__vsub(t[i], magic), p[i] = first;
+    if (vecs > i) n[i] = attn__vsub(t[i], magic), p[i] = first;
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
-    if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_HI)), x[i]);
+    if (vecs > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_HI)), x[i]);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
-    if (N > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_LO)), x[i]);
+    if (vecs > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_LO)), x[i]);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__Y(i)                                                                                                     \
-    if (N > i) p[i] = attn__vfma(p[i], x[i], c);
+    if (vecs > i) p[i] = attn__vfma(p[i], x[i], c);
 #define ATTN__X(coefficient)                                                                                           \
     c = attn__vset1(coefficient);                                                                                      \
     ATTN__REPEAT_2(ATTN__Y)
@@ -5995,21 +5996,21 @@ ATTN__INLINE void ATTN__V(exp_reduce)(const int N, attn__vec *x, attn__vec *t, a
 #undef ATTN__X
 #undef ATTN__Y
 }
-ATTN__INLINE void ATTN__V(exp_pair)(const int N, attn__vec *x)
+ATTN__INLINE void ATTN__V(exp_pair)(const int vecs, attn__vec *x)
 {
     const attn__vec one = attn__vset1(1), zero = attn__vset1(0), least = attn__vset1(ATTN__C(EXP_MIN));
     attn__vec r[2], t[2], p[2];
 #define ATTN__X(i)                                                                                                     \
-    if (N > i) r[i] = attn__vmax(x[i], attn__vset1(2 * ATTN__C(EXP_MIN))); /* no overflow: it may trap */
+    if (vecs > i) r[i] = attn__vmax(x[i], attn__vset1(2 * ATTN__C(EXP_MIN))); /* no overflow: it may trap */
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
-    ATTN__V(exp_reduce)(N, r, t, p);
+    ATTN__V(exp_reduce)(vecs, r, t, p);
 #define ATTN__X(i)                                                                                                     \
-    if (N > i) p[i] = attn__vfma(p[i], r[i], one);
+    if (vecs > i) p[i] = attn__vfma(p[i], r[i], one);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
-    if (N > i) x[i] = attn__vchoose(attn__vexp2i(p[i], t[i]), x[i], least, zero);
+    if (vecs > i) x[i] = attn__vchoose(attn__vexp2i(p[i], t[i]), x[i], least, zero);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 }
@@ -6026,21 +6027,21 @@ ATTN__INLINE attn__vec ATTN__V(exp)(attn__vec x)
     ATTN__V(exp_pair)(1, &x);
     return x;
 }
-ATTN__INLINE void ATTN__V(tanh_pair)(const int N, attn__vec *x)
+ATTN__INLINE void ATTN__V(tanh_pair)(const int vecs, attn__vec *x)
 {
     const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2),
                     limit = attn__vset1(ATTN__C(TANH_MIN));
     attn__vec t[2], p[2], r[2], e[2];
 #define ATTN__X(i)                                                                                                     \
-    if (N > i) {                                                                                                       \
+    if (vecs > i) {                                                                                                    \
         r[i] = attn__vsub(zero, attn__vmax(x[i], attn__vsub(zero, x[i]))); /* -|x| */                                  \
         r[i] = attn__vmax(limit, attn__vadd(r[i], r[i]));                  /* NaN stays */                             \
     }
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
-    ATTN__V(exp_reduce)(N, r, t, p);
+    ATTN__V(exp_reduce)(vecs, r, t, p);
 #define ATTN__X(i)                                                                                                     \
-    if (N > i) {                                                                                                       \
+    if (vecs > i) {                                                                                                    \
         e[i] = attn__vexp2i(one, t[i]);                                                                                \
         e[i] = attn__vfma(e[i], attn__vmul(p[i], r[i]), attn__vsub(e[i], one));                                        \
         e[i] = attn__vdiv(e[i], attn__vadd(two, e[i]));                                                                \
@@ -6277,18 +6278,18 @@ static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_
 }
 
 static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, const void *from_, ptrdiff_t stride,
-                                    size_t n, size_t columns, double *max_out, double *sum_out)
+                                    size_t n, size_t cols, double *max_out, double *sum_out)
 {
     const attn__real *from = (const attn__real *)from_, *at;
     attn__real *weights = (attn__real *)weights_;
     const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
     attn__real max[ATTN__COLUMNS], nonfinite[ATTN__COLUMNS], lanes[2][ATTN__LANES][ATTN__COLUMNS];
     size_t c, j;
-    for (c = 0; c < columns; c++) max[c] = ATTN__C(MASKED), nonfinite[c] = 0;
+    for (c = 0; c < cols; c++) max[c] = ATTN__C(MASKED), nonfinite[c] = 0;
 #define ATTN__X(i) attn__vec x##i = attn__vmax(lowest, attn__vload(at + i * stride + (ptrdiff_t)c)); /* NaN stays */
 #define ATTN__LOOK(ROWS, largest, rest)                                                                                \
     for (; j + ROWS <= n; j += ROWS)                                                                                   \
-        for (c = 0, at = from + (ptrdiff_t)j * stride; c < columns; c += ATTN__VL) {                                   \
+        for (c = 0, at = from + (ptrdiff_t)j * stride; c < cols; c += ATTN__VL) {                                      \
             ATTN__REPEAT_##ROWS(ATTN__X) ATTN__REPEAT_##ROWS(ATTN__Y)                                                  \
                 attn__vstore(max + c, attn__vmax(attn__vload(max + c), largest));                                      \
             attn__vstore(nonfinite + c, attn__vadd(attn__vload(nonfinite + c), rest));                                 \
@@ -6302,15 +6303,15 @@ static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, co
 #undef ATTN__X
 #undef ATTN__Y
 #undef ATTN__LOOK
-    for (c = 0; c < columns; c++)
+    for (c = 0; c < cols; c++)
         if (!ATTN__FUNCTION(finite)(nonfinite[c]) || !(max[c] > ATTN__C(LOWEST_SAFE))) return 1;
-    for (c = 0; c < columns; c++) max_out[c] = (double)(max[c] + 0);
+    for (c = 0; c < cols; c++) max_out[c] = (double)(max[c] + 0);
     if (!sum_out) return 0;
     attn__memset(lanes, 0, sizeof lanes);
     for (j = 0; j < n; j++) {
         attn__real *to = lanes[j / (ATTN__BLOCK / 2)][j % ATTN__LANES];
         at = from + (ptrdiff_t)j * stride;
-        for (c = 0; c < columns; c += ATTN__VL) {
+        for (c = 0; c < cols; c += ATTN__VL) {
             const attn__vec p = ATTN__V(exp)(attn__vsub(attn__vmax(lowest, attn__vload(at + c)), attn__vload(max + c)));
             ATTN__PREFETCH(at, 8 * (uintptr_t)stride + c);
             attn__vstore(to + c, attn__vadd(attn__vload(to + c), p));
@@ -6319,7 +6320,7 @@ static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, co
             attn__vstore(weights + (ptrdiff_t)j * weights_stride + (ptrdiff_t)c, p);
         }
     }
-    for (c = 0; c < columns; c++) { /* as softmax adds them */
+    for (c = 0; c < cols; c++) { /* as softmax adds them */
         for (size_t i = 0; i < ATTN__LANES; i++) lanes[0][i][c] += lanes[1][i][c];
         for (j = ATTN__LANES / 2; j > 0; j /= 2)
             for (size_t i = 0; i < j; i++) lanes[0][i][c] += lanes[0][i + j][c];
@@ -6329,16 +6330,16 @@ static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, co
 }
 
 static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *from_, ptrdiff_t stride, size_t n,
-                                   size_t columns, const double *max_, const double *factor_)
+                                   size_t cols, const double *max_, const double *factor_)
 {
     const attn__vec lowest = attn__vset1(ATTN__C(MASKED)), zero = attn__vset1(0);
     attn__real max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
-    for (size_t c = 0; c < columns; c++) factor[c] = (attn__real)factor_[c];
-    for (size_t c = 0; c < columns && max_; c++) max[c] = (attn__real)max_[c];
+    for (size_t c = 0; c < cols; c++) factor[c] = (attn__real)factor_[c];
+    for (size_t c = 0; c < cols && max_; c++) max[c] = (attn__real)max_[c];
     for (size_t j = 0; j < n; j++) {
         const attn__real *from = (const attn__real *)from_ + (ptrdiff_t)j * stride;
         attn__real *to = (attn__real *)to_ + (ptrdiff_t)j * to_stride;
-        for (size_t c = 0; c < columns; c += ATTN__VL) {
+        for (size_t c = 0; c < cols; c += ATTN__VL) {
             attn__vec p = attn__vload(from + c);
             if (max_) p = ATTN__V(exp)(attn__vsub(attn__vmax(lowest, p), attn__vload(max + c)));
             ATTN__PREFETCH(from, 8 * (uintptr_t)stride + c);
@@ -6416,7 +6417,7 @@ static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
  * more, in W vectors: all of the virtual lanes or one (lanes beyond would add 0).
  * First all maxima, then exp: rows side by side hide how long each of both takes.
  * Returns 1 as softmax does. */
-ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows, size_t n, size_t visible,
+ATTN__INLINE int ATTN__V(softmax_set)(const int vecs, attn__real *tile, size_t rows, size_t n, size_t visible,
                                       double *sums)
 {
     const attn__vec masked = attn__vset1(ATTN__C(MASKED)), one = attn__vset1(1), all = attn__vset1((attn__real)n);
@@ -6427,7 +6428,7 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows
     for (r = 0; r < rows; r++, row += ATTN__TILE_STRIDE, end = attn__vchoose(all, end, all, attn__vadd(end, one))) {
 #define ATTN__X(v)                                                                                                     \
     attn__vec max##v = masked;                                                                                         \
-    if (W > v) {                                                                                                       \
+    if (vecs > v) {                                                                                                    \
         max##v =                                                                                                       \
             attn__vchoose(masked, attn__vload(ATTN__C(COUNT) + v * ATTN__VL), end, attn__vload(row + v * ATTN__VL));   \
         attn__vstore(row + v * ATTN__VL, max##v);                                                                      \
@@ -6435,7 +6436,7 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows
     }
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
-        if (W > 1) {
+        if (vecs > 1) {
             ATTN__FOLD(attn__vmax, max)
         }
         largest[r] = attn__vmax_across(max0);
@@ -6445,19 +6446,19 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int W, attn__real *tile, size_t rows
         const attn__vec m = attn__vset1(largest[r]);
         if (!(largest[r] > ATTN__C(LOWEST_SAFE))) return 1;
 #define ATTN__X(v)                                                                                                     \
-    if (W > v) x[v] = attn__vsub(attn__vload(row + v * ATTN__VL), m);
+    if (vecs > v) x[v] = attn__vsub(attn__vload(row + v * ATTN__VL), m);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
-    if (v % 2 == 0 && W > v) W > 1 ? ATTN__V(exp_some)(x + v) : ATTN__V(exp_pair)(1, x + v);
+    if (v % 2 == 0 && vecs > v) vecs > 1 ? ATTN__V(exp_some)(x + v) : ATTN__V(exp_pair)(1, x + v);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
     attn__vec sum##v = masked;                                                                                         \
-    if (W > v) attn__vstore(row + v * ATTN__VL, x[v]), sum##v = x[v];
+    if (vecs > v) attn__vstore(row + v * ATTN__VL, x[v]), sum##v = x[v];
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
-        if (W > 1) {
+        if (vecs > 1) {
             ATTN__FOLD(attn__vadd, sum)
         }
         sums[r] = (double)attn__vsum_across(sum0);
@@ -6471,7 +6472,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     const size_t n = p->kv_len, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
     attn__real *out = (attn__real *)out_, *queries = (attn__real *)p->queries, *keys = (attn__real *)p->keys,
                *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
-    attn__vec nonfinite[4], unused[4];
+    attn__vec nonfinite[4], spare[4];
     size_t rows, stride = ATTN__NR, panel = n * ATTN__NR;
     for (size_t i = 0; i < n; i += ATTN__NR) ATTN__V(pack_columns)
     (keys + i * p->dim, k + (ptrdiff_t)i * p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim, p->k_step, 0);
@@ -6481,12 +6482,12 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
         values = (const attn__real *)p->values;
     }
     nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
-    unused[0] = unused[1] = unused[2] = unused[3] = nonfinite[0];
+    spare[0] = spare[1] = spare[2] = spare[3] = nonfinite[0];
     for (size_t i = 0; i < p->q_len; i += rows) {
         double sum[ATTN__MR];
         rows = attn__tile_rows(p->q_len - i, ATTN__MR);
         for (size_t r = 0; r < rows; r++, q += p->q_step)
-            ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, unused);
+            ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, spare);
         ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__TILE_STRIDE, 0);
         if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, p->visible + i, sum)
                          : ATTN__V(softmax_set)(1, tile, rows, n, p->visible + i, sum))
