@@ -662,8 +662,9 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #endif
 
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(__OPTIMIZE__) && !defined(ATTN_USE_SIMDE)
-#define ATTN__INLINE static inline __attribute__((__unused__)) /* inlined, each would have its own room on the stack   \
-                                                                */
+#define ATTN__INLINE                                                                                                   \
+    static inline __attribute__((__unused__)) /* inlined, each would have its own room on the stack                    \
+                                               */
 #define ATTN__NOINLINE __attribute__((__noinline__))
 #elif defined(__GNUC__) || defined(__clang__)
 #define ATTN__INLINE static inline __attribute__((__always_inline__))
@@ -1478,9 +1479,11 @@ typedef struct attn__kernel {
 #define ATTN__REAL_0 float
 #define ATTN__REAL_1 double
 /* attn__fma_f32, ATTN__LANES_F32, attn__avx2_f32_load */
-#define ATTN__FUNCTION(name) ATTN__CAT(attn__, ATTN__CAT(name, ATTN__CAT(ATTN__SUFFIX_, ATTN__F64)))
-#define ATTN__C(name) ATTN__CAT(ATTN__, ATTN__CAT(name, ATTN__CAT(ATTN__CONSTANT_, ATTN__F64)))
-#define ATTN__V(name) ATTN__CAT(ATTN__FUNCTION(ATTN__ISA), ATTN__CAT(_, name))
+/* `name` is pasted before it is replaced, should it be a macro of the program */
+#define ATTN__TYPED(name) ATTN__CAT(name, ATTN__CAT(ATTN__SUFFIX_, ATTN__F64))
+#define ATTN__FUNCTION(name) ATTN__TYPED(attn__##name)
+#define ATTN__C(name) ATTN__CAT(ATTN__##name, ATTN__CAT(ATTN__CONSTANT_, ATTN__F64))
+#define ATTN__V(name) ATTN__CAT(ATTN__TYPED(ATTN__CAT(attn__, ATTN__ISA)), _##name)
 #define attn__real ATTN__CAT(ATTN__REAL_, ATTN__F64)
 #define attn__vec ATTN__V(vec)
 #define attn__vload ATTN__V(load)
@@ -5418,9 +5421,9 @@ typedef struct attn__layers {
 
 static attn_status attn__layer_check(const attn_layer *layer, int measuring, attn__layers *l)
 {
-    enum { X = 8, OUT, WEIGHTS, COUNT }; /* views: w, bias, and these */
+    enum { ATTN__OF_X = 8, ATTN__OF_OUT, ATTN__OF_WEIGHTS, ATTN__VIEWS }; /* views: w, bias, and these */
     const attn_dtype dtype = layer->x.dtype;
-    attn__view views[COUNT];
+    attn__view views[ATTN__VIEWS];
     attn_status status;
     if (dtype != ATTN_F32 && dtype != ATTN_F64) return ATTN_ERR_DTYPE;
     l->num_heads = layer->num_heads ? layer->num_heads : 1;
@@ -5431,11 +5434,12 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
     l->has_o = attn__present(&layer->w_o);
 
     attn__memset(views, 0, sizeof views);
-    if ((status = attn__check(&layer->x, 2, 3, 1u << dtype, ATTN__INPUT, measuring, &views[X]))) return status;
-    if ((status = attn__check(&layer->out, 2, 3, 1u << dtype, ATTN__OUTPUT, measuring, &views[OUT]))) return status;
+    if ((status = attn__check(&layer->x, 2, 3, 1u << dtype, ATTN__INPUT, measuring, &views[ATTN__OF_X]))) return status;
+    if ((status = attn__check(&layer->out, 2, 3, 1u << dtype, ATTN__OUTPUT, measuring, &views[ATTN__OF_OUT])))
+        return status;
     if (layer->x.ndim != layer->out.ndim) return ATTN_ERR_RANK;
-    l->x = attn__array_of(&views[X], 3);
-    l->out = attn__array_of(&views[OUT], 3);
+    l->x = attn__array_of(&views[ATTN__OF_X], 3);
+    l->out = attn__array_of(&views[ATTN__OF_OUT], 3);
     for (int i = 0; i < 4; i++) {
         l->cols[i] = 0;
         if (i == 3 && !l->has_o) {
@@ -5461,17 +5465,18 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
     l->attention.scores.ndim = 0;
     if (attn__present(&layer->weights)) {
         attn_array *scores = &l->attention.scores;
-        if ((status = attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[WEIGHTS])))
+        if ((status =
+                 attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[ATTN__OF_WEIGHTS])))
             return status;
-        *scores = attn__array_of(&views[WEIGHTS], 4);
+        *scores = attn__array_of(&views[ATTN__OF_WEIGHTS], 4);
         if (layer->weights.ndim == 3 && l->num_heads == 1) { /* (B, S, S) */
             scores->shape[0] = scores->shape[1];
             scores->stride[0] = scores->stride[1];
             scores->shape[1] = 1;
         }
     }
-    for (int i = OUT; i < COUNT; i++)
-        for (int j = 0; j < COUNT; j++)
+    for (int i = ATTN__OF_OUT; i < ATTN__VIEWS; i++)
+        for (int j = 0; j < ATTN__VIEWS; j++)
             if (i != j && !attn__apart(&views[i], &views[j])) return ATTN_ERR_ALIAS;
     return ATTN_OK;
 }
