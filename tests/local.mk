@@ -35,6 +35,7 @@ test_scripts = \
 	tests/inclusion.sh \
 	tests/install.sh \
 	tests/lists.sh \
+	tests/macros.sh \
 	tests/man.sh \
 	tests/openmp_adapter.sh \
 	tests/readme.sh \
