@@ -127,11 +127,31 @@
  *   directed rounding turns overflow into the largest number, so that a row which
  *   needs wide arithmetic is not detected, and may leave the range of its values.
  *
- *   Under -ffast-math, and under the parts of it that would break all of this
+ *   attn_self_test tells at run time whether a build is sound: clang's
+ *   -ffp-contract=fast, for one, fuses unfused arithmetic, and nothing at compile
+ *   time shows it.
+ *
+ * FAST MATH (projects built with -Ofast, -ffast-math)
+ *
+ *   -ffast-math and the parts of it that would break all of this
  *   (-funsafe-math-optimizations, -fassociative-math, -freciprocal-math,
- *   -ffinite-math-only), the header refuses to compile. attn_self_test tells at
- *   run time whether a build is sound: clang's -ffp-contract=fast, for one, fuses
- *   unfused arithmetic, and nothing at compile time shows it.
+ *   -ffinite-math-only) do not hold in this file if gcc 12 or later compiles it;
+ *   other compilers are refused. For them the implementation needs a file of its own,
+ *
+ *     #define ATTENTION_IMPLEMENTATION
+ *     #include "attention.h"
+ *
+ *   and that file its own flags, after those of the project:
+ *
+ *     attention.o: CFLAGS += -fno-fast-math                              (make)
+ *     set_source_files_properties(attention.c PROPERTIES
+ *                                 COMPILE_OPTIONS -fno-fast-math)        (CMake)
+ *
+ *   That does not reach the linker: gcc and clang, given these options when they link
+ *   a program (gcc before 13 and clang: or a shared library), have it start with
+ *   subnormal numbers flushed to zero, in every file of it: the mean of 1e-40 and
+ *   3e-40 is then 0. Link without them; attn_self_test returns ATTN_ERR_FLUSH where
+ *   numbers are flushed.
  *
  * MEMORY AND THREADS
  *
@@ -291,7 +311,8 @@ extern "C" {
     X(ATTN_ERR_PATH, "this path is not compiled in, or this machine does not support it")                              \
     X(ATTN_ERR_WORKSPACE, "the workspace is missing or too small")                                                     \
     X(ATTN_ERR_UNSUPPORTED, "this version does not compute this combination")                                          \
-    X(ATTN_ERR_UNSOUND, "this build computes other bits than it should: check the compiler's floating-point options")
+    X(ATTN_ERR_UNSOUND, "this build computes other bits than it should: check the compiler's floating-point options")  \
+    X(ATTN_ERR_FLUSH, "subnormal numbers are flushed to zero here: link without -Ofast and -ffast-math")
 typedef enum attn_status {
 #define ATTN__X(name, text) name,
     ATTN__STATUSES(ATTN__X)
@@ -494,9 +515,11 @@ ATTN_DEF attn_path attn_best_path(void);             /* what ATTN_PATH_AUTO choo
 ATTN_DEF const char *attn_arithmetic(void);          /* "fused" or "unfused" multiply-add */
 
 /* Is this build sound on this machine? Runs small problems on every path (or on
- * exec.path) and compares the bits with known ones. Catches what no macro shows:
- * clang's -fassociative-math, a wrong fma, a broken emulator. Takes about a
- * millisecond, and workspace; ATTN_ERR_UNSOUND if not. One of the problems
+ * exec.path) and compares the bits with known ones: ATTN_ERR_UNSOUND if they
+ * differ. Catches what no macro shows: clang's -fassociative-math, a wrong fma, a
+ * broken emulator. ATTN_ERR_FLUSH if the calling thread flushes subnormal numbers
+ * to zero: see FAST MATH. Takes about a millisecond, and workspace (exec.query
+ * tells how much; NULL has none, which is ATTN_ERR_WORKSPACE). One of the problems
  * overflows on purpose: do not call it where floating-point exceptions trap, nor
  * in another rounding mode. */
 ATTN_DEF attn_status attn_self_test(const attn_exec *exec);
@@ -626,13 +649,24 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 /* --------------------------------------------------------- configuration -- */
 
 /* Sums keep their order, and every operation rounds once, to its own type. Where
- * the compiler was told otherwise, or cannot, there is no answer to give. */
-#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0) || defined(_M_FP_FAST)
-#error "attention.h: -ffast-math (-Ofast, -ffinite-math-only) breaks NaN, bits and accuracy: compile without it"
+ * the compiler was told otherwise, gcc can be told again, for this file alone;
+ * else, and where the machine cannot, there is no answer to give. */
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 &&                                                      \
+    (defined(__FAST_MATH__) || __FINITE_MATH_ONLY__ > 0 || defined(__ASSOCIATIVE_MATH__) ||                            \
+     defined(__RECIPROCAL_MATH__))
+#define ATTN__MATH_WAS_FAST
+#pragma GCC push_options
+/* all in one, as each of these begins with -Ofast anew */
+/* clang-format off */
+#pragma GCC optimize("no-fast-math,no-unsafe-math-optimizations,no-associative-math,no-reciprocal-math,no-finite-math-only,signed-zeros,trapping-math")
+/* clang-format on */
 #endif
-#if defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) ||                                                   \
+#if defined(ATTN__MATH_WAS_FAST) && defined(__cplusplus) /* where these macros stay what they were */
+#elif defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0) || defined(_M_FP_FAST)
+#error "attention.h: -ffast-math (-Ofast, -ffinite-math-only) breaks NaN and bits: see FAST MATH in its manual"
+#elif defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) ||                                                 \
     (!defined(__clang__) && defined(__GNUC__) && __GNUC__ < 12 && defined(__GCC_IEC_559) && __GCC_IEC_559 == 0)
-#error "attention.h: -funsafe-math-optimizations or a part of it breaks bits and accuracy: compile without it"
+#error "attention.h: -funsafe-math-optimizations or a part of it breaks bits and accuracy: see FAST MATH in its manual"
 #endif
 #if (defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ < 0 || __FLT_EVAL_METHOD__ == 2)) ||                         \
     (defined(_M_IX86_FP) && _M_IX86_FP < 2)
@@ -851,7 +885,13 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
 #pragma GCC push_options
+#ifdef ATTN__MATH_WAS_FAST
+/* clang-format off */
+#pragma GCC optimize("fp-contract=off,no-fast-math,no-unsafe-math-optimizations,no-associative-math,no-reciprocal-math,no-finite-math-only,signed-zeros,trapping-math")
+/* clang-format on */
+#else
 #pragma GCC optimize("fp-contract=off")
+#endif
 #endif
 #endif
 /* has no fma here: ours is of plain operations, and fused, too, must stay so */
@@ -1570,9 +1610,11 @@ typedef struct attn__kernel {
 #define ATTN__REAL_0 float
 #define ATTN__REAL_1 double
 /* attn__fma_f32, ATTN__LANES_F32, attn__avx2_f32_load */
-#define ATTN__FUNCTION(name) ATTN__CAT(attn__, ATTN__CAT(name, ATTN__CAT(ATTN__SUFFIX_, ATTN__F64)))
-#define ATTN__C(name) ATTN__CAT(ATTN__, ATTN__CAT(name, ATTN__CAT(ATTN__CONSTANT_, ATTN__F64)))
-#define ATTN__V(name) ATTN__CAT(ATTN__FUNCTION(ATTN__ISA), ATTN__CAT(_, name))
+/* `name` is pasted before it is replaced, should it be a macro of the program */
+#define ATTN__TYPED(name) ATTN__CAT(name, ATTN__CAT(ATTN__SUFFIX_, ATTN__F64))
+#define ATTN__FUNCTION(name) ATTN__TYPED(attn__##name)
+#define ATTN__C(name) ATTN__CAT(ATTN__##name, ATTN__CAT(ATTN__CONSTANT_, ATTN__F64))
+#define ATTN__V(name) ATTN__CAT(ATTN__TYPED(ATTN__CAT(attn__, ATTN__ISA)), _##name)
 #define attn__real ATTN__CAT(ATTN__REAL_, ATTN__F64)
 #define attn__vec ATTN__V(vec)
 #define attn__vload ATTN__V(load)
@@ -5259,6 +5301,19 @@ static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, si
     return ATTN_OK;
 }
 
+/* Are subnormal numbers taken for zero, or results that would be subnormal made zero? */
+static int attn__flushes(void)
+{
+    volatile float least = attn__from_bits_f32(1), most = attn__from_bits_f32(0x00800000u), product;
+    volatile double least_f64 = attn__from_bits_f64(1), most_f64 = attn__from_bits_f64(UINT64_C(1) << 52), product_f64;
+    uint64_t zeros;
+    product = least * 16777216.0f, zeros = attn__bits_f32(product) == 0;
+    product = most * 0.5f, zeros |= attn__bits_f32(product) == 0;
+    product_f64 = least_f64 * 9007199254740992.0, zeros |= attn__bits_f64(product_f64) == 0;
+    product_f64 = most_f64 * 0.5, zeros |= attn__bits_f64(product_f64) == 0;
+    return zeros != 0;
+}
+
 ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
 {
 #if ATTN__FUSED
@@ -5285,6 +5340,7 @@ ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
             }
         }
         if (!pass && ((status = attn__claim(exec, size, &memory, &measured)) || measured)) return status;
+        if (!pass && attn__flushes()) return ATTN_ERR_FLUSH;
     }
     return ATTN_OK;
 }
@@ -5885,9 +5941,9 @@ typedef struct attn__layers {
 
 static attn_status attn__layer_check(const attn_layer *layer, int measuring, attn__layers *l)
 {
-    enum { X = 8, OUT, WEIGHTS, COUNT }; /* views: w, bias, and these */
+    enum { ATTN__OF_X = 8, ATTN__OF_OUT, ATTN__OF_WEIGHTS, ATTN__VIEWS }; /* views: w, bias, and these */
     const attn_dtype dtype = layer->x.dtype;
-    attn__view views[COUNT];
+    attn__view views[ATTN__VIEWS];
     attn_status status;
     if (dtype != ATTN_F32 && dtype != ATTN_F64) return ATTN_ERR_DTYPE;
     l->num_heads = layer->num_heads ? layer->num_heads : 1;
@@ -5898,11 +5954,12 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
     l->has_o = attn__present(&layer->w_o);
 
     attn__memset(views, 0, sizeof views);
-    if ((status = attn__check(&layer->x, 2, 3, 1u << dtype, ATTN__INPUT, measuring, &views[X]))) return status;
-    if ((status = attn__check(&layer->out, 2, 3, 1u << dtype, ATTN__OUTPUT, measuring, &views[OUT]))) return status;
+    if ((status = attn__check(&layer->x, 2, 3, 1u << dtype, ATTN__INPUT, measuring, &views[ATTN__OF_X]))) return status;
+    if ((status = attn__check(&layer->out, 2, 3, 1u << dtype, ATTN__OUTPUT, measuring, &views[ATTN__OF_OUT])))
+        return status;
     if (layer->x.ndim != layer->out.ndim) return ATTN_ERR_RANK;
-    l->x = attn__array_of(&views[X], 3);
-    l->out = attn__array_of(&views[OUT], 3);
+    l->x = attn__array_of(&views[ATTN__OF_X], 3);
+    l->out = attn__array_of(&views[ATTN__OF_OUT], 3);
     for (int i = 0; i < 4; i++) {
         l->cols[i] = 0;
         if (i == 3 && !l->has_o) {
@@ -5928,17 +5985,18 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
     l->attention.scores.ndim = 0;
     if (attn__present(&layer->weights)) {
         attn_array *scores = &l->attention.scores;
-        if ((status = attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[WEIGHTS])))
+        if ((status =
+                 attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[ATTN__OF_WEIGHTS])))
             return status;
-        *scores = attn__array_of(&views[WEIGHTS], 4);
+        *scores = attn__array_of(&views[ATTN__OF_WEIGHTS], 4);
         if (layer->weights.ndim == 3 && l->num_heads == 1) { /* (B, S, S) */
             scores->shape[0] = scores->shape[1];
             scores->stride[0] = scores->stride[1];
             scores->shape[1] = 1;
         }
     }
-    for (int i = OUT; i < COUNT; i++)
-        for (int j = 0; j < COUNT; j++)
+    for (int i = ATTN__OF_OUT; i < ATTN__VIEWS; i++)
+        for (int j = 0; j < ATTN__VIEWS; j++)
             if (i != j && !attn__apart(&views[i], &views[j])) return ATTN_ERR_ALIAS;
     return ATTN_OK;
 }
@@ -5994,6 +6052,9 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
 #elif defined(__GNUC__)
 #pragma GCC pop_options
 #endif
+#endif
+#ifdef ATTN__MATH_WAS_FAST
+#pragma GCC pop_options
 #endif
 
 #endif /* ATTENTION_IMPLEMENTATION */

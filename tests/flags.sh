@@ -120,14 +120,14 @@ row() { # FLAGS: adds a row, for every compiler
 associative='-fassociative-math -fno-signed-zeros -fno-trapping-math'
 if [ -z "${FLAGS_ALL-}" ]; then
     compiler $CC
-    for flags in -Ofast '-O2 -funsafe-math-optimizations' "-O2 $associative" '-O2 -freciprocal-math' \
+    for flags in -Ofast '-O2 -funsafe-math-optimizations' "-O2 $associative" '-O2 -freciprocal-math' '-Ofast -fno-fast-math' \
         '-O2 -ffp-contract=fast -march=native'; do
         row "$flags"
     done
 else
     for name in gcc gcc-12 clang-14 clang-16 clang-19 i686-linux-gnu-gcc; do compiler $name; done
     for name in g++ clang++-19; do compiler $name -x c++; done
-    for flags in -O0 -O1 -O2 -O3 -Os -Ofast -ffast-math -ffinite-math-only -funsafe-math-optimizations "$associative" -fassociative-math \
+    for flags in -O0 -O1 -O2 -O3 -Os -Ofast '-Ofast -fno-fast-math' -ffast-math -ffinite-math-only -funsafe-math-optimizations "$associative" -fassociative-math \
         -freciprocal-math -fno-signed-zeros -fno-math-errno -frounding-math -fsingle-precision-constant -fexcess-precision=fast -fapprox-func \
         -ffp-model=fast -ffp-model=strict -ffp-contract=fast -mfpmath=387 '-msse2 -mfpmath=sse' -march=native \
         '-O3 -march=native -ffp-contract=fast' "-O3 -march=native $associative" -mavx2 '-mfma -mno-avx512f' -mno-sse4 -flto -m32 \
@@ -137,7 +137,7 @@ else
     done
     mkdir -p unguarded/check
     cp "$top/check/hash.c" "$top/check/hash_cases.h" unguarded/check/
-    sed '/^#error "attention.h: -f/d; /^#pragma clang fp eval_method/d; /^#pragma STDC FENV_ACCESS/d' "$top/attention.h" >unguarded/attention.h
+    sed '/^#error "attention.h: -f/d; /^#pragma clang fp eval_method/d; /^#pragma STDC FENV_ACCESS/d; /^#define ATTN__MATH_WAS_FAST/d; /^#pragma GCC optimize("no-fast/d' "$top/attention.h" >unguarded/attention.h
     rows=$((rows + 1))
     echo '-O3 -march=native -ffast-math, refusals left out' >row.$rows
     at=0
@@ -182,6 +182,26 @@ done
 while read -r name; do
     skip "$name" 'is not installed'
 done <missing
+
+# Where options for fast math are refused or undone, they are so in the other arithmetic, too.
+$CC -O1 -DATTN_UNFUSED -I"$top" "$top/check/hash.c" -lm -o plain >log 2>&1 && run ./plain >unfused
+if $CC -Ofast -DATTN_UNFUSED -c -I"$top" "$top/check/hash.c" -o fast.o >log 2>&1; then $CC fast.o -lm -o fast && run ./fast | diff unfused - >log; else [ -n "$(refusal log)" ]; fi
+ok "$CC -Ofast, unfused: the same bits, or refused"
+
+# Linkers that are told of fast math add code that flushes subnormal numbers to zero in the whole
+# program, with all that they link. The program learns of it from attn_self_test.
+cat >flushed.c <<'END'
+int main(void) { volatile float least = 1.17549435e-38f, half = least * 0.5f; return half > 0; }
+END
+$CC -O1 -c -I"$top" "$top/check/hash.c" -o plain.o
+if $CC -O1 -c flushed.c && $CC -Ofast flushed.o -o flushed && ${RUN-} ./flushed; then
+    $CC -Ofast plain.o -lm -o plain && run ./plain | grep '^self-test: subnormal numbers are flushed' >log
+    ok "$CC, linked with -Ofast: attn_self_test says that numbers are flushed"
+else
+    skip "$CC, linked with -Ofast" 'flushes nothing'
+fi
+$CC plain.o -lm -o plain && run ./plain | grep '^self-test: no error' >log
+ok "$CC, linked without: no error"
 
 head='| flags |' rule='|---|'
 column=0

@@ -37,6 +37,7 @@ test_scripts = \
 	tests/inclusion.sh \
 	tests/install.sh \
 	tests/lists.sh \
+	tests/macros.sh \
 	tests/man.sh \
 	tests/openmp_adapter.sh \
 	tests/readme.sh \

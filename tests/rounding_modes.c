@@ -56,9 +56,12 @@ static uint64_t control(void)
 #endif
 }
 
+static int flushing; /* in the mode that was set last */
+
 static int set_mode(const mode *m)
 {
     fesetround(m->rounding);
+    flushing = m->flush;
     if (!m->flush) return 1;
 #if defined(__SSE2__)
     _mm_setcsr(_mm_getcsr() | 0x8040);
@@ -183,7 +186,7 @@ static attn_status run_cache_append(const calls *c, attn_exec run)
     return attn_cache_append(&cache, &rows, NULL, NULL);
 }
 
-/* Results must have the bits of rounding to nearest. */
+/* Results must have the bits of rounding to nearest, and flushing must be reported. */
 static attn_status run_self_test(const calls *c, attn_exec run)
 {
     attn_status status;
@@ -195,6 +198,7 @@ static attn_status run_self_test(const calls *c, attn_exec run)
     run.workspace = test_memory(bytes, 0);
     run.workspace_size = bytes;
     status = attn_self_test(&run);
+    if (flushing) return status == ATTN_ERR_FLUSH ? ATTN_OK : ATTN_ERR_UNSOUND;
     return status == ATTN_ERR_UNSOUND && fegetround() != FE_TONEAREST ? ATTN_OK : status;
 }
 
