@@ -1573,6 +1573,8 @@ typedef struct attn__kernel {
     void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
     /* row[i] += bias[i] * unit, or MASKED where bias is -inf */
     void (*bias)(void *row, const void *bias, size_t n, double unit);
+    /* The same for n rows of a tile of a panel; bias[column * TILE_STRIDE + row] */
+    void (*bias_panel)(void *scores, const void *bias, size_t cols, size_t n, double unit);
     /* row[i] = mask[i * stride] ? row[i] : MASKED, or -inf */
     void (*mask)(void *row, const void *mask, ptrdiff_t stride, size_t n, int infinite);
 
@@ -3011,8 +3013,8 @@ enum {
     X(char, tile, es,                                                                                                  \
       attn__max(attn__max(kernel->mr, kernel->few_rows) * ATTN__TILE_STRIDE, p->few ? 0 : (keys + 4) * nr))            \
     X(char, panel, p->few ? 0 : es *attn__max(nr, kernel->mr),                                                         \
-      attn__max(ATTN__TILE_STRIDE, p->dim_v))                                         /* what is turned, or was */     \
-    X(char, bias, es, p->few ? ATTN__TILE_STRIDE : p->modified ? (keys + 4) * nr : 0) /* what is added to scores */    \
+      attn__max(ATTN__TILE_STRIDE, p->dim_v))            /* what is turned, or was */                                  \
+    X(char, bias, p->few ? es : 0, ATTN__TILE_STRIDE)    /* what is added to a row of scores */                        \
     X(char, acc, es * p->rows * p->slot_count, p->width) /* (slots, rows, width): sum of weight * v */                 \
     X(double, max, p->rows, p->slot_count)                                                                             \
     X(double, sum, p->rows, p->slot_count)                                                                             \
@@ -3645,9 +3647,7 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
         any = 1;
     }
     if (!any) return;
-    if (count <= nr / 2) attn__memset(s->bias, 0, (to - from) * nr * es); /* see attn__do_panel */
-    kernel->turn(s->bias, nr, s->panel, ATTN__TILE_STRIDE, count, to - from);
-    kernel->bias(scores, s->bias, (to - from) * nr, ATTN__UNIT_LN2);
+    kernel->bias_panel(scores, s->panel, count, to - from, ATTN__UNIT_LN2);
 }
 
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
@@ -6697,17 +6697,56 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
     }
 }
 
+/* Columns [c, c + QUAD) of VL rows, as vectors; 0 where there are fewer rows or columns. */
+ATTN__INLINE void ATTN__V(turn_quad)(const attn__real *from, ptrdiff_t stride, size_t rows, size_t cols,
+                                     attn__vec x[ATTN__QUAD])
+{
+    attn__real quad[ATTN__VL][ATTN__QUAD];
+    if (rows >= ATTN__VL && cols >= ATTN__QUAD) {
+        ATTN__V(transpose)(from, stride, x);
+        return;
+    }
+    attn__memset(quad, 0, sizeof quad);
+    for (size_t r = 0; r < rows && r < ATTN__VL; r++)
+        for (size_t c = 0; c < cols && c < ATTN__QUAD; c++) quad[r][c] = from[(ptrdiff_t)r * stride + (ptrdiff_t)c];
+    ATTN__V(transpose)(quad[0], ATTN__QUAD, x);
+}
+
+/* x + b * unit, or MASKED where b is -inf; the lowest number stays finite. */
+ATTN__INLINE attn__vec ATTN__V(biased)(attn__vec x, attn__vec b, attn__vec unit, attn__vec least)
+{
+    const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
+    return attn__vchoose(attn__vfma(attn__vmax(least, b), unit, x), b, lowest, lowest);
+}
+#define ATTN__LEAST_BIAS(unit) attn__vset1((unit) > 1 ? (attn__real)0.69 * ATTN__C(MASKED) : ATTN__C(MASKED))
+
 static void ATTN__V(bias)(void *row_, const void *bias_, size_t n, double unit_)
 {
     attn__real *row = (attn__real *)row_;
     const attn__real *bias = (const attn__real *)bias_;
-    const attn__vec lowest = attn__vset1(ATTN__C(MASKED)), unit = attn__vset1((attn__real)unit_),
-                    least = attn__vset1(unit_ > 1 ? (attn__real)0.69 * ATTN__C(MASKED) : ATTN__C(MASKED));
-    for (size_t i = 0; i < n; i += ATTN__VL) { /* what is lowest stays finite */
-        const attn__vec b = attn__vload(bias + i), x = attn__vfma(attn__vmax(least, b), unit, attn__vload(row + i));
-        attn__vstore(row + i, attn__vchoose(x, b, lowest, lowest));
+    const attn__vec unit = attn__vset1((attn__real)unit_), least = ATTN__LEAST_BIAS(unit_);
+    for (size_t i = 0; i < n; i += ATTN__VL)
+        attn__vstore(row + i, ATTN__V(biased)(attn__vload(row + i), attn__vload(bias + i), unit, least));
+}
+
+static void ATTN__V(bias_panel)(void *scores_, const void *bias_, size_t cols, size_t n, double unit_)
+{
+    const attn__vec unit = attn__vset1((attn__real)unit_), least = ATTN__LEAST_BIAS(unit_);
+    for (size_t r = 0; r < cols; r += ATTN__VL) {
+        const attn__real *bias = (const attn__real *)bias_ + r * ATTN__TILE_STRIDE;
+        attn__real *scores = (attn__real *)scores_ + r;
+        attn__vec x[ATTN__QUAD];
+        for (size_t j = 0; j < n; j += ATTN__QUAD, scores += ATTN__QUAD * ATTN__NR) {
+            ATTN__V(turn_quad)(bias + j, ATTN__TILE_STRIDE, cols - r, n - j, x);
+#define ATTN__X(i)                                                                                                     \
+    if (j + i < n)                                                                                                     \
+        attn__vstore(scores + i * ATTN__NR, ATTN__V(biased)(attn__vload(scores + i * ATTN__NR), x[i], unit, least));
+            ATTN__EACH_OF_QUAD(ATTN__X)
+#undef ATTN__X
+        }
     }
 }
+#undef ATTN__LEAST_BIAS
 
 static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_t n, int infinite)
 {
@@ -7177,30 +7216,17 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
 static void ATTN__V(turn_tile)(void *to_, size_t to_stride, const void *from_, ptrdiff_t from_stride, size_t rows,
                                size_t cols)
 {
-    const attn__real *from = (const attn__real *)from_;
-    attn__real *to = (attn__real *)to_;
-    const size_t quads = ATTN__VL == 1 ? 0 : cols / ATTN__QUAD * ATTN__QUAD; /* one lane: nothing to transpose */
-    for (size_t r = 0; r < rows; r += ATTN__VL, from += ATTN__VL * from_stride, to += ATTN__VL) {
-        const size_t n = rows - r < ATTN__VL ? rows - r : ATTN__VL;
-        size_t c = 0;
+    for (size_t r = 0; r < rows; r += ATTN__VL) {
+        const attn__real *from = (const attn__real *)from_ + (ptrdiff_t)r * from_stride;
+        attn__real *to = (attn__real *)to_ + r;
         attn__vec x[ATTN__QUAD];
-#define ATTN__X(i) attn__vstore(to + (c + i) * to_stride, x[i]);
-        for (; c < quads && n == ATTN__VL; c += ATTN__QUAD) {
-            ATTN__V(transpose)(from + c, from_stride, x);
+        for (size_t c = 0; c < cols; c += ATTN__QUAD) {
+            ATTN__V(turn_quad)(from + c, from_stride, rows - r, cols - c, x);
+#define ATTN__X(i)                                                                                                     \
+    if (c + i < cols) attn__vstore(to + (c + i) * to_stride, x[i]);
             ATTN__EACH_OF_QUAD(ATTN__X)
-        }
-        for (; c < quads; c += ATTN__QUAD) {
-            attn__real quad[ATTN__VL][ATTN__QUAD];
-            for (size_t j = 0; j < ATTN__VL; j++)
-                if (j < n) attn__memcpy(quad[j], from + (ptrdiff_t)j * from_stride + c, sizeof quad[j]);
-                else attn__memset(quad[j], 0, sizeof quad[j]);
-            ATTN__V(transpose)(quad[0], ATTN__QUAD, x);
-            ATTN__EACH_OF_QUAD(ATTN__X)
-        }
 #undef ATTN__X
-        for (; c < cols; c++)
-            for (size_t j = 0; j < ATTN__VL; j++)
-                to[c * to_stride + j] = j < n ? from[(ptrdiff_t)j * from_stride + (ptrdiff_t)c] : 0;
+        }
     }
 }
 
@@ -7433,6 +7459,7 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .softcap          = */ ATTN__V(softcap),
     /* .alibi            = */ ATTN__V(alibi),
     /* .bias             = */ ATTN__V(bias),
+    /* .bias_panel       = */ ATTN__V(bias_panel),
     /* .mask             = */ ATTN__V(mask),
     /* .load             = */ ATTN__V(load_row),
     /* .store            = */ ATTN__V(store_row)};
