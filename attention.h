@@ -7411,7 +7411,7 @@ static void ATTN__V(weigh)(void *scores, size_t cols, const attn__block_range *r
         if (c < cols)
             max_out[c] = !(lo[c] < hi[c]) ? -attn__infinity()
                          : safe           ? (double)max[c] * ATTN__LN2 + 0 /* never -0 */
-                                          : attn__infinity() - attn__infinity();
+                                          : attn__from_bits_f64(0x7ff8000000000000u);
         if (!safe || !(lo[c] < hi[c])) max[c] = 0;
     }
     for (size_t c = 0; c < width; c += ATTN__VL) {
