@@ -7412,7 +7412,7 @@ static void ATTN__V(weigh)(void *scores, size_t cols, const attn__block_range *r
             max_out[c] = !(lo[c] < hi[c]) ? -attn__infinity()
                          : safe           ? (double)max[c] * ATTN__LN2 + 0 /* never -0 */
                                           : attn__from_bits_f64(0x7ff8000000000000u);
-        if (!safe || !(lo[c] < hi[c])) max[c] = 0;
+        if (!safe || !(lo[c] < hi[c])) max[c] = 0, hi[c] = lo[c];
     }
     for (size_t c = 0; c < width; c += ATTN__VL) {
         for (size_t j = begin; j < from; j++) attn__vstore(tile + j * ATTN__NR + c, attn__vset1(ATTN__C(MASKED)));
@@ -7420,7 +7420,7 @@ static void ATTN__V(weigh)(void *scores, size_t cols, const attn__block_range *r
     }
     if (width > ATTN__VL) ATTN__V(exp_rows)(2, tile, begin, end, first, max, sum);
     else ATTN__V(exp_rows)(1, tile, begin, end, first, max, sum);
-    for (size_t c = 0; c < cols; c++) sum_out[c] = max_out[c] > -attn__infinity() ? (double)sum[c] : 0;
+    for (size_t c = 0; c < cols; c++) sum_out[c] = lo[c] < hi[c] ? (double)sum[c] : 0;
 }
 
 static const attn__kernel ATTN__V(kernel) = {
