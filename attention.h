@@ -213,7 +213,7 @@
 #include <stdint.h>
 
 #define ATTN_VERSION_MAJOR 0 /* semantic versioning; all other files take it from here */
-#define ATTN_VERSION_MINOR 1
+#define ATTN_VERSION_MINOR 2
 #define ATTN_VERSION_PATCH 0
 #define ATTN__TEXT(x) #x
 #define ATTN__DOTTED(x, y, z) ATTN__TEXT(x) "." ATTN__TEXT(y) "." ATTN__TEXT(z)
@@ -3386,6 +3386,19 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 #define ATTN__UNIT_LN2 ATTN__LOG2E_F64
 #define ATTN__UNIT_1 1.0
 
+/* to = from * scale * unit: one factor, if a number of the type holds it. */
+static void attn__scale_queries(const attn__problem *p, void *to, const void *from, size_t n, double unit)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const double factor = p->scale * unit;
+    if (attn__saturate(factor, kernel->dtype) >= factor && attn__saturate(factor, kernel->dtype) <= factor) {
+        kernel->scale(to, from, n, factor);
+        return;
+    }
+    kernel->scale(to, from, n, unit);
+    kernel->scale(to, to, n, p->scale);
+}
+
 /* Row r of queries, columns [c, c + n), scaled. */
 static void attn__load_query(const attn__problem *p, const attn__rows *rows, size_t r, size_t c, size_t n, double unit,
                              void *to)
@@ -3395,7 +3408,7 @@ static void attn__load_query(const attn__problem *p, const attn__rows *rows, siz
                     (ptrdiff_t)c * p->q.stride[ATTN__D] * p->q.size;
     const int as_is = p->q.dtype == kernel->dtype && p->q.stride[ATTN__D] == 1;
     if (!as_is) kernel->load(to, q, p->q.dtype, p->q.stride[ATTN__D], n);
-    kernel->scale(to, as_is ? q : to, n, p->scale * unit);
+    attn__scale_queries(p, to, as_is ? q : to, n, unit);
 }
 
 /* The same for rows [r, r + count), in lanes, as they come: to s->panel, of each head in turn. */
@@ -3435,7 +3448,7 @@ static double attn__load_queries(const attn__problem *p, const attn__rows *rows,
                     attn__copy_queries(p, rows, s, r, count, c, n);
                     kernel->turn(panel, nr, s->panel, ATTN__TILE_STRIDE, count, n);
                 }
-                kernel->scale(panel, panel, n * nr, p->scale * unit);
+                attn__scale_queries(p, panel, panel, n * nr, unit);
                 squares += kernel->copy(panel, 0, panel, kernel->dtype, 1, 0, 1, n * nr);
             }
     }
@@ -5135,7 +5148,8 @@ static int attn__do_small(const attn__problem *p)
     attn__scratch s;
     attn__small little;
     if (p->arrays > 4 || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 ||
-        p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
+        p->dim > ATTN__BLOCK || p->dim_v == 0 || p->scale > 1e37 || p->scale < -1e37 || p->run.workers > 1 ||
+        p->left >= 0 || p->softcap > 0 || p->kv_begin)
         return 0;
     if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype ||
         p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 ||
@@ -6103,9 +6117,9 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
 #endif
 
 /* The register tile: M rows by W vectors, one or two, each element one chain of multiply-adds over k,
- * c[i][j] (+)= sum_k a(i, k) b[k][j]. a(i, k) is a[i * A + k], or a[k * lda + i] if A is 0. Maxima of columns
- * go to max, if that is not NULL. M, W, A and the type of b are constants wherever this is inlined. */
-ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int A, const attn_dtype dtype, size_t depth,
+ * c[i][j] (+)= sum_k a(i, k) b[k][j]. a(i, k) is a[i * apart + k], or a[k * lda + i] if `apart` is 0. Maxima of columns
+ * go to max, if that is not NULL. height, vecs, apart and the type of b are constants wherever this is inlined. */
+ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apart, const attn_dtype dtype, size_t depth,
                                 const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, attn__real *c,
                                 size_t ldc, int accumulate, attn__real *max)
 {
@@ -6125,10 +6139,10 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int A, c
     k = 0;
 #ifdef ATTN__OWN_FMA_LANE /* one load for several factors, of a row along the depth or of a column */
     attn__vec x[ATTN__MR];
-    for (; A && k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
+    for (; apart && k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
         attn__vec b0, b1;
 #define ATTN__X(i)                                                                                                     \
-    if (height > i) x[i] = attn__vload(a + i * A);
+    if (height > i) x[i] = attn__vload(a + i * apart);
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
@@ -6157,7 +6171,7 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int A, c
 #undef ATTN__STEP
 #undef ATTN__X
     }
-    for (; !A && k < depth; k++, a += lda, b += ldb) {
+    for (; !apart && k < depth; k++, a += lda, b += ldb) {
         attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
 #define ATTN__X(i)                                                                                                     \
     if (height > i / ATTN__VL * ATTN__VL + ATTN__VL - 1) {                                                             \
@@ -6173,15 +6187,15 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int A, c
 #undef ATTN__X
     }
 #endif
-    for (; k < depth; k++, a += A ? 1 : lda, b += ldb) {
+    for (; k < depth; k++, a += apart ? 1 : lda, b += ldb) {
         attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
-        if (height <= 8 && A == ATTN__TILE_STRIDE) { /* few rows: b comes from memory as fast as it can */
+        if (height <= 8 && apart == ATTN__TILE_STRIDE) { /* few rows: b comes from memory as fast as it can */
             ATTN__PREFETCH(b, 32 * ldb);
             ATTN__PREFETCH(b, 32 * ldb + second);
         }
 #define ATTN__X(i)                                                                                                     \
     if (height > i) {                                                                                                  \
-        attn__vec ai = attn__vset1(a[A ? i * A : i]);                                                                  \
+        attn__vec ai = attn__vset1(a[apart ? i * apart : i]);                                                          \
         c##i##0 = attn__vfma(ai, b0, c##i##0);                                                                         \
         if (vecs > 1) c##i##1 = attn__vfma(ai, b1, c##i##1);                                                           \
     }

@@ -445,7 +445,8 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
  *   bias:    fl(mask - slope distance), with rounded slope and distance (unfused: also a
  *            rounded product), then one addition to the score
  *
- * Scores that become weights are computed in units of ln 2: one more rounding, of scale log2 e; the cap has its own
+ * Scores that become weights are computed in units of ln 2: one more rounding, of scale log2 e (two, if that is too
+ * large for a number, and q is multiplied by one after the other); the cap has its own
  * anyway; and of the factor of the bias (unfused: also of its product).
  *
  * Raw and softcapped scores are promised for visible keys only; beyond the last key they are
@@ -492,7 +493,7 @@ static void compute_scores(ref_head *h, size_t i)
         delta += ref_ldexp(t.eta, -h->shift) * (ref_real)(2 * d) + ref_ldexp(t.eta, -h->shift_q) * 2 * sum_k;
         delta += least_real() * ((ref_real)d + 2 * sum_k) + own_eta * sum_q;
         shown = s, shown_delta = delta;
-        in_units_of_ln2 = gamma_n(1, t.u) * magnitude;
+        in_units_of_ln2 = gamma_n(ref_abs(h->scale) < t.max / 2 ? 1 : 2, t.u) * magnitude;
         if (cap > 0) {
             const ref_real middle = softcapped(s, cap, h->shift),
                            reach = isinf(s) ? 0 : delta; /* tanh of infinity is exactly 1 */
