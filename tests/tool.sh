@@ -624,7 +624,8 @@ if [ -d /dev/fd ]; then
 fi
 mkfifo "$dir/pipe"
 cat "$dir/pipe" >"$dir/got" &
-product -o "$dir/pipe" && wait $! && [ -p "$dir/pipe" ] && cmp -s "$dir/wanted.npy" "$dir/got"
+reader=$!
+{ product -o "$dir/pipe" || kill $reader; } && wait $reader && [ -p "$dir/pipe" ] && cmp -s "$dir/wanted.npy" "$dir/got"
 ok 'a pipe is written to, and stays a pipe'
 null=/dev/null # root makes one of its own, as it could lose that
 if [ "$(id -u)" -eq 0 ]; then null=$dir/null && mknod "$null" c 1 3 2>/dev/null; fi
