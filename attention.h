@@ -187,7 +187,7 @@
  *   clang, wherever the target has them: SSE2 of any x86-64, WebAssembly
  *   compiled with -msimd128, VSX.
  *
- * BUILD OPTIONS, defined before the implementation
+ * BUILD OPTIONS, defined before the implementation (as 0: not defined)
  *
  *   ATTN_STATIC        makes all functions static (several copies in a program)
  *   ATTN_PREFIX        replaces the attn_ prefix of every public function and
@@ -197,7 +197,16 @@
  *   ATTN_USE_SIMDE     also compiles the paths of other machines, through SIMDe
  *   ATTN_NO_SIMD128, ATTN_NO_NEON, ATTN_NO_AVX2, ATTN_NO_AVX512    omit a path
  *   ATTN_FUSED, ATTN_UNFUSED    multiply and add with one rounding, or with two
- *   ATTN_FILE          this file's name in quotes, if you renamed it
+ *   ATTN_FILE          this file's name in quotes, if you renamed it. It includes
+ *                      itself, so it cannot be pasted into another file
+ *
+ *   All names begin with attn_ or ATTN_, and no macro of a system's header breaks
+ *   it. In a C++ namespace, include <stddef.h>, <stdint.h> and the intrinsics
+ *   (<immintrin.h> or <arm_neon.h>) before.
+ *
+ *   Shared libraries that each hold a copy export its functions, and a program that
+ *   loads two of them calls those of one, whatever its version: define ATTN_STATIC
+ *   in such a library, or compile it with -fvisibility=hidden.
  *
  *   An object file needs memcpy, memset.
  *   It uses nothing else of the C library (gcc and clang call these two in any
@@ -220,8 +229,15 @@
 /* "major.minor.patch" */
 #define ATTN_VERSION ATTN__DOTTED(ATTN_VERSION_MAJOR, ATTN_VERSION_MINOR, ATTN_VERSION_PATCH)
 
+/* of an option: is it defined as 0? */
+#define ATTN__OFF_ 0
+#define ATTN__OFF_0 1
+#define ATTN__OFF_1 0
+#define ATTN__OFF__(x) ATTN__OFF_##x
+#define ATTN__OFF(x) ATTN__OFF__(x)
+
 #ifndef ATTN_DEF
-#ifdef ATTN_STATIC
+#if defined(ATTN_STATIC) && !ATTN__OFF(ATTN_STATIC)
 #if defined(__GNUC__) || defined(__clang__)
 #define ATTN_DEF static __attribute__((__unused__))
 #else
@@ -388,14 +404,14 @@ typedef void (*attn_parallel_for)(void *context, size_t count, attn_task task, v
 
 /* How to run. Zero-initialised: best path, the calling thread, no workspace. */
 typedef struct attn_exec {
-    attn_path path;
-    void *workspace; /* any alignment */
+    void *workspace; /* any alignment; first, so that {0} is zero in C++, too */
     size_t workspace_size;
     size_t *query;                  /* not NULL: check all arguments, store the bytes of workspace
                                        needed here, compute nothing (data pointers may be NULL) */
     attn_parallel_for parallel_for; /* NULL: the calling thread */
     void *parallel_context;
     size_t num_workers; /* 0 means 1; only with parallel_for */
+    attn_path path;
 } attn_exec;
 
 /* One fused attention. Zero-initialised, with q, k, v and out set, it is plain
@@ -643,7 +659,27 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
  *   kernel template        at the very end: what each path instantiates
  * ======================================================================== */
 
-#if defined(ATTENTION_IMPLEMENTATION) && !defined(ATTN__IMPLEMENTED)
+#ifndef ATTN_FILE
+#define ATTN_FILE "attention.h" /* this file, which it includes: if it has another name, define ATTN_FILE */
+#endif
+#if !defined(ATTENTION_IMPLEMENTATION) || defined(ATTN__IMPLEMENTED)
+#elif !defined(_MSC_VER) && ((defined(__cplusplus) && __cplusplus < 201103L) ||                                        \
+                             (!defined(__cplusplus) && (!defined(__STDC_VERSION__) || __STDC_VERSION__ < 199901L)))
+#error "attention.h: the implementation is C99 or C++11: compile it with -std=c99 (-std=c++11) or later"
+#define ATTN__IMPLEMENTED
+#elif !ATTN__OFF(ATTENTION_IMPLEMENTATION)
+#define ATTN__IMPLEMENT
+#ifdef __has_include
+#if !__has_include(ATTN_FILE)
+#undef ATTN__IMPLEMENT
+#define ATTN__IMPLEMENTED
+#error "attention.h: cannot include itself: define ATTN_FILE if it was renamed, keep it a file of its own"
+#endif
+#endif
+#endif
+
+#ifdef ATTN__IMPLEMENT
+#undef ATTN__IMPLEMENT
 #define ATTN__IMPLEMENTED
 
 /* --------------------------------------------------------- configuration -- */
@@ -702,10 +738,9 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__HARDWARE_FMA_F64 fma
 #endif
 
-#ifndef ATTN_FILE
-#define ATTN_FILE "attention.h"
+#if defined(ATTN_USE_SIMDE) && ATTN__OFF(ATTN_USE_SIMDE)
+#undef ATTN_USE_SIMDE
 #endif
-
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(__OPTIMIZE__) && !defined(ATTN_USE_SIMDE)
 #define ATTN__INLINE                                                                                                   \
     static inline __attribute__((__unused__)) /* inlined, each would have its own room on the stack                    \
@@ -766,6 +801,12 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #endif
 /* The arithmetic: see NUMBERS in the manual. x86-64 may find its multiply-add at
  * run time, and then must not give other bits. */
+#if defined(ATTN_FUSED) && ATTN__OFF(ATTN_FUSED)
+#undef ATTN_FUSED
+#endif
+#if defined(ATTN_UNFUSED) && ATTN__OFF(ATTN_UNFUSED)
+#undef ATTN_UNFUSED
+#endif
 #if defined(ATTN_FUSED) && defined(ATTN_UNFUSED)
 #error "attention.h: define ATTN_FUSED or ATTN_UNFUSED, not both"
 #elif defined(ATTN_UNFUSED)
@@ -789,26 +830,26 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__NATIVE_SIMD128 0
 #endif
 /* fused, these vectors have no multiply-add; those of ARMv7 flush subnormals */
-#if !defined(ATTN_NO_SIMD128) && !ATTN__FUSED && defined(__GNUC__) &&                                                  \
+#if (!defined(ATTN_NO_SIMD128) || ATTN__OFF(ATTN_NO_SIMD128)) && !ATTN__FUSED && defined(__GNUC__) &&                  \
     (ATTN__NATIVE_SIMD128 || (ATTN__SIMDE && !defined(__arm__)))
 #define ATTN__SIMD128 1
 #else
 #define ATTN__SIMD128 0
 #endif
 #define ATTN__NATIVE_NEON ATTN__A64
-#if !defined(ATTN_NO_NEON) && (ATTN__NATIVE_NEON || ATTN__SIMDE)
+#if (!defined(ATTN_NO_NEON) || ATTN__OFF(ATTN_NO_NEON)) && (ATTN__NATIVE_NEON || ATTN__SIMDE)
 #define ATTN__NEON 1
 #else
 #define ATTN__NEON 0
 #endif
 #define ATTN__NATIVE_AVX2 ATTN__X86
-#if !defined(ATTN_NO_AVX2) && (ATTN__NATIVE_AVX2 || ATTN__SIMDE)
+#if (!defined(ATTN_NO_AVX2) || ATTN__OFF(ATTN_NO_AVX2)) && (ATTN__NATIVE_AVX2 || ATTN__SIMDE)
 #define ATTN__AVX2 1
 #else
 #define ATTN__AVX2 0
 #endif
 #define ATTN__NATIVE_AVX512 ATTN__X86
-#if !defined(ATTN_NO_AVX512) && (ATTN__NATIVE_AVX512 || ATTN__SIMDE)
+#if (!defined(ATTN_NO_AVX512) || ATTN__OFF(ATTN_NO_AVX512)) && (ATTN__NATIVE_AVX512 || ATTN__SIMDE)
 #define ATTN__AVX512 1
 #else
 #define ATTN__AVX512 0

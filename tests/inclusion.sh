@@ -338,6 +338,60 @@ printf '#include "attention.h"\n' >renamed/installed.c
 if $CC -fsyntax-only renamed/installed.c 2>messages; then skip "renamed, without: refused" "there is an attention.h in the compiler's own path"
 else check "renamed, without: refused" refuses $CC -std=c99 -fsyntax-only renamed/implementation.c; fi
 
+printf '#define ATTENTION_IMPLEMENTATION\n' | cat - "$top/attention.h" >renamed/larger.c
+refused_in_a_line() { # WORD COMPILER...: one error, and it has the word
+    word=$1
+    shift
+    "$@" 2>messages.$word
+    [ "$(grep -c 'error:\|warning:' messages.$word)" = 1 ] && grep "error: .*attention.h: .*$word" messages.$word
+}
+for cc in "$CC" clang; do
+    have "$cc" || continue
+    [ -e renamed/attention.h ] || $cc -fsyntax-only renamed/installed.c 2>messages ||
+        check "$cc, renamed or part of a larger file: one line says what to do" refused_in_a_line ATTN_FILE $cc -std=c99 $warnings -fsyntax-only renamed/larger.c
+    check "$cc, C89: one line says what is wanted" refused_in_a_line C99 $cc -std=c89 -fsyntax-only -I"$top" implementation.c
+done
+# 0 is the same as nothing
+zero_is_off() {
+    $CC -std=c99 -E -P -I"$top" implementation.c >without.i || return 1
+    for option in $options -DATTN_USE_SIMDE -DATTN_STATIC -DATTN_FUSED -DATTN_UNFUSED; do
+        $CC -std=c99 -E -P $warnings "$option=0" -I"$top" implementation.c | cmp - without.i || return 1
+    done
+    $CC -std=c99 -E -P $warnings -DATTN_STATIC -I"$top" implementation.c | cmp -s - without.i && return 1
+    $CC -E -P -DATTENTION_IMPLEMENTATION=0 -I"$top" declarations.c >with.i && $CC -E -P -I"$top" declarations.c | cmp - with.i
+}
+check "an option defined as 0 is not set" zero_is_off
+echo '#include "attention.h"
+int main() { attn_exec e = {0}; attn_desc d = {0}; attn_layer l = {0}; attn_array a = {0}; return (int)e.num_workers + d.causal + (int)l.num_heads + a.ndim; }' >zeros.c
+IFS=';'
+for cxx in $cxx_compilers; do
+    IFS=' '
+    check "$cxx: = {0}" $cxx -x c++ -std=c++11 -Wall -Wno-missing-braces -Werror -I"$top" -fsyntax-only zeros.c
+done
+IFS=' '
+
+# Two shared libraries with versions of their own.
+libraries() { # OPTIONS: prints the versions that a program with both sees
+    for v in 1 2; do
+        mkdir -p version$v
+        sed "s/define ATTN_VERSION_MAJOR .*/define ATTN_VERSION_MAJOR $v/" "$top/attention.h" >version$v/attention.h
+        printf '#define ATTN_NO_AVX512\n#define ATTENTION_IMPLEMENTATION\n#include "attention.h"\n__attribute__((visibility("default"))) const char *version%s(void) { return attn_version(); }\n' $v >library$v.c
+        $CC -fPIC -shared $1 -Iversion$v library$v.c -o library$v.so || return 1
+    done
+    $CC libraries.c ./library1.so ./library2.so -o libraries && $RUN ./libraries
+}
+cat >libraries.c <<'END'
+#include <stdio.h>
+const char *version1(void), *version2(void);
+int main(void) { return printf("%c%c\n", *version1(), *version2()) < 0; }
+END
+own_versions() { for options in -DATTN_STATIC -fvisibility=hidden; do [ "$(libraries $options)" = 12 ] || return 1; done; }
+if [ -z "${EXEEXT-}" ] && [ "$(libraries '')" ]; then
+    check "two shared libraries: ATTN_STATIC or hidden visibility keeps versions apart" own_versions
+else
+    skip "two shared libraries" "none here"
+fi
+
 # ATTN_PREFIX: two copies in one program that are not static.
 cat >prefixed.c <<'END'
 #define ATTN_NO_AVX512

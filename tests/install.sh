@@ -49,6 +49,14 @@ else
                 $CC -O1 $(pkg-config --cflags attention) "$top/examples/quick_start.c" -o "$dir/by-pkg-config" $(pkg-config --libs attention)
         ) >"$dir/log" 2>&1 && works "$dir/by-pkg-config"
         ok 'a program through pkg-config'
+        mkdir "$dir/a b"
+        cp "$root$includedir/attention.h" "$dir/a b"
+        (
+            PKG_CONFIG_PATH=$root$pkgconfigdir
+            export PKG_CONFIG_PATH
+            eval "$CC -O1 $(pkg-config --define-variable=includedir="$dir/a b" --cflags attention)" '"$top/examples/quick_start.c" -o "$dir/by-pkg-config"'
+        ) >"$dir/log" 2>&1 && works "$dir/by-pkg-config"
+        ok '... from a folder with a space in its name'
     else
         skip 'a program through pkg-config' 'no pkg-config'
     fi

@@ -529,6 +529,13 @@ lying() {
     bad "$1" "$3"
 }
 echo '1 2 3 4 5 6' | npy "$dir/plain6.npy" f4 '(2, 3)'
+run softmax --in "$dir/plain6.npy" -o "$dir/wanted.npy"
+for descr in f4 =f4 '|f4' f '<f' '=f' float32; do
+    printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '$descr', 'fortran_order': False, 'shape': (2L, 3L), }" >"$dir/file.npy"
+    tail -c 24 "$dir/plain6.npy" >>"$dir/file.npy"
+    run softmax --in "$dir/file.npy" -o "$dir/got.npy" && cmp -s "$dir/wanted.npy" "$dir/got.npy"
+    ok "element type '$descr' and shape (2L, 3L), as NumPy reads them"
+done
 head -c 148 "$dir/plain6.npy" >"$dir/file.npy"
 bad 'a truncated file' 'the header describes (2, 3) of <f4 (24 bytes), but the file has 20 bytes'
 head -c 100 "$dir/plain6.npy" >"$dir/file.npy"
@@ -554,7 +561,12 @@ lying 'a shape that overflows beside a 0' "{'descr': '<f4', 'fortran_order': Fal
 lying 'a dimension that overflows' "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,), }" 'bad header: the dimension'
 lying 'a dimension with a leading zero' "{'descr': '<f4', 'fortran_order': False, 'shape': (02, 3), }" 'bad header: number with leading zeros'
 lying 'a negative dimension' "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }" 'bad header: expected a dimension'
-lying 'a dimension with an L' "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L), }" "bad header: expected ',' or ')'"
+lying 'a dimension with two L' "{'descr': '<f4', 'fortran_order': False, 'shape': (2LL, 3), }" "bad header: expected ',' or ')'"
+lying 'a dimension with an l' "{'descr': '<f4', 'fortran_order': False, 'shape': (2l, 3), }" "bad header: expected ',' or ')'"
+lying 'an element type with two orders' "{'descr': '<<f4', 'fortran_order': False, 'shape': (2, 3), }" "element type '<<f4'"
+lying 'a name with an order' "{'descr': '<float32', 'fortran_order': False, 'shape': (2, 3), }" "element type '<float32'"
+lying 'no element type' "{'descr': '', 'fortran_order': False, 'shape': (2, 3), }" "element type ''"
+lying 'an order alone' "{'descr': '<', 'fortran_order': False, 'shape': (2, 3), }" "element type '<'"
 lying 'a shape that is no tuple' "{'descr': '<f4', 'fortran_order': False, 'shape': (6), }" 'bad header: the shape'
 lying 'nine dimensions' "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 1, 2, 3), }" 'has more than 8'
 lying 'an unknown element type' "{'descr': '<c8', 'fortran_order': False, 'shape': (3,), }" "element type '<c8'"
@@ -569,8 +581,6 @@ lying 'something after the dictionary' "{'descr': '<f4', 'fortran_order': False,
 mkdir "$dir/folder"
 refused 'a directory as output' "$dir/folder: is a directory" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/folder"
 refused 'a folder that is not there' "$dir/none/no.npy: " matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/none/no.npy"
-mkfifo "$dir/pipe" # not a device: if the test failed as root, the device would be lost
-refused 'a pipe as output' "$dir/pipe: is not a regular file" matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/pipe"
 refused 'one bad output of two' "$dir/folder: is a directory" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$dir/folder"
 refused 'one name for two outputs' "$no: is used for two outputs" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$no"
 closed=$dir/folder
@@ -593,6 +603,123 @@ echo before >"$dir/kept.npy"
     [ $? -eq 2 ]
 ) 2>/dev/null && clean && [ "$(cat "$dir/kept.npy")" = before ] && has "$(cat "$dir/stderr")" "attn: $dir/kept.npy: cannot be written"
 ok 'a full disk leaves no file, and an old file as it was'
+
+# ------------------------------------------------------- what is written to --
+
+product() { run matmul --a "$dir/i3.npy" --b "$dir/i3.npy" "$@"; }
+product -o "$dir/wanted.npy"
+product -o - >"$dir/got" && cmp -s "$dir/wanted.npy" "$dir/got"
+ok '-o -: standard output'
+# With what was there before, and what comes later.
+appends() { # NAME OF STANDARD OUTPUT
+    echo before >"$dir/got"
+    { product -o "$1" && echo after; } >>"$dir/got"
+    { echo before && cat "$dir/wanted.npy" && echo after; } | cmp -s - "$dir/got" && clean
+}
+for name in - /dev/stdout /dev/fd/1 /proc/self/fd/1; do
+    if [ $name = - ] || [ -e $name ]; then
+        appends $name
+        ok "-o $name >>file: is appended"
+    else
+        skip "-o $name >>file" 'is not there'
+    fi
+done
+ln -s /dev/stdout "$dir/link"
+appends "$dir/link"
+ok 'a link to /dev/stdout: the same'
+if [ -d /dev/fd ]; then
+    echo before >"$dir/got"
+    product -o /dev/fd/7 7>>"$dir/got" && { echo before && cat "$dir/wanted.npy"; } | cmp -s - "$dir/got"
+    ok '-o /dev/fd/7'
+fi
+mkfifo "$dir/pipe"
+cat "$dir/pipe" >"$dir/got" &
+reader=$!
+{ product -o "$dir/pipe" || kill $reader; } && wait $reader && [ -p "$dir/pipe" ] && cmp -s "$dir/wanted.npy" "$dir/got"
+ok 'a pipe is written to, and stays a pipe'
+null=/dev/null # root makes one of its own, as it could lose that
+if [ "$(id -u)" -eq 0 ]; then null=$dir/null && mknod "$null" c 1 3 2>/dev/null; fi
+if [ -c "$null" ]; then
+    run sdpa --q "$q" --k "$k" --v "$v" -o "$null" --weights "$null" && [ -c "$null" ]
+    ok 'a device is written to, twice, and stays a device'
+else
+    skip 'a device is written to' 'there is none to lose'
+fi
+if [ -c /dev/full ] && [ "$(id -u)" -ne 0 ]; then
+    refused 'a full device' '/dev/full: cannot be written' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights /dev/full
+fi
+product -o - >&-
+[ $? -eq 2 ] && has "$(cat "$dir/stderr")" 'attn: -: cannot be written'
+ok 'refused: a standard output that is closed'
+(
+    umask 022
+    for mode in 600 640 444 755; do
+        echo before >"$dir/mode.npy"
+        chmod $mode "$dir/mode.npy"
+        [ $mode != 444 ] || [ "$(id -u)" -eq 0 ] || continue
+        product -o "$dir/mode.npy" && cmp -s "$dir/wanted.npy" "$dir/mode.npy" || exit 1
+        [ "$(find "$dir/mode.npy" -perm $mode)" ] || exit 1
+        rm -f "$dir/mode.npy"
+    done
+    product -o "$dir/mode.npy" && [ "$(find "$dir/mode.npy" -perm 644)" ]
+)
+ok 'a file that is replaced keeps its mode, a new one has that of the umask'
+head -c 5000 /dev/zero >"$dir/got"
+ln "$dir/got" "$dir/other"
+product -o "$dir/got" && cmp -s "$dir/wanted.npy" "$dir/got" && cmp -s "$dir/wanted.npy" "$dir/other" && clean
+ok 'of a file with two names both are the new one'
+ln -s got "$dir/to-got"
+echo before >"$dir/got"
+product -o "$dir/to-got" && [ -h "$dir/to-got" ] && cmp -s "$dir/wanted.npy" "$dir/got"
+ok 'a link to a file stays a link'
+mkdir "$dir/sub"
+ln -s ../sub/new "$dir/sub/to-new"
+ln -s sub/to-new "$dir/to-new"
+product -o "$dir/to-new" && [ -h "$dir/to-new" ] && [ -h "$dir/sub/to-new" ] && cmp -s "$dir/wanted.npy" "$dir/sub/new"
+ok 'a link to what is not there: the file appears there'
+ln -s loop "$dir/loop"
+refused 'a link to itself' "$dir/loop: " matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/loop"
+refused 'two names of one file' 'is used for two outputs' sdpa --q "$q" --k "$k" --v "$v" -o "$dir/other" --weights "$dir/got"
+
+# A signal while it waits for a reader: the other output has been written, under another name.
+for signal in TERM HUP INT; do
+    unignored=
+    if [ $signal = INT ]; then # which a shell has its background commands ignore
+        unignored='env --default-signal=INT'
+        if ! $unignored true; then
+            skip "killed by $signal" "env cannot have commands not ignore it"
+            continue
+        fi
+    fi
+    # shellcheck disable=SC2086 # an emulator and its arguments
+    $unignored $attn sdpa --q "$q" --k "$k" --v "$v" -o "$no" --weights "$dir/pipe" 2>"$dir/stderr" &
+    child=$!
+    for wait in 1 2 3 4 5 6 7 8 9 10; do
+        [ -z "$(find "$dir" -name '.attn*')" ] || break
+        sleep 0.$wait
+    done
+    found=$(find "$dir" -name '.attn*')
+    kill -$signal $child
+    (sleep 5 && kill -KILL $child) &
+    watch=$!
+    wait $child
+    [ $? -gt 128 ] && [ "$found" ] && clean
+    ok "killed by $signal: no file is left"
+    kill $watch
+done 2>/dev/null
+(
+    ulimit -f 64 || exit 1
+    run matmul --a "$dir/large.npy" --b "$dir/large.npy" -o "$no" --dtype f64
+    [ $? -eq 2 ]
+) && clean && has "$(cat "$dir/stderr")" 'cannot be written'
+ok 'a file that grows beyond its limit: an error, no file is left'
+head -c 100 /dev/zero >"$dir/got"
+(
+    ulimit -f 64 || exit 1
+    run matmul --a "$dir/large.npy" --b "$dir/large.npy" -o "$dir/got" --dtype f64
+    [ $? -eq 2 ]
+) && [ "$(wc -c <"$dir/other")" -eq 100 ] && cmp -s "$dir/got" "$dir/other"
+ok '... and a file of two names is as it was'
 
 # ------------------------------------------------------- sentence and the rest --
 

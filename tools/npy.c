@@ -12,12 +12,12 @@
 static const unsigned char magic[] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 
 static const struct element_type {
-    const char code[3];
+    const char code[3], letter[2], name[8];
     attn_dtype dtype;
     size_t size;
 } element_types[] = {
-    {"f2", ATTN_F16, 2},  {"f4", ATTN_F32, 4}, {"f8", ATTN_F64, 8},
-    {"b1", ATTN_BOOL, 1}, {"i4", ATTN_I32, 4}, {"i8", ATTN_I64, 8},
+    {"f2", "e", "float16", ATTN_F16, 2}, {"f4", "f", "float32", ATTN_F32, 4}, {"f8", "d", "float64", ATTN_F64, 8},
+    {"b1", "?", "bool", ATTN_BOOL, 1},   {"i4", "i", "int32", ATTN_I32, 4},   {"i8", "q", "int64", ATTN_I64, 8},
 };
 enum { ELEMENT_TYPES = sizeof element_types / sizeof element_types[0] };
 
@@ -114,18 +114,23 @@ static int literal_is(literal string, const char *text)
 /* How much of it a message shows. */
 static int shown(literal string) { return string.length < 32 ? (int)string.length : 32; }
 
+/* As NumPy reads it: '<f4', 'f4', '<f', 'f', 'float32'. */
 static int parse_descr(parser *p, dictionary *d)
 {
+    literal type;
+    char order;
     size_t i;
     if (next_is(p, '[')) return complain(p, "holds records, not a plain array of numbers");
     if (!parse_string(p, &d->descr)) return 0;
-    if (d->descr.length == 3 && strchr("<>=|", d->descr.text[0])) {
-        for (i = 0; i < ELEMENT_TYPES; i++) {
-            if (memcmp(d->descr.text + 1, element_types[i].code, 2) != 0) continue;
-            d->type = &element_types[i];
-            d->swapped = d->type->size > 1 && d->descr.text[0] == (native_is_little() ? '>' : '<');
-            return 1;
-        }
+    type = d->descr;
+    if (type.length && strchr("<>=|", order = type.text[0])) type.text++, type.length--;
+    else order = '=';
+    for (i = 0; i < ELEMENT_TYPES; i++) {
+        const struct element_type *e = &element_types[i];
+        if (!literal_is(type, e->code) && !literal_is(type, e->letter) && !literal_is(d->descr, e->name)) continue;
+        d->type = e;
+        d->swapped = e->size > 1 && order == (native_is_little() ? '>' : '<');
+        return 1;
     }
     return complain(p, "element type '%.*s' is not one of f2, f4, f8, b1, i4, i8", shown(d->descr), d->descr.text);
 }
@@ -159,6 +164,7 @@ static int parse_dimension(parser *p, size_t *value)
             return complain(p, "bad header: the dimension at byte %zu is too large", start);
         *value = *value * 10 + digit;
     }
+    if (p->at < p->end && p->bytes[p->at] == 'L') p->at++; /* as Python 2 wrote large numbers */
     return 1;
 }
 

@@ -38,7 +38,8 @@ typedef struct file_out {
 
 int file_read(const char *path, unsigned char **bytes, size_t *length);
 
-/* Writes all files or none: readers see each file either complete or as it was before. */
+/* Writes all files or none: readers see each file either complete or as it was before, with its
+ * mode. What is no plain file, or has several names, is written to where it is: "-", pipes. */
 int files_write(const file_out *files, size_t count);
 
 /* ------------------------------------------------------------- options.c -- */

@@ -90,7 +90,7 @@ class Source:
         with open(path, encoding="utf-8") as f:
             self.text = f.read()
         self.code = blanked(self.text)
-        self.begin = self.code.index("#if defined(ATTENTION_IMPLEMENTATION)")
+        self.begin = self.code.index("#ifdef ATTN__IMPLEMENT\n")
         self.template = self.code.index("#if defined(ATTN__KERNEL)")
         self.paths = list(dict.fromkeys(re.findall(r"#define ATTN__ISA (\w+)", self.code)))
         if not self.paths:
