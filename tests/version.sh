@@ -19,7 +19,7 @@ echo "# attention.h: $version"
 # $attn is not quoted: it may begin with an emulator and its arguments.
 same 'attn --version' "$($attn --version | tr -d '\r' | sed 's/^attn //')"
 same 'configure' "$(sed -n 's/^VERSION = //p' Makefile)"
-same 'CHANGELOG.md' "$(sed -n 's/^## \([^ ]*\) .*/\1/p; /^## /q' "$top/CHANGELOG.md")"
+same 'CHANGELOG.md' "$(sed -n '/^## /{s/^## \([^ ]*\) .*/\1/p;q;}' "$top/CHANGELOG.md")"
 same 'debian/changelog' "$(sed -n 's/^attention-h (\(.*\)) .*/\1/p; q' "$top/debian/changelog")"
 same 'vcpkg' "$(sed -n 's/^ *"version": "\(.*\)",$/\1/p' "$top/packaging/vcpkg/attention/vcpkg.json")"
 plan
