@@ -3560,27 +3560,31 @@ static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, co
     return squares;
 }
 
-/* To fetch rows [from, to) of keys or values. */
+/* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. */
+static attn__soon attn__rows_at(const attn__view *v, const char *at, size_t count, size_t n)
+{
+    attn__soon soon;
+    soon.at = at;
+    soon.step = v->stride[ATTN__S] * v->size;
+    soon.bytes = n * (size_t)v->size;
+    soon.rows = v->stride[ATTN__D] == 1 ? count : 0;
+    return soon;
+}
 static attn__soon attn__soon_of(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
                                 size_t to, size_t n)
 {
-    attn__soon ahead = {NULL, 0, 0, 0};
-    if (from >= to || ATTN__HAS(p, block_table) || v->stride[ATTN__D] != 1) return ahead;
-    ahead.at = attn__key_at(p, v, rows, from, 0);
-    ahead.step = v->stride[ATTN__S] * v->size;
-    ahead.bytes = n * (size_t)v->size;
-    ahead.rows = to - from;
-    return ahead;
+    return attn__rows_at(v, attn__key_at(p, v, rows, from, 0), ATTN__HAS(p, block_table) ? 0 : to - from, n);
 }
 
-/* All columns of keys [from, to). */
-static double attn__copy_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to)
+/* All columns of keys [from, to), to rows from `skip` on. Returns the sum of their squares. */
+static double attn__copy_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to,
+                              size_t skip)
 {
     double squares = 0;
     for (size_t c = 0; c < p->dim; c += ATTN__KEY_DEPTH)
-        squares += attn__copy_rows(p, rows, &p->k, from, to, c, attn__min(p->dim - c, ATTN__KEY_DEPTH),
-                                   s->k + c / ATTN__KEY_DEPTH * p->keys * ATTN__KEY_STRIDE * p->run.kernel->size,
-                                   ATTN__KEY_STRIDE);
+        squares += attn__copy_rows(
+            p, rows, &p->k, from, to, c, attn__min(p->dim - c, ATTN__KEY_DEPTH),
+            s->k + (c / ATTN__KEY_DEPTH * p->keys + skip) * ATTN__KEY_STRIDE * p->run.kernel->size, ATTN__KEY_STRIDE);
     return squares;
 }
 
@@ -3861,6 +3865,40 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     kernel->turn(acc, p->width, s->panel, (ptrdiff_t)nr, p->dim_v, count);
 }
 
+/* Keys of a block, and values if they are not used where they lie, to their places in the workspace. `squares`: the
+ * sum of the queries'. */
+static void attn__copy_block(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__key_block *block,
+                             double squares)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const double limit = kernel->dtype == ATTN_F64 ? 1e300 : 1e75; /* of a score's square */
+    const size_t first = block->keys.lo / kernel->step * kernel->step, skip = block->keys.lo - first,
+                 from = block->base + block->keys.lo, to = block->base + block->keys.hi;
+    block->first = first;
+    block->bounded = squares * attn__copy_keys(p, rows, s, from, to, skip) < limit;
+    if (p->v_copied)
+        attn__copy_rows(p, rows, &p->v, from, to, 0, p->dim_v, s->v + skip * p->dim_v * kernel->size, p->dim_v);
+}
+
+/* What to fetch while a block is at work: the keys and values of the next one, below `end`; after the last, the queries
+ * of the next task, and where results will go. */
+static void attn__look_beyond(const attn__problem *p, const attn__rows *rows, attn__key_block *block, size_t end)
+{
+    const size_t next = block->base + ATTN__BLOCK, query = rows->query + p->query_block;
+    const attn__soon none = {NULL, 0, 0, 0};
+    block->ahead[0] = block->ahead[1] = none;
+    if (next < end) {
+        end = attn__min(next + ATTN__BLOCK, end);
+        block->ahead[0] = attn__soon_of(p, rows, &p->k, next, end, p->dim);
+        block->ahead[1] = attn__soon_of(p, rows, &p->v, next, end, p->dim_v);
+    } else if (query < rows->q_len) {
+        block->ahead[0] = attn__rows_at(&p->q, attn__query_at(&p->q, rows, rows->head, query),
+                                        attn__min(p->query_block, rows->q_len - query), p->dim);
+        block->ahead[1] =
+            attn__rows_at(&p->out, attn__query_at(&p->out, rows, rows->head, rows->query), p->query_block, p->dim_v);
+    }
+}
+
 /* The states of all rows over the keys of `within` that they see, in slot 0.
  *
  * Each block of 512 keys gives a state (max, sum of exp(score - max), sum of
@@ -3874,8 +3912,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, count = rows->count;
-    const double limit = kernel->dtype == ATTN_F64 ? 1e300 : 1e75; /* of a score's square */
-    attn__range all = {(size_t)-1, 0}, each = {0, (size_t)-1};     /* what any row sees, and what every row sees */
+    attn__range all = {(size_t)-1, 0}, each = {0, (size_t)-1}; /* what any row sees, and what every row sees */
     attn__key_block block;
     size_t known = (size_t)-1; /* ranges are */
     double squares;
@@ -3926,35 +3963,8 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             attn__do_rows(p, rows, s, &block);
             continue;
         }
-        block.first = block.keys.lo / kernel->step * kernel->step;
-        {
-            const size_t skip = block.keys.lo - block.first, from = base + block.keys.lo, to = base + block.keys.hi;
-            attn__scratch at = *s;
-            at.k += skip * ATTN__KEY_STRIDE * es;
-            block.bounded = squares * attn__copy_keys(p, rows, &at, from, to) < limit;
-            if (p->v_copied)
-                attn__copy_rows(p, rows, &p->v, from, to, 0, p->dim_v, s->v + skip * p->dim_v * es, p->dim_v);
-        }
-        {
-            const size_t next = base + ATTN__BLOCK, end = attn__min(next + ATTN__BLOCK, all.hi);
-            if (next < end) {
-                block.ahead[0] = attn__soon_of(p, rows, &p->k, next, end, p->dim);
-                block.ahead[1] = attn__soon_of(p, rows, &p->v, next, end, p->dim_v);
-            } else {
-                block.ahead[1].rows = 0;
-                block.ahead[0].rows = 0;
-                if (rows->query + p->query_block < rows->q_len && p->q.stride[ATTN__D] == 1) {
-                    block.ahead[0].at = attn__query_at(&p->q, rows, rows->head, rows->query + p->query_block);
-                    block.ahead[0].step = p->q.stride[ATTN__S] * p->q.size;
-                    block.ahead[0].bytes = p->dim * (size_t)p->q.size;
-                    block.ahead[0].rows = attn__min(p->query_block, rows->q_len - rows->query - p->query_block);
-                    block.ahead[1].at = attn__query_at(&p->out, rows, rows->head, rows->query);
-                    block.ahead[1].step = p->out.stride[ATTN__S] * p->out.size;
-                    block.ahead[1].bytes = p->dim_v * (size_t)p->out.size;
-                    block.ahead[1].rows = attn__min(p->query_block, rows->q_len - rows->query);
-                }
-            }
-        }
+        attn__copy_block(p, rows, s, &block, squares);
+        attn__look_beyond(p, rows, &block, all.hi);
         for (size_t r = 0; r < count; r += kernel->nr)
             attn__do_panel(p, rows, s, &block, r, attn__min(kernel->nr, count - r));
     }
@@ -4295,11 +4305,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
         const size_t from = begin / step * step, to = attn__round_up(end, step),
                      height = p->few ? rows->count : kernel->nr;
-        if (!p->few && begin < end) {
-            attn__scratch at = *s;
-            at.k += (begin - from) * ATTN__KEY_STRIDE * es;
-            attn__copy_keys(p, rows, &at, base + begin, base + end);
-        }
+        if (!p->few && begin < end) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
             const size_t count = attn__min(height, rows->count - r0);
             if (begin < end && p->few) attn__score_rows(p, rows, s, base, from, to);
