@@ -3052,7 +3052,7 @@ enum {
     X(char, rows, p->gather ? es *keys : 0, attn__max(p->dim, p->dim_v)) /* gathered keys or values */                 \
     /* scores, then weights: (mr, TILE_STRIDE), or (keys, nr) */                                                       \
     X(char, tile, es,                                                                                                  \
-      attn__max(attn__max(kernel->mr, kernel->few_rows) * ATTN__TILE_STRIDE, p->few ? 0 : (keys + 4) * nr))            \
+      attn__max(attn__max(kernel->mr, p->few ? p->rows : 0) * ATTN__TILE_STRIDE, p->few ? 0 : (keys + 4) * nr))        \
     X(char, panel, p->few ? 0 : es *attn__max(nr, kernel->mr),                                                         \
       attn__max(ATTN__TILE_STRIDE, p->dim_v))            /* what is turned, or was */                                  \
     X(char, bias, p->few ? es : 0, ATTN__TILE_STRIDE)    /* what is added to a row of scores */                        \
@@ -5136,7 +5136,8 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->slot_count = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
     p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
-    p->few = p->rows <= kernel->few_rows;
+    /* or not many, and they would leave lanes empty: then it costs less to turn the keys several times */
+    p->few = p->rows <= kernel->few_rows || (p->rows < 3 * kernel->few_rows && p->rows % (kernel->nr / 2));
     p->v_copied = p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || ATTN__HAS(p, block_table) ||
                   attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
     p->modified = ATTN__HAS(p, mask) || ATTN__HAS(p, alibi);
@@ -7380,7 +7381,9 @@ ATTN__INLINE void ATTN__V(look)(const int vecs, attn__real *tile, size_t from, s
                                 const attn__real *hi, attn__real *max, attn__real *nonfinite)
 {
     const attn__vec masked = attn__vset1(ATTN__C(MASKED));
-#define ATTN__X(v) attn__vec max##v = attn__vload(max + v * ATTN__VL), bad##v = attn__vload(nonfinite + v * ATTN__VL);
+#define ATTN__X(v)                                                                                                     \
+    attn__vec max##v = attn__vload(max + (vecs > v ? v * ATTN__VL : 0)),                                               \
+              bad##v = attn__vload(nonfinite + (vecs > v ? v * ATTN__VL : 0));
 #define ATTN__Y(v)                                                                                                     \
     if (vecs > v) {                                                                                                    \
         attn__vec x = attn__vload(tile + j * ATTN__NR + v * ATTN__VL);                                                 \
@@ -7399,7 +7402,8 @@ ATTN__INLINE void ATTN__V(look)(const int vecs, attn__real *tile, size_t from, s
     }
 #undef ATTN__X
 #undef ATTN__Y
-#define ATTN__X(v) attn__vstore(max + v * ATTN__VL, max##v), attn__vstore(nonfinite + v * ATTN__VL, bad##v);
+#define ATTN__X(v)                                                                                                     \
+    if (vecs > v) attn__vstore(max + v * ATTN__VL, max##v), attn__vstore(nonfinite + v * ATTN__VL, bad##v);
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 }
@@ -7458,14 +7462,17 @@ static void ATTN__V(weigh)(void *scores, size_t cols, const attn__block_range *r
         nonfinite[c] = 0;
         if (!looked) max[c] = ATTN__C(MASKED);
     }
-#define ATTN__X(vecs)                                                                                                  \
+    /* lane by lane one column after the other: of two at once clang makes half of a vector, and compares what is in
+     * the other half */
+#define ATTN__X(vecs, c)                                                                                               \
     {                                                                                                                  \
-        ATTN__V(look)(vecs, tile, from, seen.lo, lo, hi, max, nonfinite);                                              \
-        if (!looked) ATTN__V(look)(vecs, tile, seen.lo, seen.hi, NULL, NULL, max, nonfinite);                          \
-        ATTN__V(look)(vecs, tile, seen.hi, to, lo, hi, max, nonfinite);                                                \
+        ATTN__V(look)(vecs, tile + (c), from, seen.lo, lo + (c), hi + (c), max + (c), nonfinite + (c));                \
+        if (!looked) ATTN__V(look)(vecs, tile + (c), seen.lo, seen.hi, NULL, NULL, max + (c), nonfinite + (c));        \
+        ATTN__V(look)(vecs, tile + (c), seen.hi, to, lo + (c), hi + (c), max + (c), nonfinite + (c));                  \
     }
-    if (width > ATTN__VL) ATTN__X(2)
-    else ATTN__X(1)
+    if (ATTN__VL > 1 && width > ATTN__VL) ATTN__X(2, 0)
+    else
+        for (size_t c = 0; c < width; c += ATTN__VL) ATTN__X(1, c)
 #undef ATTN__X
     for (size_t c = 0; c < ATTN__NR; c++) {
         const int safe = ATTN__FUNCTION(finite)(nonfinite[c]) && max[c] > ATTN__C(LOWEST_SAFE);
