@@ -405,7 +405,7 @@ static void try_large_workspace(void)
     attn_exec run = attn_exec_default();
     size_t bytes = 0;
     run.query = &bytes;
-    d.q = d.out = attn_array_2d(ATTN_F32, NULL, 20, dim);
+    d.q = d.out = attn_array_2d(ATTN_F32, NULL, 40, dim);
     d.k = d.v = attn_array_2d(ATTN_F32, NULL, 512, dim);
     test_ok(test_status(attn_forward(&d, &run), ATTN_ERR_OVERFLOW), "forward, too large a workspace");
     d.v.shape[1] = d.out.shape[1] = 20;
