@@ -397,7 +397,7 @@ static void try_many_rows(void)
     test_ok(test_status(attn_forward(&d, &run), ATTN_ERR_OVERFLOW), "forward, too many rows of no elements");
 }
 
-/* Panels of keys and of values that only together are too large. Size query only. */
+/* Copies of keys and of values that only together are too large. Size query only. */
 static void try_large_workspace(void)
 {
     const size_t dim = 3 * (SIZE_MAX >> 15); /* times 512 and 4 bytes: three eighths of half the address space */
@@ -406,7 +406,7 @@ static void try_large_workspace(void)
     size_t bytes = 0;
     run.query = &bytes;
     d.q = d.out = attn_array_2d(ATTN_F32, NULL, 40, dim);
-    d.k = d.v = attn_array_2d(ATTN_F32, NULL, 512, dim);
+    d.k = d.v = attn_array_2d(ATTN_F16, NULL, 512, dim);
     test_ok(test_status(attn_forward(&d, &run), ATTN_ERR_OVERFLOW), "forward, too large a workspace");
     d.v.shape[1] = d.out.shape[1] = 20;
     test_ok(test_status(attn_forward(&d, &run), ATTN_OK) && bytes > 2048 * dim, "forward, a large workspace");
