@@ -742,9 +742,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #undef ATTN_USE_SIMDE
 #endif
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(__OPTIMIZE__) && !defined(ATTN_USE_SIMDE)
-#define ATTN__INLINE                                                                                                   \
-    static inline __attribute__((__unused__)) /* inlined, each would have its own room on the stack                    \
-                                               */
+/* inlined, each would have its own room on the stack */
+#define ATTN__INLINE static inline __attribute__((__unused__))
 #define ATTN__NOINLINE __attribute__((__noinline__))
 #elif defined(__GNUC__) || defined(__clang__)
 #define ATTN__INLINE static inline __attribute__((__always_inline__))
@@ -994,7 +993,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__TILE_STRIDE 528
 #define ATTN__KEY_DEPTH 128 /* of head_dim, in one copy of a block of keys ... */
 #define ATTN__KEY_STRIDE 144
-/* Virtual lanes of a sum of weights: 64 bytes' worth on every path. */
+/* Virtual lanes of a sum of the softmax of an array: 64 bytes' worth on every path. */
 #define ATTN__LANES_F32 16
 #define ATTN__LANES_F64 8
 #define ATTN__CHAIN 16 /* keys whose weights are added one after the other */
@@ -1389,8 +1388,9 @@ ATTN__INLINE size_t attn__size_of(attn_dtype dtype)
     return 0;
 }
 
-/* One element of any float type. attn__put rounds through float32 to the narrow types, and gives NaN
- * one form: machines differ in the sign of what they make themselves. */
+/* One element of any float type. attn__put rounds once, to 16 bits through a float whose last bit is odd where it is
+ * not exact (Boldo & Melquiond 2008), and gives NaN one form: machines differ in the sign of what they make themselves.
+ */
 ATTN__INLINE double attn__get(const void *at, attn_dtype dtype)
 {
     switch (dtype) {
@@ -1410,9 +1410,18 @@ ATTN__INLINE void attn__put_f32(void *at, attn_dtype dtype, float x)
 }
 static void attn__put(void *at, attn_dtype dtype, double x)
 {
+    float f;
+    double rest;
     if (attn__nan_f64(x)) x = attn__from_bits_f64(0x7ff8000000000000u);
-    if (dtype == ATTN_F64) *(double *)at = x;
-    else attn__put_f32(at, dtype, attn__to_f32(x));
+    if (dtype == ATTN_F64) {
+        *(double *)at = x;
+        return;
+    }
+    f = attn__to_f32(x);
+    rest = x - (double)f;
+    if (dtype != ATTN_F32 && attn__finite_f32(f) && (attn__bits_f32(f) & 1) == 0 && (rest < 0 || rest > 0))
+        f = attn__from_bits_f32((rest > 0) == (x > 0) ? attn__bits_f32(f) + 1 : attn__bits_f32(f) - 1);
+    attn__put_f32(at, dtype, f);
 }
 
 /* n elements of any float type to float or double and back, by index order. */
@@ -1512,11 +1521,11 @@ ATTN__INLINE void attn__fetch(attn__soon *ahead, size_t rows)
 typedef struct attn__kernel {
     size_t size; /* of T */
     size_t mr, nr, lanes;
-    size_t step; /* ranges of keys are rounded to this: both nr and lanes divide it */
+    size_t step; /* ranges of keys are rounded to this: nr, lanes and CHAIN divide it */
     attn_dtype dtype;
 
-    /* For at most `few_rows` rows a[m][depth] and keys that are used where they lie, each
-     * contiguous: c[i][j] (+)= sum_k a[i][k] keys[j * stride + k], the same chain as
+    /* Keys in lanes. For rows a[m][depth], best for no more than few_rows (0: not at all), and keys that
+     * are used where they lie, each contiguous: c[i][j] (+)= sum_k a[i][k] keys[j * stride + k], the same chain as
      * multiply's. c has room up to a multiple of nr. */
     size_t few_rows;
     void (*dot_keys)(size_t m, size_t n, size_t depth, const void *a, const void *keys, attn_dtype dtype,
@@ -1574,9 +1583,9 @@ typedef struct attn__kernel {
     double (*copy)(void *to, size_t to_stride, const void *from, attn_dtype dtype, ptrdiff_t stride,
                    ptrdiff_t row_stride, size_t rows, size_t n);
     /* scores[j][c] (+)= sum_k keys[j * KEY_STRIDE + k] queries[k][c], the same chain as multiply's; max[c] is
-     * raised to them, if max is not NULL. Fetches some of the rows ahead. */
+     * the largest, if max is not NULL. Fetches some of the rows ahead, if that is not. */
     void (*score_keys)(size_t n, size_t cols, size_t depth, const void *keys, const void *queries, void *scores,
-                       int accumulate, void *max, attn__soon ahead[2]);
+                       int accumulate, void *max, attn__soon *ahead);
     /* Scores to weights. Column c sees rows [lo, hi) of ranges[c] (all that are there, if that is NULL), counted from
      * `first`, a multiple of step within the block; rows [from, to) of the tile are there. `seen`: rows that every
      * column sees, whose maxima are in max if `looked`, and then all scores are finite. Gives max and sum; -inf and 0
@@ -3047,7 +3056,7 @@ enum {
       p->few ? p->rows : attn__round_up(p->rows, nr))                                                                  \
     /* keys of a block: a panel, or (128 of dim a piece, keys, KEY_STRIDE) */                                          \
     X(char, k, es *keys, p->few ? p->dim : attn__pieces(p->dim, ATTN__KEY_DEPTH) * ATTN__KEY_STRIDE)                   \
-    /* values of a block: panels, or (keys, dim_v) */                                                                  \
+    /* values of a block: panels (also of a small problem), or (keys, dim_v) */                                        \
     X(char, v, p->few || p->v_copied || p->dim_v % (nr / 2) ? es * keys : 0, attn__round_up(p->width, nr))             \
     X(char, rows, p->gather ? es *keys : 0, attn__max(p->dim, p->dim_v)) /* gathered keys or values */                 \
     /* scores, then weights: (mr, TILE_STRIDE), or (keys, nr) */                                                       \
@@ -3427,12 +3436,20 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 #define ATTN__UNIT_LN2 ATTN__LOG2E_F64
 #define ATTN__UNIT_1 1.0
 
-/* to = from * scale * unit: one factor, if a number of the type holds it. */
+/* Is scale * unit, by which queries are multiplied, a number of the type? */
+static int attn__one_factor(const attn__problem *p, double unit, double *factor)
+{
+    double limited;
+    *factor = p->scale * unit;
+    limited = attn__saturate(*factor, p->run.kernel->dtype);
+    return limited >= *factor && limited <= *factor;
+}
+/* If not, they are by one after the other. */
 static void attn__scale_queries(const attn__problem *p, void *to, const void *from, size_t n, double unit)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const double factor = p->scale * unit;
-    if (attn__saturate(factor, kernel->dtype) >= factor && attn__saturate(factor, kernel->dtype) <= factor) {
+    double factor;
+    if (attn__one_factor(p, unit, &factor)) {
         kernel->scale(to, from, n, factor);
         return;
     }
@@ -3496,17 +3513,29 @@ static double attn__load_queries(const attn__problem *p, const attn__rows *rows,
     return squares;
 }
 
-/* Rows [from, to) of keys or values, columns [c, c + n), contiguous in s->rows;
- * what is not there is 0. For pages, and where a part begins within a panel. */
+/* Rows [from, to) of keys or values, columns [c, c + n), `stride` apart. Returns the sum of their squares. */
+static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
+                              size_t to, size_t c, size_t n, char *copy, size_t stride)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    double squares = 0;
+    size_t count;
+    for (; from < to; from += count, copy += count * stride * kernel->size) {
+        count = ATTN__HAS(p, block_table) ? attn__min(to - from, p->kv_rows - from % p->kv_rows) : to - from;
+        squares += kernel->copy(copy, stride, attn__key_at(p, v, rows, from, c), v->dtype, v->stride[ATTN__D],
+                                v->stride[ATTN__S], count, n);
+    }
+    return squares;
+}
+
+/* The same contiguous in s->rows; 0 before the first key that is there. For pages, and where a part begins within a
+ * panel. */
 static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__view *v,
                          size_t from, size_t to, size_t c, size_t n)
 {
-    const attn__kernel *kernel = p->run.kernel;
-    char *row = s->rows;
-    for (; from < to; from++, row += n * kernel->size) {
-        if (from < p->kv_begin || from >= rows->kv_end) attn__memset(row, 0, n * kernel->size);
-        else kernel->load(row, attn__key_at(p, v, rows, from, c), v->dtype, v->stride[ATTN__D], n);
-    }
+    const size_t first = attn__max(from, p->kv_begin), missing = (first - from) * n * p->run.kernel->size;
+    attn__memset(s->rows, 0, missing);
+    attn__copy_rows(p, rows, v, first, to, c, n, s->rows + missing, n);
 }
 
 /* Packs keys [from, to), `from` a multiple of nr. */
@@ -3543,21 +3572,6 @@ static int attn__in_place(const attn__problem *p, const attn__rows *rows, const 
 {
     if (v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end) return 0;
     return !ATTN__HAS(p, block_table) || from / p->kv_rows == (to - 1) / p->kv_rows;
-}
-
-/* Rows [from, to) of keys or values, columns [c, c + n), `stride` apart. Returns the sum of their squares. */
-static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
-                              size_t to, size_t c, size_t n, char *copy, size_t stride)
-{
-    const attn__kernel *kernel = p->run.kernel;
-    double squares = 0;
-    size_t count;
-    for (; from < to; from += count, copy += count * stride * kernel->size) {
-        count = ATTN__HAS(p, block_table) ? attn__min(to - from, p->kv_rows - from % p->kv_rows) : to - from;
-        squares += kernel->copy(copy, stride, attn__key_at(p, v, rows, from, c), v->dtype, v->stride[ATTN__D],
-                                v->stride[ATTN__S], count, n);
-    }
-    return squares;
 }
 
 /* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. */
@@ -3601,14 +3615,21 @@ static void attn__multiply_rows(const attn__kernel *kernel, size_t m, size_t n, 
     }
 }
 
+/* Softcap and bias go on to the end of a vector, up to 16 elements beyond the last of a row: nothing may trap there. */
+static void attn__pad_rows(const attn__problem *p, char *tile, size_t count, size_t end)
+{
+    const size_t es = p->run.kernel->size;
+    for (size_t r = 0; r < count && (p->softcap > 0 || p->modified); r++)
+        attn__memset(tile + (r * ATTN__TILE_STRIDE + end) * es, 0, 16 * es);
+}
+
 /* Scores of few rows with keys base + [from, to), from a multiple of nr, to s->tile[row][key - base]. */
 static void attn__score_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
                              size_t to)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr, end = attn__min(to, rows->kv_end - base);
-    for (size_t r = 0; r < rows->count; r++) /* softcap and bias go on to the end of a vector: nothing may trap there */
-        attn__memset(s->tile + (r * ATTN__TILE_STRIDE + end) * es, 0, 16 * es);
+    attn__pad_rows(p, s->tile, rows->count, end);
     for (size_t c = 0; c < p->chunks; c++) {
         const size_t first = c * ATTN__BLOCK, depth = attn__min(p->dim - first, ATTN__BLOCK);
         const char *q = s->q + c * p->rows * ATTN__TILE_STRIDE * es;
@@ -3630,9 +3651,9 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
 }
 
 /* Scores of a panel of queries with keys [from, to), counted from the first that was copied, to s->tile[key][query].
- * Raises max, if it is not NULL. */
+ * The largest of each query to max, if that is not NULL. */
 static void attn__score_panel(const attn__problem *p, attn__scratch *s, size_t r0, size_t count, size_t from, size_t to,
-                              void *max, attn__soon ahead[2])
+                              void *max, attn__soon *ahead)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, nr = kernel->nr;
@@ -3656,7 +3677,7 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
     if (!ATTN__HAS(p, alibi) && !additive) return 0;
     if (additive) kernel->load(bias, attn__mask_at(p, rows, h, i, lo), p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
     else attn__memset(bias, 0, (hi - lo) * kernel->size);
-    attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* see attn__score_rows */
+    attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* see attn__pad_rows */
     if (ATTN__HAS(p, alibi))
         kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)lo, attn__element(&p->alibi, rows->b, h));
     return 1;
@@ -3778,7 +3799,7 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
     }
 }
 
-/* Few rows over one block of keys, in lanes: scores, weights, and the sum of their values. */
+/* Few rows over one block of keys, which are in lanes: scores, weights, and the sum of their values. */
 static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s,
                           const attn__key_block *block)
 {
@@ -3810,7 +3831,7 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     }
 }
 
-/* A panel of rows [r0, r0 + count), in lanes, over one block of keys. */
+/* A panel of rows [r0, r0 + count), which are in lanes, over one block of keys. */
 static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__key_block *block,
                            size_t r0, size_t count)
 {
@@ -3838,9 +3859,6 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     within.lo -= first, within.hi -= first;
     if (seen.lo >= seen.hi) seen.lo = seen.hi = within.hi;
     else seen.lo -= first, seen.hi -= first;
-    for (size_t c = 0; c < nr; c++)
-        if (kernel->dtype == ATTN_F64) max[c] = ATTN__MASKED_F64;
-        else ((float *)max)[c] = ATTN__MASKED_F32;
     if (count <= nr / 2 &&
         (p->softcap > 0 || p->modified)) /* the other half of the tile is not written: nothing may trap */
         attn__memset(s->tile + within.lo * nr * es, 0, (within.hi - within.lo) * nr * es);
@@ -3894,8 +3912,9 @@ static void attn__look_beyond(const attn__problem *p, const attn__rows *rows, at
     } else if (query < rows->q_len) {
         block->ahead[0] = attn__rows_at(&p->q, attn__query_at(&p->q, rows, rows->head, query),
                                         attn__min(p->query_block, rows->q_len - query), p->dim);
-        block->ahead[1] =
-            attn__rows_at(&p->out, attn__query_at(&p->out, rows, rows->head, rows->query), p->query_block, p->dim_v);
+        if (ATTN__HAS(p, out)) /* a part has none */
+            block->ahead[1] = attn__rows_at(&p->out, attn__query_at(&p->out, rows, rows->head, rows->query),
+                                            p->query_block, p->dim_v);
     }
 }
 
@@ -4293,8 +4312,6 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + p->kv_len;
-    attn__soon none[2];
-    attn__memset(none, 0, sizeof none);
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
     attn__load_queries(p, rows, s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
@@ -4310,9 +4327,8 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             const size_t count = attn__min(height, rows->count - r0);
             if (begin < end && p->few) attn__score_rows(p, rows, s, base, from, to);
             else if (begin < end) {
-                attn__score_panel(p, s, r0, count, begin - from, end - from, NULL, none);
-                for (size_t r = 0; r < count; r++) /* see attn__score_rows */
-                    attn__memset(s->panel + (r * ATTN__TILE_STRIDE + end) * es, 0, 16 * es);
+                attn__score_panel(p, s, r0, count, begin - from, end - from, NULL, NULL);
+                attn__pad_rows(p, s->panel, count, end);
                 kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
                              (ptrdiff_t)kernel->nr, end - begin, count);
             }
@@ -5196,12 +5212,11 @@ static int attn__do_small(const attn__problem *p)
     attn__scratch s;
     attn__small little;
     if (p->arrays > 4 || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 ||
-        p->dim > ATTN__BLOCK || p->dim_v == 0 || p->scale > 1e37 || p->scale < -1e37 || p->run.workers > 1 ||
-        p->left >= 0 || p->softcap > 0 || p->kv_begin)
+        p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
         return 0;
     if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype ||
         p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 ||
-        p->out.stride[ATTN__D] != 1)
+        p->out.stride[ATTN__D] != 1 || !attn__one_factor(p, ATTN__UNIT_LN2, &little.scale))
         return 0;
     little.visible = p->kv_len;
     if (p->right >= 0) {
@@ -5219,7 +5234,6 @@ static int attn__do_small(const attn__problem *p)
     little.k_step = p->k.stride[ATTN__S];
     little.v_step = p->v.stride[ATTN__S];
     little.out_step = p->out.stride[ATTN__S];
-    little.scale = p->scale * ATTN__UNIT_LN2;
     little.queries = p->few ? s.q : s.panel;
     little.keys = s.k;
     little.values = s.v;
@@ -5860,20 +5874,6 @@ static void attn__sin_cos(double x, double *sine, double *cosine)
     *cosine = quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s;
 }
 
-/* attn__put with one rounding to 16 bits: through a float whose last bit is odd where it is not exact (Boldo &
- * Melquiond 2008). */
-static void attn__put_nearest(void *at, attn_dtype dtype, double x)
-{
-    if (attn__size_of(dtype) == 2) {
-        const float f = attn__to_f32(x);
-        const uint32_t u = attn__bits_f32(f);
-        const double rest = x - (double)f;
-        if ((u & 1) == 0 && attn__finite_f32(f) && (rest < 0 || rest > 0))
-            x = (double)attn__from_bits_f32((rest > 0) == (x > 0) ? u + 1 : u - 1);
-    }
-    attn__put(at, dtype, x);
-}
-
 /* The two elements of a pair, of all heads, turned by an angle. */
 static void attn__rotate(const attn__view *from, const attn__view *to, size_t b, size_t i, size_t first, size_t second,
                          double angle)
@@ -5883,8 +5883,8 @@ static void attn__rotate(const attn__view *from, const attn__view *to, size_t b,
     for (size_t h = 0; h < from->shape[ATTN__H]; h++) {
         const double u = attn__get(attn__at(from, b, h, i, first), from->dtype),
                      v = attn__get(attn__at(from, b, h, i, second), from->dtype);
-        attn__put_nearest(attn__at(to, b, h, i, first), to->dtype, attn__madd_f64(u, cosine, -(v * sine)));
-        attn__put_nearest(attn__at(to, b, h, i, second), to->dtype, attn__madd_f64(u, sine, v * cosine));
+        attn__put(attn__at(to, b, h, i, first), to->dtype, attn__madd_f64(u, cosine, -(v * sine)));
+        attn__put(attn__at(to, b, h, i, second), to->dtype, attn__madd_f64(u, sine, v * cosine));
     }
 }
 
@@ -6164,9 +6164,9 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
 }
 #endif
 
-/* The register tile: M rows by W vectors, one or two, each element one chain of multiply-adds over k,
+/* The register tile: `height` rows by `vecs` vectors, one or two, each element one chain of multiply-adds over k,
  * c[i][j] (+)= sum_k a(i, k) b[k][j]. a(i, k) is a[i * apart + k], or a[k * lda + i] if `apart` is 0. Maxima of columns
- * go to max, if that is not NULL. height, vecs, apart and the type of b are constants wherever this is inlined. */
+ * raise max, if that is not NULL. height, vecs, apart and the type of b are constants wherever this is inlined. */
 ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apart, const attn_dtype dtype, size_t depth,
                                 const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, attn__real *c,
                                 size_t ldc, int accumulate, attn__real *max)
@@ -6346,45 +6346,57 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 #endif
 }
 
-/* One panel: `cols` <= NR of them, contiguous along the depth. Where they fill no
- * more than a vector, the other one is not written. `ahead`: another panel follows. */
-ATTN__INLINE void ATTN__V(pack_columns)(attn__real *to, const attn__real *src, size_t cols, size_t depth,
-                                        ptrdiff_t column_stride, const int ahead)
+/* QUAD columns of VL rows, as vectors, 0 where there are fewer. `quad`: a copy of them, from clear_quad, for the last.
+ */
+ATTN__INLINE void ATTN__V(clear_quad)(attn__real quad[ATTN__VL * ATTN__QUAD])
 {
-    const size_t quads = ATTN__VL == 1 ? 0 : depth / ATTN__QUAD * ATTN__QUAD; /* one lane: nothing to transpose */
-    attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
-    size_t k;
-    if (cols == ATTN__NR) {
-        for (k = 0; k < quads; k += ATTN__QUAD) {
-            ATTN__V(transpose)(src + k, column_stride, x);
-            ATTN__V(transpose)(src + k + ATTN__VL * column_stride, column_stride, y);
-            for (int i = 0; i < ATTN__NR / 4 && ahead; i++) /* a part of its columns for each part of a cache line */
-                ATTN__PREFETCH(src, (ptrdiff_t)(ATTN__NR + (k / ATTN__QUAD % 4) * (ATTN__NR / 4) + (size_t)i) *
-                                            column_stride +
-                                        (ptrdiff_t)k);
-#define ATTN__X(i) attn__vstore(to + (k + i) * ATTN__NR, x[i]), attn__vstore(to + (k + i) * ATTN__NR + ATTN__VL, y[i]);
-            ATTN__EACH_OF_QUAD(ATTN__X)
+#define ATTN__X(i) attn__vstore(quad + i * ATTN__VL, attn__vset1(0));
+    ATTN__EACH_OF_QUAD(ATTN__X)
 #undef ATTN__X
-        }
-        for (; k < depth; k++)
-            for (size_t j = 0; j < cols; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+}
+ATTN__INLINE void ATTN__V(turn_quad)(const attn__real *from, ptrdiff_t stride, size_t rows, size_t cols,
+                                     attn__real quad[ATTN__VL * ATTN__QUAD], attn__vec x[ATTN__QUAD])
+{
+    attn__real *row = quad;
+    if (rows >= ATTN__VL && cols >= ATTN__QUAD) {
+        ATTN__V(transpose)(from, stride, x);
         return;
     }
-    for (size_t v = 0; v < cols; v += ATTN__VL, src += ATTN__VL * column_stride, to += ATTN__VL) {
-        const size_t n = cols - v < ATTN__VL ? cols - v : ATTN__VL;
-        attn__real quad[ATTN__VL][ATTN__QUAD];
-        for (size_t j = n; j < ATTN__VL; j++) attn__memset(quad[j], 0, sizeof quad[j]);
-        for (k = 0; k < quads; k += ATTN__QUAD) {
-            for (size_t j = 0; j < n; j++)
-                attn__memcpy(quad[j], src + (ptrdiff_t)j * column_stride + (ptrdiff_t)k, sizeof quad[j]);
-            ATTN__V(transpose)(quad[0], ATTN__QUAD, x);
-#define ATTN__X(i) attn__vstore(to + (k + i) * ATTN__NR, x[i]);
+    if (rows > ATTN__VL) rows = ATTN__VL;
+    if (cols >= ATTN__QUAD)
+        for (; rows > 0; rows--, row += ATTN__QUAD, from += stride) attn__memcpy(row, from, ATTN__QUAD * sizeof *row);
+    else
+        for (; rows > 0; rows--, row += ATTN__QUAD, from += stride)
+            for (size_t c = 0; c < ATTN__QUAD; c++) row[c] = c < cols ? from[c] : 0;
+    ATTN__V(transpose)(quad, ATTN__QUAD, x);
+}
+
+/* to[c][r] = from[r][c], and 0 up to a multiple of VL rows. `ahead`: another panel of rows follows. */
+ATTN__INLINE void ATTN__V(turn_rows)(attn__real *to, size_t to_stride, const attn__real *from, ptrdiff_t stride,
+                                     size_t rows, size_t cols, const int ahead)
+{
+    for (size_t r = 0; r < rows; r += ATTN__VL, from += ATTN__VL * stride, to += ATTN__VL) {
+        const size_t whole = rows - r < ATTN__VL ? 0 : cols / ATTN__QUAD * ATTN__QUAD;
+        attn__vec x[ATTN__QUAD];
+        attn__real quad[ATTN__VL * ATTN__QUAD];
+        size_t c;
+        for (c = 0; c < whole; c += ATTN__QUAD) {
+            ATTN__V(transpose)(from + c, stride, x);
+            for (int i = 0; i < ATTN__VL / 4 && ahead; i++) /* a part of its rows for each part of a cache line */
+                ATTN__PREFETCH(from,
+                               (ptrdiff_t)(ATTN__NR + (c / ATTN__QUAD % 4) * (ATTN__VL / 4) + (size_t)i) * stride +
+                                   (ptrdiff_t)c);
+#define ATTN__X(i) attn__vstore(to + (c + i) * to_stride, x[i]);
             ATTN__EACH_OF_QUAD(ATTN__X)
 #undef ATTN__X
         }
-        for (; k < depth; k++) {
-            attn__vstore(to + k * ATTN__NR, attn__vset1(0));
-            for (size_t j = 0; j < n; j++) to[k * ATTN__NR + j] = src[(ptrdiff_t)j * column_stride + (ptrdiff_t)k];
+        ATTN__V(clear_quad)(quad);
+        for (; c < cols; c += ATTN__QUAD) {
+            ATTN__V(turn_quad)(from + c, stride, rows - r, cols - c, quad, x);
+#define ATTN__X(i)                                                                                                     \
+    if (c + i < cols) attn__vstore(to + (c + i) * to_stride, x[i]);
+            ATTN__EACH_OF_QUAD(ATTN__X)
+#undef ATTN__X
         }
     }
 }
@@ -6413,21 +6425,22 @@ static void ATTN__V(pack)(void *panels, const void *src_, attn_dtype dtype, size
                 }
             }
         } else if (size == (ptrdiff_t)sizeof(attn__real)) { /* keys: transposed */
-            ATTN__V(pack_columns)(to, (const attn__real *)(const void *)from, width, depth, column_stride, 1);
+            ATTN__V(turn_rows)
+            (to, ATTN__NR, (const attn__real *)(const void *)from, column_stride, width, depth, 1);
         } else { /* converted, a piece of the depth at a time */
             attn__real piece[ATTN__NR][64];
             for (size_t k = 0; k < depth; k += 64) {
                 size_t i, n = depth - k < 64 ? depth - k : 64;
                 for (i = 0; i < width; i++) ATTN__V(load_row)
                 (piece[i], from + ((ptrdiff_t)i * column_stride + (ptrdiff_t)k) * size, dtype, 1, n);
-                ATTN__V(pack_columns)(to + k * ATTN__NR, piece[0], width, n, 64, 0);
+                ATTN__V(turn_rows)(to + k * ATTN__NR, ATTN__NR, piece[0], 64, width, n, 0);
             }
         }
     }
 }
 
 #if ATTN__VL > 1
-/* pack_columns and tile in one, for up to four rows: columns are turned, and widened,
+/* turn_rows and tile in one, for up to four rows: columns are turned, and widened,
  * in registers. `dtype` is a constant, too. */
 ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, ptrdiff_t stride,
                                         attn__vec out[ATTN__QUAD])
@@ -6588,8 +6601,8 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
 }
 #endif
 
-/* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. N
- * vectors, 1 or 2, go step by step: of chains so long machines see few at a time. */
+/* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. A few vectors go step by step: of chains so long
+ * machines see few at a time. */
 ATTN__INLINE void ATTN__V(exp_reduce)(const int vecs, attn__vec *x, attn__vec *t, attn__vec *p)
 {
     const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), first = attn__vset1(ATTN__C(EXP_FIRST));
@@ -6759,21 +6772,6 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
     }
 }
 
-/* Columns [c, c + QUAD) of VL rows, as vectors; 0 where there are fewer rows or columns. */
-ATTN__INLINE void ATTN__V(turn_quad)(const attn__real *from, ptrdiff_t stride, size_t rows, size_t cols,
-                                     attn__vec x[ATTN__QUAD])
-{
-    attn__real quad[ATTN__VL][ATTN__QUAD];
-    if (rows >= ATTN__VL && cols >= ATTN__QUAD) {
-        ATTN__V(transpose)(from, stride, x);
-        return;
-    }
-    attn__memset(quad, 0, sizeof quad);
-    for (size_t r = 0; r < rows && r < ATTN__VL; r++)
-        for (size_t c = 0; c < cols && c < ATTN__QUAD; c++) quad[r][c] = from[(ptrdiff_t)r * stride + (ptrdiff_t)c];
-    ATTN__V(transpose)(quad[0], ATTN__QUAD, x);
-}
-
 /* x + b * unit, or MASKED where b is -inf; the lowest number stays finite. */
 ATTN__INLINE attn__vec ATTN__V(biased)(attn__vec x, attn__vec b, attn__vec unit, attn__vec least)
 {
@@ -6798,8 +6796,10 @@ static void ATTN__V(bias_panel)(void *scores_, const void *bias_, size_t cols, s
         const attn__real *bias = (const attn__real *)bias_ + r * ATTN__TILE_STRIDE;
         attn__real *scores = (attn__real *)scores_ + r;
         attn__vec x[ATTN__QUAD];
+        attn__real quad[ATTN__VL * ATTN__QUAD];
+        ATTN__V(clear_quad)(quad);
         for (size_t j = 0; j < n; j += ATTN__QUAD, scores += ATTN__QUAD * ATTN__NR) {
-            ATTN__V(turn_quad)(bias + j, ATTN__TILE_STRIDE, cols - r, n - j, x);
+            ATTN__V(turn_quad)(bias + j, ATTN__TILE_STRIDE, cols - r, n - j, quad, x);
 #define ATTN__X(i)                                                                                                     \
     if (j + i < n)                                                                                                     \
         attn__vstore(scores + i * ATTN__NR, ATTN__V(biased)(attn__vload(scores + i * ATTN__NR), x[i], unit, least));
@@ -7250,8 +7250,9 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
                *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
     attn__vec nonfinite[4], spare[4];
     size_t rows, stride = ATTN__NR, panel = n * ATTN__NR;
-    for (size_t i = 0; i < n; i += ATTN__NR) ATTN__V(pack_columns)
-    (keys + i * p->dim, k + (ptrdiff_t)i * p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim, p->k_step, 0);
+    for (size_t i = 0; i < n; i += ATTN__NR) ATTN__V(turn_rows)
+    (keys + i * p->dim, ATTN__NR, k + (ptrdiff_t)i * p->k_step, p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim,
+     0);
     if (width == p->dim_v && p->v_step >= 0) stride = (size_t)p->v_step, panel = ATTN__NR;
     else {
         ATTN__V(pack)(p->values, values, ATTN__F64 ? ATTN_F64 : ATTN_F32, p->dim_v, n, 1, p->v_step);
@@ -7275,21 +7276,9 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     return !ATTN__V(all_finite)(nonfinite);
 }
 
-static void ATTN__V(turn_tile)(void *to_, size_t to_stride, const void *from_, ptrdiff_t from_stride, size_t rows,
-                               size_t cols)
+static void ATTN__V(turn_tile)(void *to, size_t to_stride, const void *from, ptrdiff_t stride, size_t rows, size_t cols)
 {
-    for (size_t r = 0; r < rows; r += ATTN__VL) {
-        const attn__real *from = (const attn__real *)from_ + (ptrdiff_t)r * from_stride;
-        attn__real *to = (attn__real *)to_ + r;
-        attn__vec x[ATTN__QUAD];
-        for (size_t c = 0; c < cols; c += ATTN__QUAD) {
-            ATTN__V(turn_quad)(from + c, from_stride, rows - r, cols - c, x);
-#define ATTN__X(i)                                                                                                     \
-    if (c + i < cols) attn__vstore(to + (c + i) * to_stride, x[i]);
-            ATTN__EACH_OF_QUAD(ATTN__X)
-#undef ATTN__X
-        }
-    }
+    ATTN__V(turn_rows)((attn__real *)to, to_stride, (const attn__real *)from, stride, rows, cols, 0);
 }
 
 static double ATTN__V(copy)(void *to_, size_t to_stride, const void *from_, attn_dtype dtype, ptrdiff_t stride,
@@ -7326,56 +7315,48 @@ static double ATTN__V(copy)(void *to_, size_t to_stride, const void *from_, attn
            (double)rest;
 }
 
-static void ATTN__V(score_keys)(size_t n, size_t cols, size_t depth, const void *keys_, const void *queries,
-                                void *scores_, int accumulate, void *max_, attn__soon ahead[2])
+/* As many tiles as n rows of `a` need, over a panel b. */
+ATTN__INLINE void ATTN__V(tiles)(const int apart, size_t n, size_t cols, size_t depth, const attn__real *a,
+                                 ptrdiff_t lda, const char *b, attn__real *c, int accumulate, attn__real *max,
+                                 attn__soon *ahead)
 {
     const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
-    const size_t tiles = (n + ATTN__MR - 1) / ATTN__MR, least = tiles ? n / tiles : 0, more = n - least * tiles;
-    const attn__real *keys = (const attn__real *)keys_;
-    const char *b = (const char *)queries;
-    attn__real *c = (attn__real *)scores_, *max = (attn__real *)max_;
-    for (size_t i = 0; i < tiles; i++) {
-        const size_t rows = least + (i < more);
+    size_t rows;
+    for (; n > 0; n -= rows, a += rows * (size_t)(apart ? apart : 1), c += rows * ATTN__NR) {
+        rows = attn__tile_rows(n, ATTN__MR);
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
-        ATTN__V(tile)(i + 1, 2, ATTN__KEY_STRIDE, dtype, depth, keys, 0, b, ATTN__NR, c, ATTN__NR, accumulate, max);   \
+        ATTN__V(tile)                                                                                                  \
+        (i + 1, 2, apart, dtype, depth, a, lda, b, ATTN__NR, c, ATTN__NR, accumulate, max);                            \
         break;                                                                                                         \
     case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, ATTN__KEY_STRIDE, dtype, depth, keys, 0, b, ATTN__NR, c, ATTN__NR, accumulate, max);   \
+        ATTN__V(tile)(i + 1, 1, apart, dtype, depth, a, lda, b, ATTN__NR, c, ATTN__NR, accumulate, max);               \
         break;
         ATTN__TILES(rows, cols > ATTN__VL, ATTN__X)
 #undef ATTN__X
-        keys += rows * ATTN__KEY_STRIDE;
-        c += rows * ATTN__NR;
-        attn__fetch(&ahead[0], 2);
-        attn__fetch(&ahead[1], 2);
+        for (int i = 0; ahead && i < 2; i++) attn__fetch(&ahead[i], 2);
     }
 }
 
-static void ATTN__V(sum_values)(size_t dims, size_t cols, size_t keys, const void *values_, ptrdiff_t stride,
+static void ATTN__V(score_keys)(size_t n, size_t cols, size_t depth, const void *keys, const void *queries,
+                                void *scores, int accumulate, void *max_, attn__soon *ahead)
+{
+    attn__real *max = (attn__real *)max_;
+    for (size_t c = 0; c < ATTN__NR && max; c++) max[c] = ATTN__C(MASKED);
+    ATTN__V(tiles)
+    (ATTN__KEY_STRIDE, n, cols, depth, (const attn__real *)keys, 0, (const char *)queries, (attn__real *)scores,
+     accumulate, max, ahead);
+}
+
+static void ATTN__V(sum_values)(size_t dims, size_t cols, size_t keys, const void *values, ptrdiff_t stride,
                                 const void *weights, void *sums, int accumulate)
 {
-    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
-    const size_t tiles = (dims + ATTN__MR - 1) / ATTN__MR, least = tiles ? dims / tiles : 0,
-                 more = dims - least * tiles;
-    const attn__real *v = (const attn__real *)values_;
-    const char *b = (const char *)weights;
-    attn__real *c = (attn__real *)sums;
-    for (size_t i = 0; i < tiles; i++) {
-        const size_t rows = least + (i < more);
-#define ATTN__X(i)                                                                                                     \
-    case i + 1: ATTN__V(tile)(i + 1, 2, 0, dtype, keys, v, stride, b, ATTN__NR, c, ATTN__NR, accumulate, NULL); break; \
-    case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, 0, dtype, keys, v, stride, b, ATTN__NR, c, ATTN__NR, accumulate, NULL);                \
-        break;
-        ATTN__TILES(rows, cols > ATTN__VL, ATTN__X)
-#undef ATTN__X
-        v += rows;
-        c += rows * ATTN__NR;
-    }
+    ATTN__V(tiles)
+    (0, dims, cols, keys, (const attn__real *)values, stride, (const char *)weights, (attn__real *)sums, accumulate,
+     NULL, NULL);
 }
 
-/* Rows [from, to) of a tile, W vectors wide: MASKED where a column does not see them, if lo is not NULL. Raises
+/* Rows [from, to) of a tile, `vecs` vectors wide: MASKED where a column does not see them, if lo is not NULL. Raises
  * max; `nonfinite` turns NaN, and stays so, at NaN and infinity. */
 ATTN__INLINE void ATTN__V(look)(const int vecs, attn__real *tile, size_t from, size_t to, const attn__real *lo,
                                 const attn__real *hi, attn__real *max, attn__real *nonfinite)
@@ -7408,8 +7389,8 @@ ATTN__INLINE void ATTN__V(look)(const int vecs, attn__real *tile, size_t from, s
 #undef ATTN__X
 }
 
-/* 2^(score - max) of rows [from, to), whole steps, of a panel W vectors wide, and the sums of its chains: row c / CHAIN
- * of a block is the first of chain c, and row `from` that of `first`. */
+/* 2^(score - max) of rows [from, to), whole steps, of a panel `vecs` vectors wide, and the sums of its chains: row c /
+ * CHAIN of a block is the first of chain c, and row `from` that of `first`. */
 ATTN__INLINE void ATTN__V(exp_rows)(const int vecs, attn__real *tile, size_t from, size_t to, size_t first,
                                     const attn__real *max, attn__real *sum)
 {

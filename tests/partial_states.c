@@ -223,11 +223,13 @@ static void try_cuts(attn_dtype type, int option)
             attn_dtype_name(type), option_names[option]);
 }
 
-/* Deep trees; many queries; 16-bit types. */
+/* Deep trees; many queries, also more than a task has; 16-bit types. */
 static void try_shapes(attn_dtype type)
 {
-    static const test_shape shapes[] = {
-        {ATTN_F32, 1, 1, 1, 1, 20000, 1, 1}, {ATTN_F32, 1, 4, 2, 140, 1100, 2, 1}, {ATTN_F32, 1, 3, 1, 2, 1024, 3, 32}};
+    static const test_shape shapes[] = {{ATTN_F32, 1, 1, 1, 1, 20000, 1, 1},
+                                        {ATTN_F32, 1, 4, 2, 140, 1100, 2, 1},
+                                        {ATTN_F32, 1, 3, 1, 2, 1024, 3, 32},
+                                        {ATTN_F32, 1, 1, 1, 700, 600, 2, 1}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         test_shape shape = shapes[s];
         test_rng rng = {s};
