@@ -3857,7 +3857,7 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     for (size_t c = 0; c < count; c++) block->max[r0 + c] = -attn__infinity(), block->sum[r0 + c] = 0;
     if (within.lo >= within.hi) return;
     within.lo -= first, within.hi -= first;
-    if (seen.lo >= seen.hi) seen.lo = seen.hi = within.hi;
+    if (seen.lo >= seen.hi) seen.lo = seen.hi = within.hi, looked = 0;
     else seen.lo -= first, seen.hi -= first;
     if (count <= nr / 2 &&
         (p->softcap > 0 || p->modified)) /* the other half of the tile is not written: nothing may trap */
