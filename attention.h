@@ -106,13 +106,17 @@
  *
  *   Finite in, finite out. Finite visible inputs, up to the largest float in Q,
  *   K, V, scale and mask alike, give a finite output within the range of the
- *   visible values, and weights that sum to 1. A row whose fast arithmetic
- *   overflows is detected and computed again, alone, in wider arithmetic.
+ *   visible values, and weights that sum to 1. Rows whose fast arithmetic
+ *   overflows are detected and computed again, without the others, in double; only
+ *   float64 scores beyond 1e308 take slower arithmetic than that.
  *
- *   Visible NaN and infinity follow IEEE 754, in their own row (for V: their own
- *   column of the rows that see them). attn_forward and attn_softmax write one
- *   kind of NaN; in results of attn_matmul and attn_scores its sign and payload
- *   depend on the machine.
+ *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
+ *   they make the column infinite, or NaN where there are both signs or a NaN, for
+ *   the rows that see them, however small the weight; other columns keep their bits.
+ *   Neither costs more than the rows that see them being computed again: at most 8
+ *   times their time, in problems of 64 queries and more. attn_forward and
+ *   attn_softmax write one kind of NaN; in results of attn_matmul and attn_scores
+ *   its sign and payload depend on the machine.
  *
  *   Element types. ATTN_F32 and ATTN_F64 compute in their own precision,
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
@@ -996,7 +1000,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* Virtual lanes of a sum of the softmax of an array: 64 bytes' worth on every path. */
 #define ATTN__LANES_F32 16
 #define ATTN__LANES_F64 8
-#define ATTN__CHAIN 16 /* keys whose weights are added one after the other */
+#define ATTN__CARE_ROWS 32 /* most in a window of those that are done again */
+#define ATTN__CHAIN 16     /* keys whose weights are added one after the other */
 #define ATTN__CHAINS (ATTN__BLOCK / ATTN__CHAIN)
 #define ATTN__NR_MAX 32 /* columns of the widest panel */
 
@@ -1456,8 +1461,11 @@ static void attn__store_f32(void *to, attn_dtype dtype, ptrdiff_t stride, const 
 }
 static void attn__store_f64(void *to, attn_dtype dtype, ptrdiff_t stride, const double *from, size_t n)
 {
-    (void)dtype; /* float64 is computed in and stored as float64 only */
-    for (size_t i = 0; i < n; i++) ((double *)to)[(ptrdiff_t)i * stride] = from[i];
+    const ptrdiff_t step = stride * (ptrdiff_t)attn__size_of(dtype);
+    char *at = (char *)to;
+    for (size_t i = 0; i < n; i++, at += step)
+        if (dtype == ATTN_F64) *(double *)(void *)at = from[i];
+        else attn__put(at, dtype, from[i]);
 }
 
 static double attn__saturate(double x, attn_dtype dtype)
@@ -1648,6 +1656,8 @@ typedef struct attn__kernel {
  *   max_across(a)                the largest lane
  * and for float32, widened from uint16_t and uint8_t:
  *   load_f16 load_bf16 load_u8 transpose_f16 transpose_bf16
+ * and for float64, from float:
+ *   load_f32
  * What a path may have besides, as the template has a general form of each:
  *   ATTN__OWN_PARTS              load_part(p, n): n lanes, fewer than all, the others 0;
  *                                store_part(p, a, n): only the first n lanes
@@ -1775,6 +1785,7 @@ ATTN__INLINE double attn__vexp2i(double p, double t)
 }
 ATTN__INLINE double attn__vsum_across(double a) { return a; }
 ATTN__INLINE double attn__vmax_across(double a) { return a; }
+ATTN__INLINE double ATTN__V(load_f32)(const float *p) { return (double)*p; }
 ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, double out[2])
 {
     (void)stride;
@@ -1858,6 +1869,7 @@ ATTN__TURNED(transpose_bf16, uint16_t, ATTN__V(load_bf16))
 ATTN__BASICS(uint64_t, 52, {a, a})
 ATTN__INLINE double attn__vsum_across(attn__vec a) { return a[0] + a[1]; }
 ATTN__INLINE double attn__vmax_across(attn__vec a) { return ATTN__GREATER(a[0], a[1]); }
+ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { ATTN__LOAD_LANES((double)p[i]); }
 ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__vec out[2])
 {
     const attn__vec a = attn__vload(p), b = attn__vload(p + stride), out0 = {a[0], b[0]}, out1 = {a[1], b[1]};
@@ -2014,6 +2026,7 @@ ATTN__INLINE void ATTN__V(transpose_bf16)(const uint16_t *p, ptrdiff_t stride, a
 #define ATTN__F64 1
 typedef ATTN__VECTOR(__m256d) attn__vec;
 ATTN__BASICS(ATTN__W256, pd, epi64, si256, 52)
+ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { return ATTN__W256(cvtps_pd)(ATTN__W128(loadu_ps)(p)); }
 ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)
 {
     return ATTN__W256(blendv_pd)(p, other, ATTN__W256(cmp_pd)(x, limit, 17 /* less than, ordered, quiet */));
@@ -2151,6 +2164,10 @@ ATTN__INLINE void ATTN__V(store_part)(float *p, __m512 a, size_t n)
 #define ATTN__F64 1
 typedef ATTN__VECTOR(__m512d) attn__vec;
 ATTN__BASICS(ATTN__W512, pd, epi64, si512, 52)
+ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p)
+{
+    ATTN__NATIVE_ELSE(ATTN__X86)(return _mm512_cvtps_pd(_mm256_loadu_ps(p)), ATTN__LOAD_LANES((double)p[i]));
+}
 ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)
 {
     return ATTN__W512(mask_mov_pd)(p, ATTN__W512(cmp_pd_mask)(x, limit, 17 /* less than, ordered, quiet */), other);
@@ -2328,6 +2345,7 @@ ATTN__TURNED(transpose_bf16, uint16_t, ATTN__V(load_bf16))
 #define ATTN__F64 1
 typedef ATTN__VECTOR(float64x2_t) attn__vec;
 ATTN__BASICS(f64, s64, 52)
+ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { ATTN__LOAD_LANES((double)p[i]); }
 ATTN__INLINE double attn__vsum_across(attn__vec a)
 {
     double x[2];
@@ -3051,6 +3069,7 @@ enum {
  * blocks. */
 #define ATTN__SCRATCH(X)                                                                                               \
     X(attn__ranges_key, ranges_key, 1, 1) /* first of all, see attn__ready */                                          \
+    X(attn__row, row, p->rows, 1)         /* from here on, room for rows that are done again: see attn__care_at */     \
     /* scaled queries: (512 of dim a chunk, rows, TILE_STRIDE), or (panels, dim, nr) */                                \
     X(char, q, p->few ? es * p->chunks *ATTN__TILE_STRIDE : es * p->dim,                                               \
       p->few ? p->rows : attn__round_up(p->rows, nr))                                                                  \
@@ -3068,9 +3087,11 @@ enum {
     X(char, acc, es * p->rows * p->slot_count, p->width) /* (slots, rows, width): sum of weight * v */                 \
     X(double, max, p->rows, p->slot_count)                                                                             \
     X(double, sum, p->rows, p->slot_count)                                                                             \
-    X(attn__row, row, p->rows, 1)                                                                                      \
     X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
-    X(double, wide, 3, p->dim_v) /* a row in wide arithmetic */
+    X(uint64_t, special, p->careful ? p->rows + 1 : 0,                                                                 \
+      attn__pieces(p->dim_v, 8))                                 /* ATTN__SEES_..., a byte a column */                 \
+    X(unsigned char, key_state, p->careful ? ATTN__BLOCK : 0, 1) /* of a block: 0, or ATTN__KEY_... */                 \
+    X(double, wide, 3, p->dim_v)                                 /* a row in wide arithmetic */
 
 /* Where in a worker's workspace each begins, and its size. */
 typedef struct attn__layout {
@@ -3103,6 +3124,9 @@ typedef struct attn__problem {
     int few;      /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
     int v_copied; /* otherwise: are values copied together before use? */
     int modified; /* something is added to scores, or a mask drops some */
+    int careful;  /* some rows are done again, see attn__careful */
+    const attn__kernel *singles, *doubles; /* of the same path */
+    size_t care_at; /* where in a worker's workspace the room for rows that are done again begins */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
     double scale, softcap;
@@ -3128,16 +3152,25 @@ typedef struct attn__wide_sum {
     int nan;      /* all weights are */
 } attn__wide_sum;
 
-/* Why a row is done again. */
-#define ATTN__REDO_EXACT 1 /* the output is not finite: perhaps by a value that the row does not see */
-#define ATTN__REDO_WIDE 2  /* a score is not safely finite, or the exact output is not */
+/* How a row is done again. */
+#define ATTN__REDO_CLEAN 1  /* the output is not finite: without the values that are not, which are then put in */
+#define ATTN__REDO_DOUBLE 2 /* a score is not safely finite, or the output still not: in double arithmetic */
+#define ATTN__REDO_WIDE 3   /* or beyond double's range */
+
+/* What a row sees: among its scores, or the values of a column. */
+#define ATTN__SEES_NAN 1
+#define ATTN__SEES_INF 2
+#define ATTN__SEES_LOW 4    /* -inf */
+#define ATTN__SEES_BEYOND 8 /* finite inputs, but a score that double does not hold */
 
 /* What is known of one row. */
 typedef struct attn__row {
-    attn__range keys;         /* visible ones, before the mask */
-    double factor, max;       /* weight = exp(score - max) * factor */
+    attn__range keys;   /* visible ones, before the mask */
+    double factor, max; /* weight = exp(score - max) * factor */
+    double lse;
     attn__wide_sum sums;      /* if it is done in wide arithmetic */
     unsigned char not_finite; /* a visible score is not safely finite */
+    unsigned char sees;       /* ATTN__SEES_... of the scores, if they are done with care */
     unsigned char redo;       /* what becomes of it, ATTN__REDO_... */
 } attn__row;
 
@@ -3181,13 +3214,15 @@ static attn_status attn__scratch_layout(const attn__problem *p, const attn__kern
     l->size = arena.taken;
     return arena.overflow ? ATTN_ERR_OVERFLOW : ATTN_OK;
 }
-static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratch *s)
+static void attn__scratch_at(const attn__layout *l, char *base, attn__scratch *s)
 {
-    const attn__layout *l = &p->layout;
-    char *base = p->run.workspace + worker * p->run.each;
 #define ATTN__X(type, name, a, b) s->name = (type *)(void *)(base + l->name);
     ATTN__SCRATCH(ATTN__X)
 #undef ATTN__X
+}
+static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratch *s)
+{
+    attn__scratch_at(&p->layout, p->run.workspace + worker * p->run.each, s);
 }
 
 /* ---- rows and keys ---- */
@@ -3233,14 +3268,21 @@ static size_t attn__query_of(const attn__rows *rows, size_t r)
 {
     return rows->heads == 1 ? rows->query + r : rows->query + r / rows->heads;
 }
-static attn__rows attn__one_row(const attn__rows *rows, size_t r)
+/* At most `limit` rows among which is r; the first of them is *start. */
+static attn__rows attn__window(const attn__rows *rows, size_t r, size_t limit, size_t *start)
 {
-    attn__rows one = *rows;
-    one.head = attn__head_of(rows, r);
-    one.heads = 1;
-    one.query = attn__query_of(rows, r);
-    one.count = 1;
-    return one;
+    attn__rows window = *rows;
+    window.query = attn__query_of(rows, r);
+    if (rows->heads <= limit) {
+        *start = r - r % rows->heads;
+        limit -= limit % rows->heads;
+    } else { /* some heads of one query */
+        *start = r;
+        window.head = attn__head_of(rows, r);
+        window.heads = limit = attn__min(limit, rows->heads - r % rows->heads);
+    }
+    window.count = attn__min(limit, rows->count - *start);
+    return window;
 }
 
 /* Row i of q or out, element d of key or value j, the mask of row i and key j. */
@@ -3306,6 +3348,11 @@ static int attn__sees(const attn__problem *p, const attn__rows *rows, const attn
 {
     const attn__range keys = s->row[r].keys;
     return j >= keys.lo && j < keys.hi && attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), j);
+}
+/* All of keys [from, to), if there is no mask? */
+static int attn__sees_all(const attn__problem *p, const attn__scratch *s, size_t r, size_t from, size_t to)
+{
+    return !ATTN__HAS(p, mask) && s->row[r].keys.lo <= from && to <= s->row[r].keys.hi;
 }
 /* 8 bytes, wherever they lie, and how they differ from x: 0 if they do not */
 ATTN__INLINE uint64_t attn__word(const char *at, uint64_t x)
@@ -3522,8 +3569,18 @@ static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, co
     size_t count;
     for (; from < to; from += count, copy += count * stride * kernel->size) {
         count = ATTN__HAS(p, block_table) ? attn__min(to - from, p->kv_rows - from % p->kv_rows) : to - from;
-        squares += kernel->copy(copy, stride, attn__key_at(p, v, rows, from, c), v->dtype, v->stride[ATTN__D],
-                                v->stride[ATTN__S], count, n);
+        if (kernel->dtype == ATTN_F64 && v->size == 2) { /* by way of float32 */
+            float piece[ATTN__BLOCK];
+            count = 1;
+            for (size_t i = 0, m; i < n; i += m) {
+                m = attn__min(n - i, ATTN__BLOCK);
+                p->singles->copy(piece, 0, attn__key_at(p, v, rows, from, c + i), v->dtype, v->stride[ATTN__D], 0, 1,
+                                 m);
+                squares += kernel->copy(copy + i * kernel->size, 0, piece, ATTN_F32, 1, 0, 1, m);
+            }
+        } else
+            squares += kernel->copy(copy, stride, attn__key_at(p, v, rows, from, c), v->dtype, v->stride[ATTN__D],
+                                    v->stride[ATTN__S], count, n);
     }
     return squares;
 }
@@ -3553,6 +3610,58 @@ static void attn__pack_keys(const attn__problem *p, const attn__rows *rows, attn
                      p->k.stride[ATTN__D]);
 }
 
+/* What row r sees in each column of values that is not finite, ATTN__SEES_... */
+static unsigned char *attn__special(const attn__problem *p, const attn__scratch *s, size_t r)
+{
+    return (unsigned char *)(s->special + r * attn__pieces(p->dim_v, 8));
+}
+/* ATTN__SEES_... of a value, which becomes 0; 0 if it is finite. */
+ATTN__INLINE unsigned char attn__take_kind_f32(float *at)
+{
+    const uint32_t bits = attn__bits_f32(*at);
+    if ((bits & 0x7f800000u) != 0x7f800000u) return 0;
+    *at = 0;
+    return bits & 0x7fffffu ? ATTN__SEES_NAN : bits >> 31 ? ATTN__SEES_LOW : ATTN__SEES_INF;
+}
+ATTN__INLINE unsigned char attn__take_kind_f64(double *at)
+{
+    const double x = *at;
+    if (attn__finite_f64(x)) return 0;
+    *at = 0;
+    return attn__nan_f64(x) ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
+}
+
+/* words of 8 columns: what is seen there, and `more`. */
+static void attn__see(uint64_t *special, const uint64_t *more, size_t words)
+{
+    for (size_t c = 0; c < words; c++) special[c] |= more[c];
+}
+
+/* Of values [from, to) in s->rows: what is not finite becomes 0, and is noted with the rows that see it. */
+static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t n = p->dim_v, words = attn__pieces(n, 8);
+    uint64_t *one = s->special + p->rows * words, *all = one + words; /* what one key has, and all of these */
+    unsigned char *kinds = (unsigned char *)one;
+    int any = 0;
+    attn__memset(one, 0, 2 * words * sizeof *one);
+    for (size_t j = from; j < to; j++) {
+        char *value = s->rows + (j - from) * n * kernel->size;
+        if (!kernel->scale(value, value, n, 1)) continue; /* all are finite */
+        for (size_t c = 0; c < n; c++)
+            if (kernel->dtype == ATTN_F64) kinds[c] = attn__take_kind_f64((double *)(void *)value + c);
+            else kinds[c] = attn__take_kind_f32((float *)(void *)value + c);
+        for (size_t r = 0; r < rows->count; r++)
+            if (!attn__sees_all(p, s, r, from, to) && attn__sees(p, rows, s, r, j))
+                attn__see(s->special + r * words, one, words);
+        attn__see(all, one, words);
+        any = 1;
+    }
+    for (size_t r = 0; r < rows->count && any; r++)
+        if (attn__sees_all(p, s, r, from, to)) attn__see(s->special + r * words, all, words);
+}
+
 /* Packs columns [c, dim_v) of values [from, to). */
 static void attn__pack_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to,
                               size_t c)
@@ -3561,6 +3670,7 @@ static void attn__pack_values(const attn__problem *p, const attn__rows *rows, at
     const size_t n = p->dim_v - c;
     if (p->gather) {
         attn__gather(p, rows, s, &p->v, from, to, c, n);
+        if (p->careful) attn__set_aside(p, rows, s, from, to);
         kernel->pack(s->v, s->rows, kernel->dtype, n, to - from, 1, (ptrdiff_t)n);
     } else
         kernel->pack(s->v, attn__key_at(p, &p->v, rows, from, c), p->v.dtype, n, to - from, p->v.stride[ATTN__D],
@@ -3570,7 +3680,7 @@ static void attn__pack_values(const attn__problem *p, const attn__rows *rows, at
 /* Do rows [from, to) of keys or values lie there, at one distance, each contiguous? */
 static int attn__in_place(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from, size_t to)
 {
-    if (v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end) return 0;
+    if (p->careful || v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end) return 0;
     return !ATTN__HAS(p, block_table) || from / p->kv_rows == (to - 1) / p->kv_rows;
 }
 
@@ -3729,10 +3839,57 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
     kernel->bias_panel(scores, s->panel, count, to - from, ATTN__UNIT_LN2);
 }
 
+/* Are n elements finite? */
+static int attn__finite_row(const attn__view *v, const char *at, size_t n)
+{
+    const ptrdiff_t step = v->stride[ATTN__D] * v->size;
+    for (size_t c = 0; c < n; c++, at += step)
+        if (!attn__finite_f64(attn__get(at, v->dtype))) return 0;
+    return 1;
+}
+
+/* Is the score of row r and key base + j made of finite numbers? */
+#define ATTN__KEY_FINITE 1
+#define ATTN__KEY_OTHER 2
+static int attn__finite_inputs(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, size_t base,
+                               size_t j)
+{
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    unsigned char *state = s->key_state + j;
+    if (!*state)
+        *state = attn__finite_row(&p->k, attn__key_at(p, &p->k, rows, base + j, 0), p->dim) ? ATTN__KEY_FINITE
+                                                                                            : ATTN__KEY_OTHER;
+    if (*state == ATTN__KEY_OTHER) return 0;
+    if (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL &&
+        !attn__finite_f64(attn__get(attn__mask_at(p, rows, h, i, base + j), p->mask.dtype)))
+        return 0;
+    if (ATTN__HAS(p, alibi) && !attn__finite_f64(attn__element(&p->alibi, rows->b, h))) return 0;
+    return attn__finite_row(&p->q, attn__query_at(&p->q, rows, h, i), p->dim);
+}
+
+/* Scores [lo, hi) of row r, in double, of which some are not safely finite: notes what the row sees; -inf has the
+ * weight 0. Returns 1 if other weights are not known, or there are none. */
+static int attn__decide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, double *row,
+                            size_t base, size_t lo, size_t hi)
+{
+    unsigned char *sees = &s->row[r].sees;
+    int any = 0; /* finite scores */
+    for (size_t j = lo; j < hi && !(*sees & ATTN__SEES_NAN); j++) {
+        if (attn__finite_f64(row[j])) any |= row[j] > ATTN__MASKED_F64;
+        else if (p->q.dtype == ATTN_F64 && attn__finite_inputs(p, rows, s, r, base, j)) *sees |= ATTN__SEES_BEYOND;
+        else if (attn__nan_f64(row[j])) *sees |= ATTN__SEES_NAN;
+        else if (row[j] > 0) *sees |= ATTN__SEES_INF;
+        else *sees |= ATTN__SEES_LOW, row[j] = ATTN__MASKED_F64;
+    }
+    if (!*sees) *sees = ATTN__SEES_BEYOND; /* finite, and too near to the lowest number */
+    return *sees != ATTN__SEES_LOW || !any;
+}
+
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
- * become weights relative to the row's maximum in this block. */
-static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, size_t r, const attn__block_range *range,
-                             char *row, char *bias, size_t base, size_t from, size_t to, double *max, double *sum)
+ * become weights relative to the row's maximum in this block. Returns 1 if they do not. */
+static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
+                             const attn__block_range *range, char *row, char *bias, size_t base, size_t from, size_t to,
+                             double *max, double *sum)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
@@ -3740,7 +3897,13 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, siz
         if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap * ATTN__UNIT_LN2);
         if (p->modified) attn__bias_row(p, rows, r, row, bias, base, lo, hi, range->mask_state, ATTN__UNIT_LN2);
     }
-    return kernel->weigh_row(row, from, lo, hi, to, max, sum);
+    if (!kernel->weigh_row(row, from, lo, hi, to, max, sum)) return 0;
+    if (!p->careful || kernel->dtype != ATTN_F64 ||
+        attn__decide_row(p, rows, s, r, (double *)(void *)row, base, lo, hi))
+        return 1;
+    if (!kernel->weigh_row(row, from, lo, hi, to, max, sum)) return 0;
+    s->row[r].sees |= ATTN__SEES_BEYOND;
+    return 1;
 }
 
 /* ---- states of blocks ---- */
@@ -3765,38 +3928,22 @@ typedef struct attn__key_block {
     const attn__block_range *ranges; /* (rows), NULL if all of them see `keys` */
     char *acc;                       /* its slot's */
     double *max, *sum;
-    int exact;
     attn__soon ahead[2]; /* keys and values of the next block, or the next queries */
 } attn__key_block;
 
-/* Pieces of weight * value for which each row in [0, height) sees every key: all of them, or if `exact`, where there
- * is one row, what its mask keeps, one by one. Returns the end of the piece that begins at `from`, which may be empty.
- */
-static size_t attn__piece(const attn__problem *p, const attn__rows *rows, size_t base, size_t *from, size_t to,
-                          int exact)
-{
-    const size_t h = attn__head_of(rows, 0), i = attn__query_of(rows, 0);
-    if (!exact) return to;
-    while (*from < to && !attn__keeps(p, rows, h, i, base + *from)) ++*from;
-    return attn__min(*from + 1, to);
-}
-
 /* Few rows: acc += weights of s->tile * values base + [from, to), of which [0, whole) columns are where they lie. */
 static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
-                             size_t to, size_t whole, char *acc, int accumulate, int exact)
+                             size_t to, size_t whole, char *acc, int accumulate)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, nr = kernel->nr, width = p->width, panel = (to - from) * nr, packed_at = from;
-    size_t next;
-    for (; next = attn__piece(p, rows, base, &from, to, exact), from < to; from = next) {
-        const char *weights = s->tile + from * es;
-        if (whole)
-            kernel->add_values(rows->count, whole, next - from, weights, attn__key_at(p, &p->v, rows, base + from, 0),
-                               p->v.dtype, (size_t)p->v.stride[ATTN__S], acc, width, accumulate);
-        if (whole < width)
-            attn__multiply_rows(kernel, rows->count, width - whole, next - from, weights,
-                                s->v + (from - packed_at) * nr * es, panel, acc + whole * es, width, accumulate);
-    }
+    const size_t es = kernel->size, width = p->width;
+    const char *weights = s->tile + from * es;
+    if (whole)
+        kernel->add_values(rows->count, whole, to - from, weights, attn__key_at(p, &p->v, rows, base + from, 0),
+                           p->v.dtype, (size_t)p->v.stride[ATTN__S], acc, width, accumulate);
+    if (whole < width)
+        attn__multiply_rows(kernel, rows->count, width - whole, to - from, weights, s->v, (to - from) * kernel->nr,
+                            acc + whole * es, width, accumulate);
 }
 
 /* Few rows over one block of keys, which are in lanes: scores, weights, and the sum of their values. */
@@ -3807,11 +3954,12 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     const size_t es = kernel->size, step = kernel->step, base = block->base;
     const size_t from = block->keys.lo / step * step, to = attn__round_up(block->keys.hi, step);
     const size_t whole = p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
-    int accumulate = block->exact;
+    int accumulate = 0;
     attn__score_rows(p, rows, s, base, from, to);
+    if (p->careful) attn__memset(s->key_state, 0, ATTN__BLOCK);
     for (size_t r = 0; r < rows->count; r++) {
         char *row = s->tile + r * ATTN__TILE_STRIDE * es;
-        if (!attn__row_softmax(p, rows, r, &block->ranges[r], row, s->bias, base, from, to, &block->max[r],
+        if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, s->bias, base, from, to, &block->max[r],
                                &block->sum[r]))
             continue;
         s->row[r].not_finite = 1;
@@ -3819,14 +3967,13 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         block->sum[r] = 0;
         attn__memset(row + from * es, 0, (to - from) * es);
     }
-    if (block->exact) attn__memset(block->acc, 0, p->width * es);
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
                                                                                and stays in the nearest cache */
         size_t cols = whole;
         next = attn__min((lo / step + 1) * step, block->keys.hi);
         if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
         if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
-        attn__add_values(p, rows, s, base, lo, next, cols, block->acc, accumulate, block->exact);
+        attn__add_values(p, rows, s, base, lo, next, cols, block->acc, accumulate);
         accumulate = 1;
     }
 }
@@ -3843,7 +3990,7 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     ptrdiff_t stride = (ptrdiff_t)p->dim_v;
     double max[ATTN__NR_MAX]; /* of T */
     attn__range within = {ATTN__BLOCK, 0}, seen = {0, ATTN__BLOCK};
-    int looked = block->bounded && p->softcap <= 0 && p->dim > 0 && !ATTN__HAS(p, alibi), accumulate = block->exact;
+    int looked = block->bounded && p->softcap <= 0 && p->dim > 0 && !ATTN__HAS(p, alibi);
     if (!ranges) within = seen = block->keys;
     for (size_t c = 0; c < count && ranges; c++) {
         if (ranges[c].mask_state == ATTN__MASK_DROPS_ALL) {
@@ -3872,14 +4019,8 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     for (size_t r = r0; r < r0 + count; r++)
         if (attn__nan_f64(block->max[r])) block->max[r] = -attn__infinity(), s->row[r].not_finite = 1;
     if (!p->v_copied) values = attn__key_at(p, &p->v, rows, base + first, 0), stride = p->v.stride[ATTN__S];
-    if (block->exact) attn__memset(s->panel, 0, p->dim_v * nr * es);
-    for (size_t next;
-         next = attn__piece(p, rows, base + first, &within.lo, within.hi, block->exact), within.lo < within.hi;
-         within.lo = next) {
-        kernel->sum_values(p->dim_v, count, next - within.lo, values + (ptrdiff_t)within.lo * stride * (ptrdiff_t)es,
-                           stride, s->tile + within.lo * nr * es, s->panel, accumulate);
-        accumulate = 1;
-    }
+    kernel->sum_values(p->dim_v, count, within.hi - within.lo, values + (ptrdiff_t)within.lo * stride * (ptrdiff_t)es,
+                       stride, s->tile + within.lo * nr * es, s->panel, 0);
     kernel->turn(acc, p->width, s->panel, (ptrdiff_t)nr, p->dim_v, count);
 }
 
@@ -3923,11 +4064,8 @@ static void attn__look_beyond(const attn__problem *p, const attn__rows *rows, at
  * Each block of 512 keys gives a state (max, sum of exp(score - max), sum of
  * weight * v), whatever the other blocks hold. States are joined along the
  * binary tree over block numbers; empty ones are its identity. So any range of
- * blocks can be computed by anybody, at any time, and skipping is free.
- *
- * `exact`: values of keys that a row does not see are not even multiplied by 0. */
-static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
-                         int exact)
+ * blocks can be computed by anybody, at any time, and skipping is free. */
+static void attn__states(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, count = rows->count;
@@ -3945,14 +4083,13 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         }
         each.lo = attn__max(each.lo, row->keys.lo);
         each.hi = attn__min(each.hi, row->keys.hi);
-        row->not_finite = 0;
+        row->not_finite = row->sees = 0;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
     squares = attn__load_queries(p, rows, s, ATTN__UNIT_LN2);
 
     s->tree.depth = 0;
-    block.exact = exact;
     for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
         const size_t base = number * ATTN__BLOCK;
         size_t slot;
@@ -3990,30 +4127,34 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     attn__join_slots(p, count, s, ATTN__TREE_END);
 }
 
-/* From the state of row r in slot 0 to what its sum of values is multiplied by, and its log-sum-exp. */
+/* From the state of row r in slot 0 to what its sum of values is multiplied by, NaN if its output is, and its
+ * log-sum-exp. */
 static double attn__row_factor(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    double max = s->max[r], sum = s->sum[r], factor = 0, lse = max;
-    const int empty = max <= -attn__infinity();
-    if (ATTN__HAS(p, sinks) && !empty) { /* one more logit below the line */
-        const double sink = attn__element(&p->sinks, 0, h);
-        if (!(sink < attn__infinity()))
-            factor = attn__from_bits_f64(0x7ff8000000000000u), lse = sink; /* NaN, or infinity minus itself */
-        else if (sink <= max) sum += attn__exp_f64(sink - max), factor = 1 / sum;
-        else {
-            const double little = attn__exp_f64(max - sink);
-            sum = attn__madd_f64(sum, little, 1);
-            factor = little / sum;
-            lse = sink;
-        }
-    } else if (!empty) factor = 1 / sum;
-    s->row[r].factor = factor;
-    s->row[r].max = max;
-    if (ATTN__HAS(p, lse)) {
-        if (!empty) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
-        attn__put(attn__at(&p->lse, 0, rows->b, h, rows->q_base + i), p->lse.dtype, lse);
+    const double sink = ATTN__HAS(p, sinks) ? attn__element(&p->sinks, 0, h) : -attn__infinity();
+    attn__row *row = s->row + r;
+    double max = s->max[r], sum = s->sum[r], factor = attn__from_bits_f64(0x7ff8000000000000u), lse = max;
+    if (max <= -attn__infinity() && !row->sees) factor = sum = 0; /* no key */
+    else if (row->sees & ATTN__SEES_NAN) lse = factor, sum = 0;
+    else if (!(sink < attn__infinity())) lse = sink, sum = 0; /* NaN, or infinity minus itself, as here: */
+    else if (row->sees & ATTN__SEES_INF) lse = attn__infinity(), sum = 0;
+    else if (sink > max) { /* the sink is one more logit below the line */
+        const double little = attn__exp_f64(max - sink);
+        sum = attn__madd_f64(sum, little, 1);
+        factor = little / sum;
+        lse = sink;
+    } else if (!(sum <= 0)) { /* or nothing but -inf is seen */
+        if (sink > -attn__infinity()) sum += attn__exp_f64(sink - max);
+        factor = 1 / sum;
     }
+    row->factor = factor;
+    row->max = max;
+    if (!ATTN__HAS(p, lse) && !p->careful) return factor;
+    if (!(sum <= 0)) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
+    if (p->careful && attn__finite_f64(lse)) lse = attn__saturate(lse, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
+    row->lse = lse;
+    if (ATTN__HAS(p, lse)) attn__put(attn__at(&p->lse, 0, rows->b, h, rows->q_base + i), p->lse.dtype, lse);
     return factor;
 }
 
@@ -4023,11 +4164,10 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     const attn__kernel *kernel = p->run.kernel;
     char *acc = s->acc + r * p->width * kernel->size,
          *out = attn__query_at(&p->out, rows, attn__head_of(rows, r), attn__query_of(rows, r));
-    const int empty = s->max[r] <= -attn__infinity();
     const double factor = attn__row_factor(p, rows, s, r);
-    if (empty) attn__memset(acc, 0, p->width * kernel->size);
-    else if (kernel->scale(acc, acc, p->dim_v, factor) || attn__nan_f64(factor))
-        return 1; /* also where there are no values */
+    const int nan = attn__nan_f64(factor);
+    if (s->max[r] <= -attn__infinity() && !nan) attn__memset(acc, 0, p->width * kernel->size);
+    else if (kernel->scale(acc, acc, p->dim_v, factor) || nan) return 1; /* also where there are no values */
     kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
     return 0;
 }
@@ -4209,6 +4349,109 @@ static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn_
     }
 }
 
+/* ------------------------------------------------- attention, with care -- */
+
+/* Rows whose fast result cannot stand are done again, a window of few rows at a time: in the same arithmetic, if only
+ * values are not finite, or in double, where no product of float32 numbers overflows. `careful` is p with another
+ * kernel, and as many rows in a window as there is room for. All of it depends on nothing but what the row sees. */
+static attn_status attn__careful_layout(attn__problem *p, const attn__kernel *kernel, size_t rows)
+{
+    p->careful = p->few = p->gather = 1;
+    p->rows = rows;
+    p->width = attn__round_up(p->dim_v, kernel->nr / 2);
+    return attn__scratch_layout(p, kernel, &p->layout);
+}
+static void attn__careful(const attn__problem *p, const attn__kernel *kernel, attn__scratch *s, attn__problem *careful,
+                          attn__scratch *own)
+{
+    size_t rows = ATTN__CARE_ROWS;
+    *careful = *p;
+    careful->run.kernel = kernel;
+    while (attn__careful_layout(careful, kernel, rows) || careful->layout.size > p->run.each - p->care_at) rows /= 2;
+    attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
+    own->ranges_key->count = 0;
+}
+
+/* What becomes of row r of a window, which is done with care: it goes to `to`, or what is to be tried next is
+ * returned, ATTN__REDO_... */
+typedef int attn__settle(const attn__problem *p, const attn__problem *careful, const attn__rows *rows, attn__scratch *s,
+                         size_t r, const void *to);
+
+/* What comes next, if a row in the arithmetic of `careful` cannot stand. */
+static int attn__redo_next(const attn__problem *p, const attn__problem *careful)
+{
+    return p->doubles == careful->run.kernel ? ATTN__REDO_WIDE : ATTN__REDO_DOUBLE;
+}
+/* The same, from its scores alone; 0 if they are known. */
+static int attn__redo_scores(const attn__problem *p, const attn__problem *careful, const attn__row *row)
+{
+    if (row->sees & ATTN__SEES_NAN) return 0;
+    return (row->sees & ATTN__SEES_BEYOND) || (row->not_finite && !row->sees) ? attn__redo_next(p, careful) : 0;
+}
+
+/* What is tried first for a row of which a score is not safely finite. */
+static unsigned char attn__redo_first(const attn__problem *p)
+{
+    return p->doubles == p->run.kernel ? ATTN__REDO_CLEAN : ATTN__REDO_DOUBLE;
+}
+
+/* What a column becomes by the values that are seen in it. */
+static double attn__special_value(unsigned sees)
+{
+    if (sees == ATTN__SEES_INF) return attn__infinity();
+    return sees == ATTN__SEES_LOW ? -attn__infinity() : attn__from_bits_f64(0x7ff8000000000000u);
+}
+
+/* To the arrays of a problem. */
+static int attn__settle_row(const attn__problem *p, const attn__problem *careful, const attn__rows *rows,
+                            attn__scratch *s, size_t r, const void *to)
+{
+    const attn__row *row = s->row + r;
+    const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
+    int next = attn__redo_scores(p, careful, row);
+    (void)to;
+    if (next) return next;
+    next = attn__finish_row(careful, rows, s, r);
+    if (next && !attn__nan_f64(row->factor)) return attn__redo_next(p, careful);
+    for (size_t c = 0; c < p->dim_v; c++) {
+        const unsigned sees = next ? ATTN__SEES_NAN : attn__special(p, s, r)[c];
+        if (sees) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, attn__special_value(sees));
+    }
+    return 0;
+}
+
+/* Rows that are to be done again, but the wide ones, over the keys of `within`. Leaves in redo how their scores and
+ * weights are to be had, and of others 0. */
+static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
+                            attn__settle *settle, const void *to)
+{
+    for (int pass = ATTN__REDO_CLEAN; pass <= ATTN__REDO_DOUBLE; pass++) {
+        attn__problem careful;
+        attn__scratch own;
+        size_t ready = 0;
+        for (size_t r = 0, start; r < rows->count; r++) {
+            attn__rows window;
+            if (s->row[r].redo != pass) continue;
+            if (!ready++) attn__careful(p, pass == ATTN__REDO_CLEAN ? p->run.kernel : p->doubles, s, &careful, &own);
+            window = attn__window(rows, r, careful.rows, &start);
+            while (s->row[start + window.count - 1].redo != pass) window.count--;
+            attn__memset(own.special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own.special);
+            own.ranges_key->count = 0;
+            attn__states(&careful, &window, &own, within);
+            for (; r < start + window.count; r++) {
+                attn__row *row = s->row + r, *again = own.row + (r - start);
+                if (row->redo != pass) continue;
+                again->redo = (unsigned char)settle(p, &careful, &window, &own, r - start, to);
+                if (!again->redo && careful.run.kernel == p->doubles && (again->sees || pass == ATTN__REDO_DOUBLE))
+                    again->redo = ATTN__REDO_DOUBLE;
+                *row = *again;
+            }
+            r--;
+        }
+    }
+    s->ranges_key->count = 0; /* what it was about may lie below */
+}
+
 /* ------------------------------------------------------ attention, tasks -- */
 
 /* The place of a score, NULL if it is not asked for. */
@@ -4292,8 +4535,11 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
     double max, sum;
     if (!ATTN__HAS(p, colsum) && !at) return;
     if (s->row[r].redo == ATTN__REDO_WIDE) attn__wide_scores(p, rows, s, r, row, base, begin, end, ATTN_STAGE_PROBS);
-    else if (attn__row_softmax(p, rows, r, &range, row, (char *)bias, base, from, to, &max, &sum))
-        attn__memset(row + from * es, 0, (to - from) * es); /* cannot be: the row was fine */
+    else if (attn__nan_f64(s->row[r].factor))
+        for (size_t j = begin; j < end; j++)
+            attn__put(row + j * es, kernel->dtype, attn__sees(p, rows, s, r, base + j) ? s->row[r].factor : 0);
+    else if (attn__row_softmax(p, rows, s, r, &range, row, (char *)bias, base, from, to, &max, &sum))
+        attn__memset(row + from * es, 0, (to - from) * es); /* nothing but -inf, as the row was fine */
     else if (max > -attn__infinity())
         kernel->scale(row + from * es, row + from * es, to - from,
                       kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
@@ -4306,11 +4552,48 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
     }
 }
 
+/* Row r of a tile of fast scores. */
+static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
+                            size_t base, size_t begin, size_t end, size_t n, int weights)
+{
+    (weights ? attn__sweep_weights : attn__sweep_scores)(p, rows, s, r, row, base, begin, end, n);
+}
+
+/* Rows that were done in double, a window at a time. */
+typedef struct attn__double_rows {
+    attn__problem p;
+    attn__scratch s;
+    attn__rows rows;
+    size_t start, end;
+} attn__double_rows;
+static void attn__sweep_double(const attn__rows *rows, attn__scratch *s, attn__double_rows *d, size_t r, size_t base,
+                               size_t begin, size_t end, size_t n, int weights)
+{
+    const size_t step = d->p.run.kernel->step;
+    if (r < d->start || r >= d->end) {
+        d->rows = attn__window(rows, r, d->p.rows, &d->start);
+        d->end = d->start + d->rows.count;
+        attn__memcpy(d->s.row, s->row + d->start, d->rows.count * sizeof *s->row);
+        if (begin < end) {
+            attn__load_queries(&d->p, &d->rows, &d->s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
+            attn__score_rows(&d->p, &d->rows, &d->s, base, begin / step * step, attn__round_up(end, step));
+            attn__memset(d->s.key_state, 0, ATTN__BLOCK);
+        }
+    }
+    attn__sweep_row(&d->p, &d->rows, &d->s, r - d->start,
+                    d->s.tile + (r - d->start) * ATTN__TILE_STRIDE * d->p.run.kernel->size, base, begin, end, n,
+                    weights);
+}
+
 /* The score matrix at a stage and the column sums, a tile at a time: scores are
  * computed again by the same code, so the weights are the very ones in use. */
 static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int weights)
 {
     const attn__kernel *kernel = p->run.kernel;
+    attn__double_rows doubles;
+    int any = 0;
+    for (size_t r = 0; r < rows->count; r++) any |= s->row[r].redo == ATTN__REDO_DOUBLE;
+    if (any) attn__careful(p, p->doubles, s, &doubles.p, &doubles.s);
     const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + p->kv_len;
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
@@ -4322,6 +4605,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
         const size_t from = begin / step * step, to = attn__round_up(end, step),
                      height = p->few ? rows->count : kernel->nr;
+        doubles.start = doubles.end = 0;
         if (!p->few && begin < end) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
             const size_t count = attn__min(height, rows->count - r0);
@@ -4333,30 +4617,12 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                              (ptrdiff_t)kernel->nr, end - begin, count);
             }
             for (size_t r = 0; r < count; r++)
-                (weights ? attn__sweep_weights : attn__sweep_scores)(
-                    p, rows, s, r0 + r, (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es, base, begin, end,
-                    n);
+                if (s->row[r0 + r].redo == ATTN__REDO_DOUBLE)
+                    attn__sweep_double(rows, s, &doubles, r0 + r, base, begin, end, n, weights);
+                else
+                    attn__sweep_row(p, rows, s, r0 + r, (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es,
+                                    base, begin, end, n, weights);
         }
-    }
-}
-
-/* Rows whose fast result cannot stand, one by one. The second try leaves out what
- * a row does not see, and so gives the bits it would have had without it; the
- * third is wide. Both depend on nothing but what the row sees. */
-static void attn__redo(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
-{
-    const double factor = s->row[0].factor, row_max = s->row[0].max;
-    for (size_t r = rows->count; r-- > 0;) { /* the last one to use the place of row 0 is row 0 */
-        const attn__rows one = attn__one_row(rows, r);
-        if (s->row[r].redo != ATTN__REDO_EXACT) continue;
-        attn__states(p, &one, s, attn__all_keys, 1);
-        if (attn__finish_row(p, &one, s, 0)) s->row[r].redo = ATTN__REDO_WIDE;
-        s->row[r].factor = s->row[0].factor;
-        s->row[r].max = s->row[0].max;
-    }
-    if (s->row[0].redo != ATTN__REDO_EXACT) {
-        s->row[0].factor = factor;
-        s->row[0].max = row_max;
     }
 }
 
@@ -4365,14 +4631,15 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
 {
     const int care = attn__finish_rows(p, rows, s);
     int any = 0;
-    for (size_t r = 0; r < rows->count; r++) s->row[r].redo = 0;
-    for (size_t r = 0; r < rows->count && care; r++) {
-        s->row[r].redo = s->row[r].not_finite              ? ATTN__REDO_WIDE
-                         : attn__finish_row(p, rows, s, r) ? ATTN__REDO_EXACT
-                                                           : 0;
-        any |= s->row[r].redo;
+    for (size_t r = 0; r < rows->count; r++) {
+        attn__row *row = s->row + r;
+        row->redo = 0;
+        if (!care) continue;
+        if (row->not_finite) row->redo = attn__redo_first(p);
+        else if (attn__finish_row(p, rows, s, r)) row->redo = ATTN__REDO_CLEAN;
+        any |= row->redo;
     }
-    if (any) attn__redo(p, rows, s);
+    if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL);
     for (size_t r = 0; any && r < rows->count; r++) {
         const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
         if (s->row[r].redo != ATTN__REDO_WIDE) continue;
@@ -4396,7 +4663,7 @@ static void attn__task(void *arg, size_t index, size_t worker)
     for (size_t j = 0; j < blocks; j++) {
         const attn__rows rows = attn__rows_of(p, index * blocks + j);
         if (!rows.count) continue;
-        attn__states(p, &rows, &s, attn__all_keys, 0);
+        attn__states(p, &rows, &s, attn__all_keys);
         attn__finish(p, &rows, &s);
     }
 }
@@ -4430,7 +4697,7 @@ static void attn__part_task(void *arg, size_t index, size_t worker)
     const attn__node node = attn__node_at(p->part_states + index * p->part_bytes, p->rows);
     attn__scratch s;
     attn__scratch_of(p, worker, &s);
-    attn__states(p, &rows, &s, part, 0);
+    attn__states(p, &rows, &s, part);
     attn__memcpy(node.acc, s.acc, rows.count * p->width * p->run.kernel->size);
     attn__memcpy(node.sum, s.sum, rows.count * sizeof *s.sum);
     for (size_t r = 0; r < rows.count; r++)
@@ -4445,7 +4712,7 @@ static void attn__join_task(void *arg, size_t index, size_t worker)
     attn__scratch s;
     attn__scratch_of(p, worker, &s);
     if (!rows.count) return;
-    for (size_t r = 0; r < rows.count; r++) s.row[r].not_finite = 0;
+    for (size_t r = 0; r < rows.count; r++) s.row[r].not_finite = s.row[r].sees = 0;
     s.tree.depth = 0;
     for (size_t part = 0; part < p->parts; part++) {
         const attn__node node = attn__node_at(p->part_states + (index * p->parts + part) * p->part_bytes, p->rows);
@@ -5151,6 +5418,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
     p->slot_count = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
+    p->careful = 0;
     p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
     /* or not many, and they would leave lanes empty: then it costs less to turn the keys several times */
     p->few = p->rows <= kernel->few_rows || (p->rows < 3 * kernel->few_rows && p->rows % (kernel->nr / 2));
@@ -5177,7 +5445,25 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     return ATTN_OK;
 }
 
-/* A described problem, cut and ready to run; or `measured`. */
+/* Room for rows that are done again: after that which they leave alone, or if scores are computed once more, after
+ * everything. */
+static attn_status attn__careful_room(attn__problem *p, const attn__kernel *kernel)
+{
+    const attn__layout layout = p->layout;
+    const size_t rows = p->rows, width = p->width;
+    const int few = p->few, gather = p->gather;
+    attn_status status = attn__careful_layout(p, kernel, attn__min(rows, 4));
+    size_t size = p->layout.size;
+    if (!status) status = attn__careful_layout(p, p->doubles, attn__min(rows, 4));
+    size = attn__max(size, p->layout.size);
+    p->layout = layout;
+    p->rows = rows, p->width = width, p->few = few, p->gather = gather, p->careful = 0;
+    p->care_at = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum) ? layout.size : layout.q;
+    if (status || size > (size_t)-1 / 4 - p->care_at) return ATTN_ERR_OVERFLOW;
+    p->layout.size = attn__max(layout.size, p->care_at + size);
+    return ATTN_OK;
+}
+
 static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *measured)
 {
     const size_t workers = attn__workers(exec);
@@ -5187,7 +5473,10 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     attn_status status = attn__path_of(exec, p->kv_len, &path);
     if (status) return status;
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
-    if ((status = attn__cut(p, kernel, workers)) || (status = attn__scratch_layout(p, kernel, &p->layout)))
+    p->singles = attn__kernel_of(path, ATTN_F32);
+    p->doubles = attn__kernel_of(path, ATTN_F64);
+    if ((status = attn__cut(p, kernel, workers)) || (status = attn__scratch_layout(p, kernel, &p->layout)) ||
+        (status = attn__careful_room(p, kernel)))
         return status;
     if (p->parts > 1) {
         if (!attn__multiply_size(p->part_bytes, p->tasks * p->parts, &shared)) return ATTN_ERR_OVERFLOW;
@@ -5534,24 +5823,34 @@ ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes)
     return status;
 }
 
-/* A row in wide arithmetic, as if it were one key of score lse, but with room to add others. */
-static void attn__wide_node_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
-                                attn__range keys, double *max, double *sum, char *acc)
+/* A row of a node: its place in max and sum, and its sum of values. */
+static size_t attn__node_row(const attn__problem *p, const attn__rows *rows, size_t r)
+{
+    return (rows->b * p->q_heads + attn__head_of(rows, r)) * p->q_len + attn__query_of(rows, r);
+}
+static char *attn__node_acc(const attn__problem *p, const attn__node *node, size_t row)
+{
+    return node->acc + row * attn__state_width(p->dim_v) * p->run.kernel->size;
+}
+
+/* A row's output, as if it were one key of score lse, but with room to add others. */
+static void attn__put_node_row(const attn__problem *p, const attn__node *node, size_t row, double lse,
+                               const double *out)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const attn__wide_sum w = attn__wide_row_sum(p, rows, r, keys, 0);
-    attn__wide_row(p, rows, s, r, &w, 0);
-    *max = w.lse;
-    *sum = 1;
-    if (attn__finite_f64(w.lse)) {
-        double above = w.lse + 16.635532333438686; /* ln ROOM */
+    char *acc = attn__node_acc(p, node, row);
+    double max = lse, sum = 1;
+    if (attn__finite_f64(lse)) {
+        double above = lse + 16.635532333438686; /* ln ROOM */
         if (kernel->dtype == ATTN_F32) above = (double)attn__to_f32(above);
-        if (above > w.lse && above < w.lse + 40 && attn__finite_f64(above)) {
-            *max = above;
-            *sum = attn__exp_f64(w.lse - above);
-        } else *sum = 1 / ATTN__STATE_ROOM; /* a score so large does not resolve it */
+        if (above > lse && above < lse + 40 && attn__finite_f64(above)) {
+            max = above;
+            sum = attn__exp_f64(lse - above);
+        } else sum = 1 / ATTN__STATE_ROOM; /* a score so large does not resolve it */
     }
-    for (size_t c = 0; c < p->dim_v; c++) attn__put(acc + c * kernel->size, kernel->dtype, s->wide[c] * *sum);
+    node->max[row] = max;
+    node->sum[row] = sum;
+    for (size_t c = 0; c < p->dim_v; c++) attn__put(acc + c * kernel->size, kernel->dtype, out[c] * sum);
 }
 
 /* acc of a row to that of a node. Returns 1 if it comes too near to the largest number. */
@@ -5561,41 +5860,65 @@ static int attn__store_node_row(const attn__problem *p, char *to, const char *ac
     return p->run.kernel->scale(to, acc, p->dim_v, 1);
 }
 
+/* A row that is done with care, see attn__settle. */
+static int attn__settle_node_row(const attn__problem *p, const attn__problem *careful, const attn__rows *rows,
+                                 attn__scratch *s, size_t r, const void *to)
+{
+    const attn__node *node = (const attn__node *)to;
+    const attn__kernel *kernel = careful->run.kernel;
+    const size_t at = attn__node_row(p, rows, r);
+    char *sums = attn__node_acc(p, node, at), *acc = s->acc + r * careful->width * kernel->size;
+    const int next = attn__redo_scores(p, careful, s->row + r);
+    if (next) return next;
+    if (kernel == p->run.kernel && !s->row[r].sees) {
+        if (attn__store_node_row(p, sums, acc)) return attn__redo_next(p, careful);
+        node->max[at] = s->max[r];
+        node->sum[at] = s->sum[r];
+    } else {
+        const double factor = attn__row_factor(careful, rows, s, r);
+        if (kernel->scale(acc, acc, p->dim_v, factor) && !attn__nan_f64(factor)) return attn__redo_next(p, careful);
+        attn__put_node_row(p, node, at, s->row[r].lse, (const double *)(const void *)acc);
+    }
+    for (size_t c = 0; c < p->dim_v; c++) {
+        const unsigned sees = attn__special(p, s, r)[c];
+        if (sees) attn__put(sums + c * p->run.kernel->size, p->run.kernel->dtype, attn__special_value(sees));
+    }
+    return 0;
+}
+
 /* One node for the rows of one task. */
 static void attn__partial_task(void *arg, size_t index, size_t worker)
 {
     const attn__partial *part = (const attn__partial *)arg;
     const attn__problem *p = &part->p;
-    const size_t es = p->run.kernel->size, row_size = attn__state_width(p->dim_v) * es;
+    const size_t es = p->run.kernel->size;
     const attn__range keys = part->node[index % part->node_count];
     const attn__node node = attn__node_at(part->nodes + index % part->node_count * part->node_bytes, part->rows);
     const attn__rows rows = attn__rows_of(p, index / part->node_count);
     attn__scratch s;
+    int any = 0;
     attn__scratch_of(p, worker, &s);
-    attn__states(p, &rows, &s, keys, 0);
-    for (int pass = 0; pass < 2; pass++) /* all rows as they are, then those that have to be done again */
-        for (size_t r = 0; r < rows.count; r++) {
-            const size_t at = (rows.b * p->q_heads + attn__head_of(&rows, r)) * p->q_len + attn__query_of(&rows, r);
-            char *to = node.acc + at * row_size;
-            attn__row *row = &s.row[r];
-            if (!pass) {
-                node.max[at] = s.max[r];
-                node.sum[at] = s.sum[r];
-                row->redo = row->not_finite ? ATTN__REDO_WIDE : 0;
-                attn__memset(to, 0, row_size);
-                if (!row->redo && s.max[r] > -attn__infinity() &&
-                    attn__store_node_row(p, to, s.acc + r * p->width * es))
-                    row->redo = ATTN__REDO_EXACT;
-                continue;
-            }
-            if (row->redo == ATTN__REDO_EXACT) {
-                const attn__rows one = attn__one_row(&rows, r);
-                attn__states(p, &one, &s, keys, 1);
-                row->redo = attn__store_node_row(p, to, s.acc) ? ATTN__REDO_WIDE : 0;
-            }
-            if (row->redo == ATTN__REDO_WIDE)
-                attn__wide_node_row(p, &rows, &s, r, keys, &node.max[at], &node.sum[at], to);
-        }
+    attn__states(p, &rows, &s, keys);
+    for (size_t r = 0; r < rows.count; r++) {
+        const size_t at = attn__node_row(p, &rows, r);
+        char *sums = attn__node_acc(p, &node, at);
+        attn__row *row = &s.row[r];
+        node.max[at] = s.max[r];
+        node.sum[at] = s.sum[r];
+        row->redo = row->not_finite ? attn__redo_first(p) : 0;
+        attn__memset(sums, 0, attn__state_width(p->dim_v) * es);
+        if (!row->redo && s.max[r] > -attn__infinity() && attn__store_node_row(p, sums, s.acc + r * p->width * es))
+            row->redo = ATTN__REDO_CLEAN;
+        any |= row->redo;
+    }
+    if (any) attn__take_care(p, &rows, &s, keys, attn__settle_node_row, &node);
+    for (size_t r = 0; any && r < rows.count; r++) {
+        attn__wide_sum w;
+        if (s.row[r].redo != ATTN__REDO_WIDE) continue;
+        w = attn__wide_row_sum(p, &rows, r, keys, 0);
+        attn__wide_row(p, &rows, &s, r, &w, 0);
+        attn__put_node_row(p, &node, attn__node_row(p, &rows, r), w.lse, s.wide);
+    }
 }
 
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec)
@@ -5731,6 +6054,7 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     attn__row one;
     size_t n;
     attn__memset(&s, 0, sizeof s);
+    attn__memset(&one, 0, sizeof one);
     for (n = 0; n < head->nodes; n++) {
         const attn__node node = attn__node_at((char *)(uintptr_t)nodes + n * node_bytes, all);
         max[n] = node.max[row];
@@ -6141,6 +6465,8 @@ ATTN__INLINE attn__vec ATTN__V(load_as)(const void *p, attn_dtype dtype)
 #if !ATTN__F64
     if (dtype == ATTN_F16) return ATTN__V(load_f16)((const uint16_t *)p);
     if (dtype == ATTN_BF16) return ATTN__V(load_bf16)((const uint16_t *)p);
+#else
+    if (dtype == ATTN_F32) return ATTN__V(load_f32)((const float *)p);
 #endif
     (void)dtype;
     return attn__vload((const attn__real *)p);
