@@ -5075,15 +5075,15 @@ static attn_status attn__check_pages(const attn__problem *p, size_t b, size_t le
 {
     const int all =
         ATTN__HAS(p, scores) && (p->desc->stage == ATTN_STAGE_RAW || p->desc->stage == ATTN_STAGE_SOFTCAPPED);
-    attn__range seen = {len, 0};
+    attn__problem end = *p; /* of what rows see, one at a time: ranges that follow one another, without a gap */
+    attn__range seen = {0, len};
     attn__rows rows;
     rows.q_len = p->q_len;
     rows.kv_end = rows.kv_total = len;
-    for (size_t i = 0; i < p->q_len; i++) { /* rows see ranges that follow one another, without a gap */
-        const attn__range keys = attn__visible(p, &rows, i, attn__all_keys);
-        if (keys.lo < keys.hi) seen.lo = attn__min(seen.lo, keys.lo), seen.hi = keys.hi;
-    }
-    if (all) seen.lo = 0, seen.hi = len;
+    end.right = -1;
+    if (!all) seen = attn__visible(&end, &rows, 0, attn__all_keys);
+    end.left = -1, end.right = p->right;
+    if (!all && seen.hi) seen.hi = p->q_len ? attn__visible(&end, &rows, p->q_len - 1, attn__all_keys).hi : 0;
     for (size_t page = seen.lo / p->kv_rows; page < attn__pieces(seen.hi, p->kv_rows); page++) {
         const int64_t number = attn__integer(&p->block_table, b, page);
         if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
