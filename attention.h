@@ -163,8 +163,9 @@
  *   features, which any number of threads may fill. The caller provides scratch
  *   memory ("workspace"): set exec.query to learn its size, which depends on
  *   head_dim and the number of workers, and hardly on the lengths (never on
- *   q_len * kv_len). No function needs more than 64 KiB of stack when compiled
- *   with optimization, nor more than 128 KiB without.
+ *   q_len * kv_len). No function needs more than 48 KiB of stack when compiled
+ *   with optimization, nor more than 96 KiB without. So it runs in threads of
+ *   128 KiB (musl's default) and, with optimization, in coroutines of 64 KiB.
  *
  *   The library starts no threads. Give exec.parallel_for a function that runs
  *   independent tasks in any order; results do not depend on it. examples/ has
@@ -987,8 +988,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__DIRECT_ROWS 16 /* rows of a matrix that few rows are multiplied by at a time, where they lie */
 #define ATTN__L1_ELEMENTS 8192
 #define ATTN__COLUMNS 128      /* lines of a softmax that are done together ... */
-#define ATTN__COLUMN_SLOTS 14  /* ... up to 4096 blocks of them */
-#define ATTN__COLUMN_MAXIMA 8  /* ... whose first blocks' maxima are kept for the second pass */
+#define ATTN__COLUMN_SLOTS 13  /* ... up to 4096 blocks of them */
+#define ATTN__COLUMN_MAXIMA 8  /* ... whose first blocks' maxima are kept for the second pass, if there is room */
 #define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum */
 #define ATTN__ALIAS_TRIES 1000 /* to find a byte that two arrays have in common: 10 microseconds */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
@@ -1574,9 +1575,9 @@ typedef struct attn__kernel {
     /* The same for up to ATTN__COLUMNS lines side by side, each down a column of n rows, at
      * most a block; their number is a multiple of the vector length. -inf has weight 0.
      * Returns 1 where softmax would, for any of them. sum may be NULL;
-     * exp(from[j] - max) is kept in `to` if that is not. */
+     * exp(from[j] - max) is kept in `to` if that is not. `lanes` is room for 128 bytes a line. */
     int (*softmax_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t cols,
-                           double *max, double *sum);
+                           double *max, double *sum, void *lanes);
     /* to[j] = exp(from[j] - max) * factor; without max, from[j] * factor. */
     void (*scale_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t cols,
                           const double *max, const double *factor);
@@ -4989,8 +4990,8 @@ static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_
 }
 
 /* exp is taken once where its results can wait for the whole sum: here, or in y if
- * that is not x. */
-static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y)
+ * that is not x. Not inlined: its arrays and those of columns are not to be on the stack together. */
+ATTN__NOINLINE static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y)
 {
     double row[ATTN__TILE_STRIDE], line[ATTN__LINE_BYTES / sizeof(double)]; /* of T */
     double max[ATTN__TREE_SLOTS], sum[ATTN__TREE_SLOTS], maxima[64];
@@ -5048,23 +5049,31 @@ static void attn__fill_rows(void *to, const char *from, ptrdiff_t stride, size_t
     }
 }
 
-/* Doubles for lines that fill no vector of 64 bytes: sums of 16 lines, and a block of them copied. It
- * holds the sums of ATTN__COLUMNS lines, too, which are not copied. */
-#define ATTN__COLUMN_ROOM ((2 * ATTN__COLUMN_SLOTS + ATTN__COLUMN_MAXIMA) * 16 + ATTN__BLOCK * 8)
+/* Doubles of a line on the stack, which has room for those of ATTN__COLUMNS lines: lanes, maxima and sums. Lines that
+ * fill no vector of 64 bytes are fewer, and leave room for a copy of a block of them. */
+#define ATTN__COLUMN_LANES 16
+#define ATTN__COLUMN_SUMS (2 * ATTN__COLUMN_SLOTS)
 
 /* `count` lines side by side; what does not fill vectors goes by way of a copy.
  * Returns 1, with nothing of use in y, if one of them needs more care. */
-static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y, size_t count)
+ATTN__NOINLINE static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x,
+                                                char *y, size_t count)
 {
-    double room[ATTN__COLUMN_ROOM];
+    double room[ATTN__COLUMNS * (ATTN__COLUMN_LANES + ATTN__COLUMN_SUMS) + 7]; /* lanes begin a cache line */
     const size_t es = kernel->size, cols = attn__round_up(count, kernel->nr / 2);
-    double *max = room, *sum = max + ATTN__COLUMN_SLOTS * cols, *maxima = sum + ATTN__COLUMN_SLOTS * cols;
-    void *rows = maxima + ATTN__COLUMN_MAXIMA * cols; /* (BLOCK, columns) of T */
+    double *lanes = room + (64 - (uintptr_t)room % 64) % 64 / sizeof *room, *max = lanes + ATTN__COLUMN_LANES * cols;
+    double *sum, *maxima;
+    void *rows = max + ATTN__COLUMN_SUMS * cols; /* (BLOCK, columns) of T */
+    size_t slots = 2, kept;                      /* two at least: the second pass has use for them */
     const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
     const int copied = cols != count, wait = !copied && x != y; /* exp is taken once where it can wait in y */
     const ptrdiff_t from_step = copied ? (ptrdiff_t)cols : x_step;
     attn__tree tree;
 
+    while (l->n > (size_t)ATTN__BLOCK << (slots - 1)) slots++;
+    kept = attn__min(ATTN__COLUMN_SUMS - 2 * slots, ATTN__COLUMN_MAXIMA);
+    sum = max + slots * cols;
+    maxima = sum + slots * cols;
     tree.depth = 0;
     for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
@@ -5074,19 +5083,19 @@ static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *
         slot = attn__tree_push(&tree, block) * cols;
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, cols * es);
         if (kernel->softmax_columns(wait ? y + (ptrdiff_t)at * y_step * l->y.size : NULL, y_step, copied ? rows : from,
-                                    from_step, n, cols, max + slot, sum + slot))
+                                    from_step, n, cols, max + slot, sum + slot, lanes))
             return 1;
-        if (block < ATTN__COLUMN_MAXIMA) attn__memcpy(maxima + block * cols, max + slot, cols * sizeof *max);
+        if (block < kept) attn__memcpy(maxima + block * cols, max + slot, cols * sizeof *max);
     }
     attn__join_sums(kernel, &tree, ATTN__TREE_END, cols, cols, max, sum);
     for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
         const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
         char *to = y + (ptrdiff_t)at * y_step * l->y.size;
-        double *block_max = block < ATTN__COLUMN_MAXIMA ? maxima + block * cols : max + cols, *factor = sum + cols;
+        double *block_max = block < kept ? maxima + block * cols : max + cols, *factor = sum + cols;
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, cols * es);
-        if (block >= ATTN__COLUMN_MAXIMA)
-            kernel->softmax_columns(NULL, 0, copied ? rows : from, from_step, n, cols, block_max, NULL);
+        if (block >= kept)
+            kernel->softmax_columns(NULL, 0, copied ? rows : from, from_step, n, cols, block_max, NULL, lanes);
         for (size_t c = 0; c < cols; c++) factor[c] = kernel->exp_difference(block_max[c], max[c], 1) * (1 / sum[c]);
         if (copied) {
             kernel->scale_columns(rows, from_step, rows, from_step, n, cols, block_max, factor);
@@ -5127,7 +5136,7 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
         }
         from = l->x.data + (x + (ptrdiff_t)first) * l->x.size;
         to = l->y.data + (y + (ptrdiff_t)first) * l->y.size;
-        if (count == 1 || l->n > ATTN__BLOCK << (ATTN__COLUMN_SLOTS - 2) ||
+        if (count == 1 || l->n > ATTN__BLOCK << (ATTN__COLUMN_SLOTS - 1) ||
             attn__softmax_columns(kernel, l, from, to, count))
             for (size_t i = 0; i < count; i++)
                 attn__softmax_line(kernel, l, from + i * (size_t)l->x.size, to + i * (size_t)l->y.size);
@@ -5333,15 +5342,15 @@ static attn_status attn__check_pages(const attn__problem *p, size_t b, size_t le
 {
     const int all =
         ATTN__HAS(p, scores) && (p->desc->stage == ATTN_STAGE_RAW || p->desc->stage == ATTN_STAGE_SOFTCAPPED);
-    attn__range seen = {len, 0};
+    attn__problem end = *p; /* of what rows see, one at a time: ranges that follow one another, without a gap */
+    attn__range seen = {0, len};
     attn__rows rows;
     rows.q_len = p->q_len;
     rows.kv_end = rows.kv_total = len;
-    for (size_t i = 0; i < p->q_len; i++) { /* rows see ranges that follow one another, without a gap */
-        const attn__range keys = attn__visible(p, &rows, i, attn__all_keys);
-        if (keys.lo < keys.hi) seen.lo = attn__min(seen.lo, keys.lo), seen.hi = keys.hi;
-    }
-    if (all) seen.lo = 0, seen.hi = len;
+    end.right = -1;
+    if (!all) seen = attn__visible(&end, &rows, 0, attn__all_keys);
+    end.left = -1, end.right = p->right;
+    if (!all && seen.hi) seen.hi = p->q_len ? attn__visible(&end, &rows, p->q_len - 1, attn__all_keys).hi : 0;
     for (size_t page = seen.lo / p->kv_rows; page < attn__pieces(seen.hi, p->kv_rows); page++) {
         const int64_t number = attn__integer(&p->block_table, b, page);
         if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
@@ -7367,12 +7376,12 @@ static int ATTN__V(weigh_row)(void *row_, size_t first, size_t lo, size_t hi, si
 }
 
 static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, const void *from_, ptrdiff_t stride,
-                                    size_t n, size_t cols, double *max_out, double *sum_out)
+                                    size_t n, size_t cols, double *max_out, double *sum_out, void *lanes_)
 {
     const attn__real *from = (const attn__real *)from_, *at;
-    attn__real *weights = (attn__real *)weights_;
+    attn__real *weights = (attn__real *)weights_, *lanes = (attn__real *)lanes_; /* (2, LANES, cols) */
     const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
-    attn__real max[ATTN__COLUMNS], nonfinite[ATTN__COLUMNS], lanes[2][ATTN__LANES][ATTN__COLUMNS];
+    attn__real max[ATTN__COLUMNS], nonfinite[ATTN__COLUMNS];
     size_t c, j;
     for (c = 0; c < cols; c++) max[c] = ATTN__C(MASKED), nonfinite[c] = 0;
 #define ATTN__X(i) attn__vec x##i = attn__vmax(lowest, attn__vload(at + i * stride + (ptrdiff_t)c)); /* NaN stays */
@@ -7396,9 +7405,9 @@ static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, co
         if (!ATTN__FUNCTION(finite)(nonfinite[c]) || !(max[c] > ATTN__C(LOWEST_SAFE))) return 1;
     for (c = 0; c < cols; c++) max_out[c] = (double)(max[c] + 0);
     if (!sum_out) return 0;
-    attn__memset(lanes, 0, sizeof lanes);
+    attn__memset(lanes, 0, 2 * ATTN__LANES * cols * sizeof *lanes);
     for (j = 0; j < n; j++) {
-        attn__real *to = lanes[j / (ATTN__BLOCK / 2)][j % ATTN__LANES];
+        attn__real *to = lanes + (j / (ATTN__BLOCK / 2) * ATTN__LANES + j % ATTN__LANES) * cols;
         at = from + (ptrdiff_t)j * stride;
         for (c = 0; c < cols; c += ATTN__VL) {
             const attn__vec p = ATTN__V(exp)(attn__vsub(attn__vmax(lowest, attn__vload(at + c)), attn__vload(max + c)));
@@ -7409,12 +7418,10 @@ static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, co
             attn__vstore(weights + (ptrdiff_t)j * weights_stride + (ptrdiff_t)c, p);
         }
     }
-    for (c = 0; c < cols; c++) { /* as softmax adds them */
-        for (size_t i = 0; i < ATTN__LANES; i++) lanes[0][i][c] += lanes[1][i][c];
-        for (j = ATTN__LANES / 2; j > 0; j /= 2)
-            for (size_t i = 0; i < j; i++) lanes[0][i][c] += lanes[0][i + j][c];
-        sum_out[c] = (double)lanes[0][0][c];
-    }
+    for (j = ATTN__LANES * cols; j >= cols; j /= 2) /* as softmax adds them */
+        for (c = 0; c < j; c += ATTN__VL)
+            attn__vstore(lanes + c, attn__vadd(attn__vload(lanes + c), attn__vload(lanes + j + c)));
+    for (c = 0; c < cols; c++) sum_out[c] = (double)lanes[c];
     return 0;
 }
 

@@ -513,7 +513,8 @@ static const struct {
                {"keys around the queries", ATTN_ALIGN_OFFSET, 3, 40, 500},
                {"the first keys", ATTN_ALIGN_UPPER_LEFT, -1, 0, 0},
                {"no key at all", ATTN_ALIGN_OFFSET, 5, 5, -100},
-               {"none but the first query's", ATTN_ALIGN_OFFSET, 2, 0, 1060}};
+               {"none but the first query's", ATTN_ALIGN_OFFSET, 2, 0, 1060},
+               {"from before the first key on", ATTN_ALIGN_OFFSET, 0, 0, -2}};
 enum { WINDOWS = sizeof windows / sizeof *windows };
 
 static int any_sees(const attn_desc *d, size_t b, size_t first, size_t count)

@@ -62,10 +62,11 @@ static void try_shapes(attn_dtype type)
         int ndim;
         size_t shape[4];
     } shapes[] = {
-        {1, {1, 0, 0, 0}},     {1, {17, 0, 0, 0}},    {1, {2500, 0, 0, 0}}, {2, {5, 33, 0, 0}},
-        {2, {600, 3, 0, 0}},   {3, {4, 515, 5, 0}},   {4, {3, 2, 7, 9}},    {4, {1, 6, 1, 6}},
-        {2, {12000, 3, 0, 0}}, {2, {3, 12000, 0, 0}}, /* several tasks */
-        {1, {32768, 0, 0, 0}},                        /* the largest number of blocks whose maxima are stored */
+        {1, {1, 0, 0, 0}},      {1, {17, 0, 0, 0}},    {1, {2500, 0, 0, 0}}, {2, {5, 33, 0, 0}},
+        {2, {600, 3, 0, 0}},    {3, {4, 515, 5, 0}},   {4, {3, 2, 7, 9}},    {4, {1, 6, 1, 6}},
+        {2, {12000, 3, 0, 0}},  {2, {3, 12000, 0, 0}}, /* several tasks */
+        {2, {140000, 2, 0, 0}},                        /* slots of the tree take room from maxima of blocks */
+        {1, {32768, 0, 0, 0}},                         /* the largest number of blocks whose maxima are stored */
     };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int axis = 0; axis < shapes[s].ndim; axis++) {

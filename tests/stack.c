@@ -3,7 +3,10 @@
  * stack.c - the stack that the functions of attention.h take. tests/stack.sh links it with the
  * implementation, compiled at several levels. Each call runs in a thread whose stack was painted;
  * what it leaves of the paint tells how deep it went, compared with a call that does nothing.
+ * The deepest also run in a coroutine of so many KiB between two guards, if COROUTINES is defined,
+ * and in threads of so many.
  * Prints a line for each function: its name, the most bytes, in which call.
+ * Usage: stack COROUTINE THREAD ...
  */
 #include "attention.h"
 
@@ -13,13 +16,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef COROUTINES
+#include <ucontext.h>
+#endif
 
 enum { STACK = 4 << 20, GUARD = 1 << 20, POOL = 32 << 20, WORKSPACE = 8 << 20, TURNS = 4 };
 static const uint64_t paint = UINT64_C(0xa5a5a5a5a5a5a5a5);
 
 static unsigned char *pool, *workspace;
-static uint64_t *stack; /* above the guard */
-static size_t used, reached;
+static uint64_t *stack;     /* above the guard */
+static unsigned char *room; /* between guards */
+static size_t room_size, used, reached;
+static pthread_attr_t small[4]; /* threads */
+static int num_small;
 
 /* The arguments of a call. They lie here because its own stack is what is measured. */
 static struct {
@@ -124,6 +133,12 @@ static void *call(void *number)
         FUNCTIONS(CASE)
     case NOTHING: do_nothing(); break;
     }
+    return NULL;
+}
+
+static void *call_and_look(void *number)
+{
+    call(number);
     reached = depth();
     return NULL;
 }
@@ -142,9 +157,56 @@ static size_t measure(function f)
     with.status = ATTN_OK;
     if (pthread_attr_init(&attributes) || pthread_attr_setstack(&attributes, stack, STACK))
         die("pthread_attr_setstack", "fails");
-    if (pthread_create(&thread, &attributes, call, &f) || pthread_join(thread, NULL)) die("pthread_create", "fails");
+    if (pthread_create(&thread, &attributes, call_and_look, &f) || pthread_join(thread, NULL))
+        die("pthread_create", "fails");
     pthread_attr_destroy(&attributes);
     return reached;
+}
+
+#ifdef COROUTINES
+static ucontext_t caller, coroutine;
+static function running;
+
+static void run_coroutine(void) { call(&running); }
+
+static void in_coroutine(function f)
+{
+    running = f;
+    if (getcontext(&coroutine)) die("getcontext", "fails");
+    coroutine.uc_stack.ss_sp = room;
+    coroutine.uc_stack.ss_size = room_size;
+    coroutine.uc_link = &caller;
+    makecontext(&coroutine, run_coroutine, 0);
+    if (swapcontext(&caller, &coroutine)) die("swapcontext", "fails");
+}
+#else
+static void in_coroutine(function f) { (void)f; }
+#endif
+
+/* The first call of each function, and those that go deeper. Where a stack is too small, the program ends here. */
+static void on_small_stacks(function f)
+{
+    in_coroutine(f);
+    for (int i = 0; i < num_small; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, &small[i], call, &f) || pthread_join(thread, NULL)) die("pthread_create", "fails");
+    }
+}
+
+static void make_small_stacks(int count, char **kib)
+{
+    unsigned char *guarded;
+    if (count < 2 || count > 5) die("usage", "stack COROUTINE THREAD ...");
+    room_size = (size_t)atoi(kib[1]) << 10;
+    guarded = mmap(NULL, 2 * GUARD + room_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    room = guarded + GUARD;
+    if (guarded == MAP_FAILED || mprotect(guarded, GUARD, PROT_NONE) || mprotect(room + room_size, GUARD, PROT_NONE))
+        die("memory", "is not to be had");
+    for (int i = 2; i < count; i++) {
+        if (pthread_attr_init(&small[num_small])) die("pthread_attr_init", "fails");
+        if (!pthread_attr_setstacksize(&small[num_small], (size_t)atoi(kib[i]) << 10)) num_small++;
+        else fprintf(stderr, "no threads of %s KiB here\n", kib[i]); /* less than PTHREAD_STACK_MIN */
+    }
 }
 
 /* A second time where it goes deeper than before, since the first call of a library's function may bind it. */
@@ -153,8 +215,9 @@ static void take(function f, const char *what)
     size_t bytes = measure(f);
     if (bytes > nothing_takes + most[f]) bytes = measure(f);
     if (with.status) die(names[f], attn_status_string(with.status));
-    if (bytes <= nothing_takes + most[f]) return;
-    most[f] = bytes - nothing_takes;
+    if (bytes <= nothing_takes + most[f] && *worst[f]) return;
+    on_small_stacks(f);
+    most[f] = bytes > nothing_takes ? bytes - nothing_takes : 0;
     snprintf(worst[f], sizeof worst[f], "%s, %s", attn_path_name(with.path), what);
 }
 
@@ -613,7 +676,7 @@ static void try_computations(attn_dtype type)
     try_layer(type, 60);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const int how = MAP_PRIVATE | MAP_ANONYMOUS;
     unsigned char *const memory_of_stack = mmap(NULL, GUARD + STACK, PROT_READ | PROT_WRITE, how, -1, 0);
@@ -622,6 +685,7 @@ int main(void)
     if (memory_of_stack == MAP_FAILED || !pool || !workspace || mprotect(memory_of_stack, GUARD, PROT_NONE))
         die("memory", "is not to be had");
     stack = (uint64_t *)(void *)(memory_of_stack + GUARD);
+    make_small_stacks(argc, argv);
     for (int i = 0; i < 2; i++) nothing_takes = measure(NOTHING);
     for (int path = ATTN_PATH_SCALAR; path < ATTN_PATH_COUNT; path++) {
         with.path = (attn_path)path;
