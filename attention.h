@@ -3840,6 +3840,16 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
     kernel->bias_panel(scores, s->panel, count, to - from, ATTN__UNIT_LN2);
 }
 
+/* Softcap, for which the kernel gives NaN where a score is infinite: of float32 numbers in double, what tanh(infinity)
+ * = 1 gives. */
+static void attn__cap_row(const attn__problem *p, char *row, size_t n, double softcap)
+{
+    double *score = (double *)(void *)row;
+    for (size_t j = 0; j < n && p->run.kernel->dtype == ATTN_F64 && p->q.dtype != ATTN_F64; j++)
+        score[j] = attn__saturate(score[j], ATTN_F64);
+    p->run.kernel->softcap(row, n, softcap);
+}
+
 /* Are n elements finite? */
 static int attn__finite_row(const attn__view *v, const char *at, size_t n)
 {
@@ -3877,7 +3887,8 @@ static int attn__decide_row(const attn__problem *p, const attn__rows *rows, attn
     int any = 0; /* finite scores */
     for (size_t j = lo; j < hi && !(*sees & ATTN__SEES_NAN); j++) {
         if (attn__finite_f64(row[j])) any |= row[j] > ATTN__MASKED_F64;
-        else if (p->q.dtype == ATTN_F64 && attn__finite_inputs(p, rows, s, r, base, j)) *sees |= ATTN__SEES_BEYOND;
+        else if (p->q.dtype == ATTN_F64 && (p->softcap > 0 || attn__finite_inputs(p, rows, s, r, base, j)))
+            *sees |= ATTN__SEES_BEYOND;
         else if (attn__nan_f64(row[j])) *sees |= ATTN__SEES_NAN;
         else if (row[j] > 0) *sees |= ATTN__SEES_INF;
         else *sees |= ATTN__SEES_LOW, row[j] = ATTN__MASKED_F64;
@@ -3895,7 +3906,7 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
     const attn__kernel *kernel = p->run.kernel;
     const size_t lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
     if (lo < hi) {
-        if (p->softcap > 0) kernel->softcap(row + lo * kernel->size, hi - lo, p->softcap * ATTN__UNIT_LN2);
+        if (p->softcap > 0) attn__cap_row(p, row + lo * kernel->size, hi - lo, p->softcap * ATTN__UNIT_LN2);
         if (p->modified) attn__bias_row(p, rows, r, row, bias, base, lo, hi, range->mask_state, ATTN__UNIT_LN2);
     }
     if (!kernel->weigh_row(row, from, lo, hi, to, max, sum)) return 0;
@@ -4443,7 +4454,7 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 attn__row *row = s->row + r, *again = own.row + (r - start);
                 if (row->redo != pass) continue;
                 again->redo = (unsigned char)settle(p, &careful, &window, &own, r - start, to);
-                if (!again->redo && careful.run.kernel == p->doubles && (again->sees || pass == ATTN__REDO_DOUBLE))
+                if (!again->redo && careful.run.kernel == p->doubles && (row->not_finite || pass == ATTN__REDO_DOUBLE))
                     again->redo = ATTN__REDO_DOUBLE;
                 *row = *again;
             }
@@ -4509,7 +4520,7 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
     if (!at) return;
     if (s->row[r].redo == ATTN__REDO_WIDE) attn__wide_scores(p, rows, s, r, row, base, begin, end, stage);
     else if (p->softcap > 0 && stage != ATTN_STAGE_RAW)
-        kernel->softcap(row + begin * kernel->size, end - begin, p->softcap);
+        attn__cap_row(p, row + begin * kernel->size, end - begin, p->softcap);
     if (stage != ATTN_STAGE_BIASED) {
         attn__store_scores(p, at, row, begin, end, n, infinite);
         return;

@@ -336,7 +336,7 @@ static int is_the_nan(const attn_array *a, size_t h, size_t i, size_t c)
 }
 
 /* Puts a NaN or infinity into each input, and checks which rows it reaches, and columns of V. */
-static void try_poisoned(attn_dtype type, double poison)
+static void try_poisoned(attn_dtype type, double poison, double softcap)
 {
     enum { Q, K, V, MASK };
     static const char *const names[] = {"q", "k", "v", "the mask"};
@@ -349,6 +349,7 @@ static void try_poisoned(attn_dtype type, double poison)
             int pass = 1;
             d.causal = 1;
             d.align = ATTN_ALIGN_LOWER_RIGHT;
+            d.softcap = softcap;
             if (where == MASK) {
                 d.mask = test_2d(type, 30, 540);
                 test_fill(&d.mask, 0);
@@ -365,7 +366,7 @@ static void try_poisoned(attn_dtype type, double poison)
             if (isnan(poison)) memset(at, 0xff, attn_dtype_size(type)); /* with all bits of the payload set */
             else if (type == ATTN_F64) *(double *)at = poison;
             else *(float *)at = (float)poison;
-            test_attention(&d, "%s, %g in %s, key %s", attn_dtype_name(type), poison, names[where],
+            test_attention(&d, "%s, softcap %g, %g in %s, key %s", attn_dtype_name(type), softcap, poison, names[where],
                            visible ? "visible" : "masked");
             for (size_t h = 0; h < 2; h++)
                 for (size_t i = 0; i < 30; i++)
@@ -377,8 +378,8 @@ static void try_poisoned(attn_dtype type, double poison)
                         if (reached && where == V && isinf(poison)) pass &= ref_get(&d.out, 0, h, i, c) == poison;
                         if (!reached) pass &= ref_get(&d.out, 0, h, i, c) == ref_get(&clean.out, 0, h, i, c);
                     }
-            test_ok(pass, "%s, %g in %s, key %s: what does not see it is as before", attn_dtype_name(type), poison,
-                    names[where], visible ? "visible" : "masked");
+            test_ok(pass, "%s, softcap %g, %g in %s, key %s: what does not see it is as before", attn_dtype_name(type),
+                    softcap, poison, names[where], visible ? "visible" : "masked");
             test_release();
         }
 }
@@ -400,9 +401,11 @@ int main(int argc, char **argv)
         try_hidden_giants(test_types[t]);
         try_stages(test_types[t]);
         try_subnormal_queries(test_types[t]);
-        try_poisoned(test_types[t], (double)NAN);
-        try_poisoned(test_types[t], (double)INFINITY);
-        try_poisoned(test_types[t], -(double)INFINITY);
+        for (int softcap = 0; softcap <= 5; softcap += 5) {
+            try_poisoned(test_types[t], (double)NAN, softcap);
+            try_poisoned(test_types[t], (double)INFINITY, softcap);
+            try_poisoned(test_types[t], -(double)INFINITY, softcap);
+        }
     }
     return test_done();
 }
