@@ -3078,21 +3078,20 @@ enum {
     X(char, k, es *keys, p->few ? p->dim : attn__pieces(p->dim, ATTN__KEY_DEPTH) * ATTN__KEY_STRIDE)                   \
     /* values of a block: panels (also of a small problem), or (keys, dim_v) */                                        \
     X(char, v, p->few || p->v_copied || p->dim_v % (nr / 2) ? es * keys : 0, attn__round_up(p->width, nr))             \
-    X(char, rows, p->gather ? es *keys : 0, attn__max(p->dim, p->dim_v)) /* gathered keys or values */                 \
+    X(char, rows, p->gather || p->few ? es * keys : 0, attn__max(p->dim, p->dim_v)) /* gathered keys or values */      \
     /* scores, then weights: (mr, TILE_STRIDE), or (keys, nr) */                                                       \
     X(char, tile, es,                                                                                                  \
-      attn__max(attn__max(kernel->mr, p->few ? p->rows : 0) * ATTN__TILE_STRIDE, p->few ? 0 : (keys + 4) * nr))        \
-    X(char, panel, p->few ? 0 : es *attn__max(nr, kernel->mr),                                                         \
+      attn__max(attn__max(mr, p->few ? p->rows : 0) * ATTN__TILE_STRIDE, p->few ? 0 : (keys + 4) * nr))                \
+    X(char, panel, p->few ? 0 : es *attn__max(nr, mr),                                                                 \
       attn__max(ATTN__TILE_STRIDE, p->dim_v))            /* what is turned, or was */                                  \
     X(char, bias, p->few ? es : 0, ATTN__TILE_STRIDE)    /* what is added to a row of scores */                        \
     X(char, acc, es * p->rows * p->slot_count, p->width) /* (slots, rows, width): sum of weight * v */                 \
     X(double, max, p->rows, p->slot_count)                                                                             \
     X(double, sum, p->rows, p->slot_count)                                                                             \
     X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
-    X(uint64_t, special, p->careful ? p->rows + 1 : 0,                                                                 \
-      attn__pieces(p->dim_v, 8))                                 /* ATTN__SEES_..., a byte a column */                 \
-    X(unsigned char, key_state, p->careful ? ATTN__BLOCK : 0, 1) /* of a block: 0, or ATTN__KEY_... */                 \
-    X(double, wide, 3, p->dim_v)                                 /* a row in wide arithmetic */
+    X(uint64_t, special, p->few ? p->rows + 2 : 0, attn__pieces(p->dim_v, 8)) /* ATTN__SEES_..., a byte a column */    \
+    X(unsigned char, key_state, p->few ? ATTN__BLOCK : 0, 1)                  /* of a block: 0, or ATTN__KEY_... */    \
+    X(double, wide, 3, p->dim_v)                                              /* a row in wide arithmetic */
 
 /* Where in a worker's workspace each begins, and its size. */
 typedef struct attn__layout {
@@ -3204,9 +3203,10 @@ static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
     if (!attn__multiply_size(a, b, &n)) arena->overflow = 1;
     return n;
 }
-static attn_status attn__scratch_layout(const attn__problem *p, const attn__kernel *kernel, attn__layout *l)
+static attn_status attn__scratch_layout(const attn__problem *p, size_t es, size_t mr, size_t nr, size_t step,
+                                        attn__layout *l)
 {
-    const size_t es = kernel->size, nr = kernel->nr, keys = p->few ? kernel->step : p->keys;
+    const size_t keys = p->few ? step : p->keys;
     attn__arena arena = {NULL, 0, 0, 0};
     arena.fits = sizeof(size_t) > 4 && (p->dim | p->dim_v) >> 16 == 0; /* rows, slots and keys come to less than 2^24 */
 #define ATTN__X(type, name, a, b) l->name = attn__reserve(&arena, attn__take_2d(&arena, a, b), sizeof(type));
@@ -4366,12 +4366,12 @@ static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn_
 /* Rows whose fast result cannot stand are done again, a window of few rows at a time: in the same arithmetic, if only
  * values are not finite, or in double, where no product of float32 numbers overflows. `careful` is p with another
  * kernel, and as many rows in a window as there is room for. All of it depends on nothing but what the row sees. */
-static attn_status attn__careful_layout(attn__problem *p, const attn__kernel *kernel, size_t rows)
+static attn_status attn__careful_layout(attn__problem *p, size_t es, size_t mr, size_t nr, size_t step, size_t rows)
 {
-    p->careful = p->few = p->gather = 1;
+    p->few = 1;
     p->rows = rows;
-    p->width = attn__round_up(p->dim_v, kernel->nr / 2);
-    return attn__scratch_layout(p, kernel, &p->layout);
+    p->width = attn__round_up(p->dim_v, nr / 2);
+    return attn__scratch_layout(p, es, mr, nr, step, &p->layout);
 }
 static void attn__careful(const attn__problem *p, const attn__kernel *kernel, attn__scratch *s, attn__problem *careful,
                           attn__scratch *own)
@@ -4379,7 +4379,10 @@ static void attn__careful(const attn__problem *p, const attn__kernel *kernel, at
     size_t rows = ATTN__CARE_ROWS;
     *careful = *p;
     careful->run.kernel = kernel;
-    while (attn__careful_layout(careful, kernel, rows) || careful->layout.size > p->run.each - p->care_at) rows /= 2;
+    careful->careful = careful->gather = 1;
+    while (attn__careful_layout(careful, kernel->size, kernel->mr, kernel->nr, kernel->step, rows) ||
+           careful->layout.size > p->run.each - p->care_at)
+        rows /= 2;
     attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
     own->ranges_key->count = 0;
 }
@@ -5465,22 +5468,27 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     return ATTN_OK;
 }
 
-/* Room for rows that are done again: after that which they leave alone, or if scores are computed once more, after
- * everything. */
-static attn_status attn__careful_room(attn__problem *p, const attn__kernel *kernel)
+/* A worker's scratch, and room for rows that are done again, by either kernel: after what they leave alone, or if
+ * scores are computed once more, after everything. Few rows are laid out as they would be then. */
+static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
 {
-    const attn__layout layout = p->layout;
-    const size_t rows = p->rows, width = p->width;
-    const int few = p->few, gather = p->gather;
-    attn_status status = attn__careful_layout(p, kernel, attn__min(rows, 4));
+    const size_t most = sizeof(double), mr = attn__max(kernel->mr, p->doubles->mr),
+                 step = attn__max(kernel->step, p->doubles->step), rows = p->rows, width = p->width;
+    attn__layout own;
+    attn_status status = p->few
+                             ? attn__scratch_layout(p, most, mr, kernel->nr, step, &p->layout)
+                             : attn__scratch_layout(p, kernel->size, kernel->mr, kernel->nr, kernel->step, &p->layout);
     size_t size = p->layout.size;
-    if (!status) status = attn__careful_layout(p, p->doubles, attn__min(rows, 4));
-    size = attn__max(size, p->layout.size);
-    p->layout = layout;
-    p->rows = rows, p->width = width, p->few = few, p->gather = gather, p->careful = 0;
-    p->care_at = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum) ? layout.size : layout.q;
+    own = p->layout;
+    if (!status && !p->few) {
+        status = attn__careful_layout(p, most, mr, kernel->nr, step, attn__min(rows, 4));
+        size = p->layout.size;
+        p->layout = own;
+        p->rows = rows, p->width = width, p->few = 0;
+    }
+    p->care_at = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum) ? own.size : own.q;
     if (status || size > (size_t)-1 / 4 - p->care_at) return ATTN_ERR_OVERFLOW;
-    p->layout.size = attn__max(layout.size, p->care_at + size);
+    p->layout.size = attn__max(own.size, p->care_at + size);
     return ATTN_OK;
 }
 
@@ -5495,9 +5503,7 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
     p->singles = attn__kernel_of(path, ATTN_F32);
     p->doubles = attn__kernel_of(path, ATTN_F64);
-    if ((status = attn__cut(p, kernel, workers)) || (status = attn__scratch_layout(p, kernel, &p->layout)) ||
-        (status = attn__careful_room(p, kernel)))
-        return status;
+    if ((status = attn__cut(p, kernel, workers)) || (status = attn__lay_out(p, kernel))) return status;
     if (p->parts > 1) {
         if (!attn__multiply_size(p->part_bytes, p->tasks * p->parts, &shared)) return ATTN_ERR_OVERFLOW;
         shared = attn__pieces(shared, workers); /* each worker's share of what all use together */
