@@ -1539,6 +1539,7 @@ typedef struct attn__beat {
     void *to;
     size_t n;
     double max, sum;
+    int look;   /* max is not known: the largest of `from` (or the lowest number) is looked for first */
     void *done; /* ... and products with factor */
     size_t done_n;
     double factor;
@@ -4982,7 +4983,8 @@ static void attn__add_block(const attn__kernel *kernel, attn__sums *s, size_t bl
 /* What a block's exp(x - block_max) are multiplied by. A sum of 0 has nothing but -inf. */
 static double attn__line_factor(const attn__kernel *kernel, double block_max, double max, double sum)
 {
-    return sum <= 0 ? 0 : kernel->exp_difference(block_max, max, 1) * (1 / sum);
+    if (sum <= 0) return 0;
+    return block_max < max ? kernel->exp_difference(block_max, max, 1) * (1 / sum) : 1 / sum;
 }
 
 /* NaN, of one form, in all of a line; where it is contiguous, by copies of what is there. */
@@ -4999,6 +5001,7 @@ static void attn__nan_line(const attn__lines *l, char *y)
  * taken, the next one's maximum is looked for, and one as far behind as a line and a block is multiplied, whose sum has
  * been known for so long that nothing waits. exp is taken once, and its results wait in y. */
 #define ATTN__LINE_BLOCKS 64
+#define ATTN__QUEUED_LINES 4 /* fewer are not worth filling and emptying the queue */
 typedef struct attn__line {
     const char *x;
     char *y;
@@ -5022,28 +5025,32 @@ static void attn__queue_line(const attn__lines *l, attn__queue *q, const char *x
     const attn__kernel *kernel = l->run.kernel;
     const size_t last = (l->n - 1) / ATTN__BLOCK, step = ATTN__BLOCK * kernel->size;
     attn__line *line = &q->line[(q->count + 3) % 4], *next = &q->line[q->count % 4];
+    attn__line *before = &q->line[(q->count + 2) % 4], *oldest = &q->line[(q->count + 1) % 4];
+    const int ends = !line->n && !before->n; /* nothing to do between the first block and the last */
     attn__beat *beat = &q->beat;
     attn__sums sums;
     sums.tree.depth = 0;
     next->x = x, next->y = y, next->n = n;
-    for (size_t block = 0; block <= last; block++) {
-        const attn__line *ahead = block < last ? line : next, *done = &q->line[(q->count + (block > 0 ? 2 : 1)) % 4];
+    for (size_t block = 0; block <= last; block = ends && block < last ? last : block + 1) {
+        const attn__line *ahead = block < last ? line : next, *done = block > 0 ? before : oldest;
         const size_t ahead_block = block < last ? block + 1 : 0, done_block = block > 0 ? block - 1 : last;
+        beat->n = attn__block_size(line, block);
+        beat->next_n = attn__block_size(ahead, ahead_block);
+        beat->done_n = attn__block_size(done, done_block);
+        if (!beat->n && !beat->next_n && !beat->done_n) continue;
         line->maxima[block] = beat->max = beat->next_max;
         beat->from = line->x + block * step, beat->to = line->y + block * step;
-        beat->n = attn__block_size(line, block);
         beat->next = ahead->x + ahead_block * step;
-        beat->next_n = attn__block_size(ahead, ahead_block);
         beat->done = done->y + done_block * step;
-        beat->done_n = attn__block_size(done, done_block);
-        beat->factor = attn__line_factor(kernel, done->maxima[done_block], done->max, done->sum);
+        if (beat->done_n) beat->factor = attn__line_factor(kernel, done->maxima[done_block], done->max, done->sum);
         kernel->softmax(beat);
-        attn__add_block(kernel, &sums, block, beat);
+        if (beat->n) attn__add_block(kernel, &sums, block, beat);
     }
+    q->count++;
+    if (!line->n) return;
     attn__join_sums(kernel, &sums.tree, ATTN__TREE_END, 1, 1, sums.max, sums.sum);
     line->max = sums.max[0], line->sum = sums.sum[0];
-    if (line->n && attn__nan_f64(line->sum)) attn__nan_line(l, line->y), line->n = 0;
-    q->count++;
+    if (attn__nan_f64(line->sum)) attn__nan_line(l, line->y), line->n = 0;
 }
 
 /* Where a line begins; `dim` is left out. */
@@ -5066,8 +5073,9 @@ ATTN__NOINLINE static void attn__queue_lines(const attn__lines *l, size_t first,
     const char *x = l->x.data;
     char *y = l->y.data;
     attn__queue queue;
-    attn__memset(&queue, 0, sizeof queue);
-    for (int i = 0; i < 4; i++) queue.line[i].x = x, queue.line[i].y = y;
+    queue.count = 0;
+    queue.beat.next_max = queue.beat.factor = queue.beat.look = 0;
+    for (int i = 0; i < 4; i++) queue.line[i].x = x, queue.line[i].y = y, queue.line[i].n = 0;
     for (; first < end; first++) {
         attn__find_line(l, first, l->axis, &x, &y);
         attn__queue_line(l, &queue, x, y, l->n);
@@ -5075,34 +5083,41 @@ ATTN__NOINLINE static void attn__queue_lines(const attn__lines *l, size_t first,
     for (int i = 0; i < 3; i++) attn__queue_line(l, &queue, x, y, 0);
 }
 
-/* Any other line, a block at a time by way of a copy. One that fits waits there, exp of others is taken twice.
+/* Any other line, or one of few, a block at a time. Results wait in y if it is contiguous and they are not too many, or
+ * in a copy if they fit; of others, exp is taken twice.
  * Not inlined: its arrays and those of columns are not to be on the stack together. */
 ATTN__NOINLINE static void attn__softmax_line(const attn__lines *l, const char *x, char *y)
 {
     const attn__kernel *kernel = l->run.kernel;
     const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
-    double line[ATTN__LINE_BYTES / sizeof(double)], maxima[ATTN__LINE_BYTES / 4 / ATTN__BLOCK]; /* line: of T */
-    const int fits = l->n * kernel->size <= sizeof line;
+    double line[ATTN__LINE_BYTES / sizeof(double)], maxima[ATTN__LINE_BLOCKS]; /* line: of T */
+    const int wait = y_step == 1 ? l->n <= ATTN__LINE_BLOCKS * ATTN__BLOCK : l->n * kernel->size <= sizeof line;
     attn__sums sums;
+    attn__beat beat;
     sums.tree.depth = 0;
+    beat.next = beat.done = NULL;
+    beat.next_n = beat.done_n = 0;
+    beat.next_max = beat.factor = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
             const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
-            char *row = (char *)line + (fits ? at * kernel->size : 0);
-            if (pass == 0 || !fits) {
-                attn__beat beat;
-                attn__memset(&beat, 0, sizeof beat);
-                kernel->load(row, x + (ptrdiff_t)at * x_step * l->x.size, l->x.dtype, x_step, n);
-                beat.next = row, beat.next_n = n;
+            const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
+            char *to = y + (ptrdiff_t)at * y_step * l->y.size, *row = (char *)line;
+            if (wait) row = y_step == 1 ? to : row + at * kernel->size;
+            if (pass == 0 || !wait) {
+                beat.from = x_step == 1 ? from : row;
+                beat.to = row, beat.n = n, beat.max = beat.next_max;
+                beat.look = x_step != 1 || at == 0;
+                if (x_step != 1) kernel->load(row, from, l->x.dtype, x_step, n);
+                else beat.next = from + n * kernel->size, beat.next_n = attn__min(l->n - at - n, ATTN__BLOCK);
                 kernel->softmax(&beat);
-                beat.from = beat.to = row, beat.n = n, beat.next_n = 0;
-                maxima[fits ? block : 0] = beat.max = beat.next_max;
-                kernel->softmax(&beat);
+                maxima[wait ? block : 0] = beat.max;
                 if (pass == 0) attn__add_block(kernel, &sums, block, &beat);
             }
             if (pass == 0) continue;
-            kernel->scale(row, row, n, attn__line_factor(kernel, maxima[fits ? block : 0], sums.max[0], sums.sum[0]));
-            kernel->store(y + (ptrdiff_t)at * y_step * l->y.size, l->y.dtype, y_step, row, n);
+            kernel->scale(y_step == 1 ? to : row, row, n,
+                          attn__line_factor(kernel, maxima[wait ? block : 0], sums.max[0], sums.sum[0]));
+            if (y_step != 1) kernel->store(to, l->y.dtype, y_step, row, n);
         }
         if (pass == 0) attn__join_sums(kernel, &sums.tree, ATTN__TREE_END, 1, 1, sums.max, sums.sum);
         if (!attn__nan_f64(sums.sum[0])) continue;
@@ -5187,7 +5202,7 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
     size_t count;
     (void)worker;
     if (l->beside < 0 && l->x.stride[l->axis] == 1 && l->y.stride[l->axis] == 1 &&
-        l->n <= ATTN__LINE_BLOCKS * ATTN__BLOCK) {
+        l->n <= ATTN__LINE_BLOCKS * ATTN__BLOCK && end - index * l->chunk >= ATTN__QUEUED_LINES) {
         attn__queue_lines(l, index * l->chunk, end);
         return;
     }
@@ -7356,6 +7371,21 @@ static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
     return !ATTN__V(all_finite)(nonfinite);
 }
 
+/* The largest of n elements, or the lowest number: anything if one of them is NaN. */
+ATTN__INLINE attn__real ATTN__V(largest)(const attn__real *p, size_t n)
+{
+    attn__vec max[4];
+    size_t i = 0;
+    max[0] = max[1] = max[2] = max[3] = attn__vset1(ATTN__C(MASKED));
+#define ATTN__X(v) max[v] = attn__vmax(max[v], attn__vload(p + i + v * ATTN__VL));
+    for (; i + 4 * ATTN__VL <= n; i += 4 * ATTN__VL) {
+        ATTN__REPEAT_4(ATTN__X)
+    }
+#undef ATTN__X
+    for (; i < n; i += ATTN__VL) max[1] = attn__vmax(max[1], ATTN__V(load_left)(p + i, n - i));
+    return attn__vmax_across(attn__vmax(attn__vmax(max[0], max[1]), attn__vmax(max[2], max[3])));
+}
+
 /* Sums are taken in two halves of a block: shorter chains of additions, and so half the error. `nan` turns NaN, and
  * stays so, at NaN and where infinity is the maximum; every other difference is negative or 0. The maximum is never
  * below the lowest number, so that exp of -inf is 0 also beside that. */
@@ -7364,13 +7394,14 @@ static void ATTN__V(softmax)(attn__beat *beat)
     enum { vecs = ATTN__SET > 4 ? ATTN__SET : 4, step = vecs * ATTN__VL, ahead = ATTN__AHEAD / sizeof(attn__real) };
     const size_t n = beat->n, next_n = beat->next_n, done_n = beat->done_n;
     const attn__real *from = (const attn__real *)beat->from, *next = (const attn__real *)beat->next;
-    attn__real *to = (attn__real *)beat->to, *done = (attn__real *)beat->done, rest[step];
-    const attn__vec m = attn__vset1((attn__real)beat->max), factor = attn__vset1((attn__real)beat->factor),
-                    zero = attn__vset1(0);
-    attn__vec x[vecs], nan = zero, max = attn__vset1(ATTN__C(MASKED));
+    attn__real *to = (attn__real *)beat->to, *done = (attn__real *)beat->done;
+    const attn__vec factor = attn__vset1((attn__real)beat->factor), zero = attn__vset1(0);
+    attn__vec x[vecs], nan = zero, max = attn__vset1(ATTN__C(MASKED)), m;
 #define ATTN__X(v) attn__vec sum##v = zero, total##v = zero;
     ATTN__EACH(ATTN__X)
 #undef ATTN__X
+    if (beat->look) beat->max = (double)(ATTN__V(largest)(from, n) + 0); /* +0: never -0 */
+    m = attn__vset1((attn__real)beat->max);
     for (size_t j = 0, i; j < n || j < next_n || j < done_n; j += step) {
         i = j;
         if (j + step <= next_n) {
@@ -7391,11 +7422,7 @@ static void ATTN__V(softmax)(attn__beat *beat)
         if (j < n) {
             const attn__real *at = from + j;
             attn__real *to_at = to + j;
-            if (n - j < step) {
-                for (i = 0; i < step; i += ATTN__VL)
-                    attn__vstore(rest + i, ATTN__V(load_left)(at + i, j + i < n ? n - j - i : 0));
-                at = to_at = rest;
-            }
+            const size_t left = n - j;
             if (j == ATTN__BLOCK / 2) {
 #define ATTN__X(v) total##v = sum##v, sum##v = zero;
                 ATTN__EACH(ATTN__X)
@@ -7403,22 +7430,42 @@ static void ATTN__V(softmax)(attn__beat *beat)
             }
 #define ATTN__X(v)                                                                                                     \
     if (v < vecs) x[v % vecs] = attn__vsub(attn__vload(at + v * ATTN__VL), m);
+            if (left >= step) {
+                ATTN__REPEAT_16(ATTN__X)
+            }
+#undef ATTN__X
+#define ATTN__X(v)                                                                                                     \
+    if (v < vecs)                                                                                                      \
+        x[v % vecs] =                                                                                                  \
+            attn__vsub(ATTN__V(load_left)(at + v * ATTN__VL, left > v * ATTN__VL ? left - v * ATTN__VL : 0), m);
+            else {
+                ATTN__REPEAT_16(ATTN__X)
+            }
+#undef ATTN__X
 #define ATTN__Y(v)                                                                                                     \
     if (v < vecs && v % 4 == 3)                                                                                        \
         nan = attn__vadd(nan, attn__vadd(attn__vadd(x[v / 4 * 4 % vecs], x[(v / 4 * 4 + 1) % vecs]),                   \
                                          attn__vadd(x[(v / 4 * 4 + 2) % vecs], x[v % vecs])));
 #define ATTN__Z(v)                                                                                                     \
     if (v < vecs && v % ATTN__LOCKSTEP == 0) ATTN__V(exp_lockstep)(x + v % vecs);
-            ATTN__REPEAT_16(ATTN__X)
             ATTN__REPEAT_16(ATTN__Y)
             ATTN__REPEAT_16(ATTN__Z)
-#undef ATTN__X
 #undef ATTN__Y
 #undef ATTN__Z
 #define ATTN__X(v)                                                                                                     \
     if (v < vecs) attn__vstore(to_at + v * ATTN__VL, x[v % vecs]);                                                     \
     if (v < vecs && v * ATTN__VL * sizeof *to % 64 == 0) ATTN__PREFETCH_NEAR(to, j + ahead / 2 + v * ATTN__VL);
-            ATTN__REPEAT_16(ATTN__X)
+            if (left >= step) {
+                ATTN__REPEAT_16(ATTN__X)
+            }
+#undef ATTN__X
+#define ATTN__X(v)                                                                                                     \
+    if (v < vecs && left >= (v + 1) * ATTN__VL) attn__vstore(to_at + v * ATTN__VL, x[v % vecs]);                       \
+    else if (v < vecs && left > v * ATTN__VL)                                                                          \
+        ATTN__V(store_part)(to_at + v * ATTN__VL, x[v % vecs], left - v * ATTN__VL);
+            else {
+                ATTN__REPEAT_16(ATTN__X)
+            }
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
     sum##v = attn__vadd(sum##v, x[v]);                                                                                 \
@@ -7427,10 +7474,6 @@ static void ATTN__V(softmax)(attn__beat *beat)
         sum##v = attn__vadd(attn__vadd(sum##v, x[(v + 2 * ATTN__SET) % vecs]), x[(v + 3 * ATTN__SET) % vecs]);
             ATTN__EACH(ATTN__X)
 #undef ATTN__X
-            if (to_at == rest) {
-                for (i = 0; j + i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(to + j + i, attn__vload(rest + i));
-                if (j + i < n) ATTN__V(store_part)(to + j + i, attn__vload(rest + i), n - j - i);
-            }
         }
         if (j + step <= done_n) {
 #define ATTN__X(v)                                                                                                     \
@@ -7439,7 +7482,8 @@ static void ATTN__V(softmax)(attn__beat *beat)
 #undef ATTN__X
         } else if (j < done_n) ATTN__V(scale)(done + j, done + j, done_n - j, beat->factor);
     }
-    beat->next_max = (double)(attn__vmax_across(max) + 0); /* +0: never -0 */
+    beat->next_max = (double)(attn__vmax_across(max) + 0);
+    if (!n) return;
 #define ATTN__X(v) total##v = attn__vadd(total##v, sum##v);
     ATTN__EACH(ATTN__X)
 #undef ATTN__X
