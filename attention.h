@@ -122,6 +122,7 @@
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
  *   the output.
  *
+ *   NaN, infinities and huge numbers take attn_softmax no longer than others.
  *   Subnormal inputs cost no time, except in scalar float64 code that emulates the
  *   multiply-add, which takes up to 3.3 times as long.
  *
@@ -944,11 +945,14 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #pragma fp_contract(off)
 #endif
 
-/* The line at p + n elements, wherever that is. */
+/* The line at p + n elements, wherever that is, into the second cache, or into the first. */
 #if defined(__GNUC__) || defined(__clang__)
 #define ATTN__PREFETCH(p, n) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(n) * sizeof *(p)), 0, 2)
+#define ATTN__PREFETCH_NEAR(p, n)                                                                                      \
+    __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(n) * sizeof *(p)), 0, 3)
 #else
 #define ATTN__PREFETCH(p, n) ((void)(p), (void)(n))
+#define ATTN__PREFETCH_NEAR(p, n) ((void)(p), (void)(n))
 #endif
 
 #define ATTN__CAT_(a, b) a##b
@@ -990,7 +994,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__COLUMNS 128      /* lines of a softmax that are done together ... */
 #define ATTN__COLUMN_SLOTS 13  /* ... up to 4096 blocks of them */
 #define ATTN__COLUMN_MAXIMA 8  /* ... whose first blocks' maxima are kept for the second pass, if there is room */
-#define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum */
+#define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum in a copy */
+#define ATTN__AHEAD 4096 /* bytes between what is read and what is fetched in a softmax, half for what is written */
 #define ATTN__ALIAS_TRIES 1000 /* to find a byte that two arrays have in common: 10 microseconds */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
@@ -1524,6 +1529,22 @@ ATTN__INLINE void attn__fetch(attn__soon *ahead, size_t rows)
         for (size_t i = 0; i < ahead->bytes; i += 64) ATTN__PREFETCH(ahead->at, i);
 }
 
+/* Softmax of contiguous lines: what one loop does to three blocks, of at most BLOCK elements each (0: to none of them),
+ * so that their work overlaps. */
+typedef struct attn__beat {
+    const void *next; /* the largest of these, or the lowest number ... */
+    size_t next_n;
+    double next_max;
+    const void *from; /* ... exp(from - max) and the sum in virtual lanes; NaN if one of them is NaN or +inf ... */
+    void *to;
+    size_t n;
+    double max, sum;
+    int look;   /* max is not known: the largest of `from` (or the lowest number) is looked for first */
+    void *done; /* ... and products with factor */
+    size_t done_n;
+    double factor;
+} attn__beat;
+
 /* What a path offers to the driver, for one compute type T (float or double).
  * A tile has at most `mr` rows, ATTN__TILE_STRIDE elements apart; a panel has `nr`
  * columns. Element counts everywhere. */
@@ -1559,26 +1580,20 @@ typedef struct attn__kernel {
     void (*product)(size_t m, size_t n, size_t depth, const void *a, ptrdiff_t a_step, const void *b, size_t b_step,
                     void *c, size_t c_step, void *rows, void *tile, void *panel);
 
-    /* row[lo..hi) are scores; they become exp(score - max), and the rest of
-     * row[first..last) becomes 0. Positions are within a block; first and last
-     * are multiples of step. Gives max and sum; -inf and 0 if lo >= hi.
-     * Returns 1, with the row undefined, if a score or the maximum is not safely finite.
-     * Scores may come from another place if nothing is filled in: first = lo = 0 and
-     * hi = last, which need not be a multiple then: nothing beyond is touched. */
-    int (*softmax)(void *row, const void *scores, size_t first, size_t lo, size_t hi, size_t last, double *max,
-                   double *sum);
+    void (*softmax)(attn__beat *beat);
 
-    /* The same in place for scores in units of ln 2: they become 2^(score - max). Sums are chains of CHAIN keys, of
-     * which those a half block apart are added, then those 8, 4, 2, 1 apart. */
+    /* row[lo..hi) are scores in units of ln 2; they become 2^(score - max), and the rest of
+     * row[first..last) becomes 0. Positions are within a block; first and last are multiples of step. Gives max and
+     * sum; -inf and 0 if lo >= hi. Returns 1, with the row undefined, if a score or the maximum is not safely finite.
+     * Sums are chains of CHAIN keys, of which those a half block apart are added, then those 8, 4, 2, 1 apart. */
     int (*weigh_row)(void *row, size_t first, size_t lo, size_t hi, size_t last, double *max, double *sum);
 
     /* The same for up to ATTN__COLUMNS lines side by side, each down a column of n rows, at
-     * most a block; their number is a multiple of the vector length. -inf has weight 0.
-     * Returns 1 where softmax would, for any of them. sum may be NULL;
+     * most a block; their number is a multiple of the vector length. sum may be NULL;
      * exp(from[j] - max) is kept in `to` if that is not. `lanes` is room for 128 bytes a line. */
-    int (*softmax_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t cols,
-                           double *max, double *sum, void *lanes);
-    /* to[j] = exp(from[j] - max) * factor; without max, from[j] * factor. */
+    void (*softmax_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t cols,
+                            double *max, double *sum, void *lanes);
+    /* to[j] = exp(from[j] - max) * factor; without max, from[j] * factor. NaN has one form. */
     void (*scale_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t cols,
                           const double *max, const double *factor);
 
@@ -4965,91 +4980,163 @@ ATTN__INLINE void attn__join_sums(const attn__kernel *kernel, attn__tree *tree, 
     }
 }
 
-/* One block of a line, in row: exp(x - max), max and sum. -inf is a masked
- * element. Returns 1 for what needs double arithmetic: NaN, +inf, huge values. */
-static int attn__softmax_block(const attn__kernel *kernel, const attn__lines *l, void *row, const char *x, size_t n,
-                               double *max, double *sum)
-{
-    const size_t to = attn__round_up(n, kernel->step);
-    const double lowest = kernel->dtype == ATTN_F64 ? ATTN__MASKED_F64 : (double)ATTN__MASKED_F32;
-    size_t masked = 0;
-    if (!kernel->softmax(row, row, 0, 0, n, to, max, sum)) return 0;
-    kernel->load(row, x, l->x.dtype, l->x.stride[l->axis], n); /* it is undefined now */
-    for (size_t i = 0; i < n; i++) {
-        char *at = (char *)row + i * kernel->size;
-        if (!(attn__get(at, kernel->dtype) <= -attn__infinity())) continue;
-        attn__put(at, kernel->dtype, lowest);
-        masked++;
-    }
-    return kernel->softmax(row, row, 0, 0, masked == n ? 0 : n, to, max, sum);
-}
-
-static void attn__softmax_in_double(const char *x, const attn__view *v, ptrdiff_t stride, char *y, ptrdiff_t y_stride,
-                                    size_t n)
-{
-    double max = -attn__infinity(), sum = 0, rest = 0;
-    int nan = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double e = attn__get(x + (ptrdiff_t)i * stride * v->size, v->dtype);
-        if (attn__nan_f64(e) || e >= attn__infinity()) nan = 1;
-        if (e > max) max = e;
-    }
-    for (size_t i = 0; i < n && !nan; i++)
-        attn__add_exactly(&sum, &rest, attn__exp_f64(attn__get(x + (ptrdiff_t)i * stride * v->size, v->dtype) - max));
-    sum = nan ? attn__infinity() - attn__infinity() : sum + rest;
-    for (size_t i = 0; i < n; i++) {
-        const double e = attn__get(x + (ptrdiff_t)i * stride * v->size, v->dtype);
-        attn__put(y + (ptrdiff_t)i * y_stride * v->size, v->dtype, nan ? sum : attn__exp_f64(e - max) / sum);
-    }
-}
-
-/* exp is taken once where its results can wait for the whole sum: here, or in y if
- * that is not x. Not inlined: its arrays and those of columns are not to be on the stack together. */
-ATTN__NOINLINE static void attn__softmax_line(const attn__kernel *kernel, const attn__lines *l, const char *x, char *y)
-{
-    double row[ATTN__TILE_STRIDE], line[ATTN__LINE_BYTES / sizeof(double)]; /* of T */
-    double max[ATTN__TREE_SLOTS], sum[ATTN__TREE_SLOTS], maxima[64];
+/* What is known of the blocks of a line so far. */
+typedef struct attn__sums {
     attn__tree tree;
-    const size_t es = kernel->size;
-    const ptrdiff_t stride = l->x.stride[l->axis], y_stride = l->y.stride[l->axis];
-    char *weights = NULL; /* where results wait */
-    if (y_stride == 1 && l->x.data != l->y.data && l->n <= 64 * ATTN__BLOCK)
-        weights = y; /* its lines come while exp is at work */
-    else if (l->n <= ATTN__LINE_BYTES / es) weights = (char *)line;
+    double max[ATTN__TREE_SLOTS], sum[ATTN__TREE_SLOTS];
+} attn__sums;
 
-    tree.depth = 0;
-    for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
-        const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
-        const char *from = x + (ptrdiff_t)at * stride * l->x.size;
-        size_t slot;
-        attn__join_sums(kernel, &tree, block, 1, 1, max, sum);
-        slot = attn__tree_push(&tree, block);
-        if (stride == 1) /* the next block comes while exp is at work */
-            for (size_t c = n * es; c < 2 * n * es && c < (l->n - at) * es; c += 64) ATTN__PREFETCH(from, c);
-        if (!weights || stride != 1 || kernel->softmax(weights + at * es, from, 0, 0, n, n, &max[slot], &sum[slot])) {
-            char *to = weights == (char *)line ? weights + at * es : (char *)row;
-            kernel->load(to, from, l->x.dtype, stride, n);
-            if (attn__softmax_block(kernel, l, to, from, n, &max[slot], &sum[slot])) {
-                attn__softmax_in_double(x, &l->x, stride, y, y_stride, l->n);
-                return;
-            }
-            if (weights == y) attn__memcpy(weights + at * es, row, n * es);
-        }
-        if (weights) maxima[block] = max[slot];
+static void attn__add_block(const attn__kernel *kernel, attn__sums *s, size_t block, const attn__beat *beat)
+{
+    size_t slot;
+    attn__join_sums(kernel, &s->tree, block, 1, 1, s->max, s->sum);
+    slot = attn__tree_push(&s->tree, block);
+    s->max[slot] = beat->max, s->sum[slot] = beat->sum;
+}
+
+/* What a block's exp(x - block_max) are multiplied by. A sum of 0 has nothing but -inf. */
+static double attn__line_factor(const attn__kernel *kernel, double block_max, double max, double sum)
+{
+    if (sum <= 0) return 0;
+    return block_max < max ? kernel->exp_difference(block_max, max, 1) * (1 / sum) : 1 / sum;
+}
+
+/* NaN, of one form, in all of a line; where it is contiguous, by copies of what is there. */
+static void attn__nan_line(const attn__lines *l, char *y)
+{
+    const ptrdiff_t step = l->y.stride[l->axis] * l->y.size;
+    const size_t size = l->run.kernel->size, single = step == l->y.size ? 1 : l->n;
+    for (size_t i = 0; i < single; i++)
+        attn__put(y + (ptrdiff_t)i * step, l->y.dtype, attn__infinity() - attn__infinity());
+    for (size_t i = single; i < l->n; i *= 2) attn__memcpy(y + i * size, y, attn__min(i, l->n - i) * size);
+}
+
+/* Contiguous lines of a task, of up to LINE_BLOCKS blocks each. Their blocks are one sequence: while exp of one is
+ * taken, the next one's maximum is looked for, and one as far behind as a line and a block is multiplied, whose sum has
+ * been known for so long that nothing waits. exp is taken once, and its results wait in y. */
+#define ATTN__LINE_BLOCKS 64
+#define ATTN__QUEUED_LINES 4 /* fewer are not worth filling and emptying the queue */
+typedef struct attn__line {
+    const char *x;
+    char *y;
+    size_t n; /* 0: none */
+    double max, sum, maxima[ATTN__LINE_BLOCKS];
+} attn__line;
+typedef struct attn__queue {
+    attn__line line[4];
+    size_t count;
+    attn__beat beat;
+} attn__queue;
+
+ATTN__INLINE size_t attn__block_size(const attn__line *line, size_t block)
+{
+    return attn__min(line->n - attn__min(line->n, block * ATTN__BLOCK), ATTN__BLOCK);
+}
+
+/* Puts a line into the queue, and takes exp of the one before. */
+static void attn__queue_line(const attn__lines *l, attn__queue *q, const char *x, char *y, size_t n)
+{
+    const attn__kernel *kernel = l->run.kernel;
+    const size_t last = (l->n - 1) / ATTN__BLOCK, step = ATTN__BLOCK * kernel->size;
+    attn__line *line = &q->line[(q->count + 3) % 4], *next = &q->line[q->count % 4];
+    attn__line *before = &q->line[(q->count + 2) % 4], *oldest = &q->line[(q->count + 1) % 4];
+    const int ends = !line->n && !before->n; /* nothing to do between the first block and the last */
+    attn__beat *beat = &q->beat;
+    attn__sums sums;
+    sums.tree.depth = 0;
+    next->x = x, next->y = y, next->n = n;
+    for (size_t block = 0; block <= last; block = ends && block < last ? last : block + 1) {
+        const attn__line *ahead = block < last ? line : next, *done = block > 0 ? before : oldest;
+        const size_t ahead_block = block < last ? block + 1 : 0, done_block = block > 0 ? block - 1 : last;
+        beat->n = attn__block_size(line, block);
+        beat->next_n = attn__block_size(ahead, ahead_block);
+        beat->done_n = attn__block_size(done, done_block);
+        if (!beat->n && !beat->next_n && !beat->done_n) continue;
+        line->maxima[block] = beat->max = beat->next_max;
+        beat->from = line->x + block * step, beat->to = line->y + block * step;
+        beat->next = ahead->x + ahead_block * step;
+        beat->done = done->y + done_block * step;
+        if (beat->done_n) beat->factor = attn__line_factor(kernel, done->maxima[done_block], done->max, done->sum);
+        kernel->softmax(beat);
+        if (beat->n) attn__add_block(kernel, &sums, block, beat);
     }
-    attn__join_sums(kernel, &tree, ATTN__TREE_END, 1, 1, max, sum);
-    for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
-        const size_t n = attn__min(l->n - at, ATTN__BLOCK);
-        char *to = y + (ptrdiff_t)at * y_stride * l->y.size, *from = weights ? weights + at * es : (char *)row;
-        double block_max = maxima[weights ? at / ATTN__BLOCK : 0], block_sum, factor;
-        if (!weights) {
-            const char *again = x + (ptrdiff_t)at * stride * l->x.size;
-            kernel->load(row, again, l->x.dtype, stride, n);
-            attn__softmax_block(kernel, l, row, again, n, &block_max, &block_sum);
+    q->count++;
+    if (!line->n) return;
+    attn__join_sums(kernel, &sums.tree, ATTN__TREE_END, 1, 1, sums.max, sums.sum);
+    line->max = sums.max[0], line->sum = sums.sum[0];
+    if (attn__nan_f64(line->sum)) attn__nan_line(l, line->y), line->n = 0;
+}
+
+/* Where a line begins; `dim` is left out. */
+ATTN__INLINE void attn__find_line(const attn__lines *l, size_t index, int dim, const char **x, char **y)
+{
+    ptrdiff_t from = 0, to = 0;
+    for (int i = ATTN_MAX_DIMS - 1; i >= 0; i--) {
+        if (i == l->axis || i == dim || l->x.shape[i] == 1) continue;
+        from += (ptrdiff_t)(index % l->x.shape[i]) * l->x.stride[i];
+        to += (ptrdiff_t)(index % l->x.shape[i]) * l->y.stride[i];
+        index /= l->x.shape[i];
+    }
+    *x = l->x.data + from * l->x.size;
+    *y = l->y.data + to * l->y.size;
+}
+
+/* Not inlined: see below. */
+ATTN__NOINLINE static void attn__queue_lines(const attn__lines *l, size_t first, size_t end)
+{
+    const char *x = l->x.data;
+    char *y = l->y.data;
+    attn__queue queue;
+    queue.count = 0;
+    queue.beat.next_max = queue.beat.factor = queue.beat.look = 0;
+    for (int i = 0; i < 4; i++) queue.line[i].x = x, queue.line[i].y = y, queue.line[i].n = 0;
+    for (; first < end; first++) {
+        attn__find_line(l, first, l->axis, &x, &y);
+        attn__queue_line(l, &queue, x, y, l->n);
+    }
+    for (int i = 0; i < 3; i++) attn__queue_line(l, &queue, x, y, 0);
+}
+
+/* Any other line, or one of few, a block at a time. Results wait in y if it is contiguous and they are not too many, or
+ * in a copy if they fit; of others, exp is taken twice.
+ * Not inlined: its arrays and those of columns are not to be on the stack together. */
+ATTN__NOINLINE static void attn__softmax_line(const attn__lines *l, const char *x, char *y)
+{
+    const attn__kernel *kernel = l->run.kernel;
+    const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
+    double line[ATTN__LINE_BYTES / sizeof(double)], maxima[ATTN__LINE_BLOCKS]; /* line: of T */
+    const int wait = y_step == 1 ? l->n <= ATTN__LINE_BLOCKS * ATTN__BLOCK : l->n * kernel->size <= sizeof line;
+    attn__sums sums;
+    attn__beat beat;
+    sums.tree.depth = 0;
+    beat.next = beat.done = NULL;
+    beat.next_n = beat.done_n = 0;
+    beat.next_max = beat.factor = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
+            const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
+            const char *from = x + (ptrdiff_t)at * x_step * l->x.size;
+            char *to = y + (ptrdiff_t)at * y_step * l->y.size, *row = (char *)line;
+            if (wait) row = y_step == 1 ? to : row + at * kernel->size;
+            if (pass == 0 || !wait) {
+                beat.from = x_step == 1 ? from : row;
+                beat.to = row, beat.n = n, beat.max = beat.next_max;
+                beat.look = x_step != 1 || at == 0;
+                if (x_step != 1) kernel->load(row, from, l->x.dtype, x_step, n);
+                else beat.next = from + n * kernel->size, beat.next_n = attn__min(l->n - at - n, ATTN__BLOCK);
+                kernel->softmax(&beat);
+                maxima[wait ? block : 0] = beat.max;
+                if (pass == 0) attn__add_block(kernel, &sums, block, &beat);
+            }
+            if (pass == 0) continue;
+            kernel->scale(y_step == 1 ? to : row, row, n,
+                          attn__line_factor(kernel, maxima[wait ? block : 0], sums.max[0], sums.sum[0]));
+            if (y_step != 1) kernel->store(to, l->y.dtype, y_step, row, n);
         }
-        factor = block_max > -attn__infinity() ? kernel->exp_difference(block_max, max[0], 1) * (1 / sum[0]) : 0;
-        kernel->scale(y_stride == 1 ? to : (char *)row, from, n, factor);
-        if (y_stride != 1) kernel->store(to, l->y.dtype, y_stride, row, n);
+        if (pass == 0) attn__join_sums(kernel, &sums.tree, ATTN__TREE_END, 1, 1, sums.max, sums.sum);
+        if (!attn__nan_f64(sums.sum[0])) continue;
+        attn__nan_line(l, y);
+        return;
     }
 }
 
@@ -5068,10 +5155,9 @@ static void attn__fill_rows(void *to, const char *from, ptrdiff_t stride, size_t
 #define ATTN__COLUMN_LANES 16
 #define ATTN__COLUMN_SUMS (2 * ATTN__COLUMN_SLOTS)
 
-/* `count` lines side by side; what does not fill vectors goes by way of a copy.
- * Returns 1, with nothing of use in y, if one of them needs more care. */
-ATTN__NOINLINE static int attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x,
-                                                char *y, size_t count)
+/* `count` lines side by side; what does not fill vectors goes by way of a copy. */
+ATTN__NOINLINE static void attn__softmax_columns(const attn__kernel *kernel, const attn__lines *l, const char *x,
+                                                 char *y, size_t count)
 {
     double room[ATTN__COLUMNS * (ATTN__COLUMN_LANES + ATTN__COLUMN_SUMS) + 7]; /* lanes begin a cache line */
     const size_t es = kernel->size, cols = attn__round_up(count, kernel->nr / 2);
@@ -5080,12 +5166,14 @@ ATTN__NOINLINE static int attn__softmax_columns(const attn__kernel *kernel, cons
     void *rows = max + ATTN__COLUMN_SUMS * cols; /* (BLOCK, columns) of T */
     size_t slots = 2, kept;                      /* two at least: the second pass has use for them */
     const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
-    const int copied = cols != count, wait = !copied && x != y; /* exp is taken once where it can wait in y */
+    const int copied = cols != count;
+    int wait; /* exp is taken once where it can wait in y */
     const ptrdiff_t from_step = copied ? (ptrdiff_t)cols : x_step;
     attn__tree tree;
 
     while (l->n > (size_t)ATTN__BLOCK << (slots - 1)) slots++;
     kept = attn__min(ATTN__COLUMN_SUMS - 2 * slots, ATTN__COLUMN_MAXIMA);
+    wait = !copied && (x != y || l->n <= kept * ATTN__BLOCK);
     sum = max + slots * cols;
     maxima = sum + slots * cols;
     tree.depth = 0;
@@ -5096,9 +5184,8 @@ ATTN__NOINLINE static int attn__softmax_columns(const attn__kernel *kernel, cons
         attn__join_sums(kernel, &tree, block, cols, cols, max, sum);
         slot = attn__tree_push(&tree, block) * cols;
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, cols * es);
-        if (kernel->softmax_columns(wait ? y + (ptrdiff_t)at * y_step * l->y.size : NULL, y_step, copied ? rows : from,
-                                    from_step, n, cols, max + slot, sum + slot, lanes))
-            return 1;
+        kernel->softmax_columns(wait ? y + (ptrdiff_t)at * y_step * l->y.size : NULL, y_step, copied ? rows : from,
+                                from_step, n, cols, max + slot, sum + slot, lanes);
         if (block < kept) attn__memcpy(maxima + block * cols, max + slot, cols * sizeof *max);
     }
     attn__join_sums(kernel, &tree, ATTN__TREE_END, cols, cols, max, sum);
@@ -5110,7 +5197,7 @@ ATTN__NOINLINE static int attn__softmax_columns(const attn__kernel *kernel, cons
         if (copied) attn__fill_rows(rows, from, x_step * l->x.size, n, count * es, cols * es);
         if (block >= kept)
             kernel->softmax_columns(NULL, 0, copied ? rows : from, from_step, n, cols, block_max, NULL, lanes);
-        for (size_t c = 0; c < cols; c++) factor[c] = kernel->exp_difference(block_max[c], max[c], 1) * (1 / sum[c]);
+        for (size_t c = 0; c < cols; c++) factor[c] = attn__line_factor(kernel, block_max[c], max[c], sum[c]);
         if (copied) {
             kernel->scale_columns(rows, from_step, rows, from_step, n, cols, block_max, factor);
             for (size_t j = 0; j < n; j++)
@@ -5119,7 +5206,6 @@ ATTN__NOINLINE static int attn__softmax_columns(const attn__kernel *kernel, cons
             kernel->scale_columns(to, y_step, wait ? to : from, wait ? y_step : x_step, n, cols,
                                   wait ? NULL : block_max, factor);
     }
-    return 0;
 }
 
 static void attn__softmax_task(void *arg, size_t index, size_t worker)
@@ -5129,9 +5215,13 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
     const size_t end = attn__min(l->line_count, (index + 1) * l->chunk);
     size_t count;
     (void)worker;
+    if (l->beside < 0 && l->x.stride[l->axis] == 1 && l->y.stride[l->axis] == 1 &&
+        l->n <= ATTN__LINE_BLOCKS * ATTN__BLOCK && end - index * l->chunk >= ATTN__QUEUED_LINES) {
+        attn__queue_lines(l, index * l->chunk, end);
+        return;
+    }
     for (size_t line = index * l->chunk; line < end; line += count) {
         size_t rest = line, first = 0;
-        ptrdiff_t x = 0, y = 0;
         const char *from;
         char *to;
         count = 1;
@@ -5142,18 +5232,14 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
             count = attn__min(attn__min(ATTN__COLUMNS, beside - first), end - line);
             if (count > kernel->nr / 2) count -= count % (kernel->nr / 2);
         }
-        for (int dim = ATTN_MAX_DIMS - 1; dim >= 0; dim--) {
-            if (dim == l->axis || dim == l->beside || l->x.shape[dim] == 1) continue;
-            x += (ptrdiff_t)(rest % l->x.shape[dim]) * l->x.stride[dim];
-            y += (ptrdiff_t)(rest % l->x.shape[dim]) * l->y.stride[dim];
-            rest /= l->x.shape[dim];
+        attn__find_line(l, rest, l->beside, &from, &to);
+        from += (ptrdiff_t)first * l->x.size;
+        to += (ptrdiff_t)first * l->y.size;
+        if (count > 1 && l->n <= ATTN__BLOCK << (ATTN__COLUMN_SLOTS - 1)) {
+            attn__softmax_columns(kernel, l, from, to, count);
+            continue;
         }
-        from = l->x.data + (x + (ptrdiff_t)first) * l->x.size;
-        to = l->y.data + (y + (ptrdiff_t)first) * l->y.size;
-        if (count == 1 || l->n > ATTN__BLOCK << (ATTN__COLUMN_SLOTS - 1) ||
-            attn__softmax_columns(kernel, l, from, to, count))
-            for (size_t i = 0; i < count; i++)
-                attn__softmax_line(kernel, l, from + i * (size_t)l->x.size, to + i * (size_t)l->y.size);
+        for (size_t i = 0; i < count; i++, from += l->x.size, to += l->y.size) attn__softmax_line(l, from, to);
     }
 }
 
@@ -6958,61 +7044,53 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
 ATTN__INLINE void ATTN__V(exp_reduce)(const int vecs, attn__vec *x, attn__vec *t, attn__vec *p)
 {
     const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), first = attn__vset1(ATTN__C(EXP_FIRST));
-    attn__vec n[2], c;
+    attn__vec n[4], c;
 #define ATTN__X(i)                                                                                                     \
     if (vecs > i) t[i] = attn__vfma(x[i], attn__vset1(ATTN__C(LOG2E)), magic);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (vecs > i) n[i] = attn__vsub(t[i], magic), p[i] = first;
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (vecs > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_HI)), x[i]);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (vecs > i) x[i] = attn__vfma(n[i], attn__vset1(-ATTN__C(LN2_LO)), x[i]);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__Y(i)                                                                                                     \
     if (vecs > i) p[i] = attn__vfma(p[i], x[i], c);
 #define ATTN__X(coefficient)                                                                                           \
     c = attn__vset1(coefficient);                                                                                      \
-    ATTN__REPEAT_2(ATTN__Y)
+    ATTN__REPEAT_4(ATTN__Y)
     ATTN__C(EXP_COEFFICIENTS)(ATTN__X)
 #undef ATTN__X
 #undef ATTN__Y
 }
-ATTN__INLINE void ATTN__V(exp_pair)(const int vecs, attn__vec *x)
+ATTN__INLINE void ATTN__V(exp_some)(const int vecs, attn__vec *x)
 {
     const attn__vec one = attn__vset1(1), zero = attn__vset1(0), least = attn__vset1(ATTN__C(EXP_MIN));
-    attn__vec r[2], t[2], p[2];
+    attn__vec r[4], t[4], p[4];
 #define ATTN__X(i)                                                                                                     \
     if (vecs > i) r[i] = attn__vmax(x[i], attn__vset1(2 * ATTN__C(EXP_MIN))); /* no overflow: it may trap */
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
     ATTN__V(exp_reduce)(vecs, r, t, p);
 #define ATTN__X(i)                                                                                                     \
     if (vecs > i) p[i] = attn__vfma(p[i], r[i], one);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (vecs > i) x[i] = attn__vchoose(attn__vexp2i(p[i], t[i]), x[i], least, zero);
-    ATTN__REPEAT_2(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 }
-/* Of vectors in the virtual lanes, as many as go step by step. Lane by lane, a call costs nothing beside what it does,
- * and a copy in each place would take as much code as all else. */
-#if ATTN__VL > 1
-ATTN__INLINE
-#else
-ATTN__NOINLINE static
-#endif
-void ATTN__V(exp_some)(attn__vec *x) { ATTN__V(exp_pair)(ATTN__SET > 1 ? 2 : 1, x); }
 ATTN__INLINE attn__vec ATTN__V(exp)(attn__vec x)
 {
-    ATTN__V(exp_pair)(1, &x);
+    ATTN__V(exp_some)(1, &x);
     return x;
 }
 ATTN__INLINE void ATTN__V(exp2_some)(const int vecs, attn__vec *x)
@@ -7042,14 +7120,22 @@ ATTN__INLINE void ATTN__V(exp2_some)(const int vecs, attn__vec *x)
         ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 }
-/* As many as go step by step; lane by lane, see exp_some. */
+/* As many as go step by step. Lane by lane, a call costs nothing beside what it does, and a copy in each place would
+ * take as much code as all else. */
 #define ATTN__LOCKSTEP (ATTN__VL > 1 ? 4 : 2)
 #if ATTN__VL > 1
-ATTN__INLINE
+#define ATTN__LOCKED ATTN__INLINE
 #else
-ATTN__NOINLINE static
+#define ATTN__LOCKED ATTN__NOINLINE static
 #endif
-void ATTN__V(exp2_lockstep)(attn__vec *x) { ATTN__V(exp2_some)(ATTN__LOCKSTEP, x); }
+ATTN__LOCKED void ATTN__V(exp2_lockstep)(attn__vec *x) { ATTN__V(exp2_some)(ATTN__LOCKSTEP, x); }
+ATTN__LOCKED void ATTN__V(exp_lockstep)(attn__vec *x) { ATTN__V(exp_some)(ATTN__LOCKSTEP, x); }
+ATTN__INLINE void ATTN__V(exp_four)(attn__vec *x)
+{
+    ATTN__V(exp_lockstep)(x);
+    if (ATTN__LOCKSTEP < 4) ATTN__V(exp_lockstep)(x + 4 - ATTN__LOCKSTEP);
+}
+#undef ATTN__LOCKED
 ATTN__INLINE void ATTN__V(tanh_pair)(const int vecs, attn__vec *x)
 {
     const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2),
@@ -7254,81 +7340,173 @@ ATTN__INLINE int ATTN__V(row_max)(const attn__real *scores, const attn__real *re
     return !(*max > ATTN__C(LOWEST_SAFE));
 }
 
-/* Pass 2: exp and sum, lane by lane, in two halves of a block: shorter chains of additions, and so half the error. */
-ATTN__INLINE double ATTN__V(row_exp)(attn__real *row, const attn__real *scores, attn__real *rest, size_t from,
-                                     size_t whole, size_t to, size_t hi, attn__real max)
+/* The elements at p, of which n are left; -inf beyond them. */
+ATTN__INLINE attn__vec ATTN__V(load_left)(const attn__real *p, size_t n)
 {
-    size_t j, half;
-    const attn__vec m = attn__vset1(max);
-#define ATTN__X(v) attn__vec total##v = attn__vset1(0);
-    ATTN__EACH(ATTN__X)
-#undef ATTN__X
-    j = from;
-    for (half = ATTN__BLOCK / 2; half <= ATTN__BLOCK; half += ATTN__BLOCK / 2) {
-        const size_t end = whole < half ? whole : half;
-        attn__vec x[ATTN__SET];
-#define ATTN__X(v) attn__vec sum##v = attn__vset1(0);
-        ATTN__EACH(ATTN__X)
-#undef ATTN__X
-#define ATTN__X(v) x[v] = attn__vsub(attn__vload(at + v * ATTN__VL), m);
-#define ATTN__Z(v)                                                                                                     \
-    if (v % 2 == 0) ATTN__V(exp_some)(x + v);
-#define ATTN__Y(v) attn__vstore(to_at + v * ATTN__VL, x[v]), sum##v = attn__vadd(sum##v, x[v]);
-        for (; j < end; j += ATTN__LANES) {
-            const attn__real *at = scores + j;
-            attn__real *to_at = row + j;
-            ATTN__EACH(ATTN__X)
-            ATTN__EACH(ATTN__Z)
-            ATTN__EACH(ATTN__Y)
-        }
-        if (j == whole && whole < to && whole < half) {
-            const attn__real *at = rest;
-            attn__real *to_at = rest;
-            ATTN__EACH(ATTN__X)
-            ATTN__EACH(ATTN__Z)
-            ATTN__EACH(ATTN__Y)
-            for (; j < hi; j++) row[j] = rest[j - whole];
-        }
-#undef ATTN__X
-#undef ATTN__Y
-#undef ATTN__Z
-#define ATTN__X(v) total##v = attn__vadd(total##v, sum##v);
-        ATTN__EACH(ATTN__X)
-#undef ATTN__X
-    }
-    ATTN__FOLD(attn__vadd, total)
-    return (double)attn__vsum_across(total0);
+    const attn__vec none = attn__vset1(-(attn__real)attn__infinity());
+    if (n >= ATTN__VL) return attn__vload(p);
+    if (n == 0) return none;
+    return attn__vchoose(none, attn__vload(ATTN__C(COUNT)), attn__vset1((attn__real)n), ATTN__V(load_part)(p, n));
 }
 
-static int ATTN__V(softmax)(void *row_, const void *scores_, size_t first, size_t lo, size_t hi, size_t last,
-                            double *max_out, double *sum_out)
+/* to = from * factor + 0, never -0 from 0. `nonfinite` turns NaN at NaN and infinity, in four chains. */
+ATTN__INLINE void ATTN__V(scale_row)(attn__real *to, const attn__real *from, size_t n, double factor,
+                                     attn__vec nonfinite[4])
 {
-    const attn__real *scores = (const attn__real *)scores_;
-    attn__real *row = (attn__real *)row_, max;
-    attn__real rest[ATTN__LANES]; /* of scores that lie elsewhere, so that none beyond is touched */
-    size_t from = lo / ATTN__LANES * ATTN__LANES, to = (hi + ATTN__LANES - 1) / ATTN__LANES * ATTN__LANES, whole = to,
-           j;
-
-    if (lo >= hi) {
-        for (j = first; j < last; j++) row[j] = 0;
-        *max_out = -attn__infinity();
-        *sum_out = 0;
-        return 0;
+    const attn__vec f = attn__vset1((attn__real)factor), zero = attn__vset1(0);
+    size_t i = 0;
+#define ATTN__X(v)                                                                                                     \
+    {                                                                                                                  \
+        const attn__vec y = attn__vfma(attn__vload(from + i + v * ATTN__VL), f, zero);                                 \
+        attn__vstore(to + i + v * ATTN__VL, y);                                                                        \
+        nonfinite[v] = attn__vadd(nonfinite[v], attn__vsub(y, y));                                                     \
     }
-    for (j = first; j < from; j++) row[j] = 0;
-    for (j = to; j < last; j++) row[j] = 0;
-    if (row != scores) {
-        whole = hi / ATTN__LANES * ATTN__LANES;
-        for (j = whole; j < to; j++) rest[j - whole] = j < hi ? scores[j] : ATTN__C(MASKED);
-    } else {
-        if (lo > from) ATTN__V(mask_ends)(row, from, lo, hi);
-        if (hi < to) ATTN__V(mask_ends)(row, to - ATTN__LANES, lo, hi);
+    for (; i + 4 * ATTN__VL <= n; i += 4 * ATTN__VL) {
+        ATTN__REPEAT_4(ATTN__X)
     }
+    for (; i + ATTN__VL <= n; i += ATTN__VL) {
+        ATTN__REPEAT_1(ATTN__X)
+    }
+#undef ATTN__X
+    if (i < n) {
+        const attn__vec y = attn__vfma(ATTN__V(load_part)(from + i, n - i), f, zero);
+        nonfinite[1] = attn__vadd(nonfinite[1], attn__vsub(y, y));
+        ATTN__V(store_part)(to + i, y, n - i);
+    }
+}
+ATTN__INLINE int ATTN__V(all_finite)(const attn__vec nonfinite[4])
+{
+    return ATTN__FUNCTION(finite)(
+        attn__vsum_across(attn__vadd(attn__vadd(nonfinite[0], nonfinite[1]), attn__vadd(nonfinite[2], nonfinite[3]))));
+}
 
-    if (ATTN__V(row_max)(scores, rest, from, whole, to, &max)) return 1;
-    *sum_out = ATTN__V(row_exp)(row, scores, rest, from, whole, to, hi, max);
-    *max_out = (double)(max + 0); /* +0: never -0 */
-    return 0;
+static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
+{
+    attn__vec nonfinite[4];
+    nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
+    ATTN__V(scale_row)((attn__real *)to, (const attn__real *)from, n, factor, nonfinite);
+    return !ATTN__V(all_finite)(nonfinite);
+}
+
+/* The largest of n elements, or the lowest number: anything if one of them is NaN. */
+ATTN__INLINE attn__real ATTN__V(largest)(const attn__real *p, size_t n)
+{
+    attn__vec max[4];
+    size_t i = 0;
+    max[0] = max[1] = max[2] = max[3] = attn__vset1(ATTN__C(MASKED));
+#define ATTN__X(v) max[v] = attn__vmax(max[v], attn__vload(p + i + v * ATTN__VL));
+    for (; i + 4 * ATTN__VL <= n; i += 4 * ATTN__VL) {
+        ATTN__REPEAT_4(ATTN__X)
+    }
+#undef ATTN__X
+    for (; i < n; i += ATTN__VL) max[1] = attn__vmax(max[1], ATTN__V(load_left)(p + i, n - i));
+    return attn__vmax_across(attn__vmax(attn__vmax(max[0], max[1]), attn__vmax(max[2], max[3])));
+}
+
+/* Sums are taken in two halves of a block: shorter chains of additions, and so half the error. `nan` turns NaN, and
+ * stays so, at NaN and where infinity is the maximum; every other difference is negative or 0. The maximum is never
+ * below the lowest number, so that exp of -inf is 0 also beside that. */
+static void ATTN__V(softmax)(attn__beat *beat)
+{
+    enum { vecs = ATTN__SET > 4 ? ATTN__SET : 4, step = vecs * ATTN__VL, ahead = ATTN__AHEAD / sizeof(attn__real) };
+    const size_t n = beat->n, next_n = beat->next_n, done_n = beat->done_n;
+    const attn__real *from = (const attn__real *)beat->from, *next = (const attn__real *)beat->next;
+    attn__real *to = (attn__real *)beat->to, *done = (attn__real *)beat->done;
+    const attn__vec factor = attn__vset1((attn__real)beat->factor), zero = attn__vset1(0);
+    attn__vec x[vecs], nan = zero, max = attn__vset1(ATTN__C(MASKED)), m;
+#define ATTN__X(v) attn__vec sum##v = zero, total##v = zero;
+    ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    if (beat->look) beat->max = (double)(ATTN__V(largest)(from, n) + 0); /* +0: never -0 */
+    m = attn__vset1((attn__real)beat->max);
+    for (size_t j = 0, i; j < n || j < next_n || j < done_n; j += step) {
+        i = j;
+        if (j + step <= next_n) {
+#define ATTN__X(v)                                                                                                     \
+    if (v < vecs) x[v % vecs] = attn__vload(next + j + v * ATTN__VL);                                                  \
+    if (v < vecs && v * ATTN__VL * sizeof *next % 64 == 0) ATTN__PREFETCH_NEAR(next, j + ahead + v * ATTN__VL);
+#define ATTN__Y(v)                                                                                                     \
+    if (v < vecs && v % 4 == 3)                                                                                        \
+        max = attn__vmax(max, attn__vmax(attn__vmax(x[v / 4 * 4 % vecs], x[(v / 4 * 4 + 1) % vecs]),                   \
+                                         attn__vmax(x[(v / 4 * 4 + 2) % vecs], x[v % vecs])));
+            ATTN__REPEAT_16(ATTN__X)
+            ATTN__REPEAT_16(ATTN__Y)
+#undef ATTN__X
+#undef ATTN__Y
+        } else
+            for (; i < next_n && i < j + step; i += ATTN__VL)
+                max = attn__vmax(max, ATTN__V(load_left)(next + i, next_n - i));
+        if (j < n) {
+            const attn__real *at = from + j;
+            attn__real *to_at = to + j;
+            const size_t left = n - j;
+            if (j == ATTN__BLOCK / 2) {
+#define ATTN__X(v) total##v = sum##v, sum##v = zero;
+                ATTN__EACH(ATTN__X)
+#undef ATTN__X
+            }
+#define ATTN__X(v)                                                                                                     \
+    if (v < vecs) x[v % vecs] = attn__vsub(attn__vload(at + v * ATTN__VL), m);
+            if (left >= step) {
+                ATTN__REPEAT_16(ATTN__X)
+            }
+#undef ATTN__X
+#define ATTN__X(v)                                                                                                     \
+    if (v < vecs)                                                                                                      \
+        x[v % vecs] =                                                                                                  \
+            attn__vsub(ATTN__V(load_left)(at + v * ATTN__VL, left > v * ATTN__VL ? left - v * ATTN__VL : 0), m);
+            else {
+                ATTN__REPEAT_16(ATTN__X)
+            }
+#undef ATTN__X
+#define ATTN__Y(v)                                                                                                     \
+    if (v < vecs && v % 4 == 3)                                                                                        \
+        nan = attn__vadd(nan, attn__vadd(attn__vadd(x[v / 4 * 4 % vecs], x[(v / 4 * 4 + 1) % vecs]),                   \
+                                         attn__vadd(x[(v / 4 * 4 + 2) % vecs], x[v % vecs])));
+#define ATTN__Z(v)                                                                                                     \
+    if (v < vecs && v % ATTN__LOCKSTEP == 0) ATTN__V(exp_lockstep)(x + v % vecs);
+            ATTN__REPEAT_16(ATTN__Y)
+            ATTN__REPEAT_16(ATTN__Z)
+#undef ATTN__Y
+#undef ATTN__Z
+#define ATTN__X(v)                                                                                                     \
+    if (v < vecs) attn__vstore(to_at + v * ATTN__VL, x[v % vecs]);                                                     \
+    if (v < vecs && v * ATTN__VL * sizeof *to % 64 == 0) ATTN__PREFETCH_NEAR(to, j + ahead / 2 + v * ATTN__VL);
+            if (left >= step) {
+                ATTN__REPEAT_16(ATTN__X)
+            }
+#undef ATTN__X
+#define ATTN__X(v)                                                                                                     \
+    if (v < vecs && left >= (v + 1) * ATTN__VL) attn__vstore(to_at + v * ATTN__VL, x[v % vecs]);                       \
+    else if (v < vecs && left > v * ATTN__VL)                                                                          \
+        ATTN__V(store_part)(to_at + v * ATTN__VL, x[v % vecs], left - v * ATTN__VL);
+            else {
+                ATTN__REPEAT_16(ATTN__X)
+            }
+#undef ATTN__X
+#define ATTN__X(v)                                                                                                     \
+    sum##v = attn__vadd(sum##v, x[v]);                                                                                 \
+    if (vecs >= 2 * ATTN__SET) sum##v = attn__vadd(sum##v, x[(v + ATTN__SET) % vecs]);                                 \
+    if (vecs >= 4 * ATTN__SET)                                                                                         \
+        sum##v = attn__vadd(attn__vadd(sum##v, x[(v + 2 * ATTN__SET) % vecs]), x[(v + 3 * ATTN__SET) % vecs]);
+            ATTN__EACH(ATTN__X)
+#undef ATTN__X
+        }
+        if (j + step <= done_n) {
+#define ATTN__X(v)                                                                                                     \
+    if (v < vecs) attn__vstore(done + j + v * ATTN__VL, attn__vfma(attn__vload(done + j + v * ATTN__VL), factor, zero));
+            ATTN__REPEAT_16(ATTN__X)
+#undef ATTN__X
+        } else if (j < done_n) ATTN__V(scale)(done + j, done + j, done_n - j, beat->factor);
+    }
+    beat->next_max = (double)(attn__vmax_across(max) + 0);
+    if (!n) return;
+#define ATTN__X(v) total##v = attn__vadd(total##v, sum##v);
+    ATTN__EACH(ATTN__X)
+#undef ATTN__X
+    ATTN__FOLD(attn__vadd, total)
+    beat->sum = (double)attn__vsum_across(nan);
+    if (!attn__nan_f64(beat->sum)) beat->sum = (double)attn__vsum_across(total0);
 }
 
 /* See weigh_row: the sum of a row's weights in [first, last), whole chains. */
@@ -7392,60 +7570,69 @@ static int ATTN__V(weigh_row)(void *row_, size_t first, size_t lo, size_t hi, si
     return 0;
 }
 
-static int ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, const void *from_, ptrdiff_t stride,
-                                    size_t n, size_t cols, double *max_out, double *sum_out, void *lanes_)
+#define ATTN__FETCH(p, n) /* once in a line of the cache */                                                            \
+    if (c % (64 / sizeof(attn__real)) == 0) ATTN__PREFETCH(p, n)
+static void ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, const void *from_, ptrdiff_t stride,
+                                     size_t n, size_t cols, double *max_out, double *sum_out, void *lanes_)
 {
     const attn__real *from = (const attn__real *)from_, *at;
-    attn__real *weights = (attn__real *)weights_, *lanes = (attn__real *)lanes_; /* (2, LANES, cols) */
-    const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
-    attn__real max[ATTN__COLUMNS], nonfinite[ATTN__COLUMNS];
+    attn__real *weights = (attn__real *)weights_, *lanes = (attn__real *)lanes_, *to, *lane; /* (2, LANES, cols) */
+    attn__real max[ATTN__COLUMNS], nan[ATTN__COLUMNS];
     size_t c, j;
-    for (c = 0; c < cols; c++) max[c] = ATTN__C(MASKED), nonfinite[c] = 0;
-#define ATTN__X(i) attn__vec x##i = attn__vmax(lowest, attn__vload(at + i * stride + (ptrdiff_t)c)); /* NaN stays */
-#define ATTN__LOOK(ROWS, largest, rest)                                                                                \
+    attn__vec m, x[4];
+    for (c = 0; c < cols; c++) max[c] = ATTN__C(MASKED), nan[c] = 0;
+#define ATTN__X(i) attn__vec x##i = attn__vload(at + i * stride + (ptrdiff_t)c);
+#define ATTN__Y(i) ATTN__FETCH(at, (16 + i) * (uintptr_t)stride + c);
+#define ATTN__LOOK(ROWS, largest)                                                                                      \
     for (; j + ROWS <= n; j += ROWS)                                                                                   \
         for (c = 0, at = from + (ptrdiff_t)j * stride; c < cols; c += ATTN__VL) {                                      \
             ATTN__REPEAT_##ROWS(ATTN__X) ATTN__REPEAT_##ROWS(ATTN__Y)                                                  \
                 attn__vstore(max + c, attn__vmax(attn__vload(max + c), largest));                                      \
-            attn__vstore(nonfinite + c, attn__vadd(attn__vload(nonfinite + c), rest));                                 \
         }
-#define ATTN__Y(i) ATTN__PREFETCH(at, (16 + i) * (uintptr_t)stride + c);
     j = 0;
-    ATTN__LOOK(4, attn__vmax(attn__vmax(x0, x1), attn__vmax(x2, x3)),
-               attn__vadd(attn__vadd(attn__vsub(x0, x0), attn__vsub(x1, x1)),
-                          attn__vadd(attn__vsub(x2, x2), attn__vsub(x3, x3))))
-    ATTN__LOOK(1, x0, attn__vsub(x0, x0))
+    ATTN__LOOK(4, attn__vmax(attn__vmax(x0, x1), attn__vmax(x2, x3)))
+    ATTN__LOOK(1, x0)
 #undef ATTN__X
 #undef ATTN__Y
 #undef ATTN__LOOK
-    for (c = 0; c < cols; c++)
-        if (!ATTN__FUNCTION(finite)(nonfinite[c]) || !(max[c] > ATTN__C(LOWEST_SAFE))) return 1;
     for (c = 0; c < cols; c++) max_out[c] = (double)(max[c] + 0);
-    if (!sum_out) return 0;
+    if (!sum_out) return;
     attn__memset(lanes, 0, 2 * ATTN__LANES * cols * sizeof *lanes);
-    for (j = 0; j < n; j++) {
-        attn__real *to = lanes + (j / (ATTN__BLOCK / 2) * ATTN__LANES + j % ATTN__LANES) * cols;
-        at = from + (ptrdiff_t)j * stride;
-        for (c = 0; c < cols; c += ATTN__VL) {
-            const attn__vec p = ATTN__V(exp)(attn__vsub(attn__vmax(lowest, attn__vload(at + c)), attn__vload(max + c)));
-            ATTN__PREFETCH(at, 8 * (uintptr_t)stride + c);
-            attn__vstore(to + c, attn__vadd(attn__vload(to + c), p));
-            if (!weights) continue;
-            ATTN__PREFETCH(weights, ((ptrdiff_t)j + 8) * weights_stride + (ptrdiff_t)c);
-            attn__vstore(weights + (ptrdiff_t)j * weights_stride + (ptrdiff_t)c, p);
-        }
+#define ATTN__X(i) x[i] = attn__vsub(attn__vload(at + i * stride + (ptrdiff_t)c), m);
+#define ATTN__Y(i)                                                                                                     \
+    ATTN__FETCH(at, (8 + i) * (uintptr_t)stride + c);                                                                  \
+    attn__vstore(lane + i * cols, attn__vadd(attn__vload(lane + i * cols), x[i]));                                     \
+    if (to) {                                                                                                          \
+        ATTN__FETCH(to, (8 + i) * weights_stride);                                                                     \
+        attn__vstore(to + i * weights_stride, x[i]);                                                                   \
     }
+#define ATTN__EXP(ROWS, exps, differences)                                                                             \
+    for (; j + ROWS <= n; j += ROWS)                                                                                   \
+        for (c = 0, at = from + (ptrdiff_t)j * stride; c < cols; c += ATTN__VL) {                                      \
+            lane = lanes + (j / (ATTN__BLOCK / 2) * ATTN__LANES + j % ATTN__LANES) * cols + c;                         \
+            to = weights ? weights + (ptrdiff_t)j * weights_stride + (ptrdiff_t)c : NULL;                              \
+            m = attn__vload(max + c);                                                                                  \
+            ATTN__REPEAT_##ROWS(ATTN__X) attn__vstore(nan + c, attn__vadd(attn__vload(nan + c), differences));         \
+            exps;                                                                                                      \
+            ATTN__REPEAT_##ROWS(ATTN__Y)                                                                               \
+        }
+    j = 0;
+    ATTN__EXP(4, ATTN__V(exp_four)(x), attn__vadd(attn__vadd(x[0], x[1]), attn__vadd(x[2], x[3])))
+    ATTN__EXP(1, ATTN__V(exp_some)(1, x), x[0])
+#undef ATTN__X
+#undef ATTN__Y
+#undef ATTN__EXP
     for (j = ATTN__LANES * cols; j >= cols; j /= 2) /* as softmax adds them */
         for (c = 0; c < j; c += ATTN__VL)
             attn__vstore(lanes + c, attn__vadd(attn__vload(lanes + c), attn__vload(lanes + j + c)));
-    for (c = 0; c < cols; c++) sum_out[c] = (double)lanes[c];
-    return 0;
+    for (c = 0; c < cols; c++) sum_out[c] = (double)(attn__nan_f64((double)nan[c]) ? nan[c] : lanes[c]);
 }
 
 static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *from_, ptrdiff_t stride, size_t n,
                                    size_t cols, const double *max_, const double *factor_)
 {
-    const attn__vec lowest = attn__vset1(ATTN__C(MASKED)), zero = attn__vset1(0);
+    const attn__vec zero = attn__vset1(0), two = attn__vset1(2),
+                    nan = attn__vset1((attn__real)attn__from_bits_f64(0x7ff8000000000000u)); /* see attn__put */
     attn__real max[ATTN__COLUMNS], factor[ATTN__COLUMNS];
     for (size_t c = 0; c < cols; c++) factor[c] = (attn__real)factor_[c];
     for (size_t c = 0; c < cols && max_; c++) max[c] = (attn__real)max_[c];
@@ -7454,13 +7641,15 @@ static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *f
         attn__real *to = (attn__real *)to_ + (ptrdiff_t)j * to_stride;
         for (size_t c = 0; c < cols; c += ATTN__VL) {
             attn__vec p = attn__vload(from + c);
-            if (max_) p = ATTN__V(exp)(attn__vsub(attn__vmax(lowest, p), attn__vload(max + c)));
-            ATTN__PREFETCH(from, 8 * (uintptr_t)stride + c);
-            ATTN__PREFETCH(to, 8 * (uintptr_t)to_stride + c);
-            attn__vstore(to + c, attn__vfma(p, attn__vload(factor + c), zero));
+            if (max_) p = ATTN__V(exp)(attn__vsub(p, attn__vload(max + c)));
+            ATTN__FETCH(from, 8 * (uintptr_t)stride + c);
+            ATTN__FETCH(to, 8 * (uintptr_t)to_stride + c);
+            p = attn__vfma(p, attn__vload(factor + c), zero);
+            attn__vstore(to + c, attn__vchoose(nan, p, two, p));
         }
     }
 }
+#undef ATTN__FETCH
 
 static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b,
                           const double *max_b, const double *sum_b, int natural)
@@ -7485,45 +7674,6 @@ static void ATTN__V(join)(size_t rows, size_t width, void *acc_a, double *max_a,
             sum_a[i] = ATTN__V(madd)(sum_a[i], fa, sum_b[i] * fb);
         }
     }
-}
-
-/* to = from * factor + 0, never -0 from 0. `nonfinite` turns NaN at NaN and infinity, in four chains. */
-ATTN__INLINE void ATTN__V(scale_row)(attn__real *to, const attn__real *from, size_t n, double factor,
-                                     attn__vec nonfinite[4])
-{
-    const attn__vec f = attn__vset1((attn__real)factor), zero = attn__vset1(0);
-    size_t i = 0;
-#define ATTN__X(v)                                                                                                     \
-    {                                                                                                                  \
-        const attn__vec y = attn__vfma(attn__vload(from + i + v * ATTN__VL), f, zero);                                 \
-        attn__vstore(to + i + v * ATTN__VL, y);                                                                        \
-        nonfinite[v] = attn__vadd(nonfinite[v], attn__vsub(y, y));                                                     \
-    }
-    for (; i + 4 * ATTN__VL <= n; i += 4 * ATTN__VL) {
-        ATTN__REPEAT_4(ATTN__X)
-    }
-    for (; i + ATTN__VL <= n; i += ATTN__VL) {
-        ATTN__REPEAT_1(ATTN__X)
-    }
-#undef ATTN__X
-    if (i < n) {
-        const attn__vec y = attn__vfma(ATTN__V(load_part)(from + i, n - i), f, zero);
-        nonfinite[1] = attn__vadd(nonfinite[1], attn__vsub(y, y));
-        ATTN__V(store_part)(to + i, y, n - i);
-    }
-}
-ATTN__INLINE int ATTN__V(all_finite)(const attn__vec nonfinite[4])
-{
-    return ATTN__FUNCTION(finite)(
-        attn__vsum_across(attn__vadd(attn__vadd(nonfinite[0], nonfinite[1]), attn__vadd(nonfinite[2], nonfinite[3]))));
-}
-
-static int ATTN__V(scale)(void *to, const void *from, size_t n, double factor)
-{
-    attn__vec nonfinite[4];
-    nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
-    ATTN__V(scale_row)((attn__real *)to, (const attn__real *)from, n, factor, nonfinite);
-    return !ATTN__V(all_finite)(nonfinite);
 }
 
 static int ATTN__V(scale_rows)(void *to_, ptrdiff_t to_step, const void *from_, size_t from_step, size_t rows, size_t n,

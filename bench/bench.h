@@ -62,6 +62,7 @@ typedef struct bench_case {
     double softcap;     /* 0: none */
     int alibi;          /* slopes per head */
     bench_mask mask;    /* boolean */
+    int poisoned;       /* NaN in each line of a softmax */
     int threads;        /* 0: one */
     int alone;          /* no peers */
     int plotted;        /* the plot shows it */

@@ -122,6 +122,24 @@ static const bench_case cases[] = {
      .causal = 1,
      .softcap = 20,
      .beside = "prefill-2048-d64"},
+    {.name = "softmax-nan",
+     .what = "softmax of 1024 rows of 1000, NaN in each row",
+     SHAPE(1, 1, 1024, 1000, 0),
+     .kind = BENCH_SOFTMAX,
+     .bound = BENCH_BY_COPY,
+     .axis = 1,
+     .alone = 1,
+     .poisoned = 1,
+     .beside = "softmax-1024x1000"},
+    {.name = "softmax-nan-axis0",
+     .what = "softmax of 4096 x 4096 along axis 0, NaN in each column",
+     SHAPE(1, 1, 4096, 4096, 0),
+     .kind = BENCH_SOFTMAX,
+     .bound = BENCH_BY_COPY,
+     .axis = 0,
+     .alone = 1,
+     .poisoned = 1,
+     .beside = "softmax-axis0"},
     {.name = "mask-2048",
      .what = "random boolean mask, causal prefill, 8 heads, 2048 tokens, d 64",
      SHAPE(8, 8, 2048, 2048, 64),
@@ -311,6 +329,8 @@ bench_job *bench_job_open(const bench_case *s)
         return NULL;
     }
     fill(s->type, job->a, NULL, job->a_count, 1);
+    for (size_t i = 0; s->poisoned && i < (s->axis ? s->m : s->n); i++) /* in each line */
+        ((float *)job->a)[s->axis ? i * s->n + i % s->n : i % s->m * s->n + i] = NAN;
     fill(s->type, job->b, job->b_half, job->b_count, 2);
     fill(s->type, job->c, job->c_half, job->c_count, 3);
     if (s->mask) fill_mask(job);

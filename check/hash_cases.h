@@ -183,14 +183,20 @@ static uint64_t case_elementary(attn_path path, int f64)
 {
     const attn__kernel *kernel = attn__kernel_of(path, f64 ? ATTN_F64 : ATTN_F32);
     const attn_array row = array_1d(kernel->dtype, 512);
-    double max, sum;
+    attn__beat beat;
     uint64_t h = 0;
     int e;
     for (e = -30; e < 10; e += 2) {
         fill(&row, e);
-        h = hash_bits(h, (uint64_t)kernel->softmax(row.data, row.data, 0, 0, 500, 512, &max, &sum), 1);
-        h = hash_array(h, &row);
-        h = hash_bits(hash_bits(h, attn__bits_f64(max), 8), attn__bits_f64(sum), 8);
+        memset(&beat, 0, sizeof beat);
+        beat.next = row.data, beat.next_n = 500;
+        kernel->softmax(&beat);
+        beat.max = beat.next_max, beat.next_n = 0;
+        beat.from = beat.to = row.data, beat.n = 500;
+        kernel->softmax(&beat);
+        memset((char *)row.data + 500 * kernel->size, 0, 12 * kernel->size);
+        h = hash_array(hash_bits(h, 0, 1), &row);
+        h = hash_bits(hash_bits(h, attn__bits_f64(beat.max), 8), attn__bits_f64(beat.sum), 8);
         fill(&row, e);
         kernel->softcap(row.data, 512, 1.5);
         h = hash_array(h, &row);

@@ -30,10 +30,14 @@ typedef long double (*reference)(long double);
 /* The first element of the row is 0, the maximum, so the softmax gives exp of the others. */
 static void evaluate_exp(const attn__kernel *kernel, const double *x, double *y)
 {
-    double row[ROW], max, sum;
+    double row[ROW];
     size_t i;
+    attn__beat beat;
+    memset(&beat, 0, sizeof beat);
+    beat.from = beat.to = row;
+    beat.n = ROW;
     for (i = 0; i < ROW; i++) attn__put((char *)row + i * kernel->size, kernel->dtype, i ? x[i] : 0);
-    if (kernel->softmax(row, row, 0, 0, ROW, ROW, &max, &sum)) test_ok(0, "exp near %g is refused", x[1]);
+    kernel->softmax(&beat);
     for (i = 0; i < ROW; i++) attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
     y[0] = kernel->exp_difference(x[0], 0, 1);
 }

@@ -184,6 +184,44 @@ static void try_special_rows(attn_dtype type)
     test_ok(test_release(), "%s: guards", attn_dtype_name(type));
 }
 
+/* Lines with NaN, infinity, nothing but -inf, a block of the lowest number: others beside them have the bits that they
+ * have alone, and what a line is poisoned with never leaves it. */
+static void try_poisoned_lines(attn_dtype type)
+{
+    static const size_t lengths[] = {1, 40, 512, 1100, 33000};
+    const double lowest = type == ATTN_F64 ? -1.7976931348623157e308 : -3.4028234663852886e38;
+    const double poisons[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, lowest, -(double)INFINITY};
+    for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
+        const size_t n = lengths[k], lines = n > 10000 ? 6 : 150;
+        const attn_array x = test_2d(type, lines, n), turned = test_2d(type, n, lines), alone = test_2d(type, lines, n);
+        const attn_array across = attn_array_swap(&turned, 0, 1);
+        attn_array y = test_copy(&x), to = test_copy(&turned);
+        test_rng rng = {n};
+        int pass = 1;
+        test_fill_normal(&x, &rng, 3);
+        for (size_t i = 1; i<lines; i += lines> 6 ? 4 : 1) {
+            const size_t p = i / (lines > 6 ? 4 : 1) % 5, whole = p == 3 ? (n < 512 ? n : 512) : p == 4 ? n : 1;
+            for (size_t j = 0; j < whole; j++) ref_set(&x, 0, 0, i, whole > 1 ? j : test_u64(&rng) % n, poisons[p]);
+        }
+        test_assign(&across, &x);
+        for (size_t i = 0; i < lines; i++) {
+            const attn_array from = attn_array_2d(type, ref_at(&x, 0, 0, i, 0), 1, n),
+                             row = attn_array_2d(type, ref_at(&alone, 0, 0, i, 0), 1, n);
+            pass &= test_status(test_softmax(&from, 1, &row, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
+        }
+        pass &= test_status(test_softmax(&x, 1, &y, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&y, &alone);
+        test_ok(pass, "%s, poisoned lines of %zu, as they are alone", attn_dtype_name(type), n);
+        pass = test_status(test_softmax(&turned, 0, &to, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+        to = attn_array_swap(&to, 0, 1);
+        test_ok(pass && test_same(&to, &alone), "%s, poisoned columns of %zu", attn_dtype_name(type), n);
+        pass = test_status(test_softmax(&turned, 0, &turned, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+        test_ok(pass && test_same(&across, &alone), "%s, poisoned columns of %zu in place", attn_dtype_name(type), n);
+        pass = test_status(test_softmax(&x, 1, &x, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+        test_ok(pass && test_same(&x, &alone), "%s, poisoned lines of %zu in place", attn_dtype_name(type), n);
+        test_ok(test_release(), "%s, poisoned lines of %zu: guards", attn_dtype_name(type), n);
+    }
+}
+
 /* x / ln 2 is so close to n + 1/2 that a bit of exp depends on whether n is found with one
  * rounding or with two. Hardly any other number shows the difference. */
 static void try_reduction(void)
@@ -208,6 +246,7 @@ int main(void)
         try_eight_dimensions(test_types[t]);
         try_layouts(test_types[t]);
         try_special_rows(test_types[t]);
+        try_poisoned_lines(test_types[t]);
     }
     try_reduction();
     return test_done();
