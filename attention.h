@@ -113,10 +113,9 @@
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Neither costs more than the rows that see them being computed again: at most 8
- *   times their time, in problems of 64 queries and more. attn_forward and
- *   attn_softmax write one kind of NaN; in results of attn_matmul and attn_scores
- *   its sign and payload depend on the machine.
+ *   Neither takes more than 8 times the time of the rows that see them, but in calls
+ *   of a few microseconds. attn_forward and attn_softmax write one kind of NaN; in
+ *   results of attn_matmul and attn_scores its sign and payload depend on the machine.
  *
  *   Element types. ATTN_F32 and ATTN_F64 compute in their own precision,
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at

@@ -47,6 +47,16 @@ typedef enum bench_mask { BENCH_UNMASKED, BENCH_RANDOM, BENCH_DOCUMENTS, BENCH_T
 
 enum { BENCH_DOCUMENT = 512 };
 
+/* In each line of a softmax; in the first value, or key, of each head; of all queries and keys, whose products overflow
+ * float32. */
+typedef enum bench_poison {
+    BENCH_CLEAN,
+    BENCH_NAN_LINES,
+    BENCH_INFINITE_VALUE,
+    BENCH_NAN_KEY,
+    BENCH_HUGE
+} bench_poison;
+
 typedef struct bench_case {
     const char *name, *what;
     bench_kind kind;
@@ -57,16 +67,16 @@ typedef struct bench_case {
      * softmax: (m, n) */
     size_t m, n, k;
     int causal;
-    int axis;           /* softmax: 0 or 1 */
-    size_t window;      /* keys that a query sees, itself included; 0: all */
-    double softcap;     /* 0: none */
-    int alibi;          /* slopes per head */
-    bench_mask mask;    /* boolean */
-    int poisoned;       /* NaN in each line of a softmax */
-    int threads;        /* 0: one */
-    int alone;          /* no peers */
-    int plotted;        /* the plot shows it */
-    const char *beside; /* another case to compare with, run in the same rounds; NULL: none */
+    int axis;            /* softmax: 0 or 1 */
+    size_t window;       /* keys that a query sees, itself included; 0: all */
+    double softcap;      /* 0: none */
+    int alibi;           /* slopes per head */
+    bench_mask mask;     /* boolean */
+    bench_poison poison; /* what is not finite */
+    int threads;         /* 0: one */
+    int alone;           /* no peers */
+    int plotted;         /* the plot shows it */
+    const char *beside;  /* another case to compare with, run in the same rounds; NULL: none */
 } bench_case;
 
 /* A case with its memory. a, b, c are q, k, v or x, or the two factors. */
