@@ -3498,13 +3498,14 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 #define ATTN__UNIT_LN2 ATTN__LOG2E_F64
 #define ATTN__UNIT_1 1.0
 
-/* Is scale * unit, by which queries are multiplied, a number of the type? */
+/* Is scale * unit, by which queries are multiplied, a normal number of the type? */
 static int attn__one_factor(const attn__problem *p, double unit, double *factor)
 {
+    const double least = p->run.kernel->dtype == ATTN_F64 ? 2.2250738585072014e-308 : 1.1754943508222875e-38;
     double limited;
     *factor = p->scale * unit;
     limited = attn__saturate(*factor, p->run.kernel->dtype);
-    return limited >= *factor && limited <= *factor;
+    return limited >= *factor && limited <= *factor && (limited >= least || limited <= -least);
 }
 /* If not, they are by one after the other. */
 static void attn__scale_queries(const attn__problem *p, void *to, const void *from, size_t n, double unit)
@@ -3855,13 +3856,13 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
 }
 
 /* Softcap, for which the kernel gives NaN where a score is infinite: of float32 numbers in double, what tanh(infinity)
- * = 1 gives. */
+ * = 1 gives. One near the largest double changes none of their scores. */
 static void attn__cap_row(const attn__problem *p, char *row, size_t n, double softcap)
 {
+    const int doubled = p->run.kernel->dtype == ATTN_F64 && p->q.dtype != ATTN_F64;
     double *score = (double *)(void *)row;
-    for (size_t j = 0; j < n && p->run.kernel->dtype == ATTN_F64 && p->q.dtype != ATTN_F64; j++)
-        score[j] = attn__saturate(score[j], ATTN_F64);
-    p->run.kernel->softcap(row, n, softcap);
+    for (size_t j = 0; j < n && doubled; j++) score[j] = attn__saturate(score[j], ATTN_F64);
+    if (!doubled || attn__finite_f64(softcap)) p->run.kernel->softcap(row, n, softcap);
 }
 
 /* Are n elements finite? */
@@ -3888,7 +3889,6 @@ static int attn__finite_inputs(const attn__problem *p, const attn__rows *rows, a
     if (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL &&
         !attn__finite_f64(attn__get(attn__mask_at(p, rows, h, i, base + j), p->mask.dtype)))
         return 0;
-    if (ATTN__HAS(p, alibi) && !attn__finite_f64(attn__element(&p->alibi, rows->b, h))) return 0;
     return attn__finite_row(&p->q, attn__query_at(&p->q, rows, h, i), p->dim);
 }
 
@@ -3898,11 +3898,15 @@ static int attn__decide_row(const attn__problem *p, const attn__rows *rows, attn
                             size_t base, size_t lo, size_t hi)
 {
     unsigned char *sees = &s->row[r].sees;
+    const int f64 = p->q.dtype == ATTN_F64;
+    /* where NaN can mean more than one thing */
+    const int wide =
+        (f64 && p->softcap > 0) ||
+        (ATTN__HAS(p, alibi) && !attn__finite_f64(attn__element(&p->alibi, rows->b, attn__head_of(rows, r))));
     int any = 0; /* finite scores */
     for (size_t j = lo; j < hi && !(*sees & ATTN__SEES_NAN); j++) {
         if (attn__finite_f64(row[j])) any |= row[j] > ATTN__MASKED_F64;
-        else if (p->q.dtype == ATTN_F64 && (p->softcap > 0 || attn__finite_inputs(p, rows, s, r, base, j)))
-            *sees |= ATTN__SEES_BEYOND;
+        else if (wide || (f64 && attn__finite_inputs(p, rows, s, r, base, j))) *sees |= ATTN__SEES_BEYOND;
         else if (attn__nan_f64(row[j])) *sees |= ATTN__SEES_NAN;
         else if (row[j] > 0) *sees |= ATTN__SEES_INF;
         else *sees |= ATTN__SEES_LOW, row[j] = ATTN__MASKED_F64;

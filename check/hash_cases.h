@@ -19,6 +19,7 @@
 #include "attention.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
