@@ -3091,7 +3091,8 @@ enum {
     /* keys of a block: a panel, or (128 of dim a piece, keys, KEY_STRIDE) */                                          \
     X(char, k, es *keys, p->few ? p->dim : attn__pieces(p->dim, ATTN__KEY_DEPTH) * ATTN__KEY_STRIDE)                   \
     /* values of a block: panels (also of a small problem), or (keys, dim_v) */                                        \
-    X(char, v, p->few || p->v_copied || p->dim_v % (nr / 2) ? es * keys : 0, attn__round_up(p->width, nr))             \
+    X(char, v, p->few || p->v_copied || p->dim_v % (nr / 2) || p->v.stride[ATTN__S] < 0 ? es * keys : 0,               \
+      attn__round_up(p->width, nr))                                                                                    \
     X(char, rows, p->gather || p->few ? es * keys : 0, attn__max(p->dim, p->dim_v)) /* gathered keys or values */      \
     /* scores, then weights: (mr, TILE_STRIDE), or (keys, nr) */                                                       \
     X(char, tile, es,                                                                                                  \
@@ -3507,17 +3508,18 @@ static int attn__one_factor(const attn__problem *p, double unit, double *factor)
     limited = attn__saturate(*factor, p->run.kernel->dtype);
     return limited >= *factor && limited <= *factor && (limited >= least || limited <= -least);
 }
-/* If not, they are by one after the other. */
+/* If not, they are by one after the other: first by what is below 1. */
 static void attn__scale_queries(const attn__problem *p, void *to, const void *from, size_t n, double unit)
 {
     const attn__kernel *kernel = p->run.kernel;
+    const int below = p->scale < 1 && p->scale > -1;
     double factor;
     if (attn__one_factor(p, unit, &factor)) {
         kernel->scale(to, from, n, factor);
         return;
     }
-    kernel->scale(to, from, n, unit);
-    kernel->scale(to, to, n, p->scale);
+    kernel->scale(to, from, n, below ? p->scale : unit);
+    kernel->scale(to, to, n, below ? unit : p->scale);
 }
 
 /* Row r of queries, columns [c, c + n), scaled. */
@@ -3865,13 +3867,15 @@ static void attn__cap_row(const attn__problem *p, char *row, size_t n, double so
     if (!doubled || attn__finite_f64(softcap)) p->run.kernel->softcap(row, n, softcap);
 }
 
-/* Are n elements finite? */
-static int attn__finite_row(const attn__view *v, const char *at, size_t n)
+/* Is one of n elements not finite, or NaN? */
+static int attn__odd_row(const attn__view *v, const char *at, size_t n, int nan)
 {
     const ptrdiff_t step = v->stride[ATTN__D] * v->size;
-    for (size_t c = 0; c < n; c++, at += step)
-        if (!attn__finite_f64(attn__get(at, v->dtype))) return 0;
-    return 1;
+    for (size_t c = 0; c < n; c++, at += step) {
+        const double x = attn__get(at, v->dtype);
+        if (nan ? attn__nan_f64(x) : !attn__finite_f64(x)) return 1;
+    }
+    return 0;
 }
 
 /* Is the score of row r and key base + j made of finite numbers? */
@@ -3883,13 +3887,22 @@ static int attn__finite_inputs(const attn__problem *p, const attn__rows *rows, a
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     unsigned char *state = s->key_state + j;
     if (!*state)
-        *state = attn__finite_row(&p->k, attn__key_at(p, &p->k, rows, base + j, 0), p->dim) ? ATTN__KEY_FINITE
-                                                                                            : ATTN__KEY_OTHER;
+        *state = attn__odd_row(&p->k, attn__key_at(p, &p->k, rows, base + j, 0), p->dim, 0) ? ATTN__KEY_OTHER
+                                                                                            : ATTN__KEY_FINITE;
     if (*state == ATTN__KEY_OTHER) return 0;
     if (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL &&
         !attn__finite_f64(attn__get(attn__mask_at(p, rows, h, i, base + j), p->mask.dtype)))
         return 0;
-    return attn__finite_row(&p->q, attn__query_at(&p->q, rows, h, i), p->dim);
+    return !attn__odd_row(&p->q, attn__query_at(&p->q, rows, h, i), p->dim, 0);
+}
+/* Or is it NaN because one of them is? Of float64, it can be so by an overflow, too. */
+static int attn__nan_inputs(const attn__problem *p, const attn__rows *rows, size_t r, size_t j)
+{
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    return attn__odd_row(&p->k, attn__key_at(p, &p->k, rows, j, 0), p->dim, 1) ||
+           attn__odd_row(&p->q, attn__query_at(&p->q, rows, h, i), p->dim, 1) ||
+           (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL &&
+            attn__nan_f64(attn__get(attn__mask_at(p, rows, h, i, j), p->mask.dtype)));
 }
 
 /* Scores [lo, hi) of row r, in double, of which some are not safely finite: notes what the row sees; -inf has the
@@ -3904,10 +3917,11 @@ static int attn__decide_row(const attn__problem *p, const attn__rows *rows, attn
         (f64 && p->softcap > 0) ||
         (ATTN__HAS(p, alibi) && !attn__finite_f64(attn__element(&p->alibi, rows->b, attn__head_of(rows, r))));
     int any = 0; /* finite scores */
-    for (size_t j = lo; j < hi && !(*sees & ATTN__SEES_NAN); j++) {
+    for (size_t j = lo; j < hi && (!(*sees & ATTN__SEES_NAN) || (f64 && ATTN__HAS(p, scores))); j++) {
         if (attn__finite_f64(row[j])) any |= row[j] > ATTN__MASKED_F64;
         else if (wide || (f64 && attn__finite_inputs(p, rows, s, r, base, j))) *sees |= ATTN__SEES_BEYOND;
-        else if (attn__nan_f64(row[j])) *sees |= ATTN__SEES_NAN;
+        else if (attn__nan_f64(row[j]))
+            *sees |= f64 && !attn__nan_inputs(p, rows, r, base + j) ? ATTN__SEES_BEYOND : ATTN__SEES_NAN;
         else if (row[j] > 0) *sees |= ATTN__SEES_INF;
         else *sees |= ATTN__SEES_LOW, row[j] = ATTN__MASKED_F64;
     }
@@ -4418,7 +4432,6 @@ static int attn__redo_next(const attn__problem *p, const attn__problem *careful)
 /* The same, from its scores alone; 0 if they are known. */
 static int attn__redo_scores(const attn__problem *p, const attn__problem *careful, const attn__row *row)
 {
-    if (row->sees & ATTN__SEES_NAN) return 0;
     return (row->sees & ATTN__SEES_BEYOND) || (row->not_finite && !row->sees) ? attn__redo_next(p, careful) : 0;
 }
 
