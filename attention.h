@@ -5180,18 +5180,18 @@ ATTN__NOINLINE static void attn__softmax_columns(const attn__kernel *kernel, con
     double *lanes = room + (64 - (uintptr_t)room % 64) % 64 / sizeof *room, *max = lanes + ATTN__COLUMN_LANES * cols;
     double *sum, *maxima;
     void *rows = max + ATTN__COLUMN_SUMS * cols; /* (BLOCK, columns) of T */
-    size_t slots = 2, kept;                      /* two at least: the second pass has use for them */
+    size_t slot_count = 2, kept;                 /* two at least: the second pass has use for them */
     const ptrdiff_t x_step = l->x.stride[l->axis], y_step = l->y.stride[l->axis];
     const int copied = cols != count;
     int wait; /* exp is taken once where it can wait in y */
     const ptrdiff_t from_step = copied ? (ptrdiff_t)cols : x_step;
     attn__tree tree;
 
-    while (l->n > (size_t)ATTN__BLOCK << (slots - 1)) slots++;
-    kept = attn__min(ATTN__COLUMN_SUMS - 2 * slots, ATTN__COLUMN_MAXIMA);
+    while (l->n > (size_t)ATTN__BLOCK << (slot_count - 1)) slot_count++;
+    kept = attn__min(ATTN__COLUMN_SUMS - 2 * slot_count, ATTN__COLUMN_MAXIMA);
     wait = !copied && (x != y || l->n <= kept * ATTN__BLOCK);
-    sum = max + slots * cols;
-    maxima = sum + slots * cols;
+    sum = max + slot_count * cols;
+    maxima = sum + slot_count * cols;
     tree.depth = 0;
     for (size_t at = 0; at < l->n; at += ATTN__BLOCK) {
         const size_t n = attn__min(l->n - at, ATTN__BLOCK), block = at / ATTN__BLOCK;
