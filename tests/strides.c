@@ -271,6 +271,18 @@ static void try_small(attn_dtype type, attn_path path)
         same &= test_status(test_forward(&d, test_on(path)), ATTN_OK) && test_same(&d.out, &plain.out);
     }
     test_ok(same, "%s, %s: a small problem with elements two apart", attn_dtype_name(type), attn_path_name(path));
+    {
+        attn_desc d = test_again(&plain);
+        const size_t row = plain.v.shape[3], rows = plain.v.shape[2];
+        d.v = test_4d(type, 1, 2, rows, row);
+        d.v.data = ref_at(&d.v, 0, 0, rows - 1, 0);
+        d.v.stride[0] = (ptrdiff_t)(2 * rows * row), d.v.stride[1] = (ptrdiff_t)(rows * row);
+        d.v.stride[2] = -(ptrdiff_t)row, d.v.stride[3] = 1;
+        test_assign(&d.v, &plain.v);
+        same = test_status(test_forward(&d, test_on(path)), ATTN_OK) && test_same(&d.out, &plain.out);
+    }
+    test_ok(same, "%s, %s: a small problem whose rows of values go backwards", attn_dtype_name(type),
+            attn_path_name(path));
     test_release();
 }
 
