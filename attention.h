@@ -3920,8 +3920,8 @@ static int attn__decide_row(const attn__problem *p, const attn__rows *rows, attn
     for (size_t j = lo; j < hi && (!(*sees & ATTN__SEES_NAN) || (f64 && ATTN__HAS(p, scores))); j++) {
         if (attn__finite_f64(row[j])) any |= row[j] > ATTN__MASKED_F64;
         else if (wide || (f64 && attn__finite_inputs(p, rows, s, r, base, j))) *sees |= ATTN__SEES_BEYOND;
-        else if (attn__nan_f64(row[j]))
-            *sees |= f64 && !attn__nan_inputs(p, rows, r, base + j) ? ATTN__SEES_BEYOND : ATTN__SEES_NAN;
+        else if (f64 && attn__nan_f64(row[j]) && !attn__nan_inputs(p, rows, r, base + j)) *sees |= ATTN__SEES_BEYOND;
+        else if (attn__nan_f64(row[j])) *sees |= ATTN__SEES_NAN;
         else if (row[j] > 0) *sees |= ATTN__SEES_INF;
         else *sees |= ATTN__SEES_LOW, row[j] = ATTN__MASKED_F64;
     }
