@@ -107,21 +107,22 @@
  *   Finite in, finite out. Finite visible inputs, up to the largest float in Q,
  *   K, V, scale and mask alike, give a finite output within the range of the
  *   visible values, and weights that sum to 1. Rows whose fast arithmetic
- *   overflows are detected and computed again, without the others, in double; only
- *   float64 scores beyond 1e308 take slower arithmetic than that.
+ *   overflows are detected and computed again, without the others, in double. What
+ *   overflows double takes far slower arithmetic.
  *
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Neither takes more than 8 times the time of the rows that see them, but in calls
- *   of a few microseconds. attn_forward and attn_softmax write one kind of NaN; in
- *   results of attn_matmul and attn_scores its sign and payload depend on the machine.
+ *   Rows that see them take 3 to 8 times as long as others (in calls of a microsecond
+ *   up to 30), but as long as what overflows double where a slope is not finite, or a
+ *   float64 score under a softcap. attn_forward and attn_softmax write one kind of NaN;
+ *   in results of attn_matmul and attn_scores its sign and payload depend on the machine.
  *
  *   Element types. ATTN_F32 and ATTN_F64 compute in their own precision,
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
  *   the output.
  *
- *   NaN, infinities and huge numbers take attn_softmax no longer than others.
+ *   NaN, infinities and huge numbers take attn_softmax hardly longer than others.
  *   Subnormal inputs cost no time, except in scalar float64 code that emulates the
  *   multiply-add, which takes up to 3.3 times as long.
  *
@@ -658,7 +659,8 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
  *   execution              paths, workspace and workers of a call; the tree of blocks
  *   matmul
  *   attention              the problem, visibility, masks, tiles, states of blocks
- *   attention, wide        rows that fast arithmetic cannot do
+ *   attention, wide        rows that double arithmetic cannot do
+ *   attention, with care   rows whose fast result cannot stand, done again
  *   attention, tasks       from states to results
  *   public functions       and what each of them needs besides
  *   kernel template        at the very end: what each path instantiates
@@ -1477,6 +1479,10 @@ static double attn__saturate(double x, attn_dtype dtype)
 {
     const double limit = dtype == ATTN_F64 ? 1.7976931348623157e+308 : 3.4028234663852886e+38;
     return x > limit ? limit : x < -limit ? -limit : x;
+}
+static void attn__saturate_row(double *x, size_t n, attn_dtype dtype)
+{
+    for (size_t i = 0; i < n; i++) x[i] = attn__saturate(x[i], dtype);
 }
 
 /* ---------------------------------------------------------- kernel table -- */
@@ -3084,7 +3090,7 @@ enum {
  * blocks. */
 #define ATTN__SCRATCH(X)                                                                                               \
     X(attn__ranges_key, ranges_key, 1, 1) /* first of all, see attn__ready */                                          \
-    X(attn__row, row, p->rows, 1)         /* from here on, room for rows that are done again: see attn__care_at */     \
+    X(attn__row, row, p->rows, 1) /* what follows may be room for rows that are done again, see attn__lay_out */       \
     /* scaled queries: (512 of dim a chunk, rows, TILE_STRIDE), or (panels, dim, nr) */                                \
     X(char, q, p->few ? es * p->chunks *ATTN__TILE_STRIDE : es * p->dim,                                               \
       p->few ? p->rows : attn__round_up(p->rows, nr))                                                                  \
@@ -3105,7 +3111,7 @@ enum {
     X(double, sum, p->rows, p->slot_count)                                                                             \
     X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
     X(uint64_t, special, p->few ? p->rows + 2 : 0, attn__pieces(p->dim_v, 8)) /* ATTN__SEES_..., a byte a column */    \
-    X(unsigned char, key_state, p->few ? ATTN__BLOCK : 0, 1)                  /* of a block: 0, or ATTN__KEY_... */    \
+    X(unsigned char, key_kinds, p->few ? ATTN__BLOCK : 0, 1)                  /* of a block, see attn__score_kind */   \
     X(double, wide, 3, p->dim_v)                                              /* a row in wide arithmetic */
 
 /* Where in a worker's workspace each begins, and its size. */
@@ -3139,7 +3145,7 @@ typedef struct attn__problem {
     int few;      /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
     int v_copied; /* otherwise: are values copied together before use? */
     int modified; /* something is added to scores, or a mask drops some */
-    int careful;  /* some rows are done again, see attn__careful */
+    int careful;  /* it is a copy that does rows again, see attn__careful */
     const attn__kernel *singles, *doubles; /* of the same path */
     size_t care_at; /* where in a worker's workspace the room for rows that are done again begins */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
@@ -3175,8 +3181,9 @@ typedef struct attn__wide_sum {
 /* What a row sees: among its scores, or the values of a column. */
 #define ATTN__SEES_NAN 1
 #define ATTN__SEES_INF 2
-#define ATTN__SEES_LOW 4    /* -inf */
-#define ATTN__SEES_BEYOND 8 /* finite inputs, but a score that double does not hold */
+#define ATTN__SEES_LOW 4     /* -inf */
+#define ATTN__SEES_BEYOND 8  /* a score that double does not hold, or does not tell */
+#define ATTN__KINDS_KNOWN 16 /* of a key were looked for */
 
 /* What is known of one row. */
 typedef struct attn__row {
@@ -3330,19 +3337,25 @@ static int64_t attn__position(const attn__problem *p, const attn__rows *rows, si
     return (int64_t)i + offset;
 }
 
-/* The keys of `within` that length, causality and window leave to query i. */
-static attn__range attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, attn__range within)
+/* The keys of `within` that length, causality and window leave to a query: from the first that position `low` sees to
+ * the last that `high` sees. */
+static attn__range attn__between(const attn__problem *p, const attn__rows *rows, int64_t low, int64_t high,
+                                 attn__range within)
 {
-    int64_t at, first = (int64_t)p->kv_begin, end = (int64_t)rows->kv_end;
+    int64_t first = (int64_t)p->kv_begin, end = (int64_t)rows->kv_end;
     attn__range keys;
-    at = p->left >= 0 || p->right >= 0 ? attn__position(p, rows, i) : 0;
-    if (p->left >= 0 && at >= 0 && at - p->left > first) first = at - p->left;
-    if (p->right >= 0 && (at < 0 ? at + p->right < end - 1 : p->right < end - 1 - at)) end = at + p->right + 1;
+    if (p->left >= 0 && low >= 0 && low - p->left > first) first = low - p->left;
+    if (p->right >= 0 && (high < 0 ? high + p->right < end - 1 : p->right < end - 1 - high)) end = high + p->right + 1;
     if (first >= end) first = end = (int64_t)p->kv_begin;
     keys.lo = attn__max((size_t)first, within.lo);
     keys.hi = attn__min((size_t)end, within.hi);
     if (keys.lo >= keys.hi) keys.hi = keys.lo;
     return keys;
+}
+static attn__range attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, attn__range within)
+{
+    const int64_t at = p->left >= 0 || p->right >= 0 ? attn__position(p, rows, i) : 0;
+    return attn__between(p, rows, at, at, within);
 }
 
 ATTN__INLINE int attn__zero(const char *at, ptrdiff_t size) /* +0 */
@@ -3857,52 +3870,52 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
     kernel->bias_panel(scores, s->panel, count, to - from, ATTN__UNIT_LN2);
 }
 
+/* Are float32 rows done in double? */
+static int attn__doubled(const attn__problem *p)
+{
+    return p->careful && p->run.kernel->dtype == ATTN_F64 && p->q.dtype != ATTN_F64;
+}
+
 /* Softcap, for which the kernel gives NaN where a score is infinite: of float32 numbers in double, what tanh(infinity)
  * = 1 gives. One near the largest double changes none of their scores. */
 static void attn__cap_row(const attn__problem *p, char *row, size_t n, double softcap)
 {
-    const int doubled = p->run.kernel->dtype == ATTN_F64 && p->q.dtype != ATTN_F64;
-    double *score = (double *)(void *)row;
-    for (size_t j = 0; j < n && doubled; j++) score[j] = attn__saturate(score[j], ATTN_F64);
-    if (!doubled || attn__finite_f64(softcap)) p->run.kernel->softcap(row, n, softcap);
+    if (attn__doubled(p)) attn__saturate_row((double *)(void *)row, n, ATTN_F64);
+    if (!attn__doubled(p) || attn__finite_f64(softcap)) p->run.kernel->softcap(row, n, softcap);
 }
 
-/* Is one of n elements not finite, or NaN? */
-static int attn__odd_row(const attn__view *v, const char *at, size_t n, int nan)
+/* What is not finite among n elements, ATTN__SEES_...; ATTN__SEES_LOW is left out. */
+static int attn__kinds(const attn__view *v, const char *at, size_t n)
 {
     const ptrdiff_t step = v->stride[ATTN__D] * v->size;
-    for (size_t c = 0; c < n; c++, at += step) {
+    int kinds = 0;
+    for (size_t c = 0; c < n && !(kinds & ATTN__SEES_NAN); c++, at += step) {
         const double x = attn__get(at, v->dtype);
-        if (nan ? attn__nan_f64(x) : !attn__finite_f64(x)) return 1;
+        if (!attn__finite_f64(x)) kinds |= attn__nan_f64(x) ? ATTN__SEES_NAN : ATTN__SEES_INF;
     }
-    return 0;
+    return kinds;
 }
 
-/* Is the score of row r and key base + j made of finite numbers? */
-#define ATTN__KEY_FINITE 1
-#define ATTN__KEY_OTHER 2
-static int attn__finite_inputs(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, size_t base,
-                               size_t j)
+/* What row r sees in x, the score of key base + j, which is not finite: of float64, it can be so by an overflow of
+ * finite numbers, and NaN by one beside infinity. */
+static int attn__score_kind(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, size_t base,
+                            size_t j, double x)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    unsigned char *state = s->key_state + j;
-    if (!*state)
-        *state = attn__odd_row(&p->k, attn__key_at(p, &p->k, rows, base + j, 0), p->dim, 0) ? ATTN__KEY_OTHER
-                                                                                            : ATTN__KEY_FINITE;
-    if (*state == ATTN__KEY_OTHER) return 0;
-    if (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL &&
-        !attn__finite_f64(attn__get(attn__mask_at(p, rows, h, i, base + j), p->mask.dtype)))
-        return 0;
-    return !attn__odd_row(&p->q, attn__query_at(&p->q, rows, h, i), p->dim, 0);
-}
-/* Or is it NaN because one of them is? Of float64, it can be so by an overflow, too. */
-static int attn__nan_inputs(const attn__problem *p, const attn__rows *rows, size_t r, size_t j)
-{
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    return attn__odd_row(&p->k, attn__key_at(p, &p->k, rows, j, 0), p->dim, 1) ||
-           attn__odd_row(&p->q, attn__query_at(&p->q, rows, h, i), p->dim, 1) ||
-           (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL &&
-            attn__nan_f64(attn__get(attn__mask_at(p, rows, h, i, j), p->mask.dtype)));
+    const int nan = attn__nan_f64(x);
+    unsigned char *known = s->key_kinds + j;
+    if (p->q.dtype == ATTN_F64) {
+        int kinds = *known;
+        if (!kinds) kinds = ATTN__KINDS_KNOWN | attn__kinds(&p->k, attn__key_at(p, &p->k, rows, base + j, 0), p->dim);
+        *known = (unsigned char)kinds;
+        kinds -= ATTN__KINDS_KNOWN;
+        if (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL)
+            kinds |= attn__kinds(&p->mask, attn__mask_at(p, rows, h, i, base + j), 1);
+        if (!kinds || (nan && !(kinds & ATTN__SEES_NAN)))
+            kinds |= attn__kinds(&p->q, attn__query_at(&p->q, rows, h, i), p->dim);
+        if (!kinds || (nan && !(kinds & ATTN__SEES_NAN))) return ATTN__SEES_BEYOND;
+    }
+    return nan ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
 }
 
 /* Scores [lo, hi) of row r, in double, of which some are not safely finite: notes what the row sees; -inf has the
@@ -3911,19 +3924,21 @@ static int attn__decide_row(const attn__problem *p, const attn__rows *rows, attn
                             size_t base, size_t lo, size_t hi)
 {
     unsigned char *sees = &s->row[r].sees;
-    const int f64 = p->q.dtype == ATTN_F64;
+    const int all = p->q.dtype == ATTN_F64 && ATTN__HAS(p, scores); /* also of a row that is NaN */
     /* where NaN can mean more than one thing */
-    const int wide =
-        (f64 && p->softcap > 0) ||
+    const int beyond =
+        (p->q.dtype == ATTN_F64 && p->softcap > 0) ||
         (ATTN__HAS(p, alibi) && !attn__finite_f64(attn__element(&p->alibi, rows->b, attn__head_of(rows, r))));
     int any = 0; /* finite scores */
-    for (size_t j = lo; j < hi && (!(*sees & ATTN__SEES_NAN) || (f64 && ATTN__HAS(p, scores))); j++) {
-        if (attn__finite_f64(row[j])) any |= row[j] > ATTN__MASKED_F64;
-        else if (wide || (f64 && attn__finite_inputs(p, rows, s, r, base, j))) *sees |= ATTN__SEES_BEYOND;
-        else if (f64 && attn__nan_f64(row[j]) && !attn__nan_inputs(p, rows, r, base + j)) *sees |= ATTN__SEES_BEYOND;
-        else if (attn__nan_f64(row[j])) *sees |= ATTN__SEES_NAN;
-        else if (row[j] > 0) *sees |= ATTN__SEES_INF;
-        else *sees |= ATTN__SEES_LOW, row[j] = ATTN__MASKED_F64;
+    for (size_t j = lo; j < hi && (all || !(*sees & ATTN__SEES_NAN)); j++) {
+        int kind;
+        if (attn__finite_f64(row[j])) {
+            any |= row[j] > ATTN__MASKED_F64;
+            continue;
+        }
+        kind = beyond ? ATTN__SEES_BEYOND : attn__score_kind(p, rows, s, r, base, j, row[j]);
+        if (kind == ATTN__SEES_LOW) row[j] = ATTN__MASKED_F64;
+        *sees = (unsigned char)(*sees | kind);
     }
     if (!*sees) *sees = ATTN__SEES_BEYOND; /* finite, and too near to the lowest number */
     return *sees != ATTN__SEES_LOW || !any;
@@ -4000,7 +4015,7 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     const size_t whole = p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
     int accumulate = 0;
     attn__score_rows(p, rows, s, base, from, to);
-    if (p->careful) attn__memset(s->key_state, 0, ATTN__BLOCK);
+    if (p->careful) attn__memset(s->key_kinds, 0, ATTN__BLOCK);
     for (size_t r = 0; r < rows->count; r++) {
         char *row = s->tile + r * ATTN__TILE_STRIDE * es;
         if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, s->bias, base, from, to, &block->max[r],
@@ -4212,6 +4227,7 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     const int nan = attn__nan_f64(factor);
     if (s->max[r] <= -attn__infinity() && !nan) attn__memset(acc, 0, p->width * kernel->size);
     else if (kernel->scale(acc, acc, p->dim_v, factor) || nan) return 1; /* also where there are no values */
+    if (attn__doubled(p)) attn__saturate_row((double *)(void *)acc, p->dim_v, ATTN_F32); /* it may have rounded up */
     kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
     return 0;
 }
@@ -4416,7 +4432,6 @@ static void attn__careful(const attn__problem *p, const attn__kernel *kernel, at
            careful->layout.size > p->run.each - p->care_at)
         rows /= 2;
     attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
-    own->ranges_key->count = 0;
 }
 
 /* What becomes of row r of a window, which is done with care: it goes to `to`, or what is to be tried next is
@@ -4474,11 +4489,15 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
     for (int pass = ATTN__REDO_CLEAN; pass <= ATTN__REDO_DOUBLE; pass++) {
         attn__problem careful;
         attn__scratch own;
-        size_t ready = 0;
-        for (size_t r = 0, start; r < rows->count; r++) {
+        int ready = 0;
+        for (size_t r = 0, start; r < rows->count;) {
             attn__rows window;
-            if (s->row[r].redo != pass) continue;
-            if (!ready++) attn__careful(p, pass == ATTN__REDO_CLEAN ? p->run.kernel : p->doubles, s, &careful, &own);
+            if (s->row[r].redo != pass) {
+                r++;
+                continue;
+            }
+            if (!ready) attn__careful(p, pass == ATTN__REDO_CLEAN ? p->run.kernel : p->doubles, s, &careful, &own);
+            ready = 1;
             window = attn__window(rows, r, careful.rows, &start);
             while (s->row[start + window.count - 1].redo != pass) window.count--;
             attn__memset(own.special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own.special);
@@ -4492,7 +4511,6 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                     again->redo = ATTN__REDO_DOUBLE;
                 *row = *again;
             }
-            r--;
         }
     }
     s->ranges_key->count = 0; /* what it was about may lie below */
@@ -4598,7 +4616,7 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
     }
 }
 
-/* Row r of a tile of fast scores. */
+/* Row r of a tile of scores. */
 static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
                             size_t base, size_t begin, size_t end, size_t n, int weights)
 {
@@ -4623,7 +4641,7 @@ static void attn__sweep_double(const attn__rows *rows, attn__scratch *s, attn__d
         if (begin < end) {
             attn__load_queries(&d->p, &d->rows, &d->s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
             attn__score_rows(&d->p, &d->rows, &d->s, base, begin / step * step, attn__round_up(end, step));
-            attn__memset(d->s.key_state, 0, ATTN__BLOCK);
+            attn__memset(d->s.key_kinds, 0, ATTN__BLOCK);
         }
     }
     attn__sweep_row(&d->p, &d->rows, &d->s, r - d->start,
@@ -5458,15 +5476,14 @@ static attn_status attn__check_pages(const attn__problem *p, size_t b, size_t le
 {
     const int all =
         ATTN__HAS(p, scores) && (p->desc->stage == ATTN_STAGE_RAW || p->desc->stage == ATTN_STAGE_SOFTCAPPED);
-    attn__problem end = *p; /* of what rows see, one at a time: ranges that follow one another, without a gap */
     attn__range seen = {0, len};
     attn__rows rows;
     rows.q_len = p->q_len;
     rows.kv_end = rows.kv_total = len;
-    end.right = -1;
-    if (!all) seen = attn__visible(&end, &rows, 0, attn__all_keys);
-    end.left = -1, end.right = p->right;
-    if (!all && seen.hi) seen.hi = p->q_len ? attn__visible(&end, &rows, p->q_len - 1, attn__all_keys).hi : 0;
+    if (!all && p->q_len == 0) return ATTN_OK;
+    if (!all) /* ranges of rows follow one another, without a gap */
+        seen = attn__between(p, &rows, attn__position(p, &rows, 0), attn__position(p, &rows, p->q_len - 1),
+                             attn__all_keys);
     for (size_t page = seen.lo / p->kv_rows; page < attn__pieces(seen.hi, p->kv_rows); page++) {
         const int64_t number = attn__integer(&p->block_table, b, page);
         if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
@@ -5594,6 +5611,7 @@ static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
     return ATTN_OK;
 }
 
+/* A described problem, cut and ready to run; or `measured`. */
 static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *measured)
 {
     const size_t workers = attn__workers(exec);
@@ -7311,11 +7329,9 @@ ATTN__INLINE void ATTN__V(mask_ends)(attn__real *row, size_t at, size_t lo, size
     }
 }
 
-/* Pass 1 of softmax, over scores[from..whole) and the lanes of `rest` that follow up to `to`: the maximum.
- * `nonfinite` turns NaN, and stays so, at NaN and infinity (by additions: they have units of their own). In
- * two chains each. Returns 1 if a score or the maximum is not safely finite. */
-ATTN__INLINE int ATTN__V(row_max)(const attn__real *scores, const attn__real *rest, size_t from, size_t whole,
-                                  size_t to, attn__real *max)
+/* The maximum of scores[from..to), whole lanes. `nonfinite` turns NaN, and stays so, at NaN and infinity (by additions:
+ * they have units of their own). In two chains each. Returns 1 if a score or the maximum is not safely finite. */
+ATTN__INLINE int ATTN__V(row_max)(const attn__real *scores, size_t from, size_t to, attn__real *max)
 {
     size_t j;
 #define ATTN__X(v)                                                                                                     \
@@ -7331,20 +7347,15 @@ ATTN__INLINE int ATTN__V(row_max)(const attn__real *scores, const attn__real *re
     }
 #define ATTN__X(v) ATTN__LOOK(v, max, nonfinite, scores + j)
 #define ATTN__Y(v) ATTN__LOOK(v, max_b, nonfinite_b, scores + j + ATTN__LANES)
-    for (j = from; j + 2 * ATTN__LANES <= whole; j += 2 * ATTN__LANES) {
+    for (j = from; j + 2 * ATTN__LANES <= to; j += 2 * ATTN__LANES) {
         ATTN__EACH(ATTN__X)
         ATTN__EACH(ATTN__Y)
     }
-    if (j < whole) {
+    if (j < to) {
         ATTN__EACH(ATTN__X)
     }
 #undef ATTN__X
 #undef ATTN__Y
-    if (whole < to) {
-#define ATTN__X(v) ATTN__LOOK(v, max_b, nonfinite_b, rest)
-        ATTN__EACH(ATTN__X)
-#undef ATTN__X
-    }
 #undef ATTN__LOOK
 #define ATTN__X(v) max##v = attn__vmax(max##v, max_b##v), nonfinite##v = attn__vadd(nonfinite##v, nonfinite_b##v);
     ATTN__EACH(ATTN__X)
@@ -7562,7 +7573,7 @@ static int ATTN__V(weigh_row)(void *row_, size_t first, size_t lo, size_t hi, si
     for (j = to; j < last; j++) row[j] = 0;
     if (lo > from) ATTN__V(mask_ends)(row, from, lo, hi);
     if (hi < to) ATTN__V(mask_ends)(row, to - ATTN__LANES, lo, hi);
-    if (ATTN__V(row_max)(row, row, from, to, to, &max)) return 1;
+    if (ATTN__V(row_max)(row, from, to, &max)) return 1;
     m = attn__vset1(max);
     j = from;
 #define ATTN__X(i)                                                                                                     \

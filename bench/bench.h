@@ -47,14 +47,11 @@ typedef enum bench_mask { BENCH_UNMASKED, BENCH_RANDOM, BENCH_DOCUMENTS, BENCH_T
 
 enum { BENCH_DOCUMENT = 512 };
 
-/* In each line of a softmax; in the first value, or key, of each head; of all queries and keys, whose products overflow
- * float32. */
-typedef enum bench_poison {
-    BENCH_CLEAN,
-    BENCH_NAN_LINES,
-    BENCH_INFINITE_VALUE,
-    BENCH_NAN_KEY,
-    BENCH_HUGE
+/* What is put into inputs: a value in each step-th element of the arrays that are named, as in "ab". Float32 only. */
+typedef struct bench_poison {
+    const char *arrays;
+    size_t step;
+    float value;
 } bench_poison;
 
 typedef struct bench_case {
@@ -72,7 +69,7 @@ typedef struct bench_case {
     double softcap;      /* 0: none */
     int alibi;           /* slopes per head */
     bench_mask mask;     /* boolean */
-    bench_poison poison; /* what is not finite */
+    bench_poison poison; /* NULL: none */
     int threads;         /* 0: one */
     int alone;           /* no peers */
     int plotted;         /* the plot shows it */

@@ -12,6 +12,12 @@
 /* Heads, queries, keys, head dimension; a matrix has its rows, columns and depth. */
 #define SHAPE(h, kv, rows, columns, depth) .heads = (h), .kv_heads = (kv), .m = (rows), .n = (columns), .k = (depth)
 
+#define POISONED(NAME, WHAT, ARRAYS, STEP, VALUE)                                                                      \
+    {                                                                                                                  \
+        .name = (NAME), .what = "8 heads, 512 tokens, d 64, " WHAT, SHAPE(8, 8, 512, 512, 64), .alone = 1,             \
+        .poison = {ARRAYS, STEP, VALUE}, .beside = "full-512-d64"                                                      \
+    }
+
 /* Members not given are 0: attention, float32, bound by multiply-adds, not causal. */
 static const bench_case cases[] = {
     {.name = "prefill-2048-d64",
@@ -122,24 +128,12 @@ static const bench_case cases[] = {
      .causal = 1,
      .softcap = 20,
      .beside = "prefill-2048-d64"},
-    {.name = "full-512-infinity",
-     .what = "8 heads, 512 tokens, d 64, infinity in the first value of each head",
-     SHAPE(8, 8, 512, 512, 64),
-     .alone = 1,
-     .poison = BENCH_INFINITE_VALUE,
-     .beside = "full-512-d64"},
-    {.name = "full-512-nan",
-     .what = "8 heads, 512 tokens, d 64, NaN in the first key of each head",
-     SHAPE(8, 8, 512, 512, 64),
-     .alone = 1,
-     .poison = BENCH_NAN_KEY,
-     .beside = "full-512-d64"},
-    {.name = "full-512-huge",
-     .what = "8 heads, 512 tokens, d 64, products of queries and keys overflow",
-     SHAPE(8, 8, 512, 512, 64),
-     .alone = 1,
-     .poison = BENCH_HUGE,
-     .beside = "full-512-d64"},
+    POISONED("full-512-infinity", "infinity in one value of each head", "c", 512 * 64, INFINITY),
+    POISONED("full-512-infinities", "no value but infinity", "c", 1, INFINITY),
+    POISONED("full-512-nan", "NaN in one key of each head", "b", 512 * 64, NAN),
+    POISONED("full-512-nan-100", "NaN in one query of 100", "a", 100 * 64, NAN),
+    POISONED("full-512-huge", "all scores overflow", "ab", 1, 1e30f),
+    POISONED("full-512-huge-values", "all sums of values overflow", "c", 1, 3e38f),
     {.name = "softmax-nan",
      .what = "softmax of 1024 rows of 1000, NaN in each row",
      SHAPE(1, 1, 1024, 1000, 0),
@@ -147,7 +141,7 @@ static const bench_case cases[] = {
      .bound = BENCH_BY_COPY,
      .axis = 1,
      .alone = 1,
-     .poison = BENCH_NAN_LINES,
+     .poison = {"a", 1000, NAN},
      .beside = "softmax-1024x1000"},
     {.name = "softmax-nan-axis0",
      .what = "softmax of 4096 x 4096 along axis 0, NaN in each column",
@@ -156,7 +150,7 @@ static const bench_case cases[] = {
      .bound = BENCH_BY_COPY,
      .axis = 0,
      .alone = 1,
-     .poison = BENCH_NAN_LINES,
+     .poison = {"a", 4097, NAN},
      .beside = "softmax-axis0"},
     {.name = "mask-2048",
      .what = "random boolean mask, causal prefill, 8 heads, 2048 tokens, d 64",
@@ -315,17 +309,9 @@ static int allocate(bench_job *job)
     return 1;
 }
 
-static void put_poison(const bench_job *job) /* float32 */
+static void put_poison(const bench_poison *p, char name, float *array, size_t count)
 {
-    const bench_case *s = job->shape;
-    float *a = job->a, *b = job->b, *c = job->c;
-    const size_t lines = s->axis ? s->m : s->n, heads = s->kv_heads, head = s->n * s->k;
-    for (size_t i = 0; s->poison == BENCH_NAN_LINES && i < lines; i++)
-        a[s->axis ? i * s->n + i % s->n : i % s->m * s->n + i] = NAN;
-    for (size_t h = 0; s->poison == BENCH_INFINITE_VALUE && h < heads; h++) c[h * head] = INFINITY;
-    for (size_t h = 0; s->poison == BENCH_NAN_KEY && h < heads; h++) b[h * head] = NAN;
-    for (size_t i = 0; s->poison == BENCH_HUGE && i < job->a_count; i++) a[i] *= 1e30f;
-    for (size_t i = 0; s->poison == BENCH_HUGE && i < job->b_count; i++) b[i] *= 1e30f;
+    for (size_t i = 0; p->arrays && strchr(p->arrays, name) && i < count; i += p->step) array[i] = p->value;
 }
 
 bench_job *bench_job_open(const bench_case *s)
@@ -362,7 +348,9 @@ bench_job *bench_job_open(const bench_case *s)
     fill(s->type, job->a, NULL, job->a_count, 1);
     fill(s->type, job->b, job->b_half, job->b_count, 2);
     fill(s->type, job->c, job->c_half, job->c_count, 3);
-    put_poison(job);
+    put_poison(&s->poison, 'a', job->a, job->a_count);
+    put_poison(&s->poison, 'b', job->b, job->b_count);
+    put_poison(&s->poison, 'c', job->c, job->c_count);
     if (s->mask) fill_mask(job);
     for (size_t h = 0; s->alibi && h < s->heads; h++)
         job->slopes[h] = (float)exp2(-8 * (double)(h + 1) / (double)s->heads);

@@ -88,7 +88,7 @@ double bench_job_error(const bench_job *job)
     const bench_case *s = job->shape;
     const bench_arrays t = bench_describe(job);
     double worst = 0;
-    for (size_t i = 0; i < job->out_count && !s->poison; i++)
+    for (size_t i = 0; i < job->out_count && !s->poison.arrays; i++)
         if (job->element == sizeof(double) ? isnan(((double *)job->out)[i]) : isnan(((float *)job->out)[i]))
             return (double)NAN;
     if (s->kind == BENCH_ATTENTION) return attention_ratio(s, &t.desc);
