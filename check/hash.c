@@ -8,7 +8,6 @@
 
 int main(void)
 {
-    static double workspace[1 << 17];
     const int same = hash_print();
     const attn_exec run = attn_exec_in(workspace, sizeof workspace);
     printf("self-test: %s\n", attn_status_string(attn_self_test(&run)));

@@ -375,7 +375,8 @@ static void try_poisoned(attn_dtype type, double poison, double softcap)
                             where == Q ? h == 1 && i == query
                                        : visible && (where == MASK ? i == query : i >= 15) && (where != V || c == 3);
                         if (reached && isnan(ref_get(&d.out, 0, h, i, c))) pass &= is_the_nan(&d.out, h, i, c);
-                        if (reached && where == V && isinf(poison)) pass &= ref_get(&d.out, 0, h, i, c) == poison;
+                        if (reached && where == V && isinf(poison))
+                            pass &= ref_get(&d.out, 0, h, i, c) == (ref_real)poison;
                         if (!reached) pass &= ref_get(&d.out, 0, h, i, c) == ref_get(&clean.out, 0, h, i, c);
                     }
             test_ok(pass, "%s, softcap %g, %g in %s, key %s: what does not see it is as before", attn_dtype_name(type),
