@@ -107,15 +107,14 @@
  *   Finite in, finite out. Finite visible inputs, up to the largest float in Q,
  *   K, V, scale and mask alike, give a finite output within the range of the
  *   visible values, and weights that sum to 1. Rows whose fast arithmetic
- *   overflows are detected and computed again, without the others, in double. What
- *   overflows double takes far slower arithmetic.
+ *   overflows are detected and computed again, without the others: in double, and
+ *   where that overflows, from numbers that are scaled down.
  *
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Rows that see them take 3 to 8 times as long as others (in calls of a microsecond
- *   up to 30), but as long as what overflows double where a slope is not finite, or a
- *   float64 score under a softcap. attn_forward and attn_softmax write one kind of NaN;
+ *   Rows that see them, and those that overflow, take 3 to 8 times as long as others (in
+ *   calls of a microsecond up to 30). attn_forward and attn_softmax write one kind of NaN;
  *   in results of attn_matmul and attn_scores its sign and payload depend on the machine.
  *
  *   Element types. ATTN_F32 and ATTN_F64 compute in their own precision,
@@ -130,7 +129,7 @@
  *   Rounding modes and flush-to-zero are neither set nor reset, and the bits are
  *   promised for the default modes only. In other modes results stay finite. But
  *   directed rounding turns overflow into the largest number, so that a row which
- *   needs wide arithmetic is not detected, and may leave the range of its values.
+ *   would be computed again is not detected, and may leave the range of its values.
  *
  *   attn_self_test tells at run time whether a build is sound: clang's
  *   -ffp-contract=fast, for one, fuses unfused arithmetic, and nothing at compile
@@ -605,9 +604,9 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec);
  * merged in any order of adjacent pairs give the very bits of attn_forward over
  * all keys; other cuts stay within the error bound. A part of no keys is the
  * identity, and so is, for its row, one whose visible scores are all -inf. A row
- * whose part overflows, or comes within 2^24 of it, is computed in wide arithmetic
- * and rounded to the compute type, so that what is merged stays
- * finite; it is then no longer bit-identical. */
+ * whose part overflows, or comes within 2^24 of it, is computed again in double, and
+ * rounded to the compute type, so that what is merged stays finite; it is then no
+ * longer bit-identical. */
 ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes);
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec);
 ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes);
@@ -659,7 +658,6 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
  *   execution              paths, workspace and workers of a call; the tree of blocks
  *   matmul
  *   attention              the problem, visibility, masks, tiles, states of blocks
- *   attention, wide        rows that double arithmetic cannot do
  *   attention, with care   rows whose fast result cannot stand, done again
  *   attention, tasks       from states to results
  *   public functions       and what each of them needs besides
@@ -3111,8 +3109,9 @@ enum {
     X(double, sum, p->rows, p->slot_count)                                                                             \
     X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
     X(uint64_t, special, p->few ? p->rows + 2 : 0, attn__pieces(p->dim_v, 8)) /* ATTN__SEES_..., a byte a column */    \
-    X(unsigned char, key_kinds, p->few ? ATTN__BLOCK : 0, 1)                  /* of a block, see attn__score_kind */   \
-    X(double, wide, 3, p->dim_v)                                              /* a row in wide arithmetic */
+    /* scores of float64 beyond its range: of scaled queries and keys, see attn__load_scaled_query */                  \
+    X(double, scaled_q, p->few && p->q.dtype == ATTN_F64 ? p->chunks * ATTN__TILE_STRIDE : 0, p->rows)                 \
+    X(double, scaled_tile, p->few && p->q.dtype == ATTN_F64 ? ATTN__TILE_STRIDE : 0, p->rows)
 
 /* Where in a worker's workspace each begins, and its size. */
 typedef struct attn__layout {
@@ -3145,7 +3144,9 @@ typedef struct attn__problem {
     int few;      /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
     int v_copied; /* otherwise: are values copied together before use? */
     int modified; /* something is added to scores, or a mask drops some */
-    int careful;  /* it is a copy that does rows again, see attn__careful */
+    int careful;  /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
+    int find;     /* only looks at scores, for the largest that is beyond the range */
+    int exponent; /* scaled scores are multiples of 2 to the power of it */
     const attn__kernel *singles, *doubles; /* of the same path */
     size_t care_at; /* where in a worker's workspace the room for rows that are done again begins */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
@@ -3157,40 +3158,30 @@ typedef struct attn__problem {
 /* Is an optional array there? */
 #define ATTN__HAS(p, name) ((p)->has >> ATTN__ARRAY_##name & 1)
 
-/* m * 2^e with 0.5 <= |m| < 1: doubles that neither overflow nor underflow. NaN
- * and infinities are in m. Used for rows that fast arithmetic cannot do. */
-typedef struct attn__wide {
-    double m;
-    int e;
-} attn__wide;
-
-/* A row's maximum and sum in wide arithmetic, over keys of a range. */
-typedef struct attn__wide_sum {
-    attn__wide max;
-    double sum, lse;
-    attn__range keys;
-    size_t first; /* the first key it sees; keys.hi if none */
-    int nan;      /* all weights are */
-} attn__wide_sum;
-
 /* How a row is done again. */
 #define ATTN__REDO_CLEAN 1  /* the output is not finite: without the values that are not, which are then put in */
-#define ATTN__REDO_DOUBLE 2 /* a score is not safely finite, or the output still not: in double arithmetic */
-#define ATTN__REDO_WIDE 3   /* or beyond double's range */
+#define ATTN__REDO_DOUBLE 2 /* a score of float32 is not safely finite, or the output still not: in float64 */
+#define ATTN__REDO_LIGHT 3  /* sums of float64 overflow: with light weights */
+#define ATTN__REDO_SCALED 4 /* a score of float64 is not safely finite: queries and keys are scaled, too */
+#define ATTN__REDO_BOTH 5
 
 /* What a row sees: among its scores, or the values of a column. */
 #define ATTN__SEES_NAN 1
 #define ATTN__SEES_INF 2
-#define ATTN__SEES_LOW 4     /* -inf */
-#define ATTN__SEES_BEYOND 8  /* a score that double does not hold, or does not tell */
-#define ATTN__KINDS_KNOWN 16 /* of a key were looked for */
+#define ATTN__SEES_LOW 4 /* -inf */
+
+/* m * 2^e with 0.5 <= |m| < 1: doubles that neither overflow nor underflow. NaN and infinities are in m. */
+typedef struct attn__wide {
+    double m;
+    int e;
+} attn__wide;
 
 /* What is known of one row. */
 typedef struct attn__row {
     attn__range keys;   /* visible ones, before the mask */
     double factor, max; /* weight = exp(score - max) * factor */
     double lse;
-    attn__wide_sum sums;      /* if it is done in wide arithmetic */
+    double top;               /* the largest scaled score */
     unsigned char not_finite; /* a visible score is not safely finite */
     unsigned char sees;       /* ATTN__SEES_... of the scores, if they are done with care */
     unsigned char redo;       /* what becomes of it, ATTN__REDO_... */
@@ -3511,6 +3502,17 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 /* Scores that become weights are in units of ln 2, so that exp is a power of two; those that are looked at are not. */
 #define ATTN__UNIT_LN2 ATTN__LOG2E_F64
 #define ATTN__UNIT_1 1.0
+#define ATTN__UNIT_BIAS (1 / 18446744073709551616.0) /* in which slopes times distances are numbers of float64 */
+
+/* Are scaled scores at hand? Those of row r, NULL if not. */
+static int attn__scaled(const attn__problem *p) { return p->careful >= ATTN__REDO_SCALED; }
+static double *attn__scaled_row(const attn__problem *p, const attn__scratch *s, size_t r)
+{
+    return attn__scaled(p) ? s->scaled_tile + r * ATTN__TILE_STRIDE : NULL;
+}
+
+/* Queries that a scale above 1 could lead out of the range are multiplied by it once they have met keys. */
+static int attn__scaled_late(const attn__problem *p) { return attn__scaled(p) && !(p->scale <= 1 && p->scale >= -1); }
 
 /* Is scale * unit, by which queries are multiplied, a normal number of the type? */
 static int attn__one_factor(const attn__problem *p, double unit, double *factor)
@@ -3526,8 +3528,8 @@ static void attn__scale_queries(const attn__problem *p, void *to, const void *fr
 {
     const attn__kernel *kernel = p->run.kernel;
     const int below = p->scale < 1 && p->scale > -1;
-    double factor;
-    if (attn__one_factor(p, unit, &factor)) {
+    double factor = 1;
+    if (attn__scaled_late(p) || attn__one_factor(p, unit, &factor)) {
         kernel->scale(to, from, n, factor);
         return;
     }
@@ -3545,6 +3547,26 @@ static void attn__load_query(const attn__problem *p, const attn__rows *rows, siz
     const int as_is = p->q.dtype == kernel->dtype && p->q.stride[ATTN__D] == 1;
     if (!as_is) kernel->load(to, q, p->q.dtype, p->q.stride[ATTN__D], n);
     attn__scale_queries(p, to, as_is ? q : to, n, unit);
+}
+
+/* The same for scores of float64 that may be beyond its range: these are multiples of 2^exponent, from queries and keys
+ * that were multiplied by 2^-530. No product overflows, and none that counts beside such a score becomes subnormal,
+ * unless the scale is very large. */
+#define ATTN__SCALED 2.8451311993408992e-160
+static int attn__large_scale(const attn__problem *p)
+{
+    const double large = 2.5822498780869086e+120; /* 2^400 */
+    return !(p->scale < large && p->scale > -large);
+}
+static void attn__load_scaled_query(const attn__problem *p, const attn__rows *rows, size_t r, size_t c, size_t n,
+                                    double *to)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    kernel->load(to,
+                 attn__query_at(&p->q, rows, attn__head_of(rows, r), attn__query_of(rows, r)) +
+                     (ptrdiff_t)c * p->q.stride[ATTN__D] * p->q.size,
+                 p->q.dtype, p->q.stride[ATTN__D], n);
+    kernel->scale(to, to, n, attn__scale2(p->scale, 530 - p->exponent));
 }
 
 /* The same for rows [r, r + count), in lanes, as they come: to s->panel, of each head in turn. */
@@ -3569,9 +3591,13 @@ static double attn__load_queries(const attn__problem *p, const attn__rows *rows,
     for (size_t c = 0; c < p->dim; c += ATTN__BLOCK) {
         const size_t n = attn__min(p->dim - c, ATTN__BLOCK);
         if (p->few)
-            for (size_t r = 0; r < rows->count; r++)
+            for (size_t r = 0; r < rows->count; r++) {
                 attn__load_query(p, rows, r, c, n, unit,
                                  s->q + (c / ATTN__BLOCK * p->rows + r) * ATTN__TILE_STRIDE * es);
+                if (attn__scaled(p))
+                    attn__load_scaled_query(p, rows, r, c, n,
+                                            s->scaled_q + (c / ATTN__BLOCK * p->rows + r) * ATTN__TILE_STRIDE);
+            }
         else
             for (size_t r = 0; r < rows->count; r += nr) {
                 const size_t count = attn__min(nr, rows->count - r);
@@ -3786,8 +3812,18 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
                 attn__pack_keys(p, rows, s, base + j, base + next, c);
                 attn__multiply_rows(kernel, rows->count, next - j, depth, q, s->k, 0, scores, ATTN__TILE_STRIDE,
                                     c != 0);
+                if (!attn__scaled(p)) continue;
+                kernel->scale(s->rows, s->rows, (next - j) * depth, ATTN__SCALED); /* keys as they were gathered */
+                kernel->pack(s->k, s->rows, kernel->dtype, next - j, depth, (ptrdiff_t)depth, 1);
+                attn__multiply_rows(kernel, rows->count, next - j, depth,
+                                    (char *)(s->scaled_q + c * p->rows * ATTN__TILE_STRIDE), s->k, 0,
+                                    (char *)(s->scaled_tile + j), ATTN__TILE_STRIDE, c != 0);
             }
         }
+    }
+    for (size_t r = 0; r < rows->count && attn__scaled_late(p); r++) {
+        char *row = s->tile + (r * ATTN__TILE_STRIDE + from) * es;
+        kernel->scale(row, row, end - from, p->scale);
     }
 }
 
@@ -3807,10 +3843,10 @@ static void attn__score_panel(const attn__problem *p, attn__scratch *s, size_t r
                            c + ATTN__KEY_DEPTH < p->dim ? NULL : max, ahead);
 }
 
-/* What ALiBi and an additive mask add to keys [lo, hi) of row r: to `bias`. Adding the 0 of a mask that keeps all is
- * left out: a score stays -0, whose weight is that of 0. Returns 0 if that is nothing. */
+/* What ALiBi and an additive mask add to keys [lo, hi) of row r, times `unit`: to `bias`. Adding the 0 of a mask that
+ * keeps all is left out: a score stays -0, whose weight is that of 0. Returns 0 if that is nothing. */
 static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t r, size_t lo, size_t hi, int mask_state,
-                         char *bias)
+                         char *bias, double unit)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
@@ -3818,9 +3854,11 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
     if (!ATTN__HAS(p, alibi) && !additive) return 0;
     if (additive) kernel->load(bias, attn__mask_at(p, rows, h, i, lo), p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
     else attn__memset(bias, 0, (hi - lo) * kernel->size);
+    if (unit < 1) kernel->scale(bias, bias, hi - lo, unit);
     attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* see attn__pad_rows */
     if (ATTN__HAS(p, alibi))
-        kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)lo, attn__element(&p->alibi, rows->b, h));
+        kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)lo,
+                      attn__element(&p->alibi, rows->b, h) * unit);
     return 1;
 }
 
@@ -3836,14 +3874,41 @@ static void attn__drop(const attn__problem *p, const attn__rows *rows, size_t r,
                         p->mask.stride[ATTN__D], hi - lo, infinite);
 }
 
+/* The same in float64 where the slope is not finite. */
+static void attn__steep_row(const attn__problem *p, const attn__rows *rows, size_t r, double *row, size_t base,
+                            size_t lo, size_t hi, double slope)
+{
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    for (size_t j = lo; j < hi; j++) {
+        const double distance = (double)(attn__position(p, rows, i) - (int64_t)(base + j));
+        const double mask = ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL
+                                ? attn__get(attn__mask_at(p, rows, h, i, base + j), p->mask.dtype)
+                                : 0;
+        row[j] = attn__keeps(p, rows, h, i, base + j) ? row[j] + (distance > 0 ? -distance : distance) * slope + mask
+                                                      : ATTN__MASKED_F64;
+    }
+}
+
 /* ALiBi and mask on row r's scores of keys base + [lo, hi): MASKED where the mask drops the key. `bias` is room. */
-static void attn__bias_row(const attn__problem *p, const attn__rows *rows, size_t r, char *row, char *bias, size_t base,
-                           size_t lo, size_t hi, int mask_state, double unit)
+static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
+                           char *bias, size_t base, size_t lo, size_t hi, int mask_state, double unit)
 {
     const attn__kernel *kernel = p->run.kernel;
+    const double slope = ATTN__HAS(p, alibi) ? attn__element(&p->alibi, rows->b, attn__head_of(rows, r)) : 0;
+    double *scaled = attn__scaled_row(p, s, r);
+    if (p->careful && kernel->dtype == ATTN_F64 && !attn__finite_f64(slope)) {
+        attn__steep_row(p, rows, r, (double *)(void *)row, base, lo, hi, slope);
+        if (scaled) attn__steep_row(p, rows, r, scaled, base, lo, hi, slope);
+        return;
+    }
     row += lo * kernel->size;
-    if (attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias)) kernel->bias(row, bias, hi - lo, unit);
+    if (attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias, scaled ? ATTN__UNIT_BIAS : 1)) {
+        kernel->bias(row, bias, hi - lo, scaled ? unit / ATTN__UNIT_BIAS : unit);
+        if (scaled) kernel->scale(bias, bias, hi - lo, attn__scale2(1, -960));
+        if (scaled) kernel->bias(scaled + lo, bias, hi - lo, attn__scale2(1, 960 + 64 - p->exponent));
+    }
     if (attn__drops(p, mask_state)) attn__drop(p, rows, r, base + lo, base + hi, row, 0);
+    if (attn__drops(p, mask_state) && scaled) attn__drop(p, rows, r, base + lo, base + hi, (char *)(scaled + lo), 0);
 }
 
 /* The same on a panel's scores of keys base + [from, to), as s->tile begins at base + first: row by row to
@@ -3861,7 +3926,7 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
         const int mask_state = ranges ? ranges[c].mask_state : ATTN__MASK_KEEPS_ALL;
         attn__memset(row, 0, (to - from) * es);
         if (mask_state == ATTN__MASK_DROPS_ALL) continue;
-        any |= attn__bias_of(p, rows, r0 + c, base + lo, base + hi, mask_state, row + (lo - from) * es);
+        any |= attn__bias_of(p, rows, r0 + c, base + lo, base + hi, mask_state, row + (lo - from) * es, 1);
         if (!attn__drops(p, mask_state)) continue;
         attn__drop(p, rows, r0 + c, base + lo, base + hi, row + (lo - from) * es, 1);
         any = 1;
@@ -3876,72 +3941,187 @@ static int attn__doubled(const attn__problem *p)
     return p->careful && p->run.kernel->dtype == ATTN_F64 && p->q.dtype != ATTN_F64;
 }
 
-/* Softcap, for which the kernel gives NaN where a score is infinite: of float32 numbers in double, what tanh(infinity)
- * = 1 gives. One near the largest double changes none of their scores. */
-static void attn__cap_row(const attn__problem *p, char *row, size_t n, double softcap)
+/* Weights that no sum of values overflows with. */
+#define ATTN__LIGHT (1 / 1099511627776.0)
+static int attn__light(const attn__problem *p)
 {
-    if (attn__doubled(p)) attn__saturate_row((double *)(void *)row, n, ATTN_F64);
-    if (!attn__doubled(p) || attn__finite_f64(softcap)) p->run.kernel->softcap(row, n, softcap);
+    return p->careful == ATTN__REDO_LIGHT || p->careful == ATTN__REDO_BOTH;
 }
 
-/* What is not finite among n elements, ATTN__SEES_...; ATTN__SEES_LOW is left out. */
-static int attn__kinds(const attn__view *v, const char *at, size_t n)
+/* ---- float64 scores beyond the range ---- */
+
+static attn__wide attn__widen(double x)
 {
-    const ptrdiff_t step = v->stride[ATTN__D] * v->size;
-    int kinds = 0;
-    for (size_t c = 0; c < n && !(kinds & ATTN__SEES_NAN); c++, at += step) {
-        const double x = attn__get(at, v->dtype);
-        if (!attn__finite_f64(x)) kinds |= attn__nan_f64(x) ? ATTN__SEES_NAN : ATTN__SEES_INF;
+    attn__wide w;
+    w.m = x;
+    w.e = 0;
+    if (attn__finite_f64(x)) w.m = attn__split(x, &w.e);
+    return w;
+}
+static double attn__narrow(attn__wide w) { return attn__finite_f64(w.m) ? attn__scale2(w.m, w.e) : w.m; }
+static attn__wide attn__wide_mul(attn__wide a, attn__wide b)
+{
+    attn__wide w = attn__widen(a.m * b.m);
+    if (attn__finite_f64(w.m)) w.e += a.e + b.e;
+    return w;
+}
+static attn__wide attn__wide_add(attn__wide a, attn__wide b)
+{
+    attn__wide w;
+    if (!attn__finite_f64(a.m) || !attn__finite_f64(b.m)) return attn__widen(a.m + b.m);
+    if (!(a.m < 0 || a.m > 0)) {
+        b.m += a.m; /* +0 and -0 are +0 */
+        return b;
     }
-    return kinds;
+    if (!(b.m < 0 || b.m > 0)) return a;
+    if (a.e < b.e) {
+        w = a;
+        a = b;
+        b = w;
+    }
+    if (a.e - b.e > 200) return a;
+    w = attn__widen(a.m + attn__scale2(b.m, b.e - a.e)); /* scaling is exact here */
+    w.e += a.e;
+    return w;
 }
 
-/* What row r sees in x, the score of key base + j, which is not finite: of float64, it can be so by an overflow of
- * finite numbers, and NaN by one beside infinity. */
-static int attn__score_kind(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, size_t base,
-                            size_t j, double x)
+/* The raw score of row r and key base + j, from its terms, or only from those that are not finite. */
+static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *rows, size_t r, size_t base, size_t j,
+                                   int only_special)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    const int nan = attn__nan_f64(x);
-    unsigned char *known = s->key_kinds + j;
-    if (p->q.dtype == ATTN_F64) {
-        int kinds = *known;
-        if (!kinds) kinds = ATTN__KINDS_KNOWN | attn__kinds(&p->k, attn__key_at(p, &p->k, rows, base + j, 0), p->dim);
-        *known = (unsigned char)kinds;
-        kinds -= ATTN__KINDS_KNOWN;
-        if (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL)
-            kinds |= attn__kinds(&p->mask, attn__mask_at(p, rows, h, i, base + j), 1);
-        if (!kinds || (nan && !(kinds & ATTN__SEES_NAN)))
-            kinds |= attn__kinds(&p->q, attn__query_at(&p->q, rows, h, i), p->dim);
-        if (!kinds || (nan && !(kinds & ATTN__SEES_NAN))) return ATTN__SEES_BEYOND;
+    attn__wide score = {0, 0};
+    for (size_t c = 0; c < p->dim && !attn__nan_f64(score.m); c++) {
+        const double x = attn__get(attn__at(&p->q, rows->b, h, i, c), p->q.dtype),
+                     y = attn__get(attn__key_at(p, &p->k, rows, base + j, c), p->k.dtype);
+        if (only_special && attn__finite_f64(x) && attn__finite_f64(y)) continue;
+        score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen(y)));
     }
-    return nan ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
+    return attn__wide_mul(score, attn__widen(p->scale));
 }
 
-/* Scores [lo, hi) of row r, in double, of which some are not safely finite: notes what the row sees; -inf has the
- * weight 0. Returns 1 if other weights are not known, or there are none. */
-static int attn__decide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, double *row,
-                            size_t base, size_t lo, size_t hi)
+/* Raw scores [lo, hi) of row r and scaled ones: one is known where the other was not. Returns 1, as the row is decided,
+ * at the first NaN, unless `all` are wanted. */
+static int attn__complete_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, double *row,
+                              size_t base, size_t lo, size_t hi, int all)
 {
-    unsigned char *sees = &s->row[r].sees;
-    const int all = p->q.dtype == ATTN_F64 && ATTN__HAS(p, scores); /* also of a row that is NaN */
-    /* where NaN can mean more than one thing */
-    const int beyond =
-        (p->q.dtype == ATTN_F64 && p->softcap > 0) ||
-        (ATTN__HAS(p, alibi) && !attn__finite_f64(attn__element(&p->alibi, rows->b, attn__head_of(rows, r))));
-    int any = 0; /* finite scores */
-    for (size_t j = lo; j < hi && (all || !(*sees & ATTN__SEES_NAN)); j++) {
-        int kind;
-        if (attn__finite_f64(row[j])) {
-            any |= row[j] > ATTN__MASKED_F64;
+    const int large_scale = attn__large_scale(p);
+    double *scaled = attn__scaled_row(p, s, r);
+    for (size_t j = lo; j < hi; j++) {
+        const int known = attn__finite_f64(row[j]),
+                  nan = attn__nan_f64(scaled[j]); /* or infinity times what became 0 */
+        if (known && large_scale) scaled[j] = attn__scale2(row[j], -p->exponent);
+        if (known) continue;
+        if (!all && !attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j)) {
+            row[j] = scaled[j] = 0;
             continue;
         }
-        kind = beyond ? ATTN__SEES_BEYOND : attn__score_kind(p, rows, s, r, base, j, row[j]);
-        if (kind == ATTN__SEES_LOW) row[j] = ATTN__MASKED_F64;
-        *sees = (unsigned char)(*sees | kind);
+        if (nan || large_scale) {
+            attn__wide score = attn__wide_score(p, rows, r, base, j, nan);
+            score.e -= p->exponent;
+            scaled[j] = attn__narrow(score);
+            if (attn__nan_f64(scaled[j]) && !all) return 1;
+            if (attn__finite_f64(score.m)) scaled[j] = attn__saturate(scaled[j], ATTN_F64);
+        }
+        row[j] = attn__scale2(scaled[j], p->exponent);
     }
-    if (!*sees) *sees = ATTN__SEES_BEYOND; /* finite, and too near to the lowest number */
-    return *sees != ATTN__SEES_LOW || !any;
+    return 0;
+}
+
+/* Softcap of scores [lo, hi) of row r. The kernel gives NaN where a score is infinite; with care it is large instead,
+ * and becomes what tanh(infinity) = 1 gives. */
+static void attn__cap_row(const attn__problem *p, attn__scratch *s, size_t r, char *row, size_t lo, size_t hi,
+                          double softcap)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const double huge = 1e300; /* a softcap so large leaves sums of products of float32 numbers as they are */
+    double *score = (double *)(void *)row, *scaled = attn__scaled_row(p, s, r);
+    int e;
+    const double cap = attn__split(softcap, &e);
+    if (attn__doubled(p) && softcap > huge) {
+        for (size_t j = lo; j < hi; j++) score[j] = score[j] > huge ? huge : score[j] < -huge ? -huge : score[j];
+        return;
+    }
+    if (attn__doubled(p) || (attn__scaled(p) && softcap <= huge)) attn__saturate_row(score + lo, hi - lo, ATTN_F64);
+    kernel->softcap(row + lo * kernel->size, hi - lo, softcap);
+    for (size_t j = lo; j < hi && scaled; j++) {
+        if (attn__nan_f64(score[j]))
+            score[j] = softcap * attn__tanh_f64(attn__scale2(scaled[j] / cap, p->exponent - e));
+        scaled[j] = attn__scale2(score[j], -p->exponent);
+    }
+}
+
+static int attn__kind_of(double x)
+{
+    return attn__nan_f64(x) ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
+}
+
+/* Scores [lo, hi) of row r, of float32 numbers in float64, of which some are not finite, since inputs are not: notes
+ * what the row sees; -inf has the weight 0. Returns 1 if other weights are not known, or there are none. */
+static int attn__decide_row(attn__row *known, double *row, size_t lo, size_t hi)
+{
+    int any = 0; /* finite scores */
+    for (size_t j = lo; j < hi && !(known->sees & ATTN__SEES_NAN); j++)
+        if (attn__finite_f64(row[j])) any |= row[j] > ATTN__MASKED_F64;
+        else {
+            known->sees = (unsigned char)(known->sees | attn__kind_of(row[j]));
+            row[j] = ATTN__MASKED_F64;
+        }
+    return known->sees != ATTN__SEES_LOW || !any;
+}
+
+/* The largest scaled score that is within the range. */
+static double attn__scaled_limit(const attn__problem *p)
+{
+    return attn__scale2(attn__saturate(attn__infinity(), ATTN_F64), -p->exponent);
+}
+/* Are all scores that have a weight beyond the range? Then it is the largest alone, as the next one lies further below
+ * than exp reaches. */
+static int attn__only_beyond(const attn__problem *p, const attn__row *row)
+{
+    double limit;
+    if (!attn__scaled(p) || row->top <= ATTN__MASKED_F64 || row->top >= attn__infinity()) return 0;
+    limit = attn__scaled_limit(p);
+    return row->top > limit || row->top < -limit;
+}
+
+/* Notes what row r sees among scaled scores [lo, hi), and which is the largest. */
+static void attn__find_largest(attn__row *known, const double *scaled, size_t lo, size_t hi)
+{
+    double top = known->top;
+    int sees = 0;
+    for (size_t j = lo; j < hi; j++) {
+        sees |= attn__nan_f64(scaled[j]) ? ATTN__SEES_NAN : 0;
+        sees |= scaled[j] < ATTN__MASKED_F64 ? ATTN__SEES_LOW : 0;
+        top = scaled[j] > top ? scaled[j] : top;
+    }
+    if (top >= attn__infinity()) sees |= ATTN__SEES_INF;
+    known->top = top;
+    known->sees = (unsigned char)(known->sees | sees);
+}
+
+/* Scores [lo, hi) of row r, of which the largest is known: units of ln 2, less *max. Returns 1 if none has a weight. */
+static int attn__decide_scores(const attn__problem *p, const attn__row *known, double *row, const double *scaled,
+                               size_t lo, size_t hi, double *max)
+{
+    const int beyond = attn__only_beyond(p, known);
+    const double limit = attn__scaled_limit(p), none = -attn__infinity();
+    double most = none;
+    for (size_t j = lo; j < hi; j++) {
+        double x = row[j];
+        if (beyond) x = scaled[j] >= known->top ? 0 : none;
+        else if (!(scaled[j] <= limit && scaled[j] >= -limit)) x = none;
+        else if (!attn__finite_f64(x)) x = attn__scale2(scaled[j], p->exponent);
+        row[j] = x;
+        most = x > most ? x : most;
+    }
+    *max = most;
+    if (most <= none) return 1;
+    for (size_t j = lo; j < hi; j++) {
+        const double x = (row[j] - most) * ATTN__UNIT_LN2;
+        row[j] = x > ATTN__MASKED_F64 ? x : ATTN__MASKED_F64;
+    }
+    return 0;
 }
 
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
@@ -3952,17 +4132,30 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
+    const double unit = attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2, *scaled = attn__scaled_row(p, s, r);
+    attn__row *known = s->row + r;
+    double *score = (double *)(void *)row, most;
+    if (lo < hi && scaled) {
+        if (known->sees & (p->find ? ATTN__SEES_NAN : ATTN__SEES_NAN | ATTN__SEES_INF)) return 1;
+        if (attn__complete_row(p, rows, s, r, score, base, lo, hi, 0)) {
+            known->sees |= ATTN__SEES_NAN;
+            return 1;
+        }
+    }
     if (lo < hi) {
-        if (p->softcap > 0) attn__cap_row(p, row + lo * kernel->size, hi - lo, p->softcap * ATTN__UNIT_LN2);
-        if (p->modified) attn__bias_row(p, rows, r, row, bias, base, lo, hi, range->mask_state, ATTN__UNIT_LN2);
+        if (p->softcap > 0) attn__cap_row(p, s, r, row, lo, hi, p->softcap * unit);
+        if (p->modified) attn__bias_row(p, rows, s, r, row, bias, base, lo, hi, range->mask_state, unit);
+    }
+    if (lo < hi && scaled) {
+        if (p->find) attn__find_largest(known, scaled, lo, hi);
+        if (p->find || attn__decide_scores(p, known, score, scaled, lo, hi, &most)) return 1;
+        kernel->weigh_row(row, from, lo, hi, to, max, sum);
+        *max = most;
+        return 0;
     }
     if (!kernel->weigh_row(row, from, lo, hi, to, max, sum)) return 0;
-    if (!p->careful || kernel->dtype != ATTN_F64 ||
-        attn__decide_row(p, rows, s, r, (double *)(void *)row, base, lo, hi))
-        return 1;
-    if (!kernel->weigh_row(row, from, lo, hi, to, max, sum)) return 0;
-    s->row[r].sees |= ATTN__SEES_BEYOND;
-    return 1;
+    return !attn__doubled(p) || attn__decide_row(known, score, lo, hi) ||
+           kernel->weigh_row(row, from, lo, hi, to, max, sum);
 }
 
 /* ---- states of blocks ---- */
@@ -4015,17 +4208,19 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     const size_t whole = p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
     int accumulate = 0;
     attn__score_rows(p, rows, s, base, from, to);
-    if (p->careful) attn__memset(s->key_kinds, 0, ATTN__BLOCK);
     for (size_t r = 0; r < rows->count; r++) {
         char *row = s->tile + r * ATTN__TILE_STRIDE * es;
         if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, s->bias, base, from, to, &block->max[r],
-                               &block->sum[r]))
+                               &block->sum[r])) {
+            if (attn__light(p)) kernel->scale(row + from * es, row + from * es, to - from, ATTN__LIGHT);
             continue;
+        }
         s->row[r].not_finite = 1;
         block->max[r] = -attn__infinity();
         block->sum[r] = 0;
         attn__memset(row + from * es, 0, (to - from) * es);
     }
+    if (p->find) return;
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
                                                                                and stays in the nearest cache */
         size_t cols = whole;
@@ -4142,11 +4337,12 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         }
         each.lo = attn__max(each.lo, row->keys.lo);
         each.hi = attn__min(each.hi, row->keys.hi);
-        row->not_finite = row->sees = 0;
+        row->not_finite = 0;
+        if (!attn__scaled(p) || p->find) row->sees = 0, row->top = ATTN__MASKED_F64;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
-    squares = attn__load_queries(p, rows, s, ATTN__UNIT_LN2);
+    squares = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
 
     s->tree.depth = 0;
     for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
@@ -4169,8 +4365,8 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
                 block.keys.hi = attn__max(block.keys.hi, block.ranges[r].hi);
             }
         if (block.keys.lo >= block.keys.hi) continue;
-        attn__join_slots(p, count, s, number);
-        slot = attn__tree_push(&s->tree, number);
+        if (!p->find) attn__join_slots(p, count, s, number);
+        slot = p->find ? 0 : attn__tree_push(&s->tree, number);
         block.acc = s->acc + slot * p->rows * p->width * es;
         block.max = s->max + slot * p->rows;
         block.sum = s->sum + slot * p->rows;
@@ -4198,7 +4394,12 @@ static double attn__row_factor(const attn__problem *p, const attn__rows *rows, a
     else if (row->sees & ATTN__SEES_NAN) lse = factor, sum = 0;
     else if (!(sink < attn__infinity())) lse = sink, sum = 0; /* NaN, or infinity minus itself, as here: */
     else if (row->sees & ATTN__SEES_INF) lse = attn__infinity(), sum = 0;
-    else if (sink > max) { /* the sink is one more logit below the line */
+    else if (attn__only_beyond(p, row)) {
+        const int above = row->top > 0;
+        lse = attn__saturate(above ? attn__infinity() : sink, ATTN_F64);
+        factor = above || sink <= -attn__infinity() ? 1 / sum : 0;
+        sum = 0;
+    } else if (sink > max) { /* the sink is one more logit below the line */
         const double little = attn__exp_f64(max - sink);
         sum = attn__madd_f64(sum, little, 1);
         factor = little / sum;
@@ -4217,7 +4418,18 @@ static double attn__row_factor(const attn__problem *p, const attn__rows *rows, a
     return factor;
 }
 
-/* And to its output. Returns 1, with what it would be in acc, if it is not finite. */
+/* From a sum of values to their average, which may have been rounded up. Returns 1 if it is not finite. */
+static int attn__average(const attn__problem *p, char *acc, double factor)
+{
+    double *average = (double *)(void *)acc;
+    if (p->run.kernel->scale(acc, acc, p->dim_v, factor)) return 1;
+    for (size_t c = 0; c < p->dim_v && attn__light(p); c++) average[c] *= 1 / ATTN__LIGHT;
+    if (attn__light(p)) attn__saturate_row(average, p->dim_v, ATTN_F64);
+    if (attn__doubled(p)) attn__saturate_row(average, p->dim_v, ATTN_F32);
+    return 0;
+}
+
+/* And to its output; with light weights, only where that is not finite yet. Returns 1 if it still is not. */
 static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
 {
     const attn__kernel *kernel = p->run.kernel;
@@ -4225,11 +4437,14 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
          *out = attn__query_at(&p->out, rows, attn__head_of(rows, r), attn__query_of(rows, r));
     const double factor = attn__row_factor(p, rows, s, r);
     const int nan = attn__nan_f64(factor);
+    int bad = 0;
     if (s->max[r] <= -attn__infinity() && !nan) attn__memset(acc, 0, p->width * kernel->size);
-    else if (kernel->scale(acc, acc, p->dim_v, factor) || nan) return 1; /* also where there are no values */
-    if (attn__doubled(p)) attn__saturate_row((double *)(void *)acc, p->dim_v, ATTN_F32); /* it may have rounded up */
-    kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
-    return 0;
+    else bad = attn__average(p, acc, factor);
+    if (nan) return 1; /* also where there are no values */
+    if (!attn__light(p)) kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
+    for (size_t c = 0; c < p->dim_v && attn__light(p); c++, out += p->out.stride[ATTN__D] * p->out.size)
+        if (!attn__finite_f64(*(double *)(void *)out)) *(double *)(void *)out = ((double *)(void *)acc)[c];
+    return bad;
 }
 
 /* All rows, where results can be written as they are. Returns 1, with nothing of use in out, if a row needs care. */
@@ -4252,163 +4467,6 @@ static int attn__finish_rows(const attn__problem *p, const attn__rows *rows, att
     return bad;
 }
 
-/* ------------------------------------------------------- attention, wide -- */
-
-static attn__wide attn__widen(double x)
-{
-    attn__wide w;
-    w.m = x;
-    w.e = 0;
-    if (attn__finite_f64(x)) w.m = attn__split(x, &w.e);
-    return w;
-}
-static double attn__narrow(attn__wide w) { return attn__finite_f64(w.m) ? attn__scale2(w.m, w.e) : w.m; }
-static attn__wide attn__wide_mul(attn__wide a, attn__wide b)
-{
-    attn__wide w = attn__widen(a.m * b.m);
-    if (attn__finite_f64(w.m)) w.e += a.e + b.e;
-    return w;
-}
-static attn__wide attn__wide_add(attn__wide a, attn__wide b)
-{
-    attn__wide w;
-    if (!attn__finite_f64(a.m) || !attn__finite_f64(b.m)) return attn__widen(a.m + b.m);
-    if (!(a.m < 0 || a.m > 0)) {
-        b.m += a.m; /* +0 and -0 are +0 */
-        return b;
-    }
-    if (!(b.m < 0 || b.m > 0)) return a;
-    if (a.e < b.e) {
-        w = a;
-        a = b;
-        b = w;
-    }
-    if (a.e - b.e > 200) return a;
-    w = attn__widen(a.m + attn__scale2(b.m, b.e - a.e)); /* scaling is exact here */
-    w.e += a.e;
-    return w;
-}
-static double attn__wide_difference(attn__wide a, attn__wide b)
-{
-    b.m = -b.m;
-    return attn__narrow(attn__wide_add(a, b));
-}
-
-/* The score of one key at a stage. q and k are read again, unscaled. */
-static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j,
-                                   attn_stage stage)
-{
-    const char *q = attn__query_at(&p->q, rows, h, i), *k = attn__key_at(p, &p->k, rows, j, 0);
-    const ptrdiff_t q_step = p->q.stride[ATTN__D] * p->q.size, k_step = p->k.stride[ATTN__D] * p->k.size;
-    attn__wide score = {0, 0};
-    for (size_t c = 0; c < p->dim; c++) {
-        const double x = attn__get(q + (ptrdiff_t)c * q_step, p->q.dtype),
-                     y = attn__get(k + (ptrdiff_t)c * k_step, p->k.dtype);
-        score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen(y)));
-    }
-    score = attn__wide_mul(score, attn__widen(p->scale));
-    score.m += 0; /* +0 where the terms cancel, as in the chain */
-    if (stage == ATTN_STAGE_RAW) return score;
-    if (p->softcap > 0) {
-        const attn__wide cap = attn__widen(p->softcap);
-        attn__wide inverse = attn__widen(1 / cap.m);
-        inverse.e -= cap.e;
-        score = attn__wide_mul(attn__widen(attn__tanh_f64(attn__narrow(attn__wide_mul(score, inverse)))), cap);
-    }
-    if (stage == ATTN_STAGE_SOFTCAPPED) return score;
-    if (ATTN__HAS(p, alibi)) {
-        int64_t distance = attn__position(p, rows, i) - (int64_t)j;
-        if (distance > 0) distance = -distance;
-        score = attn__wide_add(
-            score, attn__wide_mul(attn__widen(attn__element(&p->alibi, rows->b, h)), attn__widen((double)distance)));
-    }
-    if (ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL)
-        score = attn__wide_add(score, attn__widen(attn__get(attn__mask_at(p, rows, h, i, j), p->mask.dtype)));
-    return score;
-}
-
-/* sum + rest += x, the rounding of the sum kept in the rest (Knuth's two-sum). */
-static void attn__add_exactly(double *sum, double *rest, double x)
-{
-    const double s = *sum + x, t = s - *sum;
-    *rest += (*sum - (s - t)) + (x - t);
-    *sum = s;
-}
-
-/* Passes 1 and 2 over the keys of `within` that row r sees. */
-static attn__wide_sum attn__wide_row_sum(const attn__problem *p, const attn__rows *rows, size_t r, attn__range within,
-                                         int sinks)
-{
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    attn__wide_sum w;
-    double rest = 0;
-    attn__memset(&w, 0, sizeof w);
-    w.keys = attn__visible(p, rows, i, within);
-    w.first = w.keys.hi;
-    for (size_t j = w.keys.lo; j < w.keys.hi; j++) {
-        attn__wide score;
-        if (!attn__keeps(p, rows, h, i, j)) continue;
-        score = attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED);
-        if (attn__nan_f64(score.m)) w.nan = 1;
-        if (w.first == w.keys.hi) w.first = j, w.max = score;
-        else if (attn__wide_difference(score, w.max) > 0) w.max = score;
-    }
-    if (sinks) {
-        const attn__wide sink = attn__widen(attn__element(&p->sinks, 0, h));
-        if (attn__nan_f64(sink.m)) w.nan = 1;
-        if (attn__wide_difference(sink, w.max) > 0) w.max = sink;
-        if (attn__finite_f64(w.max.m)) w.sum = attn__exp_f64(attn__wide_difference(sink, w.max));
-    }
-    w.lse = w.nan ? attn__infinity() - attn__infinity() : w.max.m;
-    if (!attn__finite_f64(w.max.m)) w.nan = 1; /* infinity minus itself */
-    if (w.nan) return w;
-    for (size_t j = w.first; j < w.keys.hi; j++)
-        if (attn__keeps(p, rows, h, i, j))
-            attn__add_exactly(
-                &w.sum, &rest,
-                attn__exp_f64(attn__wide_difference(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), w.max)));
-    w.sum += rest;
-    w.lse = attn__narrow(attn__wide_add(w.max, attn__widen(attn__log_f64(w.sum))));
-    w.lse = attn__saturate(w.lse, p->run.kernel->dtype); /* the largest score is finite here */
-    return w;
-}
-
-/* The weight of key j, which the row sees. */
-static double attn__wide_weight(const attn__problem *p, const attn__rows *rows, size_t r, size_t j,
-                                const attn__wide_sum *w)
-{
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    if (w->nan) return attn__infinity() - attn__infinity();
-    return attn__exp_f64(attn__wide_difference(attn__wide_score(p, rows, h, i, j, ATTN_STAGE_BIASED), w->max)) / w->sum;
-}
-
-/* Pass 3, to s->wide: the weighted sum, and the hull of the values, from which
- * only rounding could have led out. */
-static void attn__wide_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
-                           const attn__wide_sum *w, int sinks)
-{
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r), n = p->dim_v;
-    double *acc = s->wide, *low = acc + n, *high = low + n;
-    for (size_t c = 0; c < n; c++) acc[c] = low[c] = high[c] = 0;
-    for (size_t j = w->first; j < w->keys.hi; j++) {
-        double weight;
-        if (!attn__keeps(p, rows, h, i, j)) continue;
-        weight = attn__wide_weight(p, rows, r, j, w);
-        for (size_t c = 0; c < n; c++) {
-            const double x = attn__get(attn__key_at(p, &p->v, rows, j, c), p->v.dtype);
-            acc[c] = attn__fma_f64(weight, x * 0.5, acc[c]); /* halves: the sum may round up */
-            if (j == w->first && !sinks) low[c] = high[c] = x;
-            if (x < low[c]) low[c] = x;
-            if (x > high[c]) high[c] = x;
-        }
-    }
-    for (size_t c = 0; c < n; c++) {
-        acc[c] *= 2;
-        if (acc[c] < low[c]) acc[c] = low[c];
-        if (acc[c] > high[c]) acc[c] = high[c];
-    }
-}
-
 /* ------------------------------------------------- attention, with care -- */
 
 /* Rows whose fast result cannot stand are done again, a window of few rows at a time: in the same arithmetic, if only
@@ -4421,17 +4479,30 @@ static attn_status attn__careful_layout(attn__problem *p, size_t es, size_t mr, 
     p->width = attn__round_up(p->dim_v, nr / 2);
     return attn__scratch_layout(p, es, mr, nr, step, &p->layout);
 }
-static void attn__careful(const attn__problem *p, const attn__kernel *kernel, attn__scratch *s, attn__problem *careful,
+static void attn__careful(const attn__problem *p, int redo, attn__scratch *s, attn__problem *careful,
                           attn__scratch *own)
 {
+    const attn__kernel *kernel = redo == ATTN__REDO_CLEAN ? p->run.kernel : p->doubles;
     size_t rows = ATTN__CARE_ROWS;
     *careful = *p;
     careful->run.kernel = kernel;
-    careful->careful = careful->gather = 1;
+    careful->careful = redo;
+    careful->gather = 1;
+    attn__split(p->scale, &careful->exponent);
+    careful->exponent += attn__large_scale(p) ? 1040 : 1060; /* leaves room for bias, and bits to the least beyond */
+    if (careful->exponent < 128) careful->exponent = 128;
     while (attn__careful_layout(careful, kernel->size, kernel->mr, kernel->nr, kernel->step, rows) ||
            careful->layout.size > p->run.each - p->care_at)
         rows /= 2;
     attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
+}
+
+/* Has any row weights, as far as its scores are concerned? */
+static int attn__any_weight(const attn__scratch *s, size_t count)
+{
+    for (size_t r = 0; r < count; r++)
+        if (!(s->row[r].sees & (ATTN__SEES_NAN | ATTN__SEES_INF))) return 1;
+    return 0;
 }
 
 /* What becomes of row r of a window, which is done with care: it goes to `to`, or what is to be tried next is
@@ -4439,21 +4510,16 @@ static void attn__careful(const attn__problem *p, const attn__kernel *kernel, at
 typedef int attn__settle(const attn__problem *p, const attn__problem *careful, const attn__rows *rows, attn__scratch *s,
                          size_t r, const void *to);
 
-/* What comes next, if a row in the arithmetic of `careful` cannot stand. */
-static int attn__redo_next(const attn__problem *p, const attn__problem *careful)
+/* For a row of which a score is not safely finite. */
+static unsigned char attn__redo_scores(const attn__problem *p)
 {
-    return p->doubles == careful->run.kernel ? ATTN__REDO_WIDE : ATTN__REDO_DOUBLE;
+    return p->q.dtype == ATTN_F64 ? ATTN__REDO_SCALED : ATTN__REDO_DOUBLE;
 }
-/* The same, from its scores alone; 0 if they are known. */
-static int attn__redo_scores(const attn__problem *p, const attn__problem *careful, const attn__row *row)
+/* For one of which sums of values overflow. */
+static int attn__redo_sums(const attn__problem *careful)
 {
-    return (row->sees & ATTN__SEES_BEYOND) || (row->not_finite && !row->sees) ? attn__redo_next(p, careful) : 0;
-}
-
-/* What is tried first for a row of which a score is not safely finite. */
-static unsigned char attn__redo_first(const attn__problem *p)
-{
-    return p->doubles == p->run.kernel ? ATTN__REDO_CLEAN : ATTN__REDO_DOUBLE;
+    if (careful->careful == ATTN__REDO_SCALED) return ATTN__REDO_BOTH;
+    return careful->q.dtype == ATTN_F64 ? ATTN__REDO_LIGHT : ATTN__REDO_DOUBLE;
 }
 
 /* What a column becomes by the values that are seen in it. */
@@ -4467,26 +4533,23 @@ static double attn__special_value(unsigned sees)
 static int attn__settle_row(const attn__problem *p, const attn__problem *careful, const attn__rows *rows,
                             attn__scratch *s, size_t r, const void *to)
 {
-    const attn__row *row = s->row + r;
     const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
-    int next = attn__redo_scores(p, careful, row);
+    const int bad = attn__finish_row(careful, rows, s, r), nan = attn__nan_f64(s->row[r].factor);
     (void)to;
-    if (next) return next;
-    next = attn__finish_row(careful, rows, s, r);
-    if (next && !attn__nan_f64(row->factor)) return attn__redo_next(p, careful);
+    if (bad && !nan) return attn__redo_sums(careful);
     for (size_t c = 0; c < p->dim_v; c++) {
-        const unsigned sees = next ? ATTN__SEES_NAN : attn__special(p, s, r)[c];
+        const unsigned sees = nan ? ATTN__SEES_NAN : attn__special(p, s, r)[c];
         if (sees) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, attn__special_value(sees));
     }
     return 0;
 }
 
-/* Rows that are to be done again, but the wide ones, over the keys of `within`. Leaves in redo how their scores and
- * weights are to be had, and of others 0. */
+/* Rows that are to be done again, over the keys of `within`. Leaves in redo how their scores and weights are to be had,
+ * and of others 0. */
 static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
                             attn__settle *settle, const void *to)
 {
-    for (int pass = ATTN__REDO_CLEAN; pass <= ATTN__REDO_DOUBLE; pass++) {
+    for (int pass = ATTN__REDO_CLEAN; pass <= ATTN__REDO_BOTH; pass++) {
         attn__problem careful;
         attn__scratch own;
         int ready = 0;
@@ -4496,19 +4559,25 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 r++;
                 continue;
             }
-            if (!ready) attn__careful(p, pass == ATTN__REDO_CLEAN ? p->run.kernel : p->doubles, s, &careful, &own);
+            if (!ready) attn__careful(p, pass, s, &careful, &own);
             ready = 1;
             window = attn__window(rows, r, careful.rows, &start);
             while (s->row[start + window.count - 1].redo != pass) window.count--;
             attn__memset(own.special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own.special);
             own.ranges_key->count = 0;
-            attn__states(&careful, &window, &own, within);
+            if (attn__scaled(&careful)) {
+                careful.find = 1;
+                attn__states(&careful, &window, &own, within);
+                careful.find = 0;
+            }
+            if (!attn__scaled(&careful) || attn__any_weight(&own, window.count))
+                attn__states(&careful, &window, &own, within);
             for (; r < start + window.count; r++) {
                 attn__row *row = s->row + r, *again = own.row + (r - start);
                 if (row->redo != pass) continue;
                 again->redo = (unsigned char)settle(p, &careful, &window, &own, r - start, to);
-                if (!again->redo && careful.run.kernel == p->doubles && (row->not_finite || pass == ATTN__REDO_DOUBLE))
-                    again->redo = ATTN__REDO_DOUBLE;
+                if (!again->redo && pass >= ATTN__REDO_SCALED) again->redo = ATTN__REDO_SCALED;
+                if (!again->redo && pass == ATTN__REDO_DOUBLE) again->redo = ATTN__REDO_DOUBLE;
                 *row = *again;
             }
         }
@@ -4540,29 +4609,11 @@ static void attn__store_scores(const attn__problem *p, char *at, char *row, size
     for (; end < n; end++) attn__put(at + (ptrdiff_t)(end - begin) * step, p->scores.dtype, rest);
 }
 
-/* The same for a row in wide arithmetic: its scores at the stage wanted, where it
- * sees the key, or its weights. */
-static void attn__wide_scores(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r,
-                              char *row, size_t base, size_t begin, size_t end, attn_stage stage)
-{
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    const attn__kernel *kernel = p->run.kernel;
-    for (; begin < end; begin++) {
-        const int sees = attn__sees(p, rows, s, r, base + begin);
-        double x = 0;
-        if (!sees && stage != ATTN_STAGE_PROBS) continue;
-        if (stage != ATTN_STAGE_PROBS) x = attn__narrow(attn__wide_score(p, rows, h, i, base + begin, stage));
-        else if (sees) x = attn__wide_weight(p, rows, r, base + begin, &s->row[r].sums);
-        attn__put(row + begin * kernel->size, kernel->dtype, x);
-    }
-}
-
 /* What attn__sweep does with row r of a tile, whose scores of keys base + [begin, end) are in `row`, n of them in the
  * arrays: scores to the score matrix at the stage wanted. */
 static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
                                size_t base, size_t begin, size_t end, size_t n)
 {
-    const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     const attn_stage stage = p->desc->stage;
     const double infinite = -attn__infinity();
@@ -4570,18 +4621,18 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
     char *at = attn__score_at(p, rows, h, i, base + begin);
     attn__block_range range;
     if (!at) return;
-    if (s->row[r].redo == ATTN__REDO_WIDE) attn__wide_scores(p, rows, s, r, row, base, begin, end, stage);
-    else if (p->softcap > 0 && stage != ATTN_STAGE_RAW)
-        attn__cap_row(p, row + begin * kernel->size, end - begin, p->softcap);
-    if (stage != ATTN_STAGE_BIASED) {
-        attn__store_scores(p, at, row, begin, end, n, infinite);
-        return;
-    }
     range = attn__row_range(p, rows, s, r, base, begin, end);
-    if (range.lo < range.hi && s->row[r].redo != ATTN__REDO_WIDE)
-        attn__bias_row(p, rows, r, row, (char *)bias, base, range.lo, range.hi, ATTN__MASK_MIXED, ATTN__UNIT_1);
+    if (stage != ATTN_STAGE_BIASED) range.lo = (unsigned short)begin, range.hi = (unsigned short)end;
+    if (attn__scaled(p)) attn__complete_row(p, rows, s, r, (double *)(void *)row, base, begin, end, 1);
+    if (p->softcap > 0 && stage != ATTN_STAGE_RAW) attn__cap_row(p, s, r, row, begin, end, p->softcap);
+    if (stage == ATTN_STAGE_BIASED && range.lo < range.hi)
+        attn__bias_row(p, rows, s, r, row, (char *)bias, base, range.lo, range.hi, ATTN__MASK_MIXED, ATTN__UNIT_1);
+    for (size_t j = range.lo; j < range.hi && attn__scaled(p); j++) {
+        double *x = (double *)(void *)row + j;
+        if (!attn__finite_f64(*x)) *x = attn__scale2(attn__scaled_row(p, s, r)[j], p->exponent);
+    }
     attn__store_scores(p, at, row, begin, range.hi, n, infinite);
-    for (size_t j = begin; j < range.hi; j++)
+    for (size_t j = begin; j < range.hi && stage == ATTN_STAGE_BIASED; j++)
         if (j < range.lo || !attn__keeps(p, rows, h, i, base + j))
             attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
 }
@@ -4598,8 +4649,7 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
     char *at = p->desc->stage == ATTN_STAGE_PROBS ? attn__score_at(p, rows, h, i, base + begin) : NULL;
     double max, sum;
     if (!ATTN__HAS(p, colsum) && !at) return;
-    if (s->row[r].redo == ATTN__REDO_WIDE) attn__wide_scores(p, rows, s, r, row, base, begin, end, ATTN_STAGE_PROBS);
-    else if (attn__nan_f64(s->row[r].factor))
+    if (attn__nan_f64(s->row[r].factor))
         for (size_t j = begin; j < end; j++)
             attn__put(row + j * es, kernel->dtype, attn__sees(p, rows, s, r, base + j) ? s->row[r].factor : 0);
     else if (attn__row_softmax(p, rows, s, r, &range, row, (char *)bias, base, from, to, &max, &sum))
@@ -4623,29 +4673,30 @@ static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn
     (weights ? attn__sweep_weights : attn__sweep_scores)(p, rows, s, r, row, base, begin, end, n);
 }
 
-/* Rows that were done in double, a window at a time. */
-typedef struct attn__double_rows {
+/* Rows that were done with care, a window at a time. */
+typedef struct attn__care {
     attn__problem p;
     attn__scratch s;
     attn__rows rows;
     size_t start, end;
-} attn__double_rows;
-static void attn__sweep_double(const attn__rows *rows, attn__scratch *s, attn__double_rows *d, size_t r, size_t base,
-                               size_t begin, size_t end, size_t n, int weights)
+} attn__care;
+
+static void attn__sweep_care(const attn__rows *rows, const attn__scratch *s, attn__care *care, size_t r, size_t base,
+                             size_t begin, size_t end, size_t n, int weights)
 {
-    const size_t step = d->p.run.kernel->step;
-    if (r < d->start || r >= d->end) {
-        d->rows = attn__window(rows, r, d->p.rows, &d->start);
-        d->end = d->start + d->rows.count;
-        attn__memcpy(d->s.row, s->row + d->start, d->rows.count * sizeof *s->row);
+    const size_t step = care->p.run.kernel->step;
+    if (r < care->start || r >= care->end) {
+        care->rows = attn__window(rows, r, care->p.rows, &care->start);
+        care->end = care->start + care->rows.count;
+        attn__memcpy(care->s.row, s->row + care->start, care->rows.count * sizeof *s->row);
         if (begin < end) {
-            attn__load_queries(&d->p, &d->rows, &d->s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
-            attn__score_rows(&d->p, &d->rows, &d->s, base, begin / step * step, attn__round_up(end, step));
-            attn__memset(d->s.key_kinds, 0, ATTN__BLOCK);
+            attn__load_queries(&care->p, &care->rows, &care->s,
+                               weights && !attn__scaled(&care->p) ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
+            attn__score_rows(&care->p, &care->rows, &care->s, base, begin / step * step, attn__round_up(end, step));
         }
     }
-    attn__sweep_row(&d->p, &d->rows, &d->s, r - d->start,
-                    d->s.tile + (r - d->start) * ATTN__TILE_STRIDE * d->p.run.kernel->size, base, begin, end, n,
+    attn__sweep_row(&care->p, &care->rows, &care->s, r - care->start,
+                    care->s.tile + (r - care->start) * ATTN__TILE_STRIDE * sizeof(double), base, begin, end, n,
                     weights);
 }
 
@@ -4654,10 +4705,10 @@ static void attn__sweep_double(const attn__rows *rows, attn__scratch *s, attn__d
 static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int weights)
 {
     const attn__kernel *kernel = p->run.kernel;
-    attn__double_rows doubles;
+    attn__care care;
     int any = 0;
-    for (size_t r = 0; r < rows->count; r++) any |= s->row[r].redo == ATTN__REDO_DOUBLE;
-    if (any) attn__careful(p, p->doubles, s, &doubles.p, &doubles.s);
+    for (size_t r = 0; r < rows->count; r++) any |= s->row[r].redo;
+    if (any) attn__careful(p, attn__redo_scores(p), s, &care.p, &care.s);
     const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + p->kv_len;
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
@@ -4669,7 +4720,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
         const size_t from = begin / step * step, to = attn__round_up(end, step),
                      height = p->few ? rows->count : kernel->nr;
-        doubles.start = doubles.end = 0;
+        care.start = care.end = 0;
         if (!p->few && begin < end) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
             const size_t count = attn__min(height, rows->count - r0);
@@ -4681,8 +4732,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                              (ptrdiff_t)kernel->nr, end - begin, count);
             }
             for (size_t r = 0; r < count; r++)
-                if (s->row[r0 + r].redo == ATTN__REDO_DOUBLE)
-                    attn__sweep_double(rows, s, &doubles, r0 + r, base, begin, end, n, weights);
+                if (s->row[r0 + r].redo) attn__sweep_care(rows, s, &care, r0 + r, base, begin, end, n, weights);
                 else
                     attn__sweep_row(p, rows, s, r0 + r, (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es,
                                     base, begin, end, n, weights);
@@ -4699,19 +4749,11 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
         attn__row *row = s->row + r;
         row->redo = 0;
         if (!care) continue;
-        if (row->not_finite) row->redo = attn__redo_first(p);
+        if (row->not_finite) row->redo = attn__redo_scores(p);
         else if (attn__finish_row(p, rows, s, r)) row->redo = ATTN__REDO_CLEAN;
         any |= row->redo;
     }
     if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL);
-    for (size_t r = 0; any && r < rows->count; r++) {
-        const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
-        if (s->row[r].redo != ATTN__REDO_WIDE) continue;
-        s->row[r].sums = attn__wide_row_sum(p, rows, r, attn__all_keys, ATTN__HAS(p, sinks));
-        attn__wide_row(p, rows, s, r, &s->row[r].sums, ATTN__HAS(p, sinks));
-        for (size_t c = 0; c < p->dim_v; c++) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, s->wide[c]);
-        if (ATTN__HAS(p, lse)) attn__put(attn__at(&p->lse, 0, rows->b, h, i), p->lse.dtype, s->row[r].sums.lse);
-    }
     if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0);
     if (ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
         attn__sweep(p, rows, s, 1);
@@ -5560,7 +5602,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
     p->slot_count = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
-    p->careful = 0;
+    p->careful = p->find = 0;
     p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
     /* or not many, and they would leave lanes empty: then it costs less to turn the keys several times */
     p->few = p->rows <= kernel->few_rows || (p->rows < 3 * kernel->few_rows && p->rows % (kernel->nr / 2));
@@ -5979,9 +6021,10 @@ static char *attn__node_acc(const attn__problem *p, const attn__node *node, size
     return node->acc + row * attn__state_width(p->dim_v) * p->run.kernel->size;
 }
 
-/* A row's output, as if it were one key of score lse, but with room to add others. */
+/* A row's output, as if it were one key of score lse, but with room to add others; or only where it is `missing`, as
+ * what is there is not finite. */
 static void attn__put_node_row(const attn__problem *p, const attn__node *node, size_t row, double lse,
-                               const double *out)
+                               const double *out, int missing)
 {
     const attn__kernel *kernel = p->run.kernel;
     char *acc = attn__node_acc(p, node, row);
@@ -5996,7 +6039,8 @@ static void attn__put_node_row(const attn__problem *p, const attn__node *node, s
     }
     node->max[row] = max;
     node->sum[row] = sum;
-    for (size_t c = 0; c < p->dim_v; c++) attn__put(acc + c * kernel->size, kernel->dtype, out[c] * sum);
+    for (size_t c = 0; c < p->dim_v; c++, acc += kernel->size)
+        if (!missing || !attn__finite_f64(attn__get(acc, kernel->dtype))) attn__put(acc, kernel->dtype, out[c] * sum);
 }
 
 /* acc of a row to that of a node. Returns 1 if it comes too near to the largest number. */
@@ -6014,16 +6058,15 @@ static int attn__settle_node_row(const attn__problem *p, const attn__problem *ca
     const attn__kernel *kernel = careful->run.kernel;
     const size_t at = attn__node_row(p, rows, r);
     char *sums = attn__node_acc(p, node, at), *acc = s->acc + r * careful->width * kernel->size;
-    const int next = attn__redo_scores(p, careful, s->row + r);
-    if (next) return next;
-    if (kernel == p->run.kernel && !s->row[r].sees) {
-        if (attn__store_node_row(p, sums, acc)) return attn__redo_next(p, careful);
+    if (careful->careful == ATTN__REDO_CLEAN && !attn__store_node_row(p, sums, acc)) {
         node->max[at] = s->max[r];
         node->sum[at] = s->sum[r];
-    } else {
+    } else if (kernel->dtype != ATTN_F64) return ATTN__REDO_DOUBLE;
+    else {
         const double factor = attn__row_factor(careful, rows, s, r);
-        if (kernel->scale(acc, acc, p->dim_v, factor) && !attn__nan_f64(factor)) return attn__redo_next(p, careful);
-        attn__put_node_row(p, node, at, s->row[r].lse, (const double *)(const void *)acc);
+        const int bad = attn__average(careful, acc, factor) && !attn__nan_f64(factor);
+        attn__put_node_row(p, node, at, s->row[r].lse, (const double *)(const void *)acc, attn__light(careful));
+        if (bad) return attn__redo_sums(careful);
     }
     for (size_t c = 0; c < p->dim_v; c++) {
         const unsigned sees = attn__special(p, s, r)[c];
@@ -6051,20 +6094,13 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
         attn__row *row = &s.row[r];
         node.max[at] = s.max[r];
         node.sum[at] = s.sum[r];
-        row->redo = row->not_finite ? attn__redo_first(p) : 0;
+        row->redo = row->not_finite ? attn__redo_scores(p) : 0;
         attn__memset(sums, 0, attn__state_width(p->dim_v) * es);
         if (!row->redo && s.max[r] > -attn__infinity() && attn__store_node_row(p, sums, s.acc + r * p->width * es))
             row->redo = ATTN__REDO_CLEAN;
         any |= row->redo;
     }
     if (any) attn__take_care(p, &rows, &s, keys, attn__settle_node_row, &node);
-    for (size_t r = 0; any && r < rows.count; r++) {
-        attn__wide_sum w;
-        if (s.row[r].redo != ATTN__REDO_WIDE) continue;
-        w = attn__wide_row_sum(p, &rows, r, keys, 0);
-        attn__wide_row(p, &rows, &s, r, &w, 0);
-        attn__put_node_row(p, &node, attn__node_row(p, &rows, r), w.lse, s.wide);
-    }
 }
 
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec)
@@ -7244,26 +7280,32 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
     }
 }
 
-/* x + b * unit, or MASKED where b is -inf; the lowest number stays finite. */
-ATTN__INLINE attn__vec ATTN__V(biased)(attn__vec x, attn__vec b, attn__vec unit, attn__vec least)
+/* x + b * unit, or MASKED where b is -inf; the lowest number stays finite. It is less low then, so a score so large
+ * that the sum would not be one of the lowest is NaN, and has its row redone. */
+ATTN__INLINE attn__vec ATTN__V(biased)(attn__vec x, attn__vec b, attn__vec unit, attn__vec least, attn__vec most)
 {
-    const attn__vec lowest = attn__vset1(ATTN__C(MASKED));
-    return attn__vchoose(attn__vfma(attn__vmax(least, b), unit, x), b, lowest, lowest);
+    const attn__vec lowest = attn__vset1(ATTN__C(MASKED)),
+                    beyond = attn__vset1((attn__real)attn__from_bits_f64(0x7ff8000000000000u));
+    const attn__vec sum = attn__vfma(attn__vmax(least, b), unit, x);
+    return attn__vchoose(attn__vchoose(sum, most, x, beyond), b, lowest, lowest);
 }
 #define ATTN__LEAST_BIAS(unit) attn__vset1((unit) > 1 ? (attn__real)0.69 * ATTN__C(MASKED) : ATTN__C(MASKED))
+#define ATTN__MOST_BIASED(unit) attn__vset1((unit) > 1 ? -ATTN__C(LOWEST_SAFE) : (attn__real)attn__infinity())
 
 static void ATTN__V(bias)(void *row_, const void *bias_, size_t n, double unit_)
 {
     attn__real *row = (attn__real *)row_;
     const attn__real *bias = (const attn__real *)bias_;
-    const attn__vec unit = attn__vset1((attn__real)unit_), least = ATTN__LEAST_BIAS(unit_);
+    const attn__vec unit = attn__vset1((attn__real)unit_), least = ATTN__LEAST_BIAS(unit_),
+                    most = ATTN__MOST_BIASED(unit_);
     for (size_t i = 0; i < n; i += ATTN__VL)
-        attn__vstore(row + i, ATTN__V(biased)(attn__vload(row + i), attn__vload(bias + i), unit, least));
+        attn__vstore(row + i, ATTN__V(biased)(attn__vload(row + i), attn__vload(bias + i), unit, least, most));
 }
 
 static void ATTN__V(bias_panel)(void *scores_, const void *bias_, size_t cols, size_t n, double unit_)
 {
-    const attn__vec unit = attn__vset1((attn__real)unit_), least = ATTN__LEAST_BIAS(unit_);
+    const attn__vec unit = attn__vset1((attn__real)unit_), least = ATTN__LEAST_BIAS(unit_),
+                    most = ATTN__MOST_BIASED(unit_);
     for (size_t r = 0; r < cols; r += ATTN__VL) {
         const attn__real *bias = (const attn__real *)bias_ + r * ATTN__TILE_STRIDE;
         attn__real *scores = (attn__real *)scores_ + r;
@@ -7274,13 +7316,15 @@ static void ATTN__V(bias_panel)(void *scores_, const void *bias_, size_t cols, s
             ATTN__V(turn_quad)(bias + j, ATTN__TILE_STRIDE, cols - r, n - j, quad, x);
 #define ATTN__X(i)                                                                                                     \
     if (j + i < n)                                                                                                     \
-        attn__vstore(scores + i * ATTN__NR, ATTN__V(biased)(attn__vload(scores + i * ATTN__NR), x[i], unit, least));
+        attn__vstore(scores + i * ATTN__NR,                                                                            \
+                     ATTN__V(biased)(attn__vload(scores + i * ATTN__NR), x[i], unit, least, most));
             ATTN__EACH_OF_QUAD(ATTN__X)
 #undef ATTN__X
         }
     }
 }
 #undef ATTN__LEAST_BIAS
+#undef ATTN__MOST_BIASED
 
 static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_t n, int infinite)
 {

@@ -64,7 +64,7 @@ static void evaluate_tanh(const attn__kernel *kernel, const double *x, double *y
     for (i = 0; i < ROW; i++) attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
 }
 
-/* The scalar functions of the wide arithmetic, treated like a path. */
+/* The scalar functions in double, treated like a path. */
 static void evaluate_scalar_exp(const double *x, double *y)
 {
     size_t i;

@@ -94,7 +94,7 @@ static void try_detours(attn_dtype type)
             d = problem(type, 2, n, 1, &rng);
             d.scores = test_absent;
             test_fill(&d.v, sign * largest);
-            if (n % 3 == 0) /* rows that need wide arithmetic from the start */
+            if (n % 3 == 0) /* rows that are done again from the start */
                 test_fill(&d.q, largest);
             test_attention(&d, "%s, %zu values of %g", attn_dtype_name(type), n, sign * largest);
             test_release();
@@ -249,6 +249,56 @@ static void try_least_softcap(attn_dtype type)
     test_release();
 }
 
+/* Large numbers of two kinds that meet in one score, and small ones beside large ones. */
+static void try_meetings(attn_dtype type, size_t q_len)
+{
+    const int exponent = type == ATTN_F64 ? 1023 : 127;
+    const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+    test_rng rng = {9};
+    attn_desc d = problem(type, q_len, 540, 2, &rng);
+    test_fill(&d.q, ldexp(1, exponent / 2));
+    test_fill(&d.k, 0);
+    for (size_t c = 0; c < 2; c++)
+        ref_set(&d.k, 0, 0, 3, c, ldexp(0.5, exponent - exponent / 2)); /* score 2^exponent */
+    d.scale = 1;
+    d.mask = test_2d(type, q_len, 540);
+    test_fill(&d.mask, -(double)INFINITY);
+    for (size_t i = 0; i < q_len; i++) {
+        ref_set(&d.mask, 0, 0, i, 3, -largest);
+        if (i % 2)
+            ref_set(&d.mask, 0, 0, i, 5, -0.485 * largest); /* is above that, but below the lowest that is safe */
+    }
+    test_attention(&d, "%s, %zu queries, a large score and the lowest bias", attn_dtype_name(type), q_len);
+    test_release();
+    d = problem(type, q_len, 540, 2, &rng);
+    test_fill(&d.q, largest);
+    test_fill(&d.k, type == ATTN_F64 ? 1e-310 : 1e-40);
+    d.scale = 1073741824;
+    test_attention(&d, "%s, %zu queries, that overflow until they meet keys", attn_dtype_name(type), q_len);
+    test_release();
+    for (size_t large = 0; large < 2; large++) {
+        d = problem(type, q_len, 540, 2, &rng);
+        for (size_t j = 0; j < 540; j++)
+            for (size_t c = 0; c < 5; c++)
+                ref_set(&d.v, 0, 0, j, c,
+                        c % 2 ? largest : ldexp(1 + 0.1 * (double)j, type == ATTN_F64 ? -1060 : -140));
+        if (large) test_fill(&d.q, largest);
+        test_attention(&d, "%s, %zu queries, columns that overflow beside tiny ones, scores %s", attn_dtype_name(type),
+                       q_len, large ? "beyond the range" : "within");
+        test_release();
+    }
+    for (size_t low = 0; low < 2; low++) {
+        d = problem(type, q_len, 540, 2, &rng);
+        test_fill(&d.q, 1);
+        test_fill(&d.k, low ? -(double)INFINITY : -largest);
+        ref_set(&d.k, 0, 0, 7, 1, low ? 1 : (double)INFINITY);
+        d.softcap = 1.7976931348623157e308;
+        test_attention(&d, "%s, %zu queries, the largest softcap, scores %g", attn_dtype_name(type), q_len,
+                       low ? -(double)INFINITY : (double)INFINITY);
+        test_release();
+    }
+}
+
 /* -------------------------------------------------------------------- table -- */
 
 /* How far a row's output is outside the range of its values, relative to the largest value, in
@@ -399,6 +449,8 @@ int main(int argc, char **argv)
         try_parameters(test_types[t]);
         try_sinks(test_types[t]);
         try_least_softcap(test_types[t]);
+        try_meetings(test_types[t], 2);
+        try_meetings(test_types[t], 70);
         try_hidden_giants(test_types[t]);
         try_stages(test_types[t]);
         try_subnormal_queries(test_types[t]);

@@ -348,7 +348,7 @@ static void column_sums(attn_dtype type)
     with.desc.colsum = attn_array_3d(type, a.data, 1, 4, kv_len);
 }
 
-/* One row's scores overflow, and are redone in wide arithmetic; or sums of values do, and are redone more carefully. */
+/* One row's scores overflow, and are done again from scaled numbers; or sums of values do. */
 static void overflow(attn_dtype type, int of_values)
 {
     if (of_values)
