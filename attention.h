@@ -105,17 +105,18 @@
  *   a server, or old machines and new ones, can agree to the bit.
  *
  *   Finite in, finite out. Finite visible inputs, up to the largest float in Q,
- *   K, V, scale and mask alike, give a finite output within the range of the
- *   visible values, and weights that sum to 1. Rows whose fast arithmetic
- *   overflows are detected and computed again, without the others: in double, and
- *   where that overflows, from numbers that are scaled down.
+ *   K, V, scale and mask alike, give a finite output, within the range of the
+ *   visible values but for rounding, and weights that sum to 1. Rows whose fast
+ *   arithmetic overflows are detected and computed again, without the others: in
+ *   double, and where that overflows, from numbers that are scaled down.
  *
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Rows that see them, and those that overflow, take 3 to 8 times as long as others (in
- *   calls of a microsecond up to 30). attn_forward and attn_softmax write one kind of NaN;
- *   in results of attn_matmul and attn_scores its sign and payload depend on the machine.
+ *   Rows that see them, and those that overflow, take 3 to 8 times as long as others
+ *   (in calls of a microsecond up to 30). attn_forward and attn_softmax write one kind
+ *   of NaN; in results of attn_matmul and attn_scores its sign and payload depend on
+ *   the machine.
  *
  *   Element types. ATTN_F32 and ATTN_F64 compute in their own precision,
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
@@ -3902,10 +3903,11 @@ static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn_
         return;
     }
     row += lo * kernel->size;
-    if (attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias, scaled ? ATTN__UNIT_BIAS : 1)) {
-        kernel->bias(row, bias, hi - lo, scaled ? unit / ATTN__UNIT_BIAS : unit);
-        if (scaled) kernel->scale(bias, bias, hi - lo, attn__scale2(1, -960));
-        if (scaled) kernel->bias(scaled + lo, bias, hi - lo, attn__scale2(1, 960 + 64 - p->exponent));
+    if (attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias, ATTN__UNIT_1))
+        kernel->bias(row, bias, hi - lo, unit);
+    if (scaled && attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias, ATTN__UNIT_BIAS)) {
+        kernel->scale(bias, bias, hi - lo, attn__scale2(1, -960)); /* in two steps: neither becomes 0 */
+        kernel->bias(scaled + lo, bias, hi - lo, attn__scale2(1, 960 + 64 - p->exponent));
     }
     if (attn__drops(p, mask_state)) attn__drop(p, rows, r, base + lo, base + hi, row, 0);
     if (attn__drops(p, mask_state) && scaled) attn__drop(p, rows, r, base + lo, base + hi, (char *)(scaled + lo), 0);
@@ -3926,7 +3928,7 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
         const int mask_state = ranges ? ranges[c].mask_state : ATTN__MASK_KEEPS_ALL;
         attn__memset(row, 0, (to - from) * es);
         if (mask_state == ATTN__MASK_DROPS_ALL) continue;
-        any |= attn__bias_of(p, rows, r0 + c, base + lo, base + hi, mask_state, row + (lo - from) * es, 1);
+        any |= attn__bias_of(p, rows, r0 + c, base + lo, base + hi, mask_state, row + (lo - from) * es, ATTN__UNIT_1);
         if (!attn__drops(p, mask_state)) continue;
         attn__drop(p, rows, r0 + c, base + lo, base + hi, row + (lo - from) * es, 1);
         any = 1;
@@ -3989,11 +3991,12 @@ static attn__wide attn__wide_add(attn__wide a, attn__wide b)
 static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *rows, size_t r, size_t base, size_t j,
                                    int only_special)
 {
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    const char *q = attn__query_at(&p->q, rows, attn__head_of(rows, r), attn__query_of(rows, r));
+    const char *k = attn__key_at(p, &p->k, rows, base + j, 0);
+    const ptrdiff_t q_step = p->q.stride[ATTN__D] * p->q.size, k_step = p->k.stride[ATTN__D] * p->k.size;
     attn__wide score = {0, 0};
-    for (size_t c = 0; c < p->dim && !attn__nan_f64(score.m); c++) {
-        const double x = attn__get(attn__at(&p->q, rows->b, h, i, c), p->q.dtype),
-                     y = attn__get(attn__key_at(p, &p->k, rows, base + j, c), p->k.dtype);
+    for (size_t c = 0; c < p->dim && !attn__nan_f64(score.m); c++, q += q_step, k += k_step) {
+        const double x = attn__get(q, p->q.dtype), y = attn__get(k, p->k.dtype);
         if (only_special && attn__finite_f64(x) && attn__finite_f64(y)) continue;
         score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen(y)));
     }
@@ -4609,30 +4612,52 @@ static void attn__store_scores(const attn__problem *p, char *at, char *row, size
     for (; end < n; end++) attn__put(at + (ptrdiff_t)(end - begin) * step, p->scores.dtype, rest);
 }
 
-/* What attn__sweep does with row r of a tile, whose scores of keys base + [begin, end) are in `row`, n of them in the
- * arrays: scores to the score matrix at the stage wanted. */
-static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
-                               size_t base, size_t begin, size_t end, size_t n)
+/* Row r of a tile of scores of keys base + [begin, end), at the stage wanted. Returns what of it the row sees. */
+static attn__block_range attn__stage_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
+                                         char *row, size_t base, size_t begin, size_t end)
 {
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     const attn_stage stage = p->desc->stage;
-    const double infinite = -attn__infinity();
-    double bias[ATTN__TILE_STRIDE]; /* of T */
-    char *at = attn__score_at(p, rows, h, i, base + begin);
-    attn__block_range range;
-    if (!at) return;
-    range = attn__row_range(p, rows, s, r, base, begin, end);
+    attn__block_range range = attn__row_range(p, rows, s, r, base, begin, end);
+    double bias[ATTN__TILE_STRIDE], *score = (double *)(void *)row; /* of T */
     if (stage != ATTN_STAGE_BIASED) range.lo = (unsigned short)begin, range.hi = (unsigned short)end;
-    if (attn__scaled(p)) attn__complete_row(p, rows, s, r, (double *)(void *)row, base, begin, end, 1);
+    if (attn__scaled(p)) attn__complete_row(p, rows, s, r, score, base, begin, end, 1);
     if (p->softcap > 0 && stage != ATTN_STAGE_RAW) attn__cap_row(p, s, r, row, begin, end, p->softcap);
     if (stage == ATTN_STAGE_BIASED && range.lo < range.hi)
         attn__bias_row(p, rows, s, r, row, (char *)bias, base, range.lo, range.hi, ATTN__MASK_MIXED, ATTN__UNIT_1);
-    for (size_t j = range.lo; j < range.hi && attn__scaled(p); j++) {
-        double *x = (double *)(void *)row + j;
-        if (!attn__finite_f64(*x)) *x = attn__scale2(attn__scaled_row(p, s, r)[j], p->exponent);
+    for (size_t j = range.lo; j < range.hi && attn__scaled(p); j++)
+        if (!attn__finite_f64(score[j])) score[j] = attn__scale2(attn__scaled_row(p, s, r)[j], p->exponent);
+    return range;
+}
+
+/* Rows that were done with care, a window at a time. */
+typedef struct attn__care {
+    attn__problem p;
+    attn__scratch s;
+    attn__rows rows;
+    size_t start, end;
+} attn__care;
+
+/* What attn__sweep does with row r of a tile, whose scores of keys base + [begin, end) are in `row`, n of them in the
+ * arrays: scores to the score matrix at the stage wanted. With care, those that are not finite otherwise, which are not
+ * as precise where they are subnormal. */
+static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
+                               size_t base, size_t begin, size_t end, size_t n, attn__care *care)
+{
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    const double infinite = -attn__infinity();
+    char *at = attn__score_at(p, rows, h, i, base + begin);
+    attn__block_range range;
+    if (!at) return;
+    range = attn__stage_row(p, rows, s, r, row, base, begin, end);
+    if (care) {
+        double *score = (double *)(void *)row, *again = (double *)(void *)care->s.tile;
+        again += (r - care->start) * ATTN__TILE_STRIDE;
+        attn__stage_row(&care->p, &care->rows, &care->s, r - care->start, (char *)again, base, begin, end);
+        for (size_t j = range.lo; j < range.hi; j++)
+            if (!attn__finite_f64(score[j])) score[j] = again[j];
     }
     attn__store_scores(p, at, row, begin, range.hi, n, infinite);
-    for (size_t j = begin; j < range.hi && stage == ATTN_STAGE_BIASED; j++)
+    for (size_t j = begin; j < range.hi && p->desc->stage == ATTN_STAGE_BIASED; j++)
         if (j < range.lo || !attn__keeps(p, rows, h, i, base + j))
             attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
 }
@@ -4666,25 +4691,12 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
     }
 }
 
-/* Row r of a tile of scores. */
-static void attn__sweep_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
-                            size_t base, size_t begin, size_t end, size_t n, int weights)
-{
-    (weights ? attn__sweep_weights : attn__sweep_scores)(p, rows, s, r, row, base, begin, end, n);
-}
-
-/* Rows that were done with care, a window at a time. */
-typedef struct attn__care {
-    attn__problem p;
-    attn__scratch s;
-    attn__rows rows;
-    size_t start, end;
-} attn__care;
-
-static void attn__sweep_care(const attn__rows *rows, const attn__scratch *s, attn__care *care, size_t r, size_t base,
-                             size_t begin, size_t end, size_t n, int weights)
+/* Row r, which was done with care. */
+static void attn__sweep_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__care *care,
+                             size_t r, char *row, size_t base, size_t begin, size_t end, size_t n, int weights)
 {
     const size_t step = care->p.run.kernel->step;
+    char *again;
     if (r < care->start || r >= care->end) {
         care->rows = attn__window(rows, r, care->p.rows, &care->start);
         care->end = care->start + care->rows.count;
@@ -4695,9 +4707,10 @@ static void attn__sweep_care(const attn__rows *rows, const attn__scratch *s, att
             attn__score_rows(&care->p, &care->rows, &care->s, base, begin / step * step, attn__round_up(end, step));
         }
     }
-    attn__sweep_row(&care->p, &care->rows, &care->s, r - care->start,
-                    care->s.tile + (r - care->start) * ATTN__TILE_STRIDE * sizeof(double), base, begin, end, n,
-                    weights);
+    again = care->s.tile + (r - care->start) * ATTN__TILE_STRIDE * sizeof(double);
+    if (weights) attn__sweep_weights(&care->p, &care->rows, &care->s, r - care->start, again, base, begin, end, n);
+    else if (attn__scaled(&care->p)) attn__sweep_scores(p, rows, s, r, row, base, begin, end, n, care);
+    else attn__sweep_scores(&care->p, &care->rows, &care->s, r - care->start, again, base, begin, end, n, NULL);
 }
 
 /* The score matrix at a stage and the column sums, a tile at a time: scores are
@@ -4731,11 +4744,12 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                 kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
                              (ptrdiff_t)kernel->nr, end - begin, count);
             }
-            for (size_t r = 0; r < count; r++)
-                if (s->row[r0 + r].redo) attn__sweep_care(rows, s, &care, r0 + r, base, begin, end, n, weights);
-                else
-                    attn__sweep_row(p, rows, s, r0 + r, (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es,
-                                    base, begin, end, n, weights);
+            for (size_t r = 0; r < count; r++) {
+                char *row = (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es;
+                if (s->row[r0 + r].redo) attn__sweep_care(p, rows, s, &care, r0 + r, row, base, begin, end, n, weights);
+                else if (weights) attn__sweep_weights(p, rows, s, r0 + r, row, base, begin, end, n);
+                else attn__sweep_scores(p, rows, s, r0 + r, row, base, begin, end, n, NULL);
+            }
         }
     }
 }
@@ -7280,17 +7294,19 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
     }
 }
 
-/* x + b * unit, or MASKED where b is -inf; the lowest number stays finite. It is less low then, so a score so large
- * that the sum would not be one of the lowest is NaN, and has its row redone. */
+/* x + b * unit, or MASKED where b is -inf. The lowest numbers stay finite, by being less low; beside those, a score so
+ * large that the sum would not be as low is NaN, which has its row redone. */
 ATTN__INLINE attn__vec ATTN__V(biased)(attn__vec x, attn__vec b, attn__vec unit, attn__vec least, attn__vec most)
 {
     const attn__vec lowest = attn__vset1(ATTN__C(MASKED)),
                     beyond = attn__vset1((attn__real)attn__from_bits_f64(0x7ff8000000000000u));
-    const attn__vec sum = attn__vfma(attn__vmax(least, b), unit, x);
-    return attn__vchoose(attn__vchoose(sum, most, x, beyond), b, lowest, lowest);
+    const attn__vec sum = attn__vfma(attn__vmax(least, b), unit, x), low = attn__vchoose(sum, most, x, beyond);
+    return attn__vchoose(attn__vchoose(sum, b, least, low), b, lowest, lowest);
 }
-#define ATTN__LEAST_BIAS(unit) attn__vset1((unit) > 1 ? (attn__real)0.69 * ATTN__C(MASKED) : ATTN__C(MASKED))
-#define ATTN__MOST_BIASED(unit) attn__vset1((unit) > 1 ? -ATTN__C(LOWEST_SAFE) : (attn__real)attn__infinity())
+/* A bias grows in units of ln 2; in others, powers of two, it fits. */
+#define ATTN__GROWS(unit) ((unit) > 1 && (unit) < 2)
+#define ATTN__LEAST_BIAS(unit) attn__vset1(ATTN__GROWS(unit) ? (attn__real)0.69 * ATTN__C(MASKED) : ATTN__C(MASKED))
+#define ATTN__MOST_BIASED(unit) attn__vset1(ATTN__GROWS(unit) ? -ATTN__C(LOWEST_SAFE) : (attn__real)attn__infinity())
 
 static void ATTN__V(bias)(void *row_, const void *bias_, size_t n, double unit_)
 {
@@ -7325,6 +7341,7 @@ static void ATTN__V(bias_panel)(void *scores_, const void *bias_, size_t cols, s
 }
 #undef ATTN__LEAST_BIAS
 #undef ATTN__MOST_BIASED
+#undef ATTN__GROWS
 
 static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_t n, int infinite)
 {

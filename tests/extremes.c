@@ -233,6 +233,14 @@ static void try_stages(attn_dtype type)
             fill_class(&d.k, &classes[LARGEST], &rng);
             test_attention(&d, "%s, stage %d of the largest scores%s", attn_dtype_name(type), stage,
                            capped ? ", softcap" : "");
+            fill_class(&d.q, &classes[DENORMAL], &rng);
+            fill_class(&d.k, &classes[ONE], &rng);
+            ref_set(&d.k, 0, 0, 7, 0, (double)INFINITY);
+            d.scale = ldexp(1, 100);
+            d.mask = test_2d(type, 4, 530);
+            test_fill(&d.mask, type == ATTN_F64 ? 4.9406564584124654e-324 : 1.4e-45);
+            test_attention(&d, "%s, stage %d of tiny scores and infinite ones%s", attn_dtype_name(type), stage,
+                           capped ? ", softcap" : "");
             test_release();
         }
 }
@@ -270,6 +278,21 @@ static void try_meetings(attn_dtype type, size_t q_len)
     }
     test_attention(&d, "%s, %zu queries, a large score and the lowest bias", attn_dtype_name(type), q_len);
     test_release();
+    for (size_t additive = 0; additive < 2; additive++) { /* which paths apply in different ways */
+        d = problem(type, q_len, 540, 2, &rng);
+        test_fill(&d.q, ldexp(1, exponent / 2));
+        for (size_t j = 0; j < 540; j++)
+            for (size_t c = 0; c < 2; c++)
+                ref_set(&d.k, 0, 0, j, c, ldexp(test_uniform(&rng) - 0.5, exponent - exponent / 2 - 1));
+        d.scale = 1;
+        d.mask = test_2d(additive ? type : ATTN_BOOL, q_len, 540);
+        for (size_t i = 0; i < q_len; i++)
+            for (size_t j = 0; j < 540; j++)
+                ref_set(&d.mask, 0, 0, i, j, additive ? (j % 3 ? 0 : -(double)INFINITY) : j % 3 != 0);
+        test_attention(&d, "%s, %zu queries, large scores and a mask, %s", attn_dtype_name(type), q_len,
+                       additive ? "additive" : "boolean");
+        test_release();
+    }
     d = problem(type, q_len, 540, 2, &rng);
     test_fill(&d.q, largest);
     test_fill(&d.k, type == ATTN_F64 ? 1e-310 : 1e-40);

@@ -143,24 +143,58 @@ static int agree(const attn_desc *packed, const attn_desc results[SEQUENCES], si
 
 /* -------------------------------------------------------------------- bits -- */
 
-static void try_options(attn_dtype type, attn_dtype kv, int option)
+/* On all paths, by one worker and by three. */
+static int as_if_alone(const attn_desc *packed)
 {
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
-    test_rng rng = {(uint64_t)option};
-    attn_desc packed = packed_problem(type, kv, &rng), results[SEQUENCES];
-    int pass;
-    add_option(&packed, option);
-    pass = compute_alone(&packed, results);
+    attn_desc results[SEQUENCES];
+    int pass = compute_alone(packed, results);
     for (size_t p = 0; p < num_paths && pass; p++)
         for (size_t workers = 1; workers <= 3 && pass; workers += 2) {
-            const attn_desc d = test_again(&packed);
+            const attn_desc d = test_again(packed);
             pass = test_status(test_forward(&d, test_shuffled(paths[p], workers)), ATTN_OK) &&
                    agree(&d, results, SEQUENCES);
             if (!pass) test_note("on %s with %zu workers", attn_path_name(paths[p]), workers);
         }
+    return pass;
+}
+
+static void try_options(attn_dtype type, attn_dtype kv, int option)
+{
+    test_rng rng = {(uint64_t)option};
+    attn_desc packed = packed_problem(type, kv, &rng);
+    int pass;
+    add_option(&packed, option);
+    pass = as_if_alone(&packed);
     test_ok(test_release() && pass, "%s, keys of %s, %s: each sequence as if alone", attn_dtype_name(type),
             attn_dtype_name(kv), option_names[option]);
+}
+
+/* Rows that are done again: every third query, of all sequences. */
+static void try_redone_rows(attn_dtype type)
+{
+    const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+    const struct {
+        const char *name;
+        double query, key, scale;
+    } cases[] = {
+        {"infinity times 0", (double)INFINITY, 0, 0},
+        {"infinity times a number that is 0 when scaled", (double)INFINITY, type == ATTN_F64 ? 1e-300 : 1e-40, 0},
+        {"scores beyond the range", largest, 3, 0},
+        {"the largest scale", 1, 3, largest}};
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        test_rng rng = {19};
+        attn_desc packed = packed_problem(type, type, &rng);
+        int pass;
+        packed.scale = cases[n].scale;
+        for (size_t h = 0; h < HEADS; h++)
+            for (size_t i = 0; i < total(q_lens); i += 3) ref_set(&packed.q, 0, h, i, 2, cases[n].query);
+        for (size_t h = 0; h < KV_HEADS; h++)
+            for (size_t j = 0; j < total(k_lens); j++) ref_set(&packed.k, 0, h, j, 2, cases[n].key);
+        pass = as_if_alone(&packed);
+        test_ok(test_release() && pass, "%s, %s: each sequence as if alone", attn_dtype_name(type), cases[n].name);
+    }
 }
 
 /* Rows first, as FlashAttention has them, or four dimensions, or reversed rows. */
@@ -344,6 +378,7 @@ int main(void)
     try_options(ATTN_F32, ATTN_F16, EVERYTHING);
     try_options(ATTN_BF16, ATTN_BF16, EVERYTHING);
     for (size_t t = 0; t < 2; t++) {
+        try_redone_rows(test_types[t]);
         try_layouts(test_types[t]);
         try_neighbours(test_types[t]);
         try_few(test_types[t]);
