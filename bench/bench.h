@@ -47,11 +47,11 @@ typedef enum bench_mask { BENCH_UNMASKED, BENCH_RANDOM, BENCH_DOCUMENTS, BENCH_T
 
 enum { BENCH_DOCUMENT = 512 };
 
-/* What is put into inputs: a value in each step-th element of the arrays that are named, as in "ab". Float32 only. */
+/* What is put into inputs: a value in each step-th element of the arrays that are named, as in "ab". */
 typedef struct bench_poison {
     const char *arrays;
     size_t step;
-    float value;
+    double value;
 } bench_poison;
 
 typedef struct bench_case {

@@ -15,7 +15,12 @@
 #define POISONED(NAME, WHAT, ARRAYS, STEP, VALUE)                                                                      \
     {                                                                                                                  \
         .name = (NAME), .what = "8 heads, 512 tokens, d 64, " WHAT, SHAPE(8, 8, 512, 512, 64), .alone = 1,             \
-        .poison = {ARRAYS, STEP, VALUE}, .beside = "full-512-d64"                                                      \
+        .poison = {ARRAYS, STEP, (double)(VALUE)}, .beside = "full-512-d64"                                            \
+    }
+#define POISONED_F64(NAME, WHAT, ARRAYS, STEP, VALUE)                                                                  \
+    {                                                                                                                  \
+        .name = (NAME), .what = "8 heads, 512 tokens, d 64, float64, " WHAT, SHAPE(8, 8, 512, 512, 64),                \
+        .type = BENCH_F64, .alone = 1, .poison = {ARRAYS, STEP, (double)(VALUE)}, .beside = "full-512-d64-f64"         \
     }
 
 /* Members not given are 0: attention, float32, bound by multiply-adds, not causal. */
@@ -132,8 +137,11 @@ static const bench_case cases[] = {
     POISONED("full-512-infinities", "no value but infinity", "c", 1, INFINITY),
     POISONED("full-512-nan", "NaN in one key of each head", "b", 512 * 64, NAN),
     POISONED("full-512-nan-100", "NaN in one query of 100", "a", 100 * 64, NAN),
-    POISONED("full-512-huge", "all scores overflow", "ab", 1, 1e30f),
-    POISONED("full-512-huge-values", "all sums of values overflow", "c", 1, 3e38f),
+    POISONED("full-512-huge", "all scores overflow", "ab", 1, 1e30),
+    POISONED("full-512-huge-values", "all sums of values overflow", "c", 1, 3e38),
+    POISONED_F64("full-512-f64-nan", "NaN in one key of each head", "b", 512 * 64, NAN),
+    POISONED_F64("full-512-f64-huge", "all scores overflow", "ab", 1, 1e160),
+    POISONED_F64("full-512-f64-huge-values", "all sums of values overflow", "c", 1, 1.7e308),
     {.name = "softmax-nan",
      .what = "softmax of 1024 rows of 1000, NaN in each row",
      SHAPE(1, 1, 1024, 1000, 0),
@@ -141,7 +149,7 @@ static const bench_case cases[] = {
      .bound = BENCH_BY_COPY,
      .axis = 1,
      .alone = 1,
-     .poison = {"a", 1000, NAN},
+     .poison = {"a", 1000, (double)NAN},
      .beside = "softmax-1024x1000"},
     {.name = "softmax-nan-axis0",
      .what = "softmax of 4096 x 4096 along axis 0, NaN in each column",
@@ -150,7 +158,7 @@ static const bench_case cases[] = {
      .bound = BENCH_BY_COPY,
      .axis = 0,
      .alone = 1,
-     .poison = {"a", 4097, NAN},
+     .poison = {"a", 4097, (double)NAN},
      .beside = "softmax-axis0"},
     {.name = "mask-2048",
      .what = "random boolean mask, causal prefill, 8 heads, 2048 tokens, d 64",
@@ -309,9 +317,12 @@ static int allocate(bench_job *job)
     return 1;
 }
 
-static void put_poison(const bench_poison *p, char name, float *array, size_t count)
+static void put_poison(const bench_job *job, char name, void *array, size_t count)
 {
-    for (size_t i = 0; p->arrays && strchr(p->arrays, name) && i < count; i += p->step) array[i] = p->value;
+    const bench_poison *p = &job->shape->poison;
+    for (size_t i = 0; p->arrays && strchr(p->arrays, name) && i < count; i += p->step)
+        if (job->element == sizeof(double)) ((double *)array)[i] = p->value;
+        else ((float *)array)[i] = (float)p->value;
 }
 
 bench_job *bench_job_open(const bench_case *s)
@@ -348,9 +359,9 @@ bench_job *bench_job_open(const bench_case *s)
     fill(s->type, job->a, NULL, job->a_count, 1);
     fill(s->type, job->b, job->b_half, job->b_count, 2);
     fill(s->type, job->c, job->c_half, job->c_count, 3);
-    put_poison(&s->poison, 'a', job->a, job->a_count);
-    put_poison(&s->poison, 'b', job->b, job->b_count);
-    put_poison(&s->poison, 'c', job->c, job->c_count);
+    put_poison(job, 'a', job->a, job->a_count);
+    put_poison(job, 'b', job->b, job->b_count);
+    put_poison(job, 'c', job->c, job->c_count);
     if (s->mask) fill_mask(job);
     for (size_t h = 0; s->alibi && h < s->heads; h++)
         job->slopes[h] = (float)exp2(-8 * (double)(h + 1) / (double)s->heads);

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: MIT-0
 #
 # `make check`: seeds, regressions and some pseudo-random inputs, in programs built
-# by the compiler at hand without any fuzzing engine. $RUN: an emulator; $EXEEXT: .exe
-# or the like.
+# by the compiler at hand without any fuzzing engine. $RUN: an emulator, which gets fewer;
+# $EXEEXT: .exe or the like; $FUZZ_INPUTS: how many.
 source=${srcdir:-$(dirname "$0")/..}/fuzz
 targets=$(sed -n 's/^fuzz_targets = //p' "$source/local.mk")
+inputs=${FUZZ_INPUTS:-${RUN:+1000}}
+inputs=${inputs:-5000}
 number=0
 
 result() { # STATUS WHAT
@@ -21,14 +23,14 @@ result() { # STATUS WHAT
 for target in $targets; do
     LC_ALL=C sort -c -u "$source/seeds/$target.seeds" >fuzz-replay.log 2>&1
     result $? "$target: seeds are sorted, none twice"
-    for inputs in "seeds/$target.seeds" "regressions/$target"; do
-        [ -e "$source/$inputs" ] || continue
+    for files in "seeds/$target.seeds" "regressions/$target"; do
+        [ -e "$source/$files" ] || continue
         # shellcheck disable=SC2086 # the emulator may have arguments
-        ${RUN-} "./fuzz/$target${EXEEXT-}" "$source/$inputs" >fuzz-replay.log 2>&1
-        result $? "$target: ${inputs%%/*}, $(tail -n 1 fuzz-replay.log)"
+        ${RUN-} "./fuzz/$target${EXEEXT-}" "$source/$files" >fuzz-replay.log 2>&1
+        result $? "$target: ${files%%/*}, $(tail -n 1 fuzz-replay.log)"
     done
     # shellcheck disable=SC2086
-    ${RUN-} "./fuzz/$target${EXEEXT-}" -n "${FUZZ_INPUTS:-1000}" >fuzz-replay.log 2>&1
+    ${RUN-} "./fuzz/$target${EXEEXT-}" -n "$inputs" >fuzz-replay.log 2>&1
     result $? "$target: pseudo-random, $(tail -n 1 fuzz-replay.log)"
 done
 rm -f fuzz-replay.log
