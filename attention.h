@@ -4037,15 +4037,15 @@ static void attn__cap_row(const attn__problem *p, attn__scratch *s, size_t r, ch
                           double softcap)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const double huge = 1e300; /* a softcap so large leaves sums of products of float32 numbers as they are */
+    const double limit = 1e300; /* a softcap so large leaves sums of products of float32 numbers as they are */
     double *score = (double *)(void *)row, *scaled = attn__scaled_row(p, s, r);
     int e;
     const double cap = attn__split(softcap, &e);
-    if (attn__doubled(p) && softcap > huge) {
-        for (size_t j = lo; j < hi; j++) score[j] = score[j] > huge ? huge : score[j] < -huge ? -huge : score[j];
+    if (attn__doubled(p) && softcap > limit) {
+        for (size_t j = lo; j < hi; j++) score[j] = score[j] > limit ? limit : score[j] < -limit ? -limit : score[j];
         return;
     }
-    if (attn__doubled(p) || (attn__scaled(p) && softcap <= huge)) attn__saturate_row(score + lo, hi - lo, ATTN_F64);
+    if (attn__doubled(p) || (attn__scaled(p) && softcap <= limit)) attn__saturate_row(score + lo, hi - lo, ATTN_F64);
     kernel->softcap(row + lo * kernel->size, hi - lo, softcap);
     for (size_t j = lo; j < hi && scaled; j++) {
         if (attn__nan_f64(score[j]))
