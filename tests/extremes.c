@@ -299,6 +299,26 @@ static void try_meetings(attn_dtype type, size_t q_len)
     d.scale = 1073741824;
     test_attention(&d, "%s, %zu queries, that overflow until they meet keys", attn_dtype_name(type), q_len);
     test_release();
+    d = problem(type, q_len, 540, 2, &rng); /* all that is seen is below the range */
+    test_fill(&d.q, ldexp(1, exponent / 2 + 1));
+    d.mask = test_1d(ATTN_BOOL, 540);
+    for (size_t j = 0; j < 540; j++) {
+        ref_set(&d.mask, 0, 0, 0, j, j % 3 != 0);
+        for (size_t c = 0; c < 2; c++)
+            ref_set(&d.k, 0, 0, j, c, j % 3 ? -ldexp(1 + (double)(j % 7), exponent - exponent / 2) : 1);
+    }
+    d.scale = 1;
+    test_attention(&d, "%s, %zu queries, scores below the range, others masked", attn_dtype_name(type), q_len);
+    test_release();
+    d = problem(type, q_len, 540, 2, &rng);
+    d.mask = test_2d(type, q_len, 540);
+    test_fill(&d.mask, -largest);
+    d.alibi = test_1d(type, 2);
+    test_fill(&d.alibi, largest / 100);
+    d.scale = type == ATTN_F64 ? 4.9406564584124654e-324 : 1.4e-45;
+    test_attention(&d, "%s, %zu queries, the least scale, sums of biases below the range", attn_dtype_name(type),
+                   q_len);
+    test_release();
     for (size_t large = 0; large < 2; large++) {
         d = problem(type, q_len, 540, 2, &rng);
         for (size_t j = 0; j < 540; j++)
