@@ -113,7 +113,7 @@
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Rows that see them, and those that overflow, take 3 to 8 times as long as others
+ *   Rows that see them, and those that overflow, take 2 to 10 times as long as others
  *   (in calls of a microsecond up to 30). attn_forward and attn_softmax write one kind
  *   of NaN; in results of attn_matmul and attn_scores its sign and payload depend on
  *   the machine.
@@ -3110,7 +3110,7 @@ enum {
     X(double, sum, p->rows, p->slot_count)                                                                             \
     X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
     X(uint64_t, special, p->few ? p->rows + 2 : 0, attn__pieces(p->dim_v, 8)) /* ATTN__SEES_..., a byte a column */    \
-    /* scores of float64 beyond its range: of scaled queries and keys, see attn__load_scaled_query */                  \
+    /* scores of float64 beyond its range: of scaled queries and keys, see attn__scaled */                             \
     X(double, scaled_q, p->few && p->q.dtype == ATTN_F64 ? p->chunks * ATTN__TILE_STRIDE : 0, p->rows)                 \
     X(double, scaled_tile, p->few && p->q.dtype == ATTN_F64 ? ATTN__TILE_STRIDE : 0, p->rows)
 
@@ -3147,7 +3147,6 @@ typedef struct attn__problem {
     int modified; /* something is added to scores, or a mask drops some */
     int careful;  /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
     int find;     /* only looks at scores, for the largest that is beyond the range */
-    int exponent; /* scaled scores are multiples of 2 to the power of it */
     const attn__kernel *singles, *doubles; /* of the same path */
     size_t care_at; /* where in a worker's workspace the room for rows that are done again begins */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
@@ -3183,6 +3182,7 @@ typedef struct attn__row {
     double factor, max; /* weight = exp(score - max) * factor */
     double lse;
     double top;               /* the largest scaled score */
+    int exponent;             /* scaled scores are multiples of 2 to the power of it */
     unsigned char not_finite; /* a visible score is not safely finite */
     unsigned char sees;       /* ATTN__SEES_... of the scores, if they are done with care */
     unsigned char redo;       /* what becomes of it, ATTN__REDO_... */
@@ -3505,15 +3505,21 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 #define ATTN__UNIT_1 1.0
 #define ATTN__UNIT_BIAS (1 / 18446744073709551616.0) /* in which slopes times distances are numbers of float64 */
 
-/* Are scaled scores at hand? Those of row r, NULL if not. */
+/* Scores of float64 that may be beyond its range are computed from queries as they are, which are multiplied by the
+ * scale once they have met keys, and again as multiples of 2^exponent, from queries and keys that were multiplied by
+ * 2^-530: no such product overflows, and none that counts beside such a score becomes subnormal, unless the scale is
+ * very large. Are these at hand? Those of row r, NULL if not. */
+#define ATTN__SCALED 2.8451311993408992e-160
 static int attn__scaled(const attn__problem *p) { return p->careful >= ATTN__REDO_SCALED; }
 static double *attn__scaled_row(const attn__problem *p, const attn__scratch *s, size_t r)
 {
     return attn__scaled(p) ? s->scaled_tile + r * ATTN__TILE_STRIDE : NULL;
 }
-
-/* Queries that a scale above 1 could lead out of the range are multiplied by it once they have met keys. */
-static int attn__scaled_late(const attn__problem *p) { return attn__scaled(p) && !(p->scale <= 1 && p->scale >= -1); }
+static int attn__large_scale(const attn__problem *p)
+{
+    const double large = 2.5822498780869086e+120; /* 2^400 */
+    return !(p->scale < large && p->scale > -large);
+}
 
 /* Is scale * unit, by which queries are multiplied, a normal number of the type? */
 static int attn__one_factor(const attn__problem *p, double unit, double *factor)
@@ -3524,18 +3530,17 @@ static int attn__one_factor(const attn__problem *p, double unit, double *factor)
     limited = attn__saturate(*factor, p->run.kernel->dtype);
     return limited >= *factor && limited <= *factor && (limited >= least || limited <= -least);
 }
-/* If not, they are by one after the other: first by what is below 1. */
+/* If not, they are by one after the other: first by the scale, after which a subnormal query may be a normal number. */
 static void attn__scale_queries(const attn__problem *p, void *to, const void *from, size_t n, double unit)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const int below = p->scale < 1 && p->scale > -1;
     double factor = 1;
-    if (attn__scaled_late(p) || attn__one_factor(p, unit, &factor)) {
+    if (attn__scaled(p) || attn__one_factor(p, unit, &factor)) {
         kernel->scale(to, from, n, factor);
         return;
     }
-    kernel->scale(to, from, n, below ? p->scale : unit);
-    kernel->scale(to, to, n, below ? unit : p->scale);
+    kernel->scale(to, from, n, p->scale);
+    kernel->scale(to, to, n, unit);
 }
 
 /* Row r of queries, columns [c, c + n), scaled. */
@@ -3548,26 +3553,6 @@ static void attn__load_query(const attn__problem *p, const attn__rows *rows, siz
     const int as_is = p->q.dtype == kernel->dtype && p->q.stride[ATTN__D] == 1;
     if (!as_is) kernel->load(to, q, p->q.dtype, p->q.stride[ATTN__D], n);
     attn__scale_queries(p, to, as_is ? q : to, n, unit);
-}
-
-/* The same for scores of float64 that may be beyond its range: these are multiples of 2^exponent, from queries and keys
- * that were multiplied by 2^-530. No product overflows, and none that counts beside such a score becomes subnormal,
- * unless the scale is very large. */
-#define ATTN__SCALED 2.8451311993408992e-160
-static int attn__large_scale(const attn__problem *p)
-{
-    const double large = 2.5822498780869086e+120; /* 2^400 */
-    return !(p->scale < large && p->scale > -large);
-}
-static void attn__load_scaled_query(const attn__problem *p, const attn__rows *rows, size_t r, size_t c, size_t n,
-                                    double *to)
-{
-    const attn__kernel *kernel = p->run.kernel;
-    kernel->load(to,
-                 attn__query_at(&p->q, rows, attn__head_of(rows, r), attn__query_of(rows, r)) +
-                     (ptrdiff_t)c * p->q.stride[ATTN__D] * p->q.size,
-                 p->q.dtype, p->q.stride[ATTN__D], n);
-    kernel->scale(to, to, n, attn__scale2(p->scale, 530 - p->exponent));
 }
 
 /* The same for rows [r, r + count), in lanes, as they come: to s->panel, of each head in turn. */
@@ -3593,11 +3578,11 @@ static double attn__load_queries(const attn__problem *p, const attn__rows *rows,
         const size_t n = attn__min(p->dim - c, ATTN__BLOCK);
         if (p->few)
             for (size_t r = 0; r < rows->count; r++) {
-                attn__load_query(p, rows, r, c, n, unit,
-                                 s->q + (c / ATTN__BLOCK * p->rows + r) * ATTN__TILE_STRIDE * es);
+                const size_t at = (c / ATTN__BLOCK * p->rows + r) * ATTN__TILE_STRIDE;
+                attn__load_query(p, rows, r, c, n, unit, s->q + at * es);
                 if (attn__scaled(p))
-                    attn__load_scaled_query(p, rows, r, c, n,
-                                            s->scaled_q + (c / ATTN__BLOCK * p->rows + r) * ATTN__TILE_STRIDE);
+                    kernel->scale(s->scaled_q + at, s->q + at * es, n,
+                                  attn__scale2(p->scale, 530 - s->row[r].exponent));
             }
         else
             for (size_t r = 0; r < rows->count; r += nr) {
@@ -3673,7 +3658,7 @@ static unsigned char *attn__special(const attn__problem *p, const attn__scratch 
 {
     return (unsigned char *)(s->special + r * attn__pieces(p->dim_v, 8));
 }
-/* ATTN__SEES_... of a value, which becomes 0; 0 if it is finite. */
+/* ATTN__SEES_... of a value, which becomes 0, or of a score; 0 if it is finite. */
 ATTN__INLINE unsigned char attn__take_kind_f32(float *at)
 {
     const uint32_t bits = attn__bits_f32(*at);
@@ -3681,11 +3666,11 @@ ATTN__INLINE unsigned char attn__take_kind_f32(float *at)
     *at = 0;
     return bits & 0x7fffffu ? ATTN__SEES_NAN : bits >> 31 ? ATTN__SEES_LOW : ATTN__SEES_INF;
 }
-ATTN__INLINE unsigned char attn__take_kind_f64(double *at)
+ATTN__INLINE unsigned char attn__take_kind_f64(double *at, double instead)
 {
     const double x = *at;
     if (attn__finite_f64(x)) return 0;
-    *at = 0;
+    *at = instead;
     return attn__nan_f64(x) ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
 }
 
@@ -3708,7 +3693,7 @@ static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn
         char *value = s->rows + (j - from) * n * kernel->size;
         if (!kernel->scale(value, value, n, 1)) continue; /* all are finite */
         for (size_t c = 0; c < n; c++)
-            if (kernel->dtype == ATTN_F64) kinds[c] = attn__take_kind_f64((double *)(void *)value + c);
+            if (kernel->dtype == ATTN_F64) kinds[c] = attn__take_kind_f64((double *)(void *)value + c, 0);
             else kinds[c] = attn__take_kind_f32((float *)(void *)value + c);
         for (size_t r = 0; r < rows->count; r++)
             if (!attn__sees_all(p, s, r, from, to) && attn__sees(p, rows, s, r, j))
@@ -3822,7 +3807,7 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
             }
         }
     }
-    for (size_t r = 0; r < rows->count && attn__scaled_late(p); r++) {
+    for (size_t r = 0; r < rows->count && attn__scaled(p); r++) {
         char *row = s->tile + (r * ATTN__TILE_STRIDE + from) * es;
         kernel->scale(row, row, end - from, p->scale);
     }
@@ -3895,19 +3880,21 @@ static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn_
                            char *bias, size_t base, size_t lo, size_t hi, int mask_state, double unit)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const double slope = ATTN__HAS(p, alibi) ? attn__element(&p->alibi, rows->b, attn__head_of(rows, r)) : 0;
     double *scaled = attn__scaled_row(p, s, r);
-    if (p->careful && kernel->dtype == ATTN_F64 && !attn__finite_f64(slope)) {
-        attn__steep_row(p, rows, r, (double *)(void *)row, base, lo, hi, slope);
-        if (scaled) attn__steep_row(p, rows, r, scaled, base, lo, hi, slope);
-        return;
+    if (p->careful && kernel->dtype == ATTN_F64 && ATTN__HAS(p, alibi)) {
+        const double slope = attn__element(&p->alibi, rows->b, attn__head_of(rows, r));
+        if (!attn__finite_f64(slope)) {
+            attn__steep_row(p, rows, r, (double *)(void *)row, base, lo, hi, slope);
+            if (scaled) attn__steep_row(p, rows, r, scaled, base, lo, hi, slope);
+            return;
+        }
     }
     row += lo * kernel->size;
     if (attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias, ATTN__UNIT_1))
         kernel->bias(row, bias, hi - lo, unit);
     if (scaled && attn__bias_of(p, rows, r, base + lo, base + hi, mask_state, bias, ATTN__UNIT_BIAS)) {
         kernel->scale(bias, bias, hi - lo, attn__scale2(1, -960)); /* in two steps: neither becomes 0 */
-        kernel->bias(scaled + lo, bias, hi - lo, attn__scale2(1, 960 + 64 - p->exponent));
+        kernel->bias(scaled + lo, bias, hi - lo, attn__scale2(1, 960 + 64 - s->row[r].exponent));
     }
     if (attn__drops(p, mask_state)) attn__drop(p, rows, r, base + lo, base + hi, row, 0);
     if (attn__drops(p, mask_state) && scaled) attn__drop(p, rows, r, base + lo, base + hi, (char *)(scaled + lo), 0);
@@ -4008,12 +3995,12 @@ static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *row
 static int attn__complete_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, double *row,
                               size_t base, size_t lo, size_t hi, int all)
 {
-    const int large_scale = attn__large_scale(p);
+    const int large_scale = attn__large_scale(p), exponent = s->row[r].exponent;
     double *scaled = attn__scaled_row(p, s, r);
     for (size_t j = lo; j < hi; j++) {
         const int known = attn__finite_f64(row[j]),
                   nan = attn__nan_f64(scaled[j]); /* or infinity times what became 0 */
-        if (known && large_scale) scaled[j] = attn__scale2(row[j], -p->exponent);
+        if (known && large_scale) scaled[j] = attn__scale2(row[j], -exponent);
         if (known) continue;
         if (!all && !attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j)) {
             row[j] = scaled[j] = 0;
@@ -4021,12 +4008,12 @@ static int attn__complete_row(const attn__problem *p, const attn__rows *rows, at
         }
         if (nan || large_scale) {
             attn__wide score = attn__wide_score(p, rows, r, base, j, nan);
-            score.e -= p->exponent;
+            score.e -= exponent;
             scaled[j] = attn__narrow(score);
             if (attn__nan_f64(scaled[j]) && !all) return 1;
             if (attn__finite_f64(score.m)) scaled[j] = attn__saturate(scaled[j], ATTN_F64);
         }
-        row[j] = attn__scale2(scaled[j], p->exponent);
+        row[j] = attn__scale2(scaled[j], exponent);
     }
     return 0;
 }
@@ -4039,24 +4026,21 @@ static void attn__cap_row(const attn__problem *p, attn__scratch *s, size_t r, ch
     const attn__kernel *kernel = p->run.kernel;
     const double limit = 1e300; /* a softcap so large leaves sums of products of float32 numbers as they are */
     double *score = (double *)(void *)row, *scaled = attn__scaled_row(p, s, r);
-    int e;
-    const double cap = attn__split(softcap, &e);
     if (attn__doubled(p) && softcap > limit) {
         for (size_t j = lo; j < hi; j++) score[j] = score[j] > limit ? limit : score[j] < -limit ? -limit : score[j];
         return;
     }
     if (attn__doubled(p) || (attn__scaled(p) && softcap <= limit)) attn__saturate_row(score + lo, hi - lo, ATTN_F64);
     kernel->softcap(row + lo * kernel->size, hi - lo, softcap);
-    for (size_t j = lo; j < hi && scaled; j++) {
+    if (!scaled) return;
+    for (size_t j = lo; j < hi && softcap > limit; j++) {
+        int e;
+        const double cap = attn__split(softcap, &e);
         if (attn__nan_f64(score[j]))
-            score[j] = softcap * attn__tanh_f64(attn__scale2(scaled[j] / cap, p->exponent - e));
-        scaled[j] = attn__scale2(score[j], -p->exponent);
+            score[j] = softcap * attn__tanh_f64(attn__scale2(scaled[j] / cap, s->row[r].exponent - e));
     }
-}
-
-static int attn__kind_of(double x)
-{
-    return attn__nan_f64(x) ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
+    kernel->scale(scaled + lo, score + lo, hi - lo, attn__scale2(1, -500)); /* in two steps: neither becomes 0 */
+    kernel->scale(scaled + lo, scaled + lo, hi - lo, attn__scale2(1, 500 - s->row[r].exponent));
 }
 
 /* Scores [lo, hi) of row r, of float32 numbers in float64, of which some are not finite, since inputs are not: notes
@@ -4064,19 +4048,17 @@ static int attn__kind_of(double x)
 static int attn__decide_row(attn__row *known, double *row, size_t lo, size_t hi)
 {
     int any = 0; /* finite scores */
-    for (size_t j = lo; j < hi && !(known->sees & ATTN__SEES_NAN); j++)
-        if (attn__finite_f64(row[j])) any |= row[j] > ATTN__MASKED_F64;
-        else {
-            known->sees = (unsigned char)(known->sees | attn__kind_of(row[j]));
-            row[j] = ATTN__MASKED_F64;
-        }
+    for (size_t j = lo; j < hi && !(known->sees & ATTN__SEES_NAN); j++) {
+        known->sees = (unsigned char)(known->sees | attn__take_kind_f64(row + j, ATTN__MASKED_F64));
+        any |= row[j] > ATTN__MASKED_F64;
+    }
     return known->sees != ATTN__SEES_LOW || !any;
 }
 
 /* The largest scaled score that is within the range. */
-static double attn__scaled_limit(const attn__problem *p)
+static double attn__scaled_limit(const attn__row *row)
 {
-    return attn__scale2(attn__saturate(attn__infinity(), ATTN_F64), -p->exponent);
+    return attn__scale2(attn__saturate(attn__infinity(), ATTN_F64), -row->exponent);
 }
 /* Are all scores that have a weight beyond the range? Then it is the largest alone, as the next one lies further below
  * than exp reaches. */
@@ -4084,7 +4066,7 @@ static int attn__only_beyond(const attn__problem *p, const attn__row *row)
 {
     double limit;
     if (!attn__scaled(p) || row->top <= ATTN__MASKED_F64 || row->top >= attn__infinity()) return 0;
-    limit = attn__scaled_limit(p);
+    limit = attn__scaled_limit(row);
     return row->top > limit || row->top < -limit;
 }
 
@@ -4108,13 +4090,13 @@ static int attn__decide_scores(const attn__problem *p, const attn__row *known, d
                                size_t lo, size_t hi, double *max)
 {
     const int beyond = attn__only_beyond(p, known);
-    const double limit = attn__scaled_limit(p), none = -attn__infinity();
+    const double limit = attn__scaled_limit(known), none = -attn__infinity();
     double most = none;
     for (size_t j = lo; j < hi; j++) {
         double x = row[j];
         if (beyond) x = scaled[j] >= known->top ? 0 : none;
         else if (!(scaled[j] <= limit && scaled[j] >= -limit)) x = none;
-        else if (!attn__finite_f64(x)) x = attn__scale2(scaled[j], p->exponent);
+        else if (!attn__finite_f64(x)) x = attn__scale2(scaled[j], known->exponent);
         row[j] = x;
         most = x > most ? x : most;
     }
@@ -4491,13 +4473,31 @@ static void attn__careful(const attn__problem *p, int redo, attn__scratch *s, at
     careful->run.kernel = kernel;
     careful->careful = redo;
     careful->gather = 1;
-    attn__split(p->scale, &careful->exponent);
-    careful->exponent += attn__large_scale(p) ? 1040 : 1060; /* leaves room for bias, and bits to the least beyond */
-    if (careful->exponent < 128) careful->exponent = 128;
     while (attn__careful_layout(careful, kernel->size, kernel->mr, kernel->nr, kernel->step, rows) ||
            careful->layout.size > p->run.each - p->care_at)
         rows /= 2;
     attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
+}
+
+/* The largest scores of a window of rows, of all that may be beyond the range. */
+static void attn__find_tops(attn__problem *careful, const attn__rows *window, attn__scratch *own, attn__range within)
+{
+    const double small = 1.1830521861667747e-271; /* 2^-900 */
+    int exponent, again = 0;
+    attn__split(careful->scale, &exponent);
+    exponent += attn__large_scale(careful) ? 1040 : 1060; /* leaves room for bias, and bits to the least beyond */
+    if (exponent < 128) exponent = 128;
+    for (size_t r = 0; r < window->count; r++) own->row[r].exponent = exponent;
+    careful->find = 1;
+    attn__states(careful, window, own, within);
+    for (size_t r = 0; r < window->count && attn__large_scale(careful); r++) {
+        attn__row *row = own->row + r;
+        if (!(row->top < small && row->top > -small)) continue;
+        row->exponent -= 100; /* none is large: then the least beyond are no subnormal numbers */
+        again = 1;
+    }
+    if (again) attn__states(careful, window, own, within);
+    careful->find = 0;
 }
 
 /* Has any row weights, as far as its scores are concerned? */
@@ -4568,19 +4568,15 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             while (s->row[start + window.count - 1].redo != pass) window.count--;
             attn__memset(own.special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own.special);
             own.ranges_key->count = 0;
-            if (attn__scaled(&careful)) {
-                careful.find = 1;
-                attn__states(&careful, &window, &own, within);
-                careful.find = 0;
-            }
+            if (attn__scaled(&careful)) attn__find_tops(&careful, &window, &own, within);
             if (!attn__scaled(&careful) || attn__any_weight(&own, window.count))
                 attn__states(&careful, &window, &own, within);
             for (; r < start + window.count; r++) {
                 attn__row *row = s->row + r, *again = own.row + (r - start);
                 if (row->redo != pass) continue;
                 again->redo = (unsigned char)settle(p, &careful, &window, &own, r - start, to);
-                if (!again->redo && pass >= ATTN__REDO_SCALED) again->redo = ATTN__REDO_SCALED;
-                if (!again->redo && pass == ATTN__REDO_DOUBLE) again->redo = ATTN__REDO_DOUBLE;
+                if (!again->redo && pass == attn__redo_scores(p)) again->redo = (unsigned char)pass;
+                if (!again->redo && pass == ATTN__REDO_BOTH) again->redo = ATTN__REDO_SCALED;
                 *row = *again;
             }
         }
@@ -4625,7 +4621,7 @@ static attn__block_range attn__stage_row(const attn__problem *p, const attn__row
     if (stage == ATTN_STAGE_BIASED && range.lo < range.hi)
         attn__bias_row(p, rows, s, r, row, (char *)bias, base, range.lo, range.hi, ATTN__MASK_MIXED, ATTN__UNIT_1);
     for (size_t j = range.lo; j < range.hi && attn__scaled(p); j++)
-        if (!attn__finite_f64(score[j])) score[j] = attn__scale2(attn__scaled_row(p, s, r)[j], p->exponent);
+        if (!attn__finite_f64(score[j])) score[j] = attn__scale2(attn__scaled_row(p, s, r)[j], s->row[r].exponent);
     return range;
 }
 
@@ -4762,6 +4758,7 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
     for (size_t r = 0; r < rows->count; r++) {
         attn__row *row = s->row + r;
         row->redo = 0;
+        row->exponent = 0;
         if (!care) continue;
         if (row->not_finite) row->redo = attn__redo_scores(p);
         else if (attn__finish_row(p, rows, s, r)) row->redo = ATTN__REDO_CLEAN;

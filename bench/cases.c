@@ -12,15 +12,10 @@
 /* Heads, queries, keys, head dimension; a matrix has its rows, columns and depth. */
 #define SHAPE(h, kv, rows, columns, depth) .heads = (h), .kv_heads = (kv), .m = (rows), .n = (columns), .k = (depth)
 
-#define POISONED(NAME, WHAT, ARRAYS, STEP, VALUE)                                                                      \
+#define POISONED(NAME, TYPE, BESIDE, WHAT, ARRAYS, STEP, VALUE)                                                        \
     {                                                                                                                  \
-        .name = (NAME), .what = "8 heads, 512 tokens, d 64, " WHAT, SHAPE(8, 8, 512, 512, 64), .alone = 1,             \
-        .poison = {ARRAYS, STEP, (double)(VALUE)}, .beside = "full-512-d64"                                            \
-    }
-#define POISONED_F64(NAME, WHAT, ARRAYS, STEP, VALUE)                                                                  \
-    {                                                                                                                  \
-        .name = (NAME), .what = "8 heads, 512 tokens, d 64, float64, " WHAT, SHAPE(8, 8, 512, 512, 64),                \
-        .type = BENCH_F64, .alone = 1, .poison = {ARRAYS, STEP, (double)(VALUE)}, .beside = "full-512-d64-f64"         \
+        .name = (NAME), .what = "8 heads, 512 tokens, d 64, " WHAT, SHAPE(8, 8, 512, 512, 64), .type = (TYPE),         \
+        .alone = 1, .poison = {ARRAYS, STEP, (double)(VALUE)}, .beside = (BESIDE)                                      \
     }
 
 /* Members not given are 0: attention, float32, bound by multiply-adds, not causal. */
@@ -133,15 +128,18 @@ static const bench_case cases[] = {
      .causal = 1,
      .softcap = 20,
      .beside = "prefill-2048-d64"},
-    POISONED("full-512-infinity", "infinity in one value of each head", "c", 512 * 64, INFINITY),
-    POISONED("full-512-infinities", "no value but infinity", "c", 1, INFINITY),
-    POISONED("full-512-nan", "NaN in one key of each head", "b", 512 * 64, NAN),
-    POISONED("full-512-nan-100", "NaN in one query of 100", "a", 100 * 64, NAN),
-    POISONED("full-512-huge", "all scores overflow", "ab", 1, 1e30),
-    POISONED("full-512-huge-values", "all sums of values overflow", "c", 1, 3e38),
-    POISONED_F64("full-512-f64-nan", "NaN in one key of each head", "b", 512 * 64, NAN),
-    POISONED_F64("full-512-f64-huge", "all scores overflow", "ab", 1, 1e160),
-    POISONED_F64("full-512-f64-huge-values", "all sums of values overflow", "c", 1, 1.7e308),
+    POISONED("full-512-infinity", BENCH_F32, "full-512-d64", "infinity in one value of each head", "c", 512 * 64,
+             INFINITY),
+    POISONED("full-512-infinities", BENCH_F32, "full-512-d64", "no value but infinity", "c", 1, INFINITY),
+    POISONED("full-512-nan", BENCH_F32, "full-512-d64", "NaN in one key of each head", "b", 512 * 64, NAN),
+    POISONED("full-512-nan-100", BENCH_F32, "full-512-d64", "NaN in one query of 100", "a", 100 * 64, NAN),
+    POISONED("full-512-huge", BENCH_F32, "full-512-d64", "all scores overflow", "ab", 1, 1e30),
+    POISONED("full-512-huge-values", BENCH_F32, "full-512-d64", "all sums of values overflow", "c", 1, 3e38),
+    POISONED("full-512-f64-nan", BENCH_F64, "full-512-d64-f64", "float64, NaN in one key of each head", "b", 512 * 64,
+             NAN),
+    POISONED("full-512-f64-huge", BENCH_F64, "full-512-d64-f64", "float64, all scores overflow", "ab", 1, 1e160),
+    POISONED("full-512-f64-huge-values", BENCH_F64, "full-512-d64-f64", "float64, all sums of values overflow", "c", 1,
+             1.7e308),
     {.name = "softmax-nan",
      .what = "softmax of 1024 rows of 1000, NaN in each row",
      SHAPE(1, 1, 1024, 1000, 0),

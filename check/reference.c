@@ -257,6 +257,7 @@ struct ref_head {
     ref_real *delta; /* (kv_len) its error */
     ref_real *low;   /* (kv_len) lower and upper bounds of exp(score - max) */
     ref_real *high;
+    ref_real *possible; /* (kv_len) upper bounds of score - max */
     unsigned char *keep;
     ref_bounds *scores, *weights, *out;
     int shift, shift_q;
@@ -341,6 +342,7 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
     h->delta = ref_malloc(h->kv_len, sizeof *h->delta);
     h->low = ref_malloc(h->kv_len, sizeof *h->low);
     h->high = ref_malloc(h->kv_len, sizeof *h->high);
+    h->possible = ref_malloc(h->kv_len, sizeof *h->possible);
     h->keep = ref_malloc(h->kv_len, sizeof *h->keep);
     h->scores = ref_malloc(h->kv_len, sizeof *h->scores);
     h->weights = ref_malloc(h->kv_len, sizeof *h->weights);
@@ -374,6 +376,7 @@ void ref_close(ref_head *h)
     free(h->delta);
     free(h->low);
     free(h->high);
+    free(h->possible);
     free(h->keep);
     free(h->scores);
     free(h->weights);
@@ -543,7 +546,7 @@ typedef struct softmax_row {
     int fused; /* or softmax of an array */
     int has_sink;
     ref_real sink; /* likewise */
-    ref_real *low, *high;
+    ref_real *low, *high, *possible;
     ref_bounds *weight;
     ref_bounds lse;
 } softmax_row;
@@ -557,15 +560,16 @@ static int levels_of(size_t n)
 
 /* The computed exp(x) lies between exp(*low) and exp(*high), which account for the error
  * `delta` of x, for the roundings when the block's maximum is subtracted from x and maxima from
- * one another (u times the differences, which add up to x), and for one exp at each level. */
+ * one another (u times the differences, which add up to x), and for one exp at each level. So do *certain and
+ * *possible, which know nothing of numbers that become 0 or infinite. */
 static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_real x, ref_real delta, ref_real *low,
-                            ref_real *high)
+                            ref_real *high, ref_real *certain, ref_real *possible)
 {
     const ref_real inf = (ref_real)INFINITY, huge = (ref_real)1e300, least = ref_log(t.flushed);
     const ref_real exps = gamma_n(2 * (ref_real)EXP_ULP, t.u) * (ref_real)(1 + levels);
     const ref_real error = delta + gamma_n(1, t.u) * (ref_abs(x) + delta);
-    *low = ref_ldexp(x - error, r->shift) - exps;
-    *high = ref_ldexp(x + error, r->shift) + exps;
+    *certain = *low = ref_ldexp(x - error, r->shift) - exps;
+    *possible = *high = ref_ldexp(x + error, r->shift) + exps;
     if (*low < least) *low = -inf;
     if (*high < least) *high = least;
     if (*high > huge) *high = huge;
@@ -593,6 +597,8 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     ref_real max = -inf, above = -inf, max_delta = 0, shift_of_max;
     ref_real total, least, largest, sum_error, weight_error, cap, lse, lse_error;
     ref_real sink_low = -inf, sink_high = -inf, max_low = -inf, max_high = -inf, in_units;
+    ref_real largest_certain = -inf, sink_certain = -inf, sink_possible = -inf, rest = 0;
+    size_t first = r->n; /* the key of largest_certain */
     int nan = 0, infinite = 0, any = 0;
 
     for (size_t j = 0; j < r->n; j++) {
@@ -626,15 +632,18 @@ static void compute_weights(softmax_row *r, attn_dtype type)
 
     for (size_t j = 0; j < r->n; j++) {
         if (!r->keep[j] || r->score[j] == -inf) continue;
+        ref_real certain;
         exponent_bounds(r, t, levels, r->score[j] - max,
                         r->delta[j] + shift_of_max + in_units * (2 * ref_abs(max) + ref_abs(r->score[j])), &r->low[j],
-                        &r->high[j]);
+                        &r->high[j], &certain, &r->possible[j]);
+        if (certain > largest_certain) largest_certain = certain, first = j;
         max_low = r->low[j] > max_low ? r->low[j] : max_low;
         max_high = r->high[j] > max_high ? r->high[j] : max_high;
     }
     if (r->has_sink && r->sink > -inf) {
         exponent_bounds(r, arithmetic_of(ATTN_F64), 0, r->sink - max, own_eta + shift_of_max + in_units * ref_abs(max),
-                        &sink_low, &sink_high);
+                        &sink_low, &sink_high, &sink_certain, &sink_possible);
+        if (sink_certain > largest_certain) largest_certain = sink_certain, first = r->n;
         max_low = sink_low > max_low ? sink_low : max_low;
         max_high = sink_high > max_high ? sink_high : max_high;
         ref_add(&sum, ref_exp(ref_ldexp(r->sink - max, r->shift)));
@@ -663,9 +672,20 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         w->value /= total;
         w->low = r->low[j] > 0 ? r->low[j] / largest * (1 - weight_error) - 3 * t.eta : 0;
         w->high = r->high[j] / least * (1 + weight_error) + 3 * t.eta;
-        if (!(w->high < cap)) /* also if there is no bound for the sum */
-            w->high = cap;
+        /* also where there is no bound for the sum: it has one term of exp(largest_certain) at least */
+        if (j != first && largest_certain > -inf) {
+            const ref_real most = ref_exp(r->possible[j] - largest_certain);
+            rest += most;
+            if (!(w->high < most * (1 + weight_error) + 3 * t.eta)) w->high = most * (1 + weight_error) + 3 * t.eta;
+        }
+        if (!(w->high < cap)) w->high = cap;
         if (w->low < 0) w->low = 0;
+    }
+    if (first < r->n) { /* and what is left of 1 by all others is that term's */
+        ref_real *low = &r->weight[first].low, most;
+        if (r->has_sink) rest += ref_exp(sink_possible - largest_certain);
+        most = 1 / (1 + rest) * (1 - weight_error) - 3 * t.eta;
+        if (most > *low) *low = most;
     }
     /* Also in units of 2^shift, so that a score of 2^1024 plus a logarithm does not overflow. */
     least = max_high + ref_log(least);
@@ -750,6 +770,7 @@ const ref_row *ref_compute_row(ref_head *h, size_t query)
     r.fused = 1;
     r.low = h->low;
     r.high = h->high;
+    r.possible = h->possible;
     r.weight = h->weights;
     if (present(&h->desc->sinks)) {
         r.has_sink = 1;
@@ -917,6 +938,7 @@ ref_report ref_check_softmax(const attn_array *x, int axis, const attn_array *y)
     r.keep = keep = ref_malloc(n, sizeof *keep);
     r.low = ref_malloc(n, sizeof *r.low);
     r.high = ref_malloc(n, sizeof *r.high);
+    r.possible = ref_malloc(n, sizeof *r.possible);
     r.weight = ref_malloc(n, sizeof *r.weight);
     shape[k] = 1;
     for (at[0] = 0; at[0] < shape[0]; at[0]++)
@@ -941,6 +963,7 @@ ref_report ref_check_softmax(const attn_array *x, int axis, const attn_array *y)
     free(keep);
     free(r.low);
     free(r.high);
+    free(r.possible);
     free(r.weight);
     return report;
 }

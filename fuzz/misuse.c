@@ -346,9 +346,10 @@ static int nested(attn_array a, attn_array b)
     explicit_strides(&b);
     for (int i = 0; i < 2; i++)
         for (int axis = 0; axis < both[i]->ndim; axis++)
-            if (both[i]->shape[axis] > 1)
-                steps[i][axis] = (size_t)(both[i]->stride[axis] < 0 ? -both[i]->stride[axis] : both[i]->stride[axis]) *
-                                 attn_dtype_size(both[i]->dtype);
+            if (both[i]->shape[axis] > 1) {
+                const size_t stride = (size_t)both[i]->stride[axis];
+                steps[i][axis] = (both[i]->stride[axis] < 0 ? 0 - stride : stride) * attn_dtype_size(both[i]->dtype);
+            }
     for (int i = 0; i < 2 * ATTN_MAX_DIMS; i++)
         for (int j = 0; j < 2; j++) {
             const size_t step = steps[i % 2][i / 2];

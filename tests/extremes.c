@@ -125,14 +125,26 @@ static void try_parameters(attn_dtype type)
     const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
     const double scales[] = {largest, -largest, 1e30, -3, type == ATTN_F64 ? 5e-324 : 1.5e-45};
     for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
-        for (size_t v = 0; v < 2; v++) {
+        for (size_t v = 0; v < CLASSES; v++) {
             test_rng rng = {s};
             attn_desc d = problem(type, 4, 530, 8, &rng);
-            if (v) fill_class(&d.q, &classes[LARGEST], &rng);
+            fill_class(&d.q, &classes[v], &rng);
+            if (v == DENORMAL) fill_class(&d.k, &classes[LARGEST], &rng); /* which makes scores of all their bits */
             d.scale = scales[s];
-            test_attention(&d, "%s, scale %g, q %s", attn_dtype_name(type), scales[s], classes[v ? LARGEST : ONE].name);
+            test_attention(&d, "%s, scale %g, q %s", attn_dtype_name(type), scales[s], classes[v].name);
             test_release();
         }
+    for (size_t n = 4; n <= 530; n += 526) { /* scores just beyond the range, which differ by little */
+        test_rng rng = {4};
+        attn_desc d = problem(type, 4, n, 2, &rng);
+        d.scale = largest;
+        test_fill(&d.q, 1);
+        for (size_t j = 0; j < n; j++)
+            for (size_t c = 0; c < 2; c++)
+                ref_set(&d.k, 0, 0, j, c, 1 + (double)(j * 7 % n) * ldexp(1, type == ATTN_F64 ? -40 : -20));
+        test_attention(&d, "%s, the largest scale, %zu keys that are nearly the same", attn_dtype_name(type), n);
+        test_release();
+    }
     for (int sign = -1; sign <= 2; sign++) { /* 2: mixed signs */
         test_rng rng = {(uint64_t)(sign + 1)};
         attn_desc d = problem(type, 4, 530, 8, &rng);
@@ -310,15 +322,18 @@ static void try_meetings(attn_dtype type, size_t q_len)
     d.scale = 1;
     test_attention(&d, "%s, %zu queries, scores below the range, others masked", attn_dtype_name(type), q_len);
     test_release();
-    d = problem(type, q_len, 540, 2, &rng);
-    d.mask = test_2d(type, q_len, 540);
-    test_fill(&d.mask, -largest);
-    d.alibi = test_1d(type, 2);
-    test_fill(&d.alibi, largest / 100);
-    d.scale = type == ATTN_F64 ? 4.9406564584124654e-324 : 1.4e-45;
-    test_attention(&d, "%s, %zu queries, the least scale, sums of biases below the range", attn_dtype_name(type),
-                   q_len);
-    test_release();
+    for (size_t some = 0; some < 2; some++) {
+        d = problem(type, q_len, 540, 2, &rng);
+        d.mask = test_2d(type, q_len, 540);
+        test_fill(&d.mask, -largest);
+        for (size_t j = 0; j < 540 && some; j += 2) ref_set(&d.mask, 0, 0, 0, j, 0);
+        d.alibi = test_1d(type, 2);
+        test_fill(&d.alibi, largest / 100);
+        d.scale = type == ATTN_F64 ? 4.9406564584124654e-324 : 1.4e-45;
+        test_attention(&d, "%s, %zu queries, the least scale, %s of biases below the range", attn_dtype_name(type),
+                       q_len, some ? "half of the sums" : "sums");
+        test_release();
+    }
     for (size_t large = 0; large < 2; large++) {
         d = problem(type, q_len, 540, 2, &rng);
         for (size_t j = 0; j < 540; j++)
