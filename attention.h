@@ -12,26 +12,37 @@
  *
  * QUICK START
  *
- *   Arrays are described NumPy-style (data, element type, shape, strides). Every
- *   function takes arrays, then "how to run", and returns a status:
+ *   One call, of float (or double) arrays in C order: q and out (batch, heads, q_len,
+ *   head_dim), k and v (batch, kv_heads, kv_len, head_dim). It returns a status:
  *
- *     attn_array q = attn_array_2d(ATTN_F32, q_data, q_len, head_dim);
- *     attn_array k = attn_array_2d(ATTN_F32, k_data, kv_len, head_dim);
- *     attn_array v = attn_array_2d(ATTN_F32, v_data, kv_len, head_dim_v);
- *     attn_array o = attn_array_2d(ATTN_F32, o_data, q_len, head_dim_v);
- *     attn_array w = attn_array_2d(ATTN_F32, w_data, q_len, kv_len);
- *     size_t bytes;
- *     attn_exec run = attn_exec_default();
- *     run.query = &bytes;                                  // how much scratch?
- *     attn_self_attention(&q, &k, &v, &o, &w, &run);
- *     run = attn_exec_in(malloc(bytes), bytes);
- *     attn_status s = attn_self_attention(&q, &k, &v, &o, &w, &run);
+ *     attn_status s = attn_sdpa_f32(q, k, v, out, batch, heads, kv_heads,
+ *                                   q_len, kv_len, head_dim, causal);
  *     if (s) puts(attn_status_string(s));
+ *
+ *   Everything else takes arrays, described NumPy-style (data, element type, shape,
+ *   strides), and then "how to run", which may be NULL:
+ *
+ *     attn_desc d = attn_desc_default();
+ *     d.q = attn_array_bshd(ATTN_F32, q, batch, q_len, heads, head_dim);
+ *     d.k = attn_array_4d(ATTN_F16, k, batch, kv_heads, kv_len, head_dim);
+ *     d.v = attn_array_4d(ATTN_F16, v, batch, kv_heads, kv_len, head_dim);
+ *     d.out = attn_array_bshd(ATTN_F32, out, batch, q_len, heads, head_dim);
+ *     d.scores = attn_array_4d(ATTN_F32, w, batch, heads, q_len, kv_len); // the weights
+ *     d.causal = 1;
+ *     attn_forward(&d, NULL);
+ *
+ *   In a loop, give it memory once, and nothing is allocated any more:
+ *
+ *     size_t bytes;
+ *     attn_workspace_size(&d, 1, &bytes);                 // for the longest lengths
+ *     attn_exec run = attn_exec_in(malloc(bytes), bytes);
+ *     attn_forward(&d, &run);
  *
  *   Four levels, each usable alone:
  *     1. steps      attn_matmul, attn_compute_qkv, attn_scores, attn_softmax,
  *                   attn_weighted_sum: what a notebook does, one line each
- *     2. attention  attn_self_attention: softmax(Q K^T / sqrt(d)) V
+ *     2. attention  attn_sdpa_f32, attn_sdpa_f64, attn_self_attention:
+ *                   softmax(Q K^T / sqrt(d)) V
  *     3. fused      attn_forward: one descriptor for batches, grouped heads,
  *                   masks, windows, ALiBi, softcap, sinks, lengths, pages, packed
  *                   sequences; log-sum-exp, weights, scores, column sums.
@@ -160,11 +171,16 @@
  *
  * MEMORY AND THREADS
  *
- *   The library allocates nothing. Its only global state is a cache of the CPU's
- *   features, which any number of threads may fill. The caller provides scratch
- *   memory ("workspace"): set exec.query to learn its size, which depends on
+ *   The only global state is a cache of the CPU's features, which any number of threads
+ *   may fill. Scratch memory ("workspace") is the caller's, who learns its size by
+ *   attn_workspace_size or, for one call of any function, by exec.query; it depends on
  *   head_dim and the number of workers, and hardly on the lengths (never on
- *   q_len * kv_len). No function needs more than 48 KiB of stack when compiled
+ *   q_len * kv_len). A call without any (exec is NULL, or its workspace NULL and of
+ *   size 0) allocates it, once, and frees it: by malloc and free, or by
+ *   ATTN_MALLOC(bytes) and ATTN_FREE(pointer), if you define these; without memory
+ *   it returns ATTN_ERR_MEMORY and writes nothing. With ATTN_NO_MALLOC, and in
+ *   freestanding programs, nothing is ever allocated: ATTN_ERR_WORKSPACE.
+ *   No function needs more than 48 KiB of stack when compiled
  *   with optimization, nor more than 96 KiB without. So it runs in threads of
  *   128 KiB (musl's default) and, with optimization, in coroutines of 64 KiB.
  *
@@ -200,6 +216,8 @@
  *                      type; define it before every inclusion, so that libraries
  *                      that hold different versions can share a program
  *   ATTN_DEF           begins every declaration; extern by default
+ *   ATTN_NO_MALLOC     nothing is allocated: see MEMORY
+ *   ATTN_MALLOC, ATTN_FREE    what is called instead of malloc and free
  *   ATTN_USE_SIMDE     also compiles the paths of other machines, through SIMDe
  *   ATTN_NO_SIMD128, ATTN_NO_NEON, ATTN_NO_AVX2, ATTN_NO_AVX512    omit a path
  *   ATTN_FUSED, ATTN_UNFUSED    multiply and add with one rounding, or with two
@@ -207,14 +225,15 @@
  *                      itself, so it cannot be pasted into another file
  *
  *   All names begin with attn_ or ATTN_, and no macro of a system's header breaks
- *   it. In a C++ namespace, include <stddef.h>, <stdint.h> and the intrinsics
- *   (<immintrin.h> or <arm_neon.h>) before.
+ *   it. In a C++ namespace, include <stddef.h>, <stdint.h>, <stdlib.h> and the
+ *   intrinsics (<immintrin.h> or <arm_neon.h>) before.
  *
  *   Shared libraries that each hold a copy export its functions, and a program that
  *   loads two of them calls those of one, whatever its version: define ATTN_STATIC
  *   in such a library, or compile it with -fvisibility=hidden.
  *
- *   An object file needs memcpy, memset.
+ *   An object file needs memcpy, memset, malloc, free.
+ *   One that allocates nothing needs memcpy, memset.
  *   It uses nothing else of the C library (gcc and clang call these two in any
  *   case; on small machines they add their own arithmetic, whose names begin
  *   with __). So it can be compiled with -ffreestanding and linked without -lm.
@@ -264,6 +283,8 @@
 #define attn_array_2d ATTN__PREFIXED(ATTN_PREFIX, array_2d)
 #define attn_array_3d ATTN__PREFIXED(ATTN_PREFIX, array_3d)
 #define attn_array_4d ATTN__PREFIXED(ATTN_PREFIX, array_4d)
+#define attn_array_bshd ATTN__PREFIXED(ATTN_PREFIX, array_bshd)
+#define attn_array_strided ATTN__PREFIXED(ATTN_PREFIX, array_strided)
 #define attn_array_swap ATTN__PREFIXED(ATTN_PREFIX, array_swap)
 #define attn_best_path ATTN__PREFIXED(ATTN_PREFIX, best_path)
 #define attn_cache_append ATTN__PREFIXED(ATTN_PREFIX, cache_append)
@@ -293,6 +314,8 @@
 #define attn_path_supported ATTN__PREFIXED(ATTN_PREFIX, path_supported)
 #define attn_rotary ATTN__PREFIXED(ATTN_PREFIX, rotary)
 #define attn_scores ATTN__PREFIXED(ATTN_PREFIX, scores)
+#define attn_sdpa_f32 ATTN__PREFIXED(ATTN_PREFIX, sdpa_f32)
+#define attn_sdpa_f64 ATTN__PREFIXED(ATTN_PREFIX, sdpa_f64)
 #define attn_self_attention ATTN__PREFIXED(ATTN_PREFIX, self_attention)
 #define attn_self_test ATTN__PREFIXED(ATTN_PREFIX, self_test)
 #define attn_softmax ATTN__PREFIXED(ATTN_PREFIX, softmax)
@@ -306,6 +329,7 @@
 #define attn_task ATTN__PREFIXED(ATTN_PREFIX, task)
 #define attn_version ATTN__PREFIXED(ATTN_PREFIX, version)
 #define attn_weighted_sum ATTN__PREFIXED(ATTN_PREFIX, weighted_sum)
+#define attn_workspace_size ATTN__PREFIXED(ATTN_PREFIX, workspace_size)
 #endif
 
 #ifdef __cplusplus
@@ -332,6 +356,7 @@ extern "C" {
     X(ATTN_ERR_PAGE, "a page index is out of range")                                                                   \
     X(ATTN_ERR_PATH, "this path is not compiled in, or this machine does not support it")                              \
     X(ATTN_ERR_WORKSPACE, "the workspace is missing or too small")                                                     \
+    X(ATTN_ERR_MEMORY, "there is no memory for a workspace")                                                           \
     X(ATTN_ERR_UNSUPPORTED, "this version does not compute this combination")                                          \
     X(ATTN_ERR_UNSOUND, "this build computes other bits than it should: check the compiler's floating-point options")  \
     X(ATTN_ERR_FLUSH, "subnormal numbers are flushed to zero here: link without -Ofast and -ffast-math")
@@ -504,8 +529,17 @@ ATTN_DEF attn_array attn_array_3d(attn_dtype dtype, const void *data, size_t n0,
 ATTN_DEF attn_array attn_array_4d(attn_dtype dtype, const void *data, size_t n0, size_t n1, size_t n2,
                                   size_t n3) ATTN__NOT_READ;
 
+/* (B, H, S, D) of memory that is (B, S, H, D), as llama2.c, llm.c, FlashAttention and most projections have it. */
+ATTN_DEF attn_array attn_array_bshd(attn_dtype dtype, const void *data, size_t batch, size_t seq, size_t heads,
+                                    size_t dim) ATTN__NOT_READ;
+
+/* (B, H, S, D) with these distances, in elements, between batches, heads, rows and columns. */
+ATTN_DEF attn_array attn_array_strided(attn_dtype dtype, const void *data, size_t batch, size_t heads, size_t seq,
+                                       size_t dim, ptrdiff_t of_batch, ptrdiff_t of_head, ptrdiff_t of_row,
+                                       ptrdiff_t of_column) ATTN__NOT_READ;
+
 /* The same array with two axes exchanged; unchanged if there are no such axes. */
-ATTN_DEF attn_array attn_array_swap(const attn_array *a, int axis_a, int axis_b);
+ATTN_DEF attn_array attn_array_swap(attn_array a, int axis_a, int axis_b);
 
 ATTN_DEF attn_exec attn_exec_default(void);
 ATTN_DEF attn_exec attn_exec_in(void *workspace, size_t workspace_size);
@@ -540,8 +574,7 @@ ATTN_DEF const char *attn_arithmetic(void);          /* "fused" or "unfused" mul
  * exec.path) and compares the bits with known ones: ATTN_ERR_UNSOUND if they
  * differ. Catches what no macro shows: clang's -fassociative-math, a wrong fma, a
  * broken emulator. ATTN_ERR_FLUSH if the calling thread flushes subnormal numbers
- * to zero: see FAST MATH. Takes about a millisecond, and workspace (exec.query
- * tells how much; NULL has none, which is ATTN_ERR_WORKSPACE). One of the problems
+ * to zero: see FAST MATH. Takes about a millisecond, and workspace. One of the problems
  * overflows on purpose: do not call it where floating-point exceptions trap, nor
  * in another rounding mode. */
 ATTN_DEF attn_status attn_self_test(const attn_exec *exec);
@@ -580,6 +613,17 @@ ATTN_DEF attn_status attn_weighted_sum(const attn_array *w, const attn_array *v,
 
 /* ------------------------------------------------- level 2: attention -- */
 
+/* softmax(q k^T / sqrt(head_dim)) v by plain pointers: q and out (batch, q_num_heads, q_len, head_dim), k and v
+ * (batch, kv_num_heads, kv_len, head_dim), contiguous. If causal is not 0, a query sees the keys up to its own place,
+ * and the last query all keys, as when decoding (ATTN_ALIGN_LOWER_RIGHT). On this thread, in memory of its own. Any
+ * other layout and option: attn_forward. */
+ATTN_DEF attn_status attn_sdpa_f32(const float *q, const float *k, const float *v, float *out, size_t batch,
+                                   size_t q_num_heads, size_t kv_num_heads, size_t q_len, size_t kv_len,
+                                   size_t head_dim, int causal);
+ATTN_DEF attn_status attn_sdpa_f64(const double *q, const double *k, const double *v, double *out, size_t batch,
+                                   size_t q_num_heads, size_t kv_num_heads, size_t q_len, size_t kv_len,
+                                   size_t head_dim, int causal);
+
 /* out = softmax(q k^T / sqrt(d)) v; weights (q_len, kv_len per head) or NULL.
  * q, k, v, out as in attn_desc. */
 ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v,
@@ -591,6 +635,10 @@ ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *
  * Rabe & Staats 2021, Dao et al. 2022): memory bounded by tiles. Asking for
  * scores, weights or lse changes no bit of the output. */
 ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec);
+
+/* Workspace for attn_forward or attn_partial of desc and of all that is like it but for smaller batch, q_len and
+ * kv_len, with at most so many workers, on any path: what exec.query says is never more. Data may be NULL. */
+ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_workers, size_t *bytes);
 
 /* States: attention over a part of the keys, to be merged with that over others
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
@@ -618,7 +666,7 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
 /* ------------------------------------------------------- caches, rotary -- */
 
 /* Appends rows to a key or value cache, rounding to its element type (to nearest,
- * ties to even). cache (B, H, capacity, D); rows (B, H, n, D); batch b's rows go to
+ * ties to even). cache (B, H, capacity, D); rows (B, H, n, D); or fewer dimensions; batch b's rows go to
  * positions lens[b] ... lens[b] + n - 1 (lens (B), i32 or i64, or NULL for 0),
  * which must fit. With a block table (B, pages) the cache is (num_pages, H,
  * page_size, D). Neither table nor lengths are changed. No workspace. */
@@ -742,6 +790,17 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define attn__memset memset
 #define ATTN__HARDWARE_FMA_F32 fmaf
 #define ATTN__HARDWARE_FMA_F64 fma
+#endif
+
+#if defined(ATTN_NO_MALLOC) && ATTN__OFF(ATTN_NO_MALLOC)
+#undef ATTN_NO_MALLOC
+#endif
+#if defined(ATTN_MALLOC) != defined(ATTN_FREE)
+#error "attention.h: define both, ATTN_MALLOC(bytes) and ATTN_FREE(pointer), or none"
+#elif !defined(ATTN_MALLOC) && !defined(ATTN_NO_MALLOC) && (!defined(__STDC_HOSTED__) || __STDC_HOSTED__)
+#include <stdlib.h>
+#define ATTN_MALLOC(n) malloc(n)
+#define ATTN_FREE(p) free(p)
 #endif
 
 #if defined(ATTN_USE_SIMDE) && ATTN__OFF(ATTN_USE_SIMDE)
@@ -1362,7 +1421,7 @@ ATTN__INLINE float attn__bf16_to_f32(uint16_t h) { return attn__from_bits_f32((u
 ATTN__INLINE uint16_t attn__f32_to_f16(float x)
 {
     uint32_t u = attn__bits_f32(x), sign = u >> 16 & 0x8000u, a = u & 0x7fffffffu;
-    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00u | (a >> 13 & 0x3ffu));
     if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and more */
     if (a < 0x38800000u) {                                   /* below 2^-14: subnormal */
         uint32_t shift = 126 - (a >> 23), m = (a & 0x7fffffu) | 0x800000u, q, rest;
@@ -1419,20 +1478,23 @@ ATTN__INLINE void attn__put_f32(void *at, attn_dtype dtype, float x)
     default: *(float *)at = x; break;
     }
 }
-static void attn__put(void *at, attn_dtype dtype, double x)
+ATTN__INLINE float attn__to_odd_f32(double x)
 {
+    const uint64_t u = attn__bits_f64(x), lost = (UINT64_C(1) << 29) - 1;
     float f;
     double rest;
-    if (attn__nan_f64(x)) x = attn__from_bits_f64(0x7ff8000000000000u);
-    if (dtype == ATTN_F64) {
-        *(double *)at = x;
-        return;
-    }
+    if ((u >> 52 & 0x7ff) - 900 < 250) /* far from subnormal numbers and infinity */
+        return (float)attn__from_bits_f64((u & ~lost) | (uint64_t)((u & lost) != 0) << 29);
     f = attn__to_f32(x);
     rest = x - (double)f;
-    if (dtype != ATTN_F32 && attn__finite_f32(f) && (attn__bits_f32(f) & 1) == 0 && (rest < 0 || rest > 0))
-        f = attn__from_bits_f32((rest > 0) == (x > 0) ? attn__bits_f32(f) + 1 : attn__bits_f32(f) - 1);
-    attn__put_f32(at, dtype, f);
+    if (!attn__finite_f32(f) || (attn__bits_f32(f) & 1) || !(rest < 0 || rest > 0)) return f;
+    return attn__from_bits_f32((rest > 0) == (x > 0) ? attn__bits_f32(f) + 1 : attn__bits_f32(f) - 1);
+}
+static void attn__put(void *at, attn_dtype dtype, double x)
+{
+    if (attn__nan_f64(x)) x = attn__from_bits_f64(0x7ff8000000000000u);
+    if (dtype == ATTN_F64) *(double *)at = x;
+    else attn__put_f32(at, dtype, dtype == ATTN_F32 ? attn__to_f32(x) : attn__to_odd_f32(x));
 }
 
 /* n elements of any float type to float or double and back, by index order. */
@@ -1656,6 +1718,16 @@ typedef struct attn__kernel {
     /* row[i] = mask[i * stride] ? row[i] : MASKED, or -inf */
     void (*mask)(void *row, const void *mask, ptrdiff_t stride, size_t n, int infinite);
 
+    /* Rotary embedding, of doubles alone; arrays go on to a multiple of 8.
+     * turn[i] = base^(-2 (c + i) / dim), of the logarithm of base in two parts */
+    void (*turns)(double *turn, size_t n, size_t c, double dim, double log_base, double log_low);
+    /* of the angles position * turn[i] */
+    void (*cosines)(double *cosine, double *sine, const double *turn, double position, size_t n);
+    /* The pairs (u[i], v[i]), or (u[2 i], u[2 i + 1]), go to u[i] and v[i], turned. Returns 1 if one times `limit` is
+     * not finite. */
+    int (*rotate)(double *u, double *v, const double *cosine, const double *sine, size_t n, int interleaved,
+                  double limit);
+
     void (*load)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n);
     void (*store)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n);
 } attn__kernel;
@@ -1683,6 +1755,7 @@ typedef struct attn__kernel {
  *                                store_part(p, a, n): only the first n lanes
  *   ATTN__OWN_MADD               madd(a, b, c): attn__madd_f64 by an instruction
  *   ATTN__OWN_FMA_LANE           fma_lane(c, b, a, lane): c + b * lane of a
+ *   ATTN__OWN_HALVES             store_f16(p, a), store_bf16(p, a): narrowed to uint16_t
  * The register tile has MR rows (a number that ATTN__REPEAT_ knows) of two vectors; SET
  * is how many vectors make 64 bytes, the virtual lanes of a sum. */
 #define ATTN__SUFFIX_0 _f32
@@ -1740,6 +1813,10 @@ typedef struct attn__kernel {
     attn__vstore(z, c);                                                                                                \
     for (int i = 0; i < ATTN__VL; i++) z[i] = (expression);                                                            \
     return attn__vload(z)
+#define ATTN__STORE_LANES(p, convert, a)                                                                               \
+    attn__real x[ATTN__VL];                                                                                            \
+    attn__vstore(x, a);                                                                                                \
+    for (int i = 0; i < ATTN__VL; i++) (p)[i] = convert(x[i])
 #define ATTN__LOAD_LANES(expression)                                                                                   \
     attn__real x[ATTN__VL];                                                                                            \
     for (int i = 0; i < ATTN__VL; i++) x[i] = (expression);                                                            \
@@ -2012,6 +2089,27 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec
     ATTN__TURN_ROWS(out);
 #undef ATTN__ROW
 }
+#define ATTN__OWN_HALVES
+ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
+{
+    ATTN__NATIVE_ELSE(ATTN__X86)
+    (_mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)),
+     ATTN__STORE_LANES(p, attn__f32_to_f16, a));
+}
+ATTN__INLINE void ATTN__V(store_bf16)(uint16_t *p, attn__vec a)
+{
+#if ATTN__X86
+    const __m256i u = _mm256_castps_si256(a), last = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1)),
+                  nearest = _mm256_add_epi32(u, _mm256_add_epi32(last, _mm256_set1_epi32(0x7fff))),
+                  nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)),
+                  quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000)),
+                  r = _mm256_srli_epi32(_mm256_blendv_epi8(nearest, quiet, nan), 16);
+    _mm_storeu_si128((__m128i *)(void *)p,
+                     _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 8)));
+#else
+    ATTN__STORE_LANES(p, attn__f32_to_bf16, a);
+#endif
+}
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__X86)
@@ -2078,6 +2176,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__MR
 #undef ATTN__SET
 #undef ATTN__ISA
+#undef ATTN__OWN_HALVES
 #if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
 #elif ATTN__X86 && defined(__GNUC__)
@@ -2133,6 +2232,26 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec
 #undef ATTN__ROW
 #undef ATTN__INSERT
 #undef ATTN__PART
+}
+#define ATTN__OWN_HALVES
+ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
+{
+    ATTN__NATIVE_ELSE(ATTN__X86)
+    (_mm256_storeu_si256((__m256i *)(void *)p,
+                         _mm512_maskz_cvtps_ph((__mmask16)0xffffu, a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)),
+     ATTN__STORE_LANES(p, attn__f32_to_f16, a));
+}
+ATTN__INLINE void ATTN__V(store_bf16)(uint16_t *p, attn__vec a)
+{
+#if ATTN__X86
+    const __m512i u = _mm512_castps_si512(a), last = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1)),
+                  nearest = _mm512_add_epi32(u, _mm512_add_epi32(last, _mm512_set1_epi32(0x7fff))),
+                  quiet = _mm512_or_si512(u, _mm512_set1_epi32(0x400000)),
+                  r = _mm512_mask_mov_epi32(nearest, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), quiet);
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
+#else
+    ATTN__STORE_LANES(p, attn__f32_to_bf16, a);
+#endif
 }
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
@@ -2237,6 +2356,7 @@ ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n)
 #undef ATTN__SET
 #undef ATTN__ISA
 #undef ATTN__OWN_PARTS
+#undef ATTN__OWN_HALVES
 #if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
 #elif ATTN__X86 && defined(__GNUC__)
@@ -2332,6 +2452,23 @@ ATTN__INLINE float attn__vmax_across(attn__vec a)
     attn__vstore(x, a);
     return ATTN__GREATER(ATTN__GREATER(x[0], x[2]), ATTN__GREATER(x[1], x[3]));
 }
+#define ATTN__OWN_HALVES
+ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
+{
+    ATTN__NATIVE_ELSE(ATTN__A64)
+    (vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a))), ATTN__STORE_LANES(p, attn__f32_to_f16, a));
+}
+ATTN__INLINE void ATTN__V(store_bf16)(uint16_t *p, attn__vec a)
+{
+#if ATTN__A64
+    const uint32x4_t u = vreinterpretq_u32_f32(a), last = vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(1)),
+                     nearest = vaddq_u32(u, vaddq_u32(last, vdupq_n_u32(0x7fff))),
+                     quiet = vorrq_u32(u, vdupq_n_u32(0x400000));
+    vst1_u16(p, vshrn_n_u32(vbslq_u32(vceqq_f32(a, a), nearest, quiet), 16));
+#else
+    ATTN__STORE_LANES(p, attn__f32_to_bf16, a);
+#endif
+}
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__A64)
@@ -2392,6 +2529,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__SET
 #undef ATTN__ISA
 #undef ATTN__OWN_FMA_LANE
+#undef ATTN__OWN_HALVES
 #undef ATTN__BASICS
 #undef ATTN__W
 #undef ATTN__VECTOR
@@ -2782,20 +2920,41 @@ ATTN__INLINE void *attn__take(attn__arena *arena, size_t count, size_t size)
 
 static int attn__measuring(const attn_exec *exec) { return exec && exec->query; }
 
-/* `bytes` of the caller's workspace from *base on, aligned to 64; where only the size
- * was asked for, it is stored, and *measured set. */
-static attn_status attn__claim(const attn_exec *exec, size_t bytes, char **base, int *measured)
+/* Workspace: the caller's, or our own until it is released. */
+typedef struct attn__memory {
+    char *base; /* aligned to 64 */
+    void *own;
+} attn__memory;
+
+/* `bytes` of it; where only the size was asked for, it is stored, and *measured set. */
+static attn_status attn__claim(const attn_exec *exec, size_t bytes, attn__memory *memory, int *measured)
 {
-    *base = NULL;
+    char *from = exec ? (char *)exec->workspace : NULL;
+    memory->base = NULL;
+    memory->own = NULL;
     *measured = attn__measuring(exec);
     if (bytes > (size_t)-1 / 2 - 64) return ATTN_ERR_OVERFLOW;
-    if (bytes) bytes += 63; /* to align what the caller gives */
+    if (bytes) bytes += 63; /* to align what there is */
     if (*measured) *exec->query = bytes;
-    else if (bytes) {
-        if (!exec || !exec->workspace || exec->workspace_size < bytes) return ATTN_ERR_WORKSPACE;
-        *base = (char *)exec->workspace + (64 - (uintptr_t)exec->workspace % 64) % 64;
-    }
+    if (*measured || !bytes) return ATTN_OK;
+#if defined(ATTN_MALLOC) && !defined(ATTN_NO_MALLOC)
+    if (!exec || (!from && exec->workspace_size == 0)) {
+        from = (char *)(memory->own = ATTN_MALLOC(bytes));
+        if (!from) return ATTN_ERR_MEMORY;
+    } else
+#endif
+        if (!from || exec->workspace_size < bytes)
+        return ATTN_ERR_WORKSPACE;
+    memory->base = from + (64 - (uintptr_t)from % 64) % 64;
     return ATTN_OK;
+}
+static void attn__release(const attn__memory *memory)
+{
+#if defined(ATTN_MALLOC) && !defined(ATTN_NO_MALLOC)
+    if (memory->own) ATTN_FREE(memory->own);
+#else
+    (void)memory;
+#endif
 }
 
 /* What attn_exec comes to. */
@@ -2804,6 +2963,7 @@ typedef struct attn__run {
     size_t workers;
     char *workspace;
     size_t each; /* bytes for one worker */
+    attn__memory memory;
     const attn_exec *exec;
 } attn__run;
 
@@ -2829,6 +2989,7 @@ static size_t attn__workers(const attn_exec *exec)
 static attn_status attn__prepare(const attn_exec *exec, const attn__kernel *kernel, size_t each, attn__run *run,
                                  int *measured)
 {
+    attn_status status;
     size_t total;
     run->kernel = kernel;
     run->workers = attn__workers(exec);
@@ -2836,7 +2997,9 @@ static attn_status attn__prepare(const attn_exec *exec, const attn__kernel *kern
     run->exec = exec;
     *measured = 0;
     if (!attn__multiply_size(each, run->workers, &total)) return ATTN_ERR_OVERFLOW;
-    return attn__claim(exec, total, &run->workspace, measured);
+    status = attn__claim(exec, total, &run->memory, measured);
+    run->workspace = run->memory.base;
+    return status;
 }
 
 static void attn__parallel(const attn__run *run, size_t count, attn_task task, void *arg)
@@ -3005,6 +3168,30 @@ static int attn__gemm_plain(const attn__gemm *g)
            g->c.stride[ATTN__S] >= 0;
 }
 
+/* What is checked and not empty; where in the workspace factors are packed. */
+static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
+{
+    const attn__kernel *kernel = g->run.kernel;
+    if (g->batches == 1 && g->k <= ATTN__BLOCK && g->n * g->k <= ATTN__L1_ELEMENTS && g->m <= ATTN__GEMM_ROWS &&
+        !(g->scale < 1 || g->scale > 1) && g->a.stride[ATTN__D] == 1 && attn__gemm_plain(g)) {
+        kernel->product(g->m, g->n, g->k, g->a.data, g->a.stride[ATTN__S], g->b.data, (size_t)g->b.stride[ATTN__S],
+                        g->c.data, (size_t)g->c.stride[ATTN__S], g->run.workspace, g->run.workspace + c_at,
+                        g->run.workspace + b_at);
+        return;
+    }
+    g->rows = g->run.workers > 1 ? ATTN__GEMM_ROWS : 4 * ATTN__GEMM_ROWS;
+    g->row_blocks = (g->m + g->rows - 1) / g->rows;
+    g->block = ATTN__BLOCK;
+    g->direct_cols = 0;
+    if (g->m <= kernel->few_rows && attn__gemm_plain(g)) {
+        g->direct_cols = g->n / kernel->nr * kernel->nr;
+        g->block =
+            attn__round_up(g->n / (g->run.workers > 1 ? 2 * g->run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
+    }
+    g->column_blocks = (g->n + g->block - 1) / g->block;
+    attn__parallel(&g->run, g->batches * g->row_blocks * g->column_blocks, attn__gemm_task, g);
+}
+
 /* c = (scale a) b, or b transposed. */
 static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale,
                                 const attn_array *c, const attn_exec *exec)
@@ -3033,25 +3220,10 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     if ((status = attn__path_of(exec, g.n, &path))) return status;
     kernel = attn__kernel_of(path, a->dtype);
     status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured);
-    if (status || measured || g.m == 0 || g.n == 0 || g.batches == 0) return status;
+    if (status || measured) return status;
     g.scale = scale;
-    if (g.batches == 1 && g.k <= ATTN__BLOCK && g.n * g.k <= ATTN__L1_ELEMENTS && g.m <= ATTN__GEMM_ROWS &&
-        !(scale < 1 || scale > 1) && g.a.stride[ATTN__D] == 1 && attn__gemm_plain(&g)) {
-        kernel->product(g.m, g.n, g.k, g.a.data, g.a.stride[ATTN__S], g.b.data, (size_t)g.b.stride[ATTN__S], g.c.data,
-                        (size_t)g.c.stride[ATTN__S], g.run.workspace, g.run.workspace + c_at, g.run.workspace + b_at);
-        return ATTN_OK;
-    }
-    g.rows = g.run.workers > 1 ? ATTN__GEMM_ROWS : 4 * ATTN__GEMM_ROWS;
-    g.row_blocks = (g.m + g.rows - 1) / g.rows;
-    g.block = ATTN__BLOCK;
-    g.direct_cols = 0;
-    if (g.m <= kernel->few_rows && attn__gemm_plain(&g)) {
-        g.direct_cols = g.n / kernel->nr * kernel->nr;
-        g.block =
-            attn__round_up(g.n / (g.run.workers > 1 ? 2 * g.run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
-    }
-    g.column_blocks = (g.n + g.block - 1) / g.block;
-    attn__parallel(&g.run, g.batches * g.row_blocks * g.column_blocks, attn__gemm_task, &g);
+    if (g.m && g.n && g.batches) attn__gemm_run(&g, c_at, b_at);
+    attn__release(&g.run.memory);
     return ATTN_OK;
 }
 
@@ -4482,7 +4654,7 @@ static void attn__careful(const attn__problem *p, int redo, attn__scratch *s, at
 /* The largest scores of a window of rows, of all that may be beyond the range. */
 static void attn__find_tops(attn__problem *careful, const attn__rows *window, attn__scratch *own, attn__range within)
 {
-    const double small = 1.1830521861667747e-271; /* 2^-900 */
+    const double least = 1.1830521861667747e-271; /* 2^-900 */
     int exponent, again = 0;
     attn__split(careful->scale, &exponent);
     exponent += attn__large_scale(careful) ? 1040 : 1060; /* leaves room for bias, and bits to the least beyond */
@@ -4492,7 +4664,7 @@ static void attn__find_tops(attn__problem *careful, const attn__rows *window, at
     attn__states(careful, window, own, within);
     for (size_t r = 0; r < window->count && attn__large_scale(careful); r++) {
         attn__row *row = own->row + r;
-        if (!(row->top < small && row->top > -small)) continue;
+        if (!(row->top < least && row->top > -least)) continue;
         row->exponent -= 100; /* none is large: then the least beyond are no subnormal numbers */
         again = 1;
     }
@@ -4893,20 +5065,41 @@ static attn_array attn__array_of(const attn__view *v, int ndim)
     return a;
 }
 
-ATTN_DEF attn_array attn_array_swap(const attn_array *a, int axis_a, int axis_b)
+ATTN_DEF attn_array attn_array_strided(attn_dtype dtype, const void *data, size_t batch, size_t heads, size_t seq,
+                                       size_t dim, ptrdiff_t of_batch, ptrdiff_t of_head, ptrdiff_t of_row,
+                                       ptrdiff_t of_column)
 {
-    attn_array b;
+    attn_array a = attn_array_4d(dtype, data, batch, heads, seq, dim);
+    a.stride[0] = of_batch;
+    a.stride[1] = of_head;
+    a.stride[2] = of_row;
+    a.stride[3] = of_column;
+    return a;
+}
+ATTN_DEF attn_array attn_array_bshd(attn_dtype dtype, const void *data, size_t batch, size_t seq, size_t heads,
+                                    size_t dim)
+{
+    size_t row, all;
+    if (!attn__multiply_size(heads, dim, &row)) row = (size_t)-1 / 2; /* which the functions refuse */
+    if (!attn__multiply_size(row, seq, &all)) all = (size_t)-1 / 2;
+    row = attn__min(row, (size_t)-1 / 2);
+    all = attn__min(all, (size_t)-1 / 2);
+    return attn_array_strided(dtype, data, batch, heads, seq, dim, (ptrdiff_t)all, (ptrdiff_t)attn__min(dim, row),
+                              (ptrdiff_t)row, 1);
+}
+
+ATTN_DEF attn_array attn_array_swap(attn_array a, int axis_a, int axis_b)
+{
+    attn_array b = a;
     attn__view v;
-    if (!a) return attn_array_1d(ATTN_F32, NULL, 0);
-    b = *a;
-    if (axis_a < 0 || axis_b < 0 || axis_a >= a->ndim || axis_b >= a->ndim) return b;
-    if (attn__check(a, 1, ATTN_MAX_DIMS, ~0u, ATTN__INPUT, 1, &v)) return b;
-    b = attn__array_of(&v, a->ndim); /* whose strides are no longer implied */
-    b.data = a->data;
-    b.shape[axis_a] = a->shape[axis_b];
-    b.shape[axis_b] = a->shape[axis_a];
-    b.stride[axis_a] = v.stride[ATTN_MAX_DIMS - a->ndim + axis_b];
-    b.stride[axis_b] = v.stride[ATTN_MAX_DIMS - a->ndim + axis_a];
+    if (axis_a < 0 || axis_b < 0 || axis_a >= a.ndim || axis_b >= a.ndim) return a;
+    if (attn__check(&a, 1, ATTN_MAX_DIMS, ~0u, ATTN__INPUT, 1, &v)) return a;
+    b = attn__array_of(&v, a.ndim); /* whose strides are no longer implied */
+    b.data = a.data;
+    b.shape[axis_a] = a.shape[axis_b];
+    b.shape[axis_b] = a.shape[axis_a];
+    b.stride[axis_a] = v.stride[ATTN_MAX_DIMS - a.ndim + axis_b];
+    b.stride[axis_b] = v.stride[ATTN_MAX_DIMS - a.ndim + axis_a];
     return b;
 }
 
@@ -5022,7 +5215,7 @@ ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q
     attn_exec ask = exec ? *exec : attn_exec_default();
     attn_status status;
     size_t bytes, largest = 0;
-    char *workspace;
+    attn__memory memory;
     int measured;
     arrays[0] = q, arrays[1] = k, arrays[2] = v;
     arrays[3] = w_q, arrays[4] = w_k, arrays[5] = w_v, arrays[6] = x;
@@ -5041,8 +5234,12 @@ ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q
             for (int j = 0; j < 7; j++)
                 if (i != j && !attn__apart(&views[i], &views[j])) return ATTN_ERR_ALIAS;
     }
-    status = attn__claim(exec, largest ? largest - 63 : 0, &workspace, &measured); /* those to align it are counted */
-    for (int i = 0; !status && !measured && i < 3; i++) status = attn_matmul(x, arrays[3 + i], arrays[i], exec);
+    if ((status = attn__claim(exec, largest, &memory, &measured)) || measured) return status;
+    ask.query = NULL;
+    ask.workspace = memory.base;
+    ask.workspace_size = largest;
+    for (int i = 0; !status && i < 3; i++) status = attn_matmul(x, arrays[3 + i], arrays[i], &ask);
+    attn__release(&memory);
     return status;
 }
 
@@ -5735,6 +5932,20 @@ static int attn__do_small(const attn__problem *p)
     return 1;
 }
 
+static void attn__do_tasks(attn__problem *p)
+{
+    if (ATTN__HAS(p, colsum)) { /* sums begin at 0, also where there is nothing to add */
+        for (size_t b = 0; b < p->batch; b++)
+            for (size_t h = 0; h < p->q_heads; h++)
+                for (size_t j = 0; j < p->kv_len; j++) attn__put(attn__at(&p->colsum, 0, b, h, j), p->colsum.dtype, 0);
+        if (p->query_blocks) p->tasks /= p->query_blocks; /* see attn__task */
+    }
+    if (p->parts > 1) {
+        attn__parallel(&p->run, p->tasks * p->parts, attn__part_task, p);
+        attn__parallel(&p->run, p->tasks, attn__join_task, p);
+    } else attn__parallel(&p->run, p->tasks, attn__task, p);
+}
+
 static attn_status attn__forward(const attn_desc *desc, const attn_array *const *given, const attn_exec *exec)
 {
     attn__problem p; /* not cleared, as 3 KB take a tenth of a small problem: what is absent is marked so */
@@ -5742,17 +5953,8 @@ static attn_status attn__forward(const attn_desc *desc, const attn_array *const 
     int measured;
     if ((status = attn__describe(desc, given, attn__measuring(exec), &p))) return status;
     if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
-    if (attn__do_small(&p)) return ATTN_OK;
-    if (ATTN__HAS(&p, colsum)) { /* sums begin at 0, also where there is nothing to add */
-        for (size_t b = 0; b < p.batch; b++)
-            for (size_t h = 0; h < p.q_heads; h++)
-                for (size_t j = 0; j < p.kv_len; j++) attn__put(attn__at(&p.colsum, 0, b, h, j), p.colsum.dtype, 0);
-        if (p.query_blocks) p.tasks /= p.query_blocks; /* see attn__task */
-    }
-    if (p.parts > 1) {
-        attn__parallel(&p.run, p.tasks * p.parts, attn__part_task, &p);
-        attn__parallel(&p.run, p.tasks, attn__join_task, &p);
-    } else attn__parallel(&p.run, p.tasks, attn__task, &p);
+    if (!attn__do_small(&p)) attn__do_tasks(&p);
+    attn__release(&p.run.memory);
     return ATTN_OK;
 }
 
@@ -5762,6 +5964,78 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
     if (!desc) return ATTN_ERR_NULL;
     attn__given(desc, given);
     return attn__forward(desc, given, exec);
+}
+
+/* The most that attn__ready may ask for, of p and shorter problems, by a kernel. */
+static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *kernel, size_t workers, size_t *bytes)
+{
+    size_t rows, most = 0, parts, one;
+    attn_status status;
+    if ((status = attn__cut(p, kernel, workers))) return status;
+    rows = attn__min(p->q_len, attn__max(ATTN__ROWS / attn__max(p->head_chunk, 1), 1)) * p->head_chunk;
+    for (int few = 0; few < 2; few++) {
+        p->few = few;
+        p->rows = few ? attn__min(rows, 3 * kernel->few_rows) : rows;
+        if ((status = attn__lay_out(p, kernel))) return status;
+        most = attn__max(most, p->layout.size);
+    }
+    if (workers > 1 && !ATTN__HAS(p, colsum)) { /* parts, if tasks are fewer than two for each worker */
+        const size_t blocks = attn__pieces(p->kv_begin + p->kv_len, ATTN__BLOCK);
+        rows = attn__min(rows, attn__max(ATTN__ROWS / 8, p->head_chunk));
+        if (!attn__node_size(rows, p->width, kernel->size, &one)) return ATTN_ERR_OVERFLOW;
+        one = attn__round_up(one, 64);
+        parts = blocks < 2 ? 0 : 6; /* for each worker */
+        if (!attn__multiply_size(one, parts, &one) || one > (size_t)-1 / 4 - most) return ATTN_ERR_OVERFLOW;
+        most += one;
+    }
+    if (!attn__multiply_size(most, workers, &most) || most > (size_t)-1 / 2 - 64) return ATTN_ERR_OVERFLOW;
+    *bytes = attn__max(*bytes, most + 63);
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_workers, size_t *bytes)
+{
+    const attn_array *given[ATTN__ARRAY_COUNT];
+    attn__problem p;
+    size_t most = 0;
+    attn_status status;
+    if (!desc || !bytes) return ATTN_ERR_NULL;
+    attn__given(desc, given);
+    if ((status = attn__describe(desc, given, 1, &p))) return status;
+    for (int i = ATTN_PATH_SCALAR; i < ATTN_PATH_COUNT; i++) {
+        const attn_path path = (attn_path)i;
+        if (!attn_path_supported(path)) continue;
+        p.doubles = attn__kernel_of(path, ATTN_F64);
+        status = attn__most_workspace(&p, attn__kernel_of(path, p.q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32),
+                                      attn__min(attn__max(num_workers, 1), (size_t)-1 / 4), &most);
+        if (status) return status;
+    }
+    *bytes = most;
+    return ATTN_OK;
+}
+
+static attn_status attn__sdpa(attn_dtype dtype, const void *q, const void *k, const void *v, void *out, size_t batch,
+                              size_t q_num_heads, size_t kv_num_heads, size_t q_len, size_t kv_len, size_t head_dim,
+                              int causal)
+{
+    attn_desc d = attn_desc_flash(causal, -1, -1);
+    d.q = attn_array_4d(dtype, q, batch, q_num_heads, q_len, head_dim);
+    d.k = attn_array_4d(dtype, k, batch, kv_num_heads, kv_len, head_dim);
+    d.v = attn_array_4d(dtype, v, batch, kv_num_heads, kv_len, head_dim);
+    d.out = attn_array_4d(dtype, out, batch, q_num_heads, q_len, head_dim);
+    return attn_forward(&d, NULL);
+}
+ATTN_DEF attn_status attn_sdpa_f32(const float *q, const float *k, const float *v, float *out, size_t batch,
+                                   size_t q_num_heads, size_t kv_num_heads, size_t q_len, size_t kv_len,
+                                   size_t head_dim, int causal)
+{
+    return attn__sdpa(ATTN_F32, q, k, v, out, batch, q_num_heads, kv_num_heads, q_len, kv_len, head_dim, causal);
+}
+ATTN_DEF attn_status attn_sdpa_f64(const double *q, const double *k, const double *v, double *out, size_t batch,
+                                   size_t q_num_heads, size_t kv_num_heads, size_t q_len, size_t kv_len,
+                                   size_t head_dim, int causal)
+{
+    return attn__sdpa(ATTN_F64, q, k, v, out, batch, q_num_heads, kv_num_heads, q_len, kv_len, head_dim, causal);
 }
 
 /* Are scores those of all heads and queries? Yes too where other checks will fail. */
@@ -5887,26 +6161,26 @@ ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
 #endif
     attn_path only;
     size_t needed = 0, size = 0;
-    char *memory = NULL;
+    attn__memory memory = {NULL, NULL};
     int measured;
     attn_status status = attn__path_of(exec, ATTN__TEST_KEYS, &only);
-    if (status) return status;
-    for (int pass = 0; pass < 2; pass++) { /* measures, then runs */
+    for (int pass = 0; pass < 2 && !status; pass++) { /* measures, then runs */
         for (int i = ATTN_PATH_SCALAR; i < ATTN_PATH_COUNT; i++) {
             const attn_path path = (attn_path)i;
             if (!attn_path_supported(path) || (exec && exec->path != ATTN_PATH_AUTO && path != only)) continue;
-            for (int type = 0; type < 2; type++) {
+            for (int type = 0; type < 2 && !status; type++) {
                 uint64_t hash;
-                if ((status = attn__test(path, type ? ATTN_F64 : ATTN_F32, memory, size, &needed, &hash)))
-                    return status;
-                if (pass && hash != golden[type]) return ATTN_ERR_UNSOUND;
+                status = attn__test(path, type ? ATTN_F64 : ATTN_F32, memory.base, size, &needed, &hash);
+                if (!status && pass && hash != golden[type]) status = ATTN_ERR_UNSOUND;
                 size = attn__max(size, needed);
             }
         }
-        if (!pass && ((status = attn__claim(exec, size, &memory, &measured)) || measured)) return status;
-        if (!pass && attn__flushes()) return ATTN_ERR_FLUSH;
+        if (pass || status) continue;
+        if ((status = attn__claim(exec, size, &memory, &measured)) || measured) return status;
+        if (attn__flushes()) status = ATTN_ERR_FLUSH;
     }
-    return ATTN_OK;
+    attn__release(&memory);
+    return status;
 }
 
 /* ---- states of parts ---- */
@@ -6143,6 +6417,7 @@ ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t sta
     attn__memcpy(state, &head, sizeof head);
     part.nodes = (char *)state + sizeof head;
     attn__parallel(&p->run, p->tasks * part.node_count, attn__partial_task, &part);
+    attn__release(&p->run.memory);
     return ATTN_OK;
 }
 
@@ -6318,6 +6593,43 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
 
 /* ---- caches ---- */
 
+/* n elements of a row to another type, or the same. */
+static void attn__convert_row(const attn__view *to, char *y, const attn__view *from, const char *x, size_t n)
+{
+    const ptrdiff_t y_step = to->stride[ATTN__D], x_step = from->stride[ATTN__D];
+    if (to->dtype == from->dtype) { /* bits */
+        if (y_step == 1 && x_step == 1) attn__memcpy(y, x, n * (size_t)to->size);
+        else
+            for (size_t c = 0; c < n; c++, y += y_step * to->size, x += x_step * from->size)
+                attn__memcpy(y, x, (size_t)to->size);
+        return;
+    }
+    for (size_t c = 0; c < n;
+         c += ATTN__BLOCK, y += ATTN__BLOCK * y_step * to->size, x += ATTN__BLOCK * x_step * from->size) {
+        const size_t count = attn__min(n - c, ATTN__BLOCK);
+        const attn__kernel *kernel = attn__kernel_of(attn_best_path(), to->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
+        double room[ATTN__BLOCK];
+        const void *row = x;
+        if (from->dtype != kernel->dtype || x_step != 1) {
+            kernel->load(room, x, from->dtype, x_step, count);
+            row = room;
+        }
+        kernel->store(y, to->dtype, y_step, row, count);
+    }
+}
+/* n rows of all heads, which follow one another. */
+static void attn__convert_rows(const attn__view *to, size_t place, size_t row, const attn__view *from, size_t b,
+                               size_t i, size_t n)
+{
+    const size_t dim = to->shape[ATTN__D];
+    const int in_one = to->dtype == from->dtype && to->stride[ATTN__D] == 1 && from->stride[ATTN__D] == 1 &&
+                       (n < 2 || (to->stride[ATTN__S] == (ptrdiff_t)dim && from->stride[ATTN__S] == (ptrdiff_t)dim));
+    const size_t each = in_one ? n : 1;
+    for (size_t h = 0; h < to->shape[ATTN__H]; h++)
+        for (size_t j = 0; j < n; j += each)
+            attn__convert_row(to, attn__at(to, place, h, row + j, 0), from, attn__at(from, b, h, i + j, 0), each * dim);
+}
+
 ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
                                        const attn_array *block_table)
 {
@@ -6326,8 +6638,8 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
     size_t capacity, page_size;
     const unsigned floats = cache && cache->dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
     if (!cache || !rows) return ATTN_ERR_NULL;
-    if ((status = attn__check(cache, 4, 4, floats, ATTN__OUTPUT, 0, &to))) return status;
-    if ((status = attn__check(rows, 4, 4, floats, ATTN__INPUT, 0, &from))) return status;
+    if ((status = attn__check(cache, 2, 4, floats, ATTN__OUTPUT, 0, &to))) return status;
+    if ((status = attn__check(rows, 2, 4, floats, ATTN__INPUT, 0, &from))) return status;
     if (lens && (status = attn__check(lens, 1, 1, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
     if (block_table && (status = attn__check(block_table, 2, 2, ATTN__INTS, ATTN__INPUT, 0, &table))) return status;
     capacity = page_size = to.shape[ATTN__S];
@@ -6344,7 +6656,7 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
             const int64_t len = lens ? attn__integer(&at, 0, b) : 0;
             if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len)
                 return ATTN_ERR_LENGTH;
-            for (size_t i = 0; i < from.shape[ATTN__S]; i++) {
+            for (size_t i = 0, n; i < from.shape[ATTN__S]; i += n) { /* rows of one page */
                 size_t row = (size_t)len + i, place = b;
                 if (block_table) {
                     const int64_t page = attn__integer(&table, b, row / page_size);
@@ -6352,17 +6664,8 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
                     place = (size_t)page;
                     row %= page_size;
                 }
-                for (size_t h = 0; pass && h < from.shape[ATTN__H]; h++)
-                    for (size_t c = 0; c < from.shape[ATTN__D]; c++) {
-                        char *x = attn__at(&to, place, h, row, c);
-                        const char *y = attn__at(&from, b, h, i, c);
-                        float narrow;
-                        if (to.dtype == ATTN_F64) *(double *)(void *)x = *(const double *)(const void *)y;
-                        else {
-                            attn__load_f32(&narrow, y, from.dtype, 1, 1);
-                            attn__put_f32(x, to.dtype, narrow);
-                        }
-                    }
+                n = attn__min(from.shape[ATTN__S] - i, page_size - row);
+                if (pass) attn__convert_rows(&to, place, row, &from, b, i, n);
             }
         }
     return ATTN_OK;
@@ -6370,59 +6673,69 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
 
 /* ---- rotary embedding ---- */
 
-/* sin and cos of any |x| < 2^30: x = n pi/2 + r, pi/2 in three parts of 33 bits
- * and more, so that n times the first two is exact; then the Taylor series on
- * |r| <= pi/4, whose next terms are below 2^-58. */
-static void attn__sin_cos(double x, double *sine, double *cosine)
-{
-    const double n = attn__madd_f64(x, 0.63661977236758134, ATTN__MAGIC_F64) - ATTN__MAGIC_F64;
-    double r, z, s = 0, c = 0;
-    int quarter;
-    r = attn__fma_f64(n, -1.57079632673412561417, x);
-    r = attn__fma_f64(n, -6.07710050630396597660e-11, r);
-    r = attn__fma_f64(n, -2.02226624879595063154e-21, r);
-    z = r * r;
-    for (int i = 19; i >= 3; i -= 2) s = attn__madd_f64(s, z, 1.0) * (-1.0 / (i * (i - 1)));
-    for (int i = 20; i >= 2; i -= 2) c = attn__madd_f64(c, z, 1.0) * (-1.0 / (i * (i - 1)));
-    s = attn__madd_f64(s * z, r, r);
-    c = attn__madd_f64(c, z, 1.0);
-    quarter = (int)((int64_t)n & 3);
-    *sine = quarter == 0 ? s : quarter == 1 ? c : quarter == 2 ? -s : -c;
-    *cosine = quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s;
-}
+/* Pairs of columns that are turned together, and their angles. */
+#define ATTN__PAIRS 256
+typedef struct attn__turning {
+    const attn__kernel *doubles, *singles;
+    attn__view from, to;
+    size_t first, pairs, apart; /* pairs from this column on; columns between those of one; 1: interleaved */
+    double turn[ATTN__PAIRS], cosine[ATTN__PAIRS], sine[ATTN__PAIRS];
+} attn__turning;
 
-/* The two elements of a pair, of all heads, turned by an angle. */
-static void attn__rotate(const attn__view *from, const attn__view *to, size_t b, size_t i, size_t first, size_t second,
-                         double angle)
+/* Those of one row. */
+static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t i)
 {
-    double sine, cosine;
-    attn__sin_cos(angle, &sine, &cosine);
-    for (size_t h = 0; h < from->shape[ATTN__H]; h++) {
-        const double u = attn__get(attn__at(from, b, h, i, first), from->dtype),
-                     v = attn__get(attn__at(from, b, h, i, second), from->dtype);
-        attn__put(attn__at(to, b, h, i, first), to->dtype, attn__madd_f64(u, cosine, -(v * sine)));
-        attn__put(attn__at(to, b, h, i, second), to->dtype, attn__madd_f64(u, sine, v * cosine));
+    const attn__view *from = &t->from, *to = &t->to;
+    const int interleaved = t->apart == 1, halves = from->size == 2;
+    const size_t n = t->pairs, cols = interleaved ? 2 * n : n;
+    const double limit = from->dtype == ATTN_F64 ? 1 : 1.0565890622713305e+270; /* 2^897: far enough from overflow */
+    double pair[2 * (ATTN__PAIRS + ATTN__LANES_F64)], other[ATTN__PAIRS + ATTN__LANES_F64];
+    float narrow[2 * ATTN__PAIRS];
+    for (int part = 0; part < (interleaved ? 1 : 2); part++) {
+        const char *x = attn__at(from, b, h, i, t->first + (size_t)part * t->apart);
+        double *row = part ? other : pair;
+        if (halves) {
+            t->singles->load(narrow, x, from->dtype, from->stride[ATTN__D], cols);
+            t->doubles->load(row, narrow, ATTN_F32, 1, cols);
+        } else t->doubles->load(row, x, from->dtype, from->stride[ATTN__D], cols);
+        attn__memset(row + cols, 0, (interleaved ? 2u : 1u) * ATTN__LANES_F64 * sizeof *row);
+    }
+    const int special = t->doubles->rotate(pair, other, t->cosine, t->sine, n, interleaved, limit);
+    const ptrdiff_t step = (interleaved ? 2 : 1) * to->stride[ATTN__D];
+    for (int part = 0; part < 2; part++) {
+        char *y = attn__at(to, b, h, i, t->first + (size_t)part * t->apart);
+        const double *row = part ? other : pair;
+        if (special || (halves && step != 1))
+            for (size_t c = 0; c < n; c++) attn__put(y + (ptrdiff_t)c * step * to->size, to->dtype, row[c]);
+        else if (halves) {
+            for (size_t c = 0; c < n; c++) narrow[c] = attn__to_odd_f32(row[c]);
+            t->singles->store(y, to->dtype, step, narrow, n);
+        } else if (to->dtype == ATTN_F64)
+            for (size_t c = 0; c < n; c++) ((double *)(void *)y)[(ptrdiff_t)c * step] = row[c];
+        else
+            for (size_t c = 0; c < n; c++) ((float *)(void *)y)[(ptrdiff_t)c * step] = (float)row[c];
     }
 }
 
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
                                  int interleaved, const attn_array *y)
 {
-    attn__view from, to, at;
+    attn__turning t;
+    attn__view at;
     attn_status status;
     size_t half;
     double log_base, log_low;
     int same = 1;
     if (!x || !y) return ATTN_ERR_NULL;
-    if ((status = attn__check(x, 2, 4, ATTN__FLOATS, ATTN__INPUT, 0, &from))) return status;
-    if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, 0, &to))) return status;
+    if ((status = attn__check(x, 2, 4, ATTN__FLOATS, ATTN__INPUT, 0, &t.from))) return status;
+    if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, 0, &t.to))) return status;
     for (int dim = ATTN__B; dim <= ATTN__D; dim++) {
-        if (from.shape[dim] != to.shape[dim]) return ATTN_ERR_SHAPE;
-        if (from.shape[dim] > 1 && from.stride[dim] != to.stride[dim]) same = 0;
+        if (t.from.shape[dim] != t.to.shape[dim]) return ATTN_ERR_SHAPE;
+        if (t.from.shape[dim] > 1 && t.from.stride[dim] != t.to.stride[dim]) same = 0;
     }
-    if (!attn__apart(&from, &to) && !(same && from.data == to.data)) return ATTN_ERR_ALIAS;
-    if (!rotary_dim) rotary_dim = from.shape[ATTN__D];
-    if (rotary_dim > from.shape[ATTN__D] || rotary_dim % 2) return ATTN_ERR_SHAPE;
+    if (!attn__apart(&t.from, &t.to) && !(same && t.from.data == t.to.data)) return ATTN_ERR_ALIAS;
+    if (!rotary_dim) rotary_dim = t.from.shape[ATTN__D];
+    if (rotary_dim > t.from.shape[ATTN__D] || rotary_dim % 2) return ATTN_ERR_SHAPE;
     if (!attn__finite_f64(base) || base < 0) return ATTN_ERR_PARAMETER;
     if (!(base > 0)) base = 10000;
     if (base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian a position */
@@ -6431,36 +6744,37 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
     log_low = attn__fma_f64(base, attn__exp_f64(-log_base), -1); /* one step of Newton's */
     if (positions) {
         if ((status = attn__check(positions, 1, 2, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
-        if (at.shape[ATTN__D] != from.shape[ATTN__S] ||
-            (at.shape[ATTN__S] != 1 && at.shape[ATTN__S] != from.shape[ATTN__B]))
+        if (at.shape[ATTN__D] != t.from.shape[ATTN__S] ||
+            (at.shape[ATTN__S] != 1 && at.shape[ATTN__S] != t.from.shape[ATTN__B]))
             return ATTN_ERR_SHAPE;
-        if (at.shape[ATTN__S] != from.shape[ATTN__B]) at.stride[ATTN__S] = 0;
-        if (!attn__apart(&to, &at)) return ATTN_ERR_ALIAS;
+        if (at.shape[ATTN__S] != t.from.shape[ATTN__B]) at.stride[ATTN__S] = 0;
+        if (!attn__apart(&t.to, &at)) return ATTN_ERR_ALIAS;
     }
-    for (size_t b = 0; b < from.shape[ATTN__B]; b++) /* angles below 2^30, where the reduction is exact enough */
-        for (size_t i = 0; i < from.shape[ATTN__S]; i++) {
+    for (size_t b = 0; b < t.from.shape[ATTN__B]; b++) /* angles below 2^30, where the reduction is exact enough */
+        for (size_t i = 0; i < t.from.shape[ATTN__S]; i++) {
             const int64_t p = positions ? attn__integer(&at, b, i) : (int64_t)i;
             if (p >= (int64_t)1 << 30 || p <= -((int64_t)1 << 30)) return ATTN_ERR_LENGTH;
         }
-    for (size_t c = 0; c < half; c++) {
-        const size_t first = interleaved ? 2 * c : c, second = interleaved ? 2 * c + 1 : c + half;
-        /* base^(-2c/rotary_dim), the exponent in two doubles: its error would grow with the position */
-        const double dim = (double)rotary_dim, share = (double)(2 * c) / dim,
-                     share_low = attn__fma_f64(-share, dim, (double)(2 * c)) / dim;
-        const double exponent = -log_base * share;
-        const double low =
-            attn__fma_f64(-log_base, share, -exponent) - attn__fma_f64(log_base, share_low, log_low * share);
-        const double e = attn__exp_f64(exponent), turn = attn__fma_f64(e, low, e);
-        for (size_t b = 0; b < from.shape[ATTN__B]; b++)
-            for (size_t i = 0; i < from.shape[ATTN__S]; i++)
-                attn__rotate(&from, &to, b, i, first, second,
-                             (double)(positions ? attn__integer(&at, b, i) : (int64_t)i) * turn);
+    t.doubles = attn__kernel_of(attn_best_path(), ATTN_F64);
+    t.singles = attn__kernel_of(attn_best_path(), ATTN_F32);
+    t.apart = interleaved ? 1 : half;
+    for (size_t c = 0; c < half; c += ATTN__PAIRS) {
+        t.first = interleaved ? 2 * c : c;
+        t.pairs = attn__min(half - c, ATTN__PAIRS);
+        t.doubles->turns(t.turn, t.pairs, c, (double)rotary_dim, log_base, log_low);
+        for (size_t i = 0; i < t.from.shape[ATTN__S]; i++)
+            for (size_t b = 0; b < t.from.shape[ATTN__B]; b++) {
+                const int64_t p = positions ? attn__integer(&at, b, i) : (int64_t)i;
+                if (b == 0 || (positions && at.stride[ATTN__S]))
+                    t.doubles->cosines(t.cosine, t.sine, t.turn, (double)p, t.pairs);
+                for (size_t h = 0; h < t.from.shape[ATTN__H]; h++) attn__rotate_row(&t, b, h, i);
+            }
     }
-    for (size_t b = 0; b < from.shape[ATTN__B] && to.data != from.data; b++)
-        for (size_t h = 0; h < from.shape[ATTN__H]; h++)
-            for (size_t i = 0; i < from.shape[ATTN__S]; i++)
-                for (size_t c = rotary_dim; c < from.shape[ATTN__D]; c++)
-                    attn__memcpy(attn__at(&to, b, h, i, c), attn__at(&from, b, h, i, c), (size_t)to.size);
+    for (size_t b = 0; b < t.from.shape[ATTN__B] && t.to.data != t.from.data; b++)
+        for (size_t h = 0; h < t.from.shape[ATTN__H]; h++)
+            for (size_t i = 0; i < t.from.shape[ATTN__S] && rotary_dim < t.from.shape[ATTN__D]; i++)
+                attn__convert_row(&t.to, attn__at(&t.to, b, h, i, rotary_dim), &t.from,
+                                  attn__at(&t.from, b, h, i, rotary_dim), t.from.shape[ATTN__D] - rotary_dim);
     return ATTN_OK;
 }
 
@@ -6580,13 +6894,41 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
     return ATTN_OK;
 }
 
+/* All parts of a layer, which take what is between them from the arena. *largest: of the sizes that they ask for. */
+static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const attn_exec *exec, size_t *largest)
+{
+    const int measuring = attn__measuring(exec);
+    attn_desc *d = &l->attention;
+    attn_array to[4];
+    attn_status status;
+    arena->taken = 0;
+    for (int i = 0; i < 3; i++) {
+        to[i] = attn__temporary(arena, l->x.dtype, l->x.shape[0], l->x.shape[1], l->cols[i]);
+        if ((status = attn_matmul(&l->x, l->w[i], &to[i], exec))) return status;
+        if (measuring) *largest = attn__max(*largest, *exec->query);
+        else attn__add_bias(&to[i], l->bias[i]);
+    }
+    to[3] = l->has_o ? attn__temporary(arena, l->x.dtype, l->x.shape[0], l->x.shape[1], l->joined) : l->out;
+    d->q = attn__heads_of(&to[0], l->num_heads);
+    d->k = attn__heads_of(&to[1], l->kv_heads);
+    d->v = attn__heads_of(&to[2], l->kv_heads);
+    d->out = attn__heads_of(&to[3], l->num_heads);
+    if (attn__present(&d->scores) && !attn__whole_scores(&d->scores, &d->q)) return ATTN_ERR_SHAPE;
+    if ((status = attn_forward(d, exec))) return status;
+    if (measuring) *largest = attn__max(*largest, *exec->query);
+    if (!l->has_o) return ATTN_OK;
+    if ((status = attn_matmul(&to[3], l->w[3], &l->out, exec))) return status;
+    if (measuring) *largest = attn__max(*largest, *exec->query);
+    else attn__add_bias(&l->out, l->bias[3]);
+    return ATTN_OK;
+}
+
 ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
 {
     attn__layers l;
-    attn_desc *d = &l.attention;
     attn_exec sub = exec ? *exec : attn_exec_default();
     attn__arena arena = {NULL, 0, 0, 0};
-    attn_array to[4];
+    attn__memory memory;
     attn_status status;
     size_t bytes, largest = 0;
     int measured;
@@ -6594,35 +6936,16 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
     if ((status = attn__layer_check(layer, attn__measuring(exec), &l))) return status;
     sub.query = &bytes;
     sub.workspace = NULL;
-    for (int pass = 0; pass < 2; pass++) { /* measures, and checks what the parts check; then computes */
-        arena.taken = 0;
-        for (int i = 0; i < 3; i++) {
-            to[i] = attn__temporary(&arena, l.x.dtype, l.x.shape[0], l.x.shape[1], l.cols[i]);
-            if ((status = attn_matmul(&l.x, l.w[i], &to[i], &sub))) return status;
-            largest = attn__max(largest, bytes);
-            if (pass) attn__add_bias(&to[i], l.bias[i]);
-        }
-        to[3] = l.has_o ? attn__temporary(&arena, l.x.dtype, l.x.shape[0], l.x.shape[1], l.joined) : l.out;
-        d->q = attn__heads_of(&to[0], l.num_heads);
-        d->k = attn__heads_of(&to[1], l.kv_heads);
-        d->v = attn__heads_of(&to[2], l.kv_heads);
-        d->out = attn__heads_of(&to[3], l.num_heads);
-        if (attn__present(&d->scores) && !attn__whole_scores(&d->scores, &d->q)) return ATTN_ERR_SHAPE;
-        if ((status = attn_forward(d, &sub))) return status;
-        largest = attn__max(largest, bytes);
-        if (l.has_o) {
-            if ((status = attn_matmul(&to[3], l.w[3], &l.out, &sub))) return status;
-            largest = attn__max(largest, bytes);
-            if (pass) attn__add_bias(&l.out, l.bias[3]);
-        }
-        if (pass) break;
-        if (arena.overflow || largest > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
-        if ((status = attn__claim(exec, arena.taken + largest, &arena.base, &measured)) || measured) return status;
-        sub.query = NULL;
-        sub.workspace = arena.base ? arena.base + arena.taken : NULL;
-        sub.workspace_size = largest;
-    }
-    return ATTN_OK;
+    if ((status = attn__layer_parts(&l, &arena, &sub, &largest))) return status; /* checks what they check, too */
+    if (arena.overflow || largest > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
+    if ((status = attn__claim(exec, arena.taken + largest, &memory, &measured)) || measured) return status;
+    arena.base = memory.base;
+    sub.query = NULL;
+    sub.workspace = memory.base ? memory.base + arena.taken : NULL;
+    sub.workspace_size = largest;
+    status = attn__layer_parts(&l, &arena, &sub, &largest);
+    attn__release(&memory);
+    return status;
 }
 
 #if !ATTN__FUSED
@@ -6843,7 +7166,13 @@ static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, p
 static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
 {
 #if ATTN__F64
-    attn__load_f64((double *)to, from, dtype, stride, n);
+    const float *single = (const float *)from;
+    double *out = (double *)to;
+    size_t i = 0;
+    if (stride == 1 && dtype == ATTN_F32)
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(out + i, ATTN__V(load_f32)(single + i));
+    attn__load_f64(out + i, (const char *)from + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype,
+                   stride, n - i);
 #else
     const uint16_t *half = (const uint16_t *)from;
     float *out = (float *)to;
@@ -6861,7 +7190,16 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 #if ATTN__F64
     attn__store_f64(to, dtype, stride, (const double *)from, n);
 #else
-    attn__store_f32(to, dtype, stride, (const float *)from, n);
+    const float *x = (const float *)from;
+    size_t i = 0;
+#ifdef ATTN__OWN_HALVES
+    if (stride == 1 && dtype == ATTN_F16)
+        for (; i + ATTN__VL <= n; i += ATTN__VL) ATTN__V(store_f16)((uint16_t *)to + i, attn__vload(x + i));
+    if (stride == 1 && dtype == ATTN_BF16)
+        for (; i + ATTN__VL <= n; i += ATTN__VL) ATTN__V(store_bf16)((uint16_t *)to + i, attn__vload(x + i));
+#endif
+    attn__store_f32((char *)to + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype, stride, x + i,
+                    n - i);
 #endif
 }
 
@@ -7271,6 +7609,86 @@ ATTN__INLINE void ATTN__V(tanh_pair)(const int vecs, attn__vec *x)
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
 }
+
+#if ATTN__F64
+/* a * b + c with one rounding, in either arithmetic */
+ATTN__INLINE attn__vec ATTN__V(exact)(attn__vec a, attn__vec b, attn__vec c)
+{
+#if ATTN__FUSED
+    return attn__vfma(a, b, c);
+#else
+    ATTN__BY_LANES(a, b, c, attn__fma_f64(x[i], y[i], z[i]));
+#endif
+}
+
+static void ATTN__V(turns)(double *turn, size_t n, size_t c, double dim_, double log_base_, double log_low_)
+{
+    const attn__vec dim = attn__vset1(dim_), minus = attn__vset1(-log_base_), log_base = attn__vset1(log_base_),
+                    log_low = attn__vset1(log_low_), zero = attn__vset1(0), two = attn__vset1(2);
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const attn__vec twice = attn__vmul(two, attn__vadd(attn__vset1((double)(c + i)), attn__vload(ATTN__COUNT_F64))),
+                        share = attn__vdiv(twice, dim);
+        /* the exponent in two doubles: its error would grow with the position */
+        const attn__vec rest = attn__vdiv(ATTN__V(exact)(attn__vsub(zero, share), dim, twice), dim),
+                        exponent = attn__vmul(minus, share),
+                        low = attn__vsub(ATTN__V(exact)(minus, share, attn__vsub(zero, exponent)),
+                                         ATTN__V(exact)(log_base, rest, attn__vmul(log_low, share))),
+                        e = ATTN__V(exp)(exponent);
+        attn__vstore(turn + i, ATTN__V(exact)(e, low, e));
+    }
+}
+
+/* For |x| < 2^30: x = q pi/2 + r, pi/2 in three parts of 33 bits and more, so that q times the first two is exact;
+ * then the Taylor series on |r| <= pi/4, whose next terms are below 2^-58. */
+static void ATTN__V(cosines)(double *cosine, double *sine, const double *turn, double position, size_t n)
+{
+    const attn__vec magic = attn__vset1(ATTN__MAGIC_F64), one = attn__vset1(1), at = attn__vset1(position);
+    double quarter[ATTN__VL];
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const attn__vec x = attn__vmul(at, attn__vload(turn + i)),
+                        t = attn__vfma(x, attn__vset1(0.63661977236758134), magic), q = attn__vsub(t, magic);
+        attn__vec r, z, s = attn__vset1(0), c = s;
+        r = ATTN__V(exact)(q, attn__vset1(-1.57079632673412561417), x);
+        r = ATTN__V(exact)(q, attn__vset1(-6.07710050630396597660e-11), r);
+        r = ATTN__V(exact)(q, attn__vset1(-2.02226624879595063154e-21), r);
+        z = attn__vmul(r, r);
+        for (int k = 20; k >= 2; k -= 2) {
+            c = attn__vmul(attn__vfma(c, z, one), attn__vset1(-1.0 / (k * (k - 1))));
+            if (k > 2) s = attn__vmul(attn__vfma(s, z, one), attn__vset1(-1.0 / ((k - 1) * (k - 2))));
+        }
+        attn__vstore(sine + i, attn__vfma(attn__vmul(s, z), r, r));
+        attn__vstore(cosine + i, attn__vfma(c, z, one));
+        attn__vstore(quarter, t);
+        for (int k = 0; k < ATTN__VL; k++) { /* which of the four: its last two bits */
+            const uint64_t turned = attn__bits_f64(quarter[k]), swap = 0 - (turned & 1),
+                           u = attn__bits_f64(sine[i + (size_t)k]), v = attn__bits_f64(cosine[i + (size_t)k]);
+            sine[i + (size_t)k] = attn__from_bits_f64(((u & ~swap) | (v & swap)) ^ (turned >> 1 & 1) << 63);
+            cosine[i + (size_t)k] =
+                attn__from_bits_f64(((v & ~swap) | (u & swap)) ^ ((turned >> 1 ^ turned) & 1) << 63);
+        }
+    }
+}
+
+static int ATTN__V(rotate)(double *u, double *v, const double *cosine, const double *sine, size_t n, int interleaved,
+                           double limit)
+{
+    const attn__vec zero = attn__vset1(0), most = attn__vset1(limit), minus = attn__vset1(-1);
+    attn__vec pair[2], bad = zero;
+    double sum;
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const attn__vec c = attn__vload(cosine + i), s = attn__vload(sine + i);
+        if (interleaved) ATTN__V(transpose)(u + 2 * i, 2, pair);
+        else pair[0] = attn__vload(u + i), pair[1] = attn__vload(v + i);
+        const attn__vec x = attn__vfma(pair[0], c, attn__vmul(pair[1], attn__vmul(s, minus))),
+                        y = attn__vfma(pair[0], s, attn__vmul(pair[1], c));
+        attn__vstore(u + i, x);
+        attn__vstore(v + i, y);
+        bad = attn__vadd(attn__vfma(attn__vmul(x, most), zero, attn__vmul(attn__vmul(y, most), zero)), bad);
+    }
+    sum = attn__vsum_across(bad);
+    return !(sum >= 0 && sum <= 0);
+}
+#endif
 
 static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
 {
@@ -8126,6 +8544,15 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .bias             = */ ATTN__V(bias),
     /* .bias_panel       = */ ATTN__V(bias_panel),
     /* .mask             = */ ATTN__V(mask),
+#if ATTN__F64
+    /* .turns            = */ ATTN__V(turns),
+    /* .cosines          = */ ATTN__V(cosines),
+    /* .rotate           = */ ATTN__V(rotate),
+#else
+    NULL,
+    NULL,
+    NULL,
+#endif
     /* .load             = */ ATTN__V(load_row),
     /* .store            = */ ATTN__V(store_row)};
 #endif /* ATTN__KERNEL */

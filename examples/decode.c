@@ -14,7 +14,7 @@ int main(void)
                      new_v = attn_array_4d(ATTN_F32, v, 1, KV_HEADS, 1, DIM);
     int32_t length = 0;
     size_t bytes;
-    attn_exec run = attn_exec_default();
+    attn_exec run;
     attn_desc d = attn_desc_default();
     d.q = attn_array_4d(ATTN_F32, q, 1, HEADS, 1, DIM); /* batch, heads, queries, head_dim */
     d.k = attn_array_4d(ATTN_BF16, keys, 1, KV_HEADS, CAPACITY, DIM);
@@ -25,8 +25,7 @@ int main(void)
     d.causal = 1;
     d.align = ATTN_ALIGN_LOWER_RIGHT;
 
-    run.query = &bytes; /* how much scratch memory? */
-    if (attn_forward(&d, &run)) return 1;
+    if (attn_workspace_size(&d, 1, &bytes)) return 1; /* once, for all steps */
     run = attn_exec_in(malloc(bytes), bytes);
 
     for (int step = 0; step < STEPS; step++) {

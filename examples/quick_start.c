@@ -1,23 +1,10 @@
 #define ATTENTION_IMPLEMENTATION
 #include "attention.h"
 #include <stdio.h>
-
 int main(void)
 {
-    float x[2][2] = {{1, 0}, {0, 1}}, wq[2][2] = {{1, 0}, {0, 1}}, wv[2][2] = {{1, 2}, {3, 4}}, weights[2][2],
-          out[2][2];
-    static char scratch[1 << 20];
-    attn_exec run = attn_exec_in(scratch, sizeof scratch);
-    attn_layer layer = attn_layer_default();
-    layer.x = attn_array_2d(ATTN_F32, x, 2, 2);
-    layer.w_q = layer.w_k = attn_array_2d(ATTN_F32, wq, 2, 2);
-    layer.w_v = attn_array_2d(ATTN_F32, wv, 2, 2);
-    layer.weights = attn_array_2d(ATTN_F32, weights, 2, 2);
-    layer.out = attn_array_2d(ATTN_F32, out, 2, 2);
-    puts(attn_status_string(attn_layer_forward(&layer, &run)));
-    printf("weights %.7f %.7f\n        %.7f %.7f\n", (double)weights[0][0], (double)weights[0][1],
-           (double)weights[1][0], (double)weights[1][1]);
-    printf("output  %.7f %.7f\n        %.7f %.7f\n", (double)out[0][0], (double)out[0][1], (double)out[1][0],
-           (double)out[1][1]);
-    return 0;
+    float q[] = {1, 0, 0, 1}, k[] = {1, 0, 0, 1}, v[] = {1, 2, 3, 4}, out[4]; /* 2 tokens, head_dim 2 */
+    attn_status status = attn_sdpa_f32(q, k, v, out, 1, 1, 1, 2, 2, 2, 0);
+    printf("%s: %.7f %.7f\n", attn_status_string(status), (double)out[0], (double)out[1]);
+    return (int)status;
 }

@@ -458,10 +458,10 @@ static void check_layer(step *s)
     d.k = attn_array_3d(s->type, k.data, length, kv_heads, dim);
     d.v = attn_array_3d(s->type, v.data, length, kv_heads, dim_v);
     d.out = attn_array_3d(s->type, joined.data, length, heads, dim_v);
-    d.q = attn_array_swap(&d.q, 0, 1);
-    d.k = attn_array_swap(&d.k, 0, 1);
-    d.v = attn_array_swap(&d.v, 0, 1);
-    d.out = attn_array_swap(&d.out, 0, 1);
+    d.q = attn_array_swap(d.q, 0, 1);
+    d.k = attn_array_swap(d.k, 0, 1);
+    d.v = attn_array_swap(d.v, 0, 1);
+    d.out = attn_array_swap(d.out, 0, 1);
     fuzz_expect(&s->c, "attention of a layer", fuzz_forward(&d, test_on(fuzz_random_path(&s->c))), ATTN_OK);
     if (flags & 8)
         fuzz_expect(&s->c, "output projection", test_matmul(&joined, &l.w_o, &want, test_on(fuzz_random_path(&s->c))),
@@ -484,8 +484,8 @@ static void check_small(step *s)
                     flash = attn_desc_flash(number, code, -1);
     size_t bytes = 0;
     attn_exec run = test_on(code & 1 ? ATTN_PATH_AUTO : fuzz_random_path(&s->c)), in;
-    attn_array a = test_3d(ATTN_F32, 2, 3, 4), swapped = attn_array_swap(&a, number, code & 3),
-               back = attn_array_swap(&swapped, number, code & 3), nowhere = a;
+    attn_array a = test_3d(ATTN_F32, 2, 3, 4), swapped = attn_array_swap(a, number, code & 3),
+               back = attn_array_swap(swapped, number, code & 3), nowhere = a;
     if (!*attn_status_string((attn_status)number) || !*attn_dtype_name((attn_dtype)number) ||
         !*attn_path_name((attn_path)number) || !*attn_version() || !*attn_arithmetic())
         fuzz_fail(&s->c, "an empty name");
@@ -501,14 +501,13 @@ static void check_small(step *s)
     if (strcmp(attn_path_name(ATTN_PATH_COUNT), "unknown") != 0 ||
         strcmp(attn_dtype_name(ATTN_DTYPE_COUNT), "unknown") != 0)
         fuzz_fail(&s->c, "there are more names than paths or types");
-    if (attn_array_swap(NULL, 0, 1).ndim != 1 || attn_array_swap(&a, -1, 0).shape[0] != 2 ||
-        attn_array_swap(&a, 0, 3).shape[0] != 2)
+    if (attn_array_swap(a, -1, 0).shape[0] != 2 || attn_array_swap(a, 0, 3).shape[0] != 2)
         fuzz_fail(&s->c, "axes that are none are swapped");
     for (int i = 0; i < 3; i++)
         if (back.shape[i] != a.shape[i] || (swapped.shape[i] != a.shape[i] && swapped.stride[i] == 0))
             fuzz_fail(&s->c, "axes swapped twice are not as before");
     nowhere.data = NULL;
-    nowhere = attn_array_swap(&nowhere, 0, 2);
+    nowhere = attn_array_swap(nowhere, 0, 2);
     if (nowhere.shape[0] != 4 || nowhere.stride[0] != 1) fuzz_fail(&s->c, "without data axes are not swapped");
     run.query = &bytes;
     fuzz_expect(&s->c, "self-test", attn_self_test(&run), ATTN_OK);

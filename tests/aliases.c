@@ -153,8 +153,8 @@ static attn_status do_append(const attn_array *in, const attn_array *w, const at
 static attn_status do_layer(const attn_array *in, const attn_array *w, const attn_array *out, attn_exec run)
 {
     attn_layer layer = attn_layer_default();
-    const attn_array x = attn_array_swap(in, 1, 2),
-                     y = attn_array_swap(out, 1, 2); /* (B, S, H, D), of which the first */
+    const attn_array x = attn_array_swap(*in, 1, 2),
+                     y = attn_array_swap(*out, 1, 2); /* (B, S, H, D), of which the first */
     layer.x = x;
     layer.out = y;
     layer.x.ndim = layer.out.ndim = 3;

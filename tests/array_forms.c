@@ -160,6 +160,43 @@ static void try_forms(const attn_desc *d, size_t which, const char *name)
     test_ok(pass, "%s: %zu forms of %s", name, forms - before, arrays[which].name);
 }
 
+/* The constructors of views: the bits of the same numbers in C order; sizes that overflow are refused later. */
+static void try_constructors(void)
+{
+    enum { B = 2, S = 5, H = 3, D = 4 };
+    const test_shape shape = {ATTN_F32, B, H, H, S, S, D, D};
+    test_rng rng = {12};
+    const attn_desc want = test_problem(&shape, &rng);
+    const attn_array *plain[4] = {&want.q, &want.k, &want.v, &want.out};
+    attn_desc bshd = attn_desc_default(), strided = bshd, swapped = bshd;
+    attn_array *views[3][4] = {{&bshd.q, &bshd.k, &bshd.v, &bshd.out},
+                               {&strided.q, &strided.k, &strided.v, &strided.out},
+                               {&swapped.q, &swapped.k, &swapped.v, &swapped.out}};
+    const size_t huge = (size_t)-1 / 4;
+    int pass = test_status(test_forward(&want, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    for (int i = 0; i < 4; i++) {
+        *views[0][i] = attn_array_bshd(ATTN_F32, test_1d(ATTN_F32, B * S * H * D).data, B, S, H, D);
+        *views[1][i] = attn_array_strided(ATTN_F32, (float *)test_1d(ATTN_F32, 2 * B * S * H * D).data + D - 1, B, H, S,
+                                          D, 2 * H * S * D, D, 2 * H * D, -1);
+        *views[2][i] =
+            attn_array_swap(attn_array_4d(ATTN_F32, test_1d(ATTN_F32, B * S * H * D).data, B, S, H, D), 1, 2);
+        for (int form = 0; form < 3; form++)
+            if (i < 3) test_assign(views[form][i], plain[i]);
+    }
+    pass &= memcmp(bshd.q.stride, swapped.q.stride, sizeof bshd.q.stride) == 0 && bshd.q.shape[1] == H;
+    for (int form = 0; form < 3; form++) {
+        const attn_desc *d = form == 0 ? &bshd : form == 1 ? &strided : &swapped;
+        pass &= test_status(test_forward(d, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&d->out, &want.out);
+    }
+    test_ok(pass && test_guards(), "bshd, strided and swapped views");
+    bshd.k = attn_array_bshd(ATTN_F32, bshd.k.data, 2, 5, huge, 16);
+    pass = test_status(attn_forward(&bshd, NULL), ATTN_ERR_OVERFLOW);
+    bshd.k = attn_array_bshd(ATTN_F32, bshd.k.data, 2, huge, 3, 4);
+    pass &= test_status(attn_forward(&bshd, NULL), ATTN_ERR_OVERFLOW);
+    test_ok(pass, "sizes whose product overflows are refused");
+    test_release();
+}
+
 int main(void)
 {
     static const size_t heads[3][2] = {{1, 1}, {2, 2}, {4, 1}};
@@ -174,5 +211,6 @@ int main(void)
                     try_forms(&d, which, name);
                     test_release();
                 }
+    try_constructors();
     return test_done();
 }

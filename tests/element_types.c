@@ -135,8 +135,8 @@ static void try_as_float32(attn_dtype type)
             d.v = test_4d(type, 2, 2, turned ? sized.head_dim_v : 70, turned ? 70 : sized.head_dim_v);
             d.out = test_4d(type, 2, 4, 9, sized.head_dim_v);
             if (turned) {
-                d.k = attn_array_swap(&d.k, 2, 3);
-                d.v = attn_array_swap(&d.v, 2, 3);
+                d.k = attn_array_swap(d.k, 2, 3);
+                d.v = attn_array_swap(d.v, 2, 3);
             }
             test_fill_normal(&d.q, &rng, 1);
             test_fill_normal(&d.k, &rng, 1);

@@ -247,27 +247,133 @@ static void try_float64(const char *what, double limit, double (*argument)(test_
     report(&w, limit, what);
 }
 
-/* Absolute errors, as attn_rotary promises for its factors. */
+/* Absolute errors, as attn_rotary promises for its factors, and the same bits on every path. */
 static void try_sine(void)
 {
     const double limit = ldexp(1, -52);
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
     test_rng rng = {2};
-    double sine, cosine, error = 0, at = 0;
-    size_t n;
-    for (n = 0; n < 1000000; n++) {
-        const double x = (test_uniform(&rng) - 0.5) * ldexp(1, (int)test_below(&rng, 50) - 19);
-        double e, f;
-        attn__sin_cos(x, &sine, &cosine);
-        e = fabs((double)((long double)sine - sinl((long double)x)));
-        f = fabs((double)((long double)cosine - cosl((long double)x)));
-        if (f > e) e = f;
-        if (e > error) {
-            error = e;
-            at = x;
+    double x[ROW], first[3][ROW], y[3][ROW], error = 0, at = 0;
+    size_t n, i, split = 0;
+    for (n = 0; n < 2000; n++) {
+        const double base = n % 2 ? 10000 : 1 + 1e6 * test_uniform(&rng) * test_uniform(&rng),
+                     log_base = attn__log_f64(base), low = attn__fma_f64(base, attn__exp_f64(-log_base), -1);
+        for (i = 0; i < ROW; i++) x[i] = (test_uniform(&rng) - 0.5) * ldexp(1, (int)test_below(&rng, 50) - 19);
+        for (size_t p = 0; p < num_paths; p++) {
+            const attn__kernel *kernel = attn__kernel_of(paths[p], ATTN_F64);
+            kernel->cosines(y[0], y[1], x, 1, ROW);
+            kernel->turns(y[2], ROW, n % 7 * 8, 2 * ROW + 112, log_base, low);
+            if (p == 0) memcpy(first, y, sizeof y);
+            split += memcmp(first, y, sizeof y) != 0;
+        }
+        for (i = 0; i < ROW; i++) {
+            double e = fabs((double)((long double)first[1][i] - sinl((long double)x[i])));
+            const double f = fabs((double)((long double)first[0][i] - cosl((long double)x[i])));
+            if (f > e) e = f;
+            if (e > error) {
+                error = e;
+                at = x[i];
+            }
         }
     }
     test_ok(error <= limit, "sine and cosine: at most %g", limit);
     test_note("sine and cosine: %g at %a", error, at);
+    test_ok(split == 0, "angles, sines and cosines: the same bits in every form");
+}
+
+/* Pairs of any numbers, beside one another or apart, of any count. */
+static void try_rotate(void)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    test_rng rng = {8};
+    size_t wrong = 0, missed = 0;
+    for (size_t n = 1; n < 70; n++)
+        for (int kind = 0; kind < 8; kind++) {
+            const int interleaved = kind & 1, zeros = kind & 2, special = kind & 4;
+            double from[2][160], cosine[80], sine[80], first[2][80], u[160], v[80];
+            memset(from, 0, sizeof from);
+            for (size_t i = 0; i < 80; i++) {
+                const double angle = test_normal(&rng);
+                cosine[i] = cos(angle), sine[i] = sin(angle);
+                if (zeros) cosine[i] = i % 2 ? 0 : -1, sine[i] = i % 3 ? -0.0 : 1;
+            }
+            for (size_t i = 0; i < (interleaved ? 2 * n : n); i++)
+                for (int part = 0; part < 2; part++)
+                    from[part][i] = zeros && i % 2 ? (i % 4 ? -0.0 : 0.0) : test_normal(&rng);
+            if (special) from[interleaved ? 0 : n % 2][n - 1] = n % 3 ? (double)INFINITY : n % 4 ? (double)NAN : 1e40;
+            for (size_t p = 0; p < num_paths; p++) {
+                int found, expected = 0;
+                memcpy(u, from[0], sizeof u), memcpy(v, from[1], sizeof v);
+                found = attn__kernel_of(paths[p], ATTN_F64)->rotate(u, v, cosine, sine, n, interleaved, ldexp(1, 897));
+                for (size_t i = 0; i < n && !expected; i++)
+                    expected = !(fabs(u[i]) < ldexp(1, 127)) || !(fabs(v[i]) < ldexp(1, 127));
+                missed += found != expected;
+                if (p == 0) memcpy(first[0], u, sizeof first[0]), memcpy(first[1], v, sizeof first[1]);
+                for (size_t i = 0; i < n; i++)
+                    wrong += (attn__bits_f64(u[i]) != attn__bits_f64(first[0][i]) && u[i] <= (double)INFINITY) ||
+                             (attn__bits_f64(v[i]) != attn__bits_f64(first[1][i]) && v[i] <= (double)INFINITY);
+            }
+            for (size_t i = 0; i < n && !special; i++) { /* and the formula's, on the first */
+                const double x = from[0][interleaved ? 2 * i : i], y = interleaved ? from[0][2 * i + 1] : from[1][i];
+                const double want[2] = {attn__madd_f64(x, cosine[i], -(y * sine[i])),
+                                        attn__madd_f64(x, sine[i], y * cosine[i])};
+                wrong += attn__bits_f64(first[0][i]) != attn__bits_f64(want[0]) ||
+                         attn__bits_f64(first[1][i]) != attn__bits_f64(want[1]);
+            }
+        }
+    test_ok(wrong == 0, "pairs turned: the same bits in every form (%zu wrong)", wrong);
+    test_ok(missed == 0, "pairs turned: numbers that are not finite, or large, are noticed (%zu missed)", missed);
+}
+
+/* All 16-bit numbers, the floats between two of them and their neighbours, and any bits: rows of all lengths. */
+static void try_halves(void)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    const attn_dtype types[] = {ATTN_F16, ATTN_BF16};
+    test_rng rng = {9};
+    for (int t = 0; t < 2; t++) {
+        size_t wrong = 0, back = 0;
+        for (uint32_t h = 0; h < 0x10000; h++) {
+            float x[21];
+            uint16_t y[21];
+            const float value = t ? attn__bf16_to_f32((uint16_t)h) : attn__f16_to_f32((uint16_t)h);
+            const uint32_t bits = attn__bits_f32(value), half = t ? 0x8000u : 0x1000u;
+            const size_t n = 1 + h % 21;
+            for (size_t i = 0; i < n; i++)
+                x[i] = attn__from_bits_f32(i < 7 ? bits + (i < 3 ? (uint32_t)i - 1 : half + (uint32_t)i - 5)
+                                                 : (uint32_t)test_u64(&rng));
+            for (size_t p = 0; p < num_paths; p++) {
+                attn__kernel_of(paths[p], ATTN_F32)->store(y, types[t], 1, x, n);
+                for (size_t i = 0; i < n; i++) wrong += y[i] != (t ? attn__f32_to_bf16(x[i]) : attn__f32_to_f16(x[i]));
+            }
+            if (!attn__nan_f64((double)value)) back += (t ? attn__f32_to_bf16(value) : attn__f32_to_f16(value)) != h;
+        }
+        test_ok(wrong == 0, "%s of float32: the same bits in every form (%zu wrong)", attn_dtype_name(types[t]), wrong);
+        test_ok(back == 0, "%s to float32 and back (%zu wrong)", attn_dtype_name(types[t]), back);
+    }
+}
+
+/* Doubles to floats by way of which a 16-bit number is rounded once: exact, or with the last bit set. */
+static void try_odd(void)
+{
+    test_rng rng = {10};
+    size_t wrong = 0;
+    for (size_t n = 0; n < 1000000; n++) {
+        const uint64_t any = test_u64(&rng), lost = n % 3 ? test_u64(&rng) >> (35 + n % 30) : 0;
+        double x = attn__from_bits_f64(any);
+        float f;
+        if (n % 4) x = attn__from_bits_f64(attn__bits_f64((double)attn__from_bits_f32((uint32_t)any)) | lost);
+        if (!attn__finite_f64(x) || fabs(x) > (double)FLT_MAX) continue;
+        f = attn__to_odd_f32(x);
+        if ((double)f < x || (double)f > x) { /* one of the two neighbours, the odd one */
+            const double other = (double)nextafterf(f, (float)(x < (double)f ? -INFINITY : INFINITY));
+            wrong += !(attn__bits_f32(f) & 1) || (x < (double)f ? other > x : other < x);
+        }
+    }
+    test_ok(wrong == 0, "double to odd floats (%zu wrong)", wrong);
 }
 
 /* For head dimensions, and for any numbers. */
@@ -383,6 +489,9 @@ int main(int argc, char **argv)
     try_float64("tanh float64", 3, argument_of_tanh, evaluate_tanh, evaluate_scalar_tanh, tanhl);
     try_float64("log float64", 2, argument_of_log, NULL, evaluate_log, logl);
     try_sine();
+    try_rotate();
+    try_halves();
+    try_odd();
     try_sqrt();
     try_fma();
     try_fma_ties();

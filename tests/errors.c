@@ -35,7 +35,7 @@ static attn_status do_weighted_sum(const call *c, const attn_exec *run)
 }
 static attn_status do_scores(const call *c, const attn_exec *run)
 {
-    const attn_array k = attn_array_swap(&c->b, 0, 1);
+    const attn_array k = attn_array_swap(c->b, 0, 1);
     return attn_scores(&c->a, &k, c->scale, &c->c, run);
 }
 static attn_status do_softmax(const call *c, const attn_exec *run) { return attn_softmax(&c->a, c->axis, &c->c, run); }

@@ -195,6 +195,7 @@ cat >in_namespace.cpp <<'END'
 #include <cstddef>
 #include <cstdint>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -418,13 +419,17 @@ check "ATTN_PREFIX: no name is left out" sh -c "! $CC -E -DATTN_PREFIX=one_ -I'$
 
 # Without a C library: gcc and clang need none of its headers.
 mkdir no_library
+echo 'void *mine(unsigned long long);' >mine.h
 for header in math stdlib stdio string; do echo "#error this is of the C library" >no_library/$header.h; done
 freestanding() { # COMPILER
-    $1 -std=c99 -O2 $warnings -ffreestanding -Ino_library -I"$top" -c prefixed.c -o freestanding.o &&
+    $1 -std=c99 -O2 $warnings -I"$top" -c prefixed.c -o freestanding.o &&
         $nm --undefined-only freestanding.o | awk '{ print $NF }' | grep -v '^_' | sort >needed && # names with _ belong to the compiler
-        sed -n 's/^ \* *An object file needs \(.*\)\.$/\1/p' "$top/attention.h" | tr -d ',' | tr ' ' '\n' | sort | diff - needed
+        sed -n 's/^ \* *One that allocates nothing needs \(.*\)\.$/\1/p' "$top/attention.h" | tr -d ',' | tr ' ' '\n' | sort | diff - needed
 }
-check "-ffreestanding: needs no more, and no header of the C library" freestanding "$CC"
+check "-ffreestanding: allocates nothing, and needs no header of the C library" freestanding "$CC -ffreestanding -Ino_library"
+check "ATTN_NO_MALLOC: allocates nothing" freestanding "$CC -DATTN_NO_MALLOC"
+check "ATTN_MALLOC and ATTN_FREE: no header of the C library" $CC -std=c99 -ffreestanding $warnings -Ino_library "-DATTN_MALLOC(n)=mine(n)" "-DATTN_FREE(p)=(void)(p)" -include mine.h -I"$top" -fsyntax-only implementation.c
+check "ATTN_MALLOC alone: refused" refuses $CC "-DATTN_MALLOC(n)=mine(n)" -include mine.h -I"$top" -fsyntax-only implementation.c
 
 # gcc can be told to compile the header without what it is told on the command line, the others
 # cannot; of the bits see flags.sh.

@@ -37,7 +37,7 @@ else
     version=${version#attn }
 
     # works PROGRAM: it prints the numbers that quick_start.c computes
-    works() { "$1" >"$dir/output" 2>&1 && grep -q '^output  1.6604769 2.6604769$' "$dir/output"; }
+    works() { "$1" >"$dir/output" 2>&1 && grep -q '^no error: 1.6604769 2.6604769$' "$dir/output"; }
 
     if have pkg-config; then
         (

@@ -98,7 +98,7 @@ static attn_array cache_memory(attn_dtype type, size_t n0, size_t positions, siz
 {
     const attn_array a =
         heads_last ? test_4d(type, n0, positions, HEADS, dim) : test_4d(type, n0, HEADS, positions, dim);
-    return heads_last ? attn_array_swap(&a, 1, 2) : a;
+    return heads_last ? attn_array_swap(a, 1, 2) : a;
 }
 
 /* Checks every element of the cache, also those that must not change. */
@@ -111,8 +111,8 @@ static void try_placement(size_t page_size, attn_dtype index_type, int with_lens
         cache_memory(ATTN_F16, page_size ? pool : BATCH, page_size ? page_size : CAPACITY, DIM, heads_last);
     const attn_array want = test_copy(&cache), lens = test_1d(index_type, BATCH);
     attn_array rows = test_4d(ATTN_F32, NEW, DIM, BATCH, HEADS), table = test_absent;
-    rows = attn_array_swap(&rows, 0, 2); /* (BATCH, DIM, NEW, HEADS) */
-    rows = attn_array_swap(&rows, 1, 3);
+    rows = attn_array_swap(rows, 0, 2); /* (BATCH, DIM, NEW, HEADS) */
+    rows = attn_array_swap(rows, 1, 3);
     test_fill_normal(&rows, &rng, 1);
     if (page_size) table = shuffled_table(index_type, BATCH, pages, pool, &rng);
     for (size_t b = 0; b < BATCH; b++) {
@@ -198,7 +198,7 @@ static void try_append_errors(void)
         REFUSE(ATTN_ERR_DTYPE, paged, c.rows.dtype = ATTN_BOOL);
         REFUSE(ATTN_ERR_DTYPE, paged, c.rows.dtype = ATTN_F64);
         REFUSE(ATTN_ERR_DTYPE, paged, c.lens.dtype = ATTN_F32);
-        REFUSE(ATTN_ERR_RANK, paged, c.cache.ndim = 3);
+        REFUSE(ATTN_ERR_RANK, paged, c.cache.ndim = 1);
         REFUSE(ATTN_ERR_RANK, paged, c.rows.ndim = 5);
         REFUSE(ATTN_ERR_RANK, paged, c.lens.ndim = 2);
         REFUSE(ATTN_ERR_SHAPE, paged, c.cache.shape[1] = 1);
@@ -466,7 +466,7 @@ static attn_desc in_pages(const attn_desc *plain, size_t page_size, attn_dtype i
                      across = test_2d(index_type, pages, PAGED_BATCH);
     d.k =
         heads_last ? test_4d(plain->k.dtype, pool, page_size, 1, 11) : test_4d(plain->k.dtype, pool, 1, page_size, 11);
-    if (heads_last) d.k = attn_array_swap(&d.k, 1, 2);
+    if (heads_last) d.k = attn_array_swap(d.k, 1, 2);
     d.v = test_4d(plain->v.dtype, pool, 1, page_size, 7);
     for (size_t b = 0; b < PAGED_BATCH; b++) {
         for (size_t j = 0; j < paged_lens[b]; j++) {
@@ -479,7 +479,7 @@ static attn_desc in_pages(const attn_desc *plain, size_t page_size, attn_dtype i
         for (size_t page = (paged_lens[b] + page_size - 1) / page_size; page < pages; page++)
             ref_set(&table, 0, 0, b, page, page % 2 ? -1 : (double)pool);
     }
-    d.block_table = heads_last ? attn_array_swap(&across, 0, 1) : table;
+    d.block_table = heads_last ? attn_array_swap(across, 0, 1) : table;
     test_assign(&d.block_table, &table);
     return d;
 }

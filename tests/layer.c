@@ -70,7 +70,7 @@ static attn_array project(const attn_array *x, const attn_array *w, const attn_a
                         x->dtype == ATTN_F64 ? (double)sum + (double)addend : (double)((float)sum + (float)addend));
             }
     split = attn_array_4d(y.dtype, y.data, batch, tokens, heads, columns / heads);
-    return attn_array_swap(&split, 1, 2);
+    return attn_array_swap(split, 1, 2);
 }
 
 static int same_numbers(const attn_array *got, const attn_array *want, size_t count)
@@ -91,7 +91,7 @@ static void try_layer(const layer_shape *s, attn_dtype type, attn_path path)
     d.k = project(&l.x, &l.w_k, &l.b_k, s->kv_heads, run, &pass);
     d.v = project(&l.x, &l.w_v, &l.b_v, s->kv_heads, run, &pass);
     heads = test_4d(type, batch, s->tokens, s->heads, s->head_dim_v);
-    d.out = attn_array_swap(&heads, 1, 2);
+    d.out = attn_array_swap(heads, 1, 2);
     d.scores = test_4d(type, batch, s->heads, s->tokens, s->tokens);
     pass &= test_status(test_forward(&d, run), ATTN_OK);
     out = attn_array_3d(type, heads.data, batch, s->tokens, s->heads * s->head_dim_v);

@@ -19,6 +19,7 @@ test_programs = \
 	tests/optional_outputs \
 	tests/packed_sequences \
 	tests/partial_states \
+	tests/plain_call \
 	tests/pthread_adapter \
 	tests/rotary \
 	tests/rounding_modes \

@@ -84,10 +84,10 @@ static void try_broadcasts(attn_dtype type)
         attn_desc d = problem(type, &rng);
         attn_array mask = make_mask(reversed ? ATTN_BOOL : type, 1, 1, q_len, &rng),
                    columns = test_2d(mask.dtype, kv_len, q_len), view;
-        view = attn_array_swap(&columns, 0, 1);
+        view = attn_array_swap(columns, 0, 1);
         mask = attn_array_2d(mask.dtype, mask.data, q_len, kv_len);
         if (reversed) {
-            view = attn_array_swap(&mask, 0, 0);
+            view = attn_array_swap(mask, 0, 0);
             view.data = ref_at(&mask, 0, 0, q_len - 1, kv_len - 1);
             view.stride[0] = -(ptrdiff_t)kv_len;
             view.stride[1] = -1;

@@ -69,9 +69,9 @@ static void try_layouts(attn_dtype type)
                 x->stride[0] = 2 * (ptrdiff_t)large.shape[1];
                 x->stride[1] = 3;
             }
-            if (layout & 1) *x = attn_array_swap(x, 0, 1);
+            if (layout & 1) *x = attn_array_swap(*x, 0, 1);
             if (layout & 4) {
-                *x = attn_array_swap(x, 0, 0); /* makes implied strides explicit */
+                *x = attn_array_swap(*x, 0, 0); /* makes implied strides explicit */
                 if (x->stride[0] == 0) {
                     x->stride[0] = (ptrdiff_t)x->shape[1];
                     x->stride[1] = 1;
@@ -133,11 +133,11 @@ static void try_small_matrices(attn_dtype type)
                 const size_t k = depths[j], m = 1 + 11 * j % 39;
                 test_rng rng = {n + k};
                 const attn_array wide = test_2d(type, m, k + 3), store = test_2d(type, n, k),
-                                 turned = attn_array_swap(&store, 0, 1);
+                                 turned = attn_array_swap(store, 0, 1);
                 const attn_array b = test_2d(type, k, n), large = test_2d(type, m, n + j), want = test_2d(type, m, n);
                 const attn_array a = test_part(&wide, 1, 2, k), c = test_part(&large, 1, j, n),
                                  other = test_2d(type, k, m);
-                const attn_array turned_a = attn_array_swap(&other, 0, 1), keys = attn_array_swap(&b, 0, 1);
+                const attn_array turned_a = attn_array_swap(other, 0, 1), keys = attn_array_swap(b, 0, 1);
                 test_fill_normal(&wide, &rng, 1);
                 test_fill_normal(&b, &rng, 1);
                 if (j == 4) ref_set(&b, 0, 0, k - 1, n - 1, -(double)INFINITY);
@@ -221,7 +221,7 @@ static void try_steps(attn_dtype type)
     test_ok(pass, "%s: compute_qkv is three products", attn_dtype_name(type));
 
     /* a scale of 1/4 is exact, so that the order of scaling does not matter */
-    kt = attn_array_swap(&y[1], 1, 2);
+    kt = attn_array_swap(y[1], 1, 2);
     s = test_3d(type, 2, 21, 21);
     scaled = test_3d(type, 2, 21, 21);
     pass = test_status(test_scores(&y[0], &y[1], 0.25, &s, run), ATTN_OK) &&

@@ -85,10 +85,10 @@ static void try_heads(attn_dtype type, attn_path path, size_t q_heads, size_t kv
                          k = test_4d(type, BATCH, KEYS, kv_heads, SIZE);
         const attn_array v = test_4d(type, BATCH, KEYS, kv_heads, SIZE_V),
                          y = test_4d(type, BATCH, QUERIES, q_heads, SIZE_V);
-        d.q = attn_array_swap(&q, 1, 2);
-        d.k = attn_array_swap(&k, 1, 2);
-        d.v = attn_array_swap(&v, 1, 2);
-        d.out = attn_array_swap(&y, 1, 2);
+        d.q = attn_array_swap(q, 1, 2);
+        d.k = attn_array_swap(k, 1, 2);
+        d.v = attn_array_swap(v, 1, 2);
+        d.out = attn_array_swap(y, 1, 2);
     } else {
         d.q = test_4d(type, BATCH, q_heads, QUERIES, SIZE);
         d.k = test_4d(type, BATCH, kv_heads, KEYS, SIZE);

@@ -99,8 +99,8 @@ static void try_layouts(attn_dtype type)
     attn_desc d = problem(type, &rng), plain = d;
     const attn_array turned = test_4d(type, 2, 4, 530, 7), lse = test_3d(type, 7, 4, 2);
     int pass;
-    d.scores = attn_array_swap(&turned, 2, 3);
-    d.lse = attn_array_swap(&lse, 0, 2);
+    d.scores = attn_array_swap(turned, 2, 3);
+    d.lse = attn_array_swap(lse, 0, 2);
     d.out = test_copy(&plain.out);
     pass = test_status(test_forward(&plain, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
            test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
@@ -145,7 +145,7 @@ static int small_as_general(const test_shape *shape, attn_path path, int spoilt,
     if (apart == 2) { /* transposed: neighbours in memory belong to different rows */
         const attn_array from = general.q,
                          other = test_4d(shape->type, from.shape[0], from.shape[1], from.shape[3], from.shape[2]);
-        general.q = attn_array_swap(&other, 2, 3);
+        general.q = attn_array_swap(other, 2, 3);
         test_assign(&general.q, &from);
     }
     if (apart == 1) { /* rows of wider arrays; keys in reverse order */

@@ -214,12 +214,12 @@ static void try_layouts(attn_dtype type)
             const size_t heads = plain.shape[0], rows = plain.shape[1], dim = plain.shape[2];
             if (layout == 0) {
                 const attn_array memory = test_3d(type, rows, heads, dim);
-                *arrays[i] = attn_array_swap(&memory, 0, 1);
+                *arrays[i] = attn_array_swap(memory, 0, 1);
             } else if (layout == 1) {
                 *arrays[i] = test_4d(type, 1, heads, rows, dim);
             } else {
                 const attn_array memory = test_3d(type, heads, rows, dim);
-                *arrays[i] = attn_array_swap(&memory, 0, 0); /* makes the strides explicit */
+                *arrays[i] = attn_array_swap(memory, 0, 0); /* makes the strides explicit */
                 arrays[i]->data = ref_at(&memory, 0, heads - 1, 0, 0);
                 arrays[i]->stride[0] = -arrays[i]->stride[0];
             }

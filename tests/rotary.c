@@ -226,9 +226,9 @@ static void try_layouts(attn_dtype type)
         test_ok(pass && test_status(attn_rotary(&y, NULL, 0, 8, interleaved, &y), ATTN_OK) && test_same(&y, &want),
                 "%s, in place", attn_dtype_name(type));
 
-        memory = attn_array_swap(&memory, 0, 2); /* (2, 5, 12, 3), then (2, 3, 12, 5) and (2, 3, 5, 12) */
-        memory = attn_array_swap(&memory, 1, 3);
-        turned_x = attn_array_swap(&memory, 2, 3);
+        memory = attn_array_swap(memory, 0, 2); /* (2, 5, 12, 3), then (2, 3, 12, 5) and (2, 3, 5, 12) */
+        memory = attn_array_swap(memory, 1, 3);
+        turned_x = attn_array_swap(memory, 2, 3);
         test_assign(&turned_x, &x);
         test_poison(&y);
         test_ok(test_status(attn_rotary(&turned_x, NULL, 0, 8, interleaved, &y), ATTN_OK) && test_same(&y, &want),

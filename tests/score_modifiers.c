@@ -97,7 +97,7 @@ static void try_values(attn_dtype type)
         test_rng rng = {3};
         attn_desc d = problem(type, &rng);
         const attn_array slopes = test_2d(type, 4, 2);
-        d.alibi = attn_array_swap(&slopes, 0, 1);
+        d.alibi = attn_array_swap(slopes, 0, 1);
         for (size_t i = 0; i < 8; i++) ref_set(&d.alibi, 0, 0, i / 4, i % 4, 0.01 * (double)(i + 1));
         d.align = ATTN_ALIGN_OFFSET;
         d.q_offset = 300;

@@ -129,8 +129,8 @@ static void try_layouts(void)
         d = test_again(&full);
         d.scores_head = r.head;
         d.scores_query = r.query;
-        d.scores = attn_array_swap(&memory, 0, 3); /* (2, 3, 2, 550) */
-        d.scores = attn_array_swap(&d.scores, 1, 2);
+        d.scores = attn_array_swap(memory, 0, 3); /* (2, 3, 2, 550) */
+        d.scores = attn_array_swap(d.scores, 1, 2);
         pass = pass && test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&d.scores, &want);
         test_ok(pass, "a range of %s, transposed", stage_names[stage]);
         d.scores = half;

@@ -116,7 +116,7 @@ static void try_layouts(attn_dtype type)
         void *const to_memory = test_memory(80 * 210 * attn_dtype_size(type), 0);
         attn_array from[3], to[3];
         int pass = test_status(test_softmax(&x, axis, &y, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-        from[0] = attn_array_swap(&turned, 0, 1);
+        from[0] = attn_array_swap(turned, 0, 1);
         from[1] = backwards;
         from[1].data = ref_at(&backwards, 0, 0, 39, 69);
         from[1].stride[0] = -70;
@@ -167,7 +167,7 @@ static void try_special_rows(attn_dtype type)
         snprintf(name, sizeof name, "%s, %s", attn_dtype_name(type), names[r]);
         try_axis(&row, 1, name);
     }
-    columns = attn_array_swap(&x, 0, 1);
+    columns = attn_array_swap(x, 0, 1);
     try_axis(&x, 1, "all of these");
     try_axis(&columns, 0, "all of these as columns");
     columns = test_2d(type, 5, 64); /* wide enough to be used without a copy */
@@ -194,7 +194,7 @@ static void try_poisoned_lines(attn_dtype type)
     for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
         const size_t n = lengths[k], lines = n > 10000 ? 6 : 150;
         const attn_array x = test_2d(type, lines, n), turned = test_2d(type, n, lines), alone = test_2d(type, lines, n);
-        const attn_array across = attn_array_swap(&turned, 0, 1);
+        const attn_array across = attn_array_swap(turned, 0, 1);
         attn_array y = test_copy(&x), to = test_copy(&turned);
         test_rng rng = {n};
         int pass = 1;
@@ -212,7 +212,7 @@ static void try_poisoned_lines(attn_dtype type)
         pass &= test_status(test_softmax(&x, 1, &y, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same(&y, &alone);
         test_ok(pass, "%s, poisoned lines of %zu, as they are alone", attn_dtype_name(type), n);
         pass = test_status(test_softmax(&turned, 0, &to, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-        to = attn_array_swap(&to, 0, 1);
+        to = attn_array_swap(to, 0, 1);
         test_ok(pass && test_same(&to, &alone), "%s, poisoned columns of %zu", attn_dtype_name(type), n);
         pass = test_status(test_softmax(&turned, 0, &turned, test_on(ATTN_PATH_AUTO)), ATTN_OK);
         test_ok(pass && test_same(&across, &alone), "%s, poisoned columns of %zu in place", attn_dtype_name(type), n);

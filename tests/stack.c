@@ -58,7 +58,9 @@ static struct {
     X(attn_array_2d, with.array = attn_array_2d(ATTN_F32, pool, 2, 3)) \
     X(attn_array_3d, with.array = attn_array_3d(ATTN_F32, pool, 2, 3, 4)) \
     X(attn_array_4d, with.array = attn_array_4d(ATTN_F32, pool, 2, 3, 4, 5)) \
-    X(attn_array_swap, with.array = attn_array_swap(&with.a, 0, 1)) \
+    X(attn_array_bshd, with.array = attn_array_bshd(ATTN_F32, pool, 2, 3, 4, 5)) \
+    X(attn_array_strided, with.array = attn_array_strided(ATTN_F32, pool, 2, 3, 4, 5, 60, 20, 5, 1)) \
+    X(attn_array_swap, with.array = attn_array_swap(with.a, 0, 1)) \
     X(attn_exec_default, with.made_exec = attn_exec_default()) \
     X(attn_exec_in, with.made_exec = attn_exec_in(workspace, WORKSPACE)) \
     X(attn_desc_default, with.made_desc = attn_desc_default()) \
@@ -85,6 +87,11 @@ static struct {
     X(attn_weighted_sum, with.status = attn_weighted_sum(&with.a, &with.b, &with.c, &with.exec)) \
     X(attn_self_attention, with.status = attn_self_attention(&with.a, &with.b, &with.c, &with.d, \
                                                              with.flag ? &with.e : NULL, &with.exec)) \
+    X(attn_sdpa_f32, with.status = attn_sdpa_f32((const float *)with.a.data, (const float *)with.b.data, \
+                                                 (const float *)with.b.data, (float *)with.c.data, 1, 2, 1, 60, 600, 8, 1)) \
+    X(attn_sdpa_f64, with.status = attn_sdpa_f64((const double *)with.a.data, (const double *)with.b.data, \
+                                                 (const double *)with.b.data, (double *)with.c.data, 1, 2, 1, 60, 600, 8, 1)) \
+    X(attn_workspace_size, with.status = attn_workspace_size(&with.desc, 2, &with.count)) \
     X(attn_forward, with.status = attn_forward(&with.desc, &with.exec)) \
     X(attn_state_size, with.status = attn_state_size(&with.desc, &with.count)) \
     X(attn_partial, with.status = attn_partial(&with.desc, with.state[0], with.size[0], &with.exec)) \
@@ -300,7 +307,7 @@ static attn_array vector(attn_dtype type, size_t n)
 static attn_array turned(attn_dtype type, size_t rows, size_t columns)
 {
     const attn_array a = matrix(type, columns, rows);
-    return attn_array_swap(&a, 0, 1);
+    return attn_array_swap(a, 0, 1);
 }
 
 static double huge(attn_dtype type) { return type == ATTN_F64 ? 1e308 : 3e38; }
@@ -391,12 +398,22 @@ static void packed(attn_dtype type)
     with.desc.causal = 1;
 }
 
+static void try_plain_call(attn_dtype type)
+{
+    used = 0;
+    with.a = filled(type, 1, 2, 60, 8);
+    with.b = filled(type, 1, 1, 600, 8);
+    with.c = filled(type, 1, 2, 60, 8);
+    take(type == ATTN_F64 ? NUMBER_attn_sdpa_f64 : NUMBER_attn_sdpa_f32, "60 queries, 600 keys");
+}
+
 static void try_forward(attn_dtype type)
 {
     for (int several = 0; several < 2; several++) {
         workers(several);
         problem(type, 6, 8, 4, 4);
         run(NUMBER_attn_forward, "6 queries, 8 keys");
+        take(NUMBER_attn_workspace_size, "6 queries, 8 keys");
         with.desc.causal = 1;
         run(NUMBER_attn_forward, "6 queries, 8 keys, causal");
         overflow(type, 0);
@@ -670,6 +687,7 @@ static void try_computations(attn_dtype type)
         try_states(type, 0, several, 300, "parts within a block");
     }
     try_self_attention(type);
+    try_plain_call(type);
     try_products(type);
     try_softmax(type);
     try_layer(type, 6);

@@ -108,7 +108,7 @@ static void try_packed_qkv(const attn_desc *plain, attn_path path)
 {
     const size_t b = plain->q.shape[0], h = plain->q.shape[1], hkv = plain->k.shape[1], s = plain->q.shape[2],
                  d = plain->q.shape[3];
-    attn_array packed = test_4d(plain->q.dtype, b, s, h + 2 * hkv, d), all = attn_array_swap(&packed, 1, 2);
+    attn_array packed = test_4d(plain->q.dtype, b, s, h + 2 * hkv, d), all = attn_array_swap(packed, 1, 2);
     attn_desc desc = *plain;
     const size_t starts[3] = {0, h, h + hkv}, counts[3] = {h, hkv, hkv};
     attn_array *parts[3];
@@ -293,7 +293,7 @@ static void try_turned(void)
     attn_array row = attn_array_2d(ATTN_F32, &one, 1, 3), column, from = test_2d(ATTN_F32, 1, 2),
                to = test_2d(ATTN_F32, 3, 2);
     row.stride[0] = 5; /* the other is 0 */
-    column = attn_array_swap(&row, 0, 1);
+    column = attn_array_swap(row, 0, 1);
     ((float *)from.data)[0] = 3;
     ((float *)from.data)[1] = -7;
     test_ok(column.shape[0] == 3 && column.stride[0] == 0 && column.stride[1] != 0, "a repeated element, turned");

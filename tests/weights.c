@@ -93,7 +93,7 @@ static attn_status call_across(const void *context, attn_exec run)
 static attn_status call_along(const void *context, attn_exec run)
 {
     const long_rows *l = context;
-    const attn_array rows = attn_array_swap(&l->desc.k, 2, 3);
+    const attn_array rows = attn_array_swap(l->desc.k, 2, 3);
     return test_softmax(&rows, -1, &l->desc.scores, run);
 }
 
@@ -158,7 +158,7 @@ static void try_long_rows(attn_dtype type)
             ref_set(&l.lines, 0, 0, j, kind, x);
         }
     for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
-        const attn_array columns = attn_array_swap(&l.done, 0, 1),
+        const attn_array columns = attn_array_swap(l.done, 0, 1),
                          *w = calls[c].run == call_across ? &columns : &l.desc.scores;
         const attn_array *outputs[3];
         const size_t count = calls[c].run == call_along || calls[c].run == call_across ? 1 : 3;
