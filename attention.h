@@ -3055,6 +3055,7 @@ typedef struct attn__gemm {
     size_t rows;        /* rows of one task, which packs its part of b ... */
     size_t block;       /* ... and columns */
     size_t direct_cols; /* columns for which b and c are used where they lie: for few rows */
+    int turned;         /* the columns of b, contiguous, are used where they lie: for few rows */
     double scale;
 } attn__gemm;
 
@@ -3063,7 +3064,7 @@ static size_t attn__gemm_workspace(const attn__kernel *kernel, size_t n, size_t 
 {
     const size_t row = ATTN__TILE_STRIDE * kernel->size;
     *c_at = attn__max(kernel->mr, kernel->few_rows) * row;
-    *b_at = *c_at + kernel->mr * row;
+    *b_at = 2 * *c_at;
     return *b_at +
            attn__round_up(
                attn__round_up(attn__min(n, ATTN__BLOCK), kernel->nr) * attn__min(k, ATTN__BLOCK) * kernel->size, 64);
@@ -3079,6 +3080,25 @@ static void attn__gemm_rows(const attn__gemm *g, const attn__view *a, size_t r0,
         kernel->load(row, attn__at(a, 0, 0, r, k0), a->dtype, a->stride[ATTN__D], depth);
         if (g->scale < 1 || g->scale > 1)
             kernel->scale(row, row, depth, g->scale); /* the one rounding before the chain */
+    }
+}
+
+/* Few rows of a, columns [j0, j0 + n) of b, each contiguous. */
+static void attn__gemm_turned(const attn__gemm *g, const attn__view *a, const attn__view *b, const attn__view *c,
+                              size_t i0, size_t i1, size_t j0, size_t n, char *a_tile, char *c_tile)
+{
+    const attn__kernel *kernel = g->run.kernel;
+    for (size_t end = j0 + n; j0 < end; j0 += n) {
+        n = attn__min(end - j0, ATTN__BLOCK);
+        for (size_t k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
+            const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
+            attn__gemm_rows(g, a, i0, i1, k0, depth, a_tile);
+            kernel->dot_keys(i1 - i0, n, depth, a_tile, attn__at(b, 0, 0, k0, j0), b->dtype, b->stride[ATTN__D], c_tile,
+                             k0 != 0);
+        }
+        for (size_t r = i0; r < i1; r++)
+            kernel->store(attn__at(c, 0, 0, r, j0), c->dtype, c->stride[ATTN__D],
+                          c_tile + (r - i0) * ATTN__TILE_STRIDE * kernel->size, n);
     }
 }
 
@@ -3105,6 +3125,10 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
         a.data += at * a.stride[dim] * a.size;
         b.data += at * b.stride[dim] * b.size;
         c.data += at * c.stride[dim] * c.size;
+    }
+    if (g->turned) {
+        attn__gemm_turned(g, &a, &b, &c, i0, i1, j0, n, a_tile, c_tile);
+        return;
     }
     if (j0 < g->direct_cols) { /* a few rows of b at a time, in their order in memory */
         const size_t width = attn__min(g->direct_cols - j0, n);
@@ -3183,6 +3207,7 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
     g->row_blocks = (g->m + g->rows - 1) / g->rows;
     g->block = ATTN__BLOCK;
     g->direct_cols = 0;
+    g->turned = g->m <= kernel->few_rows && g->b.stride[ATTN__S] == 1 && g->k > 1;
     if (g->m <= kernel->few_rows && attn__gemm_plain(g)) {
         g->direct_cols = g->n / kernel->nr * kernel->nr;
         g->block =
@@ -3218,6 +3243,10 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     if ((status = attn__gemm_shape(&g, ndim))) return status;
     if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return ATTN_ERR_ALIAS;
     if ((status = attn__path_of(exec, g.n, &path))) return status;
+    /* of 32 columns whose distance is a multiple of 4096 bytes, the first cache cannot hold a line each */
+    if (g.m <= 8 && g.b.stride[ATTN__D] * g.b.size % 4096 == 0 && g.b.stride[ATTN__D] != 0 &&
+        path == ATTN_PATH_AVX512 && (!exec || exec->path == ATTN_PATH_AUTO) && attn_path_native(ATTN_PATH_AVX2))
+        path = ATTN_PATH_AVX2;
     kernel = attn__kernel_of(path, a->dtype);
     status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured);
     if (status || measured) return status;
