@@ -31,7 +31,7 @@ size_t bench_roofline(const bench_loops *loops[BENCH_WIDTHS]);
 
 /* ---------------------------------------------------------------- cases -- */
 
-typedef enum bench_kind { BENCH_ATTENTION, BENCH_SOFTMAX, BENCH_MATMUL } bench_kind;
+typedef enum bench_kind { BENCH_ATTENTION, BENCH_SOFTMAX, BENCH_MATMUL, BENCH_APPEND, BENCH_ROTARY } bench_kind;
 typedef enum bench_type { BENCH_F32, BENCH_F64, BENCH_F16, BENCH_BF16 } bench_type;
 
 /* What bounds the work: arithmetic, reading the operands, or copying in to out. */
@@ -57,14 +57,14 @@ typedef struct bench_poison {
 typedef struct bench_case {
     const char *name, *what;
     bench_kind kind;
-    bench_type type; /* f16, bf16: only K and V, the rest is float32 */
+    bench_type type; /* f16, bf16: only K and V, or what is appended to; the rest is float32 */
     bench_bound bound;
     size_t heads, kv_heads;
     /* attention: m queries, n keys, head dimension k; matmul: (m, k) by (k, n);
-     * softmax: (m, n) */
+     * softmax: (m, n); append, rotary: (heads, m, n) */
     size_t m, n, k;
     int causal;
-    int axis;            /* softmax: 0 or 1 */
+    int axis;            /* softmax: 0 or 1; matmul: 1 where the second factor is stored (n, k) */
     size_t window;       /* keys that a query sees, itself included; 0: all */
     double softcap;      /* 0: none */
     int alibi;           /* slopes per head */
@@ -185,6 +185,7 @@ typedef struct peer_loops {
     void (*small_attention)(const float *q, const float *k, const float *v, float *out, float *scores, size_t m,
                             size_t n, size_t d);
     void (*small_matmul)(const float *a, const float *b, float *c, size_t m, size_t n, size_t k);
+    void (*turned_matmul)(const float *a, const float *b, float *c, size_t m, size_t n, size_t k); /* b (n, k) */
 } peer_loops;
 
 const peer_loops *bench_peer_loops(int width);

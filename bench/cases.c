@@ -12,6 +12,7 @@
 /* Heads, queries, keys, head dimension; a matrix has its rows, columns and depth. */
 #define SHAPE(h, kv, rows, columns, depth) .heads = (h), .kv_heads = (kv), .m = (rows), .n = (columns), .k = (depth)
 
+#define MOVED(HEADS, M, N, KIND) SHAPE(HEADS, HEADS, M, N, 0), .kind = (KIND), .bound = BENCH_BY_COPY, .alone = 1
 #define POISONED(NAME, TYPE, BESIDE, WHAT, ARRAYS, STEP, VALUE)                                                        \
     {                                                                                                                  \
         .name = (NAME), .what = "8 heads, 512 tokens, d 64, " WHAT, SHAPE(8, 8, 512, 512, 64), .type = (TYPE),         \
@@ -94,6 +95,27 @@ static const bench_case cases[] = {
      SHAPE(1, 1, 1, 4096, 4096),
      .kind = BENCH_MATMUL,
      .bound = BENCH_BY_READ},
+    {.name = "matmul-turned-1x4096",
+     .what = "matmul (1, 4096) by (4096, 4096), stored (out, in)",
+     SHAPE(1, 1, 1, 4096, 4096),
+     .kind = BENCH_MATMUL,
+     .axis = 1,
+     .bound = BENCH_BY_READ},
+    {.name = "matmul-turned-1x768",
+     .what = "matmul (1, 768) by (768, 768), stored (out, in)",
+     SHAPE(1, 1, 1, 768, 768),
+     .kind = BENCH_MATMUL,
+     .axis = 1,
+     .bound = BENCH_BY_READ},
+    {.name = "append-512", .what = "cache append, 512 positions of 12 heads, d 64", MOVED(12, 512, 64, BENCH_APPEND)},
+    {.name = "append-512-f16",
+     .what = "cache append, 512 positions of 12 heads, d 64, to float16",
+     MOVED(12, 512, 64, BENCH_APPEND),
+     .type = BENCH_F16},
+    {.name = "rotary-512",
+     .what = "rotary embedding, 512 positions of 12 heads, d 64",
+     MOVED(12, 512, 64, BENCH_ROTARY)},
+    {.name = "rotary-1", .what = "rotary embedding, a position of 12 heads, d 64", MOVED(12, 1, 64, BENCH_ROTARY)},
     {.name = "matmul-6x8x8", .what = "matmul (6, 8) by (8, 8)", SHAPE(1, 1, 6, 8, 8), .kind = BENCH_MATMUL},
     {.name = "full-512-d64-f64",
      .what = "8 heads, 512 tokens, d 64, float64",
@@ -341,6 +363,11 @@ bench_job *bench_job_open(const bench_case *s)
         job->a_count = job->out_count = s->m * s->n;
         job->peer_bytes = 2 * (double)job->a_count * (double)job->element;
         break;
+    case BENCH_APPEND:
+    case BENCH_ROTARY:
+        job->a_count = job->out_count = s->heads * s->m * s->n;
+        job->peer_bytes = 2 * (double)job->a_count * (double)job->element;
+        break;
     case BENCH_MATMUL:
         job->a_count = s->m * s->k;
         job->b_count = s->k * s->n;
@@ -350,6 +377,7 @@ bench_job *bench_job_open(const bench_case *s)
         break;
     }
     job->bytes = is_half(s) ? job->peer_bytes / 2 : job->peer_bytes;
+    if (is_half(s) && s->kind == BENCH_APPEND) job->bytes = job->peer_bytes * 3 / 4; /* float32 is read */
     if (!allocate(job)) {
         bench_job_close(job);
         return NULL;

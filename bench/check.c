@@ -27,9 +27,13 @@ bench_arrays bench_describe(const bench_job *job)
         t.desc.window_right = -1;
         if (s->mask) t.desc.mask = attn_array_2d(ATTN_BOOL, job->mask, s->m, s->n);
         if (s->alibi) t.desc.alibi = attn_array_1d(ATTN_F32, job->slopes, s->heads);
+    } else if (s->kind == BENCH_APPEND || s->kind == BENCH_ROTARY) {
+        t.a = attn_array_4d(type, job->a, 1, s->heads, s->m, s->n);
+        t.out = attn_array_4d(s->kind == BENCH_APPEND ? kv_type : type, job->out, 1, s->heads, s->m, s->n);
     } else {
         t.a = attn_array_2d(type, job->a, s->m, s->kind == BENCH_MATMUL ? s->k : s->n);
-        t.b = attn_array_2d(type, job->b, s->k, s->n);
+        t.b = s->axis ? attn_array_swap(attn_array_2d(type, job->b, s->n, s->k), 0, 1)
+                      : attn_array_2d(type, job->b, s->k, s->n);
         t.out = attn_array_2d(type, job->out, s->m, s->n);
     }
     return t;
@@ -83,11 +87,35 @@ static attn_array part(const attn_array *a, size_t row, size_t column)
     return p;
 }
 
+/* What is appended is rounded once; of what is turned, sums of two products by cosines and sines. */
+static double moved_ratio(const bench_case *s, const bench_arrays *t)
+{
+    const double u = s->kind == BENCH_ROTARY ? ldexp(1, -23)
+                     : s->type == BENCH_F16  ? ldexp(1, -11)
+                     : s->type == BENCH_BF16 ? ldexp(1, -8)
+                                             : 0;
+    double worst = 0;
+    for (size_t h = 0; h < s->heads; h++)
+        for (size_t i = 0; i < SAMPLES; i++)
+            for (size_t c = 0; c < s->n; c++) {
+                const size_t row = pick(i, SAMPLES, s->m), half = s->n / 2;
+                const double x = (double)ref_get(&t->a, 0, h, row, c),
+                             y = (double)ref_get(&t->a, 0, h, row, c < half ? c + half : c - half);
+                const double angle = (double)row * pow(10000, -2 * (double)(c % half) / (double)s->n);
+                const double want = s->kind == BENCH_APPEND ? x : x * cos(angle) + (c < half ? -y : y) * sin(angle);
+                const double error = fabs((double)ref_get(&t->out, 0, h, row, c) - want),
+                             bound = u * (fabs(x) + fabs(y));
+                keep_worst(&worst, error > 0 || isnan(error) ? error / bound : 0);
+            }
+    return worst;
+}
+
 double bench_job_error(const bench_job *job)
 {
     const bench_case *s = job->shape;
     const bench_arrays t = bench_describe(job);
     double worst = 0;
+    if (s->kind == BENCH_APPEND || s->kind == BENCH_ROTARY) return moved_ratio(s, &t);
     for (size_t i = 0; i < job->out_count && !s->poison.arrays; i++)
         if (job->element == sizeof(double) ? isnan(((double *)job->out)[i]) : isnan(((float *)job->out)[i]))
             return (double)NAN;
@@ -101,7 +129,11 @@ double bench_job_error(const bench_job *job)
         }
         for (size_t j = 0; j < SAMPLES && s->kind == BENCH_MATMUL; j++) {
             size_t column = pick(j, SAMPLES, s->n);
-            attn_array a = part(&t.a, row, SIZE_MAX), b = part(&t.b, SIZE_MAX, column), c = part(&t.out, row, column);
+            attn_array a = part(&t.a, row, SIZE_MAX), c = part(&t.out, row, column), b;
+            if (s->axis) {
+                const attn_array stored = attn_array_2d(t.b.dtype, t.b.data, s->n, s->k);
+                b = attn_array_swap(part(&stored, column, SIZE_MAX), 0, 1);
+            } else b = part(&t.b, SIZE_MAX, column);
             keep_worst(&worst, ref_check_matmul(&a, &b, &c).worst);
         }
     }

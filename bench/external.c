@@ -201,7 +201,7 @@ size_t bench_external(const bench_job *job, bench_entry *entries, size_t count)
     char line[LINE];
     for (size_t i = 0; i < program_count && count < BENCH_MAX_ENTRIES; i++) {
         program *p = &programs[i];
-        if (!p->to || job->shape->type == BENCH_F64) continue;
+        if (!p->to || job->shape->type == BENCH_F64 || (job->shape->kind == BENCH_MATMUL && job->shape->axis)) continue;
         bench_entry *e = &entries[count++];
         memset(e, 0, sizeof *e);
         snprintf(e->name, sizeof e->name, "%s", p->name);

@@ -22,6 +22,8 @@ static attn_status run_once(const bench_job *job, const bench_arrays *t, const a
     switch (job->shape->kind) {
     case BENCH_SOFTMAX: return attn_softmax(&t->a, job->shape->axis, &t->out, exec);
     case BENCH_MATMUL: return attn_matmul(&t->a, &t->b, &t->out, exec);
+    case BENCH_APPEND: return attn_cache_append(&t->out, &t->a, NULL, NULL);
+    case BENCH_ROTARY: return attn_rotary(&t->a, NULL, 0, 0, 0, &t->out);
     case BENCH_ATTENTION: break;
     }
     return attn_forward(&t->desc, exec);
@@ -79,6 +81,9 @@ size_t bench_ours(const bench_job *job, const char *paths, bench_entry *entries,
 {
     for (int path = ATTN_PATH_COUNT - 1; path >= ATTN_PATH_SCALAR; path--) {
         if (!wanted((attn_path)path, paths)) continue;
+        if ((job->shape->kind == BENCH_APPEND || job->shape->kind == BENCH_ROTARY) &&
+            (attn_path)path != attn_best_path())
+            continue; /* which they take by themselves */
         bench_entry *e = &entries[count];
         state *t = calloc(1, sizeof *t);
         if (!t) return count;

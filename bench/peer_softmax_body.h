@@ -105,9 +105,20 @@ TARGET static void NAME(small_matmul)(const float *restrict a, const float *rest
     }
 }
 
+TARGET static void NAME(turned_matmul)(const float *restrict a, const float *restrict b, float *restrict c, size_t m,
+                                       size_t n, size_t k)
+{
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            float sum = 0;
+            for (size_t l = 0; l < k; l++) sum += a[i * k + l] * b[j * k + l];
+            c[i * n + j] = sum;
+        }
+}
+
 static const peer_loops NAME(loops) = {
-    NAME(exp_f32),      NAME(exp_f64),         NAME(scale_f32),       NAME(scale_f64),
-    NAME(softmax_rows), NAME(softmax_columns), NAME(small_attention), NAME(small_matmul),
+    NAME(exp_f32),         NAME(exp_f64),         NAME(scale_f32),    NAME(scale_f64),     NAME(softmax_rows),
+    NAME(softmax_columns), NAME(small_attention), NAME(small_matmul), NAME(turned_matmul),
 };
 
 #undef NAME

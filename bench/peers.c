@@ -175,7 +175,7 @@ static const char *run_decode_gemm(const bench_job *job, const bench_entry *entr
 static const char *run_gemm(const bench_job *job, const bench_entry *entry)
 {
     const bench_case *s = job->shape;
-    gemm(job, entry, 0, s->m, s->n, s->k, 1, job->a, job->b, job->out);
+    gemm(job, entry, s->axis, s->m, s->n, s->k, 1, job->a, job->b, job->out);
     return NULL;
 }
 
@@ -201,7 +201,9 @@ static const char *run_gemv(const bench_job *job, const bench_entry *entry)
 {
     const bench_case *s = job->shape;
     (void)entry;
-    cblas_sgemv(CblasRowMajor, CblasTrans, (int)s->k, (int)s->n, 1, job->b, (int)s->n, job->a, 1, 0, job->out, 1);
+    if (s->axis)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)s->n, (int)s->k, 1, job->b, (int)s->k, job->a, 1, 0, job->out, 1);
+    else cblas_sgemv(CblasRowMajor, CblasTrans, (int)s->k, (int)s->n, 1, job->b, (int)s->n, job->a, 1, 0, job->out, 1);
     return NULL;
 }
 #endif
@@ -300,7 +302,8 @@ static const char *run_loops(const bench_job *job, const bench_entry *entry)
 static const char *run_matmul_loops(const bench_job *job, const bench_entry *entry)
 {
     const bench_case *s = job->shape;
-    bench_peer_loops(entry->width)->small_matmul(job->a, job->b, job->out, s->m, s->n, s->k);
+    const peer_loops *loops = bench_peer_loops(entry->width);
+    (s->axis ? loops->turned_matmul : loops->small_matmul)(job->a, job->b, job->out, s->m, s->n, s->k);
     return NULL;
 }
 
