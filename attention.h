@@ -191,7 +191,9 @@
  * ERRORS
  *
  *   Every function is total: bad arguments return a status of their own, which
- *   attn_status_string explains, and nothing is written.
+ *   attn_status_string explains, and nothing is written. Where it is asked for,
+ *   exec.argument receives the name of the argument: "k", "shapes do not agree". Of
+ *   two that do not fit together it is the later one.
  *
  *   An output has no byte in common with any other array (but y may be x, where
  *   that is said). It may lie between their elements: in a slot of a buffer that
@@ -441,7 +443,9 @@ typedef struct attn_exec {
                                        needed here, compute nothing (data pointers may be NULL) */
     attn_parallel_for parallel_for; /* NULL: the calling thread */
     void *parallel_context;
-    size_t num_workers; /* 0 means 1; only with parallel_for */
+    size_t num_workers;    /* 0 means 1; only with parallel_for */
+    const char **argument; /* not NULL: receives the name of the argument that an error is about, as it is
+                              written here, NULL if there is none */
     attn_path path;
 } attn_exec;
 
@@ -2919,6 +2923,12 @@ ATTN__INLINE void *attn__take(attn__arena *arena, size_t count, size_t size)
 }
 
 static int attn__measuring(const attn_exec *exec) { return exec && exec->query; }
+/* Tells what a status is about, if that is wanted. */
+static attn_status attn__about(const attn_exec *exec, const char *name, attn_status status)
+{
+    if (exec && exec->argument) *exec->argument = name;
+    return status;
+}
 
 /* Workspace: the caller's, or our own until it is released. */
 typedef struct attn__memory {
@@ -2944,7 +2954,7 @@ static attn_status attn__claim(const attn_exec *exec, size_t bytes, attn__memory
     } else
 #endif
         if (!from || exec->workspace_size < bytes)
-        return ATTN_ERR_WORKSPACE;
+        return attn__about(exec, "workspace", ATTN_ERR_WORKSPACE);
     memory->base = from + (64 - (uintptr_t)from % 64) % 64;
     return ATTN_OK;
 }
@@ -2971,8 +2981,8 @@ typedef struct attn__run {
 static attn_status attn__path_of(const attn_exec *exec, size_t cols, attn_path *path)
 {
     *path = exec ? exec->path : ATTN_PATH_AUTO;
-    if ((unsigned)*path >= ATTN_PATH_COUNT) return ATTN_ERR_PATH;
-    if (*path != ATTN_PATH_AUTO) return attn_path_supported(*path) ? ATTN_OK : ATTN_ERR_PATH;
+    if ((unsigned)*path >= ATTN_PATH_COUNT) return attn__about(exec, "path", ATTN_ERR_PATH);
+    if (*path != ATTN_PATH_AUTO) return attn_path_supported(*path) ? ATTN_OK : attn__about(exec, "path", ATTN_ERR_PATH);
     *path = attn_best_path(); /* which is supported */
     /* half of a panel of 512-bit vectors would be empty */
     if (*path == ATTN_PATH_AVX512 && cols <= ATTN__NR_MAX / 2 && attn_path_native(ATTN_PATH_AVX2))
@@ -3217,9 +3227,9 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
     attn__parallel(&g->run, g->batches * g->row_blocks * g->column_blocks, attn__gemm_task, g);
 }
 
-/* c = (scale a) b, or b transposed. */
+/* c = (scale a) b, or b transposed; what the caller calls the three. */
 static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale,
-                                const attn_array *c, const attn_exec *exec)
+                                const attn_array *c, const char *const *names, const attn_exec *exec)
 {
     const attn__kernel *kernel;
     attn__gemm g;
@@ -3227,10 +3237,14 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     attn_status status;
     size_t ndim, c_at, b_at;
     int measured, measuring = attn__measuring(exec);
-    if (!a || !b || !c) return ATTN_ERR_NULL;
-    if ((status = attn__check(a, 2, ATTN_MAX_DIMS, ATTN__COMPUTED, ATTN__INPUT, measuring, &g.a))) return status;
-    if ((status = attn__check(b, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__INPUT, measuring, &g.b))) return status;
-    if ((status = attn__check(c, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__OUTPUT, measuring, &g.c))) return status;
+    attn__about(exec, NULL, ATTN_OK);
+    if (!a || !b || !c) return attn__about(exec, names[!a ? 0 : !b ? 1 : 2], ATTN_ERR_NULL);
+    if ((status = attn__check(a, 2, ATTN_MAX_DIMS, ATTN__COMPUTED, ATTN__INPUT, measuring, &g.a)))
+        return attn__about(exec, names[0], status);
+    if ((status = attn__check(b, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__INPUT, measuring, &g.b)))
+        return attn__about(exec, names[1], status);
+    if ((status = attn__check(c, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__OUTPUT, measuring, &g.c)))
+        return attn__about(exec, names[2], status);
     if (transpose_b) {
         const size_t n = g.b.shape[ATTN__S];
         const ptrdiff_t stride = g.b.stride[ATTN__S];
@@ -3240,8 +3254,9 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
         g.b.stride[ATTN__D] = stride;
     }
     ndim = attn__max(attn__max((size_t)a->ndim, (size_t)b->ndim), (size_t)c->ndim);
-    if ((status = attn__gemm_shape(&g, ndim))) return status;
-    if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return ATTN_ERR_ALIAS;
+    if ((status = attn__gemm_shape(&g, ndim)))
+        return attn__about(exec, names[g.b.shape[ATTN__S] != g.k ? 1 : 2], status);
+    if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return attn__about(exec, names[2], ATTN_ERR_ALIAS);
     if ((status = attn__path_of(exec, g.n, &path))) return status;
     /* of 32 columns whose distance is a multiple of 4096 bytes, the first cache cannot hold a line each */
     if (g.m <= 8 && g.b.stride[ATTN__D] * g.b.size % 4096 == 0 && g.b.stride[ATTN__D] != 0 &&
@@ -5204,13 +5219,15 @@ ATTN_DEF const char *attn_status_string(attn_status status)
 
 ATTN_DEF attn_status attn_matmul(const attn_array *a, const attn_array *b, const attn_array *c, const attn_exec *exec)
 {
-    return attn__matmul(a, b, 0, 1, c, exec);
+    static const char *const names[3] = {"a", "b", "c"};
+    return attn__matmul(a, b, 0, 1, c, names, exec);
 }
 
 ATTN_DEF attn_status attn_weighted_sum(const attn_array *w, const attn_array *v, const attn_array *o,
                                        const attn_exec *exec)
 {
-    return attn__matmul(w, v, 0, 1, o, exec);
+    static const char *const names[3] = {"w", "v", "o"};
+    return attn__matmul(w, v, 0, 1, o, names, exec);
 }
 
 /* The scale that a problem uses, rounded to its compute type. */
@@ -5229,17 +5246,20 @@ static attn_status attn__scale_of(double scale, size_t dim, attn_dtype compute, 
 ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, double scale, const attn_array *s,
                                  const attn_exec *exec)
 {
+    static const char *const names[3] = {"q", "k", "s"};
     attn_status status;
-    if (!q || !k || !s) return ATTN_ERR_NULL;
-    if (q->ndim < 2 || q->ndim > ATTN_MAX_DIMS) return ATTN_ERR_RANK;
-    if ((status = attn__scale_of(scale, q->shape[q->ndim - 1], q->dtype, &scale))) return status;
-    return attn__matmul(q, k, 1, scale, s, exec);
+    if (!q || !k || !s) return attn__about(exec, names[!q ? 0 : !k ? 1 : 2], ATTN_ERR_NULL);
+    if (q->ndim < 2 || q->ndim > ATTN_MAX_DIMS) return attn__about(exec, "q", ATTN_ERR_RANK);
+    if ((status = attn__scale_of(scale, q->shape[q->ndim - 1], q->dtype, &scale)))
+        return attn__about(exec, "scale", status);
+    return attn__matmul(q, k, 1, scale, s, names, exec);
 }
 
 ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k,
                                       const attn_array *w_v, const attn_array *q, const attn_array *k,
                                       const attn_array *v, const attn_exec *exec)
 {
+    static const char *const names[3][3] = {{"x", "w_q", "q"}, {"x", "w_k", "k"}, {"x", "w_v", "v"}};
     const attn_array *arrays[7]; /* three outputs, their factors, x */
     attn_exec ask = exec ? *exec : attn_exec_default();
     attn_status status;
@@ -5250,7 +5270,7 @@ ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q
     arrays[3] = w_q, arrays[4] = w_k, arrays[5] = w_v, arrays[6] = x;
     ask.query = &bytes;
     for (int i = 0; i < 3; i++) { /* all arguments before any result */
-        if ((status = attn_matmul(x, arrays[3 + i], arrays[i], &ask))) return status;
+        if ((status = attn__matmul(x, arrays[3 + i], 0, 1, arrays[i], names[i], &ask))) return status;
         largest = attn__max(largest, bytes);
     }
     if (!attn__measuring(exec)) {
@@ -5261,13 +5281,13 @@ ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q
                 return status;
         for (int i = 0; i < 3; i++)
             for (int j = 0; j < 7; j++)
-                if (i != j && !attn__apart(&views[i], &views[j])) return ATTN_ERR_ALIAS;
+                if (i != j && !attn__apart(&views[i], &views[j])) return attn__about(exec, names[i][2], ATTN_ERR_ALIAS);
     }
     if ((status = attn__claim(exec, largest, &memory, &measured)) || measured) return status;
     ask.query = NULL;
     ask.workspace = memory.base;
     ask.workspace_size = largest;
-    for (int i = 0; !status && i < 3; i++) status = attn_matmul(x, arrays[3 + i], arrays[i], &ask);
+    for (int i = 0; !status && i < 3; i++) status = attn__matmul(x, arrays[3 + i], 0, 1, arrays[i], names[i], &ask);
     attn__release(&memory);
     return status;
 }
@@ -5562,22 +5582,25 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
     attn_path path;
     attn_status status;
     int measured, measuring = attn__measuring(exec), same = 1;
-    if (!x || !y) return ATTN_ERR_NULL;
-    if ((status = attn__check(x, 1, ATTN_MAX_DIMS, ATTN__COMPUTED, ATTN__INPUT, measuring, &l.x))) return status;
-    if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, measuring, &l.y))) return status;
-    if (axis < -x->ndim || axis >= x->ndim) return ATTN_ERR_AXIS;
+    attn__about(exec, NULL, ATTN_OK);
+    if (!x || !y) return attn__about(exec, !x ? "x" : "y", ATTN_ERR_NULL);
+    if ((status = attn__check(x, 1, ATTN_MAX_DIMS, ATTN__COMPUTED, ATTN__INPUT, measuring, &l.x)))
+        return attn__about(exec, "x", status);
+    if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, measuring, &l.y)))
+        return attn__about(exec, "y", status);
+    if (axis < -x->ndim || axis >= x->ndim) return attn__about(exec, "axis", ATTN_ERR_AXIS);
     l.axis = axis < 0 ? ATTN_MAX_DIMS + axis : ATTN_MAX_DIMS - x->ndim + axis;
     l.n = l.x.shape[l.axis];
     l.line_count = 1;
     l.beside = -1;
     for (int i = 0; i < ATTN_MAX_DIMS; i++) {
-        if (l.x.shape[i] != l.y.shape[i]) return ATTN_ERR_SHAPE;
+        if (l.x.shape[i] != l.y.shape[i]) return attn__about(exec, "y", ATTN_ERR_SHAPE);
         if (l.x.shape[i] > 1 && l.x.stride[i] != l.y.stride[i]) same = 0;
         if (i == l.axis) continue;
         l.line_count *= l.x.shape[i];
         if (l.x.shape[i] > 1 && l.x.stride[i] == 1 && l.y.stride[i] == 1) l.beside = i;
     }
-    if (!attn__apart(&l.x, &l.y) && !(same && l.x.data == l.y.data)) return ATTN_ERR_ALIAS;
+    if (!attn__apart(&l.x, &l.y) && !(same && l.x.data == l.y.data)) return attn__about(exec, "y", ATTN_ERR_ALIAS);
     if ((status = attn__path_of(exec, l.n, &path))) return status;
     status = attn__prepare(exec, attn__kernel_of(path, x->dtype), 0, &l.run, &measured);
     if (status || measured || l.n == 0 || l.line_count == 0) return status;
@@ -5607,6 +5630,15 @@ typedef struct attn__spec {
      broadcasts},
 static const attn__spec attn__specs[ATTN__ARRAY_COUNT] = {ATTN__ARRAYS(ATTN__X)};
 #undef ATTN__X
+#define ATTN__X(name, ...) #name,
+static const char *const attn__names[ATTN__ARRAY_COUNT] = {ATTN__ARRAYS(ATTN__X)};
+#undef ATTN__X
+/* A status that is about an array of a problem, or about something else of that name. */
+#define ATTN__ABOUT(p, name, status) attn__about((p)->run.exec, #name, status)
+static attn_status attn__about_array(const attn__problem *p, size_t i, attn_status status)
+{
+    return attn__about(p->run.exec, attn__names[i], status);
+}
 ATTN__INLINE attn__view *attn__view_of(const attn__problem *p, size_t i)
 {
     return (attn__view *)(void *)((char *)(uintptr_t)p + attn__specs[i].in_problem);
@@ -5635,7 +5667,7 @@ static attn_status attn__check_arrays(attn__problem *p, const attn_array *const 
         if (!given[i] || (!spec->required && !attn__present(given[i]))) continue;
         status = attn__check(given[i], spec->min_dims, spec->max_dims, types[spec->types], spec->output, measuring,
                              attn__view_of(p, i));
-        if (status) return status;
+        if (status) return attn__about_array(p, i, status);
         p->has |= 1u << i;
         p->given[p->arrays++] = (unsigned char)i;
     }
@@ -5658,7 +5690,8 @@ static attn_status attn__check_shapes(const attn__problem *p)
 #undef ATTN__X
         for (int axis = 0; differs && axis < 4; axis++) {
             if (view->shape[ATTN__B + axis] == attn__size_at(p, spec->axis[axis])) continue;
-            if (view->shape[ATTN__B + axis] != 1 || !(spec->broadcasts >> axis & 1)) return ATTN_ERR_SHAPE;
+            if (view->shape[ATTN__B + axis] != 1 || !(spec->broadcasts >> axis & 1))
+                return attn__about_array(p, p->given[i], ATTN_ERR_SHAPE);
             view->stride[ATTN__B + axis] = 0;
         }
     }
@@ -5670,7 +5703,8 @@ static attn_status attn__check_aliases(const attn__problem *p)
 {
     for (size_t i = p->arrays; i-- > 0 && attn__specs[p->given[i]].output;)
         for (size_t j = 0; j < i; j++)
-            if (!attn__apart(attn__view_of(p, p->given[i]), attn__view_of(p, p->given[j]))) return ATTN_ERR_ALIAS;
+            if (!attn__apart(attn__view_of(p, p->given[i]), attn__view_of(p, p->given[j])))
+                return attn__about_array(p, p->given[i], ATTN_ERR_ALIAS);
     return ATTN_OK;
 }
 
@@ -5698,35 +5732,40 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
     p->kv_rows = p->kv_len = p->k.shape[ATTN__S];
     p->dim_v = p->v.shape[ATTN__D];
     p->kv_begin = d->kv_begin;
-    if (p->kv_begin > limit) return ATTN_ERR_OVERFLOW;
+    if (p->kv_begin > limit) return ATTN__ABOUT(p, kv_begin, ATTN_ERR_OVERFLOW);
     if (ATTN__HAS(p, block_table)) {
-        if (given[ATTN__ARRAY_k]->ndim != 4 || given[ATTN__ARRAY_v]->ndim != 4) return ATTN_ERR_RANK;
-        if (p->kv_rows == 0) return ATTN_ERR_SHAPE;
-        if (!ATTN__HAS(p, kv_lens)) return ATTN_ERR_NULL; /* how many keys the pages hold */
-        if (p->kv_begin) return ATTN_ERR_UNSUPPORTED;
+        if (given[ATTN__ARRAY_k]->ndim != 4) return ATTN__ABOUT(p, k, ATTN_ERR_RANK);
+        if (given[ATTN__ARRAY_v]->ndim != 4) return ATTN__ABOUT(p, v, ATTN_ERR_RANK);
+        if (p->kv_rows == 0) return ATTN__ABOUT(p, k, ATTN_ERR_SHAPE);
+        if (!ATTN__HAS(p, kv_lens)) return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* how many keys the pages hold */
+        if (p->kv_begin) return ATTN__ABOUT(p, kv_begin, ATTN_ERR_UNSUPPORTED);
         p->pages = p->block_table.shape[ATTN__D];
         p->kv_batch = p->k.shape[ATTN__B];
-        if (!attn__multiply_size(p->kv_rows, p->pages, &p->kv_len)) return ATTN_ERR_OVERFLOW;
+        if (!attn__multiply_size(p->kv_rows, p->pages, &p->kv_len))
+            return ATTN__ABOUT(p, block_table, ATTN_ERR_OVERFLOW);
     }
     if (ATTN__HAS(p, cu_seqlens_q) || ATTN__HAS(p, cu_seqlens_k)) { /* sequences take the place of batches */
-        if (!ATTN__HAS(p, cu_seqlens_q) || !ATTN__HAS(p, cu_seqlens_k)) return ATTN_ERR_NULL;
+        if (!ATTN__HAS(p, cu_seqlens_q)) return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_NULL);
+        if (!ATTN__HAS(p, cu_seqlens_k)) return ATTN__ABOUT(p, cu_seqlens_k, ATTN_ERR_NULL);
         p->cu_entries = p->cu_seqlens_q.shape[ATTN__D];
-        if (p->batch != 1 || p->cu_entries == 0) return ATTN_ERR_SHAPE;
+        if (p->batch != 1) return ATTN__ABOUT(p, q, ATTN_ERR_SHAPE);
+        if (p->cu_entries == 0) return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_SHAPE);
         if (ATTN__HAS(p, mask) || ATTN__HAS(p, kv_lens) || ATTN__HAS(p, block_table) || ATTN__HAS(p, scores) ||
             ATTN__HAS(p, colsum) || p->kv_begin)
-            return ATTN_ERR_UNSUPPORTED;
+            return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_UNSUPPORTED);
     }
     if (ATTN__HAS(p, scores)) {
         p->scores_heads = p->scores.shape[ATTN__H];
         p->scores_queries = p->scores.shape[ATTN__S];
         if (d->scores_head > p->q_heads || p->scores_heads > p->q_heads - d->scores_head ||
             d->scores_query > p->q_len || p->scores_queries > p->q_len - d->scores_query)
-            return ATTN_ERR_SHAPE;
+            return ATTN__ABOUT(p, scores, ATTN_ERR_SHAPE);
     }
     if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > 2 * limit)
-        return ATTN_ERR_OVERFLOW;
-    if (p->kv_len > limit || p->q_len > limit || p->dim > limit / 1024 || p->dim_v > limit / 1024)
-        return ATTN_ERR_OVERFLOW;
+        return ATTN__ABOUT(p, q, ATTN_ERR_OVERFLOW);
+    if (p->q_len > limit || p->dim > limit / 1024) return ATTN__ABOUT(p, q, ATTN_ERR_OVERFLOW);
+    if (p->kv_len > limit) return ATTN__ABOUT(p, k, ATTN_ERR_OVERFLOW);
+    if (p->dim_v > limit / 1024) return ATTN__ABOUT(p, v, ATTN_ERR_OVERFLOW);
     return ATTN_OK;
 }
 
@@ -5735,14 +5774,17 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
 {
     const int64_t farthest = (int64_t)1 << 62;
     const attn_status status = attn__scale_of(d->scale, p->dim, compute, &p->scale);
-    if (status) return status;
-    if (!attn__finite_f64(d->softcap) || d->softcap < 0) return ATTN_ERR_PARAMETER;
+    if (status) return ATTN__ABOUT(p, scale, status);
+    if (!attn__finite_f64(d->softcap) || d->softcap < 0) return ATTN__ABOUT(p, softcap, ATTN_ERR_PARAMETER);
     p->softcap = d->softcap;
-    if ((unsigned)d->align >= ATTN_ALIGN_COUNT || (unsigned)d->stage >= ATTN_STAGE_COUNT) return ATTN_ERR_PARAMETER;
-    if (d->align == ATTN_ALIGN_OFFSET && (d->q_offset > farthest || d->q_offset < -farthest)) return ATTN_ERR_PARAMETER;
+    if ((unsigned)d->align >= ATTN_ALIGN_COUNT) return ATTN__ABOUT(p, align, ATTN_ERR_PARAMETER);
+    if ((unsigned)d->stage >= ATTN_STAGE_COUNT) return ATTN__ABOUT(p, stage, ATTN_ERR_PARAMETER);
+    if (d->align == ATTN_ALIGN_OFFSET && (d->q_offset > farthest || d->q_offset < -farthest))
+        return ATTN__ABOUT(p, q_offset, ATTN_ERR_PARAMETER);
     p->left = p->right = -1;
     if (d->window) {
-        if (d->window_left < -1 || d->window_right < -1) return ATTN_ERR_PARAMETER;
+        if (d->window_left < -1) return ATTN__ABOUT(p, window_left, ATTN_ERR_PARAMETER);
+        if (d->window_right < -1) return ATTN__ABOUT(p, window_right, ATTN_ERR_PARAMETER);
         p->left = d->window_left;
         p->right = d->window_right;
     }
@@ -5765,7 +5807,7 @@ static attn_status attn__check_pages(const attn__problem *p, size_t b, size_t le
                              attn__all_keys);
     for (size_t page = seen.lo / p->kv_rows; page < attn__pieces(seen.hi, p->kv_rows); page++) {
         const int64_t number = attn__integer(&p->block_table, b, page);
-        if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN_ERR_PAGE;
+        if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN__ABOUT(p, block_table, ATTN_ERR_PAGE);
     }
     return ATTN_OK;
 }
@@ -5775,9 +5817,9 @@ static attn_status attn__check_lengths(const attn__problem *p)
 {
     for (size_t b = 0; ATTN__HAS(p, kv_lens) && b < p->batch; b++) {
         const int64_t len = attn__integer(&p->kv_lens, 0, b);
-        if (len < 0 || len > (int64_t)1 << 62) return ATTN_ERR_LENGTH;
+        if (len < 0 || len > (int64_t)1 << 62) return ATTN__ABOUT(p, kv_lens, ATTN_ERR_LENGTH);
         if (ATTN__HAS(p, out) && (uint64_t)len > p->kv_begin + p->kv_len)
-            return ATTN_ERR_LENGTH; /* a part of the keys may end before */
+            return ATTN__ABOUT(p, kv_lens, ATTN_ERR_LENGTH); /* a part of the keys may end before */
         if (ATTN__HAS(p, block_table)) {
             const attn_status status = attn__check_pages(p, b, (size_t)len);
             if (status) return status;
@@ -5789,7 +5831,8 @@ static attn_status attn__check_lengths(const attn__problem *p)
         int64_t begin = 0;
         for (size_t n = 0; p->cu_entries > 1 && n < p->cu_entries; n++) {
             const int64_t end = attn__integer(cu, 0, n);
-            if (end < begin || (uint64_t)end > total || (n == 0 && end != 0)) return ATTN_ERR_LENGTH;
+            if (end < begin || (uint64_t)end > total || (n == 0 && end != 0))
+                return attn__about_array(p, i ? ATTN__ARRAY_cu_seqlens_k : ATTN__ARRAY_cu_seqlens_q, ATTN_ERR_LENGTH);
             begin = end;
         }
     }
@@ -5797,15 +5840,19 @@ static attn_status attn__check_lengths(const attn__problem *p)
 }
 
 /* Everything about a problem but its workspace: `given` are its arrays, which need not be those of d. */
-static attn_status attn__describe(const attn_desc *d, const attn_array *const *given, int measuring, attn__problem *p)
+static attn_status attn__describe(const attn_desc *d, const attn_array *const *given, const attn_exec *exec,
+                                  attn__problem *p)
 {
     const attn_dtype compute = given[ATTN__ARRAY_q]->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
+    const int measuring = attn__measuring(exec);
     attn_status status;
     p->desc = d;
+    p->run.exec = exec;
+    attn__about(exec, NULL, ATTN_OK);
     if ((status = attn__check_arrays(p, given, compute, measuring)) || (status = attn__sizes(p, d, given)))
         return status;
     if ((status = attn__check_shapes(p))) return status;
-    if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN_ERR_HEADS;
+    if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN__ABOUT(p, k, ATTN_ERR_HEADS);
     if ((status = attn__options(p, d, compute))) return status;
     if (!measuring && (status = attn__check_lengths(p))) return status;
     if ((status = attn__check_aliases(p))) return status;
@@ -5980,7 +6027,7 @@ static attn_status attn__forward(const attn_desc *desc, const attn_array *const 
     attn__problem p; /* not cleared, as 3 KB take a tenth of a small problem: what is absent is marked so */
     attn_status status;
     int measured;
-    if ((status = attn__describe(desc, given, attn__measuring(exec), &p))) return status;
+    if ((status = attn__describe(desc, given, exec, &p))) return status;
     if ((status = attn__ready(&p, exec, &measured)) || measured) return status;
     if (!attn__do_small(&p)) attn__do_tasks(&p);
     attn__release(&p.run.memory);
@@ -5990,7 +6037,7 @@ static attn_status attn__forward(const attn_desc *desc, const attn_array *const 
 ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
-    if (!desc) return ATTN_ERR_NULL;
+    if (!desc) return attn__about(exec, "desc", ATTN_ERR_NULL);
     attn__given(desc, given);
     return attn__forward(desc, given, exec);
 }
@@ -6026,11 +6073,13 @@ ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_worke
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem p;
+    attn_exec ask = attn_exec_default();
     size_t most = 0;
     attn_status status;
     if (!desc || !bytes) return ATTN_ERR_NULL;
+    ask.query = &most;
     attn__given(desc, given);
-    if ((status = attn__describe(desc, given, 1, &p))) return status;
+    if ((status = attn__describe(desc, given, &ask, &p))) return status;
     for (int i = ATTN_PATH_SCALAR; i < ATTN_PATH_COUNT; i++) {
         const attn_path path = (attn_path)i;
         if (!attn_path_supported(path)) continue;
@@ -6077,20 +6126,29 @@ static int attn__whole_scores(const attn_array *of, const attn_array *queries)
     return scores.shape[ATTN__H] == q.shape[ATTN__H] && scores.shape[ATTN__S] == q.shape[ATTN__S];
 }
 
+/* What attn_desc calls scores, others call weights. */
+static void attn__about_weights(const attn_exec *exec)
+{
+    if (exec && exec->argument && *exec->argument == attn__names[ATTN__ARRAY_scores]) *exec->argument = "weights";
+}
+
 ATTN_DEF attn_status attn_self_attention(const attn_array *q, const attn_array *k, const attn_array *v,
                                          const attn_array *out, const attn_array *weights, const attn_exec *exec)
 {
     static const attn_desc plain = ATTN__ZEROS; /* as attn_desc_default gives */
     const attn_array *given[ATTN__ARRAY_COUNT];
-    if (!q || !k || !v || !out) return ATTN_ERR_NULL;
-    if (weights && !attn__whole_scores(weights, q)) return ATTN_ERR_SHAPE;
+    attn_status status;
+    if (!q || !k || !v || !out) return attn__about(exec, !q ? "q" : !k ? "k" : !v ? "v" : "out", ATTN_ERR_NULL);
+    if (weights && !attn__whole_scores(weights, q)) return attn__about(exec, "weights", ATTN_ERR_SHAPE);
     attn__given(NULL, given);
     given[ATTN__ARRAY_q] = q;
     given[ATTN__ARRAY_k] = k;
     given[ATTN__ARRAY_v] = v;
     given[ATTN__ARRAY_out] = out;
     given[ATTN__ARRAY_scores] = weights;
-    return attn__forward(&plain, given, exec);
+    status = attn__forward(&plain, given, exec);
+    attn__about_weights(exec);
+    return status;
 }
 
 /* ---- self test ---- */
@@ -6297,7 +6355,7 @@ typedef struct attn__partial {
 } attn__partial;
 
 /* The problem of a part: its outputs, and the sinks, are not looked at. */
-static attn_status attn__describe_part(const attn_desc *desc, int measuring, attn__partial *part)
+static attn_status attn__describe_part(const attn_desc *desc, const attn_exec *exec, attn__partial *part)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem *p = &part->p;
@@ -6306,11 +6364,12 @@ static attn_status attn__describe_part(const attn_desc *desc, int measuring, att
     for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++)
         if (attn__specs[i].output) given[i] = NULL;
     given[ATTN__ARRAY_sinks] = NULL;
-    if ((status = attn__describe(desc, given, measuring, p))) return status;
-    if (ATTN__HAS(p, cu_seqlens_q) || ATTN__HAS(p, block_table)) return ATTN_ERR_UNSUPPORTED;
+    if ((status = attn__describe(desc, given, exec, p))) return status;
+    if (ATTN__HAS(p, cu_seqlens_q)) return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_UNSUPPORTED);
+    if (ATTN__HAS(p, block_table)) return ATTN__ABOUT(p, block_table, ATTN_ERR_UNSUPPORTED);
     if (desc->align == ATTN_ALIGN_LOWER_RIGHT && !ATTN__HAS(p, kv_lens) &&
         (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi)))
-        return ATTN_ERR_NULL; /* where the last key is, nobody says */
+        return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* where the last key is, nobody says */
     part->rows = p->batch * p->q_heads * p->q_len;
     part->node_count = attn__nodes(p->kv_begin, p->kv_begin + p->kv_len, part->node);
     return attn__state_bytes(part->rows, p->dim_v, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32, part->node_count,
@@ -6320,7 +6379,11 @@ static attn_status attn__describe_part(const attn_desc *desc, int measuring, att
 ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes)
 {
     attn__partial part;
-    const attn_status status = desc && bytes ? attn__describe_part(desc, 1, &part) : ATTN_ERR_NULL;
+    attn_exec ask = attn_exec_default();
+    size_t unused;
+    attn_status status;
+    ask.query = &unused;
+    status = desc && bytes ? attn__describe_part(desc, &ask, &part) : ATTN_ERR_NULL;
     if (!status) *bytes = part.bytes;
     return status;
 }
@@ -6424,13 +6487,13 @@ ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t sta
     attn_status status;
     const attn__problem *p = &part.p;
     int measured;
-    if (!desc) return ATTN_ERR_NULL;
-    if ((status = attn__describe_part(desc, attn__measuring(exec), &part))) return status;
+    if (!desc) return attn__about(exec, "desc", ATTN_ERR_NULL);
+    if ((status = attn__describe_part(desc, exec, &part))) return status;
     if (!attn__measuring(exec)) {
-        if (!state) return ATTN_ERR_NULL;
-        if ((uintptr_t)state % sizeof(double)) return ATTN_ERR_ALIGN;
-        if (state_size < part.bytes) return ATTN_ERR_WORKSPACE;
-        if ((status = attn__check_memory(p, state, part.bytes, 1))) return status;
+        if (!state) return attn__about(exec, "state", ATTN_ERR_NULL);
+        if ((uintptr_t)state % sizeof(double)) return attn__about(exec, "state", ATTN_ERR_ALIGN);
+        if (state_size < part.bytes) return attn__about(exec, "state_size", ATTN_ERR_WORKSPACE);
+        if ((status = attn__check_memory(p, state, part.bytes, 1))) return attn__about(exec, "state", status);
     }
     if ((status = attn__ready(&part.p, exec, &measured)) || measured) return status;
     attn__memset(&head, 0, sizeof head);
@@ -6861,46 +6924,56 @@ typedef struct attn__layers {
     int has_o;
 } attn__layers;
 
-static attn_status attn__layer_check(const attn_layer *layer, int measuring, attn__layers *l)
+static attn_status attn__layer_check(const attn_layer *layer, const attn_exec *exec, attn__layers *l)
 {
     enum { ATTN__OF_X = 8, ATTN__OF_OUT, ATTN__OF_WEIGHTS, ATTN__VIEWS }; /* views: w, bias, and these */
+    static const char *const names[ATTN__VIEWS] = {"w_q", "w_k", "w_v", "w_o", "b_q",    "b_k",
+                                                   "b_v", "b_o", "x",   "out", "weights"};
     const attn_dtype dtype = layer->x.dtype;
+    const int measuring = attn__measuring(exec);
     attn__view views[ATTN__VIEWS];
     attn_status status;
-    if (dtype != ATTN_F32 && dtype != ATTN_F64) return ATTN_ERR_DTYPE;
+    attn__about(exec, NULL, ATTN_OK);
+    if (dtype != ATTN_F32 && dtype != ATTN_F64) return attn__about(exec, "x", ATTN_ERR_DTYPE);
     l->num_heads = layer->num_heads ? layer->num_heads : 1;
     l->kv_heads = layer->kv_num_heads ? layer->kv_num_heads : l->num_heads;
-    if (l->num_heads % l->kv_heads) return ATTN_ERR_HEADS;
+    if (l->num_heads % l->kv_heads) return attn__about(exec, "kv_num_heads", ATTN_ERR_HEADS);
     l->w[0] = &layer->w_q, l->w[1] = &layer->w_k, l->w[2] = &layer->w_v, l->w[3] = &layer->w_o;
     l->bias[0] = &layer->b_q, l->bias[1] = &layer->b_k, l->bias[2] = &layer->b_v, l->bias[3] = &layer->b_o;
     l->has_o = attn__present(&layer->w_o);
 
     attn__memset(views, 0, sizeof views);
-    if ((status = attn__check(&layer->x, 2, 3, 1u << dtype, ATTN__INPUT, measuring, &views[ATTN__OF_X]))) return status;
+    if ((status = attn__check(&layer->x, 2, 3, 1u << dtype, ATTN__INPUT, measuring, &views[ATTN__OF_X])))
+        return attn__about(exec, "x", status);
     if ((status = attn__check(&layer->out, 2, 3, 1u << dtype, ATTN__OUTPUT, measuring, &views[ATTN__OF_OUT])))
-        return status;
-    if (layer->x.ndim != layer->out.ndim) return ATTN_ERR_RANK;
+        return attn__about(exec, "out", status);
+    if (layer->x.ndim != layer->out.ndim) return attn__about(exec, "out", ATTN_ERR_RANK);
     l->x = attn__array_of(&views[ATTN__OF_X], 3);
     l->out = attn__array_of(&views[ATTN__OF_OUT], 3);
     for (int i = 0; i < 4; i++) {
         l->cols[i] = 0;
         if (i == 3 && !l->has_o) {
-            if (attn__present(l->bias[i])) return ATTN_ERR_UNSUPPORTED; /* a bias of nothing */
+            if (attn__present(l->bias[i])) return attn__about(exec, "b_o", ATTN_ERR_UNSUPPORTED); /* of nothing */
             continue;
         }
-        if ((status = attn__check(l->w[i], 2, 2, 1u << dtype, ATTN__INPUT, measuring, &views[i]))) return status;
+        if ((status = attn__check(l->w[i], 2, 2, 1u << dtype, ATTN__INPUT, measuring, &views[i])))
+            return attn__about(exec, names[i], status);
         l->cols[i] = views[i].shape[ATTN__D];
         if (!attn__present(l->bias[i])) continue;
-        if ((status = attn__check(l->bias[i], 1, 1, 1u << dtype, ATTN__INPUT, measuring, &views[4 + i]))) return status;
-        if (views[4 + i].shape[ATTN__D] != l->cols[i]) return ATTN_ERR_SHAPE;
+        if ((status = attn__check(l->bias[i], 1, 1, 1u << dtype, ATTN__INPUT, measuring, &views[4 + i])))
+            return attn__about(exec, names[4 + i], status);
+        if (views[4 + i].shape[ATTN__D] != l->cols[i]) return attn__about(exec, names[4 + i], ATTN_ERR_SHAPE);
     }
-    if (l->cols[0] % l->num_heads || l->cols[1] % l->kv_heads || l->cols[2] % l->kv_heads ||
-        l->cols[0] / l->num_heads != l->cols[1] / l->kv_heads)
-        return ATTN_ERR_SHAPE;
-    if (!attn__multiply_size(l->cols[2] / l->kv_heads, l->num_heads, &l->joined)) return ATTN_ERR_OVERFLOW;
+    if (l->cols[0] % l->num_heads) return attn__about(exec, "w_q", ATTN_ERR_SHAPE);
+    if (l->cols[1] % l->kv_heads || l->cols[0] / l->num_heads != l->cols[1] / l->kv_heads)
+        return attn__about(exec, "w_k", ATTN_ERR_SHAPE);
+    if (l->cols[2] % l->kv_heads) return attn__about(exec, "w_v", ATTN_ERR_SHAPE);
+    if (!attn__multiply_size(l->cols[2] / l->kv_heads, l->num_heads, &l->joined))
+        return attn__about(exec, "num_heads", ATTN_ERR_OVERFLOW);
+    if (l->has_o && views[3].shape[ATTN__S] != l->joined) return attn__about(exec, "w_o", ATTN_ERR_SHAPE);
     if (l->out.shape[0] != l->x.shape[0] || l->out.shape[1] != l->x.shape[1] ||
-        l->out.shape[2] != (l->has_o ? l->cols[3] : l->joined) || (l->has_o && views[3].shape[ATTN__S] != l->joined))
-        return ATTN_ERR_SHAPE;
+        l->out.shape[2] != (l->has_o ? l->cols[3] : l->joined))
+        return attn__about(exec, "out", ATTN_ERR_SHAPE);
 
     l->attention = layer->attention;
     l->attention.scores = attn_array_1d(dtype, NULL, 0);
@@ -6909,7 +6982,7 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
         attn_array *scores = &l->attention.scores;
         if ((status =
                  attn__check(&layer->weights, 2, 4, 1u << dtype, ATTN__OUTPUT, measuring, &views[ATTN__OF_WEIGHTS])))
-            return status;
+            return attn__about(exec, "weights", status);
         *scores = attn__array_of(&views[ATTN__OF_WEIGHTS], 4);
         if (layer->weights.ndim == 3 && l->num_heads == 1) { /* (B, S, S) */
             scores->shape[0] = scores->shape[1];
@@ -6919,13 +6992,15 @@ static attn_status attn__layer_check(const attn_layer *layer, int measuring, att
     }
     for (int i = ATTN__OF_OUT; i < ATTN__VIEWS; i++)
         for (int j = 0; j < ATTN__VIEWS; j++)
-            if (i != j && !attn__apart(&views[i], &views[j])) return ATTN_ERR_ALIAS;
+            if (i != j && !attn__apart(&views[i], &views[j])) return attn__about(exec, names[i], ATTN_ERR_ALIAS);
     return ATTN_OK;
 }
 
 /* All parts of a layer, which take what is between them from the arena. *largest: of the sizes that they ask for. */
 static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const attn_exec *exec, size_t *largest)
 {
+    static const char *const names[4][3] = {
+        {"x", "w_q", NULL}, {"x", "w_k", NULL}, {"x", "w_v", NULL}, {NULL, "w_o", "out"}};
     const int measuring = attn__measuring(exec);
     attn_desc *d = &l->attention;
     attn_array to[4];
@@ -6933,7 +7008,7 @@ static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const 
     arena->taken = 0;
     for (int i = 0; i < 3; i++) {
         to[i] = attn__temporary(arena, l->x.dtype, l->x.shape[0], l->x.shape[1], l->cols[i]);
-        if ((status = attn_matmul(&l->x, l->w[i], &to[i], exec))) return status;
+        if ((status = attn__matmul(&l->x, l->w[i], 0, 1, &to[i], names[i], exec))) return status;
         if (measuring) *largest = attn__max(*largest, *exec->query);
         else attn__add_bias(&to[i], l->bias[i]);
     }
@@ -6942,11 +7017,14 @@ static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const 
     d->k = attn__heads_of(&to[1], l->kv_heads);
     d->v = attn__heads_of(&to[2], l->kv_heads);
     d->out = attn__heads_of(&to[3], l->num_heads);
-    if (attn__present(&d->scores) && !attn__whole_scores(&d->scores, &d->q)) return ATTN_ERR_SHAPE;
-    if ((status = attn_forward(d, exec))) return status;
+    if (attn__present(&d->scores) && !attn__whole_scores(&d->scores, &d->q))
+        return attn__about(exec, "weights", ATTN_ERR_SHAPE);
+    status = attn_forward(d, exec);
+    attn__about_weights(exec);
+    if (status) return status;
     if (measuring) *largest = attn__max(*largest, *exec->query);
     if (!l->has_o) return ATTN_OK;
-    if ((status = attn_matmul(&to[3], l->w[3], &l->out, exec))) return status;
+    if ((status = attn__matmul(&to[3], l->w[3], 0, 1, &l->out, names[3], exec))) return status;
     if (measuring) *largest = attn__max(*largest, *exec->query);
     else attn__add_bias(&l->out, l->bias[3]);
     return ATTN_OK;
@@ -6961,8 +7039,8 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
     attn_status status;
     size_t bytes, largest = 0;
     int measured;
-    if (!layer) return ATTN_ERR_NULL;
-    if ((status = attn__layer_check(layer, attn__measuring(exec), &l))) return status;
+    if (!layer) return attn__about(exec, "layer", ATTN_ERR_NULL);
+    if ((status = attn__layer_check(layer, exec, &l))) return status;
     sub.query = &bytes;
     sub.workspace = NULL;
     if ((status = attn__layer_parts(&l, &arena, &sub, &largest))) return status; /* checks what they check, too */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * Each cause of failure has its own status and is detected before anything is written:
- * outputs, workspace and the queried size stay unchanged.
+ * outputs, workspace and the queried size stay unchanged. exec.argument says what is wrong.
  */
 #include "check/harness.h"
 
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 static const test_shape shape = {ATTN_F32, 2, 4, 2, 5, 7, 6, 3};
@@ -115,6 +116,30 @@ static void outputs_of(const call *c, output outputs[OUTPUTS])
     }
 }
 
+/* Is what the library names, as this file calls it, spoiled? Of shapes that do not agree, it names the second. */
+static int is_about(function f, const char *argument, const char *spoiled, attn_status want)
+{
+    static const char *const names[][3] = {
+        {"weighted_sum", "w", ".a"},
+        {"weighted_sum", "v", ".b"},
+        {"weighted_sum", "o", ".c"},
+        {"scores", "q", ".a"},
+        {"scores", "k", ".b"},
+        {"scores", "s", ".c"},
+        {"softmax", "x", ".a"},
+        {"softmax", "y", ".c"},
+        {"self_attention", "weights", ".scores"},
+        {"forward", "block_table", "page("},
+    };
+    char member[40];
+    if (!argument) return 0;
+    snprintf(member, sizeof member, ".%s", argument);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(names[i][0], name_of(f)) && !strcmp(names[i][1], argument))
+            snprintf(member, sizeof member, "%s", names[i][2]);
+    return strstr(spoiled, member) || (want == ATTN_ERR_SHAPE && !strcmp(member, ".b") && strstr(spoiled, ".a"));
+}
+
 /* Each case breaks one thing in a call that works. */
 static void refuse(function f, const char *spoiled, const call *good, const call *bad, attn_status want)
 {
@@ -123,13 +148,17 @@ static void refuse(function f, const char *spoiled, const call *good, const call
     void *const workspace = test_memory(ROOM, 0);
     attn_exec run = bad->run;
     attn_status computed, measured;
+    const char *argument = NULL;
     int untouched = 1;
+    run.argument = &argument;
     outputs_of(good, outputs);
     if (!run.workspace && run.workspace_size == 0) {
         run.workspace = workspace;
         run.workspace_size = ROOM;
     }
     computed = f(bad, &run);
+    test_ok(is_about(f, argument, spoiled, want), "%s, %s: is about %s", name_of(f), spoiled,
+            argument ? argument : "nothing");
     run.query = &bytes;
     measured = f(bad, &run);
     for (int i = 0; i < OUTPUTS; i++) untouched &= fresh(outputs[i].data, outputs[i].bytes);
@@ -159,7 +188,9 @@ static int writes(function f)
     attn_exec run = attn_exec_default();
     output outputs[OUTPUTS];
     size_t bytes = 0, written = 0;
+    const char *argument = "of an earlier call";
     int pass;
+    run.argument = &argument;
     test_fill(&c.a, 1);
     test_fill(&c.b, 1);
     run.query = &bytes;
@@ -171,7 +202,7 @@ static int writes(function f)
     outputs_of(&c, outputs);
     for (int i = 0; i < OUTPUTS; i++) written += !fresh(outputs[i].data, outputs[i].bytes);
     test_release();
-    return pass && written > 0;
+    return pass && written > 0 && !argument;
 }
 
 static void *shifted(const attn_array *a, size_t bytes) { return (char *)a->data + bytes; }
