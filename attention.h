@@ -186,7 +186,8 @@
  *
  *   The library starts no threads. Give exec.parallel_for a function that runs
  *   independent tasks in any order; results do not depend on it. examples/ has
- *   one for pthreads and one for OpenMP.
+ *   one for pthreads and one for OpenMP. Where all threads of a pool run the
+ *   same code, each with a number, all call with exec.share and exec.shares instead.
  *
  * ERRORS
  *
@@ -435,7 +436,7 @@ typedef struct attn_array {
 typedef void (*attn_task)(void *arg, size_t index, size_t worker);
 typedef void (*attn_parallel_for)(void *context, size_t count, attn_task task, void *arg);
 
-/* How to run. Zero-initialised: best path, the calling thread, no workspace. */
+/* How to run. Zero-initialised: best path, the calling thread, memory of its own. */
 typedef struct attn_exec {
     void *workspace; /* any alignment; first, so that {0} is zero in C++, too */
     size_t workspace_size;
@@ -443,7 +444,13 @@ typedef struct attn_exec {
                                        needed here, compute nothing (data pointers may be NULL) */
     attn_parallel_for parallel_for; /* NULL: the calling thread */
     void *parallel_context;
-    size_t num_workers;    /* 0 means 1; only with parallel_for */
+    size_t num_workers; /* 0 means 1; only with parallel_for */
+    /* Instead, for pools that give each thread a number: shares > 1 threads make this very call, each with its own
+     * share (0, 1, ...) and all with the same workspace, and each does its part of the tasks. Not for layers. */
+    size_t share, shares;
+    void (*barrier)(void *parallel_context); /* with shares: waits until all are here. Then the call ends when all have
+                                                done their part, and few queries over many keys are cut along the
+                                                keys; NULL: neither */
     const char **argument; /* not NULL: receives the name of the argument that an error is about, as it is
                               written here, NULL if there is none */
     attn_path path;
@@ -2923,6 +2930,8 @@ ATTN__INLINE void *attn__take(attn__arena *arena, size_t count, size_t size)
 }
 
 static int attn__measuring(const attn_exec *exec) { return exec && exec->query; }
+static int attn__shared(const attn_exec *exec) { return exec && exec->shares > 1; }
+static int attn__first_share(const attn_exec *exec) { return !attn__shared(exec) || exec->share == 0; }
 /* Tells what a status is about, if that is wanted. */
 static attn_status attn__about(const attn_exec *exec, const char *name, attn_status status)
 {
@@ -2948,7 +2957,7 @@ static attn_status attn__claim(const attn_exec *exec, size_t bytes, attn__memory
     if (*measured) *exec->query = bytes;
     if (*measured || !bytes) return ATTN_OK;
 #if defined(ATTN_MALLOC) && !defined(ATTN_NO_MALLOC)
-    if (!exec || (!from && exec->workspace_size == 0)) {
+    if (!exec || (!from && exec->workspace_size == 0 && exec->shares < 2)) {
         from = (char *)(memory->own = ATTN_MALLOC(bytes));
         if (!from) return ATTN_ERR_MEMORY;
     } else
@@ -2981,6 +2990,8 @@ typedef struct attn__run {
 static attn_status attn__path_of(const attn_exec *exec, size_t cols, attn_path *path)
 {
     *path = exec ? exec->path : ATTN_PATH_AUTO;
+    if (attn__shared(exec) && (exec->share >= exec->shares || exec->parallel_for))
+        return attn__about(exec, exec->parallel_for ? "parallel_for" : "share", ATTN_ERR_PARAMETER);
     if ((unsigned)*path >= ATTN_PATH_COUNT) return attn__about(exec, "path", ATTN_ERR_PATH);
     if (*path != ATTN_PATH_AUTO) return attn_path_supported(*path) ? ATTN_OK : attn__about(exec, "path", ATTN_ERR_PATH);
     *path = attn_best_path(); /* which is supported */
@@ -2992,6 +3003,7 @@ static attn_status attn__path_of(const attn_exec *exec, size_t cols, attn_path *
 static size_t attn__workers(const attn_exec *exec)
 {
     const size_t limit = (size_t)-1 / 4; /* a workspace for so many is refused, and twice as many can be counted */
+    if (attn__shared(exec)) return attn__min(exec->shares, limit);
     return exec && exec->parallel_for && exec->num_workers ? attn__min(exec->num_workers, limit) : 1;
 }
 
@@ -3014,7 +3026,10 @@ static attn_status attn__prepare(const attn_exec *exec, const attn__kernel *kern
 
 static void attn__parallel(const attn__run *run, size_t count, attn_task task, void *arg)
 {
-    if (run->exec && run->exec->parallel_for && run->workers > 1 && count > 1)
+    if (attn__shared(run->exec)) {
+        for (size_t i = run->exec->share; i < count; i += run->exec->shares) task(arg, i, run->exec->share);
+        if (run->exec->barrier) run->exec->barrier(run->exec->parallel_context);
+    } else if (run->exec && run->exec->parallel_for && run->workers > 1 && count > 1)
         run->exec->parallel_for(run->exec->parallel_context, count, task, arg);
     else
         for (size_t i = 0; i < count; i++) task(arg, i, 0);
@@ -3206,8 +3221,9 @@ static int attn__gemm_plain(const attn__gemm *g)
 static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
 {
     const attn__kernel *kernel = g->run.kernel;
-    if (g->batches == 1 && g->k <= ATTN__BLOCK && g->n * g->k <= ATTN__L1_ELEMENTS && g->m <= ATTN__GEMM_ROWS &&
-        !(g->scale < 1 || g->scale > 1) && g->a.stride[ATTN__D] == 1 && attn__gemm_plain(g)) {
+    const int alone = !attn__shared(g->run.exec) && g->batches == 1 && g->m <= ATTN__GEMM_ROWS;
+    if (alone && g->k <= ATTN__BLOCK && g->n * g->k <= ATTN__L1_ELEMENTS && !(g->scale < 1 || g->scale > 1) &&
+        g->a.stride[ATTN__D] == 1 && attn__gemm_plain(g)) {
         kernel->product(g->m, g->n, g->k, g->a.data, g->a.stride[ATTN__S], g->b.data, (size_t)g->b.stride[ATTN__S],
                         g->c.data, (size_t)g->c.stride[ATTN__S], g->run.workspace, g->run.workspace + c_at,
                         g->run.workspace + b_at);
@@ -4986,6 +5002,13 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
         attn__sweep(p, rows, s, 1);
 }
 
+/* Column sums begin at 0. */
+static void attn__clear_sums(const attn__problem *p, size_t b, size_t head, size_t heads)
+{
+    for (size_t h = head; h < head + heads; h++)
+        for (size_t j = 0; j < p->kv_len; j++) attn__put(attn__at(&p->colsum, 0, b, h, j), p->colsum.dtype, 0);
+}
+
 static void attn__task(void *arg, size_t index, size_t worker)
 {
     const attn__problem *p = (const attn__problem *)arg;
@@ -4995,6 +5018,7 @@ static void attn__task(void *arg, size_t index, size_t worker)
     attn__scratch_of(p, worker, &s);
     for (size_t j = 0; j < blocks; j++) {
         const attn__rows rows = attn__rows_of(p, index * blocks + j);
+        if (ATTN__HAS(p, colsum) && j == 0) attn__clear_sums(p, rows.b, rows.head, rows.heads);
         if (!rows.count) continue;
         attn__states(p, &rows, &s, attn__all_keys);
         attn__finish(p, &rows, &s);
@@ -5902,7 +5926,8 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->part_blocks = 1;
     p->first_part = 0;
     p->part_bytes = 0;
-    if (p->tasks && p->tasks < 2 * workers && blocks > begin && !ATTN__HAS(p, colsum) && workers > 1) {
+    if (p->tasks && p->tasks < 2 * workers && blocks > begin && !ATTN__HAS(p, colsum) && workers > 1 &&
+        !(attn__shared(p->run.exec) && !p->run.exec->barrier)) {
         const size_t needed = (2 * workers + p->tasks - 1) / p->tasks;
         while ((blocks - begin + p->part_blocks - 1) / p->part_blocks > needed) p->part_blocks *= 2;
         p->first_part = begin / p->part_blocks;
@@ -5961,7 +5986,9 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     p->part_states = p->run.workspace;
     p->run.workspace += shared * workers;
     p->run.each = p->layout.size;
-    for (size_t w = 0; w < workers; w++) attn__memset(p->run.workspace + w * p->run.each, 0, sizeof(attn__ranges_key));
+    for (size_t w = 0; w < workers; w++)
+        if (!attn__shared(exec) || w == exec->share)
+            attn__memset(p->run.workspace + w * p->run.each, 0, sizeof(attn__ranges_key));
     return ATTN_OK;
 }
 
@@ -6010,12 +6037,9 @@ static int attn__do_small(const attn__problem *p)
 
 static void attn__do_tasks(attn__problem *p)
 {
-    if (ATTN__HAS(p, colsum)) { /* sums begin at 0, also where there is nothing to add */
-        for (size_t b = 0; b < p->batch; b++)
-            for (size_t h = 0; h < p->q_heads; h++)
-                for (size_t j = 0; j < p->kv_len; j++) attn__put(attn__at(&p->colsum, 0, b, h, j), p->colsum.dtype, 0);
-        if (p->query_blocks) p->tasks /= p->query_blocks; /* see attn__task */
-    }
+    if (ATTN__HAS(p, colsum) && p->query_blocks) p->tasks /= p->query_blocks; /* see attn__task */
+    for (size_t b = 0; ATTN__HAS(p, colsum) && !p->query_blocks && attn__first_share(p->run.exec) && b < p->batch; b++)
+        attn__clear_sums(p, b, 0, p->q_heads); /* also where there is nothing to add */
     if (p->parts > 1) {
         attn__parallel(&p->run, p->tasks * p->parts, attn__part_task, p);
         attn__parallel(&p->run, p->tasks, attn__join_task, p);
@@ -6251,6 +6275,7 @@ ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
     attn__memory memory = {NULL, NULL};
     int measured;
     attn_status status = attn__path_of(exec, ATTN__TEST_KEYS, &only);
+    if (attn__shared(exec)) return attn__about(exec, "shares", ATTN_ERR_UNSUPPORTED);
     for (int pass = 0; pass < 2 && !status; pass++) { /* measures, then runs */
         for (int i = ATTN_PATH_SCALAR; i < ATTN_PATH_COUNT; i++) {
             const attn_path path = (attn_path)i;
@@ -6506,7 +6531,7 @@ ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t sta
     head.begin = p->kv_begin;
     head.end = p->kv_begin + p->kv_len;
     head.nodes = part.node_count;
-    attn__memcpy(state, &head, sizeof head);
+    if (attn__first_share(exec)) attn__memcpy(state, &head, sizeof head);
     part.nodes = (char *)state + sizeof head;
     attn__parallel(&p->run, p->tasks * part.node_count, attn__partial_task, &part);
     attn__release(&p->run.memory);
@@ -7040,6 +7065,7 @@ ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec
     size_t bytes, largest = 0;
     int measured;
     if (!layer) return attn__about(exec, "layer", ATTN_ERR_NULL);
+    if (attn__shared(exec)) return attn__about(exec, "shares", ATTN_ERR_UNSUPPORTED);
     if ((status = attn__layer_check(layer, exec, &l))) return status;
     sub.query = &bytes;
     sub.workspace = NULL;

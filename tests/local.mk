@@ -27,6 +27,7 @@ test_programs = \
 	tests/same_bits \
 	tests/score_modifiers \
 	tests/score_range \
+	tests/shares \
 	tests/softmax_axis \
 	tests/split_keys \
 	tests/strides \
