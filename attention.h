@@ -6405,9 +6405,9 @@ ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes)
 {
     attn__partial part;
     attn_exec ask = attn_exec_default();
-    size_t unused;
+    size_t size;
     attn_status status;
-    ask.query = &unused;
+    ask.query = &size;
     status = desc && bytes ? attn__describe_part(desc, &ask, &part) : ATTN_ERR_NULL;
     if (!status) *bytes = part.bytes;
     return status;
