@@ -36,6 +36,7 @@ int main(void)
     ASSUME(d.q_offset >= -((int64_t)1 << 62) && d.q_offset <= (int64_t)1 << 62);
     d.stage = ATTN_STAGE_PROBS;
     p.desc = &d;
+    p.run.exec = NULL;
     p.has = 1u << ATTN__ARRAY_block_table | 1u << ATTN__ARRAY_kv_lens;
     p.left = nondet_int64();
     p.right = nondet_int64();
