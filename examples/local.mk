@@ -3,6 +3,7 @@ EXTRA_DIST += \
 	examples/consumer/CMakeLists.txt \
 	examples/consumer/meson.build \
 	examples/decode.c \
+	examples/generate.c \
 	examples/layer.c \
 	examples/openmp_parallel_for.h \
 	examples/pthread_parallel_for.h \

@@ -56,7 +56,8 @@ for source in "$top"/examples/*.c; do
         grep -q "]($file)" "$top/README.md"
         ok "$file is mentioned"
     fi
-    (cd "$dir" && $CC -O1 -Wall -Wextra -Werror "$name.c" -o "$name") >"$dir/log" 2>&1
+    math=$(grep -q '<math\.h>' "$source" && echo -lm) # of its own
+    (cd "$dir" && $CC -O1 -Wall -Wextra -Werror "$name.c" -o "$name" $math) >"$dir/log" 2>&1
     ok "$file compiles beside attention.h, without a warning"
     ${RUN-} "$dir/$name" >"$dir/printed" 2>"$dir/log"
     ok "$file runs"
