@@ -46,6 +46,10 @@ int test_untouched(const void *memory, size_t bytes);
 int test_release(void);
 int test_guards(void);
 
+/* What the library calls where it is given no workspace: malloc and free, until a test has others. */
+extern void *(*test_malloc)(size_t bytes);
+extern void (*test_free)(void *memory);
+
 /* Such memory as arrays in C order. */
 attn_array test_1d(attn_dtype type, size_t n);
 attn_array test_2d(attn_dtype type, size_t rows, size_t columns);

@@ -5,14 +5,6 @@
  * depends on head_dim and the number of workers, and hardly on the lengths. What attn_workspace_size says is enough for
  * every shorter problem.
  */
-#include <stddef.h>
-
-static void *allocate(size_t bytes);
-static void release(void *memory);
-#define ATTN_MALLOC(n) allocate(n)
-#define ATTN_FREE(p) release(p)
-#define ATTN_STATIC
-#define ATTENTION_IMPLEMENTATION
 #include "check/harness.h"
 
 /* What the library allocates: counted, guarded, and refused if that is wanted. */
@@ -165,6 +157,8 @@ static void try_allocation(size_t f, attn_dtype type, size_t workers)
     run.workspace = test_memory(bytes, 5);
     run.workspace_size = bytes;
     allocated = held = 0;
+    test_malloc = allocate;
+    test_free = release;
     pass &= test_status(functions[f].f(&with, &run), ATTN_OK);
     test_ok(pass && allocated == 0, "%s, %s, %zu workers: nothing is allocated beside a workspace", name,
             attn_dtype_name(type), workers);

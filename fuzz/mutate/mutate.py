@@ -39,8 +39,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 TARGETS = {"differential": 0.4, "primitives": 0.15, "misuse": 0.15, "metamorphic": 0.15, "extremes": 0.15}  # shares of the time
 # By what they cost. The slow ones are for what nothing else has found: half a minute a fault.
-QUICK = ["known_values", "library_conventions", "errors", "aliases", "array_forms", "rotary", "matmul", "layer", "softmax_axis"]
-SLOW = ["element_types", "kv_cache", "strides", "packed_sequences", "partial_states", "masks", "workspace", "split_keys", "pthread_adapter",
+QUICK = ["known_values", "library_conventions", "errors", "aliases", "array_forms", "rotary", "matmul", "layer", "plain_call", "softmax_axis"]
+SLOW = ["element_types", "kv_cache", "strides", "packed_sequences", "partial_states", "masks", "workspace", "split_keys", "pthread_adapter", "shares",
         "optional_outputs", "rounding_modes", "extremes"]
 # Of UBSan what is cheap to compile: the rest would take minutes a fault.
 SANITIZERS = ("-fsanitize=fuzzer-no-link,address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,float-cast-overflow,alignment "
