@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT-0
 check_LIBRARIES += check/libcheck.a
 check_libcheck_a_SOURCES = \
+	check/allocation.h \
 	check/harness.c \
 	check/harness.h \
 	check/hash_cases.h \

@@ -16,6 +16,7 @@ attn_SOURCES = \
 	tools/sentence.c \
 	tools/steps.c \
 	tools/tool.h \
+	check/allocation.h \
 	check/hash_cases.h \
 	check/implementation.c
 attn_LDADD =

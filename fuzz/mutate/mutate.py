@@ -451,7 +451,7 @@ class Bench:
         shutil.copy(os.path.join(TOP, "attention.h"), os.path.join(self.base, "attention.h"))
         # only to link with: each fault brings its own
         self.must([self.cc, "-std=c99", "-w", "-O0", "-fPIC", "-I" + TOP, "-shared", "-Dmain=attn_hash_main",
-                   "-DATTENTION_IMPLEMENTATION", "-include", "attention.h", os.path.join(TOP, "check/hash.c"), "-o", "libattn.so", "-lm"])
+                   "-DATTENTION_IMPLEMENTATION", "-include", "check/allocation.h", "-include", "attention.h", os.path.join(TOP, "check/hash.c"), "-o", "libattn.so", "-lm"])
         for way, cc, flags, judge in (("plain", self.cc, ["-O2"], ["-O2"]),
                                       ("asan", self.clang, ["-O1", "-g"] + SANITIZERS, ["-O2"])):
             common = ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-DATTN_USE_SIMDE"]
@@ -480,7 +480,7 @@ class Bench:
         """libattn.so of a folder's header; the object's bytes."""
         flags = {"plain": ["-O0", "-Dmain=attn_hash_main"], "asan": ["-O1"] + SANITIZERS, "optimised": ["-O2", "-Dmain=attn_hash_main"]}[way]
         with open(os.path.join(folder, "attn.c"), "w", encoding="utf-8") as f:
-            f.write('#define ATTENTION_IMPLEMENTATION\n#include "attention.h"\n')
+            f.write('#include "check/allocation.h"\n#define ATTENTION_IMPLEMENTATION\n#include "attention.h"\n')
             if way != "asan":  # the hashes look at what is static
                 f.write('#include "check/hash.c"\n')
         flags += flags_of(self.source, path)
