@@ -6822,7 +6822,7 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
     for (int part = 0; part < 2; part++) {
         char *y = attn__at(to, b, h, i, t->first + (size_t)part * t->apart);
         const double *row = part ? other : pair;
-        if (special || (halves && step != 1))
+        if (special)
             for (size_t c = 0; c < n; c++) attn__put(y + (ptrdiff_t)c * step * to->size, to->dtype, row[c]);
         else if (halves) {
             for (size_t c = 0; c < n; c++) narrow[c] = attn__to_odd_f32(row[c]);

@@ -339,6 +339,53 @@ static void try_distance(attn_dtype type, int interleaved)
     test_release();
 }
 
+/* Rows of more pairs than are turned together, by neighbours and by halves, with strides; NaN and infinities, of which
+ * the result is NaN in one form, or infinite. */
+static void try_long_rows(attn_dtype type)
+{
+    enum { D = 1300 };
+    for (int i = 0; i < 4; i++) {
+        const turning t = {10000, i / 2 ? 1100 : D, i % 2};
+        const attn_array wide = test_3d(type, 3, 5, 2 * D), x = test_3d(type, 3, 5, D), y = test_part(&wide, 1, 1, D);
+        attn_array apart = y;
+        test_rng rng = {(uint64_t)i};
+        double worst;
+        int pass;
+        apart.stride[2] = 2;
+        apart.stride[1] = 2 * D;
+        apart.stride[0] = 10 * D;
+        test_fill_normal(&x, &rng, 1);
+        pass = test_status(attn_rotary(&x, NULL, 0, t.rotary_dim, t.interleaved, &apart), ATTN_OK);
+        worst = worst_of(&x, NULL, &t, &apart);
+        test_ok(pass && test_guards() && worst <= 1, "%s, %zu of %d elements apart, %s (error/bound %.3f)",
+                attn_dtype_name(type), t.rotary_dim, D, t.interleaved ? "interleaved" : "halves", worst);
+        test_release();
+    }
+    for (int interleaved = 0; interleaved < 2; interleaved++) {
+        const attn_array x = test_2d(type, 4, 34), y = test_2d(type, 4, 34), nan = test_1d(type, 1);
+        test_rng rng = {3};
+        int pass;
+        test_fill_normal(&x, &rng, 1);
+        ref_set(&x, 0, 0, 1, 5, -(double)NAN);
+        ref_set(&x, 0, 0, 2, 7, (double)INFINITY);
+        ref_set(&x, 0, 0, 3, 32, -(double)INFINITY);
+        ref_set(&nan, 0, 0, 0, 0, (double)NAN);
+        pass = test_status(attn_rotary(&x, NULL, 0, 0, interleaved, &y), ATTN_OK);
+        for (size_t row = 0; row < 4; row++) {
+            size_t special = 0;
+            for (size_t c = 0; c < 34; c++) {
+                const double got = (double)ref_get(&y, 0, 0, row, c);
+                special += !(fabs(got) < (double)INFINITY);
+                if (isnan(got)) pass &= memcmp(ref_at(&y, 0, 0, row, c), nan.data, attn_dtype_size(type)) == 0;
+            }
+            pass &= special == (row ? 2 : 0);
+        }
+        test_ok(pass && test_guards(), "%s, %s: NaN and infinities stay in their pair, NaN in one form",
+                attn_dtype_name(type), interleaved ? "interleaved" : "halves");
+        test_release();
+    }
+}
+
 /* ---------------------------------------------------------- one rounding -- */
 
 /* Half of the heads have subnormal numbers. Nothing of the type is nearer to the exact result, by more than what
@@ -456,6 +503,7 @@ int main(void)
         try_no_turn(types[t]);
         try_layouts(types[t]);
         try_norm(types[t]);
+        try_long_rows(types[t]);
     }
     try_nearest(ATTN_F16);
     try_nearest(ATTN_BF16);
