@@ -303,6 +303,10 @@ static void try_meetings(attn_dtype type, size_t q_len)
                 ref_set(&d.mask, 0, 0, i, j, additive ? (j % 3 ? 0 : -(double)INFINITY) : j % 3 != 0);
         test_attention(&d, "%s, %zu queries, large scores and a mask, %s", attn_dtype_name(type), q_len,
                        additive ? "additive" : "boolean");
+        for (size_t j = 0; j < 540; j += 3) ref_set(&d.k, 0, 0, j, 1, j % 2 ? (double)NAN : -(double)INFINITY);
+        test_fill(&d.q, ldexp(1, exponent / 2 + 3));
+        test_attention(&d, "%s, %zu queries, scores beyond the range, NaN is masked, %s", attn_dtype_name(type), q_len,
+                       additive ? "additive" : "boolean");
         test_release();
     }
     d = problem(type, q_len, 540, 2, &rng);
