@@ -29,6 +29,7 @@
  *     d.out = attn_array_bshd(ATTN_F32, out, batch, q_len, heads, head_dim);
  *     d.scores = attn_array_4d(ATTN_F32, w, batch, heads, q_len, kv_len); // the weights
  *     d.causal = 1;
+ *     d.align = ATTN_ALIGN_LOWER_RIGHT; // the last query sees all keys, as in attn_sdpa_f32
  *     attn_forward(&d, NULL);
  *
  *   In a loop, give it memory once, and nothing is allocated any more:
@@ -37,6 +38,10 @@
  *     attn_workspace_size(&d, 1, &bytes);                 // for the longest lengths
  *     attn_exec run = attn_exec_in(malloc(bytes), bytes);
  *     attn_forward(&d, &run);
+ *
+ *   After this manual come the declarations, each with its comment; then IMPLEMENTATION,
+ *   which begins with an outline; at the end the kernels, written once for every
+ *   instruction set. CONTRIBUTING.md says what a new one, or a new mask, touches.
  *
  *   Four levels, each usable alone:
  *     1. steps      attn_matmul, attn_compute_qkv, attn_scores, attn_softmax,
@@ -180,9 +185,10 @@
  *   ATTN_MALLOC(bytes) and ATTN_FREE(pointer), if you define these; without memory
  *   it returns ATTN_ERR_MEMORY and writes nothing. With ATTN_NO_MALLOC, and in
  *   freestanding programs, nothing is ever allocated: ATTN_ERR_WORKSPACE.
- *   No function needs more than 48 KiB of stack when compiled
- *   with optimization, nor more than 96 KiB without. So it runs in threads of
- *   128 KiB (musl's default) and, with optimization, in coroutines of 64 KiB.
+ *
+ *   No function needs more than 48 KiB of stack when compiled with optimization, nor
+ *   more than 96 KiB without. So it runs in threads of 128 KiB (musl's default) and,
+ *   with optimization, in coroutines of 64 KiB.
  *
  *   The library starts no threads. Give exec.parallel_for a function that runs
  *   independent tasks in any order; results do not depend on it. examples/ has
@@ -1059,6 +1065,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__ROWS 512       /* query rows that share one copy of a block of keys, or fewer, for several workers */
 #define ATTN__GEMM_ROWS 256  /* rows of a matrix product that share a packing of the other factor */
 #define ATTN__MASK_BLOCKS 16 /* blocks of a mask that are looked at together */
+#define ATTN__FEW_ROWS 8     /* for which lanes are keys, and matrices are used where they lie */
 #define ATTN__DIRECT_ROWS 16 /* rows of a matrix that few rows are multiplied by at a time, where they lie */
 #define ATTN__L1_ELEMENTS 8192
 #define ATTN__COLUMNS 128      /* lines of a softmax that are done together ... */
@@ -1824,10 +1831,6 @@ typedef struct attn__kernel {
     attn__vstore(z, c);                                                                                                \
     for (int i = 0; i < ATTN__VL; i++) z[i] = (expression);                                                            \
     return attn__vload(z)
-#define ATTN__STORE_LANES(p, convert, a)                                                                               \
-    attn__real x[ATTN__VL];                                                                                            \
-    attn__vstore(x, a);                                                                                                \
-    for (int i = 0; i < ATTN__VL; i++) (p)[i] = convert(x[i])
 #define ATTN__LOAD_LANES(expression)                                                                                   \
     attn__real x[ATTN__VL];                                                                                            \
     for (int i = 0; i < ATTN__VL; i++) x[i] = (expression);                                                            \
@@ -2100,16 +2103,14 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec
     ATTN__TURN_ROWS(out);
 #undef ATTN__ROW
 }
+#if ATTN__X86
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
 {
-    ATTN__NATIVE_ELSE(ATTN__X86)
-    (_mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)),
-     ATTN__STORE_LANES(p, attn__f32_to_f16, a));
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
 }
 ATTN__INLINE void ATTN__V(store_bf16)(uint16_t *p, attn__vec a)
 {
-#if ATTN__X86
     const __m256i u = _mm256_castps_si256(a), last = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1)),
                   nearest = _mm256_add_epi32(u, _mm256_add_epi32(last, _mm256_set1_epi32(0x7fff))),
                   nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)),
@@ -2117,10 +2118,8 @@ ATTN__INLINE void ATTN__V(store_bf16)(uint16_t *p, attn__vec a)
                   r = _mm256_srli_epi32(_mm256_blendv_epi8(nearest, quiet, nan), 16);
     _mm_storeu_si128((__m128i *)(void *)p,
                      _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 8)));
-#else
-    ATTN__STORE_LANES(p, attn__f32_to_bf16, a);
-#endif
 }
+#endif
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__X86)
@@ -2244,26 +2243,22 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec
 #undef ATTN__INSERT
 #undef ATTN__PART
 }
+#if ATTN__X86
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
 {
-    ATTN__NATIVE_ELSE(ATTN__X86)
-    (_mm256_storeu_si256((__m256i *)(void *)p,
-                         _mm512_maskz_cvtps_ph((__mmask16)0xffffu, a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)),
-     ATTN__STORE_LANES(p, attn__f32_to_f16, a));
+    _mm256_storeu_si256((__m256i *)(void *)p,
+                        _mm512_maskz_cvtps_ph((__mmask16)0xffffu, a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 ATTN__INLINE void ATTN__V(store_bf16)(uint16_t *p, attn__vec a)
 {
-#if ATTN__X86
     const __m512i u = _mm512_castps_si512(a), last = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1)),
                   nearest = _mm512_add_epi32(u, _mm512_add_epi32(last, _mm512_set1_epi32(0x7fff))),
                   quiet = _mm512_or_si512(u, _mm512_set1_epi32(0x400000)),
                   r = _mm512_mask_mov_epi32(nearest, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), quiet);
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
-#else
-    ATTN__STORE_LANES(p, attn__f32_to_bf16, a);
-#endif
 }
+#endif
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__X86)
@@ -2463,23 +2458,17 @@ ATTN__INLINE float attn__vmax_across(attn__vec a)
     attn__vstore(x, a);
     return ATTN__GREATER(ATTN__GREATER(x[0], x[2]), ATTN__GREATER(x[1], x[3]));
 }
+#if ATTN__A64
 #define ATTN__OWN_HALVES
-ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
-{
-    ATTN__NATIVE_ELSE(ATTN__A64)
-    (vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a))), ATTN__STORE_LANES(p, attn__f32_to_f16, a));
-}
+ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a))); }
 ATTN__INLINE void ATTN__V(store_bf16)(uint16_t *p, attn__vec a)
 {
-#if ATTN__A64
     const uint32x4_t u = vreinterpretq_u32_f32(a), last = vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(1)),
                      nearest = vaddq_u32(u, vaddq_u32(last, vdupq_n_u32(0x7fff))),
                      quiet = vorrq_u32(u, vdupq_n_u32(0x400000));
     vst1_u16(p, vshrn_n_u32(vbslq_u32(vceqq_f32(a, a), nearest, quiet), 16));
-#else
-    ATTN__STORE_LANES(p, attn__f32_to_bf16, a);
-#endif
 }
+#endif
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__A64)
@@ -3026,13 +3015,15 @@ static attn_status attn__prepare(const attn_exec *exec, const attn__kernel *kern
 
 static void attn__parallel(const attn__run *run, size_t count, attn_task task, void *arg)
 {
-    if (attn__shared(run->exec)) {
-        for (size_t i = run->exec->share; i < count; i += run->exec->shares) task(arg, i, run->exec->share);
-        if (run->exec->barrier) run->exec->barrier(run->exec->parallel_context);
-    } else if (run->exec && run->exec->parallel_for && run->workers > 1 && count > 1)
-        run->exec->parallel_for(run->exec->parallel_context, count, task, arg);
-    else
-        for (size_t i = 0; i < count; i++) task(arg, i, 0);
+    const attn_exec *exec = run->exec;
+    const int shared = attn__shared(exec);
+    const size_t first = shared ? exec->share : 0, step = shared ? exec->shares : 1;
+    if (!shared && exec && exec->parallel_for && run->workers > 1 && count > 1) {
+        exec->parallel_for(exec->parallel_context, count, task, arg);
+        return;
+    }
+    for (size_t i = first; i < count; i += step) task(arg, i, first);
+    if (shared && exec->barrier) exec->barrier(exec->parallel_context);
 }
 
 /* States of blocks of keys are joined along the binary tree over block numbers, whoever computed
@@ -3079,8 +3070,8 @@ typedef struct attn__gemm {
     size_t m, n, k, batches, row_blocks, column_blocks;
     size_t rows;        /* rows of one task, which packs its part of b ... */
     size_t block;       /* ... and columns */
-    size_t direct_cols; /* columns for which b and c are used where they lie: for few rows */
-    int turned;         /* the columns of b, contiguous, are used where they lie: for few rows */
+    size_t direct_cols; /* columns for which b is used where it lies: for few rows ... */
+    int turned;         /* ... of it, or columns, whichever are contiguous */
     double scale;
 } attn__gemm;
 
@@ -3108,23 +3099,21 @@ static void attn__gemm_rows(const attn__gemm *g, const attn__view *a, size_t r0,
     }
 }
 
-/* Few rows of a, columns [j0, j0 + n) of b, each contiguous. */
-static void attn__gemm_turned(const attn__gemm *g, const attn__view *a, const attn__view *b, const attn__view *c,
-                              size_t i0, size_t i1, size_t j0, size_t n, char *a_tile, char *c_tile)
+/* Few rows of a, columns [j0, j0 + n) of b, each contiguous; no more than a tile has. */
+ATTN__NOINLINE static void attn__gemm_turned(const attn__gemm *g, const attn__view *a, const attn__view *b,
+                                             const attn__view *c, size_t i0, size_t i1, size_t j0, size_t n,
+                                             char *a_tile, char *c_tile)
 {
     const attn__kernel *kernel = g->run.kernel;
-    for (size_t end = j0 + n; j0 < end; j0 += n) {
-        n = attn__min(end - j0, ATTN__BLOCK);
-        for (size_t k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
-            const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
-            attn__gemm_rows(g, a, i0, i1, k0, depth, a_tile);
-            kernel->dot_keys(i1 - i0, n, depth, a_tile, attn__at(b, 0, 0, k0, j0), b->dtype, b->stride[ATTN__D], c_tile,
-                             k0 != 0);
-        }
-        for (size_t r = i0; r < i1; r++)
-            kernel->store(attn__at(c, 0, 0, r, j0), c->dtype, c->stride[ATTN__D],
-                          c_tile + (r - i0) * ATTN__TILE_STRIDE * kernel->size, n);
+    for (size_t k0 = 0; k0 < g->k; k0 += ATTN__BLOCK) {
+        const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
+        attn__gemm_rows(g, a, i0, i1, k0, depth, a_tile);
+        kernel->dot_keys(i1 - i0, n, depth, a_tile, attn__at(b, 0, 0, k0, j0), b->dtype, b->stride[ATTN__D], c_tile,
+                         k0 != 0);
     }
+    for (size_t r = i0; r < i1; r++)
+        kernel->store(attn__at(c, 0, 0, r, j0), c->dtype, c->stride[ATTN__D],
+                      c_tile + (r - i0) * ATTN__TILE_STRIDE * kernel->size, n);
 }
 
 static void attn__gemm_task(void *arg, size_t index, size_t worker)
@@ -3151,13 +3140,10 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
         b.data += at * b.stride[dim] * b.size;
         c.data += at * c.stride[dim] * c.size;
     }
-    if (g->turned) {
-        attn__gemm_turned(g, &a, &b, &c, i0, i1, j0, n, a_tile, c_tile);
-        return;
-    }
     if (j0 < g->direct_cols) { /* a few rows of b at a time, in their order in memory */
         const size_t width = attn__min(g->direct_cols - j0, n);
-        for (size_t k0 = 0; k0 < g->k || k0 == 0; k0 += ATTN__BLOCK) {
+        if (g->turned) attn__gemm_turned(g, &a, &b, &c, i0, i1, j0, width, a_tile, c_tile);
+        for (size_t k0 = 0; !g->turned && (k0 < g->k || k0 == 0); k0 += ATTN__BLOCK) {
             const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
             attn__gemm_rows(g, &a, i0, i1, k0, depth, a_tile);
             for (size_t t = 0; t < depth || t == 0; t += ATTN__DIRECT_ROWS)
@@ -3217,6 +3203,9 @@ static int attn__gemm_plain(const attn__gemm *g)
            g->c.stride[ATTN__S] >= 0;
 }
 
+/* Are the columns of b contiguous, and not its rows? */
+static int attn__gemm_stands(const attn__gemm *g) { return g->b.stride[ATTN__S] == 1 && g->k > 1; }
+
 /* What is checked and not empty; where in the workspace factors are packed. */
 static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
 {
@@ -3233,9 +3222,11 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
     g->row_blocks = (g->m + g->rows - 1) / g->rows;
     g->block = ATTN__BLOCK;
     g->direct_cols = 0;
-    g->turned = g->m <= kernel->few_rows && g->b.stride[ATTN__S] == 1 && g->k > 1;
-    if (g->m <= kernel->few_rows && attn__gemm_plain(g)) {
-        g->direct_cols = g->n / kernel->nr * kernel->nr;
+    g->turned = attn__gemm_stands(g);
+    if (g->m <= kernel->few_rows && (g->turned || attn__gemm_plain(g))) g->direct_cols = g->n / kernel->nr * kernel->nr;
+    if (g->turned && g->direct_cols < g->n && g->direct_cols < 2 * kernel->nr)
+        g->direct_cols = 0; /* two ways take longer */
+    if (g->direct_cols && !g->turned) {
         g->block =
             attn__round_up(g->n / (g->run.workers > 1 ? 2 * g->run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
     }
@@ -3252,7 +3243,7 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     attn_path path;
     attn_status status;
     size_t ndim, c_at, b_at;
-    int measured, measuring = attn__measuring(exec);
+    int measured, narrow, measuring = attn__measuring(exec);
     attn__about(exec, NULL, ATTN_OK);
     if (!a || !b || !c) return attn__about(exec, names[!a ? 0 : !b ? 1 : 2], ATTN_ERR_NULL);
     if ((status = attn__check(a, 2, ATTN_MAX_DIMS, ATTN__COMPUTED, ATTN__INPUT, measuring, &g.a)))
@@ -3273,11 +3264,9 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     if ((status = attn__gemm_shape(&g, ndim)))
         return attn__about(exec, names[g.b.shape[ATTN__S] != g.k ? 1 : 2], status);
     if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return attn__about(exec, names[2], ATTN_ERR_ALIAS);
-    if ((status = attn__path_of(exec, g.n, &path))) return status;
-    /* of 32 columns whose distance is a multiple of 4096 bytes, the first cache cannot hold a line each */
-    if (g.m <= 8 && g.b.stride[ATTN__D] * g.b.size % 4096 == 0 && g.b.stride[ATTN__D] != 0 &&
-        path == ATTN_PATH_AVX512 && (!exec || exec->path == ATTN_PATH_AUTO) && attn_path_native(ATTN_PATH_AVX2))
-        path = ATTN_PATH_AVX2;
+    /* the first cache has room for 16 columns whose distance is a multiple of 4096 bytes, not for 32 */
+    narrow = g.m <= ATTN__FEW_ROWS && attn__gemm_stands(&g) && g.b.stride[ATTN__D] * g.b.size % 4096 == 0;
+    if ((status = attn__path_of(exec, narrow ? 1 : g.n, &path))) return status;
     kernel = attn__kernel_of(path, a->dtype);
     status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured);
     if (status || measured) return status;
@@ -4267,24 +4256,22 @@ static void attn__cap_row(const attn__problem *p, attn__scratch *s, size_t r, ch
     if (!scaled) return;
     for (size_t j = lo; j < hi && softcap > limit; j++) {
         int e;
-        const double cap = attn__split(softcap, &e);
-        if (attn__nan_f64(score[j]))
-            score[j] = softcap * attn__tanh_f64(attn__scale2(scaled[j] / cap, s->row[r].exponent - e));
+        if (!attn__nan_f64(score[j])) continue;
+        score[j] = scaled[j] / attn__split(softcap, &e);
+        score[j] = softcap * attn__tanh_f64(attn__scale2(score[j], s->row[r].exponent - e));
     }
     kernel->scale(scaled + lo, score + lo, hi - lo, attn__scale2(1, -500)); /* in two steps: neither becomes 0 */
     kernel->scale(scaled + lo, scaled + lo, hi - lo, attn__scale2(1, 500 - s->row[r].exponent));
 }
 
 /* Scores [lo, hi) of row r, of float32 numbers in float64, of which some are not finite, since inputs are not: notes
- * what the row sees; -inf has the weight 0. Returns 1 if other weights are not known, or there are none. */
+ * what the row sees; -inf has the weight 0, and if there is nothing else, weigh_row says so. Returns 1 if other weights
+ * are not known. */
 static int attn__decide_row(attn__row *known, double *row, size_t lo, size_t hi)
 {
-    int any = 0; /* finite scores */
-    for (size_t j = lo; j < hi && !(known->sees & ATTN__SEES_NAN); j++) {
+    for (size_t j = lo; j < hi && !(known->sees & ATTN__SEES_NAN); j++)
         known->sees = (unsigned char)(known->sees | attn__take_kind_f64(row + j, ATTN__MASKED_F64));
-        any |= row[j] > ATTN__MASKED_F64;
-    }
-    return known->sees != ATTN__SEES_LOW || !any;
+    return known->sees != ATTN__SEES_LOW;
 }
 
 /* The largest scaled score that is within the range. */
@@ -4990,7 +4977,7 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
     for (size_t r = 0; r < rows->count; r++) {
         attn__row *row = s->row + r;
         row->redo = 0;
-        row->exponent = 0;
+        row->exponent = 0; /* of those that are not done again, beside others in a window */
         if (!care) continue;
         if (row->not_finite) row->redo = attn__redo_scores(p);
         else if (attn__finish_row(p, rows, s, r)) row->redo = ATTN__REDO_CLEAN;
@@ -5783,7 +5770,7 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
         p->scores_queries = p->scores.shape[ATTN__S];
         if (d->scores_head > p->q_heads || p->scores_heads > p->q_heads - d->scores_head ||
             d->scores_query > p->q_len || p->scores_queries > p->q_len - d->scores_query)
-            return ATTN__ABOUT(p, scores, ATTN_ERR_SHAPE);
+            return attn__about_array(p, ATTN__ARRAY_scores, ATTN_ERR_SHAPE);
     }
     if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > 2 * limit)
         return ATTN__ABOUT(p, q, ATTN_ERR_OVERFLOW);
@@ -6084,7 +6071,7 @@ static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *ke
         rows = attn__min(rows, attn__max(ATTN__ROWS / 8, p->head_chunk));
         if (!attn__node_size(rows, p->width, kernel->size, &one)) return ATTN_ERR_OVERFLOW;
         one = attn__round_up(one, 64);
-        parts = blocks < 2 ? 0 : 6; /* for each worker */
+        parts = blocks < 2 ? 0 : 6; /* a worker: 2 w / tasks rounded up and one more of each of less than 2 w tasks */
         if (!attn__multiply_size(one, parts, &one) || one > (size_t)-1 / 4 - most) return ATTN_ERR_OVERFLOW;
         most += one;
     }
@@ -6274,7 +6261,9 @@ ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
     size_t needed = 0, size = 0;
     attn__memory memory = {NULL, NULL};
     int measured;
-    attn_status status = attn__path_of(exec, ATTN__TEST_KEYS, &only);
+    attn_status status;
+    attn__about(exec, NULL, ATTN_OK);
+    status = attn__path_of(exec, ATTN__TEST_KEYS, &only);
     if (attn__shared(exec)) return attn__about(exec, "shares", ATTN_ERR_UNSUPPORTED);
     for (int pass = 0; pass < 2 && !status; pass++) { /* measures, then runs */
         for (int i = ATTN_PATH_SCALAR; i < ATTN_PATH_COUNT; i++) {
@@ -6713,6 +6702,7 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
 /* n elements of a row to another type, or the same. */
 static void attn__convert_row(const attn__view *to, char *y, const attn__view *from, const char *x, size_t n)
 {
+    const attn__kernel *kernel = attn__kernel_of(attn_best_path(), to->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
     const ptrdiff_t y_step = to->stride[ATTN__D], x_step = from->stride[ATTN__D];
     if (to->dtype == from->dtype) { /* bits */
         if (y_step == 1 && x_step == 1) attn__memcpy(y, x, n * (size_t)to->size);
@@ -6724,7 +6714,6 @@ static void attn__convert_row(const attn__view *to, char *y, const attn__view *f
     for (size_t c = 0; c < n;
          c += ATTN__BLOCK, y += ATTN__BLOCK * y_step * to->size, x += ATTN__BLOCK * x_step * from->size) {
         const size_t count = attn__min(n - c, ATTN__BLOCK);
-        const attn__kernel *kernel = attn__kernel_of(attn_best_path(), to->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
         double room[ATTN__BLOCK];
         const void *row = x;
         if (from->dtype != kernel->dtype || x_step != 1) {
@@ -8647,7 +8636,7 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .step             = */ ATTN__STEP_KEYS,
     /* .dtype            = */ ATTN__F64 ? ATTN_F64 : ATTN_F32,
 #if ATTN__VL > 1
-    /* .few_rows         = */ 8,
+    /* .few_rows         = */ ATTN__FEW_ROWS,
     /* .dot_keys         = */ ATTN__V(dot_keys),
     /* .add_values       = */ ATTN__V(add_values),
 #else

@@ -135,6 +135,8 @@ static int is_about(function f, const char *argument, const char *spoiled, attn_
     if (!argument) return 0;
     snprintf(member, sizeof member, ".%s", argument);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(names[i][0], name_of(f)) && !strcmp(names[i][2], member)) return 0; /* not by this file's name */
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i][0], name_of(f)) && !strcmp(names[i][1], argument))
             snprintf(member, sizeof member, "%s", names[i][2]);
     return strstr(spoiled, member) || (want == ATTN_ERR_SHAPE && !strcmp(member, ".b") && strstr(spoiled, ".a"));

@@ -309,6 +309,14 @@ static void try_meetings(attn_dtype type, size_t q_len)
                        additive ? "additive" : "boolean");
         test_release();
     }
+    for (size_t all = 0; all < 2; all++) { /* or of the first block of keys */
+        d = problem(type, q_len, 540, 2, &rng);
+        test_fill(&d.q, 1);
+        for (size_t j = 0; j < (all ? 540 : 512); j++) ref_set(&d.k, 0, 0, j, 1, -(double)INFINITY);
+        test_attention(&d, "%s, %zu queries, no score but -inf%s", attn_dtype_name(type), q_len,
+                       all ? "" : " in a block");
+        test_release();
+    }
     d = problem(type, q_len, 540, 2, &rng);
     test_fill(&d.q, largest);
     test_fill(&d.k, type == ATTN_F64 ? 1e-310 : 1e-40);

@@ -126,11 +126,11 @@ static void try_small_matrices(attn_dtype type)
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
     for (size_t p = 0; p < num_paths; p++)
-        for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
-            const size_t n = columns[i];
+        for (size_t w = 0; w < sizeof columns / sizeof *columns; w++) {
+            const size_t n = columns[w];
             int pass = 1;
-            for (size_t j = 0; j < sizeof depths / sizeof *depths && pass; j++) {
-                const size_t k = depths[j], m = 1 + 11 * j % 39;
+            for (size_t i = 0; i < 2 * (sizeof depths / sizeof *depths) && pass; i++) {
+                const size_t j = i / 2, k = depths[j], m = i % 2 ? j + 1 : 1 + 11 * j % 39; /* few rows, and others */
                 test_rng rng = {n + k};
                 const attn_array wide = test_2d(type, m, k + 3), store = test_2d(type, n, k),
                                  turned = attn_array_swap(store, 0, 1);
