@@ -1068,10 +1068,11 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__FEW_ROWS 8     /* for which lanes are keys, and matrices are used where they lie */
 #define ATTN__DIRECT_ROWS 16 /* rows of a matrix that few rows are multiplied by at a time, where they lie */
 #define ATTN__L1_ELEMENTS 8192
-#define ATTN__COLUMNS 128      /* lines of a softmax that are done together ... */
-#define ATTN__COLUMN_SLOTS 13  /* ... up to 4096 blocks of them */
-#define ATTN__COLUMN_MAXIMA 8  /* ... whose first blocks' maxima are kept for the second pass, if there is room */
-#define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum in a copy */
+#define ATTN__CACHE_BYTES 2097152.0 /* of a cache that a core has for itself, or more */
+#define ATTN__COLUMNS 128           /* lines of a softmax that are done together ... */
+#define ATTN__COLUMN_SLOTS 13       /* ... up to 4096 blocks of them */
+#define ATTN__COLUMN_MAXIMA 8       /* ... whose first blocks' maxima are kept for the second pass, if there is room */
+#define ATTN__LINE_BYTES 32768      /* of a line of a softmax that wait for its sum in a copy */
 #define ATTN__AHEAD 4096 /* bytes between what is read and what is fetched in a softmax, half for what is written */
 #define ATTN__ALIAS_TRIES 1000 /* to find a byte that two arrays have in common: 10 microseconds */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
@@ -1588,6 +1589,13 @@ typedef struct attn__block_range {
     unsigned short lo, hi, mask_state;
 } attn__block_range;
 
+/* Where columns come from, in whose lines a product works, and so what it fetches meanwhile. */
+typedef enum attn__column_kind {
+    ATTN__COLUMNS_NEAR, /* a cache: nothing */
+    ATTN__COLUMNS_LONG, /* memory: what follows in each */
+    ATTN__COLUMNS_MANY  /* memory: columns to come, in four streams */
+} attn__column_kind;
+
 /* Sizes and distances (in elements) of a small problem, and places in the workspace. */
 typedef struct attn__small {
     size_t q_len, kv_len, dim, dim_v;
@@ -1643,7 +1651,7 @@ typedef struct attn__kernel {
      * multiply's. c has room up to a multiple of nr. */
     size_t few_rows;
     void (*dot_keys)(size_t m, size_t n, size_t depth, const void *a, const void *keys, attn_dtype dtype,
-                     ptrdiff_t stride, void *c, int accumulate);
+                     ptrdiff_t stride, attn__column_kind kind, void *c, int accumulate);
     /* The same for values: c[i][j] (+)= sum_k a[i][k] values[k * stride + j], n a multiple of nr. */
     void (*add_values)(size_t m, size_t n, size_t depth, const void *a, const void *values, attn_dtype dtype,
                        size_t stride, void *c, size_t ldc, int accumulate);
@@ -3068,10 +3076,11 @@ typedef struct attn__gemm {
     attn__run run;
     attn__view a, b, c;
     size_t m, n, k, batches, row_blocks, column_blocks;
-    size_t rows;        /* rows of one task, which packs its part of b ... */
-    size_t block;       /* ... and columns */
-    size_t direct_cols; /* columns for which b is used where it lies: for few rows ... */
-    int turned;         /* ... of it, or columns, whichever are contiguous */
+    size_t rows;            /* rows of one task, which packs its part of b ... */
+    size_t block;           /* ... and columns */
+    size_t direct_cols;     /* columns for which b is used where it lies: for few rows ... */
+    int turned;             /* ... of it, or columns, whichever are contiguous */
+    attn__column_kind kind; /* then */
     double scale;
 } attn__gemm;
 
@@ -3108,8 +3117,8 @@ ATTN__NOINLINE static void attn__gemm_turned(const attn__gemm *g, const attn__vi
     for (size_t k0 = 0; k0 < g->k; k0 += ATTN__BLOCK) {
         const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
         attn__gemm_rows(g, a, i0, i1, k0, depth, a_tile);
-        kernel->dot_keys(i1 - i0, n, depth, a_tile, attn__at(b, 0, 0, k0, j0), b->dtype, b->stride[ATTN__D], c_tile,
-                         k0 != 0);
+        kernel->dot_keys(i1 - i0, n, depth, a_tile, attn__at(b, 0, 0, k0, j0), b->dtype, b->stride[ATTN__D], g->kind,
+                         c_tile, k0 != 0);
     }
     for (size_t r = i0; r < i1; r++)
         kernel->store(attn__at(c, 0, 0, r, j0), c->dtype, c->stride[ATTN__D],
@@ -3203,8 +3212,17 @@ static int attn__gemm_plain(const attn__gemm *g)
            g->c.stride[ATTN__S] >= 0;
 }
 
+/* Do so many elements come from memory, at least where other data is used between two calls? */
+static int attn__beyond_cache(ptrdiff_t size, size_t rows, size_t cols, size_t count)
+{
+    return (double)size * (double)rows * (double)cols * (double)count > ATTN__CACHE_BYTES;
+}
+
 /* Are the columns of b contiguous, and not its rows? */
 static int attn__gemm_stands(const attn__gemm *g) { return g->b.stride[ATTN__S] == 1 && g->k > 1; }
+
+/* Is their distance such that lines of 32 crowd the first cache more than those of 16? */
+static int attn__gemm_crowds(const attn__gemm *g) { return g->b.stride[ATTN__D] * g->b.size % 2048 == 0; }
 
 /* What is checked and not empty; where in the workspace factors are packed. */
 static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
@@ -3230,6 +3248,9 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
         g->block =
             attn__round_up(g->n / (g->run.workers > 1 ? 2 * g->run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
     }
+    g->kind = ATTN__COLUMNS_NEAR;
+    if (attn__beyond_cache(g->b.size, g->n, g->k, g->batches))
+        g->kind = attn__gemm_crowds(g) ? ATTN__COLUMNS_MANY : ATTN__COLUMNS_LONG;
     g->column_blocks = (g->n + g->block - 1) / g->block;
     attn__parallel(&g->run, g->batches * g->row_blocks * g->column_blocks, attn__gemm_task, g);
 }
@@ -3264,8 +3285,7 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     if ((status = attn__gemm_shape(&g, ndim)))
         return attn__about(exec, names[g.b.shape[ATTN__S] != g.k ? 1 : 2], status);
     if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return attn__about(exec, names[2], ATTN_ERR_ALIAS);
-    /* the first cache has room for 16 columns whose distance is a multiple of 4096 bytes, not for 32 */
-    narrow = g.m <= ATTN__FEW_ROWS && attn__gemm_stands(&g) && g.b.stride[ATTN__D] * g.b.size % 4096 == 0;
+    narrow = g.m <= ATTN__FEW_ROWS && attn__gemm_stands(&g) && attn__gemm_crowds(&g);
     if ((status = attn__path_of(exec, narrow ? 1 : g.n, &path))) return status;
     kernel = attn__kernel_of(path, a->dtype);
     status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured);
@@ -3363,11 +3383,12 @@ typedef struct attn__problem {
     size_t chunks, slot_count, keys; /* keys: packed at most, of one block */
     int gather;                      /* keys and values are copied together before use */
     int one_mask;                    /* one mask for all heads: those of a query are done one after the other */
-    int few;      /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
-    int v_copied; /* otherwise: are values copied together before use? */
-    int modified; /* something is added to scores, or a mask drops some */
-    int careful;  /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
-    int find;     /* only looks at scores, for the largest that is beyond the range */
+    int few;                /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
+    attn__column_kind kind; /* then: of keys */
+    int v_copied;           /* otherwise: are values copied together before use? */
+    int modified;           /* something is added to scores, or a mask drops some */
+    int careful;            /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
+    int find;               /* only looks at scores, for the largest that is beyond the range */
     const attn__kernel *singles, *doubles; /* of the same path */
     size_t care_at; /* where in a worker's workspace the room for rows that are done again begins */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
@@ -4014,7 +4035,7 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
             next = in_place ? end : attn__min(j + nr, end);
             if (in_place || attn__in_place(p, rows, &p->k, base + j, base + next))
                 kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
-                                 p->k.dtype, p->k.stride[ATTN__S], scores, c != 0);
+                                 p->k.dtype, p->k.stride[ATTN__S], p->kind, scores, c != 0);
             else {
                 attn__pack_keys(p, rows, s, base + j, base + next, c);
                 attn__multiply_rows(kernel, rows->count, next - j, depth, q, s->k, 0, scores, ATTN__TILE_STRIDE,
@@ -5901,6 +5922,10 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
     /* or not many, and they would leave lanes empty: then it costs less to turn the keys several times */
     p->few = p->rows <= kernel->few_rows || (p->rows < 3 * kernel->few_rows && p->rows % (kernel->nr / 2));
+    p->kind = p->k.dtype == kernel->dtype && /* to convert numbers leaves time enough to fetch them */
+                      !attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->batch * p->kv_heads)
+                  ? ATTN__COLUMNS_NEAR
+                  : ATTN__COLUMNS_MANY;
     p->v_copied = p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || ATTN__HAS(p, block_table) ||
                   attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
     p->modified = ATTN__HAS(p, mask) || ATTN__HAS(p, alibi);
@@ -5956,7 +5981,10 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     const attn__kernel *kernel;
     attn_path path;
     size_t shared = 0;
-    attn_status status = attn__path_of(exec, p->kv_len, &path);
+    /* few rows, whose keys crowd the first cache like the columns of attn__matmul, but by fewer lines each */
+    const int narrow = p->k.dtype == p->q.dtype && p->k.stride[ATTN__S] * p->k.size % 4096 == 0 && p->q_len > 0 &&
+                       p->kv_heads > 0 && p->q_heads / p->kv_heads <= ATTN__FEW_ROWS / p->q_len;
+    attn_status status = attn__path_of(exec, narrow ? 1 : p->kv_len, &path);
     if (status) return status;
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
     p->singles = attn__kernel_of(path, ATTN_F32);
@@ -7433,11 +7461,12 @@ ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, p
     (void)dtype;
 }
 ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, size_t depth, const attn__real *a,
-                                    const char *keys, ptrdiff_t stride, attn__real *c, int accumulate)
+                                    const char *keys, ptrdiff_t stride, attn__column_kind kind, attn__real *c,
+                                    int accumulate)
 {
     const ptrdiff_t size = (ptrdiff_t)attn__size_of(dtype);
     const ptrdiff_t quarter = ATTN__NR / 4 * stride * size;
-    const char *ahead = keys + 2 * ATTN__NR * stride * size;
+    const char *after = keys + 2 * ATTN__NR * stride * size;
     size_t k = 0, at = 0;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__REPEAT_4(ATTN__X)
@@ -7464,14 +7493,19 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
         ATTN__V(turn_columns)(keys, dtype, stride, x);
         ATTN__V(turn_columns)(keys + ATTN__VL * stride * size, dtype, stride, y);
-        for (size_t j = 0; j < ATTN__NR * (size_t)size;
-             j += 64) { /* columns to come, in four streams: often as many pages */
-            ATTN__PREFETCH(ahead, at);
-            ATTN__PREFETCH(ahead + quarter, at);
-            ATTN__PREFETCH(ahead + 2 * quarter, at);
-            ATTN__PREFETCH(ahead + 3 * quarter, at);
+        if (kind == ATTN__COLUMNS_LONG) { /* a line of each column in turn */
+            const size_t lines = ATTN__NR * ATTN__QUAD * (size_t)size / 64, first = k * ATTN__NR * (size_t)size / 64;
+            for (size_t j = 0; j < lines; j++)
+                ATTN__PREFETCH_NEAR(keys, 256 + (uintptr_t)((first + j) % ATTN__NR) * (uintptr_t)(stride * size));
+        }
+        for (size_t j = 0; kind == ATTN__COLUMNS_MANY && j < ATTN__NR * (size_t)size;
+             j += 64) { /* often as many pages */
+            ATTN__PREFETCH(after, at);
+            ATTN__PREFETCH(after + quarter, at);
+            ATTN__PREFETCH(after + 2 * quarter, at);
+            ATTN__PREFETCH(after + 3 * quarter, at);
             at += 64;
-            if (at >= depth * (size_t)size) at = 0, ahead += stride * size;
+            if (at >= depth * (size_t)size) at = 0, after += stride * size;
         }
         ATTN__STEP(0)
         ATTN__STEP(1)
@@ -7499,22 +7533,22 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
 }
 
 static void ATTN__V(dot_columns)(size_t m, size_t depth, const attn__real *a, const char *keys, attn_dtype dtype,
-                                 ptrdiff_t stride, attn__real *c, int accumulate)
+                                 ptrdiff_t stride, attn__column_kind kind, attn__real *c, int accumulate)
 {
     for (; m > 0; a += 4 * ATTN__TILE_STRIDE, c += 4 * ATTN__TILE_STRIDE) {
         const size_t n = m < 4 ? m : 4;
         switch (n + (dtype == ATTN_F16 ? 4 : dtype == ATTN_BF16 ? 8 : 0)) {
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, c, accumulate);              \
+        ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, kind, c, accumulate);        \
         break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #if !ATTN__F64
 #define ATTN__X(i)                                                                                                     \
-    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, stride, c, accumulate); break;                      \
+    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, stride, kind, c, accumulate); break;                \
     case i + 9:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, c, accumulate);                                    \
+        ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, kind, c, accumulate);                              \
         break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
@@ -7526,14 +7560,14 @@ static void ATTN__V(dot_columns)(size_t m, size_t depth, const attn__real *a, co
 }
 
 static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, const void *keys, attn_dtype dtype,
-                              ptrdiff_t stride, void *c_, int accumulate)
+                              ptrdiff_t stride, attn__column_kind kind, void *c_, int accumulate)
 {
     const attn__real *a = (const attn__real *)a_;
     const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
     attn__real *c = (attn__real *)c_;
     size_t j, i;
     for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) ATTN__V(dot_columns)
-    (m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
+    (m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, kind, c + j, accumulate);
     for (size_t k = 0; j < n && (k < depth || k == 0);
          k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
         attn__real piece[ATTN__NR][64];
@@ -7542,29 +7576,34 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
         (piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
         for (; i < ATTN__NR; i++) attn__memset(piece[i], 0, part * sizeof piece[i][0]);
         ATTN__V(dot_columns)
-        (m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
+        (m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, ATTN__COLUMNS_NEAR, c + j,
+         accumulate || k);
     }
 }
 
-/* The same chains for one long row, eight vectors of b at a time: memory is fastest along its rows. Returns how many
- * columns those are. */
-static size_t ATTN__V(add_row)(size_t n, size_t depth, const attn__real *a, const attn__real *b, size_t stride,
-                               attn__real *c, int accumulate)
+/* The same chains for one row, `vecs` vectors of b at a time. Returns how many columns those are. */
+ATTN__INLINE size_t ATTN__V(add_row)(const size_t vecs, size_t n, size_t depth, const attn__real *a,
+                                     const attn__real *b, size_t stride, attn__real *c, int accumulate)
 {
+    const int ahead = n <= ATTN__BLOCK; /* memory is fastest along longer ones */
     attn__vec sum[8];
     size_t j = 0;
-    for (; j + 8 * ATTN__VL <= n; j += 8 * ATTN__VL) {
+    for (; j + vecs * ATTN__VL <= n; j += vecs * ATTN__VL) {
         const attn__real *at = b + j;
-#define ATTN__X(i) sum[i] = accumulate ? attn__vload(c + j + i * ATTN__VL) : attn__vset1(0);
+#define ATTN__X(i)                                                                                                     \
+    if (vecs > i) sum[i] = accumulate ? attn__vload(c + j + i * ATTN__VL) : attn__vset1(0);
         ATTN__REPEAT_8(ATTN__X)
 #undef ATTN__X
         for (size_t k = 0; k < depth; k++, at += stride) {
             const attn__vec factor = attn__vset1(a[k]);
-#define ATTN__X(i) sum[i] = attn__vfma(factor, attn__vload(at + i * ATTN__VL), sum[i]);
+            for (size_t i = 0; ahead && i < vecs * ATTN__VL; i += 64 / sizeof *at) ATTN__PREFETCH(at + i, 32 * stride);
+#define ATTN__X(i)                                                                                                     \
+    if (vecs > i) sum[i] = attn__vfma(factor, attn__vload(at + i * ATTN__VL), sum[i]);
             ATTN__REPEAT_8(ATTN__X)
 #undef ATTN__X
         }
-#define ATTN__X(i) attn__vstore(c + j + i * ATTN__VL, sum[i]);
+#define ATTN__X(i)                                                                                                     \
+    if (vecs > i) attn__vstore(c + j + i * ATTN__VL, sum[i]);
         ATTN__REPEAT_8(ATTN__X)
 #undef ATTN__X
     }
@@ -7577,8 +7616,10 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
     const size_t height = attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR;
     const attn__real *a = (const attn__real *)a_;
     attn__real *c = (attn__real *)c_;
-    if (m == 1 && n > ATTN__BLOCK && dtype == (ATTN__F64 ? ATTN_F64 : ATTN_F32)) {
-        const size_t done = ATTN__V(add_row)(n, depth, a, (const attn__real *)values, stride, c, accumulate);
+    if (m == 1 && dtype == (ATTN__F64 ? ATTN_F64 : ATTN_F32)) {
+        const attn__real *b = (const attn__real *)values;
+        size_t done = ATTN__V(add_row)(8, n, depth, a, b, stride, c, accumulate);
+        done += ATTN__V(add_row)(4, n - done, depth, a, b + done, stride, c + done, accumulate);
         values = (const attn__real *)values + done;
         c += done;
         n -= done;
