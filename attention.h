@@ -1062,11 +1062,12 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* Keys are cut into blocks at absolute positions, and nothing else ever cuts
  * them: sums over keys must not depend on who computes what. */
 #define ATTN__BLOCK 512
-#define ATTN__ROWS 512       /* query rows that share one copy of a block of keys, or fewer, for several workers */
-#define ATTN__GEMM_ROWS 256  /* rows of a matrix product that share a packing of the other factor */
-#define ATTN__MASK_BLOCKS 16 /* blocks of a mask that are looked at together */
-#define ATTN__FEW_ROWS 8     /* for which lanes are keys, and matrices are used where they lie */
-#define ATTN__DIRECT_ROWS 16 /* rows of a matrix that few rows are multiplied by at a time, where they lie */
+#define ATTN__ROWS 512         /* query rows that share one copy of a block of keys, or fewer, for several workers */
+#define ATTN__GEMM_ROWS 256    /* rows of a matrix product that share a packing of the other factor */
+#define ATTN__STORED_BLOCKS 64 /* of weights that are stored as they come, for whose maxima there is room */
+#define ATTN__MASK_BLOCKS 16   /* blocks of a mask that are looked at together */
+#define ATTN__FEW_ROWS 8       /* for which lanes are keys, and matrices are used where they lie */
+#define ATTN__DIRECT_ROWS 16   /* rows of a matrix that few rows are multiplied by at a time, where they lie */
 #define ATTN__L1_ELEMENTS 8192
 #define ATTN__CACHE_BYTES 2097152.0 /* of a cache that a core has for itself, or more */
 #define ATTN__COLUMNS 128           /* lines of a softmax that are done together ... */
@@ -1600,7 +1601,7 @@ typedef enum attn__column_kind {
 typedef struct attn__small {
     size_t q_len, kv_len, dim, dim_v;
     size_t visible; /* keys that the first query sees; each other one sees one more */
-    ptrdiff_t q_step, k_step, v_step, out_step;
+    ptrdiff_t q_step, k_step, v_step, out_step, weights_step;
     double scale;
     void *queries; /* (mr or fewer, TILE_STRIDE) */
     void *keys;    /* packed */
@@ -1730,7 +1731,7 @@ typedef struct attn__kernel {
      * nothing else asked for: arrays of T whose rows are contiguous, at these distances,
      * and what the general way needs of the workspace. The same bits in fewer steps.
      * Returns 1, with nothing of use in out, if it would have to redo a row. */
-    int (*little)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out);
+    int (*little)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out, void *weights);
 
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
      * redone. This and the next three may go on to the end of a vector. */
@@ -3347,6 +3348,7 @@ enum {
       attn__max(ATTN__TILE_STRIDE, p->dim_v))            /* what is turned, or was */                                  \
     X(char, bias, p->few ? es : 0, ATTN__TILE_STRIDE)    /* what is added to a row of scores */                        \
     X(char, acc, es * p->rows * p->slot_count, p->width) /* (slots, rows, width): sum of weight * v */                 \
+    X(double, block_max, p->rows, p->stored_blocks)      /* of weights that are in the score matrix already */         \
     X(double, max, p->rows, p->slot_count)                                                                             \
     X(double, sum, p->rows, p->slot_count)                                                                             \
     X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
@@ -3390,7 +3392,8 @@ typedef struct attn__problem {
     int careful;            /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
     int find;               /* only looks at scores, for the largest that is beyond the range */
     const attn__kernel *singles, *doubles; /* of the same path */
-    size_t care_at; /* where in a worker's workspace the room for rows that are done again begins */
+    size_t stored_blocks; /* of keys, whose weights are stored as they come, and finished when sums are known; or 0 */
+    size_t care_at;       /* where in a worker's workspace the room for rows that are done again begins */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
     double scale, softcap;
@@ -4423,6 +4426,32 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
                             acc + whole * es, width, accumulate);
 }
 
+/* The place of a score, NULL if it is not asked for. */
+static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
+{
+    const size_t head = h - p->desc->scores_head, query = i - p->desc->scores_query;
+    if (!ATTN__HAS(p, scores) || head >= p->scores_heads || query >= p->scores_queries) return NULL;
+    return attn__at(&p->scores, rows->b, head, query, j - p->kv_begin);
+}
+
+/* Weights of row r, of keys base + [lo, hi) of a block, to the score matrix. What they are multiplied by is known when
+ * all blocks are done, unless there is but one. The block's others are 0. */
+static void attn__store_weights(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
+                                const attn__key_block *block, size_t lo, size_t hi, const char *weights)
+{
+    const int alone = p->stored_blocks == 1 && !ATTN__HAS(p, sinks);
+    const size_t es = p->run.kernel->size, number = block->base / ATTN__BLOCK - p->kv_begin / ATTN__BLOCK,
+                 begin = p->kv_begin > block->base ? p->kv_begin - block->base : 0,
+                 end = attn__min(p->kv_begin + p->kv_len - block->base, ATTN__BLOCK);
+    char *at = attn__score_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), block->base + begin);
+    if (!at || block->max[r] <= -attn__infinity()) return;
+    attn__memset(at, 0, (lo - begin) * es);
+    if (alone) p->run.kernel->scale(at + (lo - begin) * es, weights, hi - lo, 1 / block->sum[r]);
+    else attn__memcpy(at + (lo - begin) * es, weights, (hi - lo) * es);
+    attn__memset(at + (hi - begin) * es, 0, (end - hi) * es);
+    s->block_max[r * p->stored_blocks + number] = alone ? attn__infinity() : block->max[r];
+}
+
 /* Few rows over one block of keys, which are in lanes: scores, weights, and the sum of their values. */
 static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s,
                           const attn__key_block *block)
@@ -4446,6 +4475,9 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         attn__memset(row + from * es, 0, (to - from) * es);
     }
     if (p->find) return;
+    for (size_t r = 0; r < rows->count && p->stored_blocks; r++)
+        attn__store_weights(p, rows, s, r, block, block->ranges[r].lo, block->ranges[r].hi,
+                            s->tile + (r * ATTN__TILE_STRIDE + block->ranges[r].lo) * es);
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
                                                                                and stays in the nearest cache */
         size_t cols = whole;
@@ -4497,6 +4529,13 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     kernel->weigh(s->tile, count, ranges, first, within, seen, max, looked, block->max + r0, block->sum + r0);
     for (size_t r = r0; r < r0 + count; r++)
         if (attn__nan_f64(block->max[r])) block->max[r] = -attn__infinity(), s->row[r].not_finite = 1;
+    if (p->stored_blocks) {
+        kernel->turn(s->panel, ATTN__TILE_STRIDE, s->tile + within.lo * nr * es, (ptrdiff_t)nr, within.hi - within.lo,
+                     count);
+        for (size_t c = 0; c < count; c++)
+            attn__store_weights(p, rows, s, r0 + c, block, first + within.lo, first + within.hi,
+                                s->panel + c * ATTN__TILE_STRIDE * es);
+    }
     if (!p->v_copied) values = attn__key_at(p, &p->v, rows, base + first, 0), stride = p->v.stride[ATTN__S];
     kernel->sum_values(p->dim_v, count, within.hi - within.lo, values + (ptrdiff_t)within.lo * stride * (ptrdiff_t)es,
                        stride, s->tile + within.lo * nr * es, s->panel, 0);
@@ -4567,6 +4606,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
+    for (size_t i = 0; i < count * p->stored_blocks; i++) s->block_max[i] = -attn__infinity();
     squares = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
 
     s->tree.depth = 0;
@@ -4700,6 +4740,7 @@ static int attn__finish_rows(const attn__problem *p, const attn__rows *rows, att
 static attn_status attn__careful_layout(attn__problem *p, size_t es, size_t mr, size_t nr, size_t step, size_t rows)
 {
     p->few = 1;
+    p->stored_blocks = 0;
     p->rows = rows;
     p->width = attn__round_up(p->dim_v, nr / 2);
     return attn__scratch_layout(p, es, mr, nr, step, &p->layout);
@@ -4825,14 +4866,6 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
 }
 
 /* ------------------------------------------------------ attention, tasks -- */
-
-/* The place of a score, NULL if it is not asked for. */
-static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
-{
-    const size_t head = h - p->desc->scores_head, query = i - p->desc->scores_query;
-    if (!ATTN__HAS(p, scores) || head >= p->scores_heads || query >= p->scores_queries) return NULL;
-    return attn__at(&p->scores, rows->b, head, query, j - p->kv_begin);
-}
 
 /* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
 static void attn__store_scores(const attn__problem *p, char *at, char *row, size_t begin, size_t end, size_t n,
@@ -4990,6 +5023,24 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
     }
 }
 
+/* Weights that are stored, now that the sums of their rows are known. */
+static void attn__finish_weights(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t first = p->kv_begin / ATTN__BLOCK, array_end = p->kv_begin + p->kv_len;
+    for (size_t r = 0; r < rows->count; r++)
+        for (size_t number = 0; number < p->stored_blocks; number++) {
+            const size_t from = attn__max((first + number) * ATTN__BLOCK, p->kv_begin),
+                         n = attn__min((first + number + 1) * ATTN__BLOCK, array_end) - from;
+            const double max = s->block_max[r * p->stored_blocks + number];
+            char *at = attn__score_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), from);
+            if (!at) break;
+            if (max <= -attn__infinity()) attn__memset(at, 0, n * kernel->size);
+            else if (max < attn__infinity())
+                kernel->scale(at, at, n, kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
+        }
+}
+
 /* From the states in slot 0 to all outputs. */
 static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
@@ -5006,7 +5057,8 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
     }
     if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL);
     if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0);
-    if (ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
+    if (p->stored_blocks && !any) attn__finish_weights(p, rows, s);
+    else if (ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
         attn__sweep(p, rows, s, 1);
 }
 
@@ -5947,6 +5999,11 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
         if (p->parts > 1 && !attn__node_size(p->rows, p->width, kernel->size, &p->part_bytes)) return ATTN_ERR_OVERFLOW;
         p->part_bytes = attn__round_up(p->part_bytes, 64);
     }
+    p->stored_blocks = 0;
+    if (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS && p->scores.dtype == kernel->dtype &&
+        p->scores.stride[ATTN__D] == 1 && !ATTN__HAS(p, colsum) && p->parts < 2 &&
+        blocks - begin <= ATTN__STORED_BLOCKS)
+        p->stored_blocks = blocks - begin;
     return ATTN_OK;
 }
 
@@ -5963,10 +6020,11 @@ static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
     size_t size = p->layout.size;
     own = p->layout;
     if (!status && !p->few) {
+        const size_t stored_blocks = p->stored_blocks;
         status = attn__careful_layout(p, most, mr, kernel->nr, step, attn__min(rows, 4));
         size = p->layout.size;
         p->layout = own;
-        p->rows = rows, p->width = width, p->few = 0;
+        p->rows = rows, p->width = width, p->few = 0, p->stored_blocks = stored_blocks;
     }
     p->care_at = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum) ? own.size : own.q;
     if (status || size > (size_t)-1 / 4 - p->care_at) return ATTN_ERR_OVERFLOW;
@@ -6014,8 +6072,10 @@ static int attn__do_small(const attn__problem *p)
     const attn_dtype dtype = kernel->dtype;
     attn__scratch s;
     attn__small little;
-    if (p->arrays > 4 || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 ||
-        p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
+    const int weights = p->stored_blocks && p->scores_heads == p->q_heads && p->scores_queries == p->q_len;
+    if (p->arrays > (weights ? 5u : 4u) || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 ||
+        p->dim == 0 || p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 ||
+        p->kv_begin)
         return 0;
     if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype ||
         p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 ||
@@ -6037,6 +6097,7 @@ static int attn__do_small(const attn__problem *p)
     little.k_step = p->k.stride[ATTN__S];
     little.v_step = p->v.stride[ATTN__S];
     little.out_step = p->out.stride[ATTN__S];
+    little.weights_step = weights ? p->scores.stride[ATTN__S] : 0;
     little.queries = p->few ? s.q : s.panel;
     little.keys = s.k;
     little.values = s.v;
@@ -6045,7 +6106,8 @@ static int attn__do_small(const attn__problem *p)
     for (size_t b = 0; b < p->batch; b++)
         for (size_t h = 0; h < p->q_heads; h++)
             if (kernel->little(&little, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, h / p->group, 0, 0),
-                               attn__at(&p->v, b, h / p->group, 0, 0), attn__at(&p->out, b, h, 0, 0)))
+                               attn__at(&p->v, b, h / p->group, 0, 0), attn__at(&p->out, b, h, 0, 0),
+                               weights ? attn__at(&p->scores, b, h, 0, 0) : NULL))
                 return 0;
     return 1;
 }
@@ -8439,12 +8501,13 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int vecs, attn__real *tile, size_t r
     return 0;
 }
 
-static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, const void *v_, void *out_)
+static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, const void *v_, void *out_,
+                          void *weights_)
 {
     const attn__real *q = (const attn__real *)q_, *k = (const attn__real *)k_, *values = (const attn__real *)v_;
     const size_t n = p->kv_len, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
-    attn__real *out = (attn__real *)out_, *queries = (attn__real *)p->queries, *keys = (attn__real *)p->keys,
-               *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
+    attn__real *out = (attn__real *)out_, *weights = (attn__real *)weights_, *queries = (attn__real *)p->queries,
+               *keys = (attn__real *)p->keys, *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
     attn__vec nonfinite[4], spare[4];
     size_t rows, stride = ATTN__NR, panel = n * ATTN__NR;
     for (size_t i = 0; i < n; i += ATTN__NR) ATTN__V(turn_rows)
@@ -8469,6 +8532,8 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
         for (size_t r = 0; r < rows; r++, out += p->out_step)
             ATTN__V(scale_row)(out, acc + r * width, p->dim_v, 1 / sum[r], nonfinite);
+        for (size_t r = 0; r < rows && weights; r++, weights += p->weights_step)
+            ATTN__V(scale_row)(weights, tile + r * ATTN__TILE_STRIDE, n, 1 / sum[r], spare);
     }
     return !ATTN__V(all_finite)(nonfinite);
 }
