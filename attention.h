@@ -4867,13 +4867,13 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
 
 /* ------------------------------------------------------ attention, tasks -- */
 
-/* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
+/* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. Is a NaN what operations gave? */
 static void attn__store_scores(const attn__problem *p, char *at, char *row, size_t begin, size_t end, size_t n,
-                               double rest)
+                               double rest, int operated)
 {
     const attn__kernel *kernel = p->run.kernel;
     const ptrdiff_t step = p->scores.stride[ATTN__D] * p->scores.size;
-    for (size_t j = begin; j < end; j++) { /* which NaN an operation gives is up to the machine */
+    for (size_t j = begin; j < end && operated; j++) { /* which NaN an operation gives is up to the machine */
         const double x = attn__get(row + j * kernel->size, kernel->dtype);
         if (attn__nan_f64(x)) attn__put(row + j * kernel->size, kernel->dtype, x);
     }
@@ -4925,10 +4925,26 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
         for (size_t j = range.lo; j < range.hi; j++)
             if (!attn__finite_f64(score[j])) score[j] = again[j];
     }
-    attn__store_scores(p, at, row, begin, range.hi, n, infinite);
+    attn__store_scores(p, at, row, begin, range.hi, n, infinite, 1);
     for (size_t j = begin; j < range.hi && p->desc->stage == ATTN_STAGE_BIASED; j++)
         if (j < range.lo || !attn__keeps(p, rows, h, i, base + j))
             attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
+}
+
+/* Weights of keys base + [begin, end) of a row that sees a NaN: all that it sees are. */
+static void attn__nan_weights(const attn__problem *p, const attn__rows *rows, const attn__block_range *range, size_t r,
+                              char *row, size_t base, size_t begin, size_t end)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
+    attn__memset(row + begin * es, 0, (end - begin) * es);
+    if (lo == hi) return;
+    attn__put(row + lo * es, kernel->dtype, attn__from_bits_f64(0x7ff8000000000000u));
+    for (size_t n = 1; n < hi - lo; n *= 2)
+        attn__memcpy(row + (lo + n) * es, row + lo * es, attn__min(n, hi - lo - n) * es);
+    for (size_t j = lo; j < hi && range->mask_state == ATTN__MASK_MIXED; j++)
+        if (!attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j))
+            attn__put(row + j * es, kernel->dtype, 0);
 }
 
 /* The same, as weights, to the score matrix and to the column sums. */
@@ -4943,15 +4959,13 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
     char *at = p->desc->stage == ATTN_STAGE_PROBS ? attn__score_at(p, rows, h, i, base + begin) : NULL;
     double max, sum;
     if (!ATTN__HAS(p, colsum) && !at) return;
-    if (attn__nan_f64(s->row[r].factor))
-        for (size_t j = begin; j < end; j++)
-            attn__put(row + j * es, kernel->dtype, attn__sees(p, rows, s, r, base + j) ? s->row[r].factor : 0);
+    if (attn__nan_f64(s->row[r].factor)) attn__nan_weights(p, rows, &range, r, row, base, begin, end);
     else if (attn__row_softmax(p, rows, s, r, &range, row, (char *)bias, base, from, to, &max, &sum))
         attn__memset(row + from * es, 0, (to - from) * es); /* nothing but -inf, as the row was fine */
     else if (max > -attn__infinity())
         kernel->scale(row + from * es, row + from * es, to - from,
                       kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
-    if (at) attn__store_scores(p, at, row, begin, end, n, 0);
+    if (at) attn__store_scores(p, at, row, begin, end, n, 0, 0);
     for (size_t j = begin; ATTN__HAS(p, colsum) && j < end; j++) {
         void *total = attn__at(&p->colsum, 0, rows->b, h, base + j - p->kv_begin);
         const double weight = attn__get(row + j * es, kernel->dtype);
@@ -4966,11 +4980,13 @@ static void attn__sweep_care(const attn__problem *p, const attn__rows *rows, att
 {
     const size_t step = care->p.run.kernel->step;
     char *again;
+    int any = 0; /* scores are wanted */
     if (r < care->start || r >= care->end) {
         care->rows = attn__window(rows, r, care->p.rows, &care->start);
         care->end = care->start + care->rows.count;
         attn__memcpy(care->s.row, s->row + care->start, care->rows.count * sizeof *s->row);
-        if (begin < end) {
+        for (size_t i = 0; i < care->rows.count; i++) any |= !weights || !attn__nan_f64(care->s.row[i].factor);
+        if (any && begin < end) {
             attn__load_queries(&care->p, &care->rows, &care->s,
                                weights && !attn__scaled(&care->p) ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
             attn__score_rows(&care->p, &care->rows, &care->s, base, begin / step * step, attn__round_up(end, step));
@@ -4983,10 +4999,12 @@ static void attn__sweep_care(const attn__problem *p, const attn__rows *rows, att
 }
 
 /* The score matrix at a stage and the column sums, a tile at a time: scores are
- * computed again by the same code, so the weights are the very ones in use. */
+ * computed again by the same code, so the weights are the very ones in use. Where
+ * weights are stored already, those of rows that were done with care. */
 static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int weights)
 {
     const attn__kernel *kernel = p->run.kernel;
+    const int stored = weights && p->stored_blocks;
     attn__care care;
     int any = 0;
     for (size_t r = 0; r < rows->count; r++) any |= s->row[r].redo;
@@ -4994,7 +5012,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
     const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + p->kv_len;
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
-    attn__load_queries(p, rows, s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
+    if (!stored) attn__load_queries(p, rows, s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
     for (size_t base = p->kv_begin / ATTN__BLOCK * ATTN__BLOCK; base < array_end; base += ATTN__BLOCK) {
         const size_t begin = p->kv_begin > base ? p->kv_begin - base : 0,
                      n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
@@ -5003,11 +5021,12 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
         const size_t from = begin / step * step, to = attn__round_up(end, step),
                      height = p->few ? rows->count : kernel->nr;
         care.start = care.end = 0;
-        if (!p->few && begin < end) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
+        if (!stored && !p->few && begin < end) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
             const size_t count = attn__min(height, rows->count - r0);
-            if (begin < end && p->few) attn__score_rows(p, rows, s, base, from, to);
-            else if (begin < end) {
+            if (stored || begin >= end) {
+            } else if (p->few) attn__score_rows(p, rows, s, base, from, to);
+            else {
                 attn__score_panel(p, s, r0, count, begin - from, end - from, NULL, NULL);
                 attn__pad_rows(p, s->panel, count, end);
                 kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
@@ -5016,6 +5035,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             for (size_t r = 0; r < count; r++) {
                 char *row = (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es;
                 if (s->row[r0 + r].redo) attn__sweep_care(p, rows, s, &care, r0 + r, row, base, begin, end, n, weights);
+                else if (stored) continue;
                 else if (weights) attn__sweep_weights(p, rows, s, r0 + r, row, base, begin, end, n);
                 else attn__sweep_scores(p, rows, s, r0 + r, row, base, begin, end, n, NULL);
             }
@@ -5023,13 +5043,13 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
     }
 }
 
-/* Weights that are stored, now that the sums of their rows are known. */
+/* Weights that are stored, now that the sums of their rows are known, but of those that were done with care. */
 static void attn__finish_weights(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t first = p->kv_begin / ATTN__BLOCK, array_end = p->kv_begin + p->kv_len;
     for (size_t r = 0; r < rows->count; r++)
-        for (size_t number = 0; number < p->stored_blocks; number++) {
+        for (size_t number = 0; number < p->stored_blocks && !s->row[r].redo; number++) {
             const size_t from = attn__max((first + number) * ATTN__BLOCK, p->kv_begin),
                          n = attn__min((first + number + 1) * ATTN__BLOCK, array_end) - from;
             const double max = s->block_max[r * p->stored_blocks + number];
@@ -5057,8 +5077,8 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
     }
     if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL);
     if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0);
-    if (p->stored_blocks && !any) attn__finish_weights(p, rows, s);
-    else if (ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
+    if (p->stored_blocks) attn__finish_weights(p, rows, s);
+    if (p->stored_blocks ? any : ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
         attn__sweep(p, rows, s, 1);
 }
 
