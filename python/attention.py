@@ -537,6 +537,9 @@ class Cache:
         kv_heads. It is computed in float32, and the result has that type unless query has float16. Options are those
         of scaled_dot_product_attention that are not about key, value and causality.
         """
+        for name in ("is_causal", "lower_right", "enable_gqa", "kv_lens"):
+            if name in options:
+                raise TypeError(f"{name} is not for attend: the tokens of the cache decide it")
         dtype, (q,) = _floats(("query",), (query,), 3)
         dtype = _F16 if dtype is _F16 else _F32
         q = _taken(q, dtype)
@@ -590,6 +593,8 @@ def multi_head_attention(
     for name, a in zip(_LAYER[:5], arrays):
         if a is not None and a.ndim < 2:
             raise ValueError(f"{_show(name, a)} has too few dimensions: at least 2 are needed")
+    if arrays[1].shape[1] % heads:
+        raise ValueError(f"{_show('W_q', arrays[1])}: the number of columns is not a multiple of num_heads, {heads}")
     mask = None if attn_mask is None else _mask(attn_mask, x.dtype)
     lead, tokens = x.shape[:-2], x.shape[-2]
     batch = math.prod(lead)
