@@ -18,12 +18,7 @@
 EXPORT const char *attention_version(void) { return attn_version(); }
 EXPORT const char *attention_dtype_name(int dtype) { return attn_dtype_name((attn_dtype)dtype); }
 EXPORT const char *attention_status_string(int status) { return attn_status_string((attn_status)status); }
-
-/* What Python raises: 0 ValueError, 1 TypeError, 2 MemoryError. */
-EXPORT int attention_status_kind(int status)
-{
-    return status == ATTN_ERR_DTYPE ? 1 : status == ATTN_ERR_MEMORY ? 2 : 0;
-}
+EXPORT int attention_out_of_memory(int status) { return status == ATTN_ERR_MEMORY; }
 
 static attn_array array_of(const int64_t *record)
 {

@@ -124,15 +124,15 @@ def _call(function: Any, labels: Sequence[str], arrays: Sequence[Optional[Array]
     if not status:
         return
     text = _library.attention_status_string(status).decode()
-    kind = (ValueError, TypeError, MemoryError)[_library.attention_status_kind(status)]
+    if _library.attention_out_of_memory(status):
+        raise MemoryError(text)
     name = ctypes.c_char_p()
-    if kind is not MemoryError:  # an error changes nothing, so the same call meets it again
-        function(*records, *numbers, threads, ctypes.byref(name))
+    function(*records, *numbers, threads, ctypes.byref(name))  # an error changes nothing: it is there again
     argument = (name.value or b"").decode()
     label = {**dict(window_left="window", window_right="window", kv_num_heads="num_kv_heads"),
              **dict(zip(function.names, labels))}.get(argument, argument)
     shown = ", ".join(_show(n, a) for n, a in zip(labels, arrays) if a is not None)
-    raise kind(f"{label + ': ' if label else ''}{text} ({shown})")
+    raise ValueError(f"{label + ': ' if label else ''}{text} ({shown})")
 
 
 def _array(name: str, value: ArrayLike) -> Array:
@@ -458,7 +458,6 @@ def _with_options(
     factor = 0.0 if scale is None else _number("scale", scale)
     if factor == 0 and scale is not None:  # 0 has attention.h take its default
         arrays = [arrays[0] * dtype.type(0), *arrays[1:]]
-        factor = 1.0
     left, right = -1, -1
     if window is not None:
         try:

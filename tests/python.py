@@ -436,6 +436,9 @@ def check_errors():
     raises(ValueError, ["num_kv_heads"], multi_head_attention, x, w, w, w, None, 4, num_kv_heads=3)
     raises(ValueError, ["attn_mask", "(4, 4)"], multi_head_attention, x, w, w, w, w, 2, attn_mask=w)
     raises(TypeError, ["X", "object"], self_attention_layer, x.astype(object), w, w, w)
+    if sys.maxsize > 2**32:  # more scratch memory than there are addresses
+        endless = np.broadcast_to(x[:, :1], (5, 2**46))
+        raises(MemoryError, ["no memory"], self_attention, endless, endless, x)
 
 
 # ------------------------------------------------------------------ threads --
@@ -456,12 +459,14 @@ def check_threads():
     attention.num_threads = 1
 
     # No thread is made to give the interpreter away; so others count only while a call does without it.
-    counted, stop = 0, False
+    counted, most, stop = 0, 0, False
+    tasks = "/proc/self/task"
 
     def count():
-        nonlocal counted
+        nonlocal counted, most
         while not stop:
             counted += 1
+            most = max(most, len(os.listdir(tasks)) if os.path.isdir(tasks) else 0)
             time.sleep(0.0001)
 
     x = normal(4, 1500, 64)
@@ -469,13 +474,19 @@ def check_threads():
     thread = threading.Thread(target=count)
     thread.start()
     sys.setswitchinterval(1000)
-    before = counted
+    before, before_threads = counted, most
     self_attention(x, x, x)
     during = counted - before
     sys.setswitchinterval(interval)
+    attention.num_threads = 3
+    for _ in range(5):
+        self_attention(x, x, x)
+    attention.num_threads = 1
     stop = True
     thread.join()
     ok(during > 0, "other Python threads run during a call")
+    if most:
+        ok(most == before_threads + 2, "num_threads = 3: two more threads", most, before_threads)
 
 
 # -------------------------------------------------------- extremes, examples --
