@@ -309,6 +309,8 @@ def check_shapes():
                    ((2, 1, 6, 8), (3, 7, 8), (2, 3, 7, 5)), ((1, 1), (1, 1), (1, 1))):
         q, k, v = (normal(*shape) for shape in shapes)
         attention_within([self_attention(q, k, v)], f"shapes {shapes}", q, k, v, np.float64)
+    one, k, v = np.broadcast_to(2.0, (1, 1)), normal(3, 4, 1), normal(3, 4, 2)  # strides of 0 that repeat nothing
+    attention_within([self_attention(one, k, v)], "one number for all", one, k, v, np.float64)
     q, k, v = normal(2, 2, 3, 6, 8), normal(3, 7, 8), normal(2, 1, 3, 7, 5)
     keep, slopes, lens = rng.random((2, 1, 3, 6, 7)) < 0.7, normal(2, 1, 3), np.array([[1, 2], [3, 7]])
     i, j = np.arange(6)[:, np.newaxis], np.arange(7)
@@ -474,9 +476,9 @@ def check_threads():
     thread = threading.Thread(target=count)
     thread.start()
     sys.setswitchinterval(1000)
-    before, before_threads = counted, most
+    before = counted
     self_attention(x, x, x)
-    during = counted - before
+    during, alone = counted - before, most
     sys.setswitchinterval(interval)
     attention.num_threads = 3
     for _ in range(5):
@@ -486,7 +488,7 @@ def check_threads():
     thread.join()
     ok(during > 0, "other Python threads run during a call")
     if most:
-        ok(most == before_threads + 2, "num_threads = 3: two more threads", most, before_threads)
+        ok(most == alone + 2, "num_threads = 3: two more threads", most, alone)
 
 
 # -------------------------------------------------------- extremes, examples --
