@@ -107,10 +107,8 @@ def _show(name: str, a: Array) -> str:
 
 def _record(a: Array) -> bytes:
     """What _attention.c calls a record."""
-    try:
-        address = _addressof(_byte(a))  # in a third of the time that .ctypes takes
-    except (TypeError, ValueError):  # read-only, empty, strided
-        address = a.ctypes.data
+    # the shorter way takes a third of the time, but has no place for empty, strided or read-only arrays
+    address = _addressof(_byte(a)) if a.flags.carray and a.size else a.ctypes.data
     return _RECORDS[a.ndim](address, _TYPES[a.dtype], a.ndim, *a.shape, *a.strides)
 
 
@@ -147,9 +145,11 @@ def _array(name: str, value: ArrayLike) -> Array:
 
 def _misplaced(a: Array) -> bool:
     """Has it elements where the C code takes none?"""
-    steps = [stride for n, stride in zip(a.shape, a.strides) if n > 1]
-    return bool(a.ctypes.data % a.itemsize) or any(stride % a.itemsize for stride in steps) or (
-        bool(steps) and not any(steps))
+    if a.dtype.alignment == a.itemsize:
+        aligned = a.flags.aligned
+    else:  # float64 on 32-bit x86
+        aligned = not any(place % a.itemsize for place in (a.ctypes.data, *a.strides))
+    return not aligned or (a.size > 1 and not any(a.strides))
 
 
 def _taken(a: Array, dtype: Any) -> Array:
@@ -163,12 +163,14 @@ def _floats(labels: Sequence[str], values: Sequence[Any], least: int = 2,
             types: Mapping[Any, Any] = _SAME) -> tuple[Any, Sequence[Array]]:
     """The type of what is computed from values, and these as arrays of that type, or of types[it]."""
     dtype = getattr(values[0], "dtype", None)
-    if dtype is _F64 or dtype is _F32:
+    if dtype is _F64 or dtype is _F32:  # as in most calls, which this makes short
+        plain = True
         for a in values:
-            if type(a) is not _ndarray or a.dtype is not dtype or not a.flags.carray or a.ndim < least:
+            if type(a) is not _ndarray or a.dtype is not dtype or a.ndim < least:
                 break
+            plain = plain and a.flags.carray
         else:
-            return dtype, values  # as in most calls, which this makes short
+            return dtype, values if plain else [_taken(a, dtype) for a in values]
     arrays = [_array(n, v) for n, v in zip(labels, values)]
     dtype = _common(labels, arrays)
     for name, a in zip(labels, arrays):
