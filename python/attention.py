@@ -26,7 +26,7 @@ import math
 import operator
 import os
 import struct
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -180,6 +180,7 @@ def _floats(labels: Sequence[str], values: Sequence[Any], least: int = 2,
 
 
 def _common(labels: Sequence[str], arrays: Sequence[Array]) -> Any:
+    """The type of what NumPy computes of them; float64 for integers and booleans."""
     for name, a in zip(labels, arrays):
         if a.dtype.kind not in "biuf" or a.dtype.itemsize > 8:
             raise TypeError(f"{_show(name, a)}: its elements are neither float64, float32, float16 nor integers")
