@@ -361,9 +361,11 @@ def _folded(name: str, a: Optional[Array], lead: tuple[int, ...], kept: int) -> 
 def _lengths(kv_lens: Array, batch: tuple[int, ...]) -> Array:
     if kv_lens.dtype.kind not in "iu":
         raise TypeError(f"{_show('kv_lens', kv_lens)}: it must have integers")
-    if kv_lens.size != 1 and kv_lens.shape != batch:
+    if kv_lens.size == 1:
+        kv_lens = kv_lens.reshape(())
+    elif kv_lens.shape != batch:
         raise ValueError(f"{_show('kv_lens', kv_lens)} has not the shape of the batch, {batch}")
-    return np.broadcast_to(kv_lens.reshape(kv_lens.shape if kv_lens.size != 1 else ()), batch).astype(np.int64).ravel()
+    return np.broadcast_to(kv_lens, batch).astype(np.int64).ravel()
 
 
 def _attend(labels: Sequence[str], dtype: Any, arrays: Sequence[Array], out: Optional[Array] = None,
@@ -377,15 +379,15 @@ def _attend(labels: Sequence[str], dtype: Any, arrays: Sequence[Array], out: Opt
         lead = q.shape[:-2]
     if kv_lens is not None:
         kv_lens = _lengths(kv_lens, lead[:-1])
-    shapes = [lead + (q.shape[-2], v.shape[-1])]
+    shape = lead + (q.shape[-2], v.shape[-1])
     folded = len(lead) > 2  # all but the heads into one: attention.h takes four dimensions
     if folded:
         count = math.prod(lead[:-1])
         q, k, v = (a.reshape((count,) + a.shape[-3:]) for a in (q, k, v))
         mask, alibi = _folded("attn_mask", mask, lead[:-1], 3), _folded("alibi", alibi, lead[:-1], 1)
     if out is not None:
-        _check_out(out, shapes[0], dtype)
-    results: list[Optional[Array]] = [np.empty(shapes[0], dtype) if out is None or folded else out, None, None]
+        _check_out(out, shape, dtype)
+    results: list[Optional[Array]] = [np.empty(shape, dtype) if out is None or folded else out, None, None]
     if return_weights:
         results[1] = np.empty(lead + (q.shape[-2], k.shape[-2]), dtype)
     if return_lse:
