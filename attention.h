@@ -52,7 +52,7 @@
  *                   masks, windows, ALiBi, softcap, sinks, lengths, pages, packed
  *                   sequences; log-sum-exp, weights, scores, column sums.
  *                   attn_partial and its states: over parts of the keys.
- *                   attn_cache_append, attn_rotary: for decoding.
+ *                   attn_cache_append, attn_rotary, attn_rotary_tables: for decoding.
  *     4. layers     attn_layer_forward: projections, heads, output projection
  *
  * DEFINITIONS
@@ -322,6 +322,7 @@
 #define attn_path_native ATTN__PREFIXED(ATTN_PREFIX, path_native)
 #define attn_path_supported ATTN__PREFIXED(ATTN_PREFIX, path_supported)
 #define attn_rotary ATTN__PREFIXED(ATTN_PREFIX, rotary)
+#define attn_rotary_tables ATTN__PREFIXED(ATTN_PREFIX, rotary_tables)
 #define attn_scores ATTN__PREFIXED(ATTN_PREFIX, scores)
 #define attn_sdpa_f32 ATTN__PREFIXED(ATTN_PREFIX, sdpa_f32)
 #define attn_sdpa_f64 ATTN__PREFIXED(ATTN_PREFIX, sdpa_f64)
@@ -699,6 +700,12 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
  * machine the same, and what they give is rounded once, to y. y may be x itself. */
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
                                  int interleaved, const attn_array *y);
+
+/* The same by given cosines and sines, as models store or scale them: both float32 or float64, (S, rotary_dim / 2) or
+ * (B, S, rotary_dim / 2), row i for row i of x. Of tables that repeat their columns, give the first half. Computed in
+ * double and rounded once. Tables of any numbers are taken as they are. */
+ATTN_DEF attn_status attn_rotary_tables(const attn_array *x, const attn_array *cosine, const attn_array *sine,
+                                        int interleaved, const attn_array *y);
 
 /* ---------------------------------------------------- level 4: layers -- */
 
@@ -6894,6 +6901,7 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
 typedef struct attn__turning {
     const attn__kernel *doubles, *singles;
     attn__view from, to;
+    size_t dim;                 /* columns that are turned */
     size_t first, pairs, apart; /* pairs from this column on; columns between those of one; 1: interleaved */
     double turn[ATTN__PAIRS], cosine[ATTN__PAIRS], sine[ATTN__PAIRS];
 } attn__turning;
@@ -6933,31 +6941,76 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
     }
 }
 
+/* x and y of which rotary_dim columns are turned, as the two functions below say. */
+static attn_status attn__check_turning(const attn_array *x, const attn_array *y, size_t rotary_dim, int interleaved,
+                                       attn__turning *t)
+{
+    attn_status status;
+    int same = 1;
+    if ((status = attn__check(x, 2, 4, ATTN__FLOATS, ATTN__INPUT, 0, &t->from))) return status;
+    if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, 0, &t->to))) return status;
+    for (int dim = ATTN__B; dim <= ATTN__D; dim++) {
+        if (t->from.shape[dim] != t->to.shape[dim]) return ATTN_ERR_SHAPE;
+        if (t->from.shape[dim] > 1 && t->from.stride[dim] != t->to.stride[dim]) same = 0;
+    }
+    if (!attn__apart(&t->from, &t->to) && !(same && t->from.data == t->to.data)) return ATTN_ERR_ALIAS;
+    t->dim = rotary_dim ? rotary_dim : t->from.shape[ATTN__D];
+    if (t->dim > t->from.shape[ATTN__D] || t->dim % 2) return ATTN_ERR_SHAPE;
+    t->apart = interleaved ? 1 : t->dim / 2;
+    t->doubles = attn__kernel_of(attn_best_path(), ATTN_F64);
+    t->singles = attn__kernel_of(attn_best_path(), ATTN_F32);
+    return ATTN_OK;
+}
+
+/* Cosines and sines of row i of batch b, for all heads. */
+static void attn__take_cosines(attn__turning *t, const attn__view *from, double *to, size_t b, size_t i, size_t c)
+{
+    t->doubles->load(to, attn__at(from, 0, b, i, c), from->dtype, from->stride[ATTN__D], t->pairs);
+}
+
+/* All rows: by angles that are positions (NULL: 0, 1, 2, ...) times the turns of `base`, or by tables of cosines and
+ * sines. */
+static void attn__turn(attn__turning *t, const attn__view *positions, double base, const attn__view *tables)
+{
+    const size_t half = t->dim / 2, dim = t->from.shape[ATTN__D];
+    const double log_base = attn__log_f64(base),
+                 log_low = attn__fma_f64(base, attn__exp_f64(-log_base), -1); /* one step of Newton's */
+    const int each = tables ? tables[0].stride[ATTN__H] || tables[1].stride[ATTN__H]
+                            : positions && positions->stride[ATTN__S]; /* batch has its own */
+    for (size_t c = 0; c < half; c += ATTN__PAIRS) {
+        t->first = t->apart == 1 ? 2 * c : c;
+        t->pairs = attn__min(half - c, ATTN__PAIRS);
+        if (!tables) t->doubles->turns(t->turn, t->pairs, c, (double)t->dim, log_base, log_low);
+        for (size_t i = 0; i < t->from.shape[ATTN__S]; i++)
+            for (size_t b = 0; b < t->from.shape[ATTN__B]; b++) {
+                if (tables && (b == 0 || each)) {
+                    attn__take_cosines(t, tables, t->cosine, b, i, c);
+                    attn__take_cosines(t, tables + 1, t->sine, b, i, c);
+                } else if (b == 0 || each) {
+                    const int64_t p = positions ? attn__integer(positions, b, i) : (int64_t)i;
+                    t->doubles->cosines(t->cosine, t->sine, t->turn, (double)p, t->pairs);
+                }
+                for (size_t h = 0; h < t->from.shape[ATTN__H]; h++) attn__rotate_row(t, b, h, i);
+            }
+    }
+    for (size_t b = 0; b < t->from.shape[ATTN__B] && t->to.data != t->from.data; b++)
+        for (size_t h = 0; h < t->from.shape[ATTN__H]; h++)
+            for (size_t i = 0; i < t->from.shape[ATTN__S] && t->dim < dim; i++)
+                attn__convert_row(&t->to, attn__at(&t->to, b, h, i, t->dim), &t->from,
+                                  attn__at(&t->from, b, h, i, t->dim), dim - t->dim);
+}
+
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
                                  int interleaved, const attn_array *y)
 {
     attn__turning t;
     attn__view at;
     attn_status status;
-    size_t half;
-    double log_base, log_low;
-    int same = 1;
     if (!x || !y) return ATTN_ERR_NULL;
-    if ((status = attn__check(x, 2, 4, ATTN__FLOATS, ATTN__INPUT, 0, &t.from))) return status;
-    if ((status = attn__check(y, x->ndim, x->ndim, 1u << x->dtype, ATTN__OUTPUT, 0, &t.to))) return status;
-    for (int dim = ATTN__B; dim <= ATTN__D; dim++) {
-        if (t.from.shape[dim] != t.to.shape[dim]) return ATTN_ERR_SHAPE;
-        if (t.from.shape[dim] > 1 && t.from.stride[dim] != t.to.stride[dim]) same = 0;
-    }
-    if (!attn__apart(&t.from, &t.to) && !(same && t.from.data == t.to.data)) return ATTN_ERR_ALIAS;
-    if (!rotary_dim) rotary_dim = t.from.shape[ATTN__D];
-    if (rotary_dim > t.from.shape[ATTN__D] || rotary_dim % 2) return ATTN_ERR_SHAPE;
+    if ((status = attn__check_turning(x, y, rotary_dim, interleaved, &t))) return status;
     if (!attn__finite_f64(base) || base < 0) return ATTN_ERR_PARAMETER;
     if (!(base > 0)) base = 10000;
     if (base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian a position */
-    half = rotary_dim / 2;
-    log_base = attn__log_f64(base);
-    log_low = attn__fma_f64(base, attn__exp_f64(-log_base), -1); /* one step of Newton's */
     if (positions) {
         if ((status = attn__check(positions, 1, 2, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
         if (at.shape[ATTN__D] != t.from.shape[ATTN__S] ||
@@ -6971,26 +7024,30 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
             const int64_t p = positions ? attn__integer(&at, b, i) : (int64_t)i;
             if (p >= (int64_t)1 << 30 || p <= -((int64_t)1 << 30)) return ATTN_ERR_LENGTH;
         }
-    t.doubles = attn__kernel_of(attn_best_path(), ATTN_F64);
-    t.singles = attn__kernel_of(attn_best_path(), ATTN_F32);
-    t.apart = interleaved ? 1 : half;
-    for (size_t c = 0; c < half; c += ATTN__PAIRS) {
-        t.first = interleaved ? 2 * c : c;
-        t.pairs = attn__min(half - c, ATTN__PAIRS);
-        t.doubles->turns(t.turn, t.pairs, c, (double)rotary_dim, log_base, log_low);
-        for (size_t i = 0; i < t.from.shape[ATTN__S]; i++)
-            for (size_t b = 0; b < t.from.shape[ATTN__B]; b++) {
-                const int64_t p = positions ? attn__integer(&at, b, i) : (int64_t)i;
-                if (b == 0 || (positions && at.stride[ATTN__S]))
-                    t.doubles->cosines(t.cosine, t.sine, t.turn, (double)p, t.pairs);
-                for (size_t h = 0; h < t.from.shape[ATTN__H]; h++) attn__rotate_row(&t, b, h, i);
-            }
+    attn__turn(&t, positions ? &at : NULL, base, NULL);
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_rotary_tables(const attn_array *x, const attn_array *cosine, const attn_array *sine,
+                                        int interleaved, const attn_array *y)
+{
+    attn__turning t;
+    attn__view tables[2];
+    attn_status status;
+    if (!x || !cosine || !sine || !y) return ATTN_ERR_NULL;
+    for (int i = 0; i < 2; i++)
+        if ((status = attn__check(i ? sine : cosine, 2, 3, ATTN__COMPUTED, ATTN__INPUT, 0, &tables[i]))) return status;
+    if (tables[0].shape[ATTN__D] != tables[1].shape[ATTN__D]) return ATTN_ERR_SHAPE;
+    if (tables[0].shape[ATTN__D] == 0 || tables[0].shape[ATTN__D] > (size_t)-1 / 2) return ATTN_ERR_SHAPE;
+    if ((status = attn__check_turning(x, y, 2 * tables[0].shape[ATTN__D], interleaved, &t))) return status;
+    for (int i = 0; i < 2; i++) {
+        if (tables[i].shape[ATTN__S] != t.from.shape[ATTN__S] ||
+            (tables[i].shape[ATTN__H] != 1 && tables[i].shape[ATTN__H] != t.from.shape[ATTN__B]))
+            return ATTN_ERR_SHAPE;
+        if (tables[i].shape[ATTN__H] != t.from.shape[ATTN__B]) tables[i].stride[ATTN__H] = 0;
+        if (!attn__apart(&t.to, &tables[i])) return ATTN_ERR_ALIAS;
     }
-    for (size_t b = 0; b < t.from.shape[ATTN__B] && t.to.data != t.from.data; b++)
-        for (size_t h = 0; h < t.from.shape[ATTN__H]; h++)
-            for (size_t i = 0; i < t.from.shape[ATTN__S] && rotary_dim < t.from.shape[ATTN__D]; i++)
-                attn__convert_row(&t.to, attn__at(&t.to, b, h, i, rotary_dim), &t.from,
-                                  attn__at(&t.from, b, h, i, rotary_dim), t.from.shape[ATTN__D] - rotary_dim);
+    attn__turn(&t, NULL, 1, tables);
     return ATTN_OK;
 }
 

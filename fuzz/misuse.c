@@ -74,7 +74,9 @@ static attn_status do_call(const call *k, const attn_exec *run)
         return attn_layer_forward(OR_NULL(0, &layer), run);
     }
     /* these two have neither workspace nor query */
-    case ROTARY: return attn_rotary(q, d->kv_lens.ndim ? &d->kv_lens : NULL, k->base, k->rotary_dim, d->causal, out);
+    case ROTARY:
+        if (d->mask.ndim && d->alibi.ndim) return attn_rotary_tables(q, &d->mask, &d->alibi, d->causal, out);
+        return attn_rotary(q, d->kv_lens.ndim ? &d->kv_lens : NULL, k->base, k->rotary_dim, d->causal, out);
     default:
         return attn_cache_append(out, q, d->kv_lens.ndim ? &d->kv_lens : NULL,
                                  d->block_table.ndim ? &d->block_table : NULL);

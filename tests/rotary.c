@@ -2,8 +2,8 @@
  *
  * Rotary position embedding compared with long double: within the error that the header states
  * plus one rounding to the element type, to nearest; in every layout, in place, at any
- * position. Rotation preserves lengths, and scores depend only on distances. On errors
- * nothing is written.
+ * position. Rotation preserves lengths, and scores depend only on distances. Tables of the same
+ * cosines and sines give the same bits. On errors nothing is written.
  */
 #include "check/harness.h"
 
@@ -493,6 +493,121 @@ static void try_errors(void)
     }
 }
 
+/* Cosines and sines that attn_rotary makes of (1, 0), exactly, as tables: the same bits for each batch of positions. */
+static void try_tables(attn_dtype type, size_t dim, size_t rotary_dim)
+{
+    const size_t half = rotary_dim / 2;
+    for (int interleaved = 0; interleaved < 2; interleaved++) {
+        const attn_array x = test_4d(type, 2, 3, 5, dim), want = test_copy(&x), got = test_copy(&x);
+        const attn_array units = test_4d(ATTN_F64, 2, 1, 5, rotary_dim), positions = test_2d(ATTN_I64, 2, 5);
+        const attn_array narrow = test_3d(ATTN_F32, 2, 5, half), rounded = test_4d(ATTN_F64, 2, 1, 5, rotary_dim);
+        attn_array cosine = attn_array_strided(ATTN_F64, units.data, 1, 2, 5, half, 0, (ptrdiff_t)(5 * rotary_dim),
+                                               (ptrdiff_t)rotary_dim, interleaved ? 2 : 1),
+                   sine, first;
+        test_rng rng = {dim};
+        int pass;
+        test_fill_normal(&x, &rng, 3);
+        for (size_t b = 0; b < 2; b++)
+            for (size_t i = 0; i < 5; i++) {
+                ref_set(&positions, 0, 0, b, i, (double)(test_below(&rng, 100000)) - 50000);
+                for (size_t p = 0; p < rotary_dim; p++)
+                    ref_set(&units, b, 0, i, p, interleaved ? p % 2 == 0 : p < half);
+            }
+        cosine = attn_array_swap(cosine, 0, 1); /* (batch, 1, positions, pairs), of which the heads go */
+        cosine.ndim = 3;
+        cosine.shape[1] = 5, cosine.shape[2] = half;
+        cosine.stride[1] = cosine.stride[2], cosine.stride[2] = cosine.stride[3];
+        sine = cosine;
+        sine.data = (double *)units.data + (interleaved ? 1 : half);
+        pass = test_status(attn_rotary(&units, &positions, 0, 0, interleaved, &units), ATTN_OK) &&
+               test_status(attn_rotary(&x, &positions, 0, rotary_dim, interleaved, &want), ATTN_OK) &&
+               test_status(attn_rotary_tables(&x, &cosine, &sine, interleaved, &got), ATTN_OK) &&
+               test_same(&got, &want);
+        test_ok(pass, "%s, %zu of %zu columns%s: the same by tables", attn_dtype_name(type), rotary_dim, dim,
+                interleaved ? ", interleaved" : "");
+        test_assign(&rounded, &units);
+        first = cosine, first.data = rounded.data; /* float32 tables are their numbers in float64 */
+        for (size_t b = 0; b < 2; b++)
+            for (size_t i = 0; i < 5; i++)
+                for (size_t p = 0; p < half; p++) {
+                    const float number = (float)ref_get(&cosine, 0, b, i, p);
+                    ref_set(&narrow, 0, b, i, p, (double)number), ref_set(&first, 0, b, i, p, (double)number);
+                }
+        pass = test_status(attn_rotary_tables(&x, &first, &sine, interleaved, &want), ATTN_OK) &&
+               test_status(attn_rotary_tables(&x, &narrow, &sine, interleaved, &got), ATTN_OK) &&
+               test_same(&got, &want);
+        for (size_t b = 0; b < 2; b++) { /* one table for all batches, in place */
+            const attn_array of_x = test_part(&x, 4, b, 1), of_got = test_part(&got, 4, b, 1);
+            attn_array one_cosine = first, one_sine = sine;
+            one_cosine.ndim = one_sine.ndim = 2;
+            for (int d = 0; d < 2; d++) {
+                one_cosine.shape[d] = one_sine.shape[d] = first.shape[d + 1];
+                one_cosine.stride[d] = one_sine.stride[d] = first.stride[d + 1];
+            }
+            one_cosine.data = (double *)first.data + (ptrdiff_t)b * first.stride[0];
+            one_sine.data = (double *)sine.data + (ptrdiff_t)b * sine.stride[0];
+            pass = pass &&
+                   test_status(attn_rotary_tables(&of_x, &one_cosine, &one_sine, interleaved, &of_x), ATTN_OK) &&
+                   test_same(&of_x, &of_got);
+        }
+        test_ok(test_release() && pass, "%s, %zu of %zu columns%s: tables of float32, and for all batches",
+                attn_dtype_name(type), rotary_dim, dim, interleaved ? ", interleaved" : "");
+    }
+}
+
+/* Numbers that are no cosines are taken as they are. */
+static void try_numbers_in_tables(void)
+{
+    const attn_array x = test_2d(ATTN_F32, 3, 2), cosine = test_2d(ATTN_F32, 3, 1), sine = test_2d(ATTN_F64, 3, 1);
+    test_fill(&x, 3e38);
+    ref_set(&cosine, 0, 0, 0, 0, 1.5), ref_set(&cosine, 0, 0, 1, 0, 0), ref_set(&cosine, 0, 0, 2, 0, (double)NAN);
+    ref_set(&sine, 0, 0, 0, 0, 1.0), ref_set(&sine, 0, 0, 1, 0, 1e300), ref_set(&sine, 0, 0, 2, 0, 0);
+    test_ok(test_status(attn_rotary_tables(&x, &cosine, &sine, 0, &x), ATTN_OK) &&
+                ((float *)x.data)[0] == (float)((double)3e38f * 0.5) && isinf(((float *)x.data)[1]) &&
+                ((float *)x.data)[2] < -FLT_MAX && ((float *)x.data)[3] > FLT_MAX && isnan(((float *)x.data)[4]),
+            "any numbers in tables");
+    test_release();
+}
+
+#define REFUSE_TABLES(status, spoil)                                                                                   \
+    do {                                                                                                               \
+        attn_array x = test_4d(ATTN_F32, 2, 3, 5, 8), cosine = test_3d(ATTN_F32, 2, 5, 3),                             \
+                   sine = test_3d(ATTN_F64, 2, 5, 3), y = test_copy(&x);                                               \
+        const attn_array output = y, unwritten = test_copy(&y);                                                        \
+        spoil;                                                                                                         \
+        test_ok(test_status(attn_rotary_tables(&x, &cosine, &sine, 0, &y), status) &&                                  \
+                    test_same(&output, &unwritten) && test_guards(),                                                   \
+                "tables refused: %s", #spoil);                                                                         \
+        test_release();                                                                                                \
+    } while (0)
+
+static void try_errors_of_tables(void)
+{
+    REFUSE_TABLES(ATTN_ERR_SHAPE, cosine.shape[2] = 2);
+    REFUSE_TABLES(ATTN_ERR_SHAPE, cosine.shape[2] = sine.shape[2] = 0);
+    REFUSE_TABLES(ATTN_ERR_SHAPE, sine.shape[1] = 4);
+    REFUSE_TABLES(ATTN_ERR_SHAPE, cosine.shape[1] = 4);
+    REFUSE_TABLES(ATTN_ERR_SHAPE, (sine = test_3d(ATTN_F64, 3, 5, 3)));
+    REFUSE_TABLES(ATTN_ERR_SHAPE, (cosine = test_2d(ATTN_F32, 5, 5), sine = test_2d(ATTN_F32, 5, 5)));
+    REFUSE_TABLES(ATTN_ERR_RANK, cosine.ndim = 1);
+    REFUSE_TABLES(ATTN_ERR_RANK, sine = test_4d(ATTN_F32, 1, 2, 5, 3));
+    REFUSE_TABLES(ATTN_ERR_DTYPE, cosine.dtype = ATTN_F16);
+    REFUSE_TABLES(ATTN_ERR_DTYPE, y.dtype = ATTN_F64);
+    REFUSE_TABLES(ATTN_ERR_NULL, sine.data = NULL);
+    REFUSE_TABLES(ATTN_ERR_NULL, x.data = NULL);
+    REFUSE_TABLES(ATTN_ERR_ALIAS, cosine.data = y.data);
+    REFUSE_TABLES(ATTN_ERR_ALIAS, sine.data = y.data);
+    {
+        const attn_array x = test_2d(ATTN_F32, 2, 2), table = test_2d(ATTN_F32, 2, 1);
+        test_ok(test_status(attn_rotary_tables(NULL, &table, &table, 0, &x), ATTN_ERR_NULL) &&
+                    test_status(attn_rotary_tables(&x, NULL, &table, 0, &x), ATTN_ERR_NULL) &&
+                    test_status(attn_rotary_tables(&x, &table, NULL, 0, &x), ATTN_ERR_NULL) &&
+                    test_status(attn_rotary_tables(&x, &table, &table, 0, NULL), ATTN_ERR_NULL),
+                "tables refused: no array");
+        test_release();
+    }
+}
+
 int main(void)
 {
     static const double bases[] = {1, 2, 100, 10000, 500000, 1e6, 1e300};
@@ -504,7 +619,12 @@ int main(void)
         try_layouts(types[t]);
         try_norm(types[t]);
         try_long_rows(types[t]);
+        try_tables(types[t], 8, 8);
+        try_tables(types[t], 100, 38);
+        try_tables(types[t], 1100, 1030);
     }
+    try_numbers_in_tables();
+    try_errors_of_tables();
     try_nearest(ATTN_F16);
     try_nearest(ATTN_BF16);
     try_vanishing();
