@@ -36,6 +36,7 @@ test_programs = \
 test_scripts = \
 	tests/flags.sh \
 	tests/golden.sh \
+	tests/heatmap.sh \
 	tests/inclusion.sh \
 	tests/install.sh \
 	tests/lists.sh \
@@ -49,7 +50,7 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt doc/portability.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/npy.sh tests/picture.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a

@@ -259,7 +259,9 @@ void canvas_text(canvas *c, int x, int y, canvas_anchor anchor, int turned, int 
 void canvas_matrix(canvas *c, int x, int y, int cell_width, int cell_height, const unsigned char *index, size_t rows,
                    size_t columns, const uint32_t palette[256], const char *tip)
 {
+    const size_t width = columns * (size_t)cell_width, height = rows * (size_t)cell_height;
     picture_buffer png = {NULL, 0, 0, 0};
+    unsigned char *image; /* as large as it is shown: not all programs magnify without blurring */
     size_t i, j;
     if (c->out->failed) return;
     if (!c->svg) {
@@ -269,14 +271,21 @@ void canvas_matrix(canvas *c, int x, int y, int cell_width, int cell_height, con
                             palette[index[i * columns + j]], NULL);
         return;
     }
-    png_append(&png, index, columns, rows, palette);
-    if (png.failed) c->out->failed = 1;
+    image = (unsigned char *)malloc(width * height);
+    if (image) {
+        for (i = 0; i < height; i++)
+            for (j = 0; j < width; j++)
+                image[i * width + j] = index[i / (size_t)cell_height * columns + j / (size_t)cell_width];
+        png_append(&png, image, width, height, palette);
+    }
+    if (!image || png.failed) c->out->failed = 1;
     buffer_print(c->out,
-                 "<image x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" preserveAspectRatio=\"none\" "
-                 "style=\"image-rendering:pixelated\" href=\"data:image/png;base64,",
-                 x, y, (int)columns * cell_width, (int)rows * cell_height);
+                 "<image x=\"%d\" y=\"%d\" width=\"%zu\" height=\"%zu\" style=\"image-rendering:pixelated\" "
+                 "href=\"data:image/png;base64,",
+                 x, y, width, height);
     put_base64(c->out, &png);
     buffer_print(c->out, "\"");
     put_tip(c, "image", tip);
     free(png.bytes);
+    free(image);
 }

@@ -28,3 +28,8 @@ attn_SOURCES = \
 	check/hash_cases.h \
 	check/implementation.c
 attn_LDADD =
+
+# those that README.md shows
+pictures: attn$(EXEEXT)
+	ATTN='$(LOG_COMPILER) ./attn$(EXEEXT)' $(SHELL) $(srcdir)/doc/pictures.sh $(srcdir)/doc
+.PHONY: pictures

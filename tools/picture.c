@@ -273,7 +273,7 @@ static axis axis_make(const plan *p, int is_columns, int pitch)
     widest = widest_label(&a) * CANVAS_LETTER;
     a.turned = is_columns && a.labels && widest > pitch;
     a.room = is_columns && !a.turned ? CANVAS_LINE : widest + 6;
-    a.step = label_step(pitch, is_columns && !a.turned ? widest : 12);
+    a.step = label_step(pitch, is_columns && !a.turned && !a.labels ? widest + CANVAS_LETTER : 12);
     return a;
 }
 
@@ -385,11 +385,11 @@ static void draw_names(const plan *p, const layout *l, canvas *c, size_t head, i
     }
 }
 
-/* Black or white, whichever is seen better on it. */
+/* Black or white, whichever has the greater contrast on it: their contrasts meet near a luminance of 0.2. */
 static uint32_t ink_on(uint32_t colour)
 {
     const uint32_t light = 3 * (colour >> 16 & 255) + 6 * (colour >> 8 & 255) + (colour & 255);
-    return light > 1150 ? 0x1f2328 : 0xffffff;
+    return light > 1020 ? 0x1f2328 : 0xffffff;
 }
 
 static void draw_cells(const plan *p, const layout *l, canvas *c, size_t head)
