@@ -4,5 +4,6 @@
 #
 # pictures.sh FOLDER - draws the pictures that README.md shows. $ATTN is the program (default: ./attn).
 set -eu
-${ATTN:-./attn} sentence 'The cat sat on the mat' --svg "$1/heatmap.svg" >/dev/null
-${ATTN:-./attn} sentence 'The cat sat on the mat' --dim 32 --heads 4 --view lines --svg "$1/heatmap-heads.svg" >/dev/null
+draw() { ${ATTN:-./attn} sentence 'The cat sat on the mat' "$@" >/dev/null; }
+draw --svg "$1/heatmap.svg"
+draw --dim 32 --heads 4 --view lines --svg "$1/heatmap-heads.svg"

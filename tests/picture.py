@@ -116,7 +116,8 @@ def check_map(path):
             continue
         wanted = 0.98 - 0.74 * eighths / 8
         # a colour is rounded to whole channels, by up to a half each
-        assert lightness([max(0, x - 0.5) for x in colour]) <= wanted <= lightness([x + 0.5 for x in colour]), (weight, colour)
+        low, high = ([max(0, x + half) for x in colour] for half in (-0.5, 0.5))
+        assert lightness(low) <= wanted <= lightness(high), (weight, colour)
         checked.add(eighths)
     assert len(checked) == 9, checked
 

@@ -50,7 +50,8 @@ static int labels_read(const char *name, const char *text, const tensor *weights
     if (!*labels) return 0;
     if (count == n) return 1;
     npy_shape_text(&weights->array, shape);
-    return fail("%s: has %zu words, but there are %zu %s (the weights have shape %s)%s", name, count, n, meaning, shape,
+    return fail("%s: has %zu word%s, but there are %zu %s (the weights have shape %s)%s", name, count,
+                count == 1 ? "" : "s", n, meaning, shape,
                 strcmp(meaning, "keys") == 0 && strcmp(name, "--keys") != 0 ? "; --keys has words for them" : "");
 }
 
