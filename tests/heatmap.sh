@@ -262,6 +262,10 @@ run sentence "$words" --svg "$dir/sentence.svg" >"$dir/text" && run sentence "$w
     tips "$dir/sentence.svg" | awk '/^mat/ { printf " %.3f", $NF }' >"$dir/got" &&
     [ "mat$(cat "$dir/got")" = "$(grep '^  mat  *[0-9]' "$dir/text" | head -n 1 | awk '{ $1 = $1; print }')" ]
 ok 'sentence --svg: the weights of its table'
+run sentence "$words" --heads 2 --head 1 --svg "$dir/got.svg" >"$dir/text" && tips "$dir/got.svg" |
+    awk '/^mat/ { printf " %.3f", $NF }' >"$dir/got" &&
+    [ "mat$(cat "$dir/got")" = "$(grep '^  mat  *[0-9]' "$dir/text" | sed -n 2p | awk '{ $1 = $1; print }')" ]
+ok '... of one head'
 run sentence "$words" --svg - >"$dir/got" && cmp "$dir/sentence.svg" "$dir/got" >"$dir/log"
 ok 'sentence --svg -: the picture alone'
 ATTN=$attn sh "$top/doc/pictures.sh" "$dir" 2>"$dir/log" && cmp "$dir/heatmap.svg" "$top/doc/heatmap.svg" >"$dir/log" &&

@@ -19,6 +19,7 @@ test_programs = \
 	tests/optional_outputs \
 	tests/packed_sequences \
 	tests/partial_states \
+	tests/pictures \
 	tests/plain_call \
 	tests/pthread_adapter \
 	tests/rotary \
@@ -54,6 +55,15 @@ EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfus
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a
+tests_pictures_SOURCES = \
+	tests/pictures.c \
+	tools/canvas.c \
+	tools/canvas.h \
+	tools/picture.c \
+	tools/picture.h \
+	tools/png.c \
+	tools/utf8.c \
+	tools/utf8.h
 
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

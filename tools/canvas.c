@@ -122,10 +122,10 @@ static void draw_glyph(const canvas *c, const char *rows, int x, int y, int turn
 {
     int row, column;
     for (row = 0; row < GLYPH_HEIGHT; row++) {
-        for (column = 0; column < GLYPH_WIDTH + bold; column++) {
-            const int bit = 1 << (GLYPH_WIDTH - 1 - column), pixels = rows[row] - 'A';
+        const int pixels = (rows[row] - 'A') << 1 | (bold ? rows[row] - 'A' : 0);
+        for (column = 0; column <= GLYPH_WIDTH; column++) {
             const int along = column * CANVAS_SCALE, down = (row - GLYPH_HEIGHT) * CANVAS_SCALE;
-            if (!((column < GLYPH_WIDTH && pixels & bit) || (bold && column && pixels & bit << 1))) continue;
+            if (!(pixels >> (GLYPH_WIDTH - column) & 1)) continue;
             if (turned) fill(c, x + down, y - along - CANVAS_SCALE, CANVAS_SCALE, CANVAS_SCALE, colour);
             else fill(c, x + along, y + down, CANVAS_SCALE, CANVAS_SCALE, colour);
         }

@@ -46,10 +46,10 @@ typedef struct plan {
     const picture_options *o;
     size_t heads, queries, keys;
     size_t join_rows, join_columns, rows, columns; /* a shade is for so many weights; so many shades */
-    double top;                                    /* of the scale */
-    size_t strongest[3];
-    size_t nans, outside, empty; /* weights, weights, rows */
-    unsigned char *shade;        /* (heads, rows, columns) */
+    double largest, top;                           /* weight, 0 if none is above; of the scale */
+    size_t strongest[3];                           /* where the largest is */
+    size_t nans, outside, empty;                   /* weights, weights, rows */
+    unsigned char *shade;                          /* (heads, rows, columns) */
     uint32_t palette[256];
 } plan;
 
@@ -93,15 +93,15 @@ static void survey(plan *p)
                 const double w = weight_at(p, head, query, key);
                 p->nans += w != w;
                 p->outside += w == w && is_outside(w);
-                if (w != w || is_outside(w) || w <= p->top) continue;
-                p->top = w;
+                if (w != w || is_outside(w) || w <= p->largest) continue;
+                p->largest = w;
                 p->strongest[0] = head;
                 p->strongest[1] = query;
                 p->strongest[2] = key;
             }
         }
     }
-    if (p->top == 0) p->top = 1;
+    p->top = p->largest > 0 ? p->largest : 1;
 }
 
 static size_t joined(size_t count, size_t join) { return (count + join - 1) / join; }
@@ -155,6 +155,7 @@ static const char *plan_make(plan *p, const attn_array *weights, const picture_o
     p->w = *weights;
     p->o = o;
     if (weights->dtype != ATTN_F32 && weights->dtype != ATTN_F64) return "weights must be float32 or float64";
+    if (!weights->data && weights->ndim >= 2) return "there are no weights to draw";
     if (weights->ndim < 2 || weights->ndim > 3) return "weights must be (queries, keys) or (heads, queries, keys)";
     for (i = 0; i < weights->ndim; i++) {
         if (weights->shape[i] == 0) return "there are no weights to draw";
@@ -214,7 +215,8 @@ static void number(char out[NUMBER_BYTES], const char *format, double value)
 {
     char text[4 * NUMBER_BYTES];
     size_t from, to = 0;
-    snprintf(text, sizeof text, value != value ? "NaN" : format, value);
+    snprintf(text, sizeof text, format, value);
+    if (value != value) strcpy(text, "NaN"); /* printf may give it a sign */
     for (from = 0; text[from] && to < NUMBER_BYTES - 1; from++)
         if (strchr("0123456789+-einfNa", text[from])) out[to++] = text[from];
         else if (to && out[to - 1] != '.') out[to++] = '.';
@@ -264,8 +266,9 @@ static size_t label_step(int pitch, int need)
 /* Labels of columns are turned where the widest does not fit its column. */
 static axis axis_make(const plan *p, int is_columns, int pitch)
 {
-    axis a = {0};
+    axis a;
     int widest;
+    memset(&a, 0, sizeof a);
     a.labels = is_columns ? p->o->keys : p->o->queries;
     a.count = is_columns ? p->columns : p->rows;
     a.join = is_columns ? p->join_columns : p->join_rows;
@@ -512,13 +515,16 @@ static void describe(const plan *p, const layout *l, char out[2 * TIP_BYTES])
 {
     axis rows = l->rows, columns = l->columns;
     char query[LABEL_BYTES], key[LABEL_BYTES], value[NUMBER_BYTES];
+    int used = snprintf(out, 2 * TIP_BYTES, "%zu queries, %zu keys, %zu %s. ", p->queries, p->keys, p->heads,
+                        p->heads == 1 ? "head" : "heads");
     rows.join = columns.join = 1;
     label_of(&rows, p->strongest[1], LABEL_COLUMNS, query);
     label_of(&columns, p->strongest[2], LABEL_COLUMNS, key);
-    number(value, "%.3g", weight_at(p, p->strongest[0], p->strongest[1], p->strongest[2]));
-    snprintf(out, 2 * TIP_BYTES,
-             "%zu queries, %zu keys, %zu %s. The largest weight, %s, is that of query %s for key %s", p->queries,
-             p->keys, p->heads, p->heads == 1 ? "head" : "heads", value, query, key);
+    number(value, "%.3g", p->largest);
+    if (p->largest > 0)
+        snprintf(out + used, (size_t)(2 * TIP_BYTES - used), "The largest weight, %s, is that of query %s for key %s",
+                 value, query, key);
+    else snprintf(out + used, (size_t)(2 * TIP_BYTES - used), "No weight is above 0 and at most 1");
 }
 
 static void draw(const plan *p, canvas *c)
@@ -574,7 +580,7 @@ static const char *finish(plan *p, const char *wrong, picture_buffer *out)
 static const char *drawn(const attn_array *weights, const picture_options *o, int svg, picture_buffer *out,
                          size_t *width, size_t *height)
 {
-    const size_t heads = weights->ndim == 3 ? weights->shape[0] : 1;
+    const size_t heads = weights->ndim == 3 && weights->shape[0] ? weights->shape[0] : 1;
     const size_t side = o->view == PICTURE_LINES ? LINES_SIDE : panel_side(heads);
     plan p;
     canvas c;

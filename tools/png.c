@@ -120,7 +120,7 @@ static void put_deflated(picture_buffer *out, const unsigned char *bytes, size_t
 void png_append(picture_buffer *out, const unsigned char *pixels, size_t width, size_t height, const uint32_t *palette)
 {
     const size_t depth = palette ? 1 : 3, row = width * depth;
-    const unsigned char kind[5] = {8, palette ? 3 : 2, 0, 0, 0};
+    const unsigned char kind[5] = {8, (unsigned char)(palette ? 3 : 2), 0, 0, 0};
     unsigned char *rows = (unsigned char *)malloc(height * (row + 1));
     size_t chunk, y, x;
     if (!rows) {

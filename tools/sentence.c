@@ -247,7 +247,8 @@ static int show(const word *words, const char *const *labels, size_t count, size
     const size_t square = dim * dim * sizeof(float), rows = count * dim * sizeof(float);
     attn_layer l = attn_layer_default();
     attn_array *projections[3];
-    tensor weights = {"the weights", {0}};
+    const size_t shape[3] = {heads, count, count};
+    tensor weights;
     pictures drawn;
     size_t i;
     projections[0] = &l.w_q;
@@ -264,13 +265,12 @@ static int show(const word *words, const char *const *labels, size_t count, size
     }
     l.x = attn_array_2d(ATTN_F32, reserve(rows), count, dim);
     l.out = attn_array_2d(ATTN_F32, reserve(rows), count, dim);
-    l.weights = attn_array_3d(ATTN_F32, reserve(heads * count * count * sizeof(float)), heads, count, count);
-    if (heads == 1) l.weights = attn_array_2d(ATTN_F32, l.weights.data, count, count);
-    if (!l.x.data || !l.out.data || !l.weights.data) return 0;
+    if (!tensor_new(&weights, "the weights", ATTN_F32, heads == 1 ? 2 : 3, heads == 1 ? shape + 1 : shape)) return 0;
+    l.weights = weights.array;
+    if (!l.x.data || !l.out.data) return 0;
     for (i = 0; i < count; i++) generate((uint64_t)seed + fnv1a(&words[i], 1), 1, (float *)l.x.data + i * dim, dim);
     l.num_heads = heads;
     if (!run(&defaults, "sentence", forward, &l)) return 0;
-    weights.array = l.weights;
     if (!pictures_draw(picture, &weights, labels, &drawn) || !files_write(drawn.file, drawn.count)) return 0;
     for (i = 0; i < drawn.count; i++)
         if (strcmp(drawn.file[i].path, "-") == 0) return 1;
