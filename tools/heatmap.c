@@ -21,7 +21,7 @@ const char heatmap_help[] =
     "  -o FILE          the picture: PNG if the name ends in .png, else SVG; - is\n"
     "                   standard output\n"
     "  --text           print it as text; the default without -o. Colours on a terminal,\n"
-    "                   unless NO_COLOR is set; else blocks where the locale has UTF-8\n" LABEL_HELP PICTURE_HELP "\n"
+    "                   unless NO_COLOR is set; else blocks where the locale has UTF-8\n" LABEL_HELP LOOK_HELP "\n"
     "Colours go from 0 to the largest weight, the same for all heads. Of weights that\n"
     "share a pixel, a line or a character the largest is seen. NaN, what lies outside of\n"
     "0 to 1, and rows of zeros, which see no key, have colours of their own, explained\n"

@@ -6,22 +6,21 @@
 
 #include <string.h>
 
-const char layer_help[] =
-    "attn layer - a self-attention layer, single- or multi-head\n"
-    "\n"
-    "  attn layer --x X.npy --wq WQ.npy --wk WK.npy --wv WV.npy -o OUT.npy [options]\n"
-    "\n"
-    "X is (S, d_model) or (B, S, d_model); weights are (d_model, columns), used as\n"
-    "X W + b. The columns of WQ are split into heads. WK may have fewer columns: its\n"
-    "heads are as wide as those of WQ, and their number must divide --heads.\n"
-    "\n"
-    "  --heads N        number of heads (default: 1)\n"
-    "  --wo WO.npy      the output projection\n"
-    "  --bq, --bk, --bv, --bo B.npy    biases\n"
-    "  --causal upper-left|lower-right|N    row i sees rows up to i (or i + N)\n"
-    "  --weights W.npy  also write the attention weights\n" PICTURE_FILE_HELP LABEL_HELP PICTURE_HELP
-    "  --dtype f32|f64  convert the inputs to this type (default: f64 if one of\n"
-    "                   them is float64, else f32)\n" RUN_HELP;
+const char layer_help[] = "attn layer - a self-attention layer, single- or multi-head\n"
+                          "\n"
+                          "  attn layer --x X.npy --wq WQ.npy --wk WK.npy --wv WV.npy -o OUT.npy [options]\n"
+                          "\n"
+                          "X is (S, d_model) or (B, S, d_model); weights are (d_model, columns), used as\n"
+                          "X W + b. The columns of WQ are split into heads. WK may have fewer columns: its\n"
+                          "heads are as wide as those of WQ, and their number must divide --heads.\n"
+                          "\n"
+                          "  --heads N        number of heads (default: 1)\n"
+                          "  --wo WO.npy      the output projection\n"
+                          "  --bq, --bk, --bv, --bo B.npy    biases\n"
+                          "  --causal upper-left|lower-right|N    row i sees rows up to i (or i + N)\n"
+                          "  --weights W.npy  also write the attention weights\n" PICTURE_HELP
+                          "  --dtype f32|f64  convert the inputs to this type (default: f64 if one of\n"
+                          "                   them is float64, else f32)\n" RUN_HELP;
 
 enum { X, WQ, WK, WV, WO, BQ, BK, BV, BO, INPUTS };
 
@@ -128,8 +127,7 @@ int layer_command(int argc, char **argv)
         {"--wv", &o.inputs[WV]}, {"--wo", &o.inputs[WO]},    {"--bq", &o.inputs[BQ]},
         {"--bk", &o.inputs[BK]}, {"--bv", &o.inputs[BV]},    {"--bo", &o.inputs[BO]},
         {"-o", &o.out},          {"--weights", &o.weights},  {"--heads", &o.heads},
-        {"--causal", &o.causal}, PICTURE_OPTIONS(o.picture), LABEL_OPTIONS(o.picture),
-        RUN_OPTIONS(o.run),
+        {"--causal", &o.causal}, PICTURE_OPTIONS(o.picture), RUN_OPTIONS(o.run),
     };
     return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) &&
            option_required("layer", "--x", o.inputs[X]) && option_required("layer", "--wq", o.inputs[WQ]) &&

@@ -7,42 +7,40 @@
 
 #include <string.h>
 
-const char sdpa_help[] =
-    "attn sdpa - softmax(scale Q K^T) V\n"
-    "\n"
-    "  attn sdpa --q Q.npy --k K.npy --v V.npy -o OUT.npy [options]\n"
-    "\n"
-    "Arrays are (S, D), (H, S, D) or (B, H, S, D): batch, heads, sequence, head\n"
-    "dimension. K and V may have fewer heads than Q; their number must divide Q's.\n"
-    "\n"
-    "Visible keys:\n"
-    "  --causal upper-left|lower-right|N    key j is visible to query i when j <= i,\n"
-    "                   j <= i + kv_len - q_len, or j <= i + N\n"
-    "  --window L,R     only L keys before and R keys after that position; -1: no limit\n"
-    "  --mask M.npy     bool, or integers 1 and 0: true = visible; floats: added to\n"
-    "                   scores, -inf = hidden; (B, H, q_len, kv_len), where all but\n"
-    "                   kv_len broadcast\n"
-    "  --kv-lens N.npy  (B): the number of keys in each batch; int32 or int64\n"
-    "Scores:\n"
-    "  --scale X        instead of 1/sqrt(head dimension)\n"
-    "  --softcap C      C tanh(score / C)\n"
-    "  --alibi S.npy    (H) or (B, H): slopes\n"
-    "  --sinks S.npy    (H): a logit for the denominator only\n"
-    "More outputs:\n"
-    "  --weights W.npy  the attention weights\n"
-    "  --lse L.npy      log(sum exp(score)) of each row\n"
-    "  --scores S.npy --stage raw|softcapped|biased|probs    the scores at that stage\n"
-    "  --colsum C.npy   sums of the weights over the queries\n" PICTURE_FILE_HELP LABEL_HELP PICTURE_HELP
-    "Computation:\n"
-    "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n"
-    "                   one of them is float64, else f32). NumPy has no bfloat16: a\n"
-    "                   bf16 result is written as float32, which holds it exactly.\n"
-    "  --kv-dtype f16|bf16        convert k and v to this type\n"
-    "  --paged N        store k and v in shuffled pages of N keys, with a block table\n"
-    "  --cache          append k and v to a cache and compute one query at a time; with\n"
-    "                   --paged the cache has pages. Neither option changes a byte,\n"
-    "                   except that raw and softcapped scores of keys that are not\n"
-    "                   yet in the cache are -inf.\n" RUN_HELP;
+const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
+                         "\n"
+                         "  attn sdpa --q Q.npy --k K.npy --v V.npy -o OUT.npy [options]\n"
+                         "\n"
+                         "Arrays are (S, D), (H, S, D) or (B, H, S, D): batch, heads, sequence, head\n"
+                         "dimension. K and V may have fewer heads than Q; their number must divide Q's.\n"
+                         "\n"
+                         "Visible keys:\n"
+                         "  --causal upper-left|lower-right|N    key j is visible to query i when j <= i,\n"
+                         "                   j <= i + kv_len - q_len, or j <= i + N\n"
+                         "  --window L,R     only L keys before and R keys after that position; -1: no limit\n"
+                         "  --mask M.npy     bool, or integers 1 and 0: true = visible; floats: added to\n"
+                         "                   scores, -inf = hidden; (B, H, q_len, kv_len), where all but\n"
+                         "                   kv_len broadcast\n"
+                         "  --kv-lens N.npy  (B): the number of keys in each batch; int32 or int64\n"
+                         "Scores:\n"
+                         "  --scale X        instead of 1/sqrt(head dimension)\n"
+                         "  --softcap C      C tanh(score / C)\n"
+                         "  --alibi S.npy    (H) or (B, H): slopes\n"
+                         "  --sinks S.npy    (H): a logit for the denominator only\n"
+                         "More outputs:\n"
+                         "  --weights W.npy  the attention weights\n"
+                         "  --lse L.npy      log(sum exp(score)) of each row\n"
+                         "  --scores S.npy --stage raw|softcapped|biased|probs    the scores at that stage\n"
+                         "  --colsum C.npy   sums of the weights over the queries\n" PICTURE_HELP "Computation:\n"
+                         "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n"
+                         "                   one of them is float64, else f32). NumPy has no bfloat16: a\n"
+                         "                   bf16 result is written as float32, which holds it exactly.\n"
+                         "  --kv-dtype f16|bf16        convert k and v to this type\n"
+                         "  --paged N        store k and v in shuffled pages of N keys, with a block table\n"
+                         "  --cache          append k and v to a cache and compute one query at a time; with\n"
+                         "                   --paged the cache has pages. Neither option changes a byte,\n"
+                         "                   except that raw and softcapped scores of keys that are not\n"
+                         "                   yet in the cache are -inf.\n" RUN_HELP;
 
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum;
@@ -491,7 +489,6 @@ int sdpa_command(int argc, char **argv)
         {"--paged", &o.paged},
         {"--cache!", &o.cache},
         PICTURE_OPTIONS(o.picture),
-        LABEL_OPTIONS(o.picture),
         RUN_OPTIONS(o.run),
     };
     return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) &&

@@ -24,7 +24,7 @@ const char sentence_help[] = "attn sentence - attention between the words of a s
                              "  --heads N        attention heads, a divisor of --dim (default: 1)\n"
                              "  --seed N         selects the embeddings and projections (default: 1)\n"
                              "  --svg FILE, --png FILE    draw the weights (see attn heatmap --help); to -, that\n"
-                             "                   alone, without the tables; with\n" PICTURE_HELP "\n"
+                             "                   alone, without the tables; with\n" LOOK_HELP "\n"
                              "The generator: splitmix64 from the state seed + FNV-1a(name), where the name is\n"
                              "the word with A to Z in lower case, or W_q, W_k, W_v. Each number is the top 24\n"
                              "bits of one step as a fraction in [-1, 1); projections are scaled by the largest\n"
@@ -282,8 +282,8 @@ int sentence_command(int argc, char **argv)
 {
     const char *dim_text = NULL, *heads_text = NULL, *seed_text = NULL;
     picture_arguments picture = {0};
-    const option options[] = {
-        {"--dim", &dim_text}, {"--heads", &heads_text}, {"--seed", &seed_text}, PICTURE_OPTIONS(picture)};
+    const option options[] = {{"--dim", &dim_text},    {"--heads", &heads_text}, {"--seed", &seed_text},
+                              {"--svg", &picture.svg}, {"--png", &picture.png},  LOOK_OPTIONS(picture)};
     int64_t dim = 8, heads = 1, seed = 1;
     const char **labels = (const char **)reserve(MAX_WORDS * sizeof *labels);
     word *words;

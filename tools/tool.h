@@ -129,17 +129,17 @@ typedef struct picture_arguments {
 /* clang-format off */
 #define LOOK_OPTIONS(o) {"--view", &(o).view}, {"--dark!", &(o).dark}, {"--head", &(o).head}
 #define LABEL_OPTIONS(o) {"--batch", &(o).batch}, {"--tokens", &(o).tokens}, {"--keys", &(o).keys}
-#define PICTURE_OPTIONS(o) {"--svg", &(o).svg}, {"--png", &(o).png}, LOOK_OPTIONS(o)
+#define PICTURE_OPTIONS(o) {"--svg", &(o).svg}, {"--png", &(o).png}, LOOK_OPTIONS(o), LABEL_OPTIONS(o)
 #define LABEL_HELP \
     "  --tokens WORDS   labels of queries and keys, split at spaces (default: positions)\n" \
     "  --keys WORDS     other labels for the keys\n" \
     "  --batch N        which batch of (B, H, S, T) (default: 0)\n"
-#define PICTURE_HELP \
+#define LOOK_HELP \
     "  --head N         only this head (default: all, side by side)\n" \
     "  --view map|lines    cells (the default), or lines from queries to keys\n" \
     "  --dark           on a dark ground\n"
-#define PICTURE_FILE_HELP \
-    "  --svg FILE, --png FILE    draw the weights (see attn heatmap --help), with\n"
+#define PICTURE_HELP \
+    "  --svg FILE, --png FILE    draw the weights (see attn heatmap --help), with\n" LABEL_HELP LOOK_HELP
 /* clang-format on */
 
 typedef struct pictures {
