@@ -19,6 +19,8 @@ looked() {
         skip "$1" 'no python3'
     fi
 }
+# numbered COUNT WORD: WORD0 WORD1 ...
+numbered() { awk -v n="$1" -v word="$2" 'BEGIN { for (i = 0; i < n; i++) printf "%s%d ", word, i }'; }
 draw() { run heatmap --weights "$@"; }
 
 # ---------------------------------------------------------------------- map --
@@ -60,7 +62,9 @@ looked 'rows of tips sum to 1'
 ok 'weights are written into cells, but for those that are 0'
 draw "$dir/w.npy" --tokens "$words" --dark -o "$dir/dark.svg" && ! cmp -s "$dir/w.svg" "$dir/dark.svg" &&
     has "$(grep -m 1 '<rect' "$dir/dark.svg")" 'fill="#0d1117"' &&
-        has "$(grep -m 1 '<rect' "$dir/w.svg")" 'fill="#ffffff"'
+        has "$(grep -m 1 '<rect' "$dir/w.svg")" 'fill="#ffffff"' &&
+    grep -q 'fill="#fbf9ea"><title>The → The: 0.5<' "$dir/dark.svg" &&
+        grep -q 'fill="#241244"><title>cat → mat: 0<' "$dir/dark.svg"
 ok '--dark'
 npy "$dir/w8.npy" f8 '(6, 6)' <"$dir/numbers"
 for i in 1 2 3 4 5 6; do cut -d ' ' -f $i "$dir/numbers"; done | npy "$dir/fortran.npy" f4 '(6, 6)' big True
@@ -99,7 +103,10 @@ grep -q '>international…</text>' "$dir/labels.svg" && grep -q ">$wide$wide…<
 ok 'labels: long words are cut to 14 columns, of which some letters take two, marks none'
 grep -q '<title>internationalization → internationalization: ' "$dir/labels.svg"
 ok 'labels: tips have more of them'
-[ "$(grep -c 'rotate(-90).*</text>' "$dir/labels.svg")" -eq 6 ] && ! grep -q 'rotate' "$dir/w.svg"
+six='123456 123456 123456 123456 123456 123456' # 42 of the 48 pixels of a column
+draw "$dir/w.npy" --tokens "$six" -o "$dir/got" && ! grep -q rotate "$dir/got" &&
+    draw "$dir/w.npy" --tokens "$six" --keys "1$six" -o "$dir/got" &&
+    [ "$(grep -c 'rotate(-90).*>1*23456</text>' "$dir/got")" -eq 6 ]
 ok 'labels: those of columns are turned where they do not fit'
 draw "$dir/w.npy" --tokens "$words" --keys 'a b c d e f' -o "$dir/keys.svg" &&
     grep -q '<title>The → b: 0.0625</title>' "$dir/keys.svg"
@@ -135,6 +142,19 @@ if [ "$python" ]; then
     draw "$dir/large.npy" --view lines -o "$dir/got" && [ "$(grep -c '<path .*296… → 72…: 1<' "$dir/got")" -eq 1 ] &&
         grep -q 'the largest of 8 x 8' "$dir/got"
     ok '... and a line'
+    # x, y and text of labels, without those below the picture
+    sed -n 's/^<text x="\(.*\)" y="\(.*\)" text-anchor="[me].*>\(.*\)<\/text>/\1 \2 \3/p' \
+        "$dir/large.svg" >"$dir/labels"
+    awk 'NR > 1 && $1 == x && $2 - y < 12 { bad = 1 } NR > 1 && $2 == y && $1 - x < 7 * (length($3) + 1) { bad = 1 }
+        { x = $1; y = $2; seen = seen " " $3 }
+        END { exit !(!bad && seen ~ / 460 480 500 0 50 100 150 .* 450 500$/) }' "$dir/labels"
+    ok '... labels of round positions, so many as do not overlap'
+    picture spike 128 128 100 77 "$dir/joined.npy"
+    draw "$dir/joined.npy" --tokens "$(numbered 128 w)" \
+            --view lines -o "$dir/got" &&
+        grep -q '<path .*w100… → w76…: 1<' "$dir/got" && grep -q '>w76</text>' "$dir/got" &&
+            ! grep -q '>w77<' "$dir/got"
+    ok 'neighbours that are joined have the label of the first'
     picture spike 1000 1600 999 1599 "$dir/larger.npy"
     draw "$dir/larger.npy" -o "$dir/larger.svg" && [ "$(picture darkest "$dir/larger.svg")" = '1 499 533' ] &&
         grep -q 'the largest of 2 x 3 weights' "$dir/larger.svg"
@@ -146,7 +166,7 @@ if [ "$python" ]; then
     done
     picture noise 64 64 "$dir/noise.npy"
     draw "$dir/noise.npy" \
-            --tokens "$(awk 'BEGIN { for (i = 0; i < 64; i++) printf "internationalization%d ", i }')" -o "$dir/noise.svg" &&
+            --tokens "$(numbered 64 internationalization)" -o "$dir/noise.svg" &&
         [ "$(grep -c '</title></rect>' "$dir/noise.svg")" -eq 4096 ] && [ "$(wc -c <"$dir/noise.svg")" -lt 2000000 ]
     ok '64 x 64, as many cells as have tips: below 2 MB'
 else
