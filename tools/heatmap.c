@@ -22,13 +22,15 @@ const char heatmap_help[] =
     "                   standard output\n"
     "  --text           print it as text; the default without -o. Colours on a terminal,\n"
     "                   unless NO_COLOR is set; else blocks where the locale has UTF-8\n" LABEL_HELP LOOK_HELP "\n"
-    "Colours go from 0 to the largest weight, the same for all heads. Of weights that\n"
-    "share a pixel, a line or a character the largest is seen. NaN, what lies outside of\n"
-    "0 to 1, and rows of zeros, which see no key, have colours of their own, explained\n"
-    "below the picture. Words are cut to 14 characters, and turned where they do not fit\n"
-    "above their column; a pointer that rests on a cell of an SVG is shown query, key and\n"
-    "weight, if there are at most 4096 cells. Lines join neighbours so that there are at\n"
-    "most 64 on a side. PNG has letters for ASCII; other characters are boxes.\n";
+    "Colours go from 0 to the largest weight, the same for all heads: from pale yellow to\n"
+    "dark violet (with --dark the other way) in even steps of OKLab lightness. Of weights\n"
+    "that share a pixel, a line or a character the largest is seen. NaN, what lies\n"
+    "outside of 0 to 1, and rows of zeros, which see no key, have colours of their own,\n"
+    "explained below the picture. Words are cut to 14 columns, and turned where they do\n"
+    "not fit above their column; a pointer that rests on a cell of an SVG is shown query,\n"
+    "key and weight, if there are at most 4096 cells. Lines join neighbours so that there\n"
+    "are at most 64 on a side and 8192 in all. PNG has letters for ASCII; other\n"
+    "characters are boxes.\n";
 
 /* --------------------------------------------------------------- options -- */
 
