@@ -155,6 +155,10 @@ if [ "$python" ]; then
         grep -q '<path .*w100… → w76…: 1<' "$dir/got" && grep -q '>w76</text>' "$dir/got" &&
             ! grep -q '>w77<' "$dir/got"
     ok 'neighbours that are joined have the label of the first'
+    picture spike 512 64 0 0 "$dir/flat.npy"
+    sed 's/(512, 64)/(8,64,64)/' "$dir/flat.npy" >"$dir/eight.npy"
+    draw "$dir/eight.npy" --view lines -o "$dir/got" && grep -q 'the largest of 2 x 2 weights' "$dir/got"
+    ok '... of lines also where there would be more than 8192 in all'
     picture spike 1000 1600 999 1599 "$dir/larger.npy"
     draw "$dir/larger.npy" -o "$dir/larger.svg" && [ "$(picture darkest "$dir/larger.svg")" = '1 499 533' ] &&
         grep -q 'the largest of 2 x 3 weights' "$dir/larger.svg"

@@ -51,6 +51,14 @@ static int refused(form draw, attn_array weights, const char *why)
     return wrong && strstr(wrong, why) && !out.bytes && !out.size;
 }
 
+static int has(const picture_buffer *b, const char *text)
+{
+    const size_t length = strlen(text);
+    for (size_t i = 0; i + length <= b->size; i++)
+        if (memcmp(b->bytes + i, text, length) == 0) return 1;
+    return 0;
+}
+
 /* A locale with another point than ours, if there is one. */
 static int comma_locale(void)
 {
@@ -99,6 +107,14 @@ int main(void)
                     refused(forms[i].draw, test_absent, "(queries, keys)") &&
                     refused(forms[i].draw, test_3d(ATTN_F32, PICTURE_HEADS + 1, 1, 1), "64 heads"),
                 "%s: what cannot be drawn is refused", forms[i].name);
+    }
+    {
+        const picture_options options = {NULL, NULL, "<&\033\377\357\277\277", PICTURE_MAP, 0};
+        picture_buffer out = {NULL, 0, 0, 0};
+        const char *wrong = picture_svg(&narrow, &options, &out);
+        test_ok(!wrong && has(&out, "<title>&lt;&amp;\357\277\275\357\277\275\357\277\275") && !has(&out, "\033"),
+                "titles have nothing that XML has not");
+        free(out.bytes);
     }
     if (comma_locale()) {
         const picture_options options = {NULL, NULL, NULL, PICTURE_MAP, 0};

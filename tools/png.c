@@ -70,21 +70,18 @@ static void put_symbol(bits *b, uint32_t symbol)
     else put_code(b, 0xc0 + symbol - 280, 8);
 }
 
-/* The last `length` bytes once more, from `distance` (1 or 3) bytes before. Lengths are 3 to 258. */
+/* What was `distance` (1 or 3) bytes before, once more. Lengths are 3 to LONGEST; 258 would be a case of its own. */
+enum { LONGEST = 257 };
 static void put_repetition(bits *b, uint32_t length, uint32_t distance)
 {
     uint32_t symbol = 257, base = 3, extra = 0;
-    if (length == 258) {
-        put_symbol(b, 285);
-    } else {
-        while (length >= base + (1u << extra)) {
-            base += 1u << extra;
-            symbol++;
-            extra = symbol < 265 ? 0 : (symbol - 261) / 4;
-        }
-        put_symbol(b, symbol);
-        put_number(b, length - base, (int)extra);
+    while (length >= base + (1u << extra)) {
+        base += 1u << extra;
+        symbol++;
+        extra = symbol < 265 ? 0 : (symbol - 261) / 4;
     }
+    put_symbol(b, symbol);
+    put_number(b, length - base, (int)extra);
     put_code(b, distance - 1, 5);
 }
 
@@ -97,7 +94,7 @@ static void put_deflated(picture_buffer *out, const unsigned char *bytes, size_t
     buffer_put(out, "\x78\x01", 2);
     put_number(&b, 3, 3); /* the last block, in the fixed code */
     for (i = 0; i < count; i += length) {
-        for (length = 0; i >= distance && i + length < count && length < 258;) {
+        for (length = 0; i >= distance && i + length < count && length < LONGEST;) {
             if (bytes[i + length] != bytes[i + length - distance]) break;
             length++;
         }
