@@ -128,6 +128,7 @@ static int draw(picture_form form, const char *path, const attn_array *shown, co
     if (wrong) return fail("%s: %s", path, wrong);
     memset(file, 0, sizeof *file);
     file->path = path;
+    file->head = ""; /* fwrite takes no NULL, even of no bytes */
     file->body = keep(picture.bytes);
     file->body_size = picture.size;
     return file->body != NULL;
