@@ -1062,16 +1062,18 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 /* Keys are cut into blocks at absolute positions, and nothing else ever cuts
  * them: sums over keys must not depend on who computes what. */
 #define ATTN__BLOCK 512
-#define ATTN__ROWS 512       /* query rows that share one copy of a block of keys, or fewer, for several workers */
-#define ATTN__GEMM_ROWS 256  /* rows of a matrix product that share a packing of the other factor */
-#define ATTN__MASK_BLOCKS 16 /* blocks of a mask that are looked at together */
-#define ATTN__FEW_ROWS 8     /* for which lanes are keys, and matrices are used where they lie */
-#define ATTN__DIRECT_ROWS 16 /* rows of a matrix that few rows are multiplied by at a time, where they lie */
+#define ATTN__ROWS 512         /* query rows that share one copy of a block of keys, or fewer, for several workers */
+#define ATTN__GEMM_ROWS 256    /* rows of a matrix product that share a packing of the other factor */
+#define ATTN__STORED_BLOCKS 64 /* of weights that are stored as they come, for whose maxima there is room */
+#define ATTN__MASK_BLOCKS 16   /* blocks of a mask that are looked at together */
+#define ATTN__FEW_ROWS 8       /* for which lanes are keys, and matrices are used where they lie */
+#define ATTN__DIRECT_ROWS 16   /* rows of a matrix that few rows are multiplied by at a time, where they lie */
 #define ATTN__L1_ELEMENTS 8192
-#define ATTN__COLUMNS 128      /* lines of a softmax that are done together ... */
-#define ATTN__COLUMN_SLOTS 13  /* ... up to 4096 blocks of them */
-#define ATTN__COLUMN_MAXIMA 8  /* ... whose first blocks' maxima are kept for the second pass, if there is room */
-#define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum in a copy */
+#define ATTN__CACHE_BYTES 2097152.0 /* of a cache that a core has for itself, or more */
+#define ATTN__COLUMNS 128           /* lines of a softmax that are done together ... */
+#define ATTN__COLUMN_SLOTS 13       /* ... up to 4096 blocks of them */
+#define ATTN__COLUMN_MAXIMA 8       /* ... whose first blocks' maxima are kept for the second pass, if there is room */
+#define ATTN__LINE_BYTES 32768      /* of a line of a softmax that wait for its sum in a copy */
 #define ATTN__AHEAD 4096 /* bytes between what is read and what is fetched in a softmax, half for what is written */
 #define ATTN__ALIAS_TRIES 1000 /* to find a byte that two arrays have in common: 10 microseconds */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
@@ -1588,11 +1590,18 @@ typedef struct attn__block_range {
     unsigned short lo, hi, mask_state;
 } attn__block_range;
 
+/* Where columns come from, in whose lines a product works, and so what it fetches meanwhile. */
+typedef enum attn__column_kind {
+    ATTN__COLUMNS_NEAR, /* a cache: nothing */
+    ATTN__COLUMNS_LONG, /* memory: what follows in each */
+    ATTN__COLUMNS_MANY  /* memory: columns to come, in four streams */
+} attn__column_kind;
+
 /* Sizes and distances (in elements) of a small problem, and places in the workspace. */
 typedef struct attn__small {
     size_t q_len, kv_len, dim, dim_v;
     size_t visible; /* keys that the first query sees; each other one sees one more */
-    ptrdiff_t q_step, k_step, v_step, out_step;
+    ptrdiff_t q_step, k_step, v_step, out_step, weights_step;
     double scale;
     void *queries; /* (mr or fewer, TILE_STRIDE) */
     void *keys;    /* packed */
@@ -1643,7 +1652,7 @@ typedef struct attn__kernel {
      * multiply's. c has room up to a multiple of nr. */
     size_t few_rows;
     void (*dot_keys)(size_t m, size_t n, size_t depth, const void *a, const void *keys, attn_dtype dtype,
-                     ptrdiff_t stride, void *c, int accumulate);
+                     ptrdiff_t stride, attn__column_kind kind, void *c, int accumulate);
     /* The same for values: c[i][j] (+)= sum_k a[i][k] values[k * stride + j], n a multiple of nr. */
     void (*add_values)(size_t m, size_t n, size_t depth, const void *a, const void *values, attn_dtype dtype,
                        size_t stride, void *c, size_t ldc, int accumulate);
@@ -1722,7 +1731,7 @@ typedef struct attn__kernel {
      * nothing else asked for: arrays of T whose rows are contiguous, at these distances,
      * and what the general way needs of the workspace. The same bits in fewer steps.
      * Returns 1, with nothing of use in out, if it would have to redo a row. */
-    int (*little)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out);
+    int (*little)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out, void *weights);
 
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
      * redone. This and the next three may go on to the end of a vector. */
@@ -3068,10 +3077,11 @@ typedef struct attn__gemm {
     attn__run run;
     attn__view a, b, c;
     size_t m, n, k, batches, row_blocks, column_blocks;
-    size_t rows;        /* rows of one task, which packs its part of b ... */
-    size_t block;       /* ... and columns */
-    size_t direct_cols; /* columns for which b is used where it lies: for few rows ... */
-    int turned;         /* ... of it, or columns, whichever are contiguous */
+    size_t rows;            /* rows of one task, which packs its part of b ... */
+    size_t block;           /* ... and columns */
+    size_t direct_cols;     /* columns for which b is used where it lies: for few rows ... */
+    int turned;             /* ... of it, or columns, whichever are contiguous */
+    attn__column_kind kind; /* then */
     double scale;
 } attn__gemm;
 
@@ -3108,8 +3118,8 @@ ATTN__NOINLINE static void attn__gemm_turned(const attn__gemm *g, const attn__vi
     for (size_t k0 = 0; k0 < g->k; k0 += ATTN__BLOCK) {
         const size_t depth = attn__min(g->k - k0, ATTN__BLOCK);
         attn__gemm_rows(g, a, i0, i1, k0, depth, a_tile);
-        kernel->dot_keys(i1 - i0, n, depth, a_tile, attn__at(b, 0, 0, k0, j0), b->dtype, b->stride[ATTN__D], c_tile,
-                         k0 != 0);
+        kernel->dot_keys(i1 - i0, n, depth, a_tile, attn__at(b, 0, 0, k0, j0), b->dtype, b->stride[ATTN__D], g->kind,
+                         c_tile, k0 != 0);
     }
     for (size_t r = i0; r < i1; r++)
         kernel->store(attn__at(c, 0, 0, r, j0), c->dtype, c->stride[ATTN__D],
@@ -3203,8 +3213,17 @@ static int attn__gemm_plain(const attn__gemm *g)
            g->c.stride[ATTN__S] >= 0;
 }
 
+/* Do so many elements come from memory, at least where other data is used between two calls? */
+static int attn__beyond_cache(ptrdiff_t size, size_t rows, size_t cols, size_t count)
+{
+    return (double)size * (double)rows * (double)cols * (double)count > ATTN__CACHE_BYTES;
+}
+
 /* Are the columns of b contiguous, and not its rows? */
 static int attn__gemm_stands(const attn__gemm *g) { return g->b.stride[ATTN__S] == 1 && g->k > 1; }
+
+/* Is their distance such that lines of 32 crowd the first cache more than those of 16? */
+static int attn__gemm_crowds(const attn__gemm *g) { return g->b.stride[ATTN__D] * g->b.size % 2048 == 0; }
 
 /* What is checked and not empty; where in the workspace factors are packed. */
 static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
@@ -3230,6 +3249,9 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
         g->block =
             attn__round_up(g->n / (g->run.workers > 1 ? 2 * g->run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
     }
+    g->kind = ATTN__COLUMNS_NEAR;
+    if (attn__beyond_cache(g->b.size, g->n, g->k, g->batches))
+        g->kind = attn__gemm_crowds(g) ? ATTN__COLUMNS_MANY : ATTN__COLUMNS_LONG;
     g->column_blocks = (g->n + g->block - 1) / g->block;
     attn__parallel(&g->run, g->batches * g->row_blocks * g->column_blocks, attn__gemm_task, g);
 }
@@ -3264,8 +3286,7 @@ static attn_status attn__matmul(const attn_array *a, const attn_array *b, int tr
     if ((status = attn__gemm_shape(&g, ndim)))
         return attn__about(exec, names[g.b.shape[ATTN__S] != g.k ? 1 : 2], status);
     if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return attn__about(exec, names[2], ATTN_ERR_ALIAS);
-    /* the first cache has room for 16 columns whose distance is a multiple of 4096 bytes, not for 32 */
-    narrow = g.m <= ATTN__FEW_ROWS && attn__gemm_stands(&g) && g.b.stride[ATTN__D] * g.b.size % 4096 == 0;
+    narrow = g.m <= ATTN__FEW_ROWS && attn__gemm_stands(&g) && attn__gemm_crowds(&g);
     if ((status = attn__path_of(exec, narrow ? 1 : g.n, &path))) return status;
     kernel = attn__kernel_of(path, a->dtype);
     status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured);
@@ -3327,6 +3348,7 @@ enum {
       attn__max(ATTN__TILE_STRIDE, p->dim_v))            /* what is turned, or was */                                  \
     X(char, bias, p->few ? es : 0, ATTN__TILE_STRIDE)    /* what is added to a row of scores */                        \
     X(char, acc, es * p->rows * p->slot_count, p->width) /* (slots, rows, width): sum of weight * v */                 \
+    X(double, block_max, p->rows, p->stored_blocks)      /* of weights that are in the score matrix already */         \
     X(double, max, p->rows, p->slot_count)                                                                             \
     X(double, sum, p->rows, p->slot_count)                                                                             \
     X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
@@ -3363,13 +3385,15 @@ typedef struct attn__problem {
     size_t chunks, slot_count, keys; /* keys: packed at most, of one block */
     int gather;                      /* keys and values are copied together before use */
     int one_mask;                    /* one mask for all heads: those of a query are done one after the other */
-    int few;      /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
-    int v_copied; /* otherwise: are values copied together before use? */
-    int modified; /* something is added to scores, or a mask drops some */
-    int careful;  /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
-    int find;     /* only looks at scores, for the largest that is beyond the range */
+    int few;                /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
+    attn__column_kind kind; /* then: of keys */
+    int v_copied;           /* otherwise: are values copied together before use? */
+    int modified;           /* something is added to scores, or a mask drops some */
+    int careful;            /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
+    int find;               /* only looks at scores, for the largest that is beyond the range */
     const attn__kernel *singles, *doubles; /* of the same path */
-    size_t care_at; /* where in a worker's workspace the room for rows that are done again begins */
+    size_t stored_blocks; /* of keys, whose weights are stored as they come, and finished when sums are known; or 0 */
+    size_t care_at;       /* where in a worker's workspace the room for rows that are done again begins */
     size_t tasks, parts, first_part, part_blocks, part_bytes; /* long keys for few rows: parts of a task */
     char *part_states;
     double scale, softcap;
@@ -4014,7 +4038,7 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
             next = in_place ? end : attn__min(j + nr, end);
             if (in_place || attn__in_place(p, rows, &p->k, base + j, base + next))
                 kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
-                                 p->k.dtype, p->k.stride[ATTN__S], scores, c != 0);
+                                 p->k.dtype, p->k.stride[ATTN__S], p->kind, scores, c != 0);
             else {
                 attn__pack_keys(p, rows, s, base + j, base + next, c);
                 attn__multiply_rows(kernel, rows->count, next - j, depth, q, s->k, 0, scores, ATTN__TILE_STRIDE,
@@ -4402,6 +4426,32 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
                             acc + whole * es, width, accumulate);
 }
 
+/* The place of a score, NULL if it is not asked for. */
+static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
+{
+    const size_t head = h - p->desc->scores_head, query = i - p->desc->scores_query;
+    if (!ATTN__HAS(p, scores) || head >= p->scores_heads || query >= p->scores_queries) return NULL;
+    return attn__at(&p->scores, rows->b, head, query, j - p->kv_begin);
+}
+
+/* Weights of row r, of keys base + [lo, hi) of a block, to the score matrix. What they are multiplied by is known when
+ * all blocks are done, unless there is but one. The block's others are 0. */
+static void attn__store_weights(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
+                                const attn__key_block *block, size_t lo, size_t hi, const char *weights)
+{
+    const int alone = p->stored_blocks == 1 && !ATTN__HAS(p, sinks);
+    const size_t es = p->run.kernel->size, number = block->base / ATTN__BLOCK - p->kv_begin / ATTN__BLOCK,
+                 begin = p->kv_begin > block->base ? p->kv_begin - block->base : 0,
+                 end = attn__min(p->kv_begin + p->kv_len - block->base, ATTN__BLOCK);
+    char *at = attn__score_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), block->base + begin);
+    if (!at || block->max[r] <= -attn__infinity()) return;
+    attn__memset(at, 0, (lo - begin) * es);
+    if (alone) p->run.kernel->scale(at + (lo - begin) * es, weights, hi - lo, 1 / block->sum[r]);
+    else attn__memcpy(at + (lo - begin) * es, weights, (hi - lo) * es);
+    attn__memset(at + (hi - begin) * es, 0, (end - hi) * es);
+    s->block_max[r * p->stored_blocks + number] = alone ? attn__infinity() : block->max[r];
+}
+
 /* Few rows over one block of keys, which are in lanes: scores, weights, and the sum of their values. */
 static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s,
                           const attn__key_block *block)
@@ -4425,6 +4475,9 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         attn__memset(row + from * es, 0, (to - from) * es);
     }
     if (p->find) return;
+    for (size_t r = 0; r < rows->count && p->stored_blocks; r++)
+        attn__store_weights(p, rows, s, r, block, block->ranges[r].lo, block->ranges[r].hi,
+                            s->tile + (r * ATTN__TILE_STRIDE + block->ranges[r].lo) * es);
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
                                                                                and stays in the nearest cache */
         size_t cols = whole;
@@ -4476,6 +4529,13 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     kernel->weigh(s->tile, count, ranges, first, within, seen, max, looked, block->max + r0, block->sum + r0);
     for (size_t r = r0; r < r0 + count; r++)
         if (attn__nan_f64(block->max[r])) block->max[r] = -attn__infinity(), s->row[r].not_finite = 1;
+    if (p->stored_blocks) {
+        kernel->turn(s->panel, ATTN__TILE_STRIDE, s->tile + within.lo * nr * es, (ptrdiff_t)nr, within.hi - within.lo,
+                     count);
+        for (size_t c = 0; c < count; c++)
+            attn__store_weights(p, rows, s, r0 + c, block, first + within.lo, first + within.hi,
+                                s->panel + c * ATTN__TILE_STRIDE * es);
+    }
     if (!p->v_copied) values = attn__key_at(p, &p->v, rows, base + first, 0), stride = p->v.stride[ATTN__S];
     kernel->sum_values(p->dim_v, count, within.hi - within.lo, values + (ptrdiff_t)within.lo * stride * (ptrdiff_t)es,
                        stride, s->tile + within.lo * nr * es, s->panel, 0);
@@ -4546,6 +4606,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
+    for (size_t i = 0; i < count * p->stored_blocks; i++) s->block_max[i] = -attn__infinity();
     squares = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
 
     s->tree.depth = 0;
@@ -4679,6 +4740,7 @@ static int attn__finish_rows(const attn__problem *p, const attn__rows *rows, att
 static attn_status attn__careful_layout(attn__problem *p, size_t es, size_t mr, size_t nr, size_t step, size_t rows)
 {
     p->few = 1;
+    p->stored_blocks = 0;
     p->rows = rows;
     p->width = attn__round_up(p->dim_v, nr / 2);
     return attn__scratch_layout(p, es, mr, nr, step, &p->layout);
@@ -4805,21 +4867,13 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
 
 /* ------------------------------------------------------ attention, tasks -- */
 
-/* The place of a score, NULL if it is not asked for. */
-static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
-{
-    const size_t head = h - p->desc->scores_head, query = i - p->desc->scores_query;
-    if (!ATTN__HAS(p, scores) || head >= p->scores_heads || query >= p->scores_queries) return NULL;
-    return attn__at(&p->scores, rows->b, head, query, j - p->kv_begin);
-}
-
-/* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
+/* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. Is a NaN what operations gave? */
 static void attn__store_scores(const attn__problem *p, char *at, char *row, size_t begin, size_t end, size_t n,
-                               double rest)
+                               double rest, int operated)
 {
     const attn__kernel *kernel = p->run.kernel;
     const ptrdiff_t step = p->scores.stride[ATTN__D] * p->scores.size;
-    for (size_t j = begin; j < end; j++) { /* which NaN an operation gives is up to the machine */
+    for (size_t j = begin; j < end && operated; j++) { /* which NaN an operation gives is up to the machine */
         const double x = attn__get(row + j * kernel->size, kernel->dtype);
         if (attn__nan_f64(x)) attn__put(row + j * kernel->size, kernel->dtype, x);
     }
@@ -4871,10 +4925,26 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
         for (size_t j = range.lo; j < range.hi; j++)
             if (!attn__finite_f64(score[j])) score[j] = again[j];
     }
-    attn__store_scores(p, at, row, begin, range.hi, n, infinite);
+    attn__store_scores(p, at, row, begin, range.hi, n, infinite, 1);
     for (size_t j = begin; j < range.hi && p->desc->stage == ATTN_STAGE_BIASED; j++)
         if (j < range.lo || !attn__keeps(p, rows, h, i, base + j))
             attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
+}
+
+/* Weights of keys base + [begin, end) of a row that sees a NaN: all that it sees are. */
+static void attn__nan_weights(const attn__problem *p, const attn__rows *rows, const attn__block_range *range, size_t r,
+                              char *row, size_t base, size_t begin, size_t end)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t es = kernel->size, lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
+    attn__memset(row + begin * es, 0, (end - begin) * es);
+    if (lo == hi) return;
+    attn__put(row + lo * es, kernel->dtype, attn__from_bits_f64(0x7ff8000000000000u));
+    for (size_t n = 1; n < hi - lo; n *= 2)
+        attn__memcpy(row + (lo + n) * es, row + lo * es, attn__min(n, hi - lo - n) * es);
+    for (size_t j = lo; j < hi && range->mask_state == ATTN__MASK_MIXED; j++)
+        if (!attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j))
+            attn__put(row + j * es, kernel->dtype, 0);
 }
 
 /* The same, as weights, to the score matrix and to the column sums. */
@@ -4889,15 +4959,13 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
     char *at = p->desc->stage == ATTN_STAGE_PROBS ? attn__score_at(p, rows, h, i, base + begin) : NULL;
     double max, sum;
     if (!ATTN__HAS(p, colsum) && !at) return;
-    if (attn__nan_f64(s->row[r].factor))
-        for (size_t j = begin; j < end; j++)
-            attn__put(row + j * es, kernel->dtype, attn__sees(p, rows, s, r, base + j) ? s->row[r].factor : 0);
+    if (attn__nan_f64(s->row[r].factor)) attn__nan_weights(p, rows, &range, r, row, base, begin, end);
     else if (attn__row_softmax(p, rows, s, r, &range, row, (char *)bias, base, from, to, &max, &sum))
         attn__memset(row + from * es, 0, (to - from) * es); /* nothing but -inf, as the row was fine */
     else if (max > -attn__infinity())
         kernel->scale(row + from * es, row + from * es, to - from,
                       kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
-    if (at) attn__store_scores(p, at, row, begin, end, n, 0);
+    if (at) attn__store_scores(p, at, row, begin, end, n, 0, 0);
     for (size_t j = begin; ATTN__HAS(p, colsum) && j < end; j++) {
         void *total = attn__at(&p->colsum, 0, rows->b, h, base + j - p->kv_begin);
         const double weight = attn__get(row + j * es, kernel->dtype);
@@ -4912,11 +4980,13 @@ static void attn__sweep_care(const attn__problem *p, const attn__rows *rows, att
 {
     const size_t step = care->p.run.kernel->step;
     char *again;
+    int any = 0; /* scores are wanted */
     if (r < care->start || r >= care->end) {
         care->rows = attn__window(rows, r, care->p.rows, &care->start);
         care->end = care->start + care->rows.count;
         attn__memcpy(care->s.row, s->row + care->start, care->rows.count * sizeof *s->row);
-        if (begin < end) {
+        for (size_t i = 0; i < care->rows.count; i++) any |= !weights || !attn__nan_f64(care->s.row[i].factor);
+        if (any && begin < end) {
             attn__load_queries(&care->p, &care->rows, &care->s,
                                weights && !attn__scaled(&care->p) ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
             attn__score_rows(&care->p, &care->rows, &care->s, base, begin / step * step, attn__round_up(end, step));
@@ -4929,10 +4999,12 @@ static void attn__sweep_care(const attn__problem *p, const attn__rows *rows, att
 }
 
 /* The score matrix at a stage and the column sums, a tile at a time: scores are
- * computed again by the same code, so the weights are the very ones in use. */
+ * computed again by the same code, so the weights are the very ones in use. Where
+ * weights are stored already, those of rows that were done with care. */
 static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int weights)
 {
     const attn__kernel *kernel = p->run.kernel;
+    const int stored = weights && p->stored_blocks;
     attn__care care;
     int any = 0;
     for (size_t r = 0; r < rows->count; r++) any |= s->row[r].redo;
@@ -4940,7 +5012,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
     const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + p->kv_len;
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
-    attn__load_queries(p, rows, s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
+    if (!stored) attn__load_queries(p, rows, s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
     for (size_t base = p->kv_begin / ATTN__BLOCK * ATTN__BLOCK; base < array_end; base += ATTN__BLOCK) {
         const size_t begin = p->kv_begin > base ? p->kv_begin - base : 0,
                      n = attn__min(array_end - base, ATTN__BLOCK); /* in the arrays ... */
@@ -4949,11 +5021,12 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
         const size_t from = begin / step * step, to = attn__round_up(end, step),
                      height = p->few ? rows->count : kernel->nr;
         care.start = care.end = 0;
-        if (!p->few && begin < end) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
+        if (!stored && !p->few && begin < end) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
             const size_t count = attn__min(height, rows->count - r0);
-            if (begin < end && p->few) attn__score_rows(p, rows, s, base, from, to);
-            else if (begin < end) {
+            if (stored || begin >= end) {
+            } else if (p->few) attn__score_rows(p, rows, s, base, from, to);
+            else {
                 attn__score_panel(p, s, r0, count, begin - from, end - from, NULL, NULL);
                 attn__pad_rows(p, s->panel, count, end);
                 kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
@@ -4962,11 +5035,30 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             for (size_t r = 0; r < count; r++) {
                 char *row = (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es;
                 if (s->row[r0 + r].redo) attn__sweep_care(p, rows, s, &care, r0 + r, row, base, begin, end, n, weights);
+                else if (stored) continue;
                 else if (weights) attn__sweep_weights(p, rows, s, r0 + r, row, base, begin, end, n);
                 else attn__sweep_scores(p, rows, s, r0 + r, row, base, begin, end, n, NULL);
             }
         }
     }
+}
+
+/* Weights that are stored, now that the sums of their rows are known, but of those that were done with care. */
+static void attn__finish_weights(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t first = p->kv_begin / ATTN__BLOCK, array_end = p->kv_begin + p->kv_len;
+    for (size_t r = 0; r < rows->count; r++)
+        for (size_t number = 0; number < p->stored_blocks && !s->row[r].redo; number++) {
+            const size_t from = attn__max((first + number) * ATTN__BLOCK, p->kv_begin),
+                         n = attn__min((first + number + 1) * ATTN__BLOCK, array_end) - from;
+            const double max = s->block_max[r * p->stored_blocks + number];
+            char *at = attn__score_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), from);
+            if (!at) break;
+            if (max <= -attn__infinity()) attn__memset(at, 0, n * kernel->size);
+            else if (max < attn__infinity())
+                kernel->scale(at, at, n, kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
+        }
 }
 
 /* From the states in slot 0 to all outputs. */
@@ -4985,7 +5077,8 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
     }
     if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL);
     if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0);
-    if (ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
+    if (p->stored_blocks) attn__finish_weights(p, rows, s);
+    if (p->stored_blocks ? any : ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
         attn__sweep(p, rows, s, 1);
 }
 
@@ -5901,6 +5994,10 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
     /* or not many, and they would leave lanes empty: then it costs less to turn the keys several times */
     p->few = p->rows <= kernel->few_rows || (p->rows < 3 * kernel->few_rows && p->rows % (kernel->nr / 2));
+    p->kind = p->k.dtype == kernel->dtype && /* to convert numbers leaves time enough to fetch them */
+                      !attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->batch * p->kv_heads)
+                  ? ATTN__COLUMNS_NEAR
+                  : ATTN__COLUMNS_MANY;
     p->v_copied = p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || ATTN__HAS(p, block_table) ||
                   attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
     p->modified = ATTN__HAS(p, mask) || ATTN__HAS(p, alibi);
@@ -5922,6 +6019,11 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
         if (p->parts > 1 && !attn__node_size(p->rows, p->width, kernel->size, &p->part_bytes)) return ATTN_ERR_OVERFLOW;
         p->part_bytes = attn__round_up(p->part_bytes, 64);
     }
+    p->stored_blocks = 0;
+    if (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS && p->scores.dtype == kernel->dtype &&
+        p->scores.stride[ATTN__D] == 1 && !ATTN__HAS(p, colsum) && p->parts < 2 &&
+        blocks - begin <= ATTN__STORED_BLOCKS)
+        p->stored_blocks = blocks - begin;
     return ATTN_OK;
 }
 
@@ -5938,10 +6040,11 @@ static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
     size_t size = p->layout.size;
     own = p->layout;
     if (!status && !p->few) {
+        const size_t stored_blocks = p->stored_blocks;
         status = attn__careful_layout(p, most, mr, kernel->nr, step, attn__min(rows, 4));
         size = p->layout.size;
         p->layout = own;
-        p->rows = rows, p->width = width, p->few = 0;
+        p->rows = rows, p->width = width, p->few = 0, p->stored_blocks = stored_blocks;
     }
     p->care_at = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum) ? own.size : own.q;
     if (status || size > (size_t)-1 / 4 - p->care_at) return ATTN_ERR_OVERFLOW;
@@ -5956,7 +6059,10 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     const attn__kernel *kernel;
     attn_path path;
     size_t shared = 0;
-    attn_status status = attn__path_of(exec, p->kv_len, &path);
+    /* few rows, whose keys crowd the first cache like the columns of attn__matmul, but by fewer lines each */
+    const int narrow = p->k.dtype == p->q.dtype && p->k.stride[ATTN__S] * p->k.size % 4096 == 0 && p->q_len > 0 &&
+                       p->kv_heads > 0 && p->q_heads / p->kv_heads <= ATTN__FEW_ROWS / p->q_len;
+    attn_status status = attn__path_of(exec, narrow ? 1 : p->kv_len, &path);
     if (status) return status;
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
     p->singles = attn__kernel_of(path, ATTN_F32);
@@ -5986,8 +6092,10 @@ static int attn__do_small(const attn__problem *p)
     const attn_dtype dtype = kernel->dtype;
     attn__scratch s;
     attn__small little;
-    if (p->arrays > 4 || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 ||
-        p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
+    const int weights = p->stored_blocks && p->scores_heads == p->q_heads && p->scores_queries == p->q_len;
+    if (p->arrays > (weights ? 5u : 4u) || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 ||
+        p->dim == 0 || p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 ||
+        p->kv_begin)
         return 0;
     if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype ||
         p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 ||
@@ -6009,6 +6117,7 @@ static int attn__do_small(const attn__problem *p)
     little.k_step = p->k.stride[ATTN__S];
     little.v_step = p->v.stride[ATTN__S];
     little.out_step = p->out.stride[ATTN__S];
+    little.weights_step = weights ? p->scores.stride[ATTN__S] : 0;
     little.queries = p->few ? s.q : s.panel;
     little.keys = s.k;
     little.values = s.v;
@@ -6017,7 +6126,8 @@ static int attn__do_small(const attn__problem *p)
     for (size_t b = 0; b < p->batch; b++)
         for (size_t h = 0; h < p->q_heads; h++)
             if (kernel->little(&little, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, h / p->group, 0, 0),
-                               attn__at(&p->v, b, h / p->group, 0, 0), attn__at(&p->out, b, h, 0, 0)))
+                               attn__at(&p->v, b, h / p->group, 0, 0), attn__at(&p->out, b, h, 0, 0),
+                               weights ? attn__at(&p->scores, b, h, 0, 0) : NULL))
                 return 0;
     return 1;
 }
@@ -7433,11 +7543,12 @@ ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, p
     (void)dtype;
 }
 ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, size_t depth, const attn__real *a,
-                                    const char *keys, ptrdiff_t stride, attn__real *c, int accumulate)
+                                    const char *keys, ptrdiff_t stride, attn__column_kind kind, attn__real *c,
+                                    int accumulate)
 {
     const ptrdiff_t size = (ptrdiff_t)attn__size_of(dtype);
     const ptrdiff_t quarter = ATTN__NR / 4 * stride * size;
-    const char *ahead = keys + 2 * ATTN__NR * stride * size;
+    const char *after = keys + 2 * ATTN__NR * stride * size;
     size_t k = 0, at = 0;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__REPEAT_4(ATTN__X)
@@ -7464,14 +7575,19 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
         ATTN__V(turn_columns)(keys, dtype, stride, x);
         ATTN__V(turn_columns)(keys + ATTN__VL * stride * size, dtype, stride, y);
-        for (size_t j = 0; j < ATTN__NR * (size_t)size;
-             j += 64) { /* columns to come, in four streams: often as many pages */
-            ATTN__PREFETCH(ahead, at);
-            ATTN__PREFETCH(ahead + quarter, at);
-            ATTN__PREFETCH(ahead + 2 * quarter, at);
-            ATTN__PREFETCH(ahead + 3 * quarter, at);
+        if (kind == ATTN__COLUMNS_LONG) { /* a line of each column in turn */
+            const size_t lines = ATTN__NR * ATTN__QUAD * (size_t)size / 64, first = k * ATTN__NR * (size_t)size / 64;
+            for (size_t j = 0; j < lines; j++)
+                ATTN__PREFETCH_NEAR(keys, 256 + (uintptr_t)((first + j) % ATTN__NR) * (uintptr_t)(stride * size));
+        }
+        for (size_t j = 0; kind == ATTN__COLUMNS_MANY && j < ATTN__NR * (size_t)size;
+             j += 64) { /* often as many pages */
+            ATTN__PREFETCH(after, at);
+            ATTN__PREFETCH(after + quarter, at);
+            ATTN__PREFETCH(after + 2 * quarter, at);
+            ATTN__PREFETCH(after + 3 * quarter, at);
             at += 64;
-            if (at >= depth * (size_t)size) at = 0, ahead += stride * size;
+            if (at >= depth * (size_t)size) at = 0, after += stride * size;
         }
         ATTN__STEP(0)
         ATTN__STEP(1)
@@ -7499,22 +7615,22 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
 }
 
 static void ATTN__V(dot_columns)(size_t m, size_t depth, const attn__real *a, const char *keys, attn_dtype dtype,
-                                 ptrdiff_t stride, attn__real *c, int accumulate)
+                                 ptrdiff_t stride, attn__column_kind kind, attn__real *c, int accumulate)
 {
     for (; m > 0; a += 4 * ATTN__TILE_STRIDE, c += 4 * ATTN__TILE_STRIDE) {
         const size_t n = m < 4 ? m : 4;
         switch (n + (dtype == ATTN_F16 ? 4 : dtype == ATTN_BF16 ? 8 : 0)) {
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, c, accumulate);              \
+        ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, kind, c, accumulate);        \
         break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #if !ATTN__F64
 #define ATTN__X(i)                                                                                                     \
-    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, stride, c, accumulate); break;                      \
+    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, stride, kind, c, accumulate); break;                \
     case i + 9:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, c, accumulate);                                    \
+        ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, kind, c, accumulate);                              \
         break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
@@ -7526,14 +7642,14 @@ static void ATTN__V(dot_columns)(size_t m, size_t depth, const attn__real *a, co
 }
 
 static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, const void *keys, attn_dtype dtype,
-                              ptrdiff_t stride, void *c_, int accumulate)
+                              ptrdiff_t stride, attn__column_kind kind, void *c_, int accumulate)
 {
     const attn__real *a = (const attn__real *)a_;
     const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
     attn__real *c = (attn__real *)c_;
     size_t j, i;
     for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) ATTN__V(dot_columns)
-    (m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, c + j, accumulate);
+    (m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, kind, c + j, accumulate);
     for (size_t k = 0; j < n && (k < depth || k == 0);
          k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
         attn__real piece[ATTN__NR][64];
@@ -7542,29 +7658,34 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
         (piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
         for (; i < ATTN__NR; i++) attn__memset(piece[i], 0, part * sizeof piece[i][0]);
         ATTN__V(dot_columns)
-        (m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, c + j, accumulate || k);
+        (m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, ATTN__COLUMNS_NEAR, c + j,
+         accumulate || k);
     }
 }
 
-/* The same chains for one long row, eight vectors of b at a time: memory is fastest along its rows. Returns how many
- * columns those are. */
-static size_t ATTN__V(add_row)(size_t n, size_t depth, const attn__real *a, const attn__real *b, size_t stride,
-                               attn__real *c, int accumulate)
+/* The same chains for one row, `vecs` vectors of b at a time. Returns how many columns those are. */
+ATTN__INLINE size_t ATTN__V(add_row)(const size_t vecs, size_t n, size_t depth, const attn__real *a,
+                                     const attn__real *b, size_t stride, attn__real *c, int accumulate)
 {
+    const int ahead = n <= ATTN__BLOCK; /* memory is fastest along longer ones */
     attn__vec sum[8];
     size_t j = 0;
-    for (; j + 8 * ATTN__VL <= n; j += 8 * ATTN__VL) {
+    for (; j + vecs * ATTN__VL <= n; j += vecs * ATTN__VL) {
         const attn__real *at = b + j;
-#define ATTN__X(i) sum[i] = accumulate ? attn__vload(c + j + i * ATTN__VL) : attn__vset1(0);
+#define ATTN__X(i)                                                                                                     \
+    if (vecs > i) sum[i] = accumulate ? attn__vload(c + j + i * ATTN__VL) : attn__vset1(0);
         ATTN__REPEAT_8(ATTN__X)
 #undef ATTN__X
         for (size_t k = 0; k < depth; k++, at += stride) {
             const attn__vec factor = attn__vset1(a[k]);
-#define ATTN__X(i) sum[i] = attn__vfma(factor, attn__vload(at + i * ATTN__VL), sum[i]);
+            for (size_t i = 0; ahead && i < vecs * ATTN__VL; i += 64 / sizeof *at) ATTN__PREFETCH(at + i, 32 * stride);
+#define ATTN__X(i)                                                                                                     \
+    if (vecs > i) sum[i] = attn__vfma(factor, attn__vload(at + i * ATTN__VL), sum[i]);
             ATTN__REPEAT_8(ATTN__X)
 #undef ATTN__X
         }
-#define ATTN__X(i) attn__vstore(c + j + i * ATTN__VL, sum[i]);
+#define ATTN__X(i)                                                                                                     \
+    if (vecs > i) attn__vstore(c + j + i * ATTN__VL, sum[i]);
         ATTN__REPEAT_8(ATTN__X)
 #undef ATTN__X
     }
@@ -7577,8 +7698,10 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
     const size_t height = attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR;
     const attn__real *a = (const attn__real *)a_;
     attn__real *c = (attn__real *)c_;
-    if (m == 1 && n > ATTN__BLOCK && dtype == (ATTN__F64 ? ATTN_F64 : ATTN_F32)) {
-        const size_t done = ATTN__V(add_row)(n, depth, a, (const attn__real *)values, stride, c, accumulate);
+    if (m == 1 && dtype == (ATTN__F64 ? ATTN_F64 : ATTN_F32)) {
+        const attn__real *b = (const attn__real *)values;
+        size_t done = ATTN__V(add_row)(8, n, depth, a, b, stride, c, accumulate);
+        done += ATTN__V(add_row)(4, n - done, depth, a, b + done, stride, c + done, accumulate);
         values = (const attn__real *)values + done;
         c += done;
         n -= done;
@@ -8398,12 +8521,13 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int vecs, attn__real *tile, size_t r
     return 0;
 }
 
-static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, const void *v_, void *out_)
+static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, const void *v_, void *out_,
+                          void *weights_)
 {
     const attn__real *q = (const attn__real *)q_, *k = (const attn__real *)k_, *values = (const attn__real *)v_;
     const size_t n = p->kv_len, width = (p->dim_v + ATTN__VL - 1) / ATTN__VL * ATTN__VL;
-    attn__real *out = (attn__real *)out_, *queries = (attn__real *)p->queries, *keys = (attn__real *)p->keys,
-               *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
+    attn__real *out = (attn__real *)out_, *weights = (attn__real *)weights_, *queries = (attn__real *)p->queries,
+               *keys = (attn__real *)p->keys, *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
     attn__vec nonfinite[4], spare[4];
     size_t rows, stride = ATTN__NR, panel = n * ATTN__NR;
     for (size_t i = 0; i < n; i += ATTN__NR) ATTN__V(turn_rows)
@@ -8428,6 +8552,8 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
         for (size_t r = 0; r < rows; r++, out += p->out_step)
             ATTN__V(scale_row)(out, acc + r * width, p->dim_v, 1 / sum[r], nonfinite);
+        for (size_t r = 0; r < rows && weights; r++, weights += p->weights_step)
+            ATTN__V(scale_row)(weights, tile + r * ATTN__TILE_STRIDE, n, 1 / sum[r], spare);
     }
     return !ATTN__V(all_finite)(nonfinite);
 }

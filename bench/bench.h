@@ -47,6 +47,9 @@ typedef enum bench_mask { BENCH_UNMASKED, BENCH_RANDOM, BENCH_DOCUMENTS, BENCH_T
 
 enum { BENCH_DOCUMENT = 512 };
 
+/* Weights of all heads: along with the output, or by the three steps of a notebook. */
+typedef enum bench_weights { BENCH_NO_WEIGHTS, BENCH_WEIGHTS, BENCH_STEPS } bench_weights;
+
 /* What is put into inputs: a value in each step-th element of the arrays that are named, as in "ab". */
 typedef struct bench_poison {
     const char *arrays;
@@ -64,10 +67,12 @@ typedef struct bench_case {
      * softmax: (m, n); append, rotary: (heads, m, n) */
     size_t m, n, k;
     int causal;
-    int axis;            /* softmax: 0 or 1; matmul: 1 where the second factor is stored (n, k) */
-    size_t window;       /* keys that a query sees, itself included; 0: all */
-    double softcap;      /* 0: none */
-    int alibi;           /* slopes per head */
+    int axis;       /* softmax: 0 or 1; matmul: 1 where the second factor is stored (n, k) */
+    size_t window;  /* keys that a query sees, itself included; 0: all */
+    double softcap; /* 0: none */
+    int alibi;      /* slopes per head */
+    bench_weights weights;
+    int by_position;     /* keys and values are stored (position, head, d) */
     bench_mask mask;     /* boolean */
     bench_poison poison; /* NULL: none */
     int threads;         /* 0: one */
@@ -84,6 +89,7 @@ typedef struct bench_job {
     void *scratch;         /* for the peers */
     uint8_t *mask;         /* (m, n) */
     float *slopes;         /* (heads) */
+    void *weights;         /* (heads, m, n) */
     size_t a_count, b_count, c_count, out_count;
     size_t element;      /* bytes of the compute type */
     double flops;        /* 2 per multiply-add of visible work */

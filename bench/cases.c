@@ -62,6 +62,27 @@ static const bench_case cases[] = {
      SHAPE(32, 8, 1, 32768, 128),
      .type = BENCH_BF16,
      .bound = BENCH_BY_READ},
+    {.name = "decode-4096-by-position",
+     .what = "decode, 32 query and 8 key heads, 4096 keys stored (position, head, d), d 128",
+     SHAPE(32, 8, 1, 4096, 128),
+     .bound = BENCH_BY_READ,
+     .by_position = 1,
+     .alone = 1,
+     .beside = "decode-4096"},
+    {.name = "decode-1-hot", .what = "decode, 12 heads, one key, d 64", SHAPE(12, 12, 1, 1, 64)},
+    {.name = "decode-16-hot", .what = "decode, 12 heads, 16 keys, d 64", SHAPE(12, 12, 1, 16, 64)},
+    {.name = "decode-256-hot", .what = "decode, 12 heads, 256 keys, d 64", SHAPE(12, 12, 1, 256, 64)},
+    {.name = "steps-1024",
+     .what = "12 heads, 1024 tokens, d 64, in three steps",
+     SHAPE(12, 12, 1024, 1024, 64),
+     .weights = BENCH_STEPS,
+     .alone = 1},
+    {.name = "weights-1024",
+     .what = "12 heads, 1024 tokens, d 64, with all weights",
+     SHAPE(12, 12, 1024, 1024, 64),
+     .weights = BENCH_WEIGHTS,
+     .alone = 1,
+     .beside = "steps-1024"},
     {.name = "softmax-4096x4096",
      .what = "softmax of 4096 rows of 4096",
      SHAPE(1, 1, 4096, 4096, 0),
@@ -328,11 +349,13 @@ static int allocate(bench_job *job)
     }
     if (s->mask) job->mask = bench_allocate(s->m * s->n);
     if (s->alibi) job->slopes = bench_allocate(s->heads * sizeof(float));
-    if ((s->mask && !job->mask) || (s->alibi && !job->slopes)) return 0;
+    if (s->weights) job->weights = bench_allocate(s->heads * s->m * s->n * job->element);
+    if ((s->mask && !job->mask) || (s->alibi && !job->slopes) || (s->weights && !job->weights)) return 0;
     if (!job->a || !job->b || !job->c || !job->out || !job->scratch || (is_half(s) && (!job->b_half || !job->c_half)))
         return 0;
     /* Touch the memory now, so that no timed run pays for that. */
     memset(job->scratch, 0, scratch);
+    if (job->weights) memset(job->weights, 0, s->heads * s->m * s->n * job->element);
     bench_job_poison(job);
     return 1;
 }
@@ -411,6 +434,7 @@ void bench_job_close(bench_job *job)
     free(job->scratch);
     free(job->mask);
     free(job->slopes);
+    free(job->weights);
     free(job);
 }
 

@@ -17,8 +17,10 @@ bench_arrays bench_describe(const bench_job *job)
     bench_arrays t = {.desc = attn_desc_default()};
     if (s->kind == BENCH_ATTENTION) {
         t.desc.q = attn_array_4d(type, job->a, 1, s->heads, s->m, s->k);
-        t.desc.k = attn_array_4d(kv_type, job->span[0], 1, s->kv_heads, s->n, s->k);
-        t.desc.v = attn_array_4d(kv_type, job->span[1], 1, s->kv_heads, s->n, s->k);
+        t.desc.k = s->by_position ? attn_array_bshd(kv_type, job->span[0], 1, s->n, s->kv_heads, s->k)
+                                  : attn_array_4d(kv_type, job->span[0], 1, s->kv_heads, s->n, s->k);
+        t.desc.v = s->by_position ? attn_array_bshd(kv_type, job->span[1], 1, s->n, s->kv_heads, s->k)
+                                  : attn_array_4d(kv_type, job->span[1], 1, s->kv_heads, s->n, s->k);
         t.desc.out = attn_array_4d(type, job->out, 1, s->heads, s->m, s->k);
         t.desc.causal = s->causal;
         t.desc.softcap = s->softcap;
@@ -26,6 +28,7 @@ bench_arrays bench_describe(const bench_job *job)
         t.desc.window_left = (int64_t)s->window - 1;
         t.desc.window_right = -1;
         if (s->mask) t.desc.mask = attn_array_2d(ATTN_BOOL, job->mask, s->m, s->n);
+        if (s->weights) t.desc.scores = attn_array_4d(type, job->weights, 1, s->heads, s->m, s->n);
         if (s->alibi) t.desc.alibi = attn_array_1d(ATTN_F32, job->slopes, s->heads);
     } else if (s->kind == BENCH_APPEND || s->kind == BENCH_ROTARY) {
         t.a = attn_array_4d(type, job->a, 1, s->heads, s->m, s->n);

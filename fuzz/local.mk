@@ -85,7 +85,6 @@ fuzz-seeds:
 
 # Do the tests and the fuzzers notice faults? A sample takes minutes, all of it hours;
 # MUTATE= has options for fuzz/mutate/mutate.py.
-PYTHON3 = python3
 MUTANTS = @$(PYTHON3) -c '' 2>/dev/null || { echo "$@ needs Python 3 ($(PYTHON3))"; exit 77; }; \
 	CC='$(CC)' CLANG='$(CLANG)' $(PYTHON3) $(srcdir)/fuzz/mutate/mutate.py --work mutants
 .PHONY: mutate mutate-sample

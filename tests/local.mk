@@ -44,6 +44,7 @@ test_scripts = \
 	tests/macros.sh \
 	tests/man.sh \
 	tests/openmp_adapter.sh \
+	tests/python.sh \
 	tests/readme.sh \
 	tests/stack.sh \
 	tests/tool.sh \
@@ -51,7 +52,7 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/npy.sh tests/picture.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a
@@ -75,6 +76,7 @@ AM_TESTS_ENVIRONMENT = \
 	ATTN='$(abs_top_builddir)/attn$(EXEEXT)'; export ATTN; \
 	CC='$(CC)'; export CC; \
 	EXEEXT='$(EXEEXT)'; export EXEEXT; \
+	PYTHON3='$(PYTHON3)'; export PYTHON3; \
 	RUN='$(LOG_COMPILER)'; export RUN; \
 	$(INSTALL_ENVIRONMENT)
 

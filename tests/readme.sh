@@ -8,6 +8,7 @@
 #   <!-- output: FILE -->    what the program prints whose source the file is
 #   <!-- run -->             commands, run here in a folder with attention.h, the examples and
 #                            some .npy files
+#   <!-- python -->          what Python prints, tested where it can import attention
 #   <!-- ci: NAME -->        commands, run by .ci/run in a clean clone
 #   <!-- show -->            not run
 # Also tests that files and make targets named in README.md and other texts exist. Prints TAP.
@@ -31,7 +32,7 @@ awk '
     /^```/ && inside { inside = 0; next }
     /^```/ {
         inside = 1
-        if (before !~ /^<!-- (example: .*|output: .*|run|ci: .*|show) -->$/) print "line " NR ": no comment says what this is"
+        if (before !~ /^<!-- (example: .*|output: .*|run|python|ci: .*|show) -->$/) print "line " NR ": no comment says what this is"
         if (/^```sh$/ != (before ~ /^<!-- (run|ci: .*) -->$/)) print "line " NR ": shell commands that are not run, or another language that is"
         blocks++
     }
@@ -101,6 +102,15 @@ for file in O.npy W.npy Y.npy C.npy sentence.svg W.svg W.png; do
     [ -s "$dir/$file" ]
     ok "$file is written"
 done
+
+blocks python >"$dir/snippets.txt"
+why=$(no_python)
+if [ -n "$why" ]; then
+    skip 'Python prints what README.md says' "$why"
+else
+    [ -s "$dir/snippets.txt" ] && "$python" -m doctest "$dir/snippets.txt" >"$dir/log" 2>&1
+    ok 'Python prints what README.md says'
+fi
 
 # ------------------------------------------------------------ what texts name --
 

@@ -9,6 +9,8 @@
 #                  prints $dir/log
 #   skip NAME WHY  reports a test that cannot run here
 #   plan           ends the report
+#   $python        Python, which finds attention.py and what it loads
+#   no_python      prints why it cannot import attention; nothing if it can
 
 top=$(cd "${srcdir:-.}" && pwd) || exit 99
 attn="${RUN:+$RUN }${ATTN:-./attn}"
@@ -36,3 +38,18 @@ skip() { # NAME WHY
 }
 
 plan() { echo "1..$number"; }
+
+python=${PYTHON3:-python3}
+PYTHONPATH=$top/python
+ATTENTION_LIBRARY=$(pwd)/python/_attention.so
+PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH ATTENTION_LIBRARY PYTHONDONTWRITEBYTECODE
+no_python() {
+    if [ -n "${RUN-}" ]; then
+        echo 'programs of another machine'
+    elif [ ! -f "$ATTENTION_LIBRARY" ]; then
+        echo 'built without a shared object: see the output of configure'
+    elif ! "$python" -c 'import numpy' 2>/dev/null; then
+        echo "$python has no NumPy"
+    fi
+}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * The weights that the fused form returns: rows sum to 1 within 16 u; each weight is in [0, 1],
- * and +0 if masked; asking for them (or for lse) changes no bit of the output; and raw scores
- * are those of attn_scores.
+ * and +0 if masked; asking for them (or for lse) changes no bit of the output; their bits depend
+ * neither on where they are stored nor on what else is asked for; and raw scores are those of
+ * attn_scores.
  */
 #include "check/harness.h"
 
@@ -190,8 +191,71 @@ static void try_long_rows(attn_dtype type)
     test_release();
 }
 
+/* Weights are stored as they are computed, if they can be, and otherwise computed again when sums are known. */
+static void try_places(attn_dtype type, const test_shape *of)
+{
+    enum { PLAIN, CAUSAL, WINDOW, LENGTHS, SINKS, MASK, NAN_KEY, CASES };
+    static const char *const names[CASES] = {"plain", "causal", "a window", "lengths", "sinks", "a mask", "NaN"};
+    test_shape shape = *of;
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths), n = of->kv_len, heads = of->q_heads, some = of->q_len - of->q_len / 3;
+    shape.type = type;
+    for (int c = 0; c < CASES; c++) {
+        int pass = 1;
+        for (size_t p = 0; p < num_paths && pass; p++) {
+            test_rng rng = {n};
+            attn_desc whole = test_problem(&shape, &rng), d;
+            const attn_array apart = test_4d(type, 2, heads, of->q_len, 2 * n), part = test_4d(type, 2, 1, some, n);
+            whole.causal = c == CAUSAL;
+            whole.align = ATTN_ALIGN_LOWER_RIGHT;
+            if (c == WINDOW) whole.window = 1, whole.window_left = 5, whole.window_right = (int64_t)n / 2;
+            if (c == SINKS) whole.sinks = test_1d(type, heads), test_fill(&whole.sinks, 0.5);
+            if (c == LENGTHS) {
+                whole.kv_lens = test_1d(ATTN_I32, 2);
+                ref_set(&whole.kv_lens, 0, 0, 0, 0, (double)(n / 2));
+                ref_set(&whole.kv_lens, 0, 0, 0, 1, (double)(n - 1));
+            }
+            if (c == MASK) {
+                whole.mask = test_2d(ATTN_BOOL, of->q_len, n);
+                for (size_t i = 0; i < of->q_len; i++)
+                    for (size_t j = 0; j < n; j++) ref_set(&whole.mask, 0, 0, i, j, i % 4 != 1 && (i + j / 50) % 3 > 0);
+            }
+            if (c == NAN_KEY) ref_set(&whole.k, 1, 0, n / 2, 0, (double)NAN), whole.causal = 1;
+            pass = test_status(test_forward(&whole, test_on(paths[p])), ATTN_OK);
+            d = test_again(&whole);
+            d.scores =
+                attn_array_strided(type, apart.data, 2, heads, of->q_len, n, (ptrdiff_t)(heads * of->q_len * 2 * n),
+                                   (ptrdiff_t)(of->q_len * 2 * n), (ptrdiff_t)(2 * n), 2); /* every second element */
+            pass = pass && test_status(test_forward(&d, test_on(paths[p])), ATTN_OK) &&
+                   test_same(&d.scores, &whole.scores);
+            d = test_again(&whole);
+            d.colsum = test_3d(type, 2, heads, n);
+            pass = pass && test_status(test_forward(&d, test_on(paths[p])), ATTN_OK) &&
+                   test_same(&d.scores, &whole.scores) && test_same(&d.out, &whole.out);
+            d = test_again(&whole);
+            pass = pass && test_status(test_forward(&d, test_shuffled(paths[p], 3)), ATTN_OK) &&
+                   test_same(&d.scores, &whole.scores);
+            d = test_again(&whole);
+            d.scores = part;
+            d.scores_head = heads - 1;
+            d.scores_query = of->q_len / 3;
+            if (pass && test_status(test_forward(&d, test_on(paths[p])), ATTN_OK)) {
+                const attn_array head = test_part(&whole.scores, 3, heads - 1, 1),
+                                 want = test_part(&head, 2, of->q_len / 3, some);
+                pass = test_same(&part, &want) && test_same(&d.out, &whole.out);
+            } else pass = 0;
+            pass = test_release() && pass;
+        }
+        test_ok(pass, "%s, %zu x %zu, %zu heads of %zu, %s: the same weights wherever they are stored",
+                attn_dtype_name(type), of->q_len, n, heads, of->kv_heads, names[c]);
+    }
+}
+
 int main(void)
 {
+    static const test_shape places[] = {{ATTN_F32, 2, 2, 2, 6, 6, 8, 8},     {ATTN_F32, 2, 2, 1, 3, 40, 8, 9},
+                                        {ATTN_F32, 2, 4, 2, 20, 70, 16, 16}, {ATTN_F32, 2, 2, 2, 33, 600, 8, 5},
+                                        {ATTN_F32, 2, 2, 2, 2, 1300, 8, 5},  {ATTN_F32, 2, 1, 1, 40, 1100, 5, 16}};
     static const test_shape shapes[] = {
         {ATTN_F32, 1, 1, 1, 3, 1, 4, 4},   {ATTN_F32, 1, 2, 2, 20, 17, 16, 3},    {ATTN_F32, 1, 1, 1, 10, 512, 64, 8},
         {ATTN_F32, 1, 2, 2, 5, 513, 9, 5}, {ATTN_F32, 1, 1, 1, 7, 1700, 30, 700}, {ATTN_F32, 1, 1, 1, 40, 33, 600, 20},
@@ -205,6 +269,7 @@ int main(void)
                 try_shape(&shape, deviations[d], 0);
                 if (shape.q_len <= shape.kv_len) try_shape(&shape, deviations[d], 1);
             }
+        for (size_t s = 0; s < sizeof places / sizeof *places; s++) try_places(test_types[t], places + s);
         try_long_rows(test_types[t]);
         try_long_lines_in_double(test_types[t]);
     }

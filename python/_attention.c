@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * _attention.c - the functions that attention.py calls. They take numbers and records, so that
+ * Python need not know how the structures of attention.h are laid out, and keep nothing between
+ * calls. The names of their arrays are those of attention.h: *argument receives one on an error.
+ *
+ * A record is an array as NumPy describes it: address, number of an element type, number of
+ * dimensions, shape, strides in bytes. NULL: no array. A stride must be a multiple of the size of
+ * an element, and strides must not all be 0 where there are several elements.
+ */
+#define ATTN_STATIC
+#define ATTENTION_IMPLEMENTATION
+#include "attention.h"
+#include "examples/pthread_parallel_for.h"
+
+#define EXPORT __attribute__((__visibility__("default")))
+
+EXPORT const char *attention_version(void) { return attn_version(); }
+EXPORT const char *attention_dtype_name(int dtype) { return attn_dtype_name((attn_dtype)dtype); }
+EXPORT const char *attention_status_string(int status) { return attn_status_string((attn_status)status); }
+EXPORT int attention_out_of_memory(int status) { return status == ATTN_ERR_MEMORY; }
+
+static attn_array array_of(const int64_t *record)
+{
+    attn_array a = attn_array_1d(ATTN_F32, NULL, 0);
+    a.ndim = 0;
+    if (!record) return a;
+    a.data = (void *)(uintptr_t)record[0];
+    a.dtype = (attn_dtype)record[1];
+    a.ndim = (int)record[2];
+    for (int i = 0; i < a.ndim && i < ATTN_MAX_DIMS; i++) { /* attention.h refuses more */
+        a.shape[i] = (size_t)record[3 + i];
+        a.stride[i] = (ptrdiff_t)(record[3 + a.ndim + i] / (int64_t)attn_dtype_size(a.dtype));
+        if (a.shape[i] == 1) a.stride[i] = 1; /* NumPy may have anything there */
+    }
+    return a;
+}
+
+/* Threads live as long as a call: none is left over for a fork, and calls on several threads share nothing. */
+static attn_exec start(attn_pthreads *pool, size_t threads, const char **argument)
+{
+    attn_exec run = attn_exec_default();
+    run.argument = argument;
+    if (threads > 1 && attn_pthreads_start(pool, threads)) {
+        run.parallel_for = attn_pthreads_for;
+        run.parallel_context = pool;
+        run.num_workers = pool->num_workers;
+    }
+    return run;
+}
+
+static int finish(const attn_exec *run, attn_status status)
+{
+    if (run->parallel_for) attn_pthreads_stop((attn_pthreads *)run->parallel_context);
+    return (int)status;
+}
+
+EXPORT int attention_compute_qkv(const int64_t *x, const int64_t *w_q, const int64_t *w_k, const int64_t *w_v,
+                                 const int64_t *q, const int64_t *k, const int64_t *v, size_t threads,
+                                 const char **argument)
+{
+    const attn_array from = array_of(x), to_q = array_of(w_q), to_k = array_of(w_k), to_v = array_of(w_v),
+                     queries = array_of(q), keys = array_of(k), values = array_of(v);
+    attn_pthreads pool;
+    const attn_exec run = start(&pool, threads, argument);
+    return finish(&run, attn_compute_qkv(&from, &to_q, &to_k, &to_v, &queries, &keys, &values, &run));
+}
+
+EXPORT int attention_scores(const int64_t *q, const int64_t *k, const int64_t *s, size_t threads, const char **argument)
+{
+    const attn_array queries = array_of(q), keys = array_of(k), scores = array_of(s);
+    attn_pthreads pool;
+    const attn_exec run = start(&pool, threads, argument);
+    return finish(&run, attn_scores(&queries, &keys, 0, &scores, &run));
+}
+
+EXPORT int attention_softmax(const int64_t *x, const int64_t *y, int axis, size_t threads, const char **argument)
+{
+    const attn_array from = array_of(x), to = array_of(y);
+    attn_pthreads pool;
+    const attn_exec run = start(&pool, threads, argument);
+    return finish(&run, attn_softmax(&from, axis, &to, &run));
+}
+
+EXPORT int attention_weighted_sum(const int64_t *w, const int64_t *v, const int64_t *o, size_t threads,
+                                  const char **argument)
+{
+    const attn_array weights = array_of(w), values = array_of(v), out = array_of(o);
+    attn_pthreads pool;
+    const attn_exec run = start(&pool, threads, argument);
+    return finish(&run, attn_weighted_sum(&weights, &values, &out, &run));
+}
+
+EXPORT int attention_self_attention(const int64_t *q, const int64_t *k, const int64_t *v, const int64_t *out,
+                                    size_t threads, const char **argument)
+{
+    const attn_array queries = array_of(q), keys = array_of(k), values = array_of(v), output = array_of(out);
+    attn_pthreads pool;
+    const attn_exec run = start(&pool, threads, argument);
+    return finish(&run, attn_self_attention(&queries, &keys, &values, &output, NULL, &run));
+}
+
+EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *v, const int64_t *out,
+                             const int64_t *mask, const int64_t *kv_lens, const int64_t *alibi, const int64_t *sinks,
+                             const int64_t *scores, const int64_t *lse, double scale, double softcap, int causal,
+                             int lower_right, int64_t window_left, int64_t window_right, size_t threads,
+                             const char **argument)
+{
+    attn_desc d = attn_desc_default();
+    attn_pthreads pool;
+    const attn_exec run = start(&pool, threads, argument);
+    d.q = array_of(q);
+    d.k = array_of(k);
+    d.v = array_of(v);
+    d.out = array_of(out);
+    d.mask = array_of(mask);
+    d.kv_lens = array_of(kv_lens);
+    d.alibi = array_of(alibi);
+    d.sinks = array_of(sinks);
+    d.scores = array_of(scores);
+    d.lse = array_of(lse);
+    d.scale = scale;
+    d.softcap = softcap;
+    d.causal = causal;
+    d.align = lower_right ? ATTN_ALIGN_LOWER_RIGHT : ATTN_ALIGN_UPPER_LEFT;
+    d.window = window_left != -1 || window_right != -1;
+    d.window_left = window_left;
+    d.window_right = window_right;
+    return finish(&run, attn_forward(&d, &run));
+}
+
+EXPORT int attention_layer(const int64_t *x, const int64_t *w_q, const int64_t *w_k, const int64_t *w_v,
+                           const int64_t *w_o, const int64_t *b_q, const int64_t *b_k, const int64_t *b_v,
+                           const int64_t *b_o, const int64_t *out, const int64_t *weights, const int64_t *mask,
+                           size_t num_heads, size_t kv_num_heads, int causal, size_t threads, const char **argument)
+{
+    attn_layer layer = attn_layer_default();
+    attn_pthreads pool;
+    const attn_exec run = start(&pool, threads, argument);
+    layer.x = array_of(x);
+    layer.w_q = array_of(w_q);
+    layer.w_k = array_of(w_k);
+    layer.w_v = array_of(w_v);
+    layer.w_o = array_of(w_o);
+    layer.b_q = array_of(b_q);
+    layer.b_k = array_of(b_k);
+    layer.b_v = array_of(b_v);
+    layer.b_o = array_of(b_o);
+    layer.num_heads = num_heads;
+    layer.kv_num_heads = kv_num_heads;
+    layer.out = array_of(out);
+    layer.weights = array_of(weights);
+    layer.attention.mask = array_of(mask);
+    layer.attention.causal = causal;
+    return finish(&run, attn_layer_forward(&layer, &run));
+}
+
+/* At the first row of the cache, on this thread. */
+EXPORT int attention_cache_append(const int64_t *cache, const int64_t *rows, size_t threads, const char **argument)
+{
+    const attn_array to = array_of(cache), from = array_of(rows);
+    (void)threads, (void)argument;
+    return (int)attn_cache_append(&to, &from, NULL, NULL);
+}

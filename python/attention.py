@@ -1,0 +1,618 @@
+# SPDX-License-Identifier: MIT-0
+"""Self-attention for NumPy arrays: attention.h under the names that notebooks use.
+
+>>> import numpy as np
+>>> from attention import self_attention
+>>> x = np.array([[1.0, 0.0], [0.0, 1.0]])
+>>> self_attention(x, x, np.array([[1.0, 2.0], [3.0, 4.0]])).round(7)
+array([[1.6604769, 2.6604769],
+       [2.3395231, 3.3395231]])
+
+Arrays are float64, float32 or float16 and keep their type: what is computed of several has the type that NumPy
+gives to their product. Integers, booleans and lists become float64. float16 is computed in float32 and rounded once.
+Inputs are read where they lie, whatever their strides, and copied only to change their type or byte order, or where
+their elements are not aligned. An `out` has the shape and the type of the result, and no element in common with an
+input. Masked arrays are refused: use .filled(), or the attn_mask of scaled_dot_product_attention.
+
+What is wrong with an argument is a ValueError or a TypeError that names it and shows shapes and types.
+
+Other Python threads run during a call. `attention.num_threads = 4` has each call start so many threads of its own,
+which pays from a millisecond of work on. No number of threads changes a bit of a result.
+"""
+from __future__ import annotations
+
+import ctypes
+import math
+import operator
+import os
+import struct
+from typing import Any, Mapping, Optional, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+__all__ = [
+    "Cache", "compute_attention_output", "compute_qkv", "compute_self_attention_scores", "multi_head_attention",
+    "num_threads", "scaled_dot_product_attention", "self_attention", "self_attention_layer", "softmax",
+    "softmax_attention_weights",
+]
+
+Array = NDArray[Any]
+
+num_threads = 1
+
+
+def _load() -> ctypes.CDLL:
+    """The shared object: $ATTENTION_LIBRARY, or what make or pip put beside this file."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    beside = [os.path.join(here, name) for name in ("_attention.abi3.so", "_attention.so")]
+    reason = "no _attention.so in " + here
+    for path in [os.environ["ATTENTION_LIBRARY"]] if os.environ.get("ATTENTION_LIBRARY") else beside:
+        try:
+            return ctypes.CDLL(path)
+        except OSError as error:
+            if os.path.exists(path) or path not in beside:
+                reason = str(error)
+    raise ImportError(f"attention: {reason}: run ./bootstrap && ./configure && make in a clone of attention.h, "
+                      "or pip install . there")
+
+
+_library = _load()
+
+
+def _function(name: str, arrays: str, *numbers: Any) -> Any:
+    """A function of the shared object that takes these arrays, numbers, and what all of them take."""
+    function = getattr(_library, "attention_" + name)
+    function.names = arrays.split()
+    function.argtypes = [ctypes.c_char_p] * len(function.names) + list(numbers) + [
+        ctypes.c_size_t, ctypes.POINTER(ctypes.c_char_p)]
+    return function
+
+
+_compute_qkv = _function("compute_qkv", "x w_q w_k w_v q k v")
+_scores = _function("scores", "q k s")
+_softmax = _function("softmax", "x y", ctypes.c_int)
+_weighted_sum = _function("weighted_sum", "w v o")
+_self_attention = _function("self_attention", "q k v out")
+_forward = _function("forward", "q k v out mask kv_lens alibi sinks scores lse", ctypes.c_double, ctypes.c_double,
+                     ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_layer = _function("layer", "x w_q w_k w_v w_o b_q b_k b_v b_o out weights mask", ctypes.c_size_t, ctypes.c_size_t,
+                   ctypes.c_int)
+_cache_append = _function("cache_append", "cache rows")
+for _name in ("version", "dtype_name", "status_string"):
+    getattr(_library, "attention_" + _name).restype = ctypes.c_char_p
+
+__version__: str = _library.attention_version().decode()
+
+_F16, _F32, _F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+_BF16 = np.dtype(np.uint16)  # NumPy has no bfloat16
+_TYPES: dict[Any, int] = {}
+while (_name := _library.attention_dtype_name(len(_TYPES)).decode()) != "unknown":
+    _TYPES[_BF16 if _name == "bfloat16" else np.dtype(_name)] = len(_TYPES)
+_SAME: Mapping[Any, Any] = {}
+_STEP_TYPES = {_F16: _F32}  # the single steps and layers compute in the type of their arrays
+_RECORDS = [struct.Struct(f"={3 + 2 * ndim}q").pack for ndim in range(65)]
+_MOST_THREADS = 1024
+_MOST_HEADS = 1 << 31
+_MOST_KEYS = 1 << 62
+
+_ndarray = np.ndarray
+_byte: Any = ctypes.c_char.from_buffer
+_addressof = ctypes.addressof
+
+
+def _show(name: str, a: Array) -> str:
+    return f"{name} {a.dtype} {a.shape}"
+
+
+def _record(a: Array) -> bytes:
+    """What _attention.c calls a record."""
+    # the shorter way takes a third of the time, but has no place for empty, strided or read-only arrays
+    address = _addressof(_byte(a)) if a.flags.carray and a.size else a.ctypes.data
+    return _RECORDS[a.ndim](address, _TYPES[a.dtype], a.ndim, *a.shape, *a.strides)
+
+
+def _call(function: Any, labels: Sequence[str], arrays: Sequence[Optional[Array]], *numbers: Any) -> None:
+    """Calls a function of the shared object; labels are what the caller's arguments are called."""
+    records = [None if a is None else _record(a) for a in arrays]
+    threads = num_threads
+    if threads != 1:
+        threads = _count("attention.num_threads", threads, _MOST_THREADS)
+    status = function(*records, *numbers, threads, None)
+    if not status:
+        return
+    text = _library.attention_status_string(status).decode()
+    if _library.attention_out_of_memory(status):
+        raise MemoryError(text)
+    name = ctypes.c_char_p()
+    function(*records, *numbers, threads, ctypes.byref(name))  # an error changes nothing: it is there again
+    argument = (name.value or b"").decode()
+    label = {**dict(window_left="window", window_right="window", kv_num_heads="num_kv_heads"),
+             **dict(zip(function.names, labels))}.get(argument, argument)
+    shown = ", ".join(_show(n, a) for n, a in zip(labels, arrays) if a is not None)
+    raise ValueError(f"{label + ': ' if label else ''}{text} ({shown})")
+
+
+def _array(name: str, value: ArrayLike) -> Array:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array of shape {value.shape}: use .filled(), or attn_mask of "
+                        "scaled_dot_product_attention")
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{name} is no array: {error}") from error
+
+
+def _misplaced(a: Array) -> bool:
+    """Has it elements where the C code takes none?"""
+    if a.dtype.alignment == a.itemsize:
+        aligned = a.flags.aligned
+    else:  # float64 on 32-bit x86
+        aligned = not any(place % a.itemsize for place in (a.ctypes.data, *a.strides))
+    return not aligned or (a.size > 1 and not any(a.strides))
+
+
+def _taken(a: Array, dtype: Any) -> Array:
+    """The array itself if the C code takes it, else a copy."""
+    if a.dtype != dtype:
+        return a.astype(dtype)
+    return a.copy() if not a.flags.carray and _misplaced(a) else a
+
+
+def _floats(labels: Sequence[str], values: Sequence[Any], least: int = 2,
+            types: Mapping[Any, Any] = _SAME) -> tuple[Any, Sequence[Array]]:
+    """The type of what is computed from values, and these as arrays of that type, or of types[it]."""
+    dtype = getattr(values[0], "dtype", None)
+    if dtype is _F64 or dtype is _F32:  # as in most calls, which this makes short
+        plain = True
+        for a in values:
+            if type(a) is not _ndarray or a.dtype is not dtype or a.ndim < least:
+                break
+            plain = plain and a.flags.carray
+        else:
+            return dtype, values if plain else [_taken(a, dtype) for a in values]
+    arrays = [_array(n, v) for n, v in zip(labels, values)]
+    dtype = _common(labels, arrays)
+    for name, a in zip(labels, arrays):
+        if a.ndim < least:
+            raise ValueError(f"{_show(name, a)} has too few dimensions: at least {least} are needed")
+    return dtype, [_taken(a, types.get(dtype, dtype)) for a in arrays]
+
+
+def _common(labels: Sequence[str], arrays: Sequence[Array]) -> Any:
+    """The type of what NumPy computes of them; float64 for integers and booleans."""
+    for name, a in zip(labels, arrays):
+        if a.dtype.kind not in "biuf" or a.dtype.itemsize > 8:
+            raise TypeError(f"{_show(name, a)}: its elements are neither float64, float32, float16 nor integers")
+    dtype = np.result_type(*[a.dtype for a in arrays])
+    return np.dtype(dtype.type) if dtype.kind == "f" else _F64
+
+
+def _option(name: str, value: ArrayLike, dtype: Any) -> Array:
+    """An array of numbers of the type that the computation has."""
+    a = _array(name, value)
+    _common([name], [a])
+    return _taken(a if a.ndim else a.reshape(1), dtype)
+
+
+def _mask(value: ArrayLike, dtype: Any) -> Array:
+    a = _array("attn_mask", value)
+    if a.dtype.kind not in "bf" or a.dtype.itemsize > 8:
+        raise TypeError(f"{_show('attn_mask', a)}: it must be bool (True takes part) or floats, which are added")
+    return _taken(a if a.ndim else a.reshape(1), a.dtype if a.dtype.kind == "b" else dtype)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, not {value!r}") from None
+
+
+def _count(name: str, value: Any, most: int, least: int = 1) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+    if not least <= number <= most:
+        raise ValueError(f"{name} must be from {least} to {most}, not {number}")
+    return number
+
+
+def _check_out(out: Array, shape: tuple[int, ...], dtype: Any) -> None:
+    if not isinstance(out, _ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"{_show('out', out)} has not the shape of the result, {shape}")
+    if out.dtype != dtype:
+        raise TypeError(f"{_show('out', out)} has not the type of the result, {dtype}")
+    if not out.flags.writeable:
+        raise ValueError(f"{_show('out', out)} is read-only")
+    if _misplaced(out):
+        raise ValueError(f"{_show('out', out)} has strides {out.strides}, or an address, that do not fit its elements")
+
+
+def _target(out: Optional[Array], shape: tuple[int, ...], dtype: Any, types: Mapping[Any, Any] = _SAME) -> Array:
+    """Where a result of this type is computed, in types[it] if that differs."""
+    if out is not None:
+        _check_out(out, shape, dtype)
+        if dtype not in types:
+            return out
+    return np.empty(shape, types.get(dtype, dtype))
+
+
+def _result(computed: Array, dtype: Any, out: Optional[Array]) -> Array:
+    if out is None:
+        return computed.astype(dtype, copy=False)
+    if out is not computed:
+        out[...] = computed
+    return out
+
+
+def _leading(labels: Sequence[str], *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """What leading dimensions broadcast to."""
+    if all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(" and ".join(labels) + ": leading dimensions " + " and ".join(map(str, shapes)) +
+                         " do not agree") from None
+
+
+# ------------------------------------------------------------------ the steps --
+
+def compute_qkv(X: ArrayLike, W_q: ArrayLike, W_k: ArrayLike, W_v: ArrayLike) -> tuple[Array, Array, Array]:
+    """Queries, keys and values: X W_q, X W_k, X W_v.
+
+    X is (..., tokens, d_model); W_q and W_k are (d_model, d_k), W_v is (d_model, d_v). Returns Q and K,
+    (..., tokens, d_k), and V, (..., tokens, d_v).
+    """
+    labels = ("X", "W_q", "W_k", "W_v", "Q", "K", "V")
+    dtype, arrays = _floats(labels[:4], (X, W_q, W_k, W_v), 2, _STEP_TYPES)
+    x = arrays[0]
+    results = [np.empty(x.shape[:-1] + w.shape[-1:], x.dtype) for w in arrays[1:]]
+    _call(_compute_qkv, labels, [*arrays, *results])
+    q, k, v = (_result(r, dtype, None) for r in results)
+    return q, k, v
+
+
+def compute_self_attention_scores(Q: ArrayLike, K: ArrayLike, *, out: Optional[Array] = None) -> Array:
+    """Scores Q K^T / sqrt(d).
+
+    Q is (..., q_len, d), K is (..., kv_len, d); leading dimensions broadcast. Returns (..., q_len, kv_len).
+    """
+    dtype, (q, k) = _floats(("Q", "K"), (Q, K), 2, _STEP_TYPES)
+    shape = _leading(("Q", "K"), q.shape[:-2], k.shape[:-2]) + (q.shape[-2], k.shape[-2])
+    scores = _target(out, shape, dtype, _STEP_TYPES)
+    _call(_scores, ("Q", "K", "out"), (q, k, scores))
+    return _result(scores, dtype, out)
+
+
+def softmax(x: ArrayLike, axis: int = -1, *, out: Optional[Array] = None) -> Array:
+    """exp(x) / sum(exp(x)) along an axis, finite for all finite x. out may be x.
+
+    A line of nothing but -inf gives zeros.
+
+    >>> softmax([[1e4, 1e4], [0.0, -1e4]])
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    dtype, (a,) = _floats(("x",), (x,), 1, _STEP_TYPES)
+    axis = _count("axis", axis, a.ndim - 1, -a.ndim)
+    y = _target(out, a.shape, dtype, _STEP_TYPES)
+    _call(_softmax, ("x", "out"), (a, y), axis)
+    return _result(y, dtype, out)
+
+
+def softmax_attention_weights(scores: ArrayLike, *, out: Optional[Array] = None) -> Array:
+    """The weights of scores (..., q_len, kv_len): their softmax along the keys, so that rows sum to 1."""
+    dtype, (a,) = _floats(("scores",), (scores,), 1, _STEP_TYPES)
+    weights = _target(out, a.shape, dtype, _STEP_TYPES)
+    _call(_softmax, ("scores", "out"), (a, weights), -1)
+    return _result(weights, dtype, out)
+
+
+def compute_attention_output(weights: ArrayLike, V: ArrayLike, *, out: Optional[Array] = None) -> Array:
+    """The output: weights V.
+
+    weights are (..., q_len, kv_len), V is (..., kv_len, d_v); leading dimensions broadcast. Returns
+    (..., q_len, d_v).
+    """
+    labels = ("weights", "V", "out")
+    dtype, (w, v) = _floats(labels[:2], (weights, V), 2, _STEP_TYPES)
+    shape = _leading(labels[:2], w.shape[:-2], v.shape[:-2]) + (w.shape[-2], v.shape[-1])
+    output = _target(out, shape, dtype, _STEP_TYPES)
+    _call(_weighted_sum, labels, (w, v, output))
+    return _result(output, dtype, out)
+
+
+# ------------------------------------------------------------------ attention --
+
+_NOTEBOOK = ("Q", "K", "V", "out")
+_PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "alibi", "sinks", "weights", "lse")
+_PLAIN = (0.0, 0.0, 0, 0, -1, -1)
+
+
+def _spread(labels: Sequence[str], arrays: Sequence[Array], grouped: bool) -> list[Array]:
+    """q, k and v with leading dimensions that agree, but that k and v may have fewer heads than q."""
+    ndim = max(a.ndim for a in arrays)
+    lead, *others = ((1,) * (ndim - a.ndim) + a.shape[:-2] for a in arrays)
+    keys = _leading(labels[1:3], *others)
+    if lead[-1:] != (1,) and (grouped or keys[-1:] == (1,)):
+        batch = _leading(labels[:2], lead[:-1], keys[:-1])
+        lead, keys = batch + lead[-1:], batch + keys[-1:]
+    else:
+        lead = keys = _leading(labels[:2], lead, keys)
+    return [np.broadcast_to(a, to + a.shape[-2:]) for a, to in zip(arrays, (lead, keys, keys))]
+
+
+def _folded(name: str, a: Optional[Array], lead: tuple[int, ...], kept: int) -> Optional[Array]:
+    """An option with all leading dimensions but the last `kept` dimensions of its own in one, where it has them."""
+    if a is None or a.ndim <= kept:
+        return a
+    try:
+        spread = np.broadcast_to(a, lead + a.shape[-kept:])
+    except ValueError:
+        raise ValueError(f"{_show(name, a)} does not broadcast to leading dimensions {lead}") from None
+    return spread.reshape((math.prod(lead),) + a.shape[-kept:])
+
+
+def _lengths(kv_lens: Array, batch: tuple[int, ...]) -> Array:
+    if kv_lens.dtype.kind not in "iu":
+        raise TypeError(f"{_show('kv_lens', kv_lens)}: it must have integers")
+    if kv_lens.size == 1:
+        kv_lens = kv_lens.reshape(())
+    elif kv_lens.shape != batch:
+        raise ValueError(f"{_show('kv_lens', kv_lens)} has not the shape of the batch, {batch}")
+    return np.broadcast_to(kv_lens, batch).astype(np.int64).ravel()
+
+
+def _attend(labels: Sequence[str], dtype: Any, arrays: Sequence[Array], out: Optional[Array] = None,
+            mask: Optional[Array] = None, kv_lens: Optional[Array] = None, alibi: Optional[Array] = None,
+            sinks: Optional[Array] = None, numbers: Sequence[Any] = _PLAIN, grouped: bool = False,
+            return_weights: bool = False, return_lse: bool = False) -> Any:
+    q, k, v = arrays
+    lead = q.shape[:-2]
+    if k.shape[:-2] != lead or v.shape[:-2] != lead:
+        q, k, v = _spread(labels, arrays, grouped)
+        lead = q.shape[:-2]
+    if kv_lens is not None:
+        kv_lens = _lengths(kv_lens, lead[:-1])
+    shape = lead + (q.shape[-2], v.shape[-1])
+    folded = len(lead) > 2  # all but the heads into one: attention.h takes four dimensions
+    if folded:
+        count = math.prod(lead[:-1])
+        q, k, v = (a.reshape((count,) + a.shape[-3:]) for a in (q, k, v))
+        mask, alibi = _folded("attn_mask", mask, lead[:-1], 3), _folded("alibi", alibi, lead[:-1], 1)
+    if out is not None:
+        _check_out(out, shape, dtype)
+    results: list[Optional[Array]] = [np.empty(shape, dtype) if out is None or folded else out, None, None]
+    if return_weights:
+        results[1] = np.empty(lead + (q.shape[-2], k.shape[-2]), dtype)
+    if return_lse:
+        results[2] = np.empty(lead + q.shape[-2:-1], _STEP_TYPES.get(dtype, dtype))
+    output, weights, lse = (r if r is None or not folded else r.reshape((count,) + r.shape[len(lead) - 1:])
+                            for r in results)
+    _call(_forward, labels, (q, k, v, output, mask, kv_lens, alibi, sinks, weights, lse), *numbers)
+    if folded and out is not None:
+        out[...] = results[0]
+        results[0] = out
+    given = [r for r in results if r is not None]
+    return tuple(given) if len(given) > 1 else given[0]
+
+
+def self_attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, out: Optional[Array] = None) -> Array:
+    """softmax(Q K^T / sqrt(d)) V.
+
+    Q is (..., q_len, d), K is (..., kv_len, d), V is (..., kv_len, d_v); leading dimensions broadcast. Returns
+    (..., q_len, d_v). Memory is needed for the result alone, not for weights.
+    """
+    dtype, arrays = _floats(_NOTEBOOK, (Q, K, V))
+    q, k, v = arrays
+    if q.ndim == k.ndim == v.ndim == 2:  # the least work for the least problems
+        output = _target(out, (q.shape[0], v.shape[1]), dtype)
+        _call(_self_attention, _NOTEBOOK, (q, k, v, output))
+    else:
+        output = _attend(_NOTEBOOK, dtype, arrays, out)
+    return output
+
+
+def scaled_dot_product_attention(
+        query: ArrayLike, key: ArrayLike, value: ArrayLike, attn_mask: Optional[ArrayLike] = None,
+        dropout_p: float = 0.0, is_causal: bool = False, scale: Optional[float] = None, enable_gqa: bool = False, *,
+        lower_right: bool = False, window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
+        alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None,
+        return_weights: bool = False, return_lse: bool = False, out: Optional[Array] = None) -> Any:
+    """PyTorch's function of this name, and what attention.h adds.
+
+    query is (..., heads, q_len, d), key is (..., kv_heads, kv_len, d), value is (..., kv_heads, kv_len, d_v); leading
+    dimensions, all of them optional, broadcast. Returns (..., heads, q_len, d_v).
+
+    attn_mask    (..., heads, q_len, kv_len) or what broadcasts to it: bool, True takes part; or floats, which are
+                 added to the scores. Together with is_causal, both count
+    dropout_p    0: there is no dropout here
+    is_causal    query i sees keys up to its position, which is i, or with lower_right i + kv_len - q_len (with
+                 kv_lens, the length of that batch - q_len)
+    scale        of the scores; None: 1 / sqrt(d)
+    enable_gqa   heads may be a multiple of kv_heads (kv_heads = 1 always broadcasts)
+    window       (left, right): keys from so many before a query's position to so many after it; -1: all of them
+    softcap      scores become softcap * tanh(score / softcap); None: they stay
+    alibi        (heads) or (batch, heads): slope * distance from the query's position is subtracted
+    sinks        (heads): a score that only the sum of weights counts
+    kv_lens      (batch), or one for all: the number of keys of each batch; others are not looked at
+
+    With return_weights, (..., heads, q_len, kv_len), or return_lse, the logarithm of the sum of exp(score),
+    (..., heads, q_len): a tuple of output, weights and logarithm, as far as they are asked for. A query that sees no
+    key gets an output and weights of 0.
+    """
+    if _number("dropout_p", dropout_p) != 0:
+        raise ValueError(f"dropout_p must be 0, not {dropout_p!r}: there is no dropout here")
+    dtype, arrays = _floats(_PYTORCH, (query, key, value))
+    return _with_options(dtype, arrays, attn_mask, is_causal, scale, enable_gqa, lower_right, window, softcap, alibi,
+                         sinks, kv_lens, return_weights, return_lse, out)
+
+
+def _with_options(
+        dtype: Any, arrays: Sequence[Array], attn_mask: Optional[ArrayLike] = None, is_causal: bool = False,
+        scale: Optional[float] = None, enable_gqa: bool = False, lower_right: bool = False,
+        window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None, alibi: Optional[ArrayLike] = None,
+        sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None, return_weights: bool = False,
+        return_lse: bool = False, out: Optional[Array] = None) -> Any:
+    compute = _STEP_TYPES.get(dtype, dtype)
+    factor = 0.0 if scale is None else _number("scale", scale)
+    if factor == 0 and scale is not None:  # 0 has attention.h take its default
+        arrays = [arrays[0] * dtype.type(0), *arrays[1:]]
+    left, right = -1, -1
+    if window is not None:
+        try:
+            left, right = window
+        except (TypeError, ValueError):
+            raise TypeError(f"window must be (left, right), not {window!r}") from None
+        left, right = (_count("window", side, _MOST_KEYS, -1) for side in (left, right))
+    return _attend(
+        _PYTORCH, dtype, arrays, out,
+        None if attn_mask is None else _mask(attn_mask, compute),
+        None if kv_lens is None else _array("kv_lens", kv_lens),
+        None if alibi is None else _option("alibi", alibi, compute),
+        None if sinks is None else _option("sinks", sinks, compute),
+        (factor, 0.0 if softcap is None else _number("softcap", softcap), bool(is_causal), bool(lower_right), left,
+         right), bool(enable_gqa), bool(return_weights), bool(return_lse))
+
+
+class Cache:
+    """The keys and values of the tokens so far, for decoding step by step.
+
+    >>> rng = np.random.default_rng(0)
+    >>> cache = Cache(capacity=100, kv_heads=2, head_dim=8, dtype="bfloat16")
+    >>> for token in range(3):
+    ...     cache.append(rng.standard_normal((2, 1, 8)), rng.standard_normal((2, 1, 8)))
+    ...     output = cache.attend(rng.standard_normal((4, 1, 8)))
+    >>> len(cache), output.shape, output.dtype
+    (3, (4, 1, 8), dtype('float32'))
+    """
+
+    def __init__(self, capacity: int, kv_heads: int, head_dim: int, *, batch: int = 1,
+                 head_dim_v: Optional[int] = None, dtype: DTypeLike = np.float32) -> None:
+        """Room for `capacity` tokens; dtype is float32, float16 or bfloat16, which NumPy sees as uint16."""
+        self._dtype = _BF16 if str(dtype) == "bfloat16" else np.dtype(dtype)
+        if self._dtype not in (_F32, _F16, _BF16):
+            raise TypeError(f"dtype must be float32, float16 or bfloat16 (uint16), not {self._dtype}")
+        shape = (_count("batch", batch, _MOST_KEYS), _count("kv_heads", kv_heads, _MOST_HEADS),
+                 _count("capacity", capacity, _MOST_KEYS))
+        self._keys = np.zeros(shape + (_count("head_dim", head_dim, _MOST_KEYS),), self._dtype)
+        self._values = np.zeros(shape + (_count("head_dim_v", head_dim if head_dim_v is None else head_dim_v,
+                                                _MOST_KEYS),), self._dtype)
+        self._length = 0
+
+    def __len__(self) -> int:
+        """The number of tokens."""
+        return self._length
+
+    @property
+    def keys(self) -> Array:
+        """(batch, kv_heads, tokens, head_dim), a view."""
+        return self._keys[:, :, :self._length]
+
+    @property
+    def values(self) -> Array:
+        """(batch, kv_heads, tokens, head_dim_v), a view."""
+        return self._values[:, :, :self._length]
+
+    def append(self, key: ArrayLike, value: ArrayLike) -> None:
+        """Adds n tokens: key is (batch, kv_heads, n, head_dim), value (batch, kv_heads, n, head_dim_v), or both
+        without the batch if that is 1. They are rounded to the type of the cache."""
+        rows = [self._rows(name, a) for name, a in zip(("key", "value"), _floats(("key", "value"), (key, value), 3)[1])]
+        end = self._length + rows[0].shape[2]
+        for name, a, cache in zip(("key", "value"), rows, (self._keys, self._values)):
+            needed = cache.shape[:2] + rows[0].shape[2:3] + cache.shape[3:]
+            if a.shape != needed:
+                raise ValueError(f"{_show(name, a)}: the cache needs {needed}")
+        if end > self._keys.shape[2]:
+            raise ValueError(f"{_show('key', rows[0])}: the cache holds {self._length} of {self._keys.shape[2]} tokens")
+        for name, a, cache in zip(("key", "value"), rows, (self._keys, self._values)):
+            _call(_cache_append, ("the cache", name), (cache[:, :, self._length:end], a))
+        self._length = end
+
+    def attend(self, query: ArrayLike, **options: Any) -> Any:
+        """The attention of the last q_len tokens, each of which sees those up to itself.
+
+        query is (batch, heads, q_len, head_dim), or without the batch if that is 1; heads may be a multiple of
+        kv_heads. It is computed in float32, and the result has that type unless query has float16. Options are those
+        of scaled_dot_product_attention that are not about key, value and causality.
+        """
+        for name in ("is_causal", "lower_right", "enable_gqa", "kv_lens"):
+            if name in options:
+                raise TypeError(f"{name} is not for attend: the tokens of the cache decide it")
+        dtype, (q,) = _floats(("query",), (query,), 3)
+        dtype = _F16 if dtype is _F16 else _F32
+        q = _taken(q, dtype)
+        k, v = self.keys, self.values
+        if q.ndim == 3 and k.shape[0] == 1:
+            k, v = k[0], v[0]
+        if q.shape[:-3] != k.shape[:-3]:
+            raise ValueError(f"{_show('query', q)}: the batch of the cache is {self._keys.shape[0]}")
+        return _with_options(dtype, (q, k, v), is_causal=True, lower_right=True, enable_gqa=True, **options)
+
+    def _rows(self, name: str, a: Array) -> Array:
+        if a.ndim == 3 and self._keys.shape[0] == 1:
+            a = a[np.newaxis]
+        return _taken(a, _F16 if a.dtype is _F16 else _F32)
+
+
+# --------------------------------------------------------------------- layers --
+
+_LAYER = ("X", "W_q", "W_k", "W_v", "W_o", "b_q", "b_k", "b_v", "b_o", "out", "weights", "attn_mask")
+
+
+def self_attention_layer(X: ArrayLike, W_q: ArrayLike, W_k: ArrayLike, W_v: ArrayLike) -> tuple[Array, Array]:
+    """A layer of one head: its output and its weights.
+
+    X is (..., tokens, d_model); W_q and W_k are (d_model, d_k), W_v is (d_model, d_v). Returns the output,
+    (..., tokens, d_v), and the weights, (..., tokens, tokens).
+    """
+    output, weights = multi_head_attention(X, W_q, W_k, W_v, None, 1, return_weights=True)
+    return output, weights[..., 0, :, :]
+
+
+def multi_head_attention(
+        X: ArrayLike, W_q: ArrayLike, W_k: ArrayLike, W_v: ArrayLike, W_o: Optional[ArrayLike], num_heads: int, *,
+        num_kv_heads: Optional[int] = None, b_q: Optional[ArrayLike] = None, b_k: Optional[ArrayLike] = None,
+        b_v: Optional[ArrayLike] = None, b_o: Optional[ArrayLike] = None, attn_mask: Optional[ArrayLike] = None,
+        is_causal: bool = False, return_weights: bool = False, out: Optional[Array] = None) -> Any:
+    """A layer of several heads: projections, attention in each head, heads joined, output projection.
+
+    X is (..., tokens, d_model), W_q (d_model, num_heads * d), W_k (d_model, num_kv_heads * d),
+    W_v (d_model, num_kv_heads * d_v), W_o (num_heads * d_v, d_out) or None. Biases b_* are vectors of as many columns.
+    attn_mask is (..., num_heads, tokens, tokens) or what broadcasts to it, as in scaled_dot_product_attention.
+    Returns (..., tokens, d_out), without W_o (..., tokens, num_heads * d_v); with return_weights a tuple of that and
+    the weights, (..., num_heads, tokens, tokens).
+    """
+    heads = _count("num_heads", num_heads, _MOST_HEADS)
+    kv_heads = heads if num_kv_heads is None else _count("num_kv_heads", num_kv_heads, _MOST_HEADS)
+    given = {n: a for n, a in zip(_LAYER, (X, W_q, W_k, W_v, W_o, b_q, b_k, b_v, b_o)) if a is not None}
+    dtype, taken = _floats(list(given), list(given.values()), 1, _STEP_TYPES)
+    arrays: list[Any] = [dict(zip(given, taken)).get(name) for name in _LAYER]
+    x = arrays[0]
+    for name, a in zip(_LAYER[:5], arrays):
+        if a is not None and a.ndim < 2:
+            raise ValueError(f"{_show(name, a)} has too few dimensions: at least 2 are needed")
+    if arrays[1].shape[1] % heads:
+        raise ValueError(f"{_show('W_q', arrays[1])}: the number of columns is not a multiple of num_heads, {heads}")
+    mask = None if attn_mask is None else _mask(attn_mask, x.dtype)
+    lead, tokens = x.shape[:-2], x.shape[-2]
+    batch = math.prod(lead)
+    joined = arrays[3].shape[-1] // kv_heads * heads if W_o is None else arrays[4].shape[-1]
+    if out is not None:
+        _check_out(out, lead + (tokens, joined), dtype)
+    if len(lead) > 1:
+        mask = _folded("attn_mask", mask, lead, 3)
+    output = np.empty((batch, tokens, joined), x.dtype)
+    weights = np.empty((batch, heads, tokens, tokens), x.dtype) if return_weights else None
+    arrays[0] = x.reshape((batch,) + x.shape[-2:])
+    arrays[9:] = output, weights, mask
+    _call(_layer, _LAYER, arrays, heads, kv_heads, bool(is_causal))
+    output = _result(output.reshape(lead + output.shape[1:]), dtype, out)
+    if weights is None:
+        return output
+    return output, _result(weights.reshape(lead + weights.shape[1:]), dtype, None)

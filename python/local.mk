@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT-0
+# python/attention.py loads a shared object that lies beside it. SHARED_OBJECT is that, or nothing where configure
+# found that none can be built. Building it takes no Python; to install both, there is pip.
+noinst_DATA = $(SHARED_OBJECT)
+CLEANFILES += $(SHARED_OBJECT)
+EXTRA_DIST += \
+	MANIFEST.in \
+	pyproject.toml \
+	python/_attention.c \
+	python/attention.py \
+	setup.py
+
+python/_attention.so: $(srcdir)/python/_attention.c $(srcdir)/attention.h $(srcdir)/examples/pthread_parallel_for.h
+	$(AM_V_CCLD)$(MKDIR_P) python && $(CC) -I$(top_srcdir) $(CPPFLAGS) $(WARNING_CFLAGS) $(CFLAGS) $(LDFLAGS) \
+		$(SHARED_CFLAGS) $(srcdir)/python/_attention.c -o $@.new $(LIBS) && mv $@.new $@

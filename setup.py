@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT-0
+"""What pyproject.toml cannot say: the shared object of python/attention.py, and the version, which attention.h has."""
+import re
+
+from setuptools import Extension, setup
+
+with open("attention.h", encoding="utf-8") as header:
+    version = re.findall(r"^#define ATTN_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", header.read(), re.MULTILINE)
+
+setup(
+    version=".".join(version),
+    ext_modules=[Extension(
+        "_attention", ["python/_attention.c"], include_dirs=["."],
+        depends=["attention.h", "examples/pthread_parallel_for.h"],
+        extra_compile_args=["-O2", "-g0", "-fvisibility=hidden"], extra_link_args=["-lpthread"],
+        py_limited_api=True)],  # it uses nothing of Python, so it is one for all versions
+    options={"bdist_wheel": {"py_limited_api": "cp39"}},
+)

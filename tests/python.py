@@ -1,0 +1,559 @@
+# SPDX-License-Identifier: MIT-0
+"""python.py - what attention.py promises: results within a derived bound, types, shapes, strides, errors, threads.
+
+    python3 tests/python.py FOLDER    runs the programs in this folder, too
+
+Prints TAP. tests/python.sh runs it where the module can be imported, and tests what is not about the functions.
+"""
+import contextlib
+import doctest
+import io
+import os
+import re
+import runpy
+import sys
+import threading
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+import attention
+from attention import (Cache, compute_attention_output, compute_qkv, compute_self_attention_scores,
+                       multi_head_attention, scaled_dot_product_attention, self_attention, self_attention_layer,
+                       softmax, softmax_attention_weights)
+
+number = 0
+rng = np.random.default_rng(1)
+TYPES = (np.float64, np.float32, np.float16)
+REAL = np.longdouble
+
+
+def ok(passed, name, *details):
+    global number
+    number += 1
+    print(f"{'' if passed else 'not '}ok {number} - {name}")
+    if not passed:
+        print(*(f"# {line}" for detail in details for line in str(detail).splitlines()[:20]), sep="\n")
+
+
+def normal(*shape, dtype=np.float64):
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def raises(kind, words, function, *arguments, **options):
+    """Does it raise this kind of exception, with all of these words in its message?"""
+    try:
+        result = function(*arguments, **options)
+    except kind as error:
+        missing = [word for word in words if word not in str(error)]
+        ok(not missing, f"{kind.__name__}: {error}", f"it does not say {missing}")
+    except Exception as error:
+        ok(False, f"{kind.__name__} with {words}", repr(error))
+    else:
+        ok(False, f"{kind.__name__} with {words}", "no error, but", result)
+
+
+# ----------------------------------------------------------------- the bound --
+#
+# A result is compared with the same formula in long double. To first order, with u the unit roundoff of the type that
+# is computed in, d the length of a dot product, n the number of keys, and all numbers of one row:
+#
+#   score    A = |scale| sum |q k| + |bias|: q is scaled by a rounded factor (3 roundings: the factor, its product with
+#            log2 e, q), each of d products and sums adds one, bias one and softcap, whose derivative is at most 1, a
+#            few: |error| <= (d + 10) u A
+#   weight   exp of score - max: the difference rounds by u |x|, the argument's unit once more, exp itself by less than
+#            2 ulp: a factor within exp(+-D), D = u ((d + 10) A + 2 |x| + 4), which the sum of weights has, too, beside
+#            n more roundings; so a quotient is off by a factor within exp(+-(2 D + (n + 4) u))
+#   output   n more roundings, of products and sums: sum of weight |v| * (exp(2 D + (2 n + 6) u) - 1)
+#   lse      D + (n + 6) u (1 + |lse|)
+#
+# Rounding to float16 adds half an ulp of it; what underflows, the least normal number for each key. u is doubled for
+# the reference, as long double may be double.
+
+def unit(dtype):
+    return 2 * float(np.finfo(np.float32 if dtype == np.float16 else dtype).eps / 2)
+
+
+def rounding(dtype, exact):
+    if dtype != np.float16:
+        return 0
+    return np.abs(exact) * float(np.finfo(dtype).eps / 2) + float(np.finfo(dtype).smallest_subnormal / 2)
+
+
+def within(got, exact, error, dtype, name):
+    """Has it the type and shape of the exact result, and is it that but for the error?"""
+    error = error + rounding(np.dtype(dtype), exact) + float(np.finfo(np.dtype(dtype)).tiny)
+    distance = np.abs(got.astype(REAL) - exact)
+    good = got.dtype == dtype and got.shape == exact.shape and bool(np.all(distance <= error))
+    ok(good, name, f"{got.dtype} {got.shape}, not {np.dtype(dtype)} {exact.shape}" if got.shape != exact.shape else
+       f"{got.dtype}, {np.max(distance / error, initial=0)} of the bound")
+
+
+def product(a, b, dtype):
+    """a b, and the bound of its error: a rounding for each product and each sum."""
+    a, b = a.astype(REAL), b.astype(REAL)
+    return a @ b, a.shape[-1] * unit(dtype) * (np.abs(a) @ np.abs(b))
+
+
+def exact_softmax(x, axis, dtype):
+    x = x.astype(REAL)
+    far = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
+    e = np.exp(far)
+    p = e / e.sum(axis=axis, keepdims=True)
+    u = unit(dtype)
+    far = np.where(p > 0, far, 0)
+    spread = np.max(2 * np.abs(far) + 4, axis=axis, keepdims=True, initial=0) * u
+    return p, p * np.expm1(2 * spread + (x.shape[axis] + 4) * u)
+
+
+def exact_attention(q, k, v, dtype, scale=None, keep=None, bias=None, softcap=None, sinks=None):
+    """(output, weights, lse), and the bounds of their errors. keep and bias are what masks and ALiBi come to."""
+    u, d, n = unit(dtype), q.shape[-1], k.shape[-2]
+    q, k, v = (a.astype(REAL) for a in (q, k, v))
+    scale = 1 / np.sqrt(REAL(d)) if scale is None else scale
+    k = np.swapaxes(k, -1, -2)
+    scores, size = scale * (q @ k), abs(scale) * (np.abs(q) @ np.abs(k))
+    if softcap is not None:
+        scores = softcap * np.tanh(scores / softcap)
+    if bias is not None:
+        scores, size = scores + bias.astype(REAL), size + np.abs(bias.astype(REAL))
+    seen = np.broadcast_to(True if keep is None else keep, scores.shape)
+    scores = np.where(seen, scores, -np.inf)
+    sink = -np.inf if sinks is None else sinks.astype(REAL)[:, np.newaxis, np.newaxis]
+    top = np.maximum(scores.max(axis=-1, keepdims=True, initial=-np.inf), sink)
+    top = np.where(np.isfinite(top), top, 0)
+    far = np.where(seen, top - scores, 0)
+    e = np.exp(scores - top)
+    total = e.sum(axis=-1, keepdims=True) + np.where(seen.any(axis=-1, keepdims=True), np.exp(sink - top), 0)
+    weights = np.divide(e, total, out=np.zeros_like(e), where=total > 0)
+    error = np.max(np.where(seen, u * ((d + 10) * size + 2 * far + 4), 0), axis=-1, keepdims=True, initial=0)
+    with np.errstate(divide="ignore"):
+        lse = (top + np.log(total))[..., 0]
+    return ((weights @ v, weights, lse),
+            ((weights @ np.abs(v)) * np.expm1(2 * error + (2 * n + 6) * u),
+             weights * np.expm1(2 * error + (n + 4) * u),
+             np.where(np.isfinite(lse), error[..., 0] + (n + 6) * u * (1 + np.abs(lse)), 0)))
+
+
+def attention_within(got, name, q, k, v, dtype, **options):
+    exact, errors = exact_attention(q, k, v, dtype, **options)
+    for what, g, x, e in zip(("output", "weights", "lse"), got, exact, errors):
+        out_type = np.float32 if what == "lse" and dtype == np.float16 else dtype
+        equal = np.isinf(x) & (g == x)  # the logarithm of no keys
+        within(np.where(equal, 0, g).astype(g.dtype), np.where(equal, 0, x), e, out_type, f"{name}: {what}")
+
+
+# ------------------------------------------------------------------ results --
+
+def check_steps():
+    for dtype in TYPES:
+        name = np.dtype(dtype).name
+        x, w_q, w_k, w_v = (normal(*s, dtype=dtype) for s in ((2, 6, 8), (8, 4), (8, 4), (8, 3)))
+        for got, w, what in zip(compute_qkv(x, w_q, w_k, w_v), (w_q, w_k, w_v), "QKV"):
+            within(got, *product(x, w, dtype), dtype, f"compute_qkv, {name}: {what}")
+        q, k, v = normal(2, 1, 6, 8, dtype=dtype), normal(3, 7, 8, dtype=dtype), normal(3, 7, 5, dtype=dtype)
+        exact, size = product(q, np.swapaxes(k, -1, -2), dtype)
+        within(compute_self_attention_scores(q, k), exact / np.sqrt(REAL(8)), size / np.sqrt(8) * (8 + 3) / 8, dtype,
+               f"compute_self_attention_scores, {name}")
+        scores = 5 * normal(2, 3, 6, 7, dtype=dtype)
+        for axis in (-1, 0, 1, -2):
+            within(softmax(scores, axis), *exact_softmax(scores, axis, dtype), dtype, f"softmax, {name}, axis {axis}")
+        weights = softmax_attention_weights(scores)
+        ok(weights.tobytes() == softmax(scores, axis=-1).tobytes(), f"softmax_attention_weights, {name}: a softmax")
+        within(compute_attention_output(weights, v), *product(weights, v, dtype), dtype,
+               f"compute_attention_output, {name}")
+    x = normal(5)
+    within(softmax(x), *exact_softmax(x, -1, np.float64), np.float64, "softmax of a vector")
+
+
+def check_attention():
+    for dtype in TYPES:
+        name = np.dtype(dtype).name
+        q, k, v = normal(6, 8, dtype=dtype), normal(7, 8, dtype=dtype), normal(7, 5, dtype=dtype)
+        attention_within([self_attention(q, k, v)], f"self_attention, {name}", q, k, v, dtype)
+        q, k, v = normal(2, 4, 6, 8, dtype=dtype), normal(2, 4, 9, 8, dtype=dtype), normal(2, 4, 9, 5, dtype=dtype)
+        both = dict(return_weights=True, return_lse=True)
+        i, j = np.arange(6)[:, np.newaxis], np.arange(9)
+        slopes, sinks = normal(4, dtype=dtype), normal(4, dtype=dtype)
+        mask, bias = rng.random((2, 1, 6, 9)) < 0.6, normal(4, 6, 9, dtype=dtype)
+        mask[0, 0, 2] = False
+        lens = np.array([3, 9])
+        below = -slopes.astype(REAL)[:, np.newaxis, np.newaxis] * np.abs(i - j)
+        for options, exact in (
+                ({}, {}),
+                (dict(attn_mask=mask), dict(keep=mask)),
+                (dict(attn_mask=bias), dict(bias=bias)),
+                (dict(attn_mask=bias.astype(np.float64)), dict(bias=bias)),
+                (dict(is_causal=True), dict(keep=j <= i)),
+                (dict(is_causal=True, lower_right=True), dict(keep=j <= i + 3)),
+                (dict(is_causal=True, attn_mask=mask), dict(keep=mask & (j <= i))),
+                (dict(window=(1, 2)), dict(keep=(j >= i - 1) & (j <= i + 2))),
+                (dict(window=(-1, 0)), dict(keep=j <= i)),
+                (dict(scale=0.7), dict(scale=REAL(0.7))),
+                (dict(scale=0), dict(scale=0)),
+                (dict(softcap=2), dict(softcap=2)),
+                (dict(alibi=slopes), dict(bias=below)),
+                (dict(alibi=[slopes, slopes]), dict(bias=below)),
+                (dict(sinks=sinks), dict(sinks=sinks)),
+                (dict(sinks=sinks, attn_mask=mask), dict(sinks=sinks, keep=mask)),
+                (dict(kv_lens=lens), dict(keep=j < lens[:, np.newaxis, np.newaxis, np.newaxis])),
+                (dict(kv_lens=4), dict(keep=j < 4)),
+                (dict(attn_mask=mask, is_causal=True, scale=0.5, window=(3, 0), softcap=5, alibi=slopes, sinks=sinks),
+                 dict(keep=mask & (j <= i) & (j >= i - 3), scale=0.5, softcap=5, bias=below, sinks=sinks))):
+            got = scaled_dot_product_attention(q, k, v, **options, **both)
+            attention_within(got, f"scaled_dot_product_attention, {list(options)}, {name}", q, k, v, dtype, **exact)
+            plain = scaled_dot_product_attention(q, k, v, **options)
+            ok(plain.tobytes() == got[0].tobytes(), "... whose bits do not depend on what is returned beside it")
+        k, v = k[:, :2], v[:, :2]
+        got = scaled_dot_product_attention(q, k, v, enable_gqa=True, **both)
+        attention_within(got, f"enable_gqa, {name}", q, k.repeat(2, 1), v.repeat(2, 1), dtype)
+
+
+def check_layers():
+    for dtype in TYPES[:2]:
+        name = np.dtype(dtype).name
+        for lead in ((), (3,), (2, 3)):
+            x = normal(*lead, 5, 8, dtype=dtype)
+            w_q, w_k, w_v, w_o = (normal(8, 12, dtype=dtype) for _ in range(4))
+            w_o = normal(12, 7, dtype=dtype)
+            # the layer is its parts, to the bit, and those are within their bounds
+            q, k, v = compute_qkv(x, w_q, w_k, w_v)
+            want = scaled_dot_product_attention(q, k, v, return_weights=True)
+            got = self_attention_layer(x, w_q, w_k, w_v)
+            ok(all(g.shape == w.shape and g.tobytes() == w.tobytes() for g, w in zip(got, want)),
+               f"self_attention_layer, {name}, {lead}: the bits of its parts")
+            mask = rng.random(lead + (3, 5, 5)) < 0.7
+            heads = [np.swapaxes(a.reshape(lead + (5, 3, 4)), -3, -2) for a in (q, k, v)]
+            want = scaled_dot_product_attention(*heads, mask, is_causal=True, return_weights=True)
+            joined = np.swapaxes(want[0], -3, -2).reshape(lead + (5, 12))
+            output = compute_attention_output(joined, w_o)
+            got = multi_head_attention(x, w_q, w_k, w_v, w_o, 3, attn_mask=mask, is_causal=True, return_weights=True)
+            ok(got[0].tobytes() == output.tobytes() and got[0].shape == output.shape and
+               got[1].tobytes() == want[1].tobytes() and got[1].shape == want[1].shape,
+               f"multi_head_attention, {name}, {lead}: the bits of its parts")
+            out = np.empty_like(output)
+            plain = multi_head_attention(x, w_q, w_k, w_v, w_o, 3, attn_mask=mask, is_causal=True, out=out)
+            ok(plain is out and out.tobytes() == output.tobytes(), "... into out")
+            b = [normal(12, dtype=dtype) for _ in range(3)]
+            q, k, v = (a + bias for a, bias in zip((q, k[..., :4], v[..., :4]), (b[0], b[1][:4], b[2][:4])))
+            heads = [np.swapaxes(a.reshape(lead + (5, -1, 4)), -3, -2) for a in (q, k, v)]
+            joined = np.swapaxes(scaled_dot_product_attention(*heads, enable_gqa=True), -3, -2).reshape(lead + (5, 12))
+            got = multi_head_attention(x, w_q, w_k[:, :4], w_v[:, :4], None, 3, num_kv_heads=1, b_q=b[0], b_k=b[1][:4],
+                                       b_v=b[2][:4])
+            ok(got.tobytes() == joined.tobytes(), f"... with biases, one key head and no W_o, {name}, {lead}")
+    x, w = normal(5, 8, dtype=np.float16), normal(8, 8, dtype=np.float16)
+    got, weights = self_attention_layer(x, w, w, w)
+    wide = self_attention_layer(*(a.astype(np.float32) for a in (x, w, w, w)))
+    ok([a.tobytes() for a in (got, weights)] == [a.astype(np.float16).tobytes() for a in wide],
+       "self_attention_layer, float16: float32, rounded once")
+
+
+def bfloat16(x):
+    """As uint16, to nearest even."""
+    bits = x.view(np.uint32)
+    return ((bits + 0x7fff + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def check_cache():
+    q, k, v = (normal(2, h, 10, 8, dtype=np.float32) for h in (6, 2, 2))
+    for dtype in ("float32", "float16", "bfloat16"):
+        cache = Cache(10, 2, 8, batch=2, dtype=dtype)
+        outputs = []
+        for first, last in ((0, 3), (3, 4), (4, 10)):
+            cache.append(k[:, :, first:last], v[:, :, first:last])
+            outputs.append(cache.attend(q[:, :, first:last], softcap=3))
+        if dtype == "bfloat16":
+            rounded = [(bfloat16(a).astype(np.uint32) << 16).view(np.float32) for a in (k, v)]
+        else:
+            rounded = [a.astype(dtype).astype(np.float32) for a in (k, v)]
+        want = scaled_dot_product_attention(q, *rounded, is_causal=True, softcap=3, enable_gqa=True)
+        ok(np.concatenate(outputs, axis=2).tobytes() == want.tobytes() and len(cache) == 10,
+           f"Cache, {dtype}: step by step, the bits of all at once")
+        ok(cache.keys.shape == (2, 2, 10, 8) and np.shares_memory(cache.keys, cache._keys), "... keys are a view")
+    raises(ValueError, ["key", "(2, 2, 1, 8)", "10 of 10"], cache.append, k[:, :, :1], v[:, :, :1])
+    raises(ValueError, ["value", "(2, 2, 2, 8)"], cache.append, k[:, :, :1], v[:, :, :2])
+    raises(ValueError, ["query", "(6, 10, 8)", "batch"], cache.attend, q[0])
+    raises(ValueError, ["(2, 5, 10, 8)", "heads"], cache.attend, q[:, :5])
+    raises(TypeError, ["is_causal"], cache.attend, q, is_causal=False)
+    raises(TypeError, ["dtype", "float64"], Cache, 10, 2, 8, dtype=np.float64)
+    raises(ValueError, ["capacity", "0"], Cache, 0, 2, 8)
+    one = Cache(4, 2, 8, head_dim_v=3)
+    one.append(k[0, :, :2], v[0, :, :2, :3])
+    ok(one.attend(q[0, :, :1]).shape == (6, 1, 3), "Cache of one batch: arrays without it")
+
+
+# ---------------------------------------------------- types, shapes, strides --
+
+def check_types():
+    x = (3 * normal(5, 4)).astype(np.int64)
+    for code in ("?", "i1", "u1", "i4", "u8", "f2", "f4", "f8", ">f2", ">f4", ">f8", ">i4"):
+        a = x.astype(code)
+        same = a.astype(np.float64) if a.dtype.kind != "f" else a.astype(code.strip(">"))
+        got = self_attention(a, a, a)
+        want = self_attention(same, same, same)
+        ok(got.dtype == same.dtype and got.dtype.isnative and got.tobytes() == want.tobytes(),
+           f"{code} becomes {same.dtype}", got.dtype)
+    ok(self_attention(x.tolist(), x.tolist(), x.tolist()).tobytes() == self_attention(x, x, x).tobytes(), "lists")
+    for codes in (("f4", "f8"), ("f2", "f4"), ("f4", "i1"), ("f4", "i4"), ("f2", "f2")):
+        arrays = [x.astype(code) for code in (*codes, codes[0])]
+        want = np.result_type(*arrays)
+        ok(self_attention(*arrays).dtype == want, f"{' and '.join(codes)}: {want}, as NumPy has it")
+
+
+def check_shapes():
+    for shapes in (((6, 8), (7, 8), (7, 5)), ((3, 6, 8), (3, 7, 8), (3, 7, 5)), ((2, 3, 6, 8), (7, 8), (3, 7, 5)),
+                   ((6, 8), (2, 3, 7, 8), (7, 5)), ((4, 1, 3, 6, 8), (2, 1, 7, 8), (7, 5)),
+                   ((3, 6, 8), (1, 7, 8), (7, 5)),
+                   ((2, 1, 6, 8), (3, 7, 8), (2, 3, 7, 5)), ((1, 1), (1, 1), (1, 1))):
+        q, k, v = (normal(*shape) for shape in shapes)
+        attention_within([self_attention(q, k, v)], f"shapes {shapes}", q, k, v, np.float64)
+    one, k, v = np.broadcast_to(2.0, (1, 1)), normal(3, 4, 1), normal(3, 4, 2)  # strides of 0 that repeat nothing
+    attention_within([self_attention(one, k, v)], "one number for all", one, k, v, np.float64)
+    q, k, v = normal(2, 2, 3, 6, 8), normal(3, 7, 8), normal(2, 1, 3, 7, 5)
+    keep, slopes, lens = rng.random((2, 1, 3, 6, 7)) < 0.7, normal(2, 1, 3), np.array([[1, 2], [3, 7]])
+    i, j = np.arange(6)[:, np.newaxis], np.arange(7)
+    out = np.full((2, 2, 3, 6, 5), np.nan)
+    got = scaled_dot_product_attention(q, k, v, keep, alibi=slopes, kv_lens=lens, return_weights=True, return_lse=True,
+                                       out=out)
+    attention_within(got, "five dimensions, with options", q, k, v, np.float64,
+                     keep=keep & (j < lens[..., np.newaxis, np.newaxis, np.newaxis]),
+                     bias=-slopes[..., np.newaxis, np.newaxis] * np.abs(i - j))
+    ok(got[0] is out, "... into out")
+    for shape in ((0, 4), (5, 0), (0, 0), (0, 3, 4), (2, 0, 5, 4), (0, 2, 3, 5, 4)):
+        e = np.zeros(shape)
+        ok(self_attention(e, e, e).shape == softmax(e).shape == shape and
+           compute_self_attention_scores(e, e).shape == shape[:-1] + shape[-2:-1], f"empty: {shape}")
+    ok(not self_attention(normal(5, 4), np.zeros((0, 4)), np.zeros((0, 3))).any(), "no keys: zeros")
+
+
+def check_strides():
+    big = normal(64, 3, 4, 2000)  # (tokens, of q, k and v, heads, dimension): 12 MB
+    q, k, v = (big[:, part].swapaxes(0, 1) for part in range(3))
+    want = self_attention(*(a.copy() for a in (q, k, v)))
+    tracemalloc.start()
+    got = self_attention(q, k, v)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    ok(got.tobytes() == want.tobytes(), "packed q, k and v: the bits of copies")
+    ok(peak < got.nbytes + 10000, "... and nothing is allocated but the output", f"{peak} bytes of {got.nbytes}")
+    x = normal(8, 10)
+    unaligned = np.zeros(8 * 10 * 8 + 1, np.uint8)[1:].view(np.float64).reshape(8, 10)
+    unaligned[...] = x
+    packed = np.zeros((8, 10), np.dtype([("a", np.uint8), ("x", np.float64)]))  # 9 bytes from one to the next
+    packed["x"] = x
+    for name, a in (("reversed", x[::-1, ::-1]), ("in Fortran's order", np.asfortranarray(x)),
+                    ("every second", x[::2, ::3]), ("transposed", x.T), ("repeated", np.broadcast_to(x[0], (8, 10))),
+                    ("not aligned", unaligned), ("one number", np.broadcast_to(x[0, 0], (8, 10))),
+                    ("read-only", np.frombuffer(x.tobytes()).reshape(8, 10)), ("in a structure", packed["x"])):
+        c = np.array(a, order="C")
+        ok(self_attention(a, a, a).tobytes() == self_attention(c, c, c).tobytes() and
+           softmax(a, 0).tobytes() == softmax(c, 0).tobytes() and
+           compute_self_attention_scores(a, a).tobytes() == compute_self_attention_scores(c, c).tobytes(),
+           f"{name}: the same bits")
+
+
+def check_out():
+    q, w = normal(6, 8), normal(8, 8)
+    for function, arguments in (
+            (softmax, (q,)), (softmax_attention_weights, (q,)), (self_attention, (q, q, q)),
+            (scaled_dot_product_attention, (q, q, q)), (compute_attention_output, (q, w)),
+            (compute_self_attention_scores, (q, w)), (multi_head_attention, (q, w, w, w, w, 2))):
+        for dtype in (np.float64, np.float16):
+            given = [a.astype(dtype) if isinstance(a, np.ndarray) else a for a in arguments]
+            room = np.full((12, 16), 7, dtype)
+            out = room[::2, ::-2]
+            want = function(*given)
+            ok(function(*given, out=out) is out and np.array(out).tobytes() == want.tobytes() and
+               np.count_nonzero(room == 7) == 12 * 16 - 48,
+               f"{function.__name__} into a view, and nowhere else, {np.dtype(dtype)}")
+        before = room.copy()
+        raises(ValueError, ["out", "(6, 9)", "(6, 8)"], function, *arguments, out=np.empty((6, 9)))
+        raises(TypeError, ["out", "float32", "float64"], function, *arguments, out=np.empty((6, 8), np.float32))
+        raises(TypeError, ["out", "list"], function, *arguments, out=[0.0])
+        raises(TypeError, ["out", "MaskedArray"], function, *arguments, out=np.ma.zeros((6, 8)))
+        raises(ValueError, ["out", "read-only"], function, *arguments, out=np.broadcast_to(0.0, (6, 8)))
+        one = np.zeros(48)
+        raises(ValueError, ["out"], function, *arguments, out=np.lib.stride_tricks.as_strided(one, (6, 8), (0, 0)))
+        ok(not one.any() and before.tobytes() == room.tobytes(), "... and nothing is written")
+    raises(ValueError, ["out", "overlap"], self_attention, q, q, q, out=q)
+    x = q.copy()
+    ok(softmax(x, out=x) is x and x.tobytes() == softmax(q).tobytes(), "softmax in place")
+
+
+# ------------------------------------------------------------------- errors --
+
+def check_errors():
+    x, w = normal(5, 4), normal(4, 4)
+    sdpa = scaled_dot_product_attention
+    for position, name in enumerate("QKV"):
+        for bad, kind, words in (
+                (x.astype(object), TypeError, ["object", "(5, 4)"]), (x.astype(complex), TypeError, ["complex128"]),
+                (np.ma.array(x), TypeError, ["masked", "(5, 4)"]), (np.array(1.0), ValueError, ["()"]),
+                (x[0], ValueError, ["(4,)"]), ("text", TypeError, ["<U4"]), (None, TypeError, ["object"]),
+                ([[1, 2], [3]], ValueError, ["inhomogeneous"]), (x.astype("M8[s]"), TypeError, ["datetime64"]),
+                (np.zeros((5, 4), [("a", "f4")]), TypeError, ["('a', '<f4')"])):
+            arguments = [x, x, x]
+            arguments[position] = bad
+            raises(kind, [name, *words], self_attention, *arguments)
+    if np.dtype(np.longdouble).itemsize > 8:
+        raises(TypeError, ["Q", str(np.dtype(np.longdouble))], self_attention, x.astype(np.longdouble), x, x)
+    raises(ValueError, ["K", "(5, 3)"], self_attention, x, x[:, :3], x)
+    raises(ValueError, ["V", "(3, 4)"], self_attention, x, x, x[:3])
+    raises(ValueError, ["Q and K", "(2,)", "(3,)"], self_attention, normal(2, 5, 4), normal(3, 5, 4), x)
+    raises(ValueError, ["query and key", "(6,)", "(2,)"], sdpa, normal(6, 5, 4), normal(2, 5, 4), normal(2, 5, 4))
+    raises(ValueError, ["(4, 5, 4)", "heads"], sdpa, normal(6, 5, 4), normal(4, 5, 4), normal(4, 5, 4), enable_gqa=True)
+    for options, kind, words in (
+            (dict(dropout_p=0.1), ValueError, ["0.1"]), (dict(dropout_p="a"), TypeError, []),
+            (dict(attn_mask=np.ones((5, 5), int)), TypeError, ["int64", "bool"]),
+            (dict(attn_mask=np.ones((5, 4), bool)), ValueError, ["(5, 4)"]),
+            (dict(attn_mask=np.ma.ones((5, 5))), TypeError, ["masked"]),
+            (dict(window=3), TypeError, ["3"]), (dict(window=(-2, 3)), ValueError, ["-2"]),
+            (dict(window=(1, 2**63)), ValueError, [str(2**63)]), (dict(window=(0.5, 1)), TypeError, ["0.5"]),
+            (dict(scale=np.nan), ValueError, []), (dict(scale="a"), TypeError, ["'a'"]),
+            (dict(softcap=-1), ValueError, []), (dict(kv_lens=6), ValueError, ["length"]),
+            (dict(kv_lens=-1), ValueError, ["length"]), (dict(kv_lens=[1, 2]), ValueError, ["(2,)"]),
+            (dict(kv_lens=2.0), TypeError, ["float64"]), (dict(alibi=[1, 2]), ValueError, ["(2,)"]),
+            (dict(alibi=["a"]), TypeError, ["<U1"]), (dict(sinks=[1, 2]), ValueError, ["(2,)"])):
+        raises(kind, [*options, *words], sdpa, x, x, x, **options)
+    raises(ValueError, ["attn_mask", "(3, 2, 5, 5)", "(2, 2)"], sdpa, normal(2, 2, 2, 5, 4), x, x,
+           np.ones((3, 2, 5, 5), bool))
+    raises(ValueError, ["W_q", "(5, 4)"], compute_qkv, x, x, w, w)
+    raises(ValueError, ["W_v", "(5, 4)"], compute_qkv, x, w, w, x)
+    raises(ValueError, ["K", "(5, 2)"], compute_self_attention_scores, x, x[:, :2])
+    raises(ValueError, ["V", "(5, 4)"], compute_attention_output, x, x)
+    raises(ValueError, ["axis", "2"], softmax, x, 2)
+    raises(TypeError, ["axis", "None"], softmax, x, None)
+    raises(ValueError, ["x", "()"], softmax, np.array(1.0))
+    raises(ValueError, ["x", "dimensions"], softmax, np.zeros((1,) * 9))
+    raises(ValueError, ["scores", "dimensions"], softmax_attention_weights, np.zeros((1,) * 9))
+    raises(ValueError, ["W_q", "num_heads, 3"], multi_head_attention, x, w, w, w, w, 3)
+    raises(ValueError, ["num_heads", "0"], multi_head_attention, x, w, w, w, w, 0)
+    raises(TypeError, ["num_heads", "2.5"], multi_head_attention, x, w, w, w, w, 2.5)
+    raises(ValueError, ["W_o", "(3, 4)"], multi_head_attention, x, w, w, w, w[:3], 2)
+    raises(ValueError, ["W_v", "(4,)"], multi_head_attention, x, w, w, w[0], w, 2)
+    raises(ValueError, ["b_q", "(3,)"], multi_head_attention, x, w, w, w, w, 2, b_q=w[0, :3])
+    raises(ValueError, ["b_o", "(4,)"], multi_head_attention, x, w, w, w, None, 2, b_o=w[0])
+    raises(ValueError, ["num_kv_heads"], multi_head_attention, x, w, w, w, None, 4, num_kv_heads=3)
+    raises(ValueError, ["attn_mask", "(4, 4)"], multi_head_attention, x, w, w, w, w, 2, attn_mask=w)
+    raises(TypeError, ["X", "object"], self_attention_layer, x.astype(object), w, w, w)
+    if sys.maxsize > 2**32:  # more scratch memory than there are addresses
+        endless = np.broadcast_to(x[:, :1], (5, 2**46))
+        raises(MemoryError, ["no memory"], self_attention, endless, endless, x)
+
+
+# ------------------------------------------------------------------ threads --
+
+def check_threads():
+    problems = [[normal(4, n, 32, dtype=dtype) for _ in range(3)] for n in (33, 300, 700) for dtype in TYPES[:2]] * 4
+    want = [self_attention(*problem).tobytes() for problem in problems]
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda problem: self_attention(*problem).tobytes(), problems))
+    ok(got == want, "eight Python threads: the bits of one")
+    for threads in (2, 3):
+        attention.num_threads = threads
+        got = [self_attention(*problem).tobytes() for problem in problems]
+        ok(got == want, f"num_threads = {threads}: the bits of one")
+    for bad, kind in ((0, ValueError), (-1, ValueError), (2**40, ValueError), ("2", TypeError)):
+        attention.num_threads = bad
+        raises(kind, ["attention.num_threads", str(bad)], softmax, [1.0])
+    attention.num_threads = 1
+
+    # No thread is made to give the interpreter away; so others count only while a call does without it.
+    counted, most, stop = 0, 0, False
+    tasks = "/proc/self/task"
+
+    def count():
+        nonlocal counted, most
+        while not stop:
+            counted += 1
+            most = max(most, len(os.listdir(tasks)) if os.path.isdir(tasks) else 0)
+            time.sleep(0.0001)
+
+    x = normal(4, 1500, 64)
+    interval = sys.getswitchinterval()
+    thread = threading.Thread(target=count)
+    thread.start()
+    sys.setswitchinterval(1000)
+    before = counted
+    self_attention(x, x, x)
+    during, alone = counted - before, most
+    sys.setswitchinterval(interval)
+    attention.num_threads = 3
+    for _ in range(5):
+        self_attention(x, x, x)
+    attention.num_threads = 1
+    stop = True
+    thread.join()
+    ok(during > 0, "other Python threads run during a call")
+    if most:
+        ok(most == alone + 2, "num_threads = 3: two more threads", most, alone)
+
+
+# -------------------------------------------------------- extremes, examples --
+
+def numbers_of(text):
+    return [float(n) for n in re.findall(r"(?<![\w.])-?\d+\.\d*|nan|inf", text)]
+
+
+def run_example(path, *arguments):
+    """What it prints, and its names."""
+    printed, argv = io.StringIO(), sys.argv
+    sys.argv = [path, *arguments]
+    try:
+        with contextlib.redirect_stdout(printed):
+            names = runpy.run_path(path)
+    finally:
+        sys.argv = argv
+    return printed.getvalue(), names
+
+
+def check_extremes():
+    x = normal(6, 8) * 1e4
+    for dtype in TYPES[:2]:  # rows of 6 weights: 6 + 4 roundings of a weight, 6 of NumPy's sum, half an eps each
+        a = x.astype(dtype)
+        scores = compute_self_attention_scores(a, a)
+        weights = softmax_attention_weights(scores)
+        ok(abs(weights.sum(axis=-1) - 1).max() <= 8 * np.finfo(dtype).eps and
+           np.isfinite(self_attention(a, a, a)).all(), f"{np.dtype(dtype)}: scores of 1e8 give weights that sum to 1")
+    a = np.full((3, 4), np.finfo(np.float32).max, np.float32)
+    ok(self_attention(a, -a, a).tolist() == a.tolist(), "the largest numbers: a mean of them is finite")
+    output, lse = scaled_dot_product_attention(x, x, x, np.zeros((6, 6), bool), return_lse=True)
+    ok(not output.any() and (lse == -np.inf).all(), "all keys masked: zeros, and a logarithm of -inf")
+
+
+def check_examples(folder):
+    paths = sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".py"))
+    ok(len(paths) == 5, "examples/python has five programs", paths)
+    for path in paths:
+        name = os.path.basename(path)
+        ours, of_ours = run_example(path)
+        numpys, of_numpy = run_example(path, "--numpy")
+        # Printed digits: where the results differ by far less than the last one, they may be rounded to neighbours.
+        pairs = list(zip(numbers_of(ours), numbers_of(numpys)))
+        last = 1.01e-3 if name == "sentence.py" else 1.01e-4
+        ok(len(pairs) > 10 and re.sub(r"-?\d+\.\d*", "", ours).split() == re.sub(r"-?\d+\.\d*", "", numpys).split() and
+           all(abs(a - b) <= last for a, b in pairs), f"{name}: prints what NumPy gives", ours, numpys)
+    scores = np.array([[1e4, 0.0], [-1e4, 1e4]])
+    for file, name in (("sentence.py", "softmax"), ("steps.py", "softmax_attention_weights")):
+        path = os.path.join(folder, file)
+        with np.errstate(all="ignore"):
+            numpys = run_example(path, "--numpy")[1][name](scores)
+        ours = run_example(path)[1][name](scores)
+        ok(np.isnan(numpys).any() and ours.tolist() == [[1, 0], [0, 1]],
+           f"{file}: {name} of scores of 1e4 is right, where exp(x) / sum(exp(x)) is NaN")
+
+
+def check_docstrings():
+    failed, tried = doctest.testmod(attention)
+    ok(failed == 0 and tried > 0, f"{tried} examples in docstrings")
+    missing = [name for name in attention.__all__ if name != "num_threads" and not getattr(attention, name).__doc__]
+    ok(not missing, "all that is public has a docstring", missing)
+
+
+for check in (check_steps, check_attention, check_layers, check_cache, check_types, check_shapes, check_strides,
+              check_out, check_errors, check_threads, check_extremes, check_docstrings):
+    check()
+check_examples(sys.argv[1])
+print(f"1..{number}")
