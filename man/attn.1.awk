@@ -3,10 +3,18 @@
 # attn.1.awk - the manual page attn(1), made from the help texts of the program:
 # string literals in tools/*.c. tool.h must be the first file.
 
-# The text of the string literals in a line of C, with RUN_HELP expanded.
+# The macros of tool.h that are named in what is between literals.
+function expanded(code,    text, word, count, i) {
+    count = split(code, word, /[^A-Z_]+/)
+    for (i = 1; i <= count; i++) text = text macro[word[i]]
+    return text
+}
+
+# The text of the string literals in a line of C, and of the macros among them.
 function literals(line,    text, c) {
     text = ""
     while ((c = index(line, "\"")) > 0) {
+        text = text expanded(substr(line, 1, c - 1))
         line = substr(line, c + 1)
         while ((c = substr(line, 1, 1)) != "\"" && c != "") {
             if (c == "\\") {
@@ -19,14 +27,13 @@ function literals(line,    text, c) {
         }
         line = substr(line, 2)
     }
-    if (line ~ /RUN_HELP/) text = text run_help
-    return text
+    return text expanded(line)
 }
 
-/^#define RUN_HELP/ { in_macro = 1 }
+/^#define [A-Z_]*_HELP / { in_macro = $2 }
 in_macro {
-    run_help = run_help literals($0)
-    if ($0 !~ /\\$/) in_macro = 0
+    macro[in_macro] = macro[in_macro] literals($0)
+    if ($0 !~ /\\$/) in_macro = ""
     next
 }
 

@@ -19,6 +19,7 @@ test_programs = \
 	tests/optional_outputs \
 	tests/packed_sequences \
 	tests/partial_states \
+	tests/pictures \
 	tests/plain_call \
 	tests/pthread_adapter \
 	tests/rotary \
@@ -36,6 +37,7 @@ test_programs = \
 test_scripts = \
 	tests/flags.sh \
 	tests/golden.sh \
+	tests/heatmap.sh \
 	tests/inclusion.sh \
 	tests/install.sh \
 	tests/lists.sh \
@@ -50,10 +52,19 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt doc/portability.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a
+tests_pictures_SOURCES = \
+	tests/pictures.c \
+	tools/canvas.c \
+	tools/canvas.h \
+	tools/picture.c \
+	tools/picture.h \
+	tools/png.c \
+	tools/utf8.c \
+	tools/utf8.h
 
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

@@ -98,9 +98,9 @@ while IFS= read -r command <&3; do
     (cd "$dir" && PATH=$dir/bin:$PATH sh -c "$command") >"$dir/log" 2>&1
     ok "$command"
 done 3<"$dir/commands"
-for file in O W Y C; do
-    [ -s "$dir/$file.npy" ]
-    ok "$file.npy is written"
+for file in O.npy W.npy Y.npy C.npy sentence.svg W.svg W.png; do
+    [ -s "$dir/$file" ]
+    ok "$file is written"
 done
 
 blocks python >"$dir/snippets.txt"

@@ -205,9 +205,9 @@ int tensor_new(tensor *t, const char *file, attn_dtype dtype, int ndim, const si
     return t->array.data != NULL;
 }
 
-int tensors_save(tensor *const *outputs, size_t count)
+int tensors_save(tensor *const *outputs, size_t count, const pictures *drawn)
 {
-    file_out *files = (file_out *)reserve(count * sizeof *files);
+    file_out *files = (file_out *)reserve((count + 2) * sizeof *files);
     unsigned char(*headers)[NPY_HEADER_SIZE] = (unsigned char(*)[NPY_HEADER_SIZE])reserve(count * sizeof *headers);
     size_t i, used = 0;
     if (!files || !headers) return 0;
@@ -223,6 +223,7 @@ int tensors_save(tensor *const *outputs, size_t count)
         files[used].body_size = element_count(a) * attn_dtype_size(a->dtype);
         used++;
     }
+    for (i = 0; drawn && i < drawn->count; i++) files[used++] = drawn->file[i];
     return files_write(files, used);
 }
 

@@ -13,6 +13,7 @@ static const struct command {
     int (*function)(int argc, char **argv);
 } commands[] = {
     {"sentence", "attention between the words of a sentence, as a table", sentence_help, sentence_command},
+    {"heatmap", "a picture of attention weights: SVG, PNG or text", heatmap_help, heatmap_command},
     {"sdpa", "softmax(scale Q K^T) V on .npy files", sdpa_help, sdpa_command},
     {"layer", "a self-attention layer on .npy files", layer_help, layer_command},
     {"softmax", "softmax along an axis of a .npy file", softmax_help, softmax_command},

@@ -40,6 +40,8 @@ static int cannot_write(const char *path) { return fail("%s: cannot be written: 
 #include <process.h>
 #include <windows.h>
 
+int output_is_terminal(void) { return _isatty(1); }
+
 static long process_number(void) { return (long)_getpid(); }
 
 static int is_separator(char c) { return c == '/' || c == '\\' || c == ':'; }
@@ -100,6 +102,8 @@ static int cut(FILE *file, const pending *p, size_t size) { return file && p && 
 #else
 
 #include <unistd.h>
+
+int output_is_terminal(void) { return isatty(STDOUT_FILENO); }
 
 static long process_number(void) { return (long)getpid(); }
 

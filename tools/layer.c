@@ -18,7 +18,7 @@ const char layer_help[] = "attn layer - a self-attention layer, single- or multi
                           "  --wo WO.npy      the output projection\n"
                           "  --bq, --bk, --bv, --bo B.npy    biases\n"
                           "  --causal upper-left|lower-right|N    row i sees rows up to i (or i + N)\n"
-                          "  --weights W.npy  also write the attention weights\n"
+                          "  --weights W.npy  also write the attention weights\n" PICTURE_HELP
                           "  --dtype f32|f64  convert the inputs to this type (default: f64 if one of\n"
                           "                   them is float64, else f32)\n" RUN_HELP;
 
@@ -27,6 +27,7 @@ enum { X, WQ, WK, WV, WO, BQ, BK, BV, BO, INPUTS };
 typedef struct layer_options {
     const char *inputs[INPUTS];
     const char *out, *weights, *heads, *causal;
+    picture_arguments picture;
     run_options run;
 } layer_options;
 
@@ -78,8 +79,11 @@ static int layer(const layer_options *o)
     attn_dtype dtype;
     int64_t heads = 1;
     size_t kv_heads = 1, shape[ATTN_MAX_DIMS] = {0};
+    pictures drawn;
     int i, rank, at;
-    if (!option_integer("--heads", o->heads, 1, 65536, &heads) || !causal_read(o->causal, &l.attention)) return 0;
+    if (!pictures_allowed(&o->picture) || !option_integer("--heads", o->heads, 1, 65536, &heads) ||
+        !causal_read(o->causal, &l.attention))
+        return 0;
     for (i = 0; i < INPUTS; i++) {
         inputs[i] = &t[i];
         if (!tensor_load(&t[i], o->inputs[i]) || (t[i].file && !tensor_is_float(&t[i]))) return 0;
@@ -106,20 +110,24 @@ static int layer(const layer_options *o)
     at = rank - 2;
     if (heads > 1) shape[at++] = (size_t)heads;
     shape[at] = shape[at + 1] = l.x.shape[rank - 2];
-    if (!tensor_new(&weights, o->weights, dtype, at + 2, shape)) return 0;
+    if (!tensor_new(&weights, pictures_wanted(&o->picture) ? "the weights" : o->weights, dtype, at + 2, shape))
+        return 0;
     l.out = out.array;
     l.weights = weights.array;
-    return run(&o->run, "layer", forward, &l) && tensors_save(outputs, 2);
+    if (!run(&o->run, "layer", forward, &l) || !pictures_draw(&o->picture, &weights, NULL, &drawn)) return 0;
+    weights.file = o->weights;
+    return tensors_save(outputs, 2, &drawn);
 }
 
 int layer_command(int argc, char **argv)
 {
-    layer_options o = {{NULL}, NULL, NULL, NULL, NULL, {NULL, NULL, NULL}};
+    layer_options o = {{NULL}, NULL, NULL, NULL, NULL, {0}, {NULL, NULL, NULL}};
     const option options[] = {
-        {"--x", &o.inputs[X]},   {"--wq", &o.inputs[WQ]}, {"--wk", &o.inputs[WK]},   {"--wv", &o.inputs[WV]},
-        {"--wo", &o.inputs[WO]}, {"--bq", &o.inputs[BQ]}, {"--bk", &o.inputs[BK]},   {"--bv", &o.inputs[BV]},
-        {"--bo", &o.inputs[BO]}, {"-o", &o.out},          {"--weights", &o.weights}, {"--heads", &o.heads},
-        {"--causal", &o.causal}, RUN_OPTIONS(o.run),
+        {"--x", &o.inputs[X]},   {"--wq", &o.inputs[WQ]},    {"--wk", &o.inputs[WK]},
+        {"--wv", &o.inputs[WV]}, {"--wo", &o.inputs[WO]},    {"--bq", &o.inputs[BQ]},
+        {"--bk", &o.inputs[BK]}, {"--bv", &o.inputs[BV]},    {"--bo", &o.inputs[BO]},
+        {"-o", &o.out},          {"--weights", &o.weights},  {"--heads", &o.heads},
+        {"--causal", &o.causal}, PICTURE_OPTIONS(o.picture), RUN_OPTIONS(o.run),
     };
     return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) &&
            option_required("layer", "--x", o.inputs[X]) && option_required("layer", "--wq", o.inputs[WQ]) &&

@@ -31,8 +31,7 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --weights W.npy  the attention weights\n"
                          "  --lse L.npy      log(sum exp(score)) of each row\n"
                          "  --scores S.npy --stage raw|softcapped|biased|probs    the scores at that stage\n"
-                         "  --colsum C.npy   sums of the weights over the queries\n"
-                         "Computation:\n"
+                         "  --colsum C.npy   sums of the weights over the queries\n" PICTURE_HELP "Computation:\n"
                          "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n"
                          "                   one of them is float64, else f32). NumPy has no bfloat16: a\n"
                          "                   bf16 result is written as float32, which holds it exactly.\n"
@@ -46,6 +45,7 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum;
     const char *scale, *causal, *window, *mask, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype, *paged, *cache;
+    picture_arguments picture;
     run_options run;
 } sdpa_options;
 
@@ -416,8 +416,10 @@ static int sdpa(const sdpa_options *o)
     attn_dtype dtype, compute_type;
     size_t shape[ATTN_MAX_DIMS] = {0}, kv_len, capacity;
     int64_t page_size = 0;
+    pictures drawn;
     int rank, kv_type = -1;
-    if (!scalars_read(o, &desc) || !option_word("--kv-dtype", o->kv_dtype, kv_types, 2, &kv_type) ||
+    if (!pictures_allowed(&o->picture) || !scalars_read(o, &desc) ||
+        !option_word("--kv-dtype", o->kv_dtype, kv_types, 2, &kv_type) ||
         !option_integer("--paged", o->paged, 1, MAX_PAGE, &page_size))
         return 0;
     if (!tensor_load(&q, o->q) || !tensor_load(&k, o->k) || !tensor_load(&v, o->v)) return 0;
@@ -440,7 +442,7 @@ static int sdpa(const sdpa_options *o)
     if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute_type, rank - 1, shape))
         return 0;
     shape[rank - 1] = capacity;
-    if (!tensor_new(&weights, o->weights, compute_type, rank, shape) ||
+    if (!tensor_new(&weights, pictures_wanted(&o->picture) ? "the weights" : o->weights, compute_type, rank, shape) ||
         !tensor_new(&scores, o->scores, compute_type, rank, shape))
         return 0;
     shape[rank - 2] = capacity;
@@ -455,8 +457,11 @@ static int sdpa(const sdpa_options *o)
     desc.scores = weights.array;
     desc.stage = ATTN_STAGE_PROBS;
     if (weights.file && !compute(o, &desc, (size_t)page_size, capacity)) return 0;
-    return tensor_resize(&weights, kv_len) && tensor_resize(&scores, kv_len) && tensor_resize(&colsum, kv_len) &&
-           tensors_save(outputs, 5);
+    if (!tensor_resize(&weights, kv_len) || !tensor_resize(&scores, kv_len) || !tensor_resize(&colsum, kv_len) ||
+        !pictures_draw(&o->picture, &weights, NULL, &drawn))
+        return 0;
+    weights.file = o->weights;
+    return tensors_save(outputs, 5, &drawn);
 }
 
 int sdpa_command(int argc, char **argv)
@@ -483,6 +488,7 @@ int sdpa_command(int argc, char **argv)
         {"--kv-dtype", &o.kv_dtype},
         {"--paged", &o.paged},
         {"--cache!", &o.cache},
+        PICTURE_OPTIONS(o.picture),
         RUN_OPTIONS(o.run),
     };
     return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) &&

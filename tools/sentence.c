@@ -4,6 +4,7 @@
  */
 #include "npy.h"
 #include "tool.h"
+#include "utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,87 +23,43 @@ const char sentence_help[] = "attn sentence - attention between the words of a s
                              "  --dim N          numbers in an embedding (default: 8)\n"
                              "  --heads N        attention heads, a divisor of --dim (default: 1)\n"
                              "  --seed N         selects the embeddings and projections (default: 1)\n"
-                             "\n"
+                             "  --svg FILE, --png FILE    draw the weights (see attn heatmap --help); to -, that\n"
+                             "                   alone, without the tables; with\n" LOOK_HELP "\n"
                              "The generator: splitmix64 from the state seed + FNV-1a(name), where the name is\n"
                              "the word with A to Z in lower case, or W_q, W_k, W_v. Each number is the top 24\n"
                              "bits of one step as a fraction in [-1, 1); projections are scaled by the largest\n"
                              "power of two whose square times --dim is at most 16.\n";
 
 enum {
-    MAX_WORDS = 4096,
     MAX_DIM = 1024,
     SHOWN_WORDS = 24,  /* rows and columns printed */
     SHOWN_NUMBERS = 8, /* of each output row */
-    LABEL = 10,        /* characters of a word in a table */
+    LABEL = 10,        /* columns of a word in a table */
     LABEL_BYTES = 4 * LABEL + 1,
     LINE = 80
 };
 
 typedef struct word {
-    const char *text; /* not terminated */
+    const char *text;
     size_t length;
     char label[LABEL_BYTES];
-    int width; /* of the label, in characters */
+    int width; /* of the label, in columns */
 } word;
 
 /* ---------------------------------------------------------------- words -- */
 
-/* The length in bytes of the UTF-8 character at s, at most `length`. 0 if it is invalid, or
- * a control character, which a terminal might act on. */
-static size_t character_length(const char *s, size_t length)
-{
-    static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
-    const unsigned char first = (unsigned char)s[0];
-    const size_t bytes = first < 0x80   ? 1
-                         : first < 0xc0 ? 0
-                         : first < 0xe0 ? 2
-                         : first < 0xf0 ? 3
-                         : first < 0xf8 ? 4
-                                        : 0;
-    uint32_t code = bytes < 2 ? first : first & (0x7fu >> bytes);
-    size_t i;
-    if (bytes == 0 || bytes > length) return 0;
-    for (i = 1; i < bytes; i++) {
-        if (((unsigned char)s[i] & 0xc0) != 0x80) return 0;
-        code = code << 6 | ((unsigned char)s[i] & 0x3f);
-    }
-    if (code < smallest[bytes] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return 0;
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) ? 0 : bytes;
-}
-
-/* The word, shortened to LABEL characters (the last two are dots then). */
-static void make_label(word *w)
-{
-    size_t at = 0, used = 0, cut = 0;
-    w->width = 0;
-    while (at < w->length) {
-        const size_t bytes = character_length(w->text + at, w->length - at);
-        if (w->width == LABEL) {
-            memcpy(w->label + cut, "..", 3);
-            return;
-        }
-        if (w->width == LABEL - 2) cut = used;
-        if (bytes) memcpy(w->label + used, w->text + at, bytes);
-        else w->label[used] = '?';
-        used += bytes ? bytes : 1;
-        at += bytes ? bytes : 1;
-        w->width++;
-    }
-    w->label[used] = 0;
-}
-
-/* Appends the words of `text`. Fails if there are too many. */
-static int split(const char *text, word *words, size_t *count)
+int words_split(const char *what, const char *text, const char **words, size_t *count)
 {
     static const char space[] = " \t\r\n";
     for (text += strspn(text, space); *text; text += strspn(text, space)) {
-        word *w = &words[*count];
-        if (*count == MAX_WORDS) return fail("the sentence has more than %d words", MAX_WORDS);
-        w->text = text;
-        w->length = strcspn(text, space);
-        make_label(w);
-        text += w->length;
-        ++*count;
+        const size_t length = strcspn(text, space);
+        char *copy = (char *)reserve(length + 1);
+        if (*count == MAX_WORDS) return fail("%s has more than %d words", what, MAX_WORDS);
+        if (!copy) return 0;
+        memcpy(copy, text, length);
+        copy[length] = 0;
+        words[(*count)++] = copy;
+        text += length;
     }
     return 1;
 }
@@ -274,7 +231,7 @@ static void print_all(const word *words, size_t count, const attn_layer *l, int6
     for (head = 0; head < l->num_heads; head++) {
         const float *weights = (const float *)l->weights.data + head * count * count;
         printf("\nWeights");
-        if (l->num_heads > 1) printf(" of head %zu", head + 1);
+        if (l->num_heads > 1) printf(" of head %zu", head);
         printf(": how much a row's word attends to each word (rows sum to 1)\n");
         print_weights(words, count, weights);
         print_most_attended(words, count, weights);
@@ -282,13 +239,17 @@ static void print_all(const word *words, size_t count, const attn_layer *l, int6
     print_output(words, count, (const float *)l->out.data, dim);
 }
 
-static int show(const word *words, size_t count, size_t dim, size_t heads, int64_t seed)
+static int show(const word *words, const char *const *labels, size_t count, size_t dim, size_t heads, int64_t seed,
+                const picture_arguments *picture)
 {
     static const char *const names[3] = {"W_q", "W_k", "W_v"};
     const run_options defaults = {NULL, NULL, NULL};
     const size_t square = dim * dim * sizeof(float), rows = count * dim * sizeof(float);
     attn_layer l = attn_layer_default();
     attn_array *projections[3];
+    const size_t shape[3] = {heads, count, count};
+    tensor weights;
+    pictures drawn;
     size_t i;
     projections[0] = &l.w_q;
     projections[1] = &l.w_k;
@@ -304,12 +265,15 @@ static int show(const word *words, size_t count, size_t dim, size_t heads, int64
     }
     l.x = attn_array_2d(ATTN_F32, reserve(rows), count, dim);
     l.out = attn_array_2d(ATTN_F32, reserve(rows), count, dim);
-    l.weights = attn_array_3d(ATTN_F32, reserve(heads * count * count * sizeof(float)), heads, count, count);
-    if (heads == 1) l.weights = attn_array_2d(ATTN_F32, l.weights.data, count, count);
-    if (!l.x.data || !l.out.data || !l.weights.data) return 0;
+    if (!tensor_new(&weights, "the weights", ATTN_F32, heads == 1 ? 2 : 3, heads == 1 ? shape + 1 : shape)) return 0;
+    l.weights = weights.array;
+    if (!l.x.data || !l.out.data) return 0;
     for (i = 0; i < count; i++) generate((uint64_t)seed + fnv1a(&words[i], 1), 1, (float *)l.x.data + i * dim, dim);
     l.num_heads = heads;
     if (!run(&defaults, "sentence", forward, &l)) return 0;
+    if (!pictures_draw(picture, &weights, labels, &drawn) || !files_write(drawn.file, drawn.count)) return 0;
+    for (i = 0; i < drawn.count; i++)
+        if (strcmp(drawn.file[i].path, "-") == 0) return 1;
     print_all(words, count, &l, seed);
     return 1;
 }
@@ -317,21 +281,30 @@ static int show(const word *words, size_t count, size_t dim, size_t heads, int64
 int sentence_command(int argc, char **argv)
 {
     const char *dim_text = NULL, *heads_text = NULL, *seed_text = NULL;
-    const option options[] = {{"--dim", &dim_text}, {"--heads", &heads_text}, {"--seed", &seed_text}};
+    picture_arguments picture = {0};
+    const option options[] = {{"--dim", &dim_text},    {"--heads", &heads_text}, {"--seed", &seed_text},
+                              {"--svg", &picture.svg}, {"--png", &picture.png},  LOOK_OPTIONS(picture)};
     int64_t dim = 8, heads = 1, seed = 1;
+    const char **labels = (const char **)reserve(MAX_WORDS * sizeof *labels);
     word *words;
-    size_t count = 0;
+    size_t count = 0, at;
     int i, texts;
-    if (!options_read(argc, argv, options, sizeof options / sizeof options[0], &texts) ||
-        !option_integer("--dim", dim_text, 1, MAX_DIM, &dim) ||
+    if (!labels || !options_read(argc, argv, options, sizeof options / sizeof options[0], &texts) ||
+        !pictures_allowed(&picture) || !option_integer("--dim", dim_text, 1, MAX_DIM, &dim) ||
         !option_integer("--heads", heads_text, 1, dim, &heads) ||
         !option_integer("--seed", seed_text, INT64_MIN, INT64_MAX, &seed))
         return 0;
     if (dim % heads != 0) return fail("--heads: %d does not divide the dimension %d", (int)heads, (int)dim);
-    words = (word *)reserve(MAX_WORDS * sizeof *words);
-    if (!words) return 0;
     for (i = 0; i < texts; i++)
-        if (!split(argv[2 + i], words, &count)) return 0;
+        if (!words_split("the sentence", argv[2 + i], labels, &count)) return 0;
     if (count == 0) return fail("sentence needs at least one word (see attn sentence --help)");
-    return show(words, count, (size_t)dim, (size_t)heads, seed);
+    words = (word *)reserve(count * sizeof *words);
+    if (!words) return 0;
+    for (at = 0; at < count; at++) {
+        word *w = &words[at];
+        w->text = labels[at];
+        w->length = strlen(w->text);
+        w->width = utf8_cut(w->text, w->length, LABEL, "?", "..", w->label, sizeof w->label);
+    }
+    return show(words, labels, count, (size_t)dim, (size_t)heads, seed, &picture);
 }

@@ -29,6 +29,8 @@ void release_all(void);
 
 /* --------------------------------------------------------------- files.c -- */
 
+struct pictures;
+
 /* A file to write: a head, then a body. */
 typedef struct file_out {
     const char *path;
@@ -41,6 +43,8 @@ int file_read(const char *path, unsigned char **bytes, size_t *length);
 /* Writes all files or none: readers see each file either complete or as it was before, with its
  * mode. What is no plain file, or has several names, is written to where it is: "-", pipes. */
 int files_write(const file_out *files, size_t count);
+
+int output_is_terminal(void); /* standard output */
 
 /* ------------------------------------------------------------- options.c -- */
 
@@ -90,7 +94,8 @@ int tensor_same(const tensor *t, int a, const tensor *u, int b, const char *mean
 
 /* An output: a new array if there is a `file`, else absent. */
 int tensor_new(tensor *t, const char *file, attn_dtype dtype, int ndim, const size_t *shape);
-int tensors_save(tensor *const *outputs, size_t count);
+/* With pictures of them; NULL: none. */
+int tensors_save(tensor *const *outputs, size_t count, const struct pictures *drawn);
 
 /* ------------------------------------------------------------------ run.c -- */
 
@@ -115,6 +120,47 @@ typedef attn_status (*operation)(const void *arguments, const attn_exec *exec);
  * Messages start with `what`. */
 int run(const run_options *o, const char *what, operation compute, const void *arguments);
 
+/* -------------------------------------------------------------- heatmap.c -- */
+
+/* Options of commands that draw weights. */
+typedef struct picture_arguments {
+    const char *svg, *png, *view, *dark, *head, *batch, *tokens, *keys;
+} picture_arguments;
+/* clang-format off */
+#define LOOK_OPTIONS(o) {"--view", &(o).view}, {"--dark!", &(o).dark}, {"--head", &(o).head}
+#define LABEL_OPTIONS(o) {"--batch", &(o).batch}, {"--tokens", &(o).tokens}, {"--keys", &(o).keys}
+#define PICTURE_OPTIONS(o) {"--svg", &(o).svg}, {"--png", &(o).png}, LOOK_OPTIONS(o), LABEL_OPTIONS(o)
+#define LABEL_HELP \
+    "  --tokens WORDS   labels of queries and keys, split at spaces (default: positions)\n" \
+    "  --keys WORDS     other labels for the keys\n" \
+    "  --batch N        which batch of (B, H, S, T) (default: 0)\n"
+#define LOOK_HELP \
+    "  --head N         only this head (default: all, side by side)\n" \
+    "  --view map|lines    cells (the default), or lines from queries to keys\n" \
+    "  --dark           on a dark ground\n"
+#define PICTURE_HELP \
+    "  --svg FILE, --png FILE    draw the weights (see attn heatmap --help), with\n" LABEL_HELP LOOK_HELP
+/* clang-format on */
+
+typedef struct pictures {
+    file_out file[2];
+    size_t count;
+} pictures;
+
+/* Fails if there are options for pictures, but no picture. */
+int pictures_allowed(const picture_arguments *o);
+int pictures_wanted(const picture_arguments *o);
+
+/* Draws what is wanted. `words`: the labels, if not those of the options. */
+int pictures_draw(const picture_arguments *o, tensor *weights, const char *const *words, pictures *files);
+
+/* ------------------------------------------------------------- sentence.c -- */
+
+enum { MAX_WORDS = 4096 };
+
+/* Appends the words of a text, as strings of their own. Fails, in the name of `what`, if there are too many. */
+int words_split(const char *what, const char *text, const char **words, size_t *count);
+
 /* The commands. They get the arguments of main; argv[1] is the name of the command. */
 int sdpa_command(int argc, char **argv);
 int layer_command(int argc, char **argv);
@@ -122,8 +168,10 @@ int softmax_command(int argc, char **argv);
 int matmul_command(int argc, char **argv);
 int sentence_command(int argc, char **argv);
 int hash_command(int argc, char **argv);
+int heatmap_command(int argc, char **argv);
 int info_command(int argc, char **argv);
-extern const char sdpa_help[], layer_help[], softmax_help[], matmul_help[], sentence_help[], hash_help[], info_help[];
+extern const char sdpa_help[], layer_help[], softmax_help[], matmul_help[], sentence_help[], heatmap_help[],
+    hash_help[], info_help[];
 
 /* In check/implementation.c, from check/hash_cases.h: prints all hashes; returns 0 if paths differ. */
 int hash_print(void);
