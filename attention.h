@@ -55,6 +55,43 @@
  *                   attn_cache_append, attn_rotary, attn_rotary_tables: for decoding.
  *     4. layers     attn_layer_forward: projections, heads, output projection
  *
+ * IN PLACE OF YOUR LOOP
+ *
+ *   The attention of a decoder, one token at position pos, caches (position, kv_heads,
+ *   head_dim), n = heads / kv_heads:
+ *
+ *     for (int h = 0; h < heads; h++) {
+ *         const float *qh = q + h * head_dim, *kh = k + h / n * head_dim, *vh = v + h / n * head_dim;
+ *         for (int t = 0; t <= pos; t++) {
+ *             a[t] = 0;
+ *             for (int i = 0; i < head_dim; i++) a[t] += qh[i] * kh[t * kv_heads * head_dim + i];
+ *             a[t] /= sqrtf(head_dim);
+ *         }
+ *         softmax(a, pos + 1);
+ *         for (int i = 0; i < head_dim; i++) {
+ *             out[h * head_dim + i] = 0;
+ *             for (int t = 0; t <= pos; t++) out[h * head_dim + i] += a[t] * vh[t * kv_heads * head_dim + i];
+ *         }
+ *     }
+ *
+ *   becomes
+ *
+ *     attn_desc d = attn_desc_default();
+ *     d.q = attn_array_bshd(ATTN_F32, q, 1, 1, heads, head_dim);
+ *     d.k = attn_array_bshd(ATTN_F32, k, 1, pos + 1, kv_heads, head_dim);
+ *     d.v = attn_array_bshd(ATTN_F32, v, 1, pos + 1, kv_heads, head_dim);
+ *     d.out = attn_array_bshd(ATTN_F32, out, 1, 1, heads, head_dim);
+ *     attn_forward(&d, &run);
+ *
+ *   A prompt of m tokens from position pos on is one call, too, and many times as fast as
+ *   m of them: give q and out m in place of 1, k and v pos + m, and d.causal = 1 with
+ *   d.align = ATTN_ALIGN_LOWER_RIGHT. Caches of 16 bits need only another type; caches
+ *   (kv_heads, position, head_dim) are attn_array_strided, whose rows of a head are
+ *   capacity * head_dim apart. A mask that is added to a[t] is d.mask, and a[t] itself,
+ *   of all heads, d.scores. Products by matrices stored (out, in) are attn_matmul by
+ *   attn_array_swap(w, 0, 1), the turning of q and k attn_rotary. Where a pool calls your
+ *   loop with its threads' numbers, use exec.share. examples/generate.c has all of it.
+ *
  * DEFINITIONS
  *
  *   batch B, heads H, sequence S (q_len, kv_len), head dimension D (head_dim for
