@@ -536,19 +536,16 @@ static void try_tables(attn_dtype type, size_t dim, size_t rotary_dim)
         pass = test_status(attn_rotary_tables(&x, &first, &sine, interleaved, &want), ATTN_OK) &&
                test_status(attn_rotary_tables(&x, &narrow, &sine, interleaved, &got), ATTN_OK) &&
                test_same(&got, &want);
-        for (size_t b = 0; b < 2; b++) { /* one table for all batches, in place */
-            const attn_array of_x = test_part(&x, 4, b, 1), of_got = test_part(&got, 4, b, 1);
-            attn_array one_cosine = first, one_sine = sine;
-            one_cosine.ndim = one_sine.ndim = 2;
-            for (int d = 0; d < 2; d++) {
-                one_cosine.shape[d] = one_sine.shape[d] = first.shape[d + 1];
-                one_cosine.stride[d] = one_sine.stride[d] = first.stride[d + 1];
-            }
-            one_cosine.data = (double *)first.data + (ptrdiff_t)b * first.stride[0];
-            one_sine.data = (double *)sine.data + (ptrdiff_t)b * sine.stride[0];
-            pass = pass &&
-                   test_status(attn_rotary_tables(&of_x, &one_cosine, &one_sine, interleaved, &of_x), ATTN_OK) &&
-                   test_same(&of_x, &of_got);
+        first.ndim = sine.ndim = 2; /* one table for all batches, then for each of them, in place */
+        for (int axis = 0; axis < 2; axis++) {
+            first.shape[axis] = first.shape[axis + 1], first.stride[axis] = first.stride[axis + 1];
+            sine.shape[axis] = sine.shape[axis + 1], sine.stride[axis] = sine.stride[axis + 1];
+        }
+        pass = pass && test_status(attn_rotary_tables(&x, &first, &sine, interleaved, &want), ATTN_OK);
+        for (size_t b = 0; b < 2; b++) {
+            const attn_array of_x = test_part(&x, 4, b, 1), of_want = test_part(&want, 4, b, 1);
+            pass = pass && test_status(attn_rotary_tables(&of_x, &first, &sine, interleaved, &of_x), ATTN_OK) &&
+                   test_same(&of_x, &of_want);
         }
         test_ok(test_release() && pass, "%s, %zu of %zu columns%s: tables of float32, and for all batches",
                 attn_dtype_name(type), rotary_dim, dim, interleaved ? ", interleaved" : "");

@@ -205,7 +205,8 @@ static void try_places(attn_dtype type, const test_shape *of)
         for (size_t p = 0; p < num_paths && pass; p++) {
             test_rng rng = {n};
             attn_desc whole = test_problem(&shape, &rng), d;
-            const attn_array apart = test_4d(type, 2, heads, of->q_len, 2 * n), part = test_4d(type, 2, 1, some, n);
+            const attn_array apart = test_4d(type, 2, heads, of->q_len, 2 * n), part = test_4d(type, 2, 1, some, n),
+                             rows = test_4d(type, 2, heads, some, n);
             whole.causal = c == CAUSAL;
             whole.align = ATTN_ALIGN_LOWER_RIGHT;
             if (c == WINDOW) whole.window = 1, whole.window_left = 5, whole.window_right = (int64_t)n / 2;
@@ -236,14 +237,22 @@ static void try_places(attn_dtype type, const test_shape *of)
             pass = pass && test_status(test_forward(&d, test_shuffled(paths[p], 3)), ATTN_OK) &&
                    test_same(&d.scores, &whole.scores);
             d = test_again(&whole);
-            d.scores = part;
-            d.scores_head = heads - 1;
             d.scores_query = of->q_len / 3;
-            if (pass && test_status(test_forward(&d, test_on(paths[p])), ATTN_OK)) {
-                const attn_array head = test_part(&whole.scores, 3, heads - 1, 1),
+            for (int all = 0; all < 2 && pass; all++) { /* heads */
+                const attn_array head = test_part(&whole.scores, 3, all ? 0 : heads - 1, all ? heads : 1),
                                  want = test_part(&head, 2, of->q_len / 3, some);
-                pass = test_same(&part, &want) && test_same(&d.out, &whole.out);
-            } else pass = 0;
+                d.scores = all ? rows : part;
+                d.scores_head = all ? 0 : heads - 1;
+                pass = test_status(test_forward(&d, test_on(paths[p])), ATTN_OK) && test_same(&d.scores, &want) &&
+                       test_same(&d.out, &whole.out);
+            }
+            if (pass && type == ATTN_F32) { /* rounded once */
+                const attn_array want = test_4d(ATTN_BF16, 2, heads, of->q_len, n);
+                d = test_again(&whole);
+                d.scores = test_4d(ATTN_BF16, 2, heads, of->q_len, n);
+                pass = test_status(attn_cache_append(&want, &whole.scores, NULL, NULL), ATTN_OK) &&
+                       test_status(test_forward(&d, test_on(paths[p])), ATTN_OK) && test_same(&d.scores, &want);
+            }
             pass = test_release() && pass;
         }
         test_ok(pass, "%s, %zu x %zu, %zu heads of %zu, %s: the same weights wherever they are stored",
