@@ -536,12 +536,13 @@ static void try_tables(attn_dtype type, size_t dim, size_t rotary_dim)
         pass = test_status(attn_rotary_tables(&x, &first, &sine, interleaved, &want), ATTN_OK) &&
                test_status(attn_rotary_tables(&x, &narrow, &sine, interleaved, &got), ATTN_OK) &&
                test_same(&got, &want);
-        first.ndim = sine.ndim = 2; /* one table for all batches, then for each of them, in place */
+        first.shape[0] = sine.shape[0] = 1; /* one table for all batches, then for each of them, in place */
+        pass = pass && test_status(attn_rotary_tables(&x, &first, &sine, interleaved, &want), ATTN_OK);
+        first.ndim = sine.ndim = 2;
         for (int axis = 0; axis < 2; axis++) {
             first.shape[axis] = first.shape[axis + 1], first.stride[axis] = first.stride[axis + 1];
             sine.shape[axis] = sine.shape[axis + 1], sine.stride[axis] = sine.stride[axis + 1];
         }
-        pass = pass && test_status(attn_rotary_tables(&x, &first, &sine, interleaved, &want), ATTN_OK);
         for (size_t b = 0; b < 2; b++) {
             const attn_array of_x = test_part(&x, 4, b, 1), of_want = test_part(&want, 4, b, 1);
             pass = pass && test_status(attn_rotary_tables(&of_x, &first, &sine, interleaved, &of_x), ATTN_OK) &&
