@@ -31,6 +31,7 @@ test_programs = \
 	tests/softmax_axis \
 	tests/split_keys \
 	tests/strides \
+	tests/vit \
 	tests/weights \
 	tests/workspace
 test_scripts = \
