@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT-0
 EXTRA_DIST += \
+	examples/c11_parallel_for.h \
 	examples/consumer/CMakeLists.txt \
 	examples/consumer/meson.build \
 	examples/decode.c \
+	examples/gcd_parallel_for.h \
 	examples/generate.c \
 	examples/layer.c \
 	examples/openmp_parallel_for.h \
@@ -13,4 +15,5 @@ EXTRA_DIST += \
 	examples/python/sentence.py \
 	examples/python/steps.py \
 	examples/quick_start.c \
-	examples/vit.c
+	examples/vit.c \
+	examples/windows_parallel_for.h

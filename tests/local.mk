@@ -3,11 +3,13 @@ test_programs = \
 	tests/accuracy \
 	tests/aliases \
 	tests/array_forms \
+	tests/c11_adapter \
 	tests/element_types \
 	tests/elementary \
 	tests/errors \
 	tests/extremes \
 	tests/feature_pairs \
+	tests/gcd_adapter \
 	tests/known_values \
 	tests/kv_cache \
 	tests/layer \
@@ -33,6 +35,7 @@ test_programs = \
 	tests/strides \
 	tests/vit \
 	tests/weights \
+	tests/windows_adapter \
 	tests/workspace
 test_scripts = \
 	tests/flags.sh \
@@ -55,6 +58,9 @@ EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfus
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a
+tests_c11_adapter_CPPFLAGS = $(AM_CPPFLAGS) $(C11_THREADS_CPPFLAGS)
+tests_gcd_adapter_CPPFLAGS = $(AM_CPPFLAGS) $(GCD_CPPFLAGS)
+tests_gcd_adapter_LDADD = $(LDADD) $(GCD_LIBS)
 
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
