@@ -8,7 +8,8 @@
  *     run.num_workers = workers;
  *
  * dispatch_apply_f does not tell which thread it is on. So what it runs are the workers, and these
- * take the tasks. C99 or C++ of gcc or clang, without blocks; outside of macOS -ldispatch.
+ * take the tasks. C99 or C++, without blocks; compiled with clang, as the headers of libdispatch
+ * ask for; outside of macOS -ldispatch.
  */
 #ifndef ATTN_GCD_PARALLEL_FOR_H
 #define ATTN_GCD_PARALLEL_FOR_H
@@ -35,7 +36,8 @@ static inline void attn_gcd_for(void *context, size_t count, attn_task task, voi
 {
     attn_gcd_call call = {task, arg, 0, count};
     const size_t workers = *(const size_t *)context;
-    dispatch_apply_f(workers > 0 ? workers : 1, DISPATCH_APPLY_AUTO, &call, attn_gcd_work);
+    /* NULL is DISPATCH_APPLY_AUTO, which strict C compilers warn of */
+    dispatch_apply_f(workers > 0 ? workers : 1, NULL, &call, attn_gcd_work);
 }
 
 #endif

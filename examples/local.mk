@@ -15,5 +15,6 @@ EXTRA_DIST += \
 	examples/python/sentence.py \
 	examples/python/steps.py \
 	examples/quick_start.c \
+	examples/shares.c \
 	examples/vit.c \
 	examples/windows_parallel_for.h

@@ -33,7 +33,7 @@ int main(void)
         test_two_at_once(&adapter);
     }
 #else
-    test_skip("configure did not find libdispatch", "Grand Central Dispatch");
+    test_skip("configure did not find libdispatch for this compiler", "Grand Central Dispatch");
 #endif
     return test_done();
 }
