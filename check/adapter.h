@@ -28,7 +28,7 @@ void test_threads(const test_adapter *adapter);
  * fewer, start fails, or there are fewer workers, who do all. */
 void test_scarcity(const test_adapter *adapter, size_t needed);
 
-/* Do two workers work at the same time? */
+/* Do two workers, each with its number, work at the same time? */
 void test_two_at_once(const test_adapter *adapter);
 
 #endif
