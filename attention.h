@@ -229,8 +229,9 @@
  *
  *   The library starts no threads. Give exec.parallel_for a function that runs
  *   independent tasks in any order; results do not depend on it. examples/ has
- *   one for pthreads and one for OpenMP. Where all threads of a pool run the
- *   same code, each with a number, all call with exec.share and exec.shares instead.
+ *   one each for POSIX, C11 and Windows threads, OpenMP and Grand Central Dispatch.
+ *   Where all threads of a pool run the same code, each with a number, all call with
+ *   exec.share and exec.shares instead.
  *
  * ERRORS
  *

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT-0
 check_LIBRARIES += check/libcheck.a
 check_libcheck_a_SOURCES = \
+	check/adapter.c \
+	check/adapter.h \
 	check/allocation.h \
 	check/harness.c \
 	check/harness.h \

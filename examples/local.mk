@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT-0
 EXTRA_DIST += \
+	examples/c11_parallel_for.h \
 	examples/consumer/CMakeLists.txt \
 	examples/consumer/meson.build \
 	examples/decode.c \
+	examples/gcd_parallel_for.h \
 	examples/generate.c \
 	examples/layer.c \
 	examples/openmp_parallel_for.h \
@@ -12,4 +14,7 @@ EXTRA_DIST += \
 	examples/python/layer_class.py \
 	examples/python/sentence.py \
 	examples/python/steps.py \
-	examples/quick_start.c
+	examples/quick_start.c \
+	examples/shares.c \
+	examples/vit.c \
+	examples/windows_parallel_for.h

@@ -24,8 +24,8 @@ PATH=$PATH:/usr/lib/wine # Debian has wine64 there
 table() { sed -e '/^#/d' -e 's/ *| */|/g' "$top/tests/targets.txt"; }
 
 few='tests/errors tests/known_values tests/layer tests/matmul tests/library_conventions tests/rotary tests/softmax_axis
-    tests/golden.sh fuzz/replay.sh'
-some="$few tests/element_types tests/pthread_adapter tests/strides tests/packed_sequences tests/weights tests/workspace tests/tool.sh"
+    tests/windows_adapter tests/golden.sh fuzz/replay.sh'
+some="$few tests/c11_adapter tests/element_types tests/pthread_adapter tests/strides tests/packed_sequences tests/weights tests/workspace tests/tool.sh"
 
 have() { command -v "${1%% *}" >/dev/null 2>&1; }
 

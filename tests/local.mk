@@ -3,11 +3,13 @@ test_programs = \
 	tests/accuracy \
 	tests/aliases \
 	tests/array_forms \
+	tests/c11_adapter \
 	tests/element_types \
 	tests/elementary \
 	tests/errors \
 	tests/extremes \
 	tests/feature_pairs \
+	tests/gcd_adapter \
 	tests/known_values \
 	tests/kv_cache \
 	tests/layer \
@@ -32,7 +34,9 @@ test_programs = \
 	tests/softmax_axis \
 	tests/split_keys \
 	tests/strides \
+	tests/vit \
 	tests/weights \
+	tests/windows_adapter \
 	tests/workspace
 test_scripts = \
 	tests/flags.sh \
@@ -65,6 +69,9 @@ tests_pictures_SOURCES = \
 	tools/png.c \
 	tools/utf8.c \
 	tools/utf8.h
+tests_c11_adapter_CPPFLAGS = $(AM_CPPFLAGS) $(C11_THREADS_CPPFLAGS)
+tests_gcd_adapter_CPPFLAGS = $(AM_CPPFLAGS) $(GCD_CPPFLAGS)
+tests_gcd_adapter_LDADD = $(LDADD) $(GCD_LIBS)
 
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

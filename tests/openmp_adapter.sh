@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: MIT-0
 # shellcheck disable=SC2086 # $CC is a list
 #
-# openmp_adapter.sh - tests the OpenMP parallel_for that users copy from examples/: with several
-# threads and without OpenMP it gives the bits of one thread. TAP. (tests/pthread_adapter.c and the
-# attn program test the pthreads adapter.)
+# openmp_adapter.sh - tests the OpenMP parallel_for that users copy from examples/, and the shares of
+# examples/shares.c: with several threads and without OpenMP they give the bits of one thread. TAP.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
 
-cat >"$dir/program.c" <<'END'
+cat >"$dir/adapter.c" <<'END'
 #define ATTENTION_IMPLEMENTATION
 #include "attention.h"
 #include "examples/openmp_parallel_for.h"
@@ -59,16 +58,21 @@ int main(void)
 }
 END
 
-check() { # NAME FLAGS
-    ${CC:-cc} -O2 -Wall -Wextra -Werror $2 -I"$top" "$dir/program.c" -o "$dir/program" -lm 2>"$dir/log" && ${RUN-} "$dir/program" >"$dir/log"
+check() { # NAME SOURCE FLAGS
+    ${CC:-cc} -O2 -Wall -Wextra -Werror $3 -I"$top" "$2" -o "$dir/program" -lm 2>"$dir/log" && ${RUN-} "$dir/program" >"$dir/log"
     ok "$1"
 }
 
-check "without OpenMP: the same bits" ""
+check "without OpenMP: the same bits" "$dir/adapter.c" ""
 printf '#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n' >"$dir/probe.c"
 if ${CC:-cc} -fopenmp "$dir/probe.c" -o "$dir/probe" 2>/dev/null; then
-    check "OpenMP, 1 to 5 threads: the same bits" -fopenmp
+    check "OpenMP, 1 to 5 threads: the same bits" "$dir/adapter.c" -fopenmp
+    check "OpenMP, shares of 2 threads: the same bits" "$top/examples/shares.c" -fopenmp
+    for threads in 1 3 4; do
+        ${RUN-} "$dir/program" $threads >"$dir/log" && grep -q "^threads: $threads, " "$dir/log"
+        ok "OpenMP, shares of $threads threads: the same bits"
+    done
 else
-    skip "OpenMP, 1 to 5 threads: the same bits" 'the compiler has no OpenMP'
+    skip "OpenMP, 1 to 5 threads, and shares: the same bits" 'the compiler has no OpenMP'
 fi
 plan

@@ -3,65 +3,26 @@
  * The adapter for POSIX threads in examples/: every task runs once, no worker runs two tasks at
  * a time, and any number of threads gives the same bits. Other threads do get work.
  */
-#include "check/harness.h"
+#include "check/adapter.h"
 
+#include <errno.h>
+#include <pthread.h>
+#define pthread_create(t, a, f, x) (test_may_create() ? pthread_create(t, a, f, x) : EAGAIN)
+#define pthread_mutex_init(m, a) (test_may_create() ? pthread_mutex_init(m, a) : ENOMEM)
+#define pthread_cond_init(c, a) (test_may_create() ? pthread_cond_init(c, a) : ENOMEM)
 #include "examples/pthread_parallel_for.h"
 
-enum { TASKS = 2000, WORKERS = 4 };
+static attn_pthreads threads;
 
-typedef struct tally {
-    unsigned char runs[TASKS];
-    volatile int busy[WORKERS];
-    volatile int twice;
-} tally;
-
-static void count_task(void *arg, size_t index, size_t worker)
+static int start(attn_exec *run, size_t workers)
 {
-    tally *t = arg;
-    if (t->busy[worker]++) t->twice = 1;
-    t->runs[index]++;
-    t->busy[worker]--;
+    if (!attn_pthreads_start(&threads, workers)) return 0;
+    run->parallel_for = attn_pthreads_for;
+    run->parallel_context = &threads;
+    run->num_workers = threads.num_workers;
+    return 1;
 }
-
-static void try_adapter(size_t workers)
-{
-    static tally t;
-    attn_pthreads threads;
-    int pass = 1;
-    if (!test_ok(attn_pthreads_start(&threads, workers), "%zu threads start", workers)) return;
-    for (size_t call = 0; call < 20; call++) {
-        const size_t count = call * call * 5;
-        for (size_t i = 0; i < TASKS; i++) t.runs[i] = 0;
-        attn_pthreads_for(&threads, count, count_task, &t);
-        for (size_t i = 0; i < TASKS; i++) pass &= t.runs[i] == (i < count);
-    }
-    attn_pthreads_stop(&threads);
-    test_ok(pass && !t.twice, "%zu threads: every task once, each worker in one place", workers);
-}
-
-static void try_bits(attn_dtype type, size_t workers)
-{
-    const test_shape shape = {type, 2, 4, 2, 130, 600, 16, 12};
-    test_rng rng = {5};
-    attn_desc alone = test_problem(&shape, &rng), together;
-    attn_exec run = test_on(ATTN_PATH_AUTO);
-    attn_pthreads threads;
-    int pass = 1;
-    alone.causal = 1;
-    pass &= test_status(test_forward(&alone, run), ATTN_OK) && attn_pthreads_start(&threads, workers);
-    if (pass) {
-        run.parallel_for = attn_pthreads_for;
-        run.parallel_context = &threads;
-        run.num_workers = threads.num_workers;
-        for (int call = 0; call < 5; call++) {
-            together = test_again(&alone);
-            pass &= test_status(test_forward(&together, run), ATTN_OK) && test_same_outputs(&together, &alone);
-        }
-        attn_pthreads_stop(&threads);
-    }
-    test_ok(pass, "%s, %zu threads: the bits of one", attn_dtype_name(type), workers);
-    test_ok(test_release(), "%s, %zu threads: guards", attn_dtype_name(type), workers);
-}
+static void stop(void) { attn_pthreads_stop(&threads); }
 
 typedef struct handed {
     size_t calls, fewest;
@@ -95,10 +56,10 @@ static void try_handing_out(size_t workers)
 
 int main(void)
 {
-    for (size_t workers = 1; workers <= WORKERS; workers++) {
-        try_adapter(workers);
-        try_handing_out(workers);
-        for (size_t t = 0; t < 2; t++) try_bits(test_types[t], workers);
-    }
+    static const test_adapter adapter = {start, stop};
+    test_threads(&adapter);
+    test_scarcity(&adapter, 3);
+    test_two_at_once(&adapter);
+    for (size_t workers = 1; workers <= 4; workers++) try_handing_out(workers);
     return test_done();
 }

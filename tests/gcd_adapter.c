@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * The adapter for Grand Central Dispatch in examples/: every task once, each worker in one place,
+ * the same bits.
+ */
+#include "check/adapter.h"
+
+#ifdef ATTN_TEST_GCD
+#include "examples/gcd_parallel_for.h"
+#include <unistd.h>
+
+static size_t count;
+
+static int start(attn_exec *run, size_t workers)
+{
+    count = workers;
+    run->parallel_for = attn_gcd_for;
+    run->parallel_context = &count;
+    run->num_workers = workers;
+    return 1;
+}
+static void stop(void) {}
+#endif
+
+int main(void)
+{
+#ifdef ATTN_TEST_GCD
+    static const test_adapter adapter = {start, stop};
+    test_threads(&adapter);
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        test_skip("libdispatch works alone on one processor", "two workers at the same time");
+    } else {
+        test_two_at_once(&adapter);
+    }
+#else
+    test_skip("configure did not find libdispatch for this compiler", "Grand Central Dispatch");
+#endif
+    return test_done();
+}
