@@ -12,4 +12,5 @@ EXTRA_DIST += \
 	examples/python/layer_class.py \
 	examples/python/sentence.py \
 	examples/python/steps.py \
-	examples/quick_start.c
+	examples/quick_start.c \
+	examples/tutorial.c
