@@ -38,8 +38,10 @@ for text in $texts; do
         /^```/ && inside { inside = 0; next }
         /^```/ {
             inside = 1
-            if (before !~ "^<!-- (example: .*|output: .*|run|run: .*|python|show" ci ") -->$") print "line " NR ": no comment says what this is"
-            if (/^```sh$/ != (before ~ /^<!-- (run|run: .*|ci: .*) -->$/)) print "line " NR ": shell commands that are not run, or another language that is"
+            if (before !~ "^<!-- (example: .*|output: .*|run|run: .*|python|show" ci ") -->$")
+                print "line " NR ": no comment says what this is"
+            if (/^```sh$/ != (before ~ /^<!-- (run|run: .*|ci: .*) -->$/))
+                print "line " NR ": shell commands that are not run, or another language that is"
             blocks++
         }
         !inside && /^    / { print "line " NR ": code without a fence" }
