@@ -16,5 +16,6 @@ EXTRA_DIST += \
 	examples/python/steps.py \
 	examples/quick_start.c \
 	examples/shares.c \
+	examples/tutorial.c \
 	examples/vit.c \
 	examples/windows_parallel_for.h

@@ -1,15 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT-0
-# shellcheck disable=SC2086 # $CC is a list
+# shellcheck disable=SC2086 # $CC and $texts are lists
 #
-# readme.sh - tests the code blocks in README.md. A comment before each fenced block says what
-# it is:
-#   <!-- example: FILE -->   the contents of the file
-#   <!-- output: FILE -->    what the program prints whose source the file is
+# readme.sh - tests the code blocks in README.md and doc/tutorial.md. A comment before each fenced
+# block says what it is:
+#   <!-- example: FILE -->   the contents of the file; of several such blocks, one after the other
+#   <!-- output: FILE -->    what the program prints whose source the file is, likewise
 #   <!-- run -->             commands, run here in a folder with attention.h, the examples and
 #                            some .npy files
-#   <!-- python -->          what Python prints, tested where it can import attention
-#   <!-- ci: NAME -->        commands, run by .ci/run in a clean clone
+#   <!-- python -->          what Python prints, tested where it can import attention; one session
+#                            in each text, in the same folder
+#   <!-- run: NAME -->       commands that read what Python wrote there
+#   <!-- output: NAME -->    what these print, but for spaces at the ends of lines
+#   <!-- ci: NAME -->        commands in README.md, run by .ci/run in a clean clone
 #   <!-- show -->            not run
 # Also tests that files and make targets named in README.md and other texts exist. Prints TAP.
 
@@ -19,28 +22,34 @@ build=$(pwd)
 CC=${CC:-cc}
 mkdir "$dir/bin"
 
-# blocks COMMENT: the lines of the fenced blocks after it
+texts='README.md doc/tutorial.md'
+
+# blocks COMMENT [TEXT]: the lines of the fenced blocks after it, in all texts or this one
 blocks() {
-    awk -v comment="<!-- $1 -->" '
+    (cd "$top" && awk -v comment="<!-- $1 -->" '
         inside && /^```/ { inside = found = 0; next }
         inside { print }
         found && /^```/ { inside = 1 }
-        $0 == comment { found = 1 }' "$top/README.md"
+        $0 == comment { found = 1 }' ${2:-$texts})
 }
 
-awk '
-    /^```/ && inside { inside = 0; next }
-    /^```/ {
-        inside = 1
-        if (before !~ /^<!-- (example: .*|output: .*|run|python|ci: .*|show) -->$/) print "line " NR ": no comment says what this is"
-        if (/^```sh$/ != (before ~ /^<!-- (run|ci: .*) -->$/)) print "line " NR ": shell commands that are not run, or another language that is"
-        blocks++
-    }
-    !inside && /^    / { print "line " NR ": code without a fence" }
-    { before = $0 }
-    END { if (blocks < 5) print "only " blocks + 0 " blocks" }' "$top/README.md" >"$dir/log"
-[ ! -s "$dir/log" ]
-ok 'every block has its comment'
+for text in $texts; do
+    awk -v ci="$([ "$text" = README.md ] && echo '|ci: .*')" '
+        /^```/ && inside { inside = 0; next }
+        /^```/ {
+            inside = 1
+            if (before !~ "^<!-- (example: .*|output: .*|run|run: .*|python|show" ci ") -->$")
+                print "line " NR ": no comment says what this is"
+            if (/^```sh$/ != (before ~ /^<!-- (run|run: .*|ci: .*) -->$/))
+                print "line " NR ": shell commands that are not run, or another language that is"
+            blocks++
+        }
+        !inside && /^    / { print "line " NR ": code without a fence" }
+        { before = $0 }
+        END { if (blocks < 5) print "only " blocks + 0 " blocks" }' "$top/$text" >"$dir/log"
+    [ ! -s "$dir/log" ]
+    ok "$text: every block has its comment"
+done
 
 # ------------------------------------------------------------------- examples --
 
@@ -65,7 +74,7 @@ for source in "$top"/examples/*.c; do
     blocks "output: $file" >"$dir/shown"
     if [ -s "$dir/shown" ]; then
         tr -d '\r' <"$dir/printed" | diff "$dir/shown" - >"$dir/log"
-        ok "$file prints what README.md says"
+        ok "$file prints what the text says"
     fi
 done
 
@@ -103,19 +112,31 @@ for file in O.npy W.npy Y.npy C.npy sentence.svg W.svg W.png; do
     ok "$file is written"
 done
 
-blocks python >"$dir/snippets.txt"
 why=$(no_python)
-if [ -n "$why" ]; then
-    skip 'Python prints what README.md says' "$why"
-else
-    [ -s "$dir/snippets.txt" ] && "$python" -m doctest "$dir/snippets.txt" >"$dir/log" 2>&1
-    ok 'Python prints what README.md says'
-fi
+for text in $texts; do
+    blocks python "$text" >"$dir/snippets.txt"
+    if [ -n "$why" ]; then
+        skip "Python prints what $text says" "$why"
+    else
+        [ -s "$dir/snippets.txt" ] && (cd "$dir" && "$python" -m doctest snippets.txt) >"$dir/log" 2>&1
+        ok "Python prints what $text says"
+    fi
+done
+for name in $(cd "$top" && sed -n 's/^<!-- run: \(.*\) -->$/\1/p' $texts); do
+    if [ -n "$why" ]; then
+        skip "$name prints what the text says" "$why"
+    else
+        (cd "$dir" && LC_ALL=C.UTF-8 PATH=$dir/bin:$PATH sh -c "$(blocks "run: $name")") >"$dir/printed" 2>"$dir/log" &&
+            blocks "output: $name" >"$dir/shown" && [ -s "$dir/shown" ] &&
+            sed 's/ *$//' "$dir/printed" | diff "$dir/shown" - >"$dir/log"
+        ok "$name prints what the text says"
+    fi
+done
 
 # ------------------------------------------------------------ what texts name --
 
 # [text](file) in every text, relative to its folder
-for text in README.md CHANGELOG.md CONTRIBUTING.md bench/NOTES.md fuzz/README.md; do
+for text in $texts CHANGELOG.md CONTRIBUTING.md bench/NOTES.md fuzz/README.md; do
     awk '{ n = split($0, part, /\]\(/); for (i = 2; i <= n; i++) { sub(/[)#].*/, "", part[i]); print part[i] } }' "$top/$text" |
         grep -v '^https:\|^$' |
         while read -r file; do
