@@ -10,9 +10,12 @@ with open("attention.h", encoding="utf-8") as header:
 setup(
     version=".".join(version),
     ext_modules=[Extension(
-        "_attention", ["python/_attention.c"], include_dirs=["."],
-        depends=["attention.h", "examples/pthread_parallel_for.h"],
-        extra_compile_args=["-O2", "-g0", "-fvisibility=hidden"], extra_link_args=["-lpthread"],
+        "_attention",
+        ["python/_attention.c", "tools/canvas.c", "tools/picture.c", "tools/png.c", "tools/utf8.c"],
+        include_dirs=["."],
+        depends=["attention.h", "examples/pthread_parallel_for.h", "tools/canvas.h", "tools/picture.h",
+                 "tools/utf8.h"],
+        extra_compile_args=["-O2", "-g0", "-fvisibility=hidden"], extra_link_args=["-lpthread", "-lm"],
         py_limited_api=True)],  # it uses nothing of Python, so it is one for all versions
     options={"bdist_wheel": {"py_limited_api": "cp39"}},
 )

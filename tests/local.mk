@@ -56,15 +56,7 @@ EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfus
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a
-tests_pictures_SOURCES = \
-	tests/pictures.c \
-	tools/canvas.c \
-	tools/canvas.h \
-	tools/picture.c \
-	tools/picture.h \
-	tools/png.c \
-	tools/utf8.c \
-	tools/utf8.h
+tests_pictures_SOURCES = tests/pictures.c $(picture_sources)
 
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

@@ -108,8 +108,8 @@ why=$(no_python)
 if [ -n "$why" ]; then
     skip 'Python prints what README.md says' "$why"
 else
-    [ -s "$dir/snippets.txt" ] && "$python" -m doctest "$dir/snippets.txt" >"$dir/log" 2>&1
-    ok 'Python prints what README.md says'
+    (cd "$dir" && [ -s snippets.txt ] && "$python" -m doctest snippets.txt) >"$dir/log" 2>&1 && [ -s "$dir/hello.svg" ]
+    ok 'Python prints what README.md says, and draws'
 fi
 
 # ------------------------------------------------------------ what texts name --
