@@ -687,7 +687,7 @@ class Picture:
     __repr__ = __str__
 
     def save(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Writes a file whose name ends in .svg or .png: all of it, or what was there before stays."""
+        """Writes a file whose name ends in .svg or, if built with libpng, .png; on an error, what was there stays."""
         target = os.fspath(path)
         ending = os.path.splitext(target)[1].lower()
         if ending not in (".svg", ".png"):

@@ -14,7 +14,6 @@ shared_c = \
 	$(srcdir)/python/_attention.c \
 	$(srcdir)/tools/canvas.c \
 	$(srcdir)/tools/picture.c \
-	$(srcdir)/tools/png.c \
 	$(srcdir)/tools/utf8.c
 shared_h = \
 	$(srcdir)/attention.h \
@@ -23,5 +22,5 @@ shared_h = \
 	$(srcdir)/tools/picture.h \
 	$(srcdir)/tools/utf8.h
 python/_attention.so: $(shared_c) $(shared_h)
-	$(AM_V_CCLD)$(MKDIR_P) python && $(CC) -I$(top_srcdir) $(CPPFLAGS) $(WARNING_CFLAGS) $(CFLAGS) $(LDFLAGS) \
-		$(SHARED_CFLAGS) $(shared_c) -o $@.new $(LIBS) && mv $@.new $@
+	$(AM_V_CCLD)$(MKDIR_P) python && $(CC) -I$(top_srcdir) $(PNG_CPPFLAGS) $(CPPFLAGS) $(WARNING_CFLAGS) $(CFLAGS) $(LDFLAGS) \
+		$(SHARED_CFLAGS) $(shared_c) -o $@.new $(PNG_LIBS) $(LIBS) && mv $@.new $@

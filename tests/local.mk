@@ -57,6 +57,7 @@ EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfus
 # of the programs that say nothing else
 LDADD = check/libcheck.a
 tests_pictures_SOURCES = tests/pictures.c $(picture_sources)
+tests_pictures_LDADD = check/libcheck.a $(PNG_LIBS)
 
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

@@ -592,9 +592,13 @@ def check_pictures():
         with open(path, encoding="utf-8") as file:
             ok(file.read() == picture.svg and os.path.islink(link) and os.stat(path).st_mode & 0o777 == 0o640 and
                len(os.listdir(folder)) == 2, "save: a file is replaced, with its permissions, where a link leads to")
-        picture.save(os.path.join(folder, "w.PNG"))
-        with open(os.path.join(folder, "w.PNG"), "rb") as file:
-            ok(file.read(8) == b"\x89PNG\r\n\x1a\n", "save: PNG")
+        try:
+            picture.save(os.path.join(folder, "w.PNG"))
+        except ValueError as error:
+            ok("needs libpng" in str(error), f"save: PNG # SKIP {error}")
+        else:
+            with open(os.path.join(folder, "w.PNG"), "rb") as file:
+                ok(file.read(8) == b"\x89PNG\r\n\x1a\n", "save: PNG")
         os.mkdir(os.path.join(folder, "folder.svg"))
         before = sorted(os.listdir(folder))
         raises(ValueError, ["path", "w.jpg", ".svg"], picture.save, os.path.join(folder, "w.jpg"))

@@ -5,7 +5,6 @@ picture_sources = \
 	tools/canvas.h \
 	tools/picture.c \
 	tools/picture.h \
-	tools/png.c \
 	tools/utf8.c \
 	tools/utf8.h
 
@@ -31,7 +30,7 @@ attn_SOURCES = \
 	check/allocation.h \
 	check/hash_cases.h \
 	check/implementation.c
-attn_LDADD =
+attn_LDADD = $(PNG_LIBS)
 
 # those that README.md shows
 pictures: attn$(EXEEXT)
