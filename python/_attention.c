@@ -12,6 +12,9 @@
 #define ATTENTION_IMPLEMENTATION
 #include "attention.h"
 #include "examples/pthread_parallel_for.h"
+#include "tools/picture.h"
+
+#include <stdlib.h>
 
 #define EXPORT __attribute__((__visibility__("default")))
 
@@ -162,3 +165,25 @@ EXPORT int attention_cache_append(const int64_t *cache, const int64_t *rows, siz
     (void)threads, (void)argument;
     return (int)attn_cache_append(&to, &from, NULL, NULL);
 }
+
+/* As attention.py numbers them. */
+enum { SVG, PNG, ASCII, BLOCKS };
+
+/* Draws weights: returns NULL, or in words what is wrong. attention_free frees the bytes. */
+EXPORT const char *attention_picture(int form, const int64_t *weights, const char *const *queries,
+                                     const char *const *keys, const char *title, int lines, int dark,
+                                     unsigned char **bytes, size_t *size)
+{
+    const attn_array shown = array_of(weights);
+    const picture_options look = {queries, keys, title, lines ? PICTURE_LINES : PICTURE_MAP, dark};
+    picture_buffer out = {NULL, 0, 0, 0};
+    const char *wrong;
+    if (form == SVG) wrong = picture_svg(&shown, &look, &out);
+    else if (form == PNG) wrong = picture_png(&shown, &look, &out);
+    else wrong = picture_text(&shown, &look, form == BLOCKS ? PICTURE_BLOCKS : PICTURE_ASCII, &out);
+    *bytes = out.bytes;
+    *size = out.size;
+    return wrong;
+}
+
+EXPORT void attention_free(unsigned char *bytes) { free(bytes); }

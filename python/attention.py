@@ -25,16 +25,19 @@ import ctypes
 import math
 import operator
 import os
+import shutil
 import struct
-from typing import Any, Mapping, Optional, Sequence
+import sys
+import threading
+from typing import Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = [
     "Cache", "compute_attention_output", "compute_qkv", "compute_self_attention_scores", "multi_head_attention",
-    "num_threads", "scaled_dot_product_attention", "self_attention", "self_attention_layer", "softmax",
-    "softmax_attention_weights",
+    "num_threads", "Picture", "scaled_dot_product_attention", "self_attention", "self_attention_layer", "show",
+    "softmax", "softmax_attention_weights",
 ]
 
 Array = NDArray[Any]
@@ -79,7 +82,13 @@ _forward = _function("forward", "q k v out mask kv_lens alibi sinks scores lse",
 _layer = _function("layer", "x w_q w_k w_v w_o b_q b_k b_v b_o out weights mask", ctypes.c_size_t, ctypes.c_size_t,
                    ctypes.c_int)
 _cache_append = _function("cache_append", "cache rows")
-for _name in ("version", "dtype_name", "status_string"):
+_picture = _library.attention_picture
+_picture.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(ctypes.c_char_p), ctypes.POINTER(ctypes.c_char_p),
+                     ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_void_p),
+                     ctypes.POINTER(ctypes.c_size_t)]
+_library.attention_free.argtypes = [ctypes.c_void_p]
+_library.attention_free.restype = None
+for _name in ("version", "dtype_name", "status_string", "picture"):
     getattr(_library, "attention_" + _name).restype = ctypes.c_char_p
 
 __version__: str = _library.attention_version().decode()
@@ -616,3 +625,113 @@ def multi_head_attention(
     if weights is None:
         return output
     return output, _result(weights.reshape(lead + weights.shape[1:]), dtype, None)
+
+
+# ------------------------------------------------------------------- pictures --
+
+_SVG, _PNG, _ASCII, _BLOCKS = range(4)
+_VIEWS = ("map", "lines")
+
+
+def _text(name: str, value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {value!r}")
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace")
+
+
+def _words(name: str, value: Any, weights: Array, axis: int) -> Any:
+    """Labels of the queries (axis -2) or the keys (-1)."""
+    if value is None:
+        return None
+    words = value.split() if isinstance(value, str) else value
+    try:
+        texts = [_text(f"{name}[{i}]", word) for i, word in enumerate(words)]
+    except TypeError as error:
+        raise TypeError(f"{name} must be a str or a list of them: {error}") from None
+    count = weights.shape[axis]
+    if len(texts) != count:
+        meaning, hint = ("queries", "") if axis == -2 else ("keys", "; keys has words for them" * (name != "keys"))
+        raise ValueError(f"{name} has {len(texts)} words, but there are {count} {meaning} "
+                         f"({_show('weights', weights)}){hint}")
+    return (ctypes.c_char_p * count)(*texts)
+
+
+class Picture:
+    """Attention weights as they were when show() drew them: a notebook displays it, str() is text for a terminal."""
+
+    svg: str
+
+    def __init__(self, *look: Any) -> None:
+        self._look = look
+        self.svg = self._drawn(_SVG).decode()
+
+    def _drawn(self, form: int) -> bytes:
+        weights, *look = self._look
+        data, size = ctypes.c_void_p(), ctypes.c_size_t()
+        wrong = _picture(form, _record(weights), *look, ctypes.byref(data), ctypes.byref(size))
+        if wrong:
+            text = wrong.decode()
+            raise MemoryError(text) if "no memory" in text else ValueError(f"{_show('weights', weights)}: {text}")
+        try:
+            return ctypes.string_at(data, size.value)
+        finally:
+            _library.attention_free(data)
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __str__(self) -> str:
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        return self._drawn(_BLOCKS if encoding.lower().startswith("utf") else _ASCII).decode().rstrip("\n")
+
+    __repr__ = __str__
+
+    def save(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Writes a file whose name ends in .svg or, if built with libpng, .png; on an error, what was there stays."""
+        target = os.fspath(path)
+        ending = os.path.splitext(target)[1].lower()
+        if ending not in (".svg", ".png"):
+            raise ValueError(f"path: {target!r} ends neither in .svg nor in .png")
+        data = self.svg.encode() if ending == ".svg" else self._drawn(_PNG)
+        real = os.path.realpath(target)  # a link to a file stays one
+        temporary = f"{real}.{os.getpid()}-{threading.get_ident()}.tmp"
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+            if os.path.exists(real):
+                shutil.copymode(real, temporary)
+            os.replace(temporary, real)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, target) from None
+        finally:
+            if os.path.exists(temporary):
+                os.remove(temporary)
+
+
+def show(weights: ArrayLike, tokens: Union[str, Sequence[str], None] = None, *,
+         keys: Union[str, Sequence[str], None] = None, view: str = "map", dark: bool = False,
+         title: Optional[str] = None) -> Picture:
+    """A picture of attention weights, which a notebook displays; .svg is its text, .save("w.svg") writes a file.
+
+    weights are (q_len, kv_len) or (heads, q_len, kv_len), also with a batch of 1 in front. tokens are labels of the
+    queries and, without keys, of the keys: a list of words, or a str that is split at blanks. view is "map", a cell for
+    each weight, or "lines" from queries to keys.
+
+    >>> print(show([[1, 0], [0.5, 0.5]], "Nice day"))  # doctest: +NORMALIZE_WHITESPACE
+            Nice day
+      Nice ████
+      day  ▒▒▒▒ ▒▒▒▒
+      0 [ ░▒▓█] 1
+      rows: queries, columns: keys
+    >>> show([[1, 0], [0.5, 0.5]], "Nice day", view="lines").save("day.svg")  # doctest: +SKIP
+    """
+    _, (a,) = _floats(("weights",), (weights,), 2, _STEP_TYPES)
+    if a.ndim == 4 and a.shape[0] != 1:
+        raise ValueError(f"{_show('weights', a)} has {a.shape[0]} batches: choose one, as in weights[0]")
+    if a.ndim > 4:
+        raise ValueError(f"{_show('weights', a)} has too many dimensions: at most heads, queries and keys are drawn")
+    if view not in _VIEWS:
+        raise ValueError(f"view must be 'map' or 'lines', not {view!r}")
+    name, labels = ("tokens", tokens) if keys is None else ("keys", keys)
+    return Picture((a[0] if a.ndim == 4 else a).copy(), _words("tokens", tokens, a, -2), _words(name, labels, a, -1),
+                   None if title is None else _text("title", title), _VIEWS.index(view), bool(dark))

@@ -10,6 +10,17 @@ EXTRA_DIST += \
 	python/attention.py \
 	setup.py
 
-python/_attention.so: $(srcdir)/python/_attention.c $(srcdir)/attention.h $(srcdir)/examples/pthread_parallel_for.h
-	$(AM_V_CCLD)$(MKDIR_P) python && $(CC) -I$(top_srcdir) $(CPPFLAGS) $(WARNING_CFLAGS) $(CFLAGS) $(LDFLAGS) \
-		$(SHARED_CFLAGS) $(srcdir)/python/_attention.c -o $@.new $(LIBS) && mv $@.new $@
+shared_c = \
+	$(srcdir)/python/_attention.c \
+	$(srcdir)/tools/canvas.c \
+	$(srcdir)/tools/picture.c \
+	$(srcdir)/tools/utf8.c
+shared_h = \
+	$(srcdir)/attention.h \
+	$(srcdir)/examples/pthread_parallel_for.h \
+	$(srcdir)/tools/canvas.h \
+	$(srcdir)/tools/picture.h \
+	$(srcdir)/tools/utf8.h
+python/_attention.so: $(shared_c) $(shared_h)
+	$(AM_V_CCLD)$(MKDIR_P) python && $(CC) -I$(top_srcdir) $(PNG_CPPFLAGS) $(CPPFLAGS) $(WARNING_CFLAGS) $(CFLAGS) $(LDFLAGS) \
+		$(SHARED_CFLAGS) $(shared_c) -o $@.new $(PNG_LIBS) $(LIBS) && mv $@.new $@

@@ -60,15 +60,8 @@ EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfus
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a
-tests_pictures_SOURCES = \
-	tests/pictures.c \
-	tools/canvas.c \
-	tools/canvas.h \
-	tools/picture.c \
-	tools/picture.h \
-	tools/png.c \
-	tools/utf8.c \
-	tools/utf8.h
+tests_pictures_SOURCES = tests/pictures.c $(picture_sources)
+tests_pictures_LDADD = check/libcheck.a $(PNG_LIBS)
 tests_c11_adapter_CPPFLAGS = $(AM_CPPFLAGS) $(C11_THREADS_CPPFLAGS)
 tests_gcd_adapter_CPPFLAGS = $(AM_CPPFLAGS) $(GCD_CPPFLAGS)
 tests_gcd_adapter_LDADD = $(LDADD) $(GCD_LIBS)

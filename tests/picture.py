@@ -6,12 +6,11 @@ picture.py noise ROWS COLUMNS FILE                ... random weights, so that no
 picture.py xml SVG                                is it well-formed? prints what elements there are
 picture.py cells SVG                              x, y, colour and tip of each cell
 picture.py map SVG                                checks cells against the colour map
-picture.py darkest SVG|PNG                        the darkest places: of the image in an SVG
+picture.py darkest SVG                            how many cells are darkest; the row and column of the first
 picture.py size SVG|PNG                           in pixels
 picture.py pixel PNG X Y                          its colour
 picture.py terminal COMMAND...                    what it prints to a terminal
 """
-import base64
 import random
 import re
 import struct
@@ -46,36 +45,31 @@ def png(data):
         length, name = struct.unpack(">I4s", data[at:at + 8])
         body = data[at + 8:at + 8 + length]
         assert struct.unpack(">I", data[at + 8 + length:at + 12 + length])[0] == zlib.crc32(name + body), name
-        assert name not in chunks, name
-        chunks[name] = body
+        chunks[name] = chunks.get(name, b"") + body
         at += 12 + length
     assert at == len(data) and list(chunks)[0] == b"IHDR" and list(chunks)[-1] == b"IEND"
-    width, height, bits, kind, *rest = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
-    assert bits == 8 and kind in (2, 3) and rest == [0, 0, 0]
-    depth = 3 if kind == 2 else 1
+    width, height, *kind = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert kind == [8, 2, 0, 0, 0]
     raw = zlib.decompress(chunks[b"IDAT"])
-    stride = width * depth
-    assert len(raw) == height * (stride + 1)
-    palette = chunks.get(b"PLTE")
-    rows, above = [], bytes(stride)
-    for y in range(height):
-        line = raw[y * (stride + 1) + 1:(y + 1) * (stride + 1)]
-        assert raw[y * (stride + 1)] in (0, 2)
-        if raw[y * (stride + 1)] == 2:
-            line = bytes((a + b) & 255 for a, b in zip(line, above))
-        above = line
-        if palette:
-            rows.append([palette[3 * i:3 * i + 3].hex() for i in line])
-        else:
-            rows.append([line[i:i + 3].hex() for i in range(0, stride, 3)])
-    return width, height, rows
+    stride = 3 * width + 1
+    assert len(raw) == height * stride and not any(raw[::stride]), "a filter"
+    return width, height, [[raw[i:i + 3].hex() for i in range(y * stride + 1, (y + 1) * stride, 3)]
+                           for y in range(height)]
 
 
-def image(path):
-    """Of a PNG, or of the image in an SVG."""
-    data = open(path, "rb").read()
-    found = re.search(rb'href="data:image/png;base64,([^"]*)"', data)
-    return png(base64.b64decode(found.group(1), validate=True) if found else data)
+def matrix(path):
+    """Colours by (row, column) of the cells of an SVG that are drawn as runs: each is drawn once."""
+    group, = (g for g in xml.dom.minidom.parse(path).getElementsByTagName("g") if g.getAttribute("class") == "cells")
+    found = {}
+    for run in group.getElementsByTagName("path"):
+        x = y = 0
+        for move, dx, dy, length in re.findall(r"([Mm])(-?\d+) ([\d.]+)h(\d+)", run.getAttribute("d")):
+            x, y = (int(dx), float(dy) - 0.5) if move == "M" else (x + int(dx), y + int(dy))
+            for column in range(x, x + int(length)):
+                assert (y, column) not in found, (y, column)
+                found[y, column] = run.getAttribute("stroke")[1:]
+            x += int(length)
+    return found
 
 
 def lightness(rgb):
@@ -123,10 +117,13 @@ def check_map(path):
 
 
 def darkest(path):
-    _, _, rows = image(path)
-    values = {colour: lightness(channels(colour)) for colour in {c for row in rows for c in row}}
+    """(row, column) of the cells of an SVG that are drawn as runs."""
+    colours = matrix(path)
+    rows, columns = (1 + max(place[axis] for place in colours) for axis in (0, 1))
+    assert len(colours) == rows * columns, "a gap"
+    values = {colour: lightness(channels(colour)) for colour in set(colours.values())}
     least = min(values, key=values.get)
-    return [(y, x) for y, row in enumerate(rows) for x, colour in enumerate(row) if colour == least]
+    return [place for place, colour in colours.items() if colour == least]
 
 
 def size(path):
@@ -157,11 +154,11 @@ def main(command, *rest):
         check_map(rest[0])
     elif command == "darkest":
         places = darkest(rest[0])
-        print(len(places), *places[0])
+        print(len(places), *map(int, places[0]))
     elif command == "size":
         print(*size(rest[0]))
     elif command == "pixel":
-        print(image(rest[0])[2][int(rest[2])][int(rest[1])])
+        print(png(open(rest[0], "rb").read())[2][int(rest[2])][int(rest[1])])
     elif command == "terminal":
         return terminal(list(rest))
     return 0

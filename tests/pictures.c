@@ -27,7 +27,12 @@ static const char *as_pixels(const attn_array *weights, const picture_options *o
 static const struct {
     const char *name;
     form draw;
-} forms[] = {{"SVG", picture_svg}, {"PNG", picture_png}, {"pixels", as_pixels}, {"text", as_text}};
+} forms[] = {{"SVG", picture_svg},
+#ifdef ATTN_PNG
+             {"PNG", picture_png},
+#endif
+             {"pixels", as_pixels},
+             {"text", as_text}};
 enum { FORMS = sizeof forms / sizeof forms[0] };
 
 /* Does it look like the other? */
@@ -116,6 +121,10 @@ int main(void)
                 "titles have nothing that XML has not");
         free(out.bytes);
     }
+#ifndef ATTN_PNG
+    test_ok(refused(picture_png, narrow, "needs libpng"), "PNG: is refused");
+    test_skip("built without libpng", "PNG");
+#endif
     if (comma_locale()) {
         const picture_options options = {NULL, NULL, NULL, PICTURE_MAP, 0};
         picture_buffer out = {NULL, 0, 0, 0};

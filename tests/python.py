@@ -12,9 +12,11 @@ import os
 import re
 import runpy
 import sys
+import tempfile
 import threading
 import time
 import tracemalloc
+import xml.etree.ElementTree
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,7 +24,7 @@ import numpy as np
 import attention
 from attention import (Cache, compute_attention_output, compute_qkv, compute_self_attention_scores,
                        multi_head_attention, scaled_dot_product_attention, self_attention, self_attention_layer,
-                       softmax, softmax_attention_weights)
+                       show, softmax, softmax_attention_weights)
 
 number = 0
 rng = np.random.default_rng(1)
@@ -545,6 +547,92 @@ def check_examples(folder):
            f"{file}: {name} of scores of 1e4 is right, where exp(x) / sum(exp(x)) is NaN")
 
 
+def check_pictures():
+    x = np.array([[0.25, 0.75, 0], [0.2, 0.3, 0.5]])
+    picture = show(x, ["<b>", "&"], keys="x y\0 z\ud800", title="a < b")
+    cells = {}  # colours by tip: "query \u2192 key: weight"
+    for rect in xml.etree.ElementTree.fromstring(picture.svg).iter("{http://www.w3.org/2000/svg}rect"):
+        if len(rect):
+            cells[rect[0].text] = rect.get("fill")
+    ok(list(cells) == ["<b> \u2192 x: 0.25", "<b> \u2192 y\ufffd: 0.75", "<b> \u2192 z?: 0",
+                       "& \u2192 x: 0.2", "& \u2192 y\ufffd: 0.3", "& \u2192 z?: 0.5"],
+       "show: an SVG is well-formed, with each weight in its place", list(cells))
+    darkest = min(cells, key=lambda tip: sum(bytes.fromhex(cells[tip][1:])))
+    ok(darkest.endswith(": 0.75"), "... of which the largest is darkest", darkest)
+    ok("<title>a &lt; b</title>" in picture.svg and picture._repr_svg_() == picture.svg,
+       "... its title; what a notebook displays")
+    for encoding, cells in (("utf-8", ["\u2591" * 4, "\u2588" * 4]), ("ascii", ["....", "####"])):
+        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding)):
+            text = str(picture)
+        ok(text.splitlines()[1].split() == ["<b>", *cells], f"... as text, where the output is {encoding}", text)
+    ok(repr(picture) == str(picture), "... which a console shows")
+
+    for name, same in (("a list", x.tolist()), ("a head", x[np.newaxis]), ("strides", np.repeat(x, 2, 1)[:, ::2]),
+                       ("a batch of 1", x[np.newaxis, np.newaxis])):
+        ok(show(same).svg == show(x).svg, f"show: {name}")
+    for dtype in TYPES[1:]:
+        rounded = x.astype(dtype)
+        ok(show(rounded).svg == show(rounded.astype(np.float64)).svg, f"show: {np.dtype(dtype)}")
+    ok(show(np.broadcast_to(0.5, (2, 2))).svg == show([[0.5, 0.5], [0.5, 0.5]]).svg, "show: strides of 0")
+    looks = ({}, {"dark": True}, {"view": "lines"}, {"title": "t"}, {"keys": "x y z"})
+    ok(len({show(x, **look).svg for look in looks}) == len(looks), "show: dark, view, title and keys make a difference")
+    changed = x.copy()
+    picture = show(changed)
+    text = str(picture)
+    changed[:] = 0
+    ok(str(picture) == text, "show: a picture stays when the array changes")
+
+    with tempfile.TemporaryDirectory() as folder:
+        path, link = os.path.join(folder, "w.svg"), os.path.join(folder, "link.svg")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("old")
+        os.chmod(path, 0o640)
+        os.symlink("w.svg", link)
+        picture.save(link)
+        with open(path, encoding="utf-8") as file:
+            ok(file.read() == picture.svg and os.path.islink(link) and os.stat(path).st_mode & 0o777 == 0o640 and
+               len(os.listdir(folder)) == 2, "save: a file is replaced, with its permissions, where a link leads to")
+        try:
+            picture.save(os.path.join(folder, "w.PNG"))
+        except ValueError as error:
+            ok("needs libpng" in str(error), f"save: PNG # SKIP {error}")
+        else:
+            with open(os.path.join(folder, "w.PNG"), "rb") as file:
+                ok(file.read(8) == b"\x89PNG\r\n\x1a\n", "save: PNG")
+        os.mkdir(os.path.join(folder, "folder.svg"))
+        before = sorted(os.listdir(folder))
+        raises(ValueError, ["path", "w.jpg", ".svg"], picture.save, os.path.join(folder, "w.jpg"))
+        raises(FileNotFoundError, ["none/w.svg'"], picture.save, os.path.join(folder, "none/w.svg"))
+        raises(IsADirectoryError, ["folder.svg'"], picture.save, os.path.join(folder, "folder.svg"))
+        ok(sorted(os.listdir(folder)) == before, "save: an error leaves no file behind", os.listdir(folder))
+
+    raises(ValueError, ["tokens", "3 words", "2 queries", "(2, 3)"], show, x, "a b c")
+    raises(ValueError, ["tokens", "2 words", "3 keys", "keys has"], show, x, "a b")
+    raises(ValueError, ["keys", "1 words", "3 keys"], show, x, "a b", keys=["x"])
+    raises(TypeError, ["tokens[1]", "7"], show, x, ["a", 7])
+    raises(TypeError, ["keys", "int"], show, x, keys=3)
+    raises(TypeError, ["title", "5"], show, x, title=5)
+    raises(ValueError, ["view", "'lines'", "'pie'"], show, x, view="pie")
+    raises(ValueError, ["weights", "(2, 1, 2, 3)", "2 batches", "weights[0]"], show, np.ones((2, 1, 2, 3)))
+    raises(ValueError, ["weights", "too many dimensions"], show, np.ones((1, 1, 1, 2, 3)))
+    raises(ValueError, ["weights", "too few dimensions"], show, x[0])
+    raises(ValueError, ["weights", "64 heads"], show, np.ones((65, 1, 1)))
+    raises(ValueError, ["weights", "(0, 3)", "no weights"], show, x[:0])
+    raises(TypeError, ["weights", "complex128"], show, x.astype(complex))
+
+    if os.path.exists("/proc/self/statm"):
+        def pages():
+            with open("/proc/self/statm", encoding="ascii") as file:
+                return int(file.read().split()[1])
+        weights = normal(64, 64)
+        size = len(show(weights).svg)
+        before = pages()
+        for _ in range(40):
+            show(weights)
+        grown = (pages() - before) * os.sysconf("SC_PAGE_SIZE")
+        ok(grown < 20 * size, "show: memory is given back", f"{grown} bytes after 40 pictures of {size}")
+
+
 def check_docstrings():
     failed, tried = doctest.testmod(attention)
     ok(failed == 0 and tried > 0, f"{tried} examples in docstrings")
@@ -553,7 +641,7 @@ def check_docstrings():
 
 
 for check in (check_steps, check_attention, check_layers, check_cache, check_types, check_shapes, check_strides,
-              check_out, check_errors, check_threads, check_extremes, check_docstrings):
+              check_out, check_errors, check_threads, check_extremes, check_pictures, check_docstrings):
     check()
 check_examples(sys.argv[1])
 print(f"1..{number}")

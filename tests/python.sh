@@ -65,10 +65,11 @@ fi
 
 if "$python" -c 'import setuptools, pip, wheel; assert int(setuptools.__version__.split(".")[0]) >= 61' \
     2>/dev/null; then
-    mkdir -p "$dir/source/examples" "$dir/source/python"
+    mkdir -p "$dir/source/examples" "$dir/source/python" "$dir/source/tools"
     (cd "$top" && cp LICENSE MANIFEST.in README.md attention.h pyproject.toml setup.py "$dir/source")
     cp "$top/examples/pthread_parallel_for.h" "$dir/source/examples"
     cp "$top/python/attention.py" "$top/python/_attention.c" "$dir/source/python"
+    (cd "$top/tools" && cp canvas.[ch] picture.[ch] utf8.[ch] "$dir/source/tools")
     (
         unset PYTHONPATH
         pip() { "$python" -m pip --no-cache-dir "$@" --no-index --no-deps; }

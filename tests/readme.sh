@@ -100,14 +100,17 @@ chmod +x "$dir/bin/attn" "$dir/bin/cc"
 blocks run >"$dir/commands"
 [ -s "$dir/commands" ]
 ok 'README.md has commands'
+no_png=$(no_png)
 while IFS= read -r command <&3; do
     case ${RUN:+foreign}$command in
     foreign*a.out*) skip "$command" 'programs of another machine' && continue ;;
+    *.png*) [ -z "$no_png" ] || { skip "$command" "$no_png" && continue; } ;;
     esac
     (cd "$dir" && PATH=$dir/bin:$PATH sh -c "$command") >"$dir/log" 2>&1
     ok "$command"
 done 3<"$dir/commands"
-for file in O.npy W.npy Y.npy C.npy sentence.svg W.svg W.png; do
+[ -n "$no_png" ] || png=W.png
+for file in O.npy W.npy Y.npy C.npy sentence.svg W.svg ${png-}; do
     [ -s "$dir/$file" ]
     ok "$file is written"
 done
@@ -132,6 +135,12 @@ for name in $(cd "$top" && sed -n 's/^<!-- run: \(.*\) -->$/\1/p' $texts); do
         ok "$name prints what the text says"
     fi
 done
+if [ -n "$why" ]; then
+    skip 'a picture by Python is written' "$why"
+else
+    [ -s "$dir/hello.svg" ]
+    ok 'a picture by Python is written'
+fi
 
 # ------------------------------------------------------------ what texts name --
 

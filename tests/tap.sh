@@ -9,6 +9,7 @@
 #                  prints $dir/log
 #   skip NAME WHY  reports a test that cannot run here
 #   plan           ends the report
+#   no_png         prints why attn draws no PNG; nothing if it does
 #   $python        Python, which finds attention.py and what it loads
 #   no_python      prints why it cannot import attention; nothing if it can
 
@@ -38,6 +39,8 @@ skip() { # NAME WHY
 }
 
 plan() { echo "1..$number"; }
+
+no_png() { $attn sentence a --png - 2>&1 >/dev/null | grep libpng; }
 
 python=${PYTHON3:-python3}
 PYTHONPATH=$top/python

@@ -83,21 +83,6 @@ static void put_escaped(picture_buffer *b, const char *s)
     }
 }
 
-static void put_base64(picture_buffer *out, const picture_buffer *data)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t at;
-    int i;
-    for (at = 0; at < data->size; at += 3) {
-        const size_t left = data->size - at;
-        const uint32_t three = (uint32_t)data->bytes[at] << 16 | (left > 1 ? (uint32_t)data->bytes[at + 1] << 8 : 0) |
-                               (left > 2 ? data->bytes[at + 2] : 0);
-        char four[4];
-        for (i = 0; i < 4; i++) four[i] = left < (size_t)i ? '=' : digits[three >> (18 - 6 * i) & 63];
-        buffer_put(out, four, 4);
-    }
-}
-
 /* ---------------------------------------------------------------- pixels -- */
 
 /* Mixes a colour into a pixel; opacity 0 to 256. */
@@ -183,16 +168,18 @@ void canvas_begin(canvas *c, const char *title, const char *description)
     } else {
         buffer_print(c->out,
                      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
-                     "role=\"img\" fill=\"#%06x\" font-family=\"system-ui,'Segoe UI','DejaVu Sans',sans-serif\" "
+                     "class=\"attention-weights\" role=\"img\" fill=\"#%06x\" font-family=\"system-ui,'Segoe "
+                     "UI','DejaVu Sans',sans-serif\" "
                      "font-size=\"11\">\n<title>",
                      c->width, c->height, c->width, c->height, (unsigned)c->ink);
         put_escaped(c->out, title);
         buffer_print(c->out, "</title>\n<desc>");
         put_escaped(c->out, description);
-        /* a pointer meets cells and lines, not the numbers in them; each label has the direction of its own letters */
-        buffer_print(
-            c->out, "</desc>\n<style>rect{shape-rendering:crispEdges}text{pointer-events:none;unicode-bidi:plaintext}</"
-                    "style>\n");
+        /* In a page, a style counts outside of its picture, too. A pointer meets cells and lines, not the numbers in
+         * them; each label has the direction of its own letters. */
+        buffer_print(c->out,
+                     "</desc>\n<style>.attention-weights rect,.attention-weights .cells{shape-rendering:"
+                     "crispEdges}.attention-weights text{pointer-events:none;unicode-bidi:plaintext}</style>\n");
     }
     canvas_rect(c, 0, 0, c->width, c->height, c->paper, NULL);
 }
@@ -256,13 +243,30 @@ void canvas_text(canvas *c, int x, int y, canvas_anchor anchor, int turned, int 
     buffer_print(c->out, "</text>\n");
 }
 
+/* The runs of one index, from left to right and down: a line as wide as a cell for each. */
+static void put_runs(picture_buffer *out, const unsigned char *index, size_t rows, size_t columns, unsigned char wanted)
+{
+    size_t row, column, length, last_row = 0, last_column = 0;
+    int first = 1;
+    for (row = 0; row < rows; row++) {
+        const unsigned char *line = index + row * columns;
+        for (column = 0; column < columns; column += length) {
+            for (length = 1; column + length < columns && line[column + length] == line[column];) length++;
+            if (line[column] != wanted) continue;
+            if (first) buffer_print(out, "M%zu %zu.5h%zu", column, row, length);
+            else buffer_print(out, "m%td %zuh%zu", (ptrdiff_t)column - (ptrdiff_t)last_column, row - last_row, length);
+            first = 0;
+            last_row = row;
+            last_column = column + length;
+        }
+    }
+}
+
 void canvas_matrix(canvas *c, int x, int y, int cell_width, int cell_height, const unsigned char *index, size_t rows,
                    size_t columns, const uint32_t palette[256], const char *tip)
 {
-    const size_t width = columns * (size_t)cell_width, height = rows * (size_t)cell_height;
-    picture_buffer png = {NULL, 0, 0, 0};
-    unsigned char *image; /* as large as it is shown: not all programs magnify without blurring */
     size_t i, j;
+    int k;
     if (c->out->failed) return;
     if (!c->svg) {
         for (i = 0; i < rows; i++)
@@ -271,21 +275,19 @@ void canvas_matrix(canvas *c, int x, int y, int cell_width, int cell_height, con
                             palette[index[i * columns + j]], NULL);
         return;
     }
-    image = (unsigned char *)malloc(width * height);
-    if (image) {
-        for (i = 0; i < height; i++)
-            for (j = 0; j < width; j++)
-                image[i * width + j] = index[i / (size_t)cell_height * columns + j / (size_t)cell_width];
-        png_append(&png, image, width, height, palette);
+    buffer_print(c->out, "<g class=\"cells\" transform=\"translate(%d %d)scale(%d %d)\"", x, y, cell_width,
+                 cell_height);
+    if (tip) {
+        buffer_print(c->out, "><title>");
+        put_escaped(c->out, tip);
+        buffer_print(c->out, "</title");
     }
-    if (!image || png.failed) c->out->failed = 1;
-    buffer_print(c->out,
-                 "<image x=\"%d\" y=\"%d\" width=\"%zu\" height=\"%zu\" style=\"image-rendering:pixelated\" "
-                 "href=\"data:image/png;base64,",
-                 x, y, width, height);
-    put_base64(c->out, &png);
-    buffer_print(c->out, "\"");
-    put_tip(c, "image", tip);
-    free(png.bytes);
-    free(image);
+    buffer_print(c->out, ">\n");
+    for (k = 0; k < 256; k++) {
+        if (!memchr(index, k, rows * columns)) continue;
+        buffer_print(c->out, "<path stroke=\"#%06x\" d=\"", (unsigned)palette[k]);
+        put_runs(c->out, index, rows, columns, (unsigned char)k);
+        buffer_print(c->out, "\"/>\n");
+    }
+    buffer_print(c->out, "</g>\n");
 }

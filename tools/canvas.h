@@ -40,11 +40,8 @@ void canvas_line(canvas *c, int x0, int y0, int x1, int y1, int thickness, uint3
 void canvas_text(canvas *c, int x, int y, canvas_anchor anchor, int turned, int bold, uint32_t colour,
                  const char *text);
 
-/* A matrix of indices into a palette of 256 colours, a rectangle for each. */
+/* A matrix of indices into a palette of 256 colours, a rectangle for each; the fewer runs, the shorter the SVG. */
 void canvas_matrix(canvas *c, int x, int y, int cell_width, int cell_height, const unsigned char *index, size_t rows,
                    size_t columns, const uint32_t palette[256], const char *tip);
-
-/* Appends a PNG of RGB pixels, or, with a palette of 256 colours, of indices. */
-void png_append(picture_buffer *out, const unsigned char *pixels, size_t width, size_t height, const uint32_t *palette);
 
 #endif

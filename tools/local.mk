@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: MIT-0
-bin_PROGRAMS += attn
-attn_SOURCES = \
-	tools/arrays.c \
-	tools/attn.c \
+# the library that draws, for other programs, too
+picture_sources = \
 	tools/canvas.c \
 	tools/canvas.h \
+	tools/picture.c \
+	tools/picture.h \
+	tools/utf8.c \
+	tools/utf8.h
+
+bin_PROGRAMS += attn
+attn_SOURCES = \
+	$(picture_sources) \
+	tools/arrays.c \
+	tools/attn.c \
 	tools/files.c \
 	tools/hash.c \
 	tools/heatmap.c \
@@ -13,21 +21,16 @@ attn_SOURCES = \
 	tools/npy.c \
 	tools/npy.h \
 	tools/options.c \
-	tools/picture.c \
-	tools/picture.h \
-	tools/png.c \
 	tools/report.c \
 	tools/run.c \
 	tools/sdpa.c \
 	tools/sentence.c \
 	tools/steps.c \
 	tools/tool.h \
-	tools/utf8.c \
-	tools/utf8.h \
 	check/allocation.h \
 	check/hash_cases.h \
 	check/implementation.c
-attn_LDADD =
+attn_LDADD = $(PNG_LIBS)
 
 # those that README.md shows
 pictures: attn$(EXEEXT)

@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef ATTN_PNG
+#include <png.h>
+#endif
 
 /* What a shade means. A row without a visible key has weights of 0 only. */
 enum {
@@ -22,7 +25,8 @@ enum {
 };
 
 enum {
-    TIPPED = 4096,    /* most cells that are elements of their own, with a tip; else an image */
+    SCALE_STEP = 4,   /* levels for each colour of the scale */
+    TIPPED = 4096,    /* most cells that are elements of their own, with a tip; else runs of the scale's colours */
     LINES_SIDE = 64,  /* most labels on a side of lines */
     LINES_ALL = 8192, /* most lines */
     LINES_LEAST = SHADE_ZERO + LEVELS / 30,
@@ -120,6 +124,17 @@ static void make_shades(plan *p)
             }
         }
     }
+}
+
+static int is_tipped(const plan *p) { return p->heads * p->rows * p->columns <= TIPPED; }
+
+/* Only the colours of the scale, so that neighbours have the same more often. */
+static void coarsen_shades(plan *p)
+{
+    size_t i;
+    for (i = 0; i < p->heads * p->rows * p->columns; i++)
+        if (p->shade[i] >= SHADE_ZERO && p->shade[i] <= SHADE_TOP)
+            p->shade[i] = (unsigned char)(p->shade[i] - (p->shade[i] - SHADE_ZERO) % SCALE_STEP);
 }
 
 /* Anchors of the colour map, chosen in OKLab: from one to the next, lightness falls by an eighth of the way from 0.98
@@ -402,7 +417,7 @@ static void draw_cells(const plan *p, const layout *l, canvas *c, size_t head)
     const unsigned char *shade = p->shade + head * p->rows * p->columns;
     char text[TIP_BYTES], value[NUMBER_BYTES];
     size_t i, j;
-    if (p->heads * p->rows * p->columns > TIPPED) {
+    if (!is_tipped(p)) {
         snprintf(text, sizeof text, "head %zu", head);
         canvas_matrix(c, x, y, width, height, shade, p->rows, p->columns, p->palette, l->head ? text : NULL);
         return;
@@ -496,7 +511,7 @@ static size_t notes_of(const plan *p, note notes[NOTES])
 /* From 0 to the largest weight; of lines, the strongest. */
 static void draw_scale(const plan *p, canvas *c, int x, int y)
 {
-    enum { SHARE = 4, BAR = LEVELS / SHARE * 2, STROKE = 30 };
+    enum { BAR = LEVELS / SCALE_STEP * 2, STROKE = 30 };
     char value[NUMBER_BYTES];
     int i;
     number(value, "%.3g", p->top);
@@ -506,7 +521,8 @@ static void draw_scale(const plan *p, canvas *c, int x, int y)
         return;
     }
     canvas_text(c, x, y + 10, CANVAS_START, 0, 0, c->ink, "0");
-    for (i = 0; i < BAR; i += 2) canvas_rect(c, x + 12 + i, y, 2, 11, p->palette[SHADE_ZERO + i / 2 * SHARE], NULL);
+    for (i = 0; i < BAR; i += 2)
+        canvas_rect(c, x + 12 + i, y, 2, 11, p->palette[SHADE_ZERO + i / 2 * SCALE_STEP], NULL);
     canvas_text(c, x + 12 + BAR + 6, y + 10, CANVAS_START, 0, 0, c->ink, value);
 }
 
@@ -588,6 +604,7 @@ static const char *drawn(const attn_array *weights, const picture_options *o, in
     memset(&c, 0, sizeof c);
     c.out = out;
     c.svg = svg;
+    if (!wrong && o->view == PICTURE_MAP && !is_tipped(&p)) coarsen_shades(&p);
     if (!wrong) draw(&p, &c);
     *width = (size_t)(c.width * CANVAS_SCALE);
     *height = (size_t)(c.height * CANVAS_SCALE);
@@ -608,13 +625,34 @@ const char *picture_rgb(const attn_array *weights, const picture_options *option
 
 const char *picture_png(const attn_array *weights, const picture_options *options, picture_buffer *out)
 {
+#ifdef ATTN_PNG
     picture_buffer rgb = {NULL, 0, 0, 0};
+    png_image image;
+    png_alloc_size_t size;
     size_t width, height;
     const char *wrong = picture_rgb(weights, options, &rgb, &width, &height);
     if (wrong) return wrong;
-    png_append(out, rgb.bytes, width, height, NULL);
+    memset(&image, 0, sizeof image);
+    image.version = PNG_IMAGE_VERSION;
+    image.width = (png_uint_32)width;
+    image.height = (png_uint_32)height;
+    image.format = PNG_FORMAT_RGB;
+    image.flags = PNG_IMAGE_FLAG_FAST; /* no filters: they make areas of one colour larger, not smaller */
+    size = PNG_IMAGE_PNG_SIZE_MAX(image);
+    out->bytes = (unsigned char *)malloc(size);
+    if (!out->bytes || !png_image_write_to_memory(&image, out->bytes, &size, 0, rgb.bytes, 0, NULL)) {
+        wrong = out->bytes ? "libpng failed" : "there is no memory";
+        free(out->bytes);
+        out->bytes = NULL;
+        size = 0;
+    }
+    out->size = out->room = size;
     free(rgb.bytes);
-    return out->failed ? "there is no memory" : NULL;
+    return wrong;
+#else
+    (void)weights, (void)options, (void)out;
+    return "PNG needs libpng, without which this was built; SVG does not";
+#endif
 }
 
 /* ------------------------------------------------------------------ text -- */

@@ -2,8 +2,8 @@
  *
  * picture.h - pictures of attention weights: SVG, pixels, PNG, and text for a terminal.
  *
- * Needs nothing but attention.h's types: no files, no options, no other library. (picture.c,
- * canvas.c, png.c and utf8.c belong together.)
+ * Needs nothing but attention.h's types: no files, no options; for PNG, libpng, where ATTN_PNG is defined. (picture.c,
+ * canvas.c and utf8.c belong together.)
  */
 #ifndef PICTURE_H
 #define PICTURE_H
@@ -39,6 +39,8 @@ enum { PICTURE_HEADS = 64 }; /* the most in one picture */
  * the largest is seen, and NaN and what lies outside of 0 to 1 before any other; these, and rows that see no key, have
  * colours of their own. */
 const char *picture_svg(const attn_array *weights, const picture_options *options, picture_buffer *out);
+
+/* Without ATTN_PNG, this only says so. */
 const char *picture_png(const attn_array *weights, const picture_options *options, picture_buffer *out);
 
 /* Rows of red, green and blue bytes, from the top. */
