@@ -191,8 +191,8 @@ threads) # TSan: tasks on real threads, and the test of the pthreads adapter
     flags="-g -O1 -pthread -fsanitize=thread"
     build "$out-threads" "$flags -fsanitize=fuzzer-no-link -DFUZZ_THREADS"
     # shellcheck disable=SC2086
-    $CLANG $flags -std=c99 -I"$source/.." "$source/../tests/pthread_adapter.c" "$source/../check/harness.c" "$source/../check/reference.c" \
-        "$source/../check/implementation.c" -lm -o "$out-threads/adapter"
+    $CLANG $flags -std=c99 -I"$source/.." "$source/../tests/pthread_adapter.c" "$source/../check/adapter.c" "$source/../check/harness.c" \
+        "$source/../check/reference.c" "$source/../check/implementation.c" -lm -o "$out-threads/adapter"
     "$out-threads/adapter"
     out=$out-threads
     for t in ${TARGET:-differential extremes metamorphic}; do

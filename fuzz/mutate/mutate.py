@@ -456,7 +456,7 @@ class Bench:
                                       ("asan", self.clang, ["-O1", "-g"] + SANITIZERS, ["-O2"])):
             common = ["-std=c99", "-w", "-fPIC", "-I.", "-I" + TOP, "-DATTN_USE_SIMDE"]
             objects = []
-            for name in ("check/reference", "check/harness", "fuzz/grammar", "fuzz/oracle"):
+            for name in ("check/reference", "check/harness", "check/adapter", "fuzz/grammar", "fuzz/oracle"):
                 o = "%s_%s.o" % (way, name.replace("/", "_"))
                 own = judge if way == "plain" or name == "check/reference" else ["-O1", "-g", "-fsanitize=address"]
                 self.must([cc] + own + common + ["-c", os.path.join(TOP, name + ".c"), "-o", o])
@@ -466,7 +466,7 @@ class Bench:
                     f.write("int attn_hash_main(void);\nint main(void) { return attn_hash_main(); }\n")
                 self.must([cc, "hash.c", "-L.", "-lattn", "-lm", "-o", "hash"])
                 for name in QUICK + SLOW:
-                    self.must([cc] + flags + common + [os.path.join(TOP, "tests", name + ".c")] + objects[:2] + ["-L.", "-lattn", "-lm", "-o", "test_" + name])
+                    self.must([cc] + flags + common + [os.path.join(TOP, "tests", name + ".c")] + objects[:3] + ["-L.", "-lattn", "-lm", "-o", "test_" + name])
             engine = [os.path.join(TOP, "fuzz/standalone.c")] if way == "plain" else ["-fsanitize=fuzzer"]
             for name in TARGETS:
                 self.must([cc] + flags + common + [os.path.join(TOP, "fuzz", name + ".c")] + objects + engine +
