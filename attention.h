@@ -136,6 +136,23 @@
  *   pages are. With several workers, few queries over many keys are cut into
  *   tasks along the keys.
  *
+ * RECIPES
+ *
+ *   What needs no option, as arrays may overlap and have any strides:
+ *
+ *   Latent attention (MLA): values are the first columns of the keys, for all heads.
+ *     d.k = attn_array_3d(ATTN_BF16, latent, 1, kv_len, 576);
+ *     d.v = d.k; d.v.shape[2] = 512; d.v.stride[0] = d.v.stride[1] = 576; d.v.stride[2] = 1;
+ *   One prefix for all of a batch, or one head for several: a stride of 0.
+ *     d.k = attn_array_strided(ATTN_F32, k, batch, heads, kv_len, dim, 0, kv_len * dim, dim, 1);
+ *   A bias by distance (T5, Transformer-XL), r[h][j - i + q_len - 1], without its matrix:
+ *     d.mask = attn_array_strided(ATTN_F32, r + q_len - 1, 1, heads, q_len, kv_len,
+ *                                 0, q_len + kv_len - 1, -1, 1);
+ *   Softmax off by one, exp(s) / (1 + sum exp(s)): sinks that are 0.
+ *     d.sinks = attn_array_1d(ATTN_F32, zeros, heads);
+ *   ONNX Attention-24 with nonpad_kv_seqlen: attn_desc_onnx, and d.kv_lens; with is_causal,
+ *   d.align = ATTN_ALIGN_LOWER_RIGHT. A row before the first key is zeros.
+ *
  * NUMBERS
  *
  *   Same bits. float32 and float64 results are bit-identical on every path
@@ -7671,8 +7688,8 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         ATTN__V(turn_columns)(keys, dtype, stride, x);
         ATTN__V(turn_columns)(keys + ATTN__VL * stride * size, dtype, stride, y);
         if (kind == ATTN__COLUMNS_LONG) { /* a line of each column in turn */
-            const size_t lines = ATTN__NR * ATTN__QUAD * (size_t)size / 64, first = k * ATTN__NR * (size_t)size / 64;
-            for (size_t j = 0; j < lines; j++)
+            const size_t fetched = ATTN__NR * ATTN__QUAD * (size_t)size / 64, first = k * ATTN__NR * (size_t)size / 64;
+            for (size_t j = 0; j < fetched; j++)
                 ATTN__PREFETCH_NEAR(keys, 256 + (uintptr_t)((first + j) % ATTN__NR) * (uintptr_t)(stride * size));
         }
         for (size_t j = 0; kind == ATTN__COLUMNS_MANY && j < ATTN__NR * (size_t)size;

@@ -24,6 +24,7 @@ test_programs = \
 	tests/pictures \
 	tests/plain_call \
 	tests/pthread_adapter \
+	tests/recipes \
 	tests/rotary \
 	tests/rounding_modes \
 	tests/row_alone \
