@@ -4910,6 +4910,7 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             window = attn__window(rows, r, careful.rows, &start);
             while (s->row[start + window.count - 1].redo != pass) window.count--;
             attn__memset(own.special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own.special);
+            for (size_t i = 0; i < window.count; i++) own.row[i].exponent = 0;
             own.ranges_key->count = 0;
             if (attn__scaled(&careful)) attn__find_tops(&careful, &window, &own, within);
             if (!attn__scaled(&careful) || attn__any_weight(&own, window.count))
@@ -5062,7 +5063,7 @@ static void attn__sweep_care(const attn__problem *p, const attn__rows *rows, att
 
 /* The score matrix at a stage and the column sums, a tile at a time: scores are
  * computed again by the same code, so the weights are the very ones in use. Where
- * weights are stored already, those of rows that were done with care. */
+ * weights are stored already, those of rows that were done with care, or see a NaN. */
 static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int weights)
 {
     const attn__kernel *kernel = p->run.kernel;
@@ -5097,7 +5098,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             for (size_t r = 0; r < count; r++) {
                 char *row = (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es;
                 if (s->row[r0 + r].redo) attn__sweep_care(p, rows, s, &care, r0 + r, row, base, begin, end, n, weights);
-                else if (stored) continue;
+                else if (stored && !attn__nan_f64(s->row[r0 + r].factor)) continue;
                 else if (weights) attn__sweep_weights(p, rows, s, r0 + r, row, base, begin, end, n);
                 else attn__sweep_scores(p, rows, s, r0 + r, row, base, begin, end, n, NULL);
             }
@@ -5105,7 +5106,8 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
     }
 }
 
-/* Weights that are stored, now that the sums of their rows are known, but of those that were done with care. */
+/* Weights that are stored, now that the sums of their rows are known; attn__sweep does those of rows that were done
+ * with care, or see a NaN. */
 static void attn__finish_weights(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
     const attn__kernel *kernel = p->run.kernel;
@@ -5140,6 +5142,7 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
     if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL);
     if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0);
     if (p->stored_blocks) attn__finish_weights(p, rows, s);
+    for (size_t r = 0; r < rows->count; r++) any |= attn__nan_f64(s->row[r].factor);
     if (p->stored_blocks ? any : ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
         attn__sweep(p, rows, s, 1);
 }
@@ -6030,6 +6033,13 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
     return ATTN_OK;
 }
 
+/* Can weights be stored as they come, if strides and lengths allow it? */
+static int attn__stores_weights(const attn__problem *p, const attn__kernel *kernel)
+{
+    return ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS && p->scores.dtype == kernel->dtype &&
+           !ATTN__HAS(p, colsum);
+}
+
 /* Cuts a problem into tasks for a kernel and a number of workers. */
 static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_t workers)
 {
@@ -6082,8 +6092,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
         p->part_bytes = attn__round_up(p->part_bytes, 64);
     }
     p->stored_blocks = 0;
-    if (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS && p->scores.dtype == kernel->dtype &&
-        p->scores.stride[ATTN__D] == 1 && !ATTN__HAS(p, colsum) && p->parts < 2 &&
+    if (attn__stores_weights(p, kernel) && p->scores.stride[ATTN__D] == 1 && p->parts < 2 &&
         blocks - begin <= ATTN__STORED_BLOCKS)
         p->stored_blocks = blocks - begin;
     return ATTN_OK;
@@ -6228,9 +6237,12 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
 /* The most that attn__ready may ask for, of p and shorter problems, by a kernel. */
 static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *kernel, size_t workers, size_t *bytes)
 {
+    const size_t blocks = attn__pieces(p->kv_begin + p->kv_len, ATTN__BLOCK);
     size_t rows, most = 0, parts, one;
     attn_status status;
     if ((status = attn__cut(p, kernel, workers))) return status;
+    p->stored_blocks = 0;
+    if (attn__stores_weights(p, kernel)) p->stored_blocks = attn__min(blocks, ATTN__STORED_BLOCKS);
     rows = attn__min(p->q_len, attn__max(ATTN__ROWS / attn__max(p->head_chunk, 1), 1)) * p->head_chunk;
     for (int few = 0; few < 2; few++) {
         p->few = few;
@@ -6239,7 +6251,6 @@ static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *ke
         most = attn__max(most, p->layout.size);
     }
     if (workers > 1 && !ATTN__HAS(p, colsum)) { /* parts, if tasks are fewer than two for each worker */
-        const size_t blocks = attn__pieces(p->kv_begin + p->kv_len, ATTN__BLOCK);
         rows = attn__min(rows, attn__max(ATTN__ROWS / 8, p->head_chunk));
         if (!attn__node_size(rows, p->width, kernel->size, &one)) return ATTN_ERR_OVERFLOW;
         one = attn__round_up(one, 64);
@@ -7021,6 +7032,7 @@ static attn_status attn__check_turning(const attn_array *x, const attn_array *y,
 static void attn__take_cosines(attn__turning *t, const attn__view *from, double *to, size_t b, size_t i, size_t c)
 {
     t->doubles->load(to, attn__at(from, 0, b, i, c), from->dtype, from->stride[ATTN__D], t->pairs);
+    attn__memset(to + t->pairs, 0, (ATTN__PAIRS - t->pairs) * sizeof *to); /* vectors go on */
 }
 
 /* All rows: by angles that are positions (NULL: 0, 1, 2, ...) times the turns of `base`, or by tables of cosines and
@@ -7659,8 +7671,9 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
                                     int accumulate)
 {
     const ptrdiff_t size = (ptrdiff_t)attn__size_of(dtype);
-    const ptrdiff_t quarter = ATTN__NR / 4 * stride * size;
-    const char *after = keys + 2 * ATTN__NR * stride * size;
+    const uintptr_t distance = (uintptr_t)(stride * size), quarter = ATTN__NR / 4 * distance;
+    const char *const start = keys;
+    uintptr_t after = 2 * ATTN__NR * distance;
     size_t k = 0, at = 0;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__REPEAT_4(ATTN__X)
@@ -7690,16 +7703,13 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         if (kind == ATTN__COLUMNS_LONG) { /* a line of each column in turn */
             const size_t fetched = ATTN__NR * ATTN__QUAD * (size_t)size / 64, first = k * ATTN__NR * (size_t)size / 64;
             for (size_t j = 0; j < fetched; j++)
-                ATTN__PREFETCH_NEAR(keys, 256 + (uintptr_t)((first + j) % ATTN__NR) * (uintptr_t)(stride * size));
+                ATTN__PREFETCH_NEAR(keys, 256 + (uintptr_t)((first + j) % ATTN__NR) * distance);
         }
         for (size_t j = 0; kind == ATTN__COLUMNS_MANY && j < ATTN__NR * (size_t)size;
              j += 64) { /* often as many pages */
-            ATTN__PREFETCH(after, at);
-            ATTN__PREFETCH(after + quarter, at);
-            ATTN__PREFETCH(after + 2 * quarter, at);
-            ATTN__PREFETCH(after + 3 * quarter, at);
+            for (uintptr_t i = 0; i < 4; i++) ATTN__PREFETCH(start, after + i * quarter + at);
             at += 64;
-            if (at >= depth * (size_t)size) at = 0, after += stride * size;
+            if (at >= depth * (size_t)size) at = 0, after += distance;
         }
         ATTN__STEP(0)
         ATTN__STEP(1)

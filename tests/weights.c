@@ -194,8 +194,9 @@ static void try_long_rows(attn_dtype type)
 /* Weights are stored as they are computed, if they can be, and otherwise computed again when sums are known. */
 static void try_places(attn_dtype type, const test_shape *of)
 {
-    enum { PLAIN, CAUSAL, WINDOW, LENGTHS, SINKS, MASK, NAN_KEY, CASES };
-    static const char *const names[CASES] = {"plain", "causal", "a window", "lengths", "sinks", "a mask", "NaN"};
+    enum { PLAIN, CAUSAL, WINDOW, LENGTHS, SINKS, INFINITE_SINKS, MASK, NAN_KEY, CASES };
+    static const char *const names[CASES] = {"plain", "causal",         "a window", "lengths",
+                                             "sinks", "infinite sinks", "a mask",   "NaN"};
     test_shape shape = *of;
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths), n = of->kv_len, heads = of->q_heads, some = of->q_len - of->q_len / 3;
@@ -212,6 +213,12 @@ static void try_places(attn_dtype type, const test_shape *of)
             whole.align = ATTN_ALIGN_LOWER_RIGHT;
             if (c == WINDOW) whole.window = 1, whole.window_left = 5, whole.window_right = (int64_t)n / 2;
             if (c == SINKS) whole.sinks = test_1d(type, heads), test_fill(&whole.sinks, 0.5);
+            if (c == INFINITE_SINKS) {
+                whole.causal = 1;
+                whole.sinks = test_1d(type, heads);
+                test_fill(&whole.sinks, (double)INFINITY);
+                if (heads > 1) ref_set(&whole.sinks, 0, 0, 0, 1, 0.25);
+            }
             if (c == LENGTHS) {
                 whole.kv_lens = test_1d(ATTN_I32, 2);
                 ref_set(&whole.kv_lens, 0, 0, 0, 0, (double)(n / 2));

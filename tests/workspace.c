@@ -224,8 +224,10 @@ static void try_promise(void)
         const size_t workers = 1 + test_below(&rng, 9), kv_heads = 1 + test_below(&rng, 3),
                      heads = kv_heads * (1 + test_below(&rng, n % 5 ? 4 : 600)), batch = 1 + test_below(&rng, 3),
                      q_len = 1 + test_below(&rng, n % 2 ? 40 : 3000),
-                     kv_len = 1 + test_below(&rng, n % 3 ? 700 : 20000), dim = 1 + test_below(&rng, 100),
-                     dim_v = n % 7 ? dim : 1 + test_below(&rng, 700);
+                     kv_len = 1 + test_below(&rng, n % 3   ? n % 13 ? 700 : 2
+                                                   : n % 2 ? 80000
+                                                           : 20000),
+                     dim = 1 + test_below(&rng, 100), dim_v = n % 7 ? dim : 1 + test_below(&rng, 700);
         const attn_dtype type = n % 4 == 3 ? ATTN_F64 : ATTN_F32, of_kv = n % 4 == 2 ? ATTN_BF16 : type;
         const int heads_last = n % 11 == 0, extras = (int)test_below(&rng, 8);
         size_t bytes = 0, exact = 0;
@@ -245,6 +247,13 @@ static void try_promise(void)
             if (extras & 1) d.mask = attn_array_4d(ATTN_BOOL, NULL, 1, 1, i, j);
             if (extras & 2) d.colsum = attn_array_3d(type, NULL, b, heads, j);
             if (extras & 4) d.scores = attn_array_4d(type, NULL, b, heads, i, j);
+            if (n % 13 == 0 && d.scores.ndim) /* every second element */
+                d.scores = attn_array_strided(type, NULL, b, heads, i, j, (ptrdiff_t)(heads * i * j * 2),
+                                              (ptrdiff_t)(i * j * 2), (ptrdiff_t)(j * 2), 2);
+            if (shorter % 4 == 3) { /* shares without a barrier: keys are not cut */
+                run.shares = run.num_workers;
+                run.parallel_for = NULL;
+            }
             if (shorter % 3 == 1) run.path = ATTN_PATH_AUTO;
             if (!shorter && !test_status(attn_workspace_size(&d, workers, &bytes), ATTN_OK)) return;
             run.query = &exact;
