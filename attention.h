@@ -5142,7 +5142,6 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
     if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL);
     if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0);
     if (p->stored_blocks) attn__finish_weights(p, rows, s);
-    for (size_t r = 0; r < rows->count; r++) any |= attn__nan_f64(s->row[r].factor);
     if (p->stored_blocks ? any : ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
         attn__sweep(p, rows, s, 1);
 }

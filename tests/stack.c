@@ -103,6 +103,7 @@ static struct {
     X(attn_cache_append, with.status = attn_cache_append(&with.a, &with.b, &with.c, \
                                                          with.flag ? &with.d : NULL)) \
     X(attn_rotary, with.status = attn_rotary(&with.a, &with.b, 0, with.count, with.flag, &with.c)) \
+    X(attn_rotary_tables, with.status = attn_rotary_tables(&with.a, &with.b, &with.d, with.flag, &with.c)) \
     X(attn_layer_forward, with.status = attn_layer_forward(&with.layer, &with.exec))
 
 #define NUMBER(name, call) NUMBER_##name,
@@ -652,6 +653,10 @@ static void try_rotary(attn_dtype type)
     with.c = filled(type, 2, 2, 5, 20);
     with.count = 16;
     for (with.flag = 0; with.flag < 2; with.flag++) take(NUMBER_attn_rotary, attn_dtype_name(type));
+    with.b = filled(ATTN_F32, 1, 2, 5, 8);
+    with.b.ndim = 3, with.b.shape[0] = 2, with.b.shape[1] = 5, with.b.shape[2] = 8;
+    with.d = with.b;
+    for (with.flag = 0; with.flag < 2; with.flag++) take(NUMBER_attn_rotary_tables, attn_dtype_name(type));
 }
 
 static void try_cache(attn_dtype type, attn_dtype rows)
