@@ -90,7 +90,8 @@
  *   capacity * head_dim apart. A mask that is added to a[t] is d.mask, and a[t] itself,
  *   of all heads, d.scores. Products by matrices stored (out, in) are attn_matmul by
  *   attn_array_swap(w, 0, 1), the turning of q and k attn_rotary. Where a pool calls your
- *   loop with its threads' numbers, use exec.share. examples/generate.c has all of it.
+ *   loop with its threads' numbers, use exec.share. examples/generate.c is a decoder made of
+ *   such calls, examples/shares.c a pool.
  *
  * DEFINITIONS
  *
@@ -4930,16 +4931,12 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
 
 /* ------------------------------------------------------ attention, tasks -- */
 
-/* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. Is a NaN what operations gave? */
-static void attn__store_scores(const attn__problem *p, char *at, char *row, size_t begin, size_t end, size_t n,
-                               double rest, int operated)
+/* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
+static void attn__store_scores(const attn__problem *p, char *at, const char *row, size_t begin, size_t end, size_t n,
+                               double rest)
 {
     const attn__kernel *kernel = p->run.kernel;
     const ptrdiff_t step = p->scores.stride[ATTN__D] * p->scores.size;
-    for (size_t j = begin; j < end && operated; j++) { /* which NaN an operation gives is up to the machine */
-        const double x = attn__get(row + j * kernel->size, kernel->dtype);
-        if (attn__nan_f64(x)) attn__put(row + j * kernel->size, kernel->dtype, x);
-    }
     kernel->store(at, p->scores.dtype, p->scores.stride[ATTN__D], row + begin * kernel->size, end - begin);
     for (; end < n; end++) attn__put(at + (ptrdiff_t)(end - begin) * step, p->scores.dtype, rest);
 }
@@ -4976,6 +4973,7 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
                                size_t base, size_t begin, size_t end, size_t n, attn__care *care)
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    const attn__kernel *kernel = p->run.kernel;
     const double infinite = -attn__infinity();
     char *at = attn__score_at(p, rows, h, i, base + begin);
     attn__block_range range;
@@ -4988,7 +4986,11 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
         for (size_t j = range.lo; j < range.hi; j++)
             if (!attn__finite_f64(score[j])) score[j] = again[j];
     }
-    attn__store_scores(p, at, row, begin, range.hi, n, infinite, 1);
+    for (size_t j = begin; j < range.hi; j++) { /* which NaN an operation gives is up to the machine */
+        const double x = attn__get(row + j * kernel->size, kernel->dtype);
+        if (attn__nan_f64(x)) attn__put(row + j * kernel->size, kernel->dtype, x);
+    }
+    attn__store_scores(p, at, row, begin, range.hi, n, infinite);
     for (size_t j = begin; j < range.hi && p->desc->stage == ATTN_STAGE_BIASED; j++)
         if (j < range.lo || !attn__keeps(p, rows, h, i, base + j))
             attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
@@ -5028,7 +5030,7 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
     else if (max > -attn__infinity())
         kernel->scale(row + from * es, row + from * es, to - from,
                       kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
-    if (at) attn__store_scores(p, at, row, begin, end, n, 0, 0);
+    if (at) attn__store_scores(p, at, row, begin, end, n, 0);
     for (size_t j = begin; ATTN__HAS(p, colsum) && j < end; j++) {
         void *total = attn__at(&p->colsum, 0, rows->b, h, base + j - p->kv_begin);
         const double weight = attn__get(row + j * es, kernel->dtype);
@@ -5083,13 +5085,13 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             rows->kv_end > base + begin ? attn__min(rows->kv_end - base, n) : begin; /* ... and within the length */
         const size_t from = begin / step * step, to = attn__round_up(end, step),
                      height = p->few ? rows->count : kernel->nr;
+        const int scored = !stored && begin < end;
         care.start = care.end = 0;
-        if (!stored && !p->few && begin < end) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
+        if (scored && !p->few) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
             const size_t count = attn__min(height, rows->count - r0);
-            if (stored || begin >= end) {
-            } else if (p->few) attn__score_rows(p, rows, s, base, from, to);
-            else {
+            if (scored && p->few) attn__score_rows(p, rows, s, base, from, to);
+            else if (scored) {
                 attn__score_panel(p, s, r0, count, begin - from, end - from, NULL, NULL);
                 attn__pad_rows(p, s->panel, count, end);
                 kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
@@ -6884,7 +6886,6 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
 /* n elements of a row to another type, or the same. */
 static void attn__convert_row(const attn__view *to, char *y, const attn__view *from, const char *x, size_t n)
 {
-    const attn__kernel *kernel = attn__kernel_of(attn_best_path(), to->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
     const ptrdiff_t y_step = to->stride[ATTN__D], x_step = from->stride[ATTN__D];
     if (to->dtype == from->dtype) { /* bits */
         if (y_step == 1 && x_step == 1) attn__memcpy(y, x, n * (size_t)to->size);
@@ -6893,6 +6894,7 @@ static void attn__convert_row(const attn__view *to, char *y, const attn__view *f
                 attn__memcpy(y, x, (size_t)to->size);
         return;
     }
+    const attn__kernel *kernel = attn__kernel_of(attn_best_path(), to->dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
     for (size_t c = 0; c < n;
          c += ATTN__BLOCK, y += ATTN__BLOCK * y_step * to->size, x += ATTN__BLOCK * x_step * from->size) {
         const size_t count = attn__min(n - c, ATTN__BLOCK);
@@ -6966,6 +6968,7 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
 typedef struct attn__turning {
     const attn__kernel *doubles, *singles;
     attn__view from, to;
+    double log_base, log_low;   /* of the turns, if there are no tables: the logarithm of base in two parts */
     size_t dim;                 /* columns that are turned */
     size_t first, pairs, apart; /* pairs from this column on; columns between those of one; 1: interleaved */
     double turn[ATTN__PAIRS], cosine[ATTN__PAIRS], sine[ATTN__PAIRS];
@@ -7027,26 +7030,23 @@ static attn_status attn__check_turning(const attn_array *x, const attn_array *y,
     return ATTN_OK;
 }
 
-/* Cosines and sines of row i of batch b, for all heads. */
+/* Numbers of a table for row i of batch b, up to whole vectors. */
 static void attn__take_cosines(attn__turning *t, const attn__view *from, double *to, size_t b, size_t i, size_t c)
 {
     t->doubles->load(to, attn__at(from, 0, b, i, c), from->dtype, from->stride[ATTN__D], t->pairs);
-    attn__memset(to + t->pairs, 0, (ATTN__PAIRS - t->pairs) * sizeof *to); /* vectors go on */
+    attn__memset(to + t->pairs, 0, (attn__round_up(t->pairs, ATTN__LANES_F64) - t->pairs) * sizeof *to);
 }
 
-/* All rows: by angles that are positions (NULL: 0, 1, 2, ...) times the turns of `base`, or by tables of cosines and
- * sines. */
-static void attn__turn(attn__turning *t, const attn__view *positions, double base, const attn__view *tables)
+/* All rows: by angles that are positions (NULL: 0, 1, 2, ...) times turns, or by tables of cosines and sines. */
+static void attn__turn(attn__turning *t, const attn__view *positions, const attn__view *tables)
 {
     const size_t half = t->dim / 2, dim = t->from.shape[ATTN__D];
-    const double log_base = attn__log_f64(base),
-                 log_low = attn__fma_f64(base, attn__exp_f64(-log_base), -1); /* one step of Newton's */
     const int each = tables ? tables[0].stride[ATTN__H] || tables[1].stride[ATTN__H]
                             : positions && positions->stride[ATTN__S]; /* batch has its own */
     for (size_t c = 0; c < half; c += ATTN__PAIRS) {
         t->first = t->apart == 1 ? 2 * c : c;
         t->pairs = attn__min(half - c, ATTN__PAIRS);
-        if (!tables) t->doubles->turns(t->turn, t->pairs, c, (double)t->dim, log_base, log_low);
+        if (!tables) t->doubles->turns(t->turn, t->pairs, c, (double)t->dim, t->log_base, t->log_low);
         for (size_t i = 0; i < t->from.shape[ATTN__S]; i++)
             for (size_t b = 0; b < t->from.shape[ATTN__B]; b++) {
                 if (tables && (b == 0 || each)) {
@@ -7090,7 +7090,9 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
             const int64_t p = positions ? attn__integer(&at, b, i) : (int64_t)i;
             if (p >= (int64_t)1 << 30 || p <= -((int64_t)1 << 30)) return ATTN_ERR_LENGTH;
         }
-    attn__turn(&t, positions ? &at : NULL, base, NULL);
+    t.log_base = attn__log_f64(base);
+    t.log_low = attn__fma_f64(base, attn__exp_f64(-t.log_base), -1); /* one step of Newton's */
+    attn__turn(&t, positions ? &at : NULL, NULL);
     return ATTN_OK;
 }
 
@@ -7113,7 +7115,7 @@ ATTN_DEF attn_status attn_rotary_tables(const attn_array *x, const attn_array *c
         if (tables[i].shape[ATTN__H] != t.from.shape[ATTN__B]) tables[i].stride[ATTN__H] = 0;
         if (!attn__apart(&t.to, &tables[i])) return ATTN_ERR_ALIAS;
     }
-    attn__turn(&t, NULL, 1, tables);
+    attn__turn(&t, NULL, tables);
     return ATTN_OK;
 }
 
@@ -7671,8 +7673,7 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
 {
     const ptrdiff_t size = (ptrdiff_t)attn__size_of(dtype);
     const uintptr_t distance = (uintptr_t)(stride * size), quarter = ATTN__NR / 4 * distance;
-    const char *const start = keys;
-    uintptr_t after = 2 * ATTN__NR * distance;
+    uintptr_t after = (uintptr_t)keys + 2 * ATTN__NR * distance;
     size_t k = 0, at = 0;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__REPEAT_4(ATTN__X)
@@ -7706,7 +7707,10 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         }
         for (size_t j = 0; kind == ATTN__COLUMNS_MANY && j < ATTN__NR * (size_t)size;
              j += 64) { /* often as many pages */
-            for (uintptr_t i = 0; i < 4; i++) ATTN__PREFETCH(start, after + i * quarter + at);
+            ATTN__PREFETCH((const char *)after, at);
+            ATTN__PREFETCH((const char *)after, quarter + at);
+            ATTN__PREFETCH((const char *)after, 2 * quarter + at);
+            ATTN__PREFETCH((const char *)after, 3 * quarter + at);
             at += 64;
             if (at >= depth * (size_t)size) at = 0, after += distance;
         }
