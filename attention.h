@@ -1817,6 +1817,10 @@ typedef struct attn__kernel {
      * not finite. */
     int (*rotate)(double *u, double *v, const double *cosine, const double *sine, size_t n, int interleaved,
                   double limit);
+    /* The same of float32 numbers in one step, from x to y, which may be x; n is a multiple of 8, and numbers of a
+     * pair are `apart`. For neighbours, cosine and sine are (c0, s0, c1, s1, ...) and (-s0, c0, -s1, c1, ...). Returns
+     * 1 if a result is not finite. */
+    int (*rotate_singles)(float *y, const float *x, const double *cosine, const double *sine, size_t n, size_t apart);
 
     void (*load)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n);
     void (*store)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n);
@@ -1846,6 +1850,8 @@ typedef struct attn__kernel {
  *   ATTN__OWN_MADD               madd(a, b, c): attn__madd_f64 by an instruction
  *   ATTN__OWN_FMA_LANE           fma_lane(c, b, a, lane): c + b * lane of a
  *   ATTN__OWN_HALVES             store_f16(p, a), store_bf16(p, a): narrowed to uint16_t
+ *   ATTN__OWN_SINGLES            store_f32(p, a): narrowed to float; load_twice(p, i, pair): lane j
+ *                                of pair[c] has the float that is number c of p[i + j]'s pair
  * The register tile has MR rows (a number that ATTN__REPEAT_ knows) of two vectors; SET
  * is how many vectors make 64 bytes, the virtual lanes of a sum. */
 #define ATTN__SUFFIX_0 _f32
@@ -2227,6 +2233,15 @@ ATTN__INLINE void ATTN__V(transpose_bf16)(const uint16_t *p, ptrdiff_t stride, a
 typedef ATTN__VECTOR(__m256d) attn__vec;
 ATTN__BASICS(ATTN__W256, pd, epi64, si256, 52)
 ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { return ATTN__W256(cvtps_pd)(ATTN__W128(loadu_ps)(p)); }
+#if ATTN__X86
+#define ATTN__OWN_SINGLES
+ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
+ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
+{
+    const attn__vec a = ATTN__V(load_f32)(p + i);
+    pair[0] = _mm256_movedup_pd(a), pair[1] = _mm256_permute_pd(a, 15);
+}
+#endif
 ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)
 {
     return ATTN__W256(blendv_pd)(p, other, ATTN__W256(cmp_pd)(x, limit, 17 /* less than, ordered, quiet */));
@@ -2259,6 +2274,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__SET
 #undef ATTN__ISA
 #undef ATTN__OWN_HALVES
+#undef ATTN__OWN_SINGLES
 #if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
 #elif ATTN__X86 && defined(__GNUC__)
@@ -2385,6 +2401,15 @@ ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p)
 {
     ATTN__NATIVE_ELSE(ATTN__X86)(return _mm512_cvtps_pd(_mm256_loadu_ps(p)), ATTN__LOAD_LANES((double)p[i]));
 }
+#if ATTN__X86
+#define ATTN__OWN_SINGLES
+ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
+ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
+{
+    const attn__vec a = ATTN__V(load_f32)(p + i);
+    pair[0] = _mm512_movedup_pd(a), pair[1] = _mm512_permute_pd(a, 255);
+}
+#endif
 ATTN__INLINE attn__vec attn__vchoose(attn__vec p, attn__vec x, attn__vec limit, attn__vec other)
 {
     return ATTN__W512(mask_mov_pd)(p, ATTN__W512(cmp_pd_mask)(x, limit, 17 /* less than, ordered, quiet */), other);
@@ -2435,6 +2460,7 @@ ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n)
 #undef ATTN__ISA
 #undef ATTN__OWN_PARTS
 #undef ATTN__OWN_HALVES
+#undef ATTN__OWN_SINGLES
 #if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
 #elif ATTN__X86 && defined(__GNUC__)
@@ -2575,6 +2601,14 @@ ATTN__TURNED(transpose_bf16, uint16_t, ATTN__V(load_bf16))
 typedef ATTN__VECTOR(float64x2_t) attn__vec;
 ATTN__BASICS(f64, s64, 52)
 ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { ATTN__LOAD_LANES((double)p[i]); }
+#if ATTN__A64
+#define ATTN__OWN_SINGLES
+ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a) { vst1_f32(p, vcvt_f32_f64(a)); }
+ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
+{
+    pair[0] = vdupq_n_f64((double)p[i]), pair[1] = vdupq_n_f64((double)p[i + 1]);
+}
+#endif
 ATTN__INLINE double attn__vsum_across(attn__vec a)
 {
     double x[2];
@@ -2602,6 +2636,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__ISA
 #undef ATTN__OWN_FMA_LANE
 #undef ATTN__OWN_HALVES
+#undef ATTN__OWN_SINGLES
 #undef ATTN__BASICS
 #undef ATTN__W
 #undef ATTN__VECTOR
@@ -6972,6 +7007,8 @@ typedef struct attn__turning {
     size_t dim;                 /* columns that are turned */
     size_t first, pairs, apart; /* pairs from this column on; columns between those of one; 1: interleaved */
     double turn[ATTN__PAIRS], cosine[ATTN__PAIRS], sine[ATTN__PAIRS];
+    int singles_alone;                 /* float32 with contiguous rows */
+    double beside[2][2 * ATTN__PAIRS]; /* cosines and sines as rotate_singles wants them of neighbours */
 } attn__turning;
 
 /* Those of one row. */
@@ -6983,6 +7020,16 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
     const double limit = from->dtype == ATTN_F64 ? 1 : 1.0565890622713305e+270; /* 2^897: far enough from overflow */
     double pair[2 * (ATTN__PAIRS + ATTN__LANES_F64)], other[ATTN__PAIRS + ATTN__LANES_F64];
     float narrow[2 * ATTN__PAIRS];
+    if (t->singles_alone && n % ATTN__LANES_F64 == 0) {
+        float *y = (float *)(void *)attn__at(to, b, h, i, t->first);
+        if (t->doubles->rotate_singles(y, (const float *)(const void *)attn__at(from, b, h, i, t->first),
+                                       interleaved ? t->beside[0] : t->cosine, interleaved ? t->beside[1] : t->sine, n,
+                                       t->apart))
+            for (size_t c = 0; c < n;
+                 c++, y += interleaved ? 2 : 1) /* which NaN an operation gives is up to the machine */
+                attn__put(y, ATTN_F32, (double)*y), attn__put(y + t->apart, ATTN_F32, (double)y[t->apart]);
+        return;
+    }
     for (int part = 0; part < (interleaved ? 1 : 2); part++) {
         const char *x = attn__at(from, b, h, i, t->first + (size_t)part * t->apart);
         double *row = part ? other : pair;
@@ -7025,6 +7072,7 @@ static attn_status attn__check_turning(const attn_array *x, const attn_array *y,
     t->dim = rotary_dim ? rotary_dim : t->from.shape[ATTN__D];
     if (t->dim > t->from.shape[ATTN__D] || t->dim % 2) return ATTN_ERR_SHAPE;
     t->apart = interleaved ? 1 : t->dim / 2;
+    t->singles_alone = t->from.dtype == ATTN_F32 && t->from.stride[ATTN__D] == 1 && t->to.stride[ATTN__D] == 1;
     t->doubles = attn__kernel_of(attn_best_path(), ATTN_F64);
     t->singles = attn__kernel_of(attn_best_path(), ATTN_F32);
     return ATTN_OK;
@@ -7055,6 +7103,10 @@ static void attn__turn(attn__turning *t, const attn__view *positions, const attn
                 } else if (b == 0 || each) {
                     const int64_t p = positions ? attn__integer(positions, b, i) : (int64_t)i;
                     t->doubles->cosines(t->cosine, t->sine, t->turn, (double)p, t->pairs);
+                }
+                for (size_t p = 0; p < t->pairs && t->singles_alone && t->apart == 1 && (b == 0 || each); p++) {
+                    t->beside[0][2 * p] = t->beside[1][2 * p + 1] = t->cosine[p];
+                    t->beside[0][2 * p + 1] = t->sine[p], t->beside[1][2 * p] = -t->sine[p];
                 }
                 for (size_t h = 0; h < t->from.shape[ATTN__H]; h++) attn__rotate_row(t, b, h, i);
             }
@@ -8039,6 +8091,29 @@ static void ATTN__V(cosines)(double *cosine, double *sine, const double *turn, d
     }
 }
 
+#ifndef ATTN__OWN_SINGLES
+ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a)
+{
+    double x[ATTN__VL];
+    attn__vstore(x, a);
+    for (size_t i = 0; i < ATTN__VL; i++) p[i] = attn__to_f32(x[i]);
+}
+ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
+{
+    double x[2][ATTN__VL];
+    for (size_t j = 0; j < ATTN__VL; j++)
+        x[0][j] = (double)p[(i + j) / 2 * 2], x[1][j] = (double)p[(i + j) / 2 * 2 + 1];
+    pair[0] = attn__vload(x[0]), pair[1] = attn__vload(x[1]);
+}
+#endif
+/* `minus` is -1 */
+ATTN__INLINE void ATTN__V(rotate_pair)(attn__vec pair[2], attn__vec cosine, attn__vec sine, attn__vec minus)
+{
+    const attn__vec x = attn__vfma(pair[0], cosine, attn__vmul(pair[1], attn__vmul(sine, minus)));
+    pair[1] = attn__vfma(pair[0], sine, attn__vmul(pair[1], cosine));
+    pair[0] = x;
+}
+
 static int ATTN__V(rotate)(double *u, double *v, const double *cosine, const double *sine, size_t n, int interleaved,
                            double limit)
 {
@@ -8049,11 +8124,36 @@ static int ATTN__V(rotate)(double *u, double *v, const double *cosine, const dou
         const attn__vec c = attn__vload(cosine + i), s = attn__vload(sine + i);
         if (interleaved) ATTN__V(transpose)(u + 2 * i, 2, pair);
         else pair[0] = attn__vload(u + i), pair[1] = attn__vload(v + i);
-        const attn__vec x = attn__vfma(pair[0], c, attn__vmul(pair[1], attn__vmul(s, minus))),
-                        y = attn__vfma(pair[0], s, attn__vmul(pair[1], c));
-        attn__vstore(u + i, x);
-        attn__vstore(v + i, y);
-        bad = attn__vadd(attn__vfma(attn__vmul(x, most), zero, attn__vmul(attn__vmul(y, most), zero)), bad);
+        ATTN__V(rotate_pair)(pair, c, s, minus);
+        attn__vstore(u + i, pair[0]);
+        attn__vstore(v + i, pair[1]);
+        bad = attn__vadd(attn__vfma(attn__vmul(pair[0], most), zero, attn__vmul(attn__vmul(pair[1], most), zero)), bad);
+    }
+    sum = attn__vsum_across(bad);
+    return !(sum >= 0 && sum <= 0);
+}
+
+static int ATTN__V(rotate_singles)(float *y, const float *x, const double *cosine, const double *sine, size_t n,
+                                   size_t apart)
+{
+    const size_t all = apart == 1 ? 2 * n : n, second = apart == 1 ? ATTN__VL : apart;
+    const attn__vec minus = attn__vset1(-1);
+    attn__vec pair[2], other[2], bad = attn__vset1(0);
+    double sum;
+    for (size_t i = 0; i < all; i += apart == 1 ? 2 * ATTN__VL : ATTN__VL) { /* two vectors before either is stored */
+        if (apart == 1) {
+            ATTN__V(load_twice)(x, i, pair);
+            ATTN__V(load_twice)(x, i + ATTN__VL, other);
+            pair[0] = attn__vfma(pair[0], attn__vload(cosine + i), attn__vmul(pair[1], attn__vload(sine + i)));
+            pair[1] = attn__vfma(other[0], attn__vload(cosine + i + ATTN__VL),
+                                 attn__vmul(other[1], attn__vload(sine + i + ATTN__VL)));
+        } else {
+            pair[0] = ATTN__V(load_f32)(x + i), pair[1] = ATTN__V(load_f32)(x + apart + i);
+            ATTN__V(rotate_pair)(pair, attn__vload(cosine + i), attn__vload(sine + i), minus);
+        }
+        bad = attn__vadd(attn__vadd(attn__vsub(pair[0], pair[0]), attn__vsub(pair[1], pair[1])), bad);
+        ATTN__V(store_f32)(y + i, pair[0]);
+        ATTN__V(store_f32)(y + i + second, pair[1]);
     }
     sum = attn__vsum_across(bad);
     return !(sum >= 0 && sum <= 0);
@@ -8921,7 +9021,9 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .turns            = */ ATTN__V(turns),
     /* .cosines          = */ ATTN__V(cosines),
     /* .rotate           = */ ATTN__V(rotate),
+    /* .rotate_singles   = */ ATTN__V(rotate_singles),
 #else
+    NULL,
     NULL,
     NULL,
     NULL,

@@ -19,6 +19,21 @@ int test_may_create(void)
     return 1;
 }
 
+static int start(const test_adapter *adapter, attn_exec *run, size_t workers)
+{
+    static size_t count;
+    if (adapter->start) return adapter->start(run, workers);
+    count = workers;
+    run->parallel_for = adapter->parallel_for;
+    run->parallel_context = &count;
+    run->num_workers = workers;
+    return 1;
+}
+static void stop(const test_adapter *adapter)
+{
+    if (adapter->stop) adapter->stop();
+}
+
 typedef struct tally {
     unsigned char runs[TASKS];
     volatile int busy[WORKERS];
@@ -51,9 +66,9 @@ static int every_task_once(const attn_exec *run)
 static void try_tasks(const test_adapter *adapter, size_t workers)
 {
     attn_exec run = test_on(ATTN_PATH_AUTO);
-    if (!test_ok(adapter->start(&run, workers), "%zu workers start", workers)) return;
+    if (!test_ok(start(adapter, &run, workers), "%zu workers start", workers)) return;
     test_ok(every_task_once(&run), "%zu workers: every task once, each worker in one place", workers);
-    adapter->stop();
+    stop(adapter);
 }
 
 static void try_bits(const test_adapter *adapter, attn_dtype type, size_t workers)
@@ -64,7 +79,7 @@ static void try_bits(const test_adapter *adapter, attn_dtype type, size_t worker
     attn_exec run = test_on(ATTN_PATH_AUTO);
     int pass = 1, error = 0;
     alone.causal = 1;
-    pass &= test_status(test_forward(&alone, run), ATTN_OK) && adapter->start(&run, workers);
+    pass &= test_status(test_forward(&alone, run), ATTN_OK) && start(adapter, &run, workers);
     if (pass) {
         for (int call = 0; call < 5; call++) {
             together = test_again(&alone);
@@ -72,7 +87,7 @@ static void try_bits(const test_adapter *adapter, attn_dtype type, size_t worker
         }
         together.softcap = -1;
         error = test_status(test_forward(&together, run), ATTN_ERR_PARAMETER) && test_same_outputs(&together, &alone);
-        adapter->stop();
+        stop(adapter);
     }
     test_ok(pass, "%s, %zu workers: the bits of one", attn_dtype_name(type), workers);
     test_ok(error, "%s, %zu workers: an error writes nothing", attn_dtype_name(type), workers);
@@ -93,14 +108,14 @@ void test_scarcity(const test_adapter *adapter, size_t needed)
         attn_exec run = test_on(ATTN_PATH_AUTO);
         int started;
         test_creations = things;
-        started = adapter->start(&run, WORKERS);
+        started = start(adapter, &run, WORKERS);
         if (things < needed) {
             test_ok(!started, "%zu things of the system: no start", things);
         } else {
             test_ok(started && run.num_workers == 1 + things - needed && every_task_once(&run),
                     "%zu things of the system: %zu workers do all", things, 1 + things - needed);
         }
-        if (started) adapter->stop();
+        if (started) stop(adapter);
     }
     test_creations = SIZE_MAX;
 }
@@ -128,14 +143,14 @@ void test_two_at_once(const test_adapter *adapter)
 {
     meeting m = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, {0, 0}};
     attn_exec run = test_on(ATTN_PATH_AUTO);
-    int pass = adapter->start(&run, 2);
+    int pass = start(adapter, &run, 2);
     if (pass) {
         for (int call = 0; call < 20 && pass; call++) { /* of which the later ones may have to wake a worker */
             m.here = m.met = 0;
             run.parallel_for(run.parallel_context, 2, meet, &m);
             pass &= m.met == 2 && m.worker[0] + m.worker[1] == 1;
         }
-        adapter->stop();
+        stop(adapter);
     }
     test_ok(pass, "two workers at the same time, 0 and 1");
 }

@@ -14,10 +14,12 @@ extern size_t test_creations;
 int test_may_create(void);
 
 /* start prepares that many workers and fills in the members of run for parallel_for; returns 0 if
- * it cannot. stop ends them. */
+ * it cannot. stop ends them. Where there is nothing to start or to stop both are NULL, and
+ * parallel_for takes a size_t, the number of workers. */
 typedef struct test_adapter {
     int (*start)(attn_exec *run, size_t workers);
     void (*stop)(void);
+    attn_parallel_for parallel_for;
 } test_adapter;
 
 /* Every task runs once, no worker runs two at a time, any number of workers gives the same bits,

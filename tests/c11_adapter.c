@@ -28,7 +28,7 @@ static void stop(void) { attn_c11_stop(&threads); }
 int main(void)
 {
 #ifdef ATTN_TEST_C11_THREADS
-    static const test_adapter adapter = {start, stop};
+    static const test_adapter adapter = {start, stop, NULL};
     test_threads(&adapter);
     test_scarcity(&adapter, 3);
     test_two_at_once(&adapter);

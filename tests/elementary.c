@@ -282,13 +282,45 @@ static void try_sine(void)
     test_ok(split == 0, "angles, sines and cosines: the same bits in every form");
 }
 
+/* The same of floats, in place, and of n that is a multiple of 8: what rotate makes of them, rounded. */
+static size_t wrong_singles(attn_path path, double from[2][160], const double *cosine, const double *sine, size_t n,
+                            int interleaved)
+{
+    const attn__kernel *kernel = attn__kernel_of(path, ATTN_F64);
+    const size_t apart = interleaved ? 1 : n + 3, step = interleaved ? 2 : 1;
+    double u[160] = {0}, v[80] = {0}, beside[2][160];
+    float single[160];
+    size_t wrong = 0;
+    int found, finite = 1;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t part = 0; part < 2; part++) {
+            const float x = (float)(interleaved ? from[0][2 * i + part] : from[part][i]);
+            single[step * i + part * apart] = x;
+            if (interleaved) u[2 * i + part] = (double)x;
+            else *(part ? &v[i] : &u[i]) = (double)x;
+        }
+        beside[0][2 * i] = beside[1][2 * i + 1] = cosine[i];
+        beside[0][2 * i + 1] = sine[i], beside[1][2 * i] = -sine[i];
+    }
+    found = kernel->rotate_singles(single, single, interleaved ? beside[0] : cosine, interleaved ? beside[1] : sine, n,
+                                   apart);
+    kernel->rotate(u, v, cosine, sine, n, interleaved, 1);
+    for (size_t i = 0; i < n; i++)
+        for (size_t part = 0; part < 2; part++) {
+            const float got = single[step * i + part * apart], want = attn__to_f32(part ? v[i] : u[i]);
+            if (!isfinite(want)) finite = 0;
+            if (isnan(want) ? !isnan(got) : attn__bits_f32(got) != attn__bits_f32(want)) wrong++;
+        }
+    return wrong + (!finite && !found);
+}
+
 /* Pairs of any numbers, beside one another or apart, of any count. */
 static void try_rotate(void)
 {
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
     test_rng rng = {8};
-    size_t wrong = 0, missed = 0;
+    size_t wrong = 0, missed = 0, singles = 0;
     for (size_t n = 1; n < 70; n++)
         for (int kind = 0; kind < 8; kind++) {
             const int interleaved = kind & 1, zeros = kind & 2, special = kind & 4;
@@ -310,6 +342,7 @@ static void try_rotate(void)
                 for (size_t i = 0; i < n && !expected; i++)
                     expected = !(fabs(u[i]) < ldexp(1, 127)) || !(fabs(v[i]) < ldexp(1, 127));
                 missed += found != expected;
+                if (n % 8 == 0) singles += wrong_singles(paths[p], from, cosine, sine, n, interleaved);
                 if (p == 0) memcpy(first[0], u, sizeof first[0]), memcpy(first[1], v, sizeof first[1]);
                 for (size_t i = 0; i < n; i++)
                     wrong += (attn__bits_f64(u[i]) != attn__bits_f64(first[0][i]) && u[i] <= (double)INFINITY) ||
@@ -324,6 +357,7 @@ static void try_rotate(void)
             }
         }
     test_ok(wrong == 0, "pairs turned: the same bits in every form (%zu wrong)", wrong);
+    test_ok(singles == 0, "pairs of floats turned: those of doubles, rounded (%zu wrong)", singles);
     test_ok(missed == 0, "pairs turned: numbers that are not finite, or large, are noticed (%zu missed)", missed);
 }
 

@@ -8,24 +8,12 @@
 #ifdef ATTN_TEST_GCD
 #include "examples/gcd_parallel_for.h"
 #include <unistd.h>
-
-static size_t count;
-
-static int start(attn_exec *run, size_t workers)
-{
-    count = workers;
-    run->parallel_for = attn_gcd_for;
-    run->parallel_context = &count;
-    run->num_workers = workers;
-    return 1;
-}
-static void stop(void) {}
 #endif
 
 int main(void)
 {
 #ifdef ATTN_TEST_GCD
-    static const test_adapter adapter = {start, stop};
+    static const test_adapter adapter = {NULL, NULL, attn_gcd_for};
     test_threads(&adapter);
     if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
         test_skip("libdispatch works alone on one processor", "two workers at the same time");

@@ -56,7 +56,7 @@ static void try_handing_out(size_t workers)
 
 int main(void)
 {
-    static const test_adapter adapter = {start, stop};
+    static const test_adapter adapter = {start, stop, NULL};
     test_threads(&adapter);
     test_scarcity(&adapter, 3);
     test_two_at_once(&adapter);

@@ -9,24 +9,12 @@
 #include <windows.h>
 #define CreateThreadpoolWork(f, x, e) (test_may_create() ? CreateThreadpoolWork(f, x, e) : NULL)
 #include "examples/windows_parallel_for.h"
-
-static size_t count;
-
-static int start(attn_exec *run, size_t workers)
-{
-    count = workers;
-    run->parallel_for = attn_windows_for;
-    run->parallel_context = &count;
-    run->num_workers = workers;
-    return 1;
-}
-static void stop(void) {}
 #endif
 
 int main(void)
 {
 #ifdef _WIN32
-    static const test_adapter adapter = {start, stop};
+    static const test_adapter adapter = {NULL, NULL, attn_windows_for};
     test_threads(&adapter);
     test_two_at_once(&adapter);
     test_note("the pool cannot help");
