@@ -333,7 +333,7 @@ static void try_rotate(void)
             }
             for (size_t i = 0; i < (interleaved ? 2 * n : n); i++)
                 for (int part = 0; part < 2; part++)
-                    from[part][i] = zeros && i % 2 ? (i % 4 ? -0.0 : 0.0) : test_normal(&rng);
+                    from[part][i] = !zeros || i % 2 == 0 ? test_normal(&rng) : (i / 2 + (size_t)part) % 2 ? -0.0 : 0.0;
             if (special) from[interleaved ? 0 : n % 2][n - 1] = n % 3 ? (double)INFINITY : n % 2 ? (double)NAN : 1e40;
             for (size_t p = 0; p < num_paths; p++) {
                 int found, expected = 0;
