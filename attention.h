@@ -8164,9 +8164,10 @@ static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
 {
     attn__real *row = (attn__real *)row_;
     const attn__real reciprocal = (attn__real)(1 / softcap);
-    const int divides =
-        !ATTN__FUNCTION(finite)(reciprocal) && (attn__real)softcap > 0; /* so small that only a quotient tells */
-    const attn__vec cap = attn__vset1((attn__real)softcap), inverse = attn__vset1(reciprocal), zero = attn__vset1(0);
+    const int beyond = !ATTN__FUNCTION(finite)(reciprocal), divides = beyond && (attn__real)softcap > 0;
+    /* where it is too large, a quotient tells, and where the softcap is 0 in T, all is 0 times what is finite */
+    const attn__vec cap = attn__vset1((attn__real)softcap), zero = attn__vset1(0),
+                    inverse = attn__vset1(beyond ? -ATTN__C(MASKED) : reciprocal);
     attn__vec x[2], y[2];
     size_t i = 0;
 #define ATTN__X(v)                                                                                                     \
