@@ -268,10 +268,12 @@ static void try_least_softcap(attn_dtype type)
     test_attention(&d, "%s, the least softcap, and a row of scores 0", attn_dtype_name(type));
     d.scores = test_4d(type, 1, 2, 4, 530);
     d.stage = ATTN_STAGE_SOFTCAPPED;
-    d.mask = test_2d(ATTN_BOOL, 4, 530);
-    for (size_t i = 0; i < 4; i++)
-        for (size_t j = 0; j < 530; j++) ref_set(&d.mask, 0, 0, i, j, i != 1);
-    test_attention(&d, "%s, ... and its scores, though it sees no key", attn_dtype_name(type));
+    d.scale = 1;
+    for (size_t j = 0; j < 530; j++)
+        for (size_t c = 0; c < 3; c++) ref_set(&d.k, 0, 0, j, c, (double)(1 + 2 * c));
+    for (size_t h = 0; h < 2; h++) /* 3 * 1 - 1 * 3 is 0, but not where it is first multiplied by log2 e */
+        for (size_t c = 0; c < 3; c++) ref_set(&d.q, 0, h, 1, c, c == 0 ? 3 : c == 1 ? -1 : 0);
+    test_attention(&d, "%s, ... and scores that are 0", attn_dtype_name(type));
     test_release();
 }
 
