@@ -411,6 +411,10 @@ extern "C" {
     X(ATTN_ERR_DTYPE, "an element type is not supported here, or the element types do not fit together")               \
     X(ATTN_ERR_RANK, "an array has the wrong number of dimensions")                                                    \
     X(ATTN_ERR_SHAPE, "shapes do not agree")                                                                           \
+    X(ATTN_ERR_SCALE_SHAPE, "the shape of scales or zero points does not fit what they are for")                       \
+    X(ATTN_ERR_SCALE_COUNT, "head_dim is not a multiple of the number of scales in a row")                             \
+    X(ATTN_ERR_UNSCALED, "elements of this type have no scales, or no zero points, beside them")                       \
+    X(ATTN_ERR_BLOCK, "rows are not whole blocks of 32 elements")                                                      \
     X(ATTN_ERR_HEADS, "the number of query heads is not a multiple of the number of key/value heads")                  \
     X(ATTN_ERR_AXIS, "axis out of range")                                                                              \
     X(ATTN_ERR_STRIDE, "an output's strides make its elements overlap")                                                \
@@ -441,7 +445,13 @@ typedef enum attn_status {
     X(ATTN_BF16, "bfloat16", 2) /* held in uint16_t */                                                                 \
     X(ATTN_BOOL, "bool", 1)     /* one byte, 0 or not 0 */                                                             \
     X(ATTN_I32, "int32", 4)                                                                                            \
-    X(ATTN_I64, "int64", 8)
+    X(ATTN_I64, "int64", 8)                                                                                            \
+    /* for keys, values and their caches alone, see EIGHT BITS */                                                      \
+    X(ATTN_I8, "int8", 1)                                                                                              \
+    X(ATTN_U8, "uint8", 1)                                                                                             \
+    X(ATTN_F8_E4M3, "float8_e4m3", 1) /* FN: no infinity, NaN is 0x7f and 0xff; the largest is 448 */                  \
+    X(ATTN_F8_E5M2, "float8_e5m2", 1)                                                                                  \
+    X(ATTN_Q8_0, "q8_0", 34) /* ggml's block of 32 elements: a float16 scale, then 32 int8; strides in blocks */
 typedef enum attn_dtype {
 #define ATTN__X(name, text, size) name,
     ATTN__DTYPES(ATTN__X)
@@ -523,7 +533,7 @@ typedef struct attn_exec {
  * softmax(Q K^T / sqrt(head_dim)) V. */
 typedef struct attn_desc {
     attn_array q;   /* (B, Hq, q_len, head_dim)    or 3-D (H, S, D) or 2-D (S, D) */
-    attn_array k;   /* (B, Hkv, kv_len, head_dim)    f32, f64, f16, bf16 */
+    attn_array k;   /* (B, Hkv, kv_len, head_dim)    f32, f64, f16, bf16, or 8 bits */
     attn_array v;   /* (B, Hkv, kv_len, head_dim_v)  */
     attn_array out; /* (B, Hq, q_len, head_dim_v) */
 
@@ -543,6 +553,11 @@ typedef struct attn_desc {
     attn_array kv_lens; /* optional, (B): visible keys per batch, i32 or i64 */
     attn_array alibi;   /* optional, (Hq) or (B, Hq): slopes */
     attn_array sinks;   /* optional, (Hq): a logit in the denominator only */
+
+    /* Optional, float32, for k and v of 8 bits: an element is (number - zero) * scale. (B, Hkv, kv_len, C), fewer
+     * dimensions and dimensions of 1 broadcast; C divides head_dim, and column c uses c / (head_dim / C). Zero points
+     * are for ATTN_I8 and ATTN_U8; with pages (num_pages, Hkv, page_size, C) */
+    attn_array k_scale, v_scale, k_zero, v_zero;
 
     attn_array block_table;  /* optional, (B, pages), i32 or i64: k and v are then pages
                                 (num_pages, Hkv, page_size, D), and key j of batch b is
@@ -1541,6 +1556,11 @@ ATTN__INLINE size_t attn__size_of(attn_dtype dtype)
     return 0;
 }
 
+/* How many elements are one in memory; is it a type of 8 bits? */
+#define ATTN__UNIT 32
+ATTN__INLINE size_t attn__in_unit(attn_dtype dtype) { return dtype == ATTN_Q8_0 ? ATTN__UNIT : 1; }
+ATTN__INLINE int attn__coded(attn_dtype dtype) { return dtype >= ATTN_I8; }
+
 /* One element of any float type. attn__put rounds once, to 16 bits through a float whose last bit is odd where it is
  * not exact (Boldo & Melquiond 2008), and gives NaN one form: machines differ in the sign of what they make themselves.
  */
@@ -1701,6 +1721,17 @@ typedef struct attn__beat {
     double factor;
 } attn__beat;
 
+/* Rows of elements of 8 bits as they lie; distances of them in bytes, of scales and zero points in elements. `group`
+ * columns share one of these. */
+typedef struct attn__codes {
+    const uint8_t *at;
+    attn_dtype dtype;
+    ptrdiff_t row, step;
+    const float *scale, *zero; /* of the first row and column; NULL: 1 and 0 */
+    ptrdiff_t scale_row, scale_step, zero_row, zero_step;
+    size_t group;
+} attn__codes;
+
 /* What a path offers to the driver, for one compute type T (float or double).
  * A tile has at most `mr` rows, ATTN__TILE_STRIDE elements apart; a panel has `nr`
  * columns. Element counts everywhere. */
@@ -1824,6 +1855,9 @@ typedef struct attn__kernel {
 
     void (*load)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n);
     void (*store)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n);
+    /* Rows of n elements of 8 bits, from column `first` on, as float32, `to_stride` apart. Returns the sum of their
+     * squares, as copy does. */
+    double (*decode)(float *to, size_t to_stride, const attn__codes *codes, size_t rows, size_t first, size_t n);
 } attn__kernel;
 
 /* ----------------------------------------------------------------- paths --
@@ -1841,7 +1875,7 @@ typedef struct attn__kernel {
  *   sum_across(a)                all lanes: a[i] += a[i + w] for w = VL / 2 ... 1
  *   max_across(a)                the largest lane
  * and for float32, widened from uint16_t and uint8_t:
- *   load_f16 load_bf16 load_u8 transpose_f16 transpose_bf16
+ *   load_f16 load_bf16 load_u8 load_i8 transpose_f16 transpose_bf16
  * and for float64, from float:
  *   load_f32
  * What a path may have besides, as the template has a general form of each:
@@ -1954,6 +1988,7 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, float out
 ATTN__INLINE float ATTN__V(load_f16)(const uint16_t *p) { return attn__f16_to_f32(*p); }
 ATTN__INLINE float ATTN__V(load_bf16)(const uint16_t *p) { return attn__bf16_to_f32(*p); }
 ATTN__INLINE float ATTN__V(load_u8)(const uint8_t *p) { return *p; }
+ATTN__INLINE float ATTN__V(load_i8)(const int8_t *p) { return *p; }
 #undef ATTN__F64
 
 #define ATTN__F64 1
@@ -2033,6 +2068,7 @@ ATTN__INLINE float attn__vmax_across(attn__vec a)
 }
 ATTN__INLINE attn__vec ATTN__V(load_f16)(const uint16_t *p) { ATTN__LOAD_LANES(attn__f16_to_f32(p[i])); }
 ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p) { ATTN__LOAD_LANES((float)p[i]); }
+ATTN__INLINE attn__vec ATTN__V(load_i8)(const int8_t *p) { ATTN__LOAD_LANES((float)p[i]); }
 ATTN__INLINE attn__vec ATTN__V(load_bf16)(const uint16_t *p)
 {
     const ATTN__V(bits) r = {p[0], p[1], p[2], p[3]};
@@ -2215,6 +2251,11 @@ ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p)
     const ATTN__VECTOR(__m128i) *bytes = (const ATTN__VECTOR(__m128i) *)(const void *)p;
     return ATTN__W256(cvtepi32_ps)(ATTN__W256(cvtepu8_epi32)(ATTN__W128(loadl_epi64)(bytes)));
 }
+ATTN__INLINE attn__vec ATTN__V(load_i8)(const int8_t *p)
+{
+    const ATTN__VECTOR(__m128i) *bytes = (const ATTN__VECTOR(__m128i) *)(const void *)p;
+    return ATTN__W256(cvtepi32_ps)(ATTN__W256(cvtepi8_epi32)(ATTN__W128(loadl_epi64)(bytes)));
+}
 ATTN__INLINE void ATTN__V(transpose_f16)(const uint16_t *p, ptrdiff_t stride, attn__vec out[4])
 {
 #define ATTN__ROW(r) _mm256_cvtph_ps(ATTN__HALVES_OF(r))
@@ -2364,6 +2405,12 @@ ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p)
 {
     ATTN__NATIVE_ELSE(ATTN__X86)
     (return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p))),
+            ATTN__LOAD_LANES(p[i]));
+}
+ATTN__INLINE attn__vec ATTN__V(load_i8)(const int8_t *p)
+{
+    ATTN__NATIVE_ELSE(ATTN__X86)
+    (return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p))),
             ATTN__LOAD_LANES(p[i]));
 }
 #define ATTN__EIGHT(r) _mm256_inserti128_si256(_mm256_castsi128_si256(ATTN__HALVES_OF(r)), ATTN__HALVES_OF(8 + (r)), 1)
@@ -2577,6 +2624,7 @@ ATTN__INLINE attn__vec ATTN__V(load_bf16)(const uint16_t *p)
     return ATTN__W(reinterpretq_f32_u32)(ATTN__W(shlq_n_u32)(ATTN__W(movl_u16)(ATTN__W(ld1_u16)(p)), 16));
 }
 ATTN__INLINE attn__vec ATTN__V(load_u8)(const uint8_t *p) { ATTN__LOAD_LANES((float)p[i]); }
+ATTN__INLINE attn__vec ATTN__V(load_i8)(const int8_t *p) { ATTN__LOAD_LANES((float)p[i]); }
 ATTN__INLINE void ATTN__V(turn)(attn__vec r0, attn__vec r1, attn__vec r2, attn__vec r3, attn__vec out[4])
 {
     const attn__vec t0 = ATTN__W(trn1q_f32)(r0, r1), t1 = ATTN__W(trn2q_f32)(r0, r1);
@@ -2747,7 +2795,7 @@ ATTN_DEF const char *attn_arithmetic(void) { return ATTN__FUSED ? "fused" : "unf
 
 /* ---------------------------------------------------------------- arrays -- */
 
-/* A checked array: 8 dimensions, absent ones 1, strides in elements. */
+/* A checked array: 8 dimensions, absent ones 1, strides in elements. Of ATTN_Q8_0, columns are blocks. */
 typedef struct attn__view {
     char *data;
     attn_dtype dtype;
@@ -2767,6 +2815,7 @@ typedef struct attn__view {
 #define ATTN__HALVES (1u << ATTN_F32 | 1u << ATTN_F16 | 1u << ATTN_BF16)
 #define ATTN__FLOATS (ATTN__HALVES | 1u << ATTN_F64)
 #define ATTN__INTS (1u << ATTN_I32 | 1u << ATTN_I64)
+#define ATTN__CODES (1u << ATTN_I8 | 1u << ATTN_U8 | 1u << ATTN_F8_E4M3 | 1u << ATTN_F8_E5M2 | 1u << ATTN_Q8_0)
 #define ATTN__INPUT 0
 #define ATTN__OUTPUT 1
 
@@ -2847,12 +2896,13 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     v->data = (char *)a->data;
     v->dtype = a->dtype;
     v->size = (ptrdiff_t)attn_dtype_size(a->dtype);
+    if (a->dtype == ATTN_Q8_0 && a->shape[a->ndim - 1] % ATTN__UNIT) return ATTN_ERR_BLOCK;
     v->low = v->high = 0;
     first = ATTN_MAX_DIMS - a->ndim;
     attn__memcpy(v->shape, ones, sizeof ones);
     attn__memset(v->stride, 0, sizeof v->stride);
     for (int i = ATTN_MAX_DIMS - 1; i >= first; i--) { /* strides as if none were given */
-        const size_t n = v->shape[i] = a->shape[i - first];
+        const size_t n = v->shape[i] = a->shape[i - first] / (i == ATTN__D ? attn__in_unit(a->dtype) : 1);
         v->stride[i] =
             n == 1 ? 1 : (ptrdiff_t)count; /* one element has no next: nobody multiplies by whatever its stride is */
         strided |= a->stride[i - first];
@@ -2877,7 +2927,7 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     }
     if (measuring) return ATTN_OK;
     if (!a->data) return ATTN_ERR_NULL;
-    if ((uintptr_t)a->data & ((uintptr_t)v->size - 1)) return ATTN_ERR_ALIGN;
+    if ((uintptr_t)a->data & ((uintptr_t)(v->size & -v->size) - 1)) return ATTN_ERR_ALIGN;
     v->low = (uintptr_t)a->data - below;
     v->high = (uintptr_t)a->data + above;
     return ATTN_OK;
@@ -3404,8 +3454,8 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
  * of attn__problem), of which those in the mask at the end (1: the first of the four) may be 1 and broadcast. */
 #define ATTN__ARRAYS(X)                                                                                                \
     X(q, 1, 2, 4, ANY_FLOAT, ATTN__INPUT, batch, q_heads, q_len, dim, 0)                                               \
-    X(k, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim, 0)                                             \
-    X(v, 1, 2, 4, FLOAT, ATTN__INPUT, kv_batch, kv_heads, kv_rows, dim_v, 0)                                           \
+    X(k, 1, 2, 4, CACHED, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_cols, 0)                                         \
+    X(v, 1, 2, 4, CACHED, ATTN__INPUT, kv_batch, kv_heads, kv_rows, v_cols, 0)                                         \
     X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, kv_len, 7)                                              \
     X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, batch, 0)                                                 \
     X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, batch, q_heads, 4)                                                 \
@@ -3413,6 +3463,10 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(block_table, 0, 2, 2, INTEGER, ATTN__INPUT, one, one, batch, pages, 0)                                           \
     X(cu_seqlens_q, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
     X(cu_seqlens_k, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
+    X(k_scale, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_groups, 15)                                 \
+    X(v_scale, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, v_groups, 15)                                 \
+    X(k_zero, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_groups, 15)                                  \
+    X(v_zero, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, v_groups, 15)                                  \
     X(out, 1, 2, 4, FLOAT, ATTN__OUTPUT, batch, q_heads, q_len, dim_v, 0)                                              \
     X(lse, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                                                \
     X(scores, 0, 2, 4, FLOAT, ATTN__OUTPUT, batch, scores_heads, scores_queries, kv_len, 0)                            \
@@ -3471,11 +3525,12 @@ typedef struct attn__problem {
     ATTN__ARRAYS(ATTN__X)
 #undef ATTN__X
     size_t one, batch, q_heads, kv_heads, q_len, kv_len, dim, dim_v;
-    size_t kv_batch, kv_rows, pages;        /* of k and v as they lie: of pages, if there are any */
-    size_t cu_entries;                      /* packed sequences, and one */
-    size_t arrays;                          /* how many are given ... */
-    unsigned char given[ATTN__ARRAY_COUNT]; /* ... and which, as a list ... */
-    unsigned has;                           /* ... and as bits, see ATTN__HAS */
+    size_t k_cols, v_cols, k_groups, v_groups; /* what a row of k or v has: elements, or blocks, and scales */
+    size_t kv_batch, kv_rows, pages;           /* of k and v as they lie: of pages, if there are any */
+    size_t cu_entries;                         /* packed sequences, and one */
+    size_t arrays;                             /* how many are given ... */
+    unsigned char given[ATTN__ARRAY_COUNT];    /* ... and which, as a list ... */
+    unsigned has;                              /* ... and as bits, see ATTN__HAS */
     size_t scores_heads, scores_queries;
     size_t width; /* dim_v padded to panels */
     size_t kv_begin;
@@ -3946,25 +4001,55 @@ static double attn__load_queries(const attn__problem *p, const attn__rows *rows,
     return squares;
 }
 
+/* Scales or zero points of row j of k or v, and their distances; NULL if there are none. */
+static const float *attn__scales_of(const attn__problem *p, const attn__rows *rows, unsigned present,
+                                    const attn__view *v, size_t j, ptrdiff_t *row, ptrdiff_t *step)
+{
+    *row = present ? v->stride[ATTN__S] : 0;
+    *step = present ? v->stride[ATTN__D] : 0;
+    return present ? (const float *)(const void *)attn__key_at(p, v, rows, j, 0) : NULL;
+}
+/* Keys or values of 8 bits from row j on. */
+static attn__codes attn__codes_of(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t j)
+{
+    const int keys = v == &p->k;
+    attn__codes codes;
+    codes.at = (const uint8_t *)attn__key_at(p, v, rows, j, 0);
+    codes.dtype = v->dtype;
+    codes.row = v->stride[ATTN__S] * v->size;
+    codes.step = v->stride[ATTN__D] * v->size;
+    codes.group = keys ? p->dim / p->k_groups : p->dim_v / p->v_groups;
+    codes.scale = attn__scales_of(p, rows, keys ? ATTN__HAS(p, k_scale) : ATTN__HAS(p, v_scale),
+                                  keys ? &p->k_scale : &p->v_scale, j, &codes.scale_row, &codes.scale_step);
+    codes.zero = attn__scales_of(p, rows, keys ? ATTN__HAS(p, k_zero) : ATTN__HAS(p, v_zero),
+                                 keys ? &p->k_zero : &p->v_zero, j, &codes.zero_row, &codes.zero_step);
+    return codes;
+}
+
 /* Rows [from, to) of keys or values, columns [c, c + n), `stride` apart. Returns the sum of their squares. */
 static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
                               size_t to, size_t c, size_t n, char *copy, size_t stride)
 {
     const attn__kernel *kernel = p->run.kernel;
     double squares = 0;
+    attn__codes codes;
     size_t count;
     for (; from < to; from += count, copy += count * stride * kernel->size) {
         count = ATTN__HAS(p, block_table) ? attn__min(to - from, p->kv_rows - from % p->kv_rows) : to - from;
-        if (kernel->dtype == ATTN_F64 && v->size == 2) { /* by way of float32 */
+        if (attn__coded(v->dtype)) codes = attn__codes_of(p, rows, v, from);
+        if (kernel->dtype == ATTN_F64 && v->dtype != ATTN_F64) { /* by way of float32 */
             float piece[ATTN__BLOCK];
             count = 1;
             for (size_t i = 0, m; i < n; i += m) {
                 m = attn__min(n - i, ATTN__BLOCK);
-                p->singles->copy(piece, 0, attn__key_at(p, v, rows, from, c + i), v->dtype, v->stride[ATTN__D], 0, 1,
-                                 m);
+                if (attn__coded(v->dtype)) p->singles->decode(piece, 0, &codes, 1, c + i, m);
+                else
+                    p->singles->copy(piece, 0, attn__key_at(p, v, rows, from, c + i), v->dtype, v->stride[ATTN__D], 0,
+                                     1, m);
                 squares += kernel->copy(copy + i * kernel->size, 0, piece, ATTN_F32, 1, 0, 1, m);
             }
-        } else
+        } else if (attn__coded(v->dtype)) squares += kernel->decode((float *)(void *)copy, stride, &codes, count, c, n);
+        else
             squares += kernel->copy(copy, stride, attn__key_at(p, v, rows, from, c), v->dtype, v->stride[ATTN__D],
                                     v->stride[ATTN__S], count, n);
     }
@@ -4048,16 +4133,16 @@ static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn
         if (attn__sees_all(p, s, r, from, to)) attn__see(s->special + r * words, all, words);
 }
 
-/* Packs columns [c, dim_v) of values [from, to). */
+/* Packs columns [c, dim_v) of values [from, to), where c is not 0 from s->rows if they are gathered. */
 static void attn__pack_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to,
                               size_t c)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t n = p->dim_v - c;
     if (p->gather) {
-        attn__gather(p, rows, s, &p->v, from, to, c, n);
+        if (c == 0) attn__gather(p, rows, s, &p->v, from, to, c, n);
         if (p->careful) attn__set_aside(p, rows, s, from, to);
-        kernel->pack(s->v, s->rows, kernel->dtype, n, to - from, 1, (ptrdiff_t)n);
+        kernel->pack(s->v, s->rows + c * kernel->size, kernel->dtype, n, to - from, 1, (ptrdiff_t)p->dim_v);
     } else
         kernel->pack(s->v, attn__key_at(p, &p->v, rows, from, c), p->v.dtype, n, to - from, p->v.stride[ATTN__D],
                      p->v.stride[ATTN__S]);
@@ -4066,7 +4151,8 @@ static void attn__pack_values(const attn__problem *p, const attn__rows *rows, at
 /* Do rows [from, to) of keys or values lie there, at one distance, each contiguous? */
 static int attn__in_place(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from, size_t to)
 {
-    if (p->careful || v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end) return 0;
+    if (p->careful || v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end || attn__coded(v->dtype))
+        return 0;
     return !ATTN__HAS(p, block_table) || from / p->kv_rows == (to - 1) / p->kv_rows;
 }
 
@@ -4076,7 +4162,7 @@ static attn__soon attn__rows_at(const attn__view *v, const char *at, size_t coun
     attn__soon soon;
     soon.at = at;
     soon.step = v->stride[ATTN__S] * v->size;
-    soon.bytes = n * (size_t)v->size;
+    soon.bytes = n / attn__in_unit(v->dtype) * (size_t)v->size;
     soon.rows = v->stride[ATTN__D] == 1 ? count : 0;
     return soon;
 }
@@ -4137,7 +4223,11 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
             if (in_place || attn__in_place(p, rows, &p->k, base + j, base + next))
                 kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
                                  p->k.dtype, p->k.stride[ATTN__S], p->kind, scores, c != 0);
-            else {
+            else if (attn__coded(p->k.dtype) && !p->careful) {
+                attn__gather(p, rows, s, &p->k, base + j, base + next, first, depth);
+                kernel->dot_keys(rows->count, next - j, depth, q, s->rows, kernel->dtype, (ptrdiff_t)depth,
+                                 ATTN__COLUMNS_NEAR, scores, c != 0);
+            } else {
                 attn__pack_keys(p, rows, s, base + j, base + next, c);
                 attn__multiply_rows(kernel, rows->count, next - j, depth, q, s->k, 0, scores, ATTN__TILE_STRIDE,
                                     c != 0);
@@ -4509,14 +4599,18 @@ typedef struct attn__key_block {
     attn__soon ahead[2]; /* keys and values of the next block, or the next queries */
 } attn__key_block;
 
-/* Few rows: acc += weights of s->tile * values base + [from, to), of which [0, whole) columns are where they lie. */
+/* Few rows: acc += weights of s->tile * values base + [from, to), of which [0, whole) columns are where they lie, or
+ * those of 8 bits in s->rows. */
 static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
                              size_t to, size_t whole, char *acc, int accumulate)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, width = p->width;
     const char *weights = s->tile + from * es;
-    if (whole)
+    if (whole && attn__coded(p->v.dtype))
+        kernel->add_values(rows->count, whole, to - from, weights, s->rows, kernel->dtype, p->dim_v, acc, width,
+                           accumulate);
+    else if (whole)
         kernel->add_values(rows->count, whole, to - from, weights, attn__key_at(p, &p->v, rows, base + from, 0),
                            p->v.dtype, (size_t)p->v.stride[ATTN__S], acc, width, accumulate);
     if (whole < width)
@@ -4557,7 +4651,7 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, base = block->base;
     const size_t from = block->keys.lo / step * step, to = attn__round_up(block->keys.hi, step);
-    const size_t whole = p->v.stride[ATTN__S] >= 0 ? p->dim_v / kernel->nr * kernel->nr : 0;
+    const size_t whole = p->v.stride[ATTN__S] >= 0 || attn__coded(p->v.dtype) ? p->dim_v / kernel->nr * kernel->nr : 0;
     int accumulate = 0;
     attn__score_rows(p, rows, s, base, from, to);
     for (size_t r = 0; r < rows->count; r++) {
@@ -4580,7 +4674,9 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
                                                                                and stays in the nearest cache */
         size_t cols = whole;
         next = attn__min((lo / step + 1) * step, block->keys.hi);
-        if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
+        if (attn__coded(p->v.dtype) && !p->careful && cols)
+            attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
+        else if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
         if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
         attn__add_values(p, rows, s, base, lo, next, cols, block->acc, accumulate);
         accumulate = 1;
@@ -5816,7 +5912,16 @@ ATTN_DEF attn_status attn_softmax(const attn_array *x, int axis, const attn_arra
 
 /* ---- fused attention ---- */
 
-enum { ATTN__TYPES_ANY_FLOAT, ATTN__TYPES_FLOAT, ATTN__TYPES_COMPUTED, ATTN__TYPES_MASK, ATTN__TYPES_INTEGER };
+enum {
+    ATTN__TYPES_ANY_FLOAT,
+    ATTN__TYPES_FLOAT,
+    ATTN__TYPES_COMPUTED,
+    ATTN__TYPES_MASK,
+    ATTN__TYPES_INTEGER,
+    ATTN__TYPES_CACHED,
+    ATTN__TYPES_SCALE,
+    ATTN__TYPES_COUNT
+};
 
 /* A line of ATTN__ARRAYS; where its members lie in attn_desc and attn__problem. */
 typedef struct attn__spec {
@@ -5859,12 +5964,14 @@ static void attn__given(const attn_desc *d, const attn_array *given[ATTN__ARRAY_
 static attn_status attn__check_arrays(attn__problem *p, const attn_array *const *given, attn_dtype compute,
                                       int measuring)
 {
-    unsigned types[5];
+    unsigned types[ATTN__TYPES_COUNT];
     types[ATTN__TYPES_ANY_FLOAT] = ATTN__FLOATS;
     types[ATTN__TYPES_FLOAT] = compute == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
     types[ATTN__TYPES_COMPUTED] = 1u << compute;
     types[ATTN__TYPES_MASK] = types[ATTN__TYPES_FLOAT] | 1u << ATTN_BOOL;
     types[ATTN__TYPES_INTEGER] = ATTN__INTS;
+    types[ATTN__TYPES_CACHED] = types[ATTN__TYPES_FLOAT] | (compute == ATTN_F64 ? 0 : ATTN__CODES);
+    types[ATTN__TYPES_SCALE] = 1u << ATTN_F32;
     p->arrays = p->has = 0;
     for (size_t i = 0; i < ATTN__ARRAY_COUNT; i++) {
         const attn__spec *spec = &attn__specs[i];
@@ -5896,7 +6003,8 @@ static attn_status attn__check_shapes(const attn__problem *p)
         for (int axis = 0; differs && axis < 4; axis++) {
             if (view->shape[ATTN__B + axis] == attn__size_at(p, spec->axis[axis])) continue;
             if (view->shape[ATTN__B + axis] != 1 || !(spec->broadcasts >> axis & 1))
-                return attn__about_array(p, p->given[i], ATTN_ERR_SHAPE);
+                return attn__about_array(p, p->given[i],
+                                         spec->types == ATTN__TYPES_SCALE ? ATTN_ERR_SCALE_SHAPE : ATTN_ERR_SHAPE);
             view->stride[ATTN__B + axis] = 0;
         }
     }
@@ -5935,7 +6043,9 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
     p->dim = p->q.shape[ATTN__D];
     p->kv_heads = p->k.shape[ATTN__H];
     p->kv_rows = p->kv_len = p->k.shape[ATTN__S];
-    p->dim_v = p->v.shape[ATTN__D];
+    p->k_cols = p->dim / attn__in_unit(p->k.dtype);
+    p->v_cols = p->v.shape[ATTN__D];
+    p->dim_v = p->v_cols * attn__in_unit(p->v.dtype);
     p->kv_begin = d->kv_begin;
     if (p->kv_begin > limit) return ATTN__ABOUT(p, kv_begin, ATTN_ERR_OVERFLOW);
     if (ATTN__HAS(p, block_table)) {
@@ -5971,6 +6081,25 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
     if (p->q_len > limit || p->dim > limit / 1024) return ATTN__ABOUT(p, q, ATTN_ERR_OVERFLOW);
     if (p->kv_len > limit) return ATTN__ABOUT(p, k, ATTN_ERR_OVERFLOW);
     if (p->dim_v > limit / 1024) return ATTN__ABOUT(p, v, ATTN_ERR_OVERFLOW);
+    if (p->dim % attn__in_unit(p->k.dtype)) return ATTN__ABOUT(p, k, ATTN_ERR_BLOCK);
+    return ATTN_OK;
+}
+
+/* Scales and zero points of k or v: how many a row has, and whether its elements can have any. */
+static attn_status attn__check_scales(const attn__problem *p, const attn__view *v, size_t dim, size_t scale,
+                                      size_t zero, size_t *groups)
+{
+    const unsigned plain = ~(ATTN__CODES & ~(1u << ATTN_Q8_0)), whole = 1u << ATTN_I8 | 1u << ATTN_U8;
+    *groups = 1;
+    for (int i = 0; i < 2; i++) {
+        const size_t at = i ? zero : scale;
+        size_t count;
+        if (!(p->has >> at & 1)) continue;
+        if ((plain | (i ? ~whole : 0)) >> v->dtype & 1) return attn__about_array(p, at, ATTN_ERR_UNSCALED);
+        count = attn__view_of(p, at)->shape[ATTN__D];
+        if (count == 0 || dim % count) return attn__about_array(p, at, ATTN_ERR_SCALE_COUNT);
+        *groups = attn__max(*groups, count);
+    }
     return ATTN_OK;
 }
 
@@ -6056,7 +6185,10 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
     attn__about(exec, NULL, ATTN_OK);
     if ((status = attn__check_arrays(p, given, compute, measuring)) || (status = attn__sizes(p, d, given)))
         return status;
-    if ((status = attn__check_shapes(p))) return status;
+    if ((status = attn__check_scales(p, &p->k, p->dim, ATTN__ARRAY_k_scale, ATTN__ARRAY_k_zero, &p->k_groups)) ||
+        (status = attn__check_scales(p, &p->v, p->dim_v, ATTN__ARRAY_v_scale, ATTN__ARRAY_v_zero, &p->v_groups)) ||
+        (status = attn__check_shapes(p)))
+        return status;
     if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN__ABOUT(p, k, ATTN_ERR_HEADS);
     if ((status = attn__options(p, d, compute))) return status;
     if (!measuring && (status = attn__check_lengths(p))) return status;
@@ -6064,6 +6196,8 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
     if (ATTN__HAS(p, cu_seqlens_q)) {
         p->batch = p->cu_entries - 1;
         p->q.stride[ATTN__B] = p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->out.stride[ATTN__B] = 0;
+        p->k_scale.stride[ATTN__B] = p->v_scale.stride[ATTN__B] = p->k_zero.stride[ATTN__B] =
+            p->v_zero.stride[ATTN__B] = 0;
         p->lse.stride[ATTN__H] = p->alibi.stride[ATTN__S] = 0;
     }
     return ATTN_OK;
@@ -6102,6 +6236,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
     /* or not many, and they would leave lanes empty: then it costs less to turn the keys several times */
     p->few = p->rows <= kernel->few_rows || (p->rows < 3 * kernel->few_rows && p->rows % (kernel->nr / 2));
+    if (p->few && (attn__coded(p->k.dtype) || attn__coded(p->v.dtype))) p->gather = 1;
     p->kind = p->k.dtype == kernel->dtype && /* to convert numbers leaves time enough to fetch them */
                       !attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->batch * p->kv_heads)
                   ? ATTN__COLUMNS_NEAR
@@ -7612,6 +7747,123 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 #endif
 }
 
+#if !ATTN__F64
+/* VL elements of 8 bits, before their scale. Floats of 8 bits are float16 numbers with a part of the bits: e5m2 their
+ * first half, e4m3 2^-8 times as large. `dtype` is a constant. */
+ATTN__INLINE attn__vec ATTN__V(load_code)(const uint8_t *p, const attn_dtype dtype)
+{
+    uint16_t half[ATTN__VL];
+    if (dtype == ATTN_U8) return ATTN__V(load_u8)(p);
+    if (dtype != ATTN_F8_E4M3 && dtype != ATTN_F8_E5M2) return ATTN__V(load_i8)((const int8_t *)p);
+    for (int i = 0; i < ATTN__VL && dtype == ATTN_F8_E5M2; i++) half[i] = (uint16_t)(p[i] << 8);
+    if (dtype == ATTN_F8_E5M2) return ATTN__V(load_f16)(half);
+    for (int i = 0; i < ATTN__VL; i++)
+        half[i] = (uint16_t)((p[i] & 0x80) << 8 | (p[i] & 0x7f) << 7 | ((p[i] & 0x7f) == 0x7f) << 14);
+    return attn__vmul(ATTN__V(load_f16)(half), attn__vset1(256));
+}
+
+/* n elements with one scale and zero point, or where `each` is not 0, with those of an array. What is computed beyond
+ * them is not stored. `dtype`, `zeros` and `each` are constants. */
+ATTN__INLINE void ATTN__V(decode_run)(float *to, const uint8_t *from, const attn_dtype dtype, const int zeros,
+                                      const int each, size_t n, const float *scale, const float *zero,
+                                      attn__vec *squares)
+{
+    const attn__vec one_scale = attn__vset1(*scale), one_zero = attn__vset1(*zero);
+    uint8_t rest[ATTN__VL];
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const int part = n - i < ATTN__VL;
+        attn__vec x;
+        if (part) {
+            attn__memset(rest, 0, sizeof rest);
+            attn__memcpy(rest, from + i, n - i);
+        }
+        x = ATTN__V(load_code)(part ? rest : from + i, dtype);
+        if (zeros) x = attn__vsub(x, each ? attn__vload(zero + i) : one_zero);
+        x = attn__vmul(x, each ? attn__vload(scale + i) : one_scale);
+        if (part) {
+            float few[ATTN__VL];
+            attn__vstore(few, x);
+            attn__memcpy(to + i, few, (n - i) * sizeof *few);
+            for (size_t j = n - i; j < ATTN__VL; j++) few[j] = 0;
+            x = attn__vload(few);
+        } else attn__vstore(to + i, x);
+        *squares = attn__vfma(x, x, *squares);
+    }
+}
+ATTN__INLINE void ATTN__V(decode_rows)(float *to, size_t to_stride, const attn__codes *codes, const attn_dtype dtype,
+                                       const int zeros, size_t rows, size_t first, size_t n, attn__vec *squares)
+{
+    const int blocks = dtype == ATTN_Q8_0;
+    const size_t group = blocks ? ATTN__UNIT : codes->group;
+    const float one = 1, none = 0;
+    float scales[ATTN__BLOCK + ATTN__VL], zero_points[ATTN__BLOCK + ATTN__VL];
+    uint8_t line[ATTN__BLOCK];
+    for (size_t r = 0; r < rows; r++, to += to_stride) {
+        const uint8_t *from = codes->at + (ptrdiff_t)r * codes->row;
+        const float *scale = codes->scale ? codes->scale + (ptrdiff_t)r * codes->scale_row : &one,
+                    *zero = zeros ? codes->zero + (ptrdiff_t)r * codes->zero_row : &none;
+        const ptrdiff_t scale_step = codes->scale_step, zero_step = codes->zero_step;
+        if (!blocks && codes->step != 1) { /* one beside the other */
+            for (size_t i = 0; i < n; i++) line[i] = from[(ptrdiff_t)(first + i) * codes->step];
+            from = line;
+        } else if (!blocks) from += first;
+        if (!blocks && group < ATTN__VL && group < n) { /* a scale for each element */
+            for (size_t i = 0; i < n && (r == 0 || codes->scale_row || codes->zero_row); i++) {
+                const ptrdiff_t g = (ptrdiff_t)((first + i) / group);
+                scales[i] = scale[g * scale_step];
+                zero_points[i] = zero[g * zero_step];
+            }
+            for (size_t i = n; i < n + ATTN__VL && r == 0; i++) scales[i] = zero_points[i] = 0;
+            ATTN__V(decode_run)(to, from, dtype, zeros, 1, n, scales, zero_points, squares);
+            continue;
+        }
+        for (size_t c = first, end = first + n, g = group ? first / group : 0, next; c < end; c = next, g++) {
+            const uint8_t *at = from + (c - first);
+            float of_block;
+            next = (g + 1) * group;
+            if (next > end) next = end;
+            if (blocks) {
+                at = from + (ptrdiff_t)g * codes->step + 2 + c % ATTN__UNIT;
+                of_block = attn__f16_to_f32(*(const uint16_t *)(const void *)(from + (ptrdiff_t)g * codes->step));
+            }
+            ATTN__V(decode_run)
+            (to + (c - first), at, dtype, zeros, 0, next - c, blocks ? &of_block : scale + (ptrdiff_t)g * scale_step,
+             zero + (ptrdiff_t)g * zero_step, squares);
+        }
+    }
+}
+static double ATTN__V(decode)(float *to, size_t to_stride, const attn__codes *codes, size_t rows, size_t first,
+                              size_t n)
+{
+    double sum = 0;
+    for (size_t c = 0, count; c < n; c += count) { /* as many columns as there is room for their scales */
+        attn__vec squares = attn__vset1(0);
+        count = n - c < ATTN__BLOCK ? n - c : ATTN__BLOCK;
+        switch (codes->dtype) {
+#define ATTN__X(type)                                                                                                  \
+    case type:                                                                                                         \
+        ATTN__V(decode_rows)(to + c, to_stride, codes, type, 0, rows, first + c, count, &squares);                     \
+        break;
+            ATTN__X(ATTN_F8_E4M3)
+            ATTN__X(ATTN_F8_E5M2)
+            ATTN__X(ATTN_Q8_0)
+#undef ATTN__X
+#define ATTN__X(type)                                                                                                  \
+    case type:                                                                                                         \
+        if (codes->zero) ATTN__V(decode_rows)(to + c, to_stride, codes, type, 1, rows, first + c, count, &squares);    \
+        else ATTN__V(decode_rows)(to + c, to_stride, codes, type, 0, rows, first + c, count, &squares);                \
+        break;
+            ATTN__X(ATTN_I8)
+            ATTN__X(ATTN_U8)
+#undef ATTN__X
+        default: break;
+        }
+        sum += (double)attn__vsum_across(squares);
+    }
+    return sum;
+}
+#endif
+
 /* QUAD columns of VL rows, as vectors, 0 where there are fewer. `quad`: a copy of them, from clear_quad, for the last.
  */
 ATTN__INLINE void ATTN__V(clear_quad)(attn__real quad[ATTN__VL * ATTN__QUAD])
@@ -9030,7 +9282,13 @@ static const attn__kernel ATTN__V(kernel) = {
     NULL,
 #endif
     /* .load             = */ ATTN__V(load_row),
-    /* .store            = */ ATTN__V(store_row)};
+    /* .store            = */ ATTN__V(store_row),
+#if ATTN__F64
+    NULL
+#else
+    /* .decode           = */ ATTN__V(decode)
+#endif
+};
 #endif /* ATTN__KERNEL */
 
 /* ==========================================================================
