@@ -5424,12 +5424,13 @@ ATTN_DEF attn_array attn_array_strided(attn_dtype dtype, const void *data, size_
 ATTN_DEF attn_array attn_array_bshd(attn_dtype dtype, const void *data, size_t batch, size_t seq, size_t heads,
                                     size_t dim)
 {
+    const size_t one = dim / attn__in_unit(dtype);
     size_t row, all;
-    if (!attn__multiply_size(heads, dim, &row)) row = (size_t)-1 / 2; /* which the functions refuse */
+    if (!attn__multiply_size(heads, one, &row)) row = (size_t)-1 / 2; /* which the functions refuse */
     if (!attn__multiply_size(row, seq, &all)) all = (size_t)-1 / 2;
     row = attn__min(row, (size_t)-1 / 2);
     all = attn__min(all, (size_t)-1 / 2);
-    return attn_array_strided(dtype, data, batch, heads, seq, dim, (ptrdiff_t)all, (ptrdiff_t)attn__min(dim, row),
+    return attn_array_strided(dtype, data, batch, heads, seq, dim, (ptrdiff_t)all, (ptrdiff_t)attn__min(one, row),
                               (ptrdiff_t)row, 1);
 }
 
@@ -5438,8 +5439,11 @@ ATTN_DEF attn_array attn_array_swap(attn_array a, int axis_a, int axis_b)
     attn_array b = a;
     attn__view v;
     if (axis_a < 0 || axis_b < 0 || axis_a >= a.ndim || axis_b >= a.ndim) return a;
+    if (a.dtype == ATTN_Q8_0 && axis_a != axis_b && (axis_a == a.ndim - 1 || axis_b == a.ndim - 1))
+        return a; /* a block lies along the last one */
     if (attn__check(&a, 1, ATTN_MAX_DIMS, ~0u, ATTN__INPUT, 1, &v)) return a;
     b = attn__array_of(&v, a.ndim); /* whose strides are no longer implied */
+    attn__memcpy(b.shape, a.shape, sizeof b.shape);
     b.data = a.data;
     b.shape[axis_a] = a.shape[axis_b];
     b.shape[axis_b] = a.shape[axis_a];

@@ -195,13 +195,17 @@ void test_poison(const attn_array *a)
     else test_fill(a, (double)NAN);
 }
 
+static size_t in_unit(attn_dtype type) { return type == ATTN_Q8_0 ? 32 : 1; } /* elements of a block */
+
 attn_array test_part(const attn_array *a, int from_end, size_t first, size_t count)
 {
     const int cut = a->ndim - from_end;
     attn_array part = *a;
     if (in_c_order(a))
-        for (ptrdiff_t axis = a->ndim - 1, step = 1; axis >= 0; step *= (ptrdiff_t)a->shape[axis], axis--)
+        for (ptrdiff_t axis = a->ndim - 1, step = 1; axis >= 0; axis--) {
             part.stride[axis] = step;
+            step *= (ptrdiff_t)(a->shape[axis] / (axis == a->ndim - 1 ? in_unit(a->dtype) : 1));
+        }
     part.data = (char *)a->data + (ptrdiff_t)first * part.stride[cut] * (ptrdiff_t)attn_dtype_size(a->dtype);
     part.shape[cut] = count;
     return part;
@@ -285,24 +289,23 @@ int test_release(void)
     return intact;
 }
 
-attn_array test_1d(attn_dtype type, size_t n)
-{
-    return attn_array_1d(type, test_memory(n * attn_dtype_size(type), 0), n);
-}
+static void *elements(attn_dtype type, size_t n) { return test_memory(n / in_unit(type) * attn_dtype_size(type), 0); }
+
+attn_array test_1d(attn_dtype type, size_t n) { return attn_array_1d(type, elements(type, n), n); }
 
 attn_array test_2d(attn_dtype type, size_t rows, size_t columns)
 {
-    return attn_array_2d(type, test_memory(rows * columns * attn_dtype_size(type), 0), rows, columns);
+    return attn_array_2d(type, elements(type, rows * columns), rows, columns);
 }
 
 attn_array test_3d(attn_dtype type, size_t n0, size_t n1, size_t n2)
 {
-    return attn_array_3d(type, test_memory(n0 * n1 * n2 * attn_dtype_size(type), 0), n0, n1, n2);
+    return attn_array_3d(type, elements(type, n0 * n1 * n2), n0, n1, n2);
 }
 
 attn_array test_4d(attn_dtype type, size_t n0, size_t n1, size_t n2, size_t n3)
 {
-    return attn_array_4d(type, test_memory(n0 * n1 * n2 * n3 * attn_dtype_size(type), 0), n0, n1, n2, n3);
+    return attn_array_4d(type, elements(type, n0 * n1 * n2 * n3), n0, n1, n2, n3);
 }
 
 const attn_array test_absent;

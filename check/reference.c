@@ -56,8 +56,9 @@ void *ref_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
     int strided = 0;
     for (int axis = 0; axis < a->ndim; axis++) strided |= a->stride[axis] != 0;
     for (int axis = a->ndim - 1, k = 3; axis >= 0 && k >= 0; axis--, k--) {
-        if (a->shape[axis] != 1) offset += (ptrdiff_t)index[k] * (strided ? a->stride[axis] : packed);
-        packed *= (ptrdiff_t)a->shape[axis];
+        const size_t unit = a->dtype == ATTN_Q8_0 && k == 3 ? 32 : 1; /* blocks */
+        if (a->shape[axis] > unit) offset += (ptrdiff_t)(index[k] / unit) * (strided ? a->stride[axis] : packed);
+        packed *= (ptrdiff_t)(a->shape[axis] / unit);
     }
     return (char *)a->data + offset * (ptrdiff_t)attn_dtype_size(a->dtype);
 }
@@ -91,6 +92,36 @@ static uint16_t small_encode(double value, int fraction_bits, int min_exponent)
     return (uint16_t)(sign | bits);
 }
 
+/* Four bits of exponent, three of fraction, no infinity. */
+static double e4m3_decode(unsigned bits)
+{
+    const unsigned field = bits >> 3 & 15, fraction = bits & 7;
+    const double value = field ? ldexp(8 + fraction, (int)field - 10) : ldexp(fraction, -9);
+    if ((bits & 0x7f) == 0x7f) return (double)NAN;
+    return bits & 0x80 ? -value : value;
+}
+
+/* The nearest of the codes 0 to 0x7e, the even one of two, at most the largest. NaN is 0x7f. */
+static uint8_t f8_encode(double value, double (*decode)(unsigned), unsigned largest)
+{
+    const double magnitude = fabs(value);
+    unsigned best = 0;
+    if (isnan(value)) return (uint8_t)(signbit(value) ? 0xff : 0x7f);
+    for (unsigned code = 1; code <= largest; code++) {
+        const double here = fabs(decode(code) - magnitude), there = fabs(decode(best) - magnitude);
+        if (here < there || (here <= there && code % 2 == 0)) best = code;
+    }
+    if (magnitude > decode(largest)) best = largest;
+    return (uint8_t)(best | (signbit(value) ? 0x80u : 0u));
+}
+static double e5m2_decode(unsigned bits) { return small_decode(bits << 8, 10, -14); }
+
+/* To the nearest integer, to even, within the range; 0 for NaN. */
+static double whole(double value, double low, double high)
+{
+    return isnan(value) ? 0 : value < low ? low : value > high ? high : nearbyint(value);
+}
+
 ref_real ref_get(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
 {
     const void *e = ref_at(a, i0, i1, i2, i3);
@@ -102,6 +133,13 @@ ref_real ref_get(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3
     case ATTN_BOOL: return (ref_real)(*(const unsigned char *)e != 0);
     case ATTN_I32: return (ref_real) * (const int32_t *)e;
     case ATTN_I64: return (ref_real) * (const int64_t *)e;
+    case ATTN_I8: return (ref_real) * (const int8_t *)e;
+    case ATTN_U8: return (ref_real) * (const uint8_t *)e;
+    case ATTN_F8_E4M3: return (ref_real)e4m3_decode(*(const uint8_t *)e);
+    case ATTN_F8_E5M2: return (ref_real)e5m2_decode(*(const uint8_t *)e);
+    case ATTN_Q8_0:
+        return (ref_real)((float)small_decode(*(const uint16_t *)e, 10, -14) *
+                          (float)*((const int8_t *)e + 2 + i3 % 32));
     case ATTN_DTYPE_COUNT: break;
     }
     return (ref_real)NAN;
@@ -118,8 +156,31 @@ void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, do
     case ATTN_BOOL: *(unsigned char *)e = value != 0; break;
     case ATTN_I32: *(int32_t *)e = (int32_t)value; break;
     case ATTN_I64: *(int64_t *)e = (int64_t)value; break;
+    case ATTN_I8: *(int8_t *)e = (int8_t)whole(value, -128, 127); break;
+    case ATTN_U8: *(uint8_t *)e = (uint8_t)whole(value, 0, 255); break;
+    case ATTN_F8_E4M3: *(uint8_t *)e = f8_encode(value, e4m3_decode, 0x7e); break;
+    case ATTN_F8_E5M2: *(uint8_t *)e = f8_encode(value, e5m2_decode, 0x7b); break;
+    case ATTN_Q8_0: break; /* a block at a time, by whoever knows its scale */
     case ATTN_DTYPE_COUNT: break;
     }
+}
+
+/* In float, one rounding an operation. */
+static ref_real scaled(ref_real number, ref_real zero, ref_real scale)
+{
+    const volatile float moved = (float)number - (float)zero;
+    const volatile float product = moved * (float)scale;
+    return (ref_real)product;
+}
+
+ref_real ref_decoded(const attn_array *a, const attn_array *scale, const attn_array *zero, size_t i0, size_t i1,
+                     size_t i2, size_t i3)
+{
+    const ref_real number = ref_get(a, i0, i1, i2, i3);
+    const size_t n = ref_length(a, 1);
+    if (scale->ndim == 0 && zero->ndim == 0) return number;
+    return scaled(number, zero->ndim ? ref_get(zero, i0, i1, i2, i3 / (n / ref_length(zero, 1))) : 0,
+                  scale->ndim ? ref_get(scale, i0, i1, i2, i3 / (n / ref_length(scale, 1))) : 1);
 }
 
 /* ------------------------------------------------------------ rounding -- */
@@ -361,8 +422,10 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
             at = 0;
             row = h->s.k_base + j;
         }
-        for (size_t c = 0; c < h->head_dim; c++) h->k[j * h->head_dim + c] = ref_get(&desc->k, at, kv_head, row, c);
-        for (size_t c = 0; c < h->head_dim_v; c++) h->v[j * h->head_dim_v + c] = ref_get(&desc->v, at, kv_head, row, c);
+        for (size_t c = 0; c < h->head_dim; c++)
+            h->k[j * h->head_dim + c] = ref_decoded(&desc->k, &desc->k_scale, &desc->k_zero, at, kv_head, row, c);
+        for (size_t c = 0; c < h->head_dim_v; c++)
+            h->v[j * h->head_dim_v + c] = ref_decoded(&desc->v, &desc->v_scale, &desc->v_zero, at, kv_head, row, c);
     }
     return h;
 }

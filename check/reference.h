@@ -52,7 +52,11 @@ double ref_ratio(const ref_bounds *bounds, ref_real number);
 void *ref_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3);
 ref_real ref_get(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3);
 
-/* Sets an element of any type, rounding to nearest even. */
+/* An element of 8 bits with its scale and zero point, which may be absent: (number - zero) * scale in float. */
+ref_real ref_decoded(const attn_array *a, const attn_array *scale, const attn_array *zero, size_t i0, size_t i1,
+                     size_t i2, size_t i3);
+
+/* Sets an element of any type but ATTN_Q8_0, rounding to nearest even, types of 8 bits within their range. */
 void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, double value);
 
 /* One query row of one head. The pointers stay valid until the next row. */
