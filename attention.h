@@ -1858,6 +1858,12 @@ typedef struct attn__kernel {
     /* Rows of n elements of 8 bits, from column `first` on, as float32, `to_stride` apart. Returns the sum of their
      * squares, as copy does. */
     double (*decode)(float *to, size_t to_stride, const attn__codes *codes, size_t rows, size_t first, size_t n);
+    /* dot_keys and add_values for these, where it costs less to decode them in registers, once for all rows. They
+     * return for how many keys they did it, or whether; NULL: never. */
+    size_t (*dot_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, size_t first,
+                        float *c, int accumulate);
+    int (*add_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, float *c, size_t ldc,
+                     int accumulate);
 } attn__kernel;
 
 /* ----------------------------------------------------------------- paths --
@@ -1884,6 +1890,9 @@ typedef struct attn__kernel {
  *   ATTN__OWN_MADD               madd(a, b, c): attn__madd_f64 by an instruction
  *   ATTN__OWN_FMA_LANE           fma_lane(c, b, a, lane): c + b * lane of a
  *   ATTN__OWN_HALVES             store_f16(p, a), store_bf16(p, a): narrowed to uint16_t
+ *   ATTN__OWN_BYTES              turn_bytes(p, stride, out): lane i of out[w] has bytes 4 w ... 4 w + 3 from
+ *                                p + i * stride on, w < 4; signed_byte(a, n), unsigned_byte(a, n): byte n
+ *                                of each lane, 0 the lowest, as a float
  *   ATTN__OWN_SINGLES            store_f32(p, a): narrowed to float; load_twice(p, i, pair): lane j
  *                                of pair[c] has the float that is number c of p[i + j]'s pair
  * The register tile has MR rows (a number that ATTN__REPEAT_ knows) of two vectors; SET
@@ -2218,6 +2227,25 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec
 #undef ATTN__ROW
 }
 #if ATTN__X86
+#define ATTN__OWN_BYTES
+ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__vec out[4])
+{
+#define ATTN__PART(r) _mm_loadu_ps((const float *)(const void *)(p + (r)*stride))
+#define ATTN__ROW(r) _mm256_insertf128_ps(_mm256_castps128_ps256(ATTN__PART(r)), ATTN__PART(4 + (r)), 1)
+    ATTN__TURN_ROWS(out);
+#undef ATTN__ROW
+#undef ATTN__PART
+}
+ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
+{
+    const __m256i high = _mm256_sllv_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(24 - 8 * n));
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(high, 24));
+}
+ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
+{
+    const __m256i low = _mm256_srlv_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(8 * n));
+    return _mm256_cvtepi32_ps(_mm256_and_si256(low, _mm256_set1_epi32(255)));
+}
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
 {
@@ -2315,6 +2343,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__SET
 #undef ATTN__ISA
 #undef ATTN__OWN_HALVES
+#undef ATTN__OWN_BYTES
 #undef ATTN__OWN_SINGLES
 #if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
@@ -2373,6 +2402,30 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec
 #undef ATTN__PART
 }
 #if ATTN__X86
+#define ATTN__OWN_BYTES
+ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__vec out[4])
+{
+#define ATTN__PART(r) _mm_loadu_ps((const float *)(const void *)(p + (r)*stride))
+#define ATTN__INSERT _mm512_insertf32x4
+#define ATTN__ROW(r)                                                                                                   \
+    ATTN__INSERT(ATTN__INSERT(ATTN__INSERT(_mm512_castps128_ps512(ATTN__PART(r)), ATTN__PART(4 + (r)), 1),             \
+                              ATTN__PART(8 + (r)), 2),                                                                 \
+                 ATTN__PART(12 + (r)), 3)
+    ATTN__TURN_ROWS(out);
+#undef ATTN__ROW
+#undef ATTN__INSERT
+#undef ATTN__PART
+}
+ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
+{
+    const __m512i high = _mm512_sllv_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(24 - 8 * n));
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(high, 24));
+}
+ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
+{
+    const __m512i low = _mm512_srlv_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(8 * n));
+    return _mm512_cvtepi32_ps(_mm512_and_si512(low, _mm512_set1_epi32(255)));
+}
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
 {
@@ -2507,6 +2560,7 @@ ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n)
 #undef ATTN__ISA
 #undef ATTN__OWN_PARTS
 #undef ATTN__OWN_HALVES
+#undef ATTN__OWN_BYTES
 #undef ATTN__OWN_SINGLES
 #if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
@@ -2643,6 +2697,23 @@ ATTN__TURNED(transpose, float, attn__vload)
 ATTN__TURNED(transpose_f16, uint16_t, ATTN__V(load_f16))
 ATTN__TURNED(transpose_bf16, uint16_t, ATTN__V(load_bf16))
 #undef ATTN__TURNED
+#if ATTN__A64
+#define ATTN__OWN_BYTES
+ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__vec out[4])
+{
+    ATTN__V(turn)
+    (vreinterpretq_f32_u8(vld1q_u8(p)), vreinterpretq_f32_u8(vld1q_u8(p + stride)),
+     vreinterpretq_f32_u8(vld1q_u8(p + 2 * stride)), vreinterpretq_f32_u8(vld1q_u8(p + 3 * stride)), out);
+}
+ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
+{
+    return vcvtq_f32_s32(vshrq_n_s32(vshlq_s32(vreinterpretq_s32_f32(a), vdupq_n_s32(24 - 8 * n)), 24));
+}
+ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
+{
+    return vcvtq_f32_u32(vshrq_n_u32(vshlq_u32(vreinterpretq_u32_f32(a), vdupq_n_s32(24 - 8 * n)), 24));
+}
+#endif
 #undef ATTN__F64
 
 #define ATTN__F64 1
@@ -2684,6 +2755,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__ISA
 #undef ATTN__OWN_FMA_LANE
 #undef ATTN__OWN_HALVES
+#undef ATTN__OWN_BYTES
 #undef ATTN__OWN_SINGLES
 #undef ATTN__BASICS
 #undef ATTN__W
@@ -4205,6 +4277,18 @@ static void attn__pad_rows(const attn__problem *p, char *tile, size_t count, siz
         attn__memset(tile + (r * ATTN__TILE_STRIDE + end) * es, 0, 16 * es);
 }
 
+/* Of few rows with as many of keys [from, to), of 8 bits, as can be used where they lie. */
+static size_t attn__dot_codes(const attn__problem *p, const attn__rows *rows, size_t from, size_t to, size_t first,
+                              size_t depth, const char *q, char *scores, int accumulate)
+{
+    attn__codes codes;
+    if (!p->run.kernel->dot_codes || from < p->kv_begin || to - from < p->run.kernel->nr) return 0;
+    if (ATTN__HAS(p, block_table)) to = attn__min(to, (from / p->kv_rows + 1) * p->kv_rows);
+    codes = attn__codes_of(p, rows, &p->k, from);
+    return p->run.kernel->dot_codes(rows->count, to - from, depth, (const float *)(const void *)q, &codes, first,
+                                    (float *)(void *)scores, accumulate);
+}
+
 /* Scores of few rows with keys base + [from, to), from a multiple of nr, to s->tile[row][key - base]. */
 static void attn__score_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
                              size_t to)
@@ -4224,6 +4308,11 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
                 kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
                                  p->k.dtype, p->k.stride[ATTN__S], p->kind, scores, c != 0);
             else if (attn__coded(p->k.dtype) && !p->careful) {
+                const size_t done = attn__dot_codes(p, rows, base + j, base + end, first, depth, q, scores, c != 0);
+                if (done) {
+                    next = j + done;
+                    continue;
+                }
                 attn__gather(p, rows, s, &p->k, base + j, base + next, first, depth);
                 kernel->dot_keys(rows->count, next - j, depth, q, s->rows, kernel->dtype, (ptrdiff_t)depth,
                                  ATTN__COLUMNS_NEAR, scores, c != 0);
@@ -4618,6 +4707,20 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
                             acc + whole * es, width, accumulate);
 }
 
+/* The same of values of 8 bits, where they lie; 0 if they cannot be used so. */
+static int attn__add_codes(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
+                           size_t to, char *acc, int accumulate)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    attn__codes codes;
+    if (!kernel->add_codes || base + from < p->kv_begin) return 0;
+    if (ATTN__HAS(p, block_table) && (base + from) / p->kv_rows != (base + to - 1) / p->kv_rows) return 0;
+    codes = attn__codes_of(p, rows, &p->v, base + from);
+    return kernel->add_codes(rows->count, p->dim_v, to - from,
+                             (const float *)(const void *)(s->tile + from * kernel->size), &codes, (float *)(void *)acc,
+                             p->width, accumulate);
+}
+
 /* The place of a score, NULL if it is not asked for. */
 static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
@@ -4674,9 +4777,13 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
                                                                                and stays in the nearest cache */
         size_t cols = whole;
         next = attn__min((lo / step + 1) * step, block->keys.hi);
-        if (attn__coded(p->v.dtype) && !p->careful && cols)
+        if (attn__coded(p->v.dtype) && !p->careful && cols) {
+            if (cols == p->width && attn__add_codes(p, rows, s, base, lo, next, block->acc, accumulate)) {
+                accumulate = 1;
+                continue;
+            }
             attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
-        else if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
+        } else if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
         if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
         attn__add_values(p, rows, s, base, lo, next, cols, block->acc, accumulate);
         accumulate = 1;
@@ -8165,6 +8272,198 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
         m -= rows;
     }
 }
+#if !ATTN__F64 && defined(ATTN__OWN_BYTES)
+/* VL scales, or zero points, of rows that are `row` apart. */
+ATTN__INLINE attn__vec ATTN__V(load_apart)(const float *at, ptrdiff_t row)
+{
+    float lane[ATTN__VL];
+    if (row == 1) return attn__vload(at);
+    if (row == 0) return attn__vset1(*at);
+    for (ptrdiff_t i = 0; i < ATTN__VL; i++) lane[i] = at[i * row];
+    return attn__vload(lane);
+}
+ATTN__INLINE attn__vec ATTN__V(load_halves_apart)(const uint8_t *at, ptrdiff_t row)
+{
+    uint16_t lane[ATTN__VL];
+    for (ptrdiff_t i = 0; i < ATTN__VL; i++) attn__memcpy(&lane[i], at + i * row, sizeof *lane);
+    return ATTN__V(load_f16)(lane);
+}
+
+/* dot_tile for int8 and uint8: of 16 bytes of a column, a vector has 4 from each, and gives them one by one. */
+ATTN__INLINE void ATTN__V(dot_codes_tile)(const int height, const int is_signed, size_t depth, const float *a,
+                                          const attn__codes *codes, size_t first, float *c, int accumulate)
+{
+    const int blocks = codes->dtype == ATTN_Q8_0;
+    const size_t group = blocks ? ATTN__UNIT : codes->group, row = (size_t)codes->row;
+    uintptr_t after = (uintptr_t)codes->at + 2 * ATTN__NR * row;
+    size_t at = 0;
+#define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+    if (accumulate) {
+#define ATTN__X(i)                                                                                                     \
+    if (height > i)                                                                                                    \
+        c##i##0 = attn__vload(c + i * ATTN__TILE_STRIDE), c##i##1 = attn__vload(c + i * ATTN__TILE_STRIDE + ATTN__VL);
+        ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+    }
+    for (size_t k = first, end = first + depth, next; k < end; k = next) { /* what shares a scale */
+        const ptrdiff_t g = (ptrdiff_t)(k / group);
+        const uint8_t *keys = codes->at + k;
+        attn__vec s0 = attn__vset1(1), s1 = s0, z0 = attn__vset1(0), z1 = z0;
+        next = ((size_t)g + 1) * group < end ? ((size_t)g + 1) * group : end;
+        if (blocks) {
+            keys = codes->at + g * codes->step;
+            s0 = ATTN__V(load_halves_apart)(keys, codes->row);
+            s1 = ATTN__V(load_halves_apart)(keys + ATTN__VL * codes->row, codes->row);
+            keys += 2 + k % ATTN__UNIT;
+        } else if (codes->scale) {
+            const float *scale = codes->scale + g * codes->scale_step;
+            s0 = ATTN__V(load_apart)(scale, codes->scale_row);
+            s1 = ATTN__V(load_apart)(scale + ATTN__VL * codes->scale_row, codes->scale_row);
+        }
+        if (!is_signed && codes->zero) {
+            const float *zero = codes->zero + g * codes->zero_step;
+            z0 = ATTN__V(load_apart)(zero, codes->zero_row);
+            z1 = ATTN__V(load_apart)(zero + ATTN__VL * codes->zero_row, codes->zero_row);
+        }
+        for (; k < next; k += 16, keys += 16) {
+            attn__vec x[4], y[4];
+            ATTN__V(turn_bytes)(keys, codes->row, x);
+            ATTN__V(turn_bytes)(keys + ATTN__VL * codes->row, codes->row, y);
+            for (size_t j = 0; j < ATTN__NR * 16; j += 64) { /* the panel after the next */
+                ATTN__PREFETCH((const char *)after, at);
+                at += 64;
+                if (at >= depth) at = 0, after += row;
+            }
+#define ATTN__X(i)                                                                                                     \
+    if (height > i) {                                                                                                  \
+        const attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);                                                    \
+        c##i##0 = attn__vfma(ai, x0, c##i##0);                                                                         \
+        c##i##1 = attn__vfma(ai, y0, c##i##1);                                                                         \
+    }
+            for (int n = 0; n < 16; n++, a++) {
+                attn__vec x0 =
+                    is_signed ? ATTN__V(signed_byte)(x[n / 4], n % 4) : ATTN__V(unsigned_byte)(x[n / 4], n % 4);
+                attn__vec y0 =
+                    is_signed ? ATTN__V(signed_byte)(y[n / 4], n % 4) : ATTN__V(unsigned_byte)(y[n / 4], n % 4);
+                if (!is_signed) x0 = attn__vsub(x0, z0), y0 = attn__vsub(y0, z1);
+                x0 = attn__vmul(x0, s0), y0 = attn__vmul(y0, s1);
+                ATTN__REPEAT_4(ATTN__X)
+            }
+#undef ATTN__X
+        }
+    }
+#define ATTN__X(i)                                                                                                     \
+    if (height > i)                                                                                                    \
+        attn__vstore(c + i * ATTN__TILE_STRIDE, c##i##0), attn__vstore(c + i * ATTN__TILE_STRIDE + ATTN__VL, c##i##1);
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+}
+
+/* add_values for int8 and uint8: a panel of columns, whose halves have one scale in each row. */
+ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int is_signed, size_t depth, const float *a,
+                                          const attn__codes *codes, size_t first, float *c, size_t ldc, int accumulate)
+{
+    const int blocks = codes->dtype == ATTN_Q8_0;
+    const size_t group = blocks ? ATTN__UNIT : codes->group;
+    const ptrdiff_t g0 = (ptrdiff_t)(first / group), g1 = (ptrdiff_t)((first + ATTN__VL) / group);
+    const uint8_t *at0 = codes->at + first, *at1 = at0 + ATTN__VL;
+    const float *scale = codes->scale, *zero = is_signed ? NULL : codes->zero;
+#define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+    if (accumulate) {
+#define ATTN__X(i)                                                                                                     \
+    if (height > i) c##i##0 = attn__vload(c + i * ldc), c##i##1 = attn__vload(c + i * ldc + ATTN__VL);
+        ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+    }
+    if (blocks) at0 = codes->at + g0 * codes->step, at1 = codes->at + g1 * codes->step;
+    for (size_t k = 0; k < depth; k++, a++, at0 += codes->row, at1 += codes->row) {
+        const uint8_t *from0 = at0, *from1 = at1;
+        attn__vec x0, y0;
+        float s0 = 1, s1 = 1;
+        if (blocks) {
+            uint16_t half[2];
+            attn__memcpy(&half[0], at0, sizeof *half), attn__memcpy(&half[1], at1, sizeof *half);
+            s0 = attn__f16_to_f32(half[0]), s1 = g0 == g1 ? s0 : attn__f16_to_f32(half[1]);
+            from0 += 2 + first % ATTN__UNIT, from1 += 2 + (first + ATTN__VL) % ATTN__UNIT;
+        } else if (scale) {
+            s0 = scale[g0 * codes->scale_step], s1 = scale[g1 * codes->scale_step];
+            scale += codes->scale_row;
+        }
+        ATTN__PREFETCH((const char *)from0, 32 * codes->row);
+        x0 = is_signed ? ATTN__V(load_i8)((const int8_t *)from0) : ATTN__V(load_u8)(from0);
+        y0 = is_signed ? ATTN__V(load_i8)((const int8_t *)from1) : ATTN__V(load_u8)(from1);
+        if (zero) {
+            x0 = attn__vsub(x0, attn__vset1(zero[g0 * codes->zero_step]));
+            y0 = attn__vsub(y0, attn__vset1(zero[g1 * codes->zero_step]));
+            zero += codes->zero_row;
+        }
+        x0 = attn__vmul(x0, attn__vset1(s0)), y0 = attn__vmul(y0, attn__vset1(s1));
+#define ATTN__X(i)                                                                                                     \
+    if (height > i) {                                                                                                  \
+        const attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);                                                    \
+        c##i##0 = attn__vfma(ai, x0, c##i##0);                                                                         \
+        c##i##1 = attn__vfma(ai, y0, c##i##1);                                                                         \
+    }
+        ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+    }
+#define ATTN__X(i)                                                                                                     \
+    if (height > i) attn__vstore(c + i * ldc, c##i##0), attn__vstore(c + i * ldc + ATTN__VL, c##i##1);
+    ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+}
+
+/* Can columns [first, first + n) be used where they lie, `each` at a time with one scale? */
+static int ATTN__V(codes_in_place)(const attn__codes *codes, size_t first, size_t n, size_t each)
+{
+    if (codes->dtype == ATTN_Q8_0) return codes->step == 34 && first % each == 0;
+    if (codes->step != 1 || (codes->dtype == ATTN_I8 ? codes->zero != NULL : codes->dtype != ATTN_U8)) return 0;
+    return (codes->group % each == 0 || codes->group >= first + n) && n % each == 0 && first % each == 0;
+}
+static size_t ATTN__V(dot_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes,
+                                 size_t first, float *c, int accumulate)
+{
+    attn__codes from = *codes;
+    size_t j = 0;
+    if (m > 4 || !ATTN__V(codes_in_place)(codes, first, depth, 16)) return 0;
+    for (; j + ATTN__NR <= n; j += ATTN__NR, c += ATTN__NR) {
+        switch (codes->dtype == ATTN_U8 ? m + 4 : m) {
+#define ATTN__X(i)                                                                                                     \
+    case i + 1: ATTN__V(dot_codes_tile)(i + 1, 1, depth, a, &from, first, c, accumulate); break;                       \
+    case i + 5:                                                                                                        \
+        ATTN__V(dot_codes_tile)(i + 1, 0, depth, a, &from, first, c, accumulate);                                      \
+        break;
+            ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+        default: break;
+        }
+        from.at += ATTN__NR * from.row;
+        if (from.scale) from.scale += ATTN__NR * from.scale_row;
+        if (from.zero) from.zero += ATTN__NR * from.zero_row;
+    }
+    return j;
+}
+static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, float *c,
+                              size_t ldc, int accumulate)
+{
+    if (m > 4 || !ATTN__V(codes_in_place)(codes, 0, n, ATTN__VL)) return 0;
+    for (size_t j = 0; j < n; j += ATTN__NR) switch (codes->dtype == ATTN_U8 ? m + 4 : m) {
+#define ATTN__X(i)                                                                                                     \
+    case i + 1: ATTN__V(add_codes_tile)(i + 1, 1, depth, a, codes, j, c + j, ldc, accumulate); break;                  \
+    case i + 5:                                                                                                        \
+        ATTN__V(add_codes_tile)(i + 1, 0, depth, a, codes, j, c + j, ldc, accumulate);                                 \
+        break;
+            ATTN__REPEAT_4(ATTN__X)
+#undef ATTN__X
+        default: break;
+        }
+    return 1;
+}
+#endif
 #endif
 
 /* exp and tanh: see attn__exp_f64 and attn__tanh_f64 for the methods. A few vectors go step by step: of chains so long
@@ -9288,9 +9587,16 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .load             = */ ATTN__V(load_row),
     /* .store            = */ ATTN__V(store_row),
 #if ATTN__F64
-    NULL
+    NULL,
 #else
-    /* .decode           = */ ATTN__V(decode)
+    /* .decode           = */ ATTN__V(decode),
+#endif
+#if !ATTN__F64 && ATTN__VL > 1 && defined(ATTN__OWN_BYTES)
+    /* .dot_codes        = */ ATTN__V(dot_codes),
+    /* .add_codes        = */ ATTN__V(add_codes)
+#else
+    NULL,
+    NULL
 #endif
 };
 #endif /* ATTN__KERNEL */
