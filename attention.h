@@ -1515,6 +1515,12 @@ ATTN__INLINE float attn__f16_to_f32(uint16_t h)
 }
 ATTN__INLINE float attn__bf16_to_f32(uint16_t h) { return attn__from_bits_f32((uint32_t)h << 16); }
 
+ATTN__INLINE float attn__e4m3_to_f32(uint8_t x)
+{
+    const int nan = (x & 0x7f) == 0x7f;
+    return attn__f16_to_f32((uint16_t)((x & 0x80) << 8 | (x & 0x7f) << 7 | nan << 14)) * 256;
+}
+
 /* float32 to binary16 and bfloat16, to nearest even, in integers. NaN stays NaN. */
 ATTN__INLINE uint16_t attn__f32_to_f16(float x)
 {
@@ -1893,6 +1899,7 @@ typedef struct attn__kernel {
  *   ATTN__OWN_BYTES              turn_bytes(p, stride, out): lane i of out[w] has bytes 4 w ... 4 w + 3 from
  *                                p + i * stride on, w < 4; signed_byte(a, n), unsigned_byte(a, n): byte n
  *                                of each lane, 0 the lowest, as a float
+ *   ATTN__OWN_F8                 load_e4m3(p), load_e5m2(p)
  *   ATTN__OWN_SINGLES            store_f32(p, a): narrowed to float; load_twice(p, i, pair): lane j
  *                                of pair[c] has the float that is number c of p[i + j]'s pair
  * The register tile has MR rows (a number that ATTN__REPEAT_ knows) of two vectors; SET
@@ -2246,6 +2253,19 @@ ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
     const __m256i low = _mm256_srlv_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(8 * n));
     return _mm256_cvtepi32_ps(_mm256_and_si256(low, _mm256_set1_epi32(255)));
 }
+#define ATTN__OWN_F8
+ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
+{
+    return _mm256_cvtph_ps(_mm_slli_epi16(_mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p)), 8));
+}
+ATTN__INLINE attn__vec ATTN__V(load_e4m3)(const uint8_t *p)
+{
+    const __m128i x = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p)),
+                  largest = _mm_set1_epi16(0x3f80), size = _mm_and_si128(_mm_slli_epi16(x, 7), largest),
+                  sign = _mm_slli_epi16(_mm_srli_epi16(x, 7), 15),
+                  nan = _mm_and_si128(_mm_cmpeq_epi16(size, largest), _mm_set1_epi16(0x4000));
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(_mm_or_si128(size, sign), nan)), _mm256_set1_ps(256));
+}
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
 {
@@ -2344,6 +2364,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__ISA
 #undef ATTN__OWN_HALVES
 #undef ATTN__OWN_BYTES
+#undef ATTN__OWN_F8
 #undef ATTN__OWN_SINGLES
 #if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
@@ -2425,6 +2446,20 @@ ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
 {
     const __m512i low = _mm512_srlv_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(8 * n));
     return _mm512_cvtepi32_ps(_mm512_and_si512(low, _mm512_set1_epi32(255)));
+}
+#define ATTN__OWN_F8
+ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
+{
+    const __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm512_cvtph_ps(_mm256_slli_epi16(x, 8));
+}
+ATTN__INLINE attn__vec ATTN__V(load_e4m3)(const uint8_t *p)
+{
+    const __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p)),
+                  largest = _mm256_set1_epi16(0x3f80), size = _mm256_and_si256(_mm256_slli_epi16(x, 7), largest),
+                  sign = _mm256_slli_epi16(_mm256_srli_epi16(x, 7), 15),
+                  nan = _mm256_and_si256(_mm256_cmpeq_epi16(size, largest), _mm256_set1_epi16(0x4000));
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(_mm256_or_si256(size, sign), nan)), _mm512_set1_ps(256));
 }
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
@@ -2561,6 +2596,7 @@ ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n)
 #undef ATTN__OWN_PARTS
 #undef ATTN__OWN_HALVES
 #undef ATTN__OWN_BYTES
+#undef ATTN__OWN_F8
 #undef ATTN__OWN_SINGLES
 #if ATTN__X86 && defined(__clang__)
 #pragma clang attribute pop
@@ -2698,6 +2734,24 @@ ATTN__TURNED(transpose_f16, uint16_t, ATTN__V(load_f16))
 ATTN__TURNED(transpose_bf16, uint16_t, ATTN__V(load_bf16))
 #undef ATTN__TURNED
 #if ATTN__A64
+#define ATTN__OWN_F8
+ATTN__INLINE uint16x4_t ATTN__V(load_four)(const uint8_t *p)
+{
+    uint64_t bytes = 0;
+    attn__memcpy(&bytes, p, 4);
+    return vget_low_u16(vmovl_u8(vcreate_u8(bytes)));
+}
+ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
+{
+    return vcvt_f32_f16(vreinterpret_f16_u16(vshl_n_u16(ATTN__V(load_four)(p), 8)));
+}
+ATTN__INLINE attn__vec ATTN__V(load_e4m3)(const uint8_t *p)
+{
+    const uint16x4_t x = ATTN__V(load_four)(p), largest = vdup_n_u16(0x3f80),
+                     size = vand_u16(vshl_n_u16(x, 7), largest), sign = vshl_n_u16(vshr_n_u16(x, 7), 15),
+                     nan = vand_u16(vceq_u16(size, largest), vdup_n_u16(0x4000));
+    return vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_u16(vorr_u16(vorr_u16(size, sign), nan))), 256);
+}
 #define ATTN__OWN_BYTES
 ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__vec out[4])
 {
@@ -2756,6 +2810,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__OWN_FMA_LANE
 #undef ATTN__OWN_HALVES
 #undef ATTN__OWN_BYTES
+#undef ATTN__OWN_F8
 #undef ATTN__OWN_SINGLES
 #undef ATTN__BASICS
 #undef ATTN__W
@@ -7859,18 +7914,22 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 }
 
 #if !ATTN__F64
-/* VL elements of 8 bits, before their scale. Floats of 8 bits are float16 numbers with a part of the bits: e5m2 their
- * first half, e4m3 2^-8 times as large. `dtype` is a constant. */
+/* Floats of 8 bits are float16 numbers with a part of their bits: e5m2 has the first half, e4m3 is 2^-8 times as large.
+ */
+#ifndef ATTN__OWN_F8
+ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
+{
+    ATTN__LOAD_LANES(attn__f16_to_f32((uint16_t)(p[i] << 8)));
+}
+ATTN__INLINE attn__vec ATTN__V(load_e4m3)(const uint8_t *p) { ATTN__LOAD_LANES(attn__e4m3_to_f32(p[i])); }
+#endif
+/* VL elements of 8 bits, before their scale. `dtype` is a constant. */
 ATTN__INLINE attn__vec ATTN__V(load_code)(const uint8_t *p, const attn_dtype dtype)
 {
-    uint16_t half[ATTN__VL];
     if (dtype == ATTN_U8) return ATTN__V(load_u8)(p);
-    if (dtype != ATTN_F8_E4M3 && dtype != ATTN_F8_E5M2) return ATTN__V(load_i8)((const int8_t *)p);
-    for (int i = 0; i < ATTN__VL && dtype == ATTN_F8_E5M2; i++) half[i] = (uint16_t)(p[i] << 8);
-    if (dtype == ATTN_F8_E5M2) return ATTN__V(load_f16)(half);
-    for (int i = 0; i < ATTN__VL; i++)
-        half[i] = (uint16_t)((p[i] & 0x80) << 8 | (p[i] & 0x7f) << 7 | ((p[i] & 0x7f) == 0x7f) << 14);
-    return attn__vmul(ATTN__V(load_f16)(half), attn__vset1(256));
+    if (dtype == ATTN_F8_E4M3) return ATTN__V(load_e4m3)(p);
+    if (dtype == ATTN_F8_E5M2) return ATTN__V(load_e5m2)(p);
+    return ATTN__V(load_i8)((const int8_t *)p);
 }
 
 /* n elements with one scale and zero point, or where `each` is not 0, with those of an array. What is computed beyond
