@@ -353,6 +353,9 @@
 #define attn_array_swap ATTN__PREFIXED(ATTN_PREFIX, array_swap)
 #define attn_best_path ATTN__PREFIXED(ATTN_PREFIX, best_path)
 #define attn_cache_append ATTN__PREFIXED(ATTN_PREFIX, cache_append)
+#define attn_cache_append_scaled ATTN__PREFIXED(ATTN_PREFIX, cache_append_scaled)
+#define attn_dequantize ATTN__PREFIXED(ATTN_PREFIX, dequantize)
+#define attn_quantize ATTN__PREFIXED(ATTN_PREFIX, quantize)
 #define attn_compute_qkv ATTN__PREFIXED(ATTN_PREFIX, compute_qkv)
 #define attn_desc ATTN__PREFIXED(ATTN_PREFIX, desc)
 #define attn_desc_default ATTN__PREFIXED(ATTN_PREFIX, desc_default)
@@ -761,6 +764,23 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
  * page_size, D). Neither table nor lengths are changed. No workspace. */
 ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
                                        const attn_array *block_table);
+
+/* Are the scales of elements of 8 bits given, or found and stored? See EIGHT BITS. */
+typedef enum attn_scaling { ATTN_SCALES_GIVEN = 0, ATTN_SCALES_FOUND, ATTN_SCALES_COUNT } attn_scaling;
+
+/* The same to a cache of 8 bits (or any other), with the scales and zero points that attn_desc has beside it, in its
+ * shapes; each may be NULL. If scales are found, those of the rows that are written are, so that they must be one for
+ * each head and row at least; ATTN_Q8_0 has its own, which are always found. */
+ATTN_DEF attn_status attn_cache_append_scaled(const attn_array *cache, const attn_array *scale, const attn_array *zero,
+                                              attn_scaling scaling, const attn_array *rows, const attn_array *lens,
+                                              const attn_array *block_table);
+
+/* Whole arrays to 8 bits and back, of one shape, up to 4 dimensions: x and y float32, float16 or bfloat16. If scales
+ * are found, one is found for all that shares it, be it a row, a head or a column of all rows. */
+ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_array *codes, const attn_array *scale,
+                                   const attn_array *zero, attn_scaling scaling);
+ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *scale, const attn_array *zero,
+                                     const attn_array *y);
 
 /* Rotary position embedding (Su et al. 2021). x and y (B, H, S, D) or fewer
  * dimensions; positions (S) or (B, S), i32 or i64, or NULL for 0, 1, 2, ... The
@@ -1189,6 +1209,7 @@ ATTN__REINTERPRET(attn__from_bits_f32, uint32_t, float)
 ATTN__REINTERPRET(attn__from_bits_f64, uint64_t, double)
 
 /* Integers decide what is finite: compilers may assume things about floats. */
+ATTN__INLINE int attn__nan_f32(float x) { return (attn__bits_f32(x) & 0x7fffffffu) > 0x7f800000u; }
 ATTN__INLINE int attn__finite_f32(float x) { return (attn__bits_f32(x) & 0x7f800000u) != 0x7f800000u; }
 ATTN__INLINE int attn__finite_f64(double x) { return (attn__bits_f64(x) >> 52 & 0x7ffu) != 0x7ffu; }
 
@@ -1545,6 +1566,42 @@ ATTN__INLINE uint16_t attn__f32_to_bf16(float x)
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
 }
 
+/* float32 to a float of 8 bits, to nearest even, at most `largest`; NaN is 0x7f. Codes ascend with their numbers, so
+ * that a carry goes to the next; subnormal ones are integers, as are the bits of a sum that is too large for others. */
+ATTN__INLINE uint8_t attn__f32_to_f8(float x, uint32_t fraction_bits, uint32_t bias, uint32_t largest)
+{
+    const uint32_t u = attn__bits_f32(x), sign = u >> 24 & 0x80u, a = u & 0x7fffffffu, shift = 23 - fraction_bits;
+    const uint32_t unit = (127 + 24 - bias - fraction_bits)
+                          << 23; /* where the least code is a unit in the last place */
+    uint32_t code;
+    if (a > 0x7f800000u) return (uint8_t)(sign | 0x7fu);
+    if (a < (128 - bias) << 23) code = attn__bits_f32(attn__from_bits_f32(a) + attn__from_bits_f32(unit)) - unit;
+    else code = ((a + (1u << (shift - 1)) - 1 + (a >> shift & 1)) >> shift) - ((127 - bias) << fraction_bits);
+    return (uint8_t)(sign | (code < largest ? code : largest));
+}
+ATTN__INLINE uint8_t attn__f32_to_code(float x, attn_dtype dtype)
+{
+    return dtype == ATTN_F8_E4M3 ? attn__f32_to_f8(x, 3, 7, 0x7e) : attn__f32_to_f8(x, 2, 15, 0x7b);
+}
+/* The largest number of a type of 8 bits, but for a sign. */
+ATTN__INLINE float attn__top_of(attn_dtype dtype)
+{
+    return dtype == ATTN_F8_E4M3 ? 448.0f : dtype == ATTN_F8_E5M2 ? 57344.0f : 127.0f;
+}
+/* The scale of numbers up to max: max / top, rounded to what is stored, and up where a subnormal one would be so much
+ * too small that the largest is not within half a step. What is finite stays so. */
+static float attn__found_scale(float max, float top, int half)
+{
+    float scale = max / top;
+    uint16_t code = attn__f32_to_f16(scale);
+    if (!attn__finite_f32(max)) return attn__from_bits_f32(0x7fc00000u);
+    if (half && code > 0x7bffu) code = 0x7bffu;
+    if (half) scale = attn__f16_to_f32(code);
+    if (!(max > scale * (top + 0.5f))) return scale;
+    return half ? attn__f16_to_f32((uint16_t)(code < 0x7bffu ? code + 1 : code))
+                : attn__from_bits_f32(attn__bits_f32(scale) + 1);
+}
+
 /* double to float; the language leaves open what happens beyond FLT_MAX */
 ATTN__INLINE float attn__to_f32(double x)
 {
@@ -1864,6 +1921,11 @@ typedef struct attn__kernel {
     /* Rows of n elements of 8 bits, from column `first` on, as float32, `to_stride` apart. Returns the sum of their
      * squares, as copy does. */
     double (*decode)(float *to, size_t to_stride, const attn__codes *codes, size_t rows, size_t first, size_t n);
+    /* The largest magnitude of n numbers, NaN if one is. */
+    float (*magnitude)(const float *x, size_t n);
+    /* n elements to 8 bits, the first of which is in column `first`; scales and zero points (may be NULL) as in
+     * attn__codes, whose other members are not read. A scale of 0 gives 0. */
+    void (*encode)(uint8_t *to, const float *x, const attn__codes *codes, size_t first, size_t n);
     /* dot_keys and add_values for these, where it costs less to decode them in registers, once for all rows. They
      * return for how many keys they did it, or whether; NULL: never. */
     size_t (*dot_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, size_t first,
@@ -1898,7 +1960,7 @@ typedef struct attn__kernel {
  *   ATTN__OWN_HALVES             store_f16(p, a), store_bf16(p, a): narrowed to uint16_t
  *   ATTN__OWN_BYTES              turn_bytes(p, stride, out): lane i of out[w] has bytes 4 w ... 4 w + 3 from
  *                                p + i * stride on, w < 4; signed_byte(a, n), unsigned_byte(a, n): byte n
- *                                of each lane, 0 the lowest, as a float
+ *                                of each lane, 0 the lowest, as a float; store_bytes(p, a): the lowest of each
  *   ATTN__OWN_F8                 load_e4m3(p), load_e5m2(p)
  *   ATTN__OWN_SINGLES            store_f32(p, a): narrowed to float; load_twice(p, i, pair): lane j
  *                                of pair[c] has the float that is number c of p[i + j]'s pair
@@ -2243,6 +2305,12 @@ ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__
 #undef ATTN__ROW
 #undef ATTN__PART
 }
+ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
+{
+    const __m256i low = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(255));
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packus_epi16(words, words));
+}
 ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
 {
     const __m256i high = _mm256_sllv_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(24 - 8 * n));
@@ -2436,6 +2504,10 @@ ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__
 #undef ATTN__ROW
 #undef ATTN__INSERT
 #undef ATTN__PART
+}
+ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_castps_si512(a)));
 }
 ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
 {
@@ -2758,6 +2830,12 @@ ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__
     ATTN__V(turn)
     (vreinterpretq_f32_u8(vld1q_u8(p)), vreinterpretq_f32_u8(vld1q_u8(p + stride)),
      vreinterpretq_f32_u8(vld1q_u8(p + 2 * stride)), vreinterpretq_f32_u8(vld1q_u8(p + 3 * stride)), out);
+}
+ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
+{
+    const uint16x4_t words = vmovn_u32(vreinterpretq_u32_f32(a));
+    const uint32_t bytes = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
+    attn__memcpy(p, &bytes, sizeof bytes);
 }
 ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
 {
@@ -7256,15 +7334,163 @@ static void attn__convert_rows(const attn__view *to, size_t place, size_t row, c
             attn__convert_row(to, attn__at(to, place, h, row + j, 0), from, attn__at(from, b, h, i + j, 0), each * dim);
 }
 
+/* Elements of 8 bits with what belongs to them, to be written or read. */
+typedef struct attn__coding {
+    const attn__kernel *kernel;
+    attn__view codes, scale, zero;
+    int has_scale, has_zero, found;
+    size_t dim, groups;
+} attn__coding;
+
+/* `all`: found scales are those of a whole array, and may be shared. */
+static attn_status attn__coding_of(const attn_array *scale, const attn_array *zero, attn_scaling scaling, int all,
+                                   attn__coding *c)
+{
+    const attn_array *const given[2] = {scale, zero};
+    const attn_dtype dtype = c->codes.dtype;
+    c->kernel = attn__kernel_of(attn_best_path(), ATTN_F32);
+    c->has_scale = scale != NULL;
+    c->has_zero = zero != NULL;
+    c->found = scaling == ATTN_SCALES_FOUND;
+    c->dim = c->codes.shape[ATTN__D] * attn__in_unit(dtype);
+    c->groups = 1;
+    if ((unsigned)scaling >= ATTN_SCALES_COUNT) return ATTN_ERR_PARAMETER;
+    if (scale && (!attn__coded(dtype) || dtype == ATTN_Q8_0)) return ATTN_ERR_UNSCALED;
+    if (zero && dtype != ATTN_I8 && dtype != ATTN_U8) return ATTN_ERR_UNSCALED;
+    if (!attn__coded(dtype) || dtype == ATTN_Q8_0) return ATTN_OK;
+    if (c->found && !scale) return ATTN_ERR_NULL;
+    if (c->found && (zero || dtype == ATTN_U8)) return ATTN_ERR_UNSUPPORTED;
+    for (int i = 0; i < 2; i++) {
+        attn__view *v = i ? &c->zero : &c->scale;
+        const int output = c->found ? ATTN__OUTPUT : ATTN__INPUT;
+        attn_status status;
+        if (!given[i]) continue;
+        if ((status = attn__check(given[i], 1, 4, 1u << ATTN_F32, output, 0, v))) return status;
+        if (v->shape[ATTN__D] == 0 || c->dim % v->shape[ATTN__D]) return ATTN_ERR_SCALE_COUNT;
+        c->groups = attn__max(c->groups, v->shape[ATTN__D]);
+    }
+    for (int i = 0; i < 2; i++) {
+        attn__view *v = i ? &c->zero : &c->scale;
+        for (int axis = ATTN__B; given[i] && axis <= ATTN__D; axis++) {
+            const size_t n = axis == ATTN__D ? c->groups : c->codes.shape[axis];
+            if (v->shape[axis] == n) continue;
+            if (v->shape[axis] != 1 || (c->found && !all)) return ATTN_ERR_SCALE_SHAPE;
+            v->stride[axis] = 0;
+        }
+    }
+    return ATTN_OK;
+}
+static attn__codes attn__codes_at(const attn__coding *c, size_t b, size_t h, size_t s)
+{
+    attn__codes codes;
+    attn__memset(&codes, 0, sizeof codes);
+    codes.at = (const uint8_t *)attn__at(&c->codes, b, h, s, 0);
+    codes.dtype = c->codes.dtype;
+    codes.step = c->codes.stride[ATTN__D] * c->codes.size;
+    codes.group = c->dim / c->groups;
+    if (c->has_scale) {
+        codes.scale = (const float *)(const void *)attn__at(&c->scale, b, h, s, 0);
+        codes.scale_step = c->scale.stride[ATTN__D];
+    }
+    if (c->has_zero) {
+        codes.zero = (const float *)(const void *)attn__at(&c->zero, b, h, s, 0);
+        codes.zero_step = c->zero.stride[ATTN__D];
+    }
+    return codes;
+}
+
+/* Numbers [first, first + n) of a row in float32, where they lie or in `room`, n at most a block. */
+static const float *attn__numbers(const attn__coding *c, const attn__view *from, const char *row, size_t first,
+                                  size_t n, float *room)
+{
+    const char *at = row + (ptrdiff_t)first * from->stride[ATTN__D] * from->size;
+    if (from->dtype == ATTN_F32 && from->stride[ATTN__D] == 1) return (const float *)(const void *)at;
+    c->kernel->load(room, at, from->dtype, from->stride[ATTN__D], n);
+    return room;
+}
+
+/* Scales of a row's groups become the largest magnitudes, of what they were and of the row; NaN stays. */
+static void attn__raise_scales(const attn__coding *c, size_t b, size_t h, size_t s, const attn__view *from,
+                               const char *row)
+{
+    const size_t group = c->dim / c->groups;
+    float room[ATTN__BLOCK];
+    for (size_t i = 0, n; i < c->dim; i += n) {
+        float *scale = (float *)(void *)attn__at(&c->scale, b, h, s, i / group), largest;
+        n = attn__min(attn__min(c->dim - i, group - i % group), ATTN__BLOCK);
+        largest = c->kernel->magnitude(attn__numbers(c, from, row, i, n, room), n);
+        if (!(largest <= *scale) && !attn__nan_f32(*scale)) *scale = largest;
+    }
+}
+/* What these largest magnitudes are the scales of; `each` a row of groups. */
+static void attn__settle_scales(const attn__coding *c, float *scale)
+{
+    for (size_t g = 0; g < c->groups; g++, scale += c->scale.stride[ATTN__D])
+        *scale = attn__found_scale(*scale, attn__top_of(c->codes.dtype), 0);
+}
+
+static void attn__encode_row(const attn__coding *c, size_t b, size_t h, size_t s, const attn__view *from,
+                             const char *row)
+{
+    attn__codes codes = attn__codes_at(c, b, h, s);
+    uint8_t *to = (uint8_t *)(uintptr_t)codes.at, line[ATTN__BLOCK];
+    float room[ATTN__BLOCK];
+    const int blocks = codes.dtype == ATTN_Q8_0;
+    for (size_t i = 0, n; i < c->dim; i += n) {
+        const float *x;
+        n = attn__min(c->dim - i, blocks ? ATTN__UNIT : ATTN__BLOCK);
+        x = attn__numbers(c, from, row, i, n, room);
+        if (blocks) {
+            const float scale = attn__found_scale(c->kernel->magnitude(x, n), 127, 1);
+            const uint16_t half = attn__f32_to_f16(scale);
+            attn__memcpy(to, &half, sizeof half);
+            codes.scale = &scale;
+            codes.group = ATTN__UNIT;
+            c->kernel->encode(to + sizeof half, x, &codes, 0, n);
+            to += codes.step;
+        } else {
+            uint8_t *at = codes.step == 1 ? to + i : line;
+            c->kernel->encode(at, x, &codes, i, n);
+            for (size_t j = 0; j < n && at == line; j++) to[(ptrdiff_t)(i + j) * codes.step] = line[j];
+        }
+    }
+}
+
+/* n rows of all heads to a cache of 8 bits. */
+static void attn__encode_rows(const attn__coding *c, size_t place, size_t row, const attn__view *from, size_t b,
+                              size_t i, size_t n)
+{
+    for (size_t h = 0; h < c->codes.shape[ATTN__H]; h++)
+        for (size_t j = 0; j < n; j++) {
+            const char *x = attn__at(from, b, h, i + j, 0);
+            if (c->found && c->has_scale) {
+                float *scale = (float *)(void *)attn__at(&c->scale, place, h, row + j, 0);
+                for (size_t g = 0; g < c->groups; g++) scale[(ptrdiff_t)g * c->scale.stride[ATTN__D]] = 0;
+                attn__raise_scales(c, place, h, row + j, from, x);
+                attn__settle_scales(c, scale);
+            }
+            attn__encode_row(c, place, h, row + j, from, x);
+        }
+}
+
 ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
                                        const attn_array *block_table)
 {
+    return attn_cache_append_scaled(cache, NULL, NULL, ATTN_SCALES_GIVEN, rows, lens, block_table);
+}
+
+ATTN_DEF attn_status attn_cache_append_scaled(const attn_array *cache, const attn_array *scale, const attn_array *zero,
+                                              attn_scaling scaling, const attn_array *rows, const attn_array *lens,
+                                              const attn_array *block_table)
+{
     attn__view to, from, at, table;
+    attn__coding coding;
     attn_status status;
     size_t capacity, page_size;
+    int coded;
     const unsigned floats = cache && cache->dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
     if (!cache || !rows) return ATTN_ERR_NULL;
-    if ((status = attn__check(cache, 2, 4, floats, ATTN__OUTPUT, 0, &to))) return status;
+    if ((status = attn__check(cache, 2, 4, floats | ATTN__CODES, ATTN__OUTPUT, 0, &to))) return status;
     if ((status = attn__check(rows, 2, 4, floats, ATTN__INPUT, 0, &from))) return status;
     if (lens && (status = attn__check(lens, 1, 1, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
     if (block_table && (status = attn__check(block_table, 2, 2, ATTN__INTS, ATTN__INPUT, 0, &table))) return status;
@@ -7273,10 +7499,21 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
         if (table.shape[ATTN__S] != from.shape[ATTN__B] || page_size == 0) return ATTN_ERR_SHAPE;
         if (!attn__multiply_size(page_size, table.shape[ATTN__D], &capacity)) return ATTN_ERR_OVERFLOW;
     } else if (to.shape[ATTN__B] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
-    if (to.shape[ATTN__H] != from.shape[ATTN__H] || to.shape[ATTN__D] != from.shape[ATTN__D]) return ATTN_ERR_SHAPE;
+    if (to.shape[ATTN__H] != from.shape[ATTN__H] || to.shape[ATTN__D] * attn__in_unit(to.dtype) != from.shape[ATTN__D])
+        return ATTN_ERR_SHAPE;
     if (lens && at.shape[ATTN__D] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
     if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table)))
         return ATTN_ERR_ALIAS;
+    coding.codes = to;
+    if ((status = attn__coding_of(scale, zero, scaling, 0, &coding))) return status;
+    coded = attn__coded(to.dtype);
+    for (int i = 0; i < 2; i++) {
+        const attn__view *v = i ? &coding.zero : &coding.scale;
+        if (!(i ? coding.has_zero : coding.has_scale)) continue;
+        if (!attn__apart(&to, v) || (coding.found && (!attn__apart(v, &from) || (lens && !attn__apart(v, &at)) ||
+                                                      (block_table && !attn__apart(v, &table)))))
+            return ATTN_ERR_ALIAS;
+    }
     for (int pass = 0; pass < 2; pass++) /* checks everything, then writes */
         for (size_t b = 0; b < from.shape[ATTN__B]; b++) {
             const int64_t len = lens ? attn__integer(&at, 0, b) : 0;
@@ -7291,11 +7528,86 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
                     row %= page_size;
                 }
                 n = attn__min(from.shape[ATTN__S] - i, page_size - row);
-                if (pass) attn__convert_rows(&to, place, row, &from, b, i, n);
+                if (!pass) continue;
+                if (coded) attn__encode_rows(&coding, place, row, &from, b, i, n);
+                else attn__convert_rows(&to, place, row, &from, b, i, n);
             }
         }
     return ATTN_OK;
 }
+
+/* Two arrays of one shape, numbers and codes, and the latters' scales. */
+static attn_status attn__coding_pair(const attn_array *numbers, int output, const attn_array *codes,
+                                     const attn_array *scale, const attn_array *zero, attn_scaling scaling,
+                                     attn__view *x, attn__coding *c)
+{
+    attn_status status;
+    if (!numbers || !codes) return ATTN_ERR_NULL;
+    if ((status = attn__check(numbers, 1, 4, ATTN__HALVES, output, 0, x))) return status;
+    if ((status =
+             attn__check(codes, 1, 4, ATTN__CODES, output == ATTN__INPUT ? ATTN__OUTPUT : ATTN__INPUT, 0, &c->codes)))
+        return status;
+    if ((status = attn__coding_of(scale, zero, scaling, 1, c))) return status;
+    for (int axis = ATTN__B; axis < ATTN__D; axis++)
+        if (x->shape[axis] != c->codes.shape[axis]) return ATTN_ERR_SHAPE;
+    if (x->shape[ATTN__D] != c->dim) return ATTN_ERR_SHAPE;
+    if (!attn__apart(x, &c->codes) || (c->has_scale && !attn__apart(x, &c->scale)) ||
+        (c->has_zero && !attn__apart(x, &c->zero)))
+        return ATTN_ERR_ALIAS;
+    if (output == ATTN__INPUT &&
+        ((c->has_scale && !attn__apart(&c->codes, &c->scale)) || (c->has_zero && !attn__apart(&c->codes, &c->zero))))
+        return ATTN_ERR_ALIAS;
+    return ATTN_OK;
+}
+
+/* For each row, in the order of memory. */
+#define ATTN__EACH_ROW_OF(v)                                                                                           \
+    for (size_t b = 0; b < (v).shape[ATTN__B]; b++)                                                                    \
+        for (size_t h = 0; h < (v).shape[ATTN__H]; h++)                                                                \
+            for (size_t s = 0; s < (v).shape[ATTN__S]; s++)
+
+ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_array *codes, const attn_array *scale,
+                                   const attn_array *zero, attn_scaling scaling)
+{
+    attn__view from;
+    attn__coding c;
+    attn_status status = attn__coding_pair(x, ATTN__INPUT, codes, scale, zero, scaling, &from, &c);
+    if (status) return status;
+    if (c.found && c.has_scale) {
+        ATTN__EACH_ROW_OF(c.scale)
+        for (size_t g = 0; g < c.groups; g++) *(float *)(void *)attn__at(&c.scale, b, h, s, g) = 0;
+        ATTN__EACH_ROW_OF(from) attn__raise_scales(&c, b, h, s, &from, attn__at(&from, b, h, s, 0));
+        ATTN__EACH_ROW_OF(c.scale) attn__settle_scales(&c, (float *)(void *)attn__at(&c.scale, b, h, s, 0));
+    }
+    ATTN__EACH_ROW_OF(from) attn__encode_row(&c, b, h, s, &from, attn__at(&from, b, h, s, 0));
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *scale, const attn_array *zero,
+                                     const attn_array *y)
+{
+    attn__view to;
+    attn__coding c;
+    attn_status status = attn__coding_pair(y, ATTN__OUTPUT, codes, scale, zero, ATTN_SCALES_GIVEN, &to, &c);
+    if (status) return status;
+    ATTN__EACH_ROW_OF(to)
+    {
+        const attn__codes row = attn__codes_at(&c, b, h, s);
+        float room[ATTN__BLOCK];
+        for (size_t i = 0, n; i < c.dim; i += n) {
+            char *at = attn__at(&to, b, h, s, i);
+            const int there = to.dtype == ATTN_F32 && to.stride[ATTN__D] == 1;
+            float *out = there ? (float *)(void *)at : room;
+            n = attn__min(c.dim - i, ATTN__BLOCK);
+            c.kernel->decode(out, 0, &row, 1, i, n);
+            for (size_t j = 0; j < n; j++) /* NaN has one form */
+                if (attn__nan_f32(out[j])) out[j] = attn__from_bits_f32(0x7fc00000u);
+            if (!there) c.kernel->store(at, to.dtype, to.stride[ATTN__D], room, n);
+        }
+    }
+    return ATTN_OK;
+}
+#undef ATTN__EACH_ROW_OF
 
 /* ---- rotary embedding ---- */
 
@@ -7914,6 +8226,14 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 }
 
 #if !ATTN__F64
+#ifndef ATTN__OWN_BYTES
+ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
+{
+    float lane[ATTN__VL];
+    attn__vstore(lane, a);
+    for (int i = 0; i < ATTN__VL; i++) p[i] = (uint8_t)attn__bits_f32(lane[i]);
+}
+#endif
 /* Floats of 8 bits are float16 numbers with a part of their bits: e5m2 has the first half, e4m3 is 2^-8 times as large.
  */
 #ifndef ATTN__OWN_F8
@@ -7999,6 +8319,83 @@ ATTN__INLINE void ATTN__V(decode_rows)(float *to, size_t to_stride, const attn__
             ATTN__V(decode_run)
             (to + (c - first), at, dtype, zeros, 0, next - c, blocks ? &of_block : scale + (ptrdiff_t)g * scale_step,
              zero + (ptrdiff_t)g * zero_step, squares);
+        }
+    }
+}
+static float ATTN__V(magnitude)(const float *x, size_t n)
+{
+    const attn__vec zero = attn__vset1(0);
+    attn__vec max = zero, bad = zero;
+    float bad_at;
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const attn__vec a = n - i < ATTN__VL ? ATTN__V(load_part)(x + i, n - i) : attn__vload(x + i);
+        max = attn__vmax(max, attn__vmax(a, attn__vsub(zero, a)));
+        bad = attn__vadd(bad, attn__vsub(a, a));
+    }
+    bad_at = attn__vsum_across(bad);
+    return bad_at >= 0 ? attn__vmax_across(max) : bad_at;
+}
+
+ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn_dtype dtype, const int zeros,
+                                      const int each, size_t n, const float *scale, const float *zero)
+{
+    const float magic = 12582912, low = dtype == ATTN_U8 ? 0.0f : -128.0f, high = dtype == ATTN_U8 ? 255.0f : 127.0f;
+    const attn__vec one_scale = attn__vset1(*scale), one_zero = attn__vset1(*zero);
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const size_t part = n - i < ATTN__VL ? n - i : ATTN__VL;
+        uint8_t few[ATTN__VL], *out = part < ATTN__VL ? few : to + i;
+        attn__vec x = part < ATTN__VL ? ATTN__V(load_part)(from + i, part) : attn__vload(from + i);
+        x = attn__vdiv(x, each ? attn__vload(scale + i) : one_scale);
+        if (zeros) x = attn__vadd(x, each ? attn__vload(zero + i) : one_zero);
+        if (dtype == ATTN_F8_E4M3 || dtype == ATTN_F8_E5M2) {
+            float lane[ATTN__VL];
+            attn__vstore(lane, x);
+            for (size_t j = 0; j < ATTN__VL; j++) out[j] = attn__f32_to_code(lane[j], dtype);
+        } else {
+            x = attn__vchoose(x, x, attn__vset1(low), attn__vset1(low));
+            x = attn__vchoose(x, attn__vsub(attn__vset1(0), x), attn__vset1(-high), attn__vset1(high));
+            x = attn__vchoose(attn__vset1(0), x, attn__vset1(256), x); /* NaN is 0 */
+            x = attn__vadd(x, attn__vset1(magic)); /* rounds; the bits of the sum end with those of the integer */
+            ATTN__V(store_bytes)(out, x);
+        }
+        if (part < ATTN__VL) attn__memcpy(to + i, few, part);
+    }
+}
+ATTN__INLINE void ATTN__V(encode_row)(uint8_t *to, const float *x, const attn__codes *codes, const attn_dtype dtype,
+                                      const int zeros, size_t first, size_t n)
+{
+    const size_t group = codes->group;
+    const float infinite = attn__from_bits_f32(0x7f800000u);
+    float scales[ATTN__BLOCK + ATTN__VL], zero_points[ATTN__BLOCK + ATTN__VL];
+    const int each = group < ATTN__VL && group < n;
+    for (size_t i = 0, next; i < n; i = next) {
+        const ptrdiff_t g = (ptrdiff_t)((first + i) / group);
+        float scale = codes->scale ? codes->scale[g * codes->scale_step] : 1,
+              zero = zeros ? codes->zero[g * codes->zero_step] : 0;
+        next = ((size_t)g + 1) * group - first;
+        if (next > n) next = n;
+        if (!(scale < 0 || scale > 0) && !attn__nan_f32(scale)) scale = infinite; /* x / it is 0 */
+        for (size_t j = i; j < next && each; j++) scales[j] = scale, zero_points[j] = zero;
+        if (!each) ATTN__V(encode_run)(to + i, x + i, dtype, zeros, 0, next - i, &scale, &zero);
+    }
+    for (size_t i = n; i < n + ATTN__VL && each; i++) scales[i] = zero_points[i] = 1;
+    if (each) ATTN__V(encode_run)(to, x, dtype, zeros, 1, n, scales, zero_points);
+}
+static void ATTN__V(encode)(uint8_t *to, const float *x, const attn__codes *codes, size_t first, size_t n)
+{
+    for (size_t c = 0, count; c < n; c += count) {
+        count = n - c < ATTN__BLOCK ? n - c : ATTN__BLOCK;
+        switch (codes->dtype) {
+        case ATTN_F8_E4M3: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E4M3, 0, first + c, count); break;
+        case ATTN_F8_E5M2: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E5M2, 0, first + c, count); break;
+        case ATTN_U8:
+            if (codes->zero) ATTN__V(encode_row)(to + c, x + c, codes, ATTN_U8, 1, first + c, count);
+            else ATTN__V(encode_row)(to + c, x + c, codes, ATTN_U8, 0, first + c, count);
+            break;
+        default:
+            if (codes->zero) ATTN__V(encode_row)(to + c, x + c, codes, ATTN_I8, 1, first + c, count);
+            else ATTN__V(encode_row)(to + c, x + c, codes, ATTN_I8, 0, first + c, count);
+            break;
         }
     }
 }
@@ -9647,8 +10044,12 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .store            = */ ATTN__V(store_row),
 #if ATTN__F64
     NULL,
+    NULL,
+    NULL,
 #else
     /* .decode           = */ ATTN__V(decode),
+    /* .magnitude        = */ ATTN__V(magnitude),
+    /* .encode           = */ ATTN__V(encode),
 #endif
 #if !ATTN__F64 && ATTN__VL > 1 && defined(ATTN__OWN_BYTES)
     /* .dot_codes        = */ ATTN__V(dot_codes),
