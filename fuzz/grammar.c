@@ -272,10 +272,10 @@ static attn_dtype coded_type(unsigned code, attn_dtype plain)
 int fuzz_coded(const attn_array *a) { return a->dtype >= ATTN_I8; }
 int fuzz_has_codes(const attn_desc *d) { return fuzz_coded(&d->k) || fuzz_coded(&d->v); }
 
-/* Rows of whole blocks; of as many as a vector has, where that is asked for. */
+/* Rows of whole blocks, or of whole vectors where that is asked for. */
 static size_t whole_blocks(size_t dim, attn_dtype type, int vectors)
 {
-    const size_t unit = type == ATTN_Q8_0 ? 32 : vectors && type >= ATTN_I8 ? 16 : 1;
+    const size_t unit = type == ATTN_Q8_0 || (vectors && type >= ATTN_I8) ? 32 : 1;
     return (dim + unit - 1) / unit * unit;
 }
 
@@ -478,12 +478,12 @@ static void decode_operands(fuzz_case *c, const dimensions *n)
 static attn_array scales_of(fuzz_case *c, const attn_array *of, const attn_array *others, unsigned code,
                             unsigned layout, fuzz_values values)
 {
-    static const unsigned char shared[8] = {0, 1, 2, 4, 8, 16, 32, 3};
-    const size_t dim = ref_length(of, 1);
+    static const unsigned char few[8] = {0, 1, 2, 4, 8, 16, 32, 3}, many[8] = {0, 16, 32, 8, 16, 64, 16, 48};
+    const size_t dim = ref_length(of, 1), shared = (dim % 32 ? few : many)[code & 7];
     size_t shape[4];
     attn_array a;
     for (int i = 0; i < 3; i++) shape[i] = code >> (3 + i) & 1 ? ref_length(of, 4 - i) : 1;
-    shape[3] = shared[code & 7] ? at_least_one(dim / shared[code & 7]) : 1;
+    shape[3] = shared ? at_least_one(dim / shared) : 1;
     while (dim % shape[3]) shape[3]--;
     if (shape[3] > 1 && ref_length(others, 1) > 1) shape[3] = ref_length(others, 1);
     a = fuzz_array(ATTN_F32, shape, layout, 0);
