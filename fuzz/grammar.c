@@ -180,7 +180,7 @@ static void fill_one(const attn_array *a, const size_t at[4], fuzz_values values
     double x;
     switch (values) {
     case FUZZ_NORMAL: x = test_normal(rng); break;
-    case FUZZ_SMALL: x = test_normal(rng) * (f.largest == 255 ? 64 : 1.0 / 16); break; /* with small scales */
+    case FUZZ_SMALL: x = test_normal(rng) * (f.largest == 255 ? 64 : 1.0 / 16); break; /* of small scales */
     case FUZZ_LARGE: x = test_normal(rng) * 16; break;
     case FUZZ_INTEGERS: x = (double)(random % 5) - 2; break;
     case FUZZ_ONES: x = 1; break;

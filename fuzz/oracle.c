@@ -328,7 +328,7 @@ attn_desc fuzz_decoded(const attn_desc *desc)
     return d;
 }
 
-attn_array fuzz_scales(const attn_array *scales, size_t first, size_t count)
+static attn_array scales_of(const attn_array *scales, size_t first, size_t count) /* or those of all keys */
 {
     return ref_length(scales, 2) == 1 ? *scales : fuzz_slice(scales, 2, first, count);
 }
@@ -338,10 +338,10 @@ attn_desc fuzz_keys(const attn_desc *desc, size_t first, size_t count)
     attn_desc d = *desc;
     d.k = fuzz_slice(&d.k, 2, first, count);
     d.v = fuzz_slice(&d.v, 2, first, count);
-    d.k_scale = fuzz_scales(&d.k_scale, first, count);
-    d.v_scale = fuzz_scales(&d.v_scale, first, count);
-    d.k_zero = fuzz_scales(&d.k_zero, first, count);
-    d.v_zero = fuzz_scales(&d.v_zero, first, count);
+    d.k_scale = scales_of(&d.k_scale, first, count);
+    d.v_scale = scales_of(&d.v_scale, first, count);
+    d.k_zero = scales_of(&d.k_zero, first, count);
+    d.v_zero = scales_of(&d.v_zero, first, count);
     return d;
 }
 

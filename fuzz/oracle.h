@@ -75,9 +75,8 @@ double fuzz_largest(const attn_array *a); /* magnitude; infinite for NaN */
 ref_real fuzz_value(const attn_desc *desc, size_t b, size_t h, size_t j, size_t c);
 attn_desc fuzz_decoded(const attn_desc *desc);
 
-/* Keys [first, first + count), their values and scales; the scales alone, which may be the same for all keys. */
+/* Keys [first, first + count), their values and scales. */
 attn_desc fuzz_keys(const attn_desc *desc, size_t first, size_t count);
-attn_array fuzz_scales(const attn_array *scales, size_t first, size_t count);
 
 /* Finite where the row's input is finite; weights within [0, 1] and their sum 1. */
 void fuzz_check_nan(const fuzz_case *c, const char *what, const attn_array *a);
