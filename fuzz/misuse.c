@@ -846,6 +846,7 @@ static void check_codes(const fuzz_case *c)
         {ATTN_Q8_0, 48, 3, 0, 0, ATTN_ERR_BLOCK},
         {ATTN_BOOL, 64, 3, 1, 0, ATTN_ERR_DTYPE},
     };
+    attn_desc blocks = attn_desc_default();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int values = 0; values < 2; values++) {
             const size_t dim = cases[i].dim;
@@ -868,13 +869,16 @@ static void check_codes(const fuzz_case *c)
             fuzz_expect(c, "scales", attn_forward(&d, NULL), cases[i].want);
             if (status != ATTN_OK && !test_untouched(d.out.data, 2 * dim * sizeof(float)))
                 fuzz_fail(c, "scales: \"%s\", and yet the output is written", attn_status_string(status));
-            if (status != ATTN_OK || cases[i].type == ATTN_Q8_0) continue;
+            if (status != ATTN_OK) continue;
             *(cases[i].zero ? (values ? &d.v_zero : &d.k_zero) : (values ? &d.v_scale : &d.k_scale)) =
                 test_4d(ATTN_F64, 1, 1, cases[i].keys, cases[i].count);
             fuzz_expect(c, "scales of float64", attn_forward(&d, NULL), ATTN_ERR_DTYPE);
-            d.q.dtype = ATTN_F64;
-            fuzz_expect(c, "8 bits and queries of float64", attn_forward(&d, NULL), ATTN_ERR_DTYPE);
         }
+    blocks.q = test_4d(ATTN_F32, 1, 1, 2, 40);
+    blocks.out = test_4d(ATTN_F32, 1, 1, 2, 40);
+    blocks.k = test_4d(ATTN_Q8_0, 1, 1, 3, 32);
+    blocks.v = test_4d(ATTN_F32, 1, 1, 3, 40);
+    fuzz_expect(c, "queries of more columns than blocks have", attn_forward(&blocks, NULL), ATTN_ERR_BLOCK);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
