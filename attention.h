@@ -4338,16 +4338,16 @@ static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn
         if (attn__sees_all(p, s, r, from, to)) attn__see(s->special + r * words, all, words);
 }
 
-/* Packs columns [c, dim_v) of values [from, to), where c is not 0 from s->rows if they are gathered. */
+/* Packs columns [c, dim_v) of values [from, to). Of 8 bits all are in s->rows, if c is not 0. */
 static void attn__pack_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to,
                               size_t c)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t n = p->dim_v - c;
+    const size_t n = p->dim_v - c, before = attn__coded(p->v.dtype) ? c : 0;
     if (p->gather) {
-        if (c == 0) attn__gather(p, rows, s, &p->v, from, to, c, n);
+        if (before == 0) attn__gather(p, rows, s, &p->v, from, to, c, n);
         if (p->careful) attn__set_aside(p, rows, s, from, to);
-        kernel->pack(s->v, s->rows + c * kernel->size, kernel->dtype, n, to - from, 1, (ptrdiff_t)p->dim_v);
+        kernel->pack(s->v, s->rows + before * kernel->size, kernel->dtype, n, to - from, 1, (ptrdiff_t)(before + n));
     } else
         kernel->pack(s->v, attn__key_at(p, &p->v, rows, from, c), p->v.dtype, n, to - from, p->v.stride[ATTN__D],
                      p->v.stride[ATTN__S]);

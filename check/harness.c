@@ -140,9 +140,12 @@ static int in_c_order(const attn_array *a)
     return 1;
 }
 
+size_t test_in_unit(attn_dtype type) { return type == ATTN_Q8_0 ? 32 : 1; }
+
 static size_t bytes_of(const attn_array *a)
 {
-    return ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * ref_length(a, 1) * attn_dtype_size(a->dtype);
+    return ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * ref_length(a, 1) / test_in_unit(a->dtype) *
+           attn_dtype_size(a->dtype);
 }
 
 int test_same(const attn_array *got, const attn_array *want)
@@ -182,6 +185,19 @@ attn_array test_copy(const attn_array *a)
     return copy;
 }
 
+attn_array test_decoded(const attn_array *a, const attn_array *scale, const attn_array *zero)
+{
+    attn_array x = test_4d(ATTN_F32, ref_length(a, 4), ref_length(a, 3), ref_length(a, 2), ref_length(a, 1));
+    for (size_t b = 0; b < ref_length(a, 4); b++)
+        for (size_t h = 0; h < ref_length(a, 3); h++)
+            for (size_t j = 0; j < ref_length(a, 2); j++)
+                for (size_t c = 0; c < ref_length(a, 1); c++)
+                    ref_set(&x, b, h, j, c, (double)ref_decoded(a, scale, zero, b, h, j, c));
+    x.ndim = a->ndim;
+    for (int i = 0; i < a->ndim; i++) x.shape[i] = a->shape[i];
+    return x;
+}
+
 static void fill_element(const attn_array *a, const size_t at[4], void *value)
 {
     ref_set(a, at[0], at[1], at[2], at[3], *(double *)value);
@@ -195,8 +211,6 @@ void test_poison(const attn_array *a)
     else test_fill(a, (double)NAN);
 }
 
-static size_t in_unit(attn_dtype type) { return type == ATTN_Q8_0 ? 32 : 1; } /* elements of a block */
-
 attn_array test_part(const attn_array *a, int from_end, size_t first, size_t count)
 {
     const int cut = a->ndim - from_end;
@@ -204,7 +218,7 @@ attn_array test_part(const attn_array *a, int from_end, size_t first, size_t cou
     if (in_c_order(a))
         for (ptrdiff_t axis = a->ndim - 1, step = 1; axis >= 0; axis--) {
             part.stride[axis] = step;
-            step *= (ptrdiff_t)(a->shape[axis] / (axis == a->ndim - 1 ? in_unit(a->dtype) : 1));
+            step *= (ptrdiff_t)(a->shape[axis] / (axis == a->ndim - 1 ? test_in_unit(a->dtype) : 1));
         }
     part.data = (char *)a->data + (ptrdiff_t)first * part.stride[cut] * (ptrdiff_t)attn_dtype_size(a->dtype);
     part.shape[cut] = count;
@@ -289,7 +303,10 @@ int test_release(void)
     return intact;
 }
 
-static void *elements(attn_dtype type, size_t n) { return test_memory(n / in_unit(type) * attn_dtype_size(type), 0); }
+static void *elements(attn_dtype type, size_t n)
+{
+    return test_memory(n / test_in_unit(type) * attn_dtype_size(type), 0);
+}
 
 attn_array test_1d(attn_dtype type, size_t n) { return attn_array_1d(type, elements(type, n), n); }
 

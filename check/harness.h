@@ -56,12 +56,17 @@ attn_array test_2d(attn_dtype type, size_t rows, size_t columns);
 attn_array test_3d(attn_dtype type, size_t n0, size_t n1, size_t n2);
 attn_array test_4d(attn_dtype type, size_t n0, size_t n1, size_t n2, size_t n3);
 
+/* How many elements one in memory is: a block of ATTN_Q8_0. */
+size_t test_in_unit(attn_dtype type);
+
 /* An absent array, for optional ones. */
 extern const attn_array test_absent;
 
 /* Functions on the elements of arrays of up to 4 dimensions. */
 void test_assign(const attn_array *to, const attn_array *from);
 attn_array test_copy(const attn_array *a); /* in C order */
+/* float32 numbers that elements of 8 bits stand for */
+attn_array test_decoded(const attn_array *a, const attn_array *scale, const attn_array *zero);
 void test_fill(const attn_array *a, double value);
 void test_poison(const attn_array *a); /* NaN */
 

@@ -27,7 +27,24 @@ static void check_paths(fuzz_case *c, const fuzz_outputs *scalar)
     }
 }
 
+/* Keys and values of 8 bits: the bits of the same problem in float32. */
+static void check_codes(fuzz_case *c, const fuzz_outputs *scalar)
+{
+    const attn_desc copies = fuzz_into_copies(&c->desc), d = fuzz_decoded(&copies);
+    fuzz_expect(c, "float32", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    fuzz_same_outputs(c, "keys and values of 8 bits decoded", &d, "float32", scalar, "scalar", NULL);
+}
+
 /* ---- NaN where nobody looks ---- */
+
+/* What is no number, if there is such an element; another one. For blocks their scale. */
+static void spoil_row(const attn_array *a, size_t b, size_t h, size_t j, double bad)
+{
+    for (size_t e = 0; a->ndim && e < ref_length(a, 1); e++)
+        if (a->dtype == ATTN_Q8_0) fuzz_set_bits(a, b, h, j, e, 0x7fffff);
+        else if (a->dtype == ATTN_F8_E4M3 || a->dtype == ATTN_F8_E5M2) fuzz_set_bits(a, b, h, j, e, 0x7f);
+        else ref_set(a, b, h, j, e, bad);
+}
 
 /* Keys that nobody sees become NaN, and so does one that some see: `skip` gets those. */
 static void poison_keys(fuzz_case *c, attn_desc *d, unsigned char *skip)
@@ -48,8 +65,12 @@ static void poison_keys(fuzz_case *c, attn_desc *d, unsigned char *skip)
                             if (j == chosen) skip[(b * heads + h) * queries + i] = 1;
                         }
                 if (seen && j != chosen) continue;
-                for (size_t e = 0; e < ref_length(&d->k, 1); e++) ref_set(&d->k, b, kv, j, e, bad);
-                for (size_t e = 0; e < ref_length(&d->v, 1); e++) ref_set(&d->v, b, kv, j, e, bad);
+                spoil_row(&d->k, b, kv, j, bad);
+                spoil_row(&d->v, b, kv, j, bad);
+                spoil_row(&d->k_scale, b, kv, j, bad);
+                spoil_row(&d->v_scale, b, kv, j, bad);
+                spoil_row(&d->k_zero, b, kv, j, bad);
+                spoil_row(&d->v_zero, b, kv, j, bad);
             }
 }
 
@@ -77,6 +98,15 @@ static attn_array copy_broadcast(const attn_array *a, const size_t n[4])
     return copy;
 }
 
+/* Scales of each key's own. */
+static attn_array full_scales(const attn_array *scales, const attn_array *of)
+{
+    size_t n[4];
+    if (!scales->ndim) return test_absent;
+    for (int i = 0; i < 4; i++) n[i] = ref_length(i < 3 ? of : scales, 4 - i);
+    return copy_broadcast(scales, n);
+}
+
 static attn_array full_mask(const attn_desc *d)
 {
     size_t n[4];
@@ -96,6 +126,10 @@ static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
     memset(flags, 0, ref_length(&d.q, 4) * skip.heads * skip.queries);
     d.k = test_copy(&d.k);
     d.v = test_copy(&d.v);
+    d.k_scale = full_scales(&d.k_scale, &d.k);
+    d.v_scale = full_scales(&d.v_scale, &d.v);
+    d.k_zero = full_scales(&d.k_zero, &d.k);
+    d.v_zero = full_scales(&d.v_zero, &d.v);
     if (d.mask.ndim) d.mask = full_mask(&d);
     poison_keys(c, &d, flags);
     poison_mask(&d);
@@ -116,49 +150,74 @@ static int any_sees(const attn_desc *desc, size_t b, size_t first, size_t count)
     return 0;
 }
 
+/* Keys of one page, or values, or their scales, which may be the same for all keys of a page. */
+static void fill_page(const attn_array *pages, size_t page, size_t page_size, const attn_array *from, size_t b,
+                      size_t first)
+{
+    const size_t size = attn_dtype_size(from->dtype);
+    for (size_t h = 0; pages->ndim && h < ref_length(pages, 3); h++)
+        for (size_t s = 0; s < page_size; s++)
+            for (size_t e = 0; e < ref_length(pages, 1); e++)
+                memcpy(ref_at(pages, page, h, s, e), ref_at(from, b, h, first + s, e), size);
+}
+
+/* Room for them. */
+static attn_array pages_for(fuzz_case *c, const attn_array *a, size_t count, size_t page_size)
+{
+    size_t shape[4];
+    shape[0] = count, shape[1] = ref_length(a, 3), shape[2] = page_size, shape[3] = ref_length(a, 1);
+    return fuzz_array(a->dtype, shape, (unsigned)test_below(&c->rng, 16), 0);
+}
+static attn_array scale_pages(fuzz_case *c, const attn_array *a, size_t count, size_t page_size)
+{
+    attn_array pages;
+    if (!a->ndim) return test_absent;
+    pages = pages_for(c, a, count, ref_length(a, 2) == 1 ? 1 : page_size);
+    fuzz_fill(&pages, FUZZ_SOME_NAN, &c->rng);
+    return pages;
+}
+
 /* Keys in pages in random places; what lies beyond the length, or what no row sees, is not looked at. */
 static void check_paged(fuzz_case *c, const fuzz_outputs *scalar)
 {
-    const size_t batch = ref_length(&c->desc.q, 4), kv_heads = ref_length(&c->desc.k, 3),
-                 kv_len = ref_length(&c->desc.k, 2);
-    size_t page_size = 1 + c->cut % 17, pages, spare, place = 0;
+    const attn_desc *p = &c->desc;
+    const size_t batch = ref_length(&p->q, 4), kv_len = ref_length(&p->k, 2);
+    size_t page_size = 1 + c->cut % (fuzz_has_codes(p) ? 40 : 17), pages, count, place = 0;
     attn_desc d = fuzz_into_copies(&c->desc);
     const int raw = d.scores.ndim && (d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED);
     const int freed = !raw && test_u64(&c->rng) & 1;
-    size_t shape[4];
     if (kv_len == 0) return;
     while (kv_len % page_size) page_size--;
     pages = kv_len / page_size;
-    spare = 1 + test_below(&c->rng, 3);
-    shape[0] = batch * pages + spare, shape[1] = kv_heads, shape[2] = page_size, shape[3] = ref_length(&d.k, 1);
-    d.k = fuzz_array(c->desc.k.dtype, shape, (unsigned)test_below(&c->rng, 16), 0);
-    shape[3] = ref_length(&d.v, 1);
-    d.v = fuzz_array(c->desc.v.dtype, shape, (unsigned)test_below(&c->rng, 16), 0);
+    count = batch * pages + 1 + test_below(&c->rng, 3); /* some to spare */
+    d.k = pages_for(c, &p->k, count, page_size);
+    d.v = pages_for(c, &p->v, count, page_size);
     fuzz_fill(&d.k, FUZZ_SOME_NAN, &c->rng);
     fuzz_fill(&d.v, FUZZ_SOME_NAN, &c->rng);
+    d.k_scale = scale_pages(c, &p->k_scale, count, page_size);
+    d.v_scale = scale_pages(c, &p->v_scale, count, page_size);
+    d.k_zero = scale_pages(c, &p->k_zero, count, page_size);
+    d.v_zero = scale_pages(c, &p->v_zero, count, page_size);
     d.block_table = test_2d(c->cut & 1 ? ATTN_I32 : ATTN_I64, batch, pages);
     if (!d.kv_lens.ndim) {
         d.kv_lens = test_1d(ATTN_I64, batch);
         test_fill(&d.kv_lens, (double)kv_len);
     }
     for (size_t b = 0; b < batch; b++)
-        for (size_t p = 0; p < pages; p++) {
-            const size_t page = shape[0] - 1 - place++;
-            const int beyond = p * page_size >= (size_t)ref_get(&d.kv_lens, 0, 0, 0, b);
-            if (beyond || (freed && !any_sees(&d, b, p * page_size, page_size))) {
-                ref_set(&d.block_table, 0, 0, b, p, p % 2 ? -7 : 1 << 30);
+        for (size_t i = 0; i < pages; i++) {
+            const size_t page = count - 1 - place++, first = i * page_size;
+            const int beyond = first >= (size_t)ref_get(&d.kv_lens, 0, 0, 0, b);
+            if (beyond || (freed && !any_sees(&d, b, first, page_size))) {
+                ref_set(&d.block_table, 0, 0, b, i, i % 2 ? -7 : 1 << 30);
                 continue;
             }
-            ref_set(&d.block_table, 0, 0, b, p, (double)page);
-            for (size_t h = 0; h < kv_heads; h++)
-                for (size_t s = 0; s < page_size; s++) {
-                    for (size_t e = 0; e < ref_length(&d.k, 1); e++)
-                        memcpy(ref_at(&d.k, page, h, s, e), ref_at(&c->desc.k, b, h, p * page_size + s, e),
-                               attn_dtype_size(d.k.dtype));
-                    for (size_t e = 0; e < ref_length(&d.v, 1); e++)
-                        memcpy(ref_at(&d.v, page, h, s, e), ref_at(&c->desc.v, b, h, p * page_size + s, e),
-                               attn_dtype_size(d.v.dtype));
-                }
+            ref_set(&d.block_table, 0, 0, b, i, (double)page);
+            fill_page(&d.k, page, page_size, &p->k, b, first);
+            fill_page(&d.v, page, page_size, &p->v, b, first);
+            fill_page(&d.k_scale, page, page_size, &p->k_scale, b, first);
+            fill_page(&d.v_scale, page, page_size, &p->v_scale, b, first);
+            fill_page(&d.k_zero, page, page_size, &p->k_zero, b, first);
+            fill_page(&d.v_zero, page, page_size, &p->v_zero, b, first);
         }
     fuzz_expect(c, "pages", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     /* raw scores of keys beyond the length are not promised */
@@ -170,6 +229,24 @@ static attn_array rows_of(const attn_array *a, size_t b, size_t count)
 {
     attn_array part = ref_length(a, 4) > 1 ? fuzz_slice(a, 4, b, 1) : *a;
     return fuzz_slice(&part, 2, 0, count);
+}
+
+/* Room for scales of packed keys; those of all keys of all sequences stay what they are. */
+static attn_array packed_scales(const attn_array *scales, size_t total)
+{
+    if (!scales->ndim || (ref_length(scales, 4) == 1 && ref_length(scales, 2) == 1)) return *scales;
+    return test_3d(ATTN_F32, ref_length(scales, 3), total, ref_length(scales, 1));
+}
+
+/* Puts rows of batch b to where they are packed. */
+static void pack_rows(const attn_array *packed, const attn_array *from, size_t b, size_t first, size_t count)
+{
+    const attn_array to = fuzz_slice(packed, 2, first, count), rows = rows_of(from, b, count);
+    test_assign(&to, &rows);
+}
+static void pack_scales(const attn_array *packed, const attn_array *from, size_t b, size_t first, size_t count)
+{
+    if (packed->data != from->data) pack_rows(packed, from, b, first, count);
 }
 
 /* Sequences of several lengths, end to end. */
@@ -190,6 +267,10 @@ static void check_packed(fuzz_case *c)
     d.out = test_3d(p->out.dtype, heads, q_at[batch], ref_length(&p->out, 1));
     d.k = test_3d(p->k.dtype, kv_heads, k_at[batch], ref_length(&p->k, 1));
     d.v = test_3d(p->v.dtype, kv_heads, k_at[batch], ref_length(&p->v, 1));
+    d.k_scale = packed_scales(&p->k_scale, k_at[batch]);
+    d.v_scale = packed_scales(&p->v_scale, k_at[batch]);
+    d.k_zero = packed_scales(&p->k_zero, k_at[batch]);
+    d.v_zero = packed_scales(&p->v_zero, k_at[batch]);
     if (d.lse.ndim) d.lse = test_2d(p->lse.dtype, heads, q_at[batch]);
     d.mask = d.kv_lens = d.scores = d.colsum = test_absent;
     d.scores_head = d.scores_query = 0;
@@ -200,25 +281,24 @@ static void check_packed(fuzz_case *c)
         ref_set(&d.cu_seqlens_k, 0, 0, 0, b, (double)k_at[b]);
     }
     for (size_t b = 0; b < batch; b++) {
-        const attn_array q = fuzz_slice(&d.q, 2, q_at[b], q_at[b + 1] - q_at[b]),
-                         k = fuzz_slice(&d.k, 2, k_at[b], k_at[b + 1] - k_at[b]);
-        const attn_array v = fuzz_slice(&d.v, 2, k_at[b], k_at[b + 1] - k_at[b]);
-        const attn_array from_q = rows_of(&p->q, b, ref_length(&q, 2)), from_k = rows_of(&p->k, b, ref_length(&k, 2));
-        const attn_array from_v = rows_of(&p->v, b, ref_length(&v, 2));
-        test_assign(&q, &from_q);
-        test_assign(&k, &from_k);
-        test_assign(&v, &from_v);
+        const size_t first = k_at[b], n = k_at[b + 1] - first;
+        pack_rows(&d.q, &p->q, b, q_at[b], q_at[b + 1] - q_at[b]);
+        pack_rows(&d.k, &p->k, b, first, n);
+        pack_rows(&d.v, &p->v, b, first, n);
+        pack_scales(&d.k_scale, &p->k_scale, b, first, n);
+        pack_scales(&d.v_scale, &p->v_scale, b, first, n);
+        pack_scales(&d.k_zero, &p->k_zero, b, first, n);
+        pack_scales(&d.v_zero, &p->v_zero, b, first, n);
     }
     fuzz_expect(c, "packed sequences", fuzz_forward(&d, fuzz_shuffled(c, path, c->workers)), ATTN_OK);
     for (size_t b = 0; b < batch; b++) {
-        attn_desc one = d;
+        attn_desc one = fuzz_keys(&d, k_at[b], k_at[b + 1] - k_at[b]);
         const size_t n = q_at[b + 1] - q_at[b];
         const attn_array out = fuzz_slice(&d.out, 2, q_at[b], n),
                          lse = d.lse.ndim ? fuzz_slice(&d.lse, 1, q_at[b], n) : test_absent;
         one.cu_seqlens_q = one.cu_seqlens_k = test_absent;
         one.q = fuzz_slice(&d.q, 2, q_at[b], n);
-        one.k = fuzz_slice(&d.k, 2, k_at[b], k_at[b + 1] - k_at[b]);
-        one.v = fuzz_slice(&d.v, 2, k_at[b], k_at[b + 1] - k_at[b]);
+        one = fuzz_decoded(&one);
         one.out = test_3d(p->out.dtype, heads, n, ref_length(&p->out, 1));
         if (d.lse.ndim)
             one.lse = attn_array_3d(d.lse.dtype, test_memory(heads * n * attn_dtype_size(d.lse.dtype), 0), 1, heads, n);
@@ -247,15 +327,14 @@ static void check_part(fuzz_case *c)
             for (size_t i = 0; i < ref_length(&whole.mask, 2); i++)
                 for (size_t j = 0; j < c->cut; j++)
                     ref_set(&whole.mask, b, h, i, j, whole.mask.dtype == ATTN_BOOL ? 0 : -(double)INFINITY);
+    whole = fuzz_decoded(&whole);
     fuzz_expect(c, "the whole", fuzz_forward(&whole, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
     want = fuzz_outputs_of(&whole);
     if (want.scores.ndim) want.scores = fuzz_slice(&want.scores, 1, c->cut, n);
     if (want.colsum.ndim) want.colsum = fuzz_slice(&want.colsum, 1, c->cut, n);
 
-    part = *p;
+    part = fuzz_keys(p, c->cut, n);
     part.kv_begin = c->cut;
-    part.k = fuzz_slice(&p->k, 2, c->cut, n);
-    part.v = fuzz_slice(&p->v, 2, c->cut, n);
     if (p->mask.ndim) part.mask = fuzz_slice(&p->mask, 1, c->cut, n);
     if (p->scores.ndim)
         part.scores = test_4d(p->scores.dtype, ref_length(&p->scores, 4), ref_length(&p->scores, 3),
@@ -301,10 +380,8 @@ static void run_partial(fuzz_case *c, const attn_desc *d, size_t most_workers, c
 
 static attn_desc part_of(const attn_desc *whole, size_t begin, size_t end)
 {
-    attn_desc d = *whole;
+    attn_desc d = fuzz_keys(whole, begin, end - begin);
     d.kv_begin = begin;
-    d.k = fuzz_slice(&d.k, 2, begin, end - begin);
-    d.v = fuzz_slice(&d.v, 2, begin, end - begin);
     if (d.mask.ndim) d.mask = fuzz_slice(&d.mask, 1, begin, end - begin);
     return d;
 }
@@ -439,6 +516,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     fuzz_check_rows(&c, "scalar", &c.desc);
     check_paths(&c, &scalar);
     fuzz_within(&c, "scalar", ref_check(&c.desc, 1));
+    if (fuzz_has_codes(&c.desc)) check_codes(&c, &scalar);
     check_poisoned(&c, &scalar);
     switch (c.variant) {
     case FUZZ_PAGED: check_paged(&c, &scalar); break;

@@ -38,6 +38,23 @@ static unsigned get_control(void) { return 0; }
 static void set_control(unsigned control) { (void)control; }
 #endif
 
+/* Does a mode change what keys and values of 8 bits are by more than they are rounded? Then nothing is promised but in
+ * the usual one: a scale or zero point may be subnormal, and a number become infinite that was the largest. */
+static int mode_matters(const attn_desc *d)
+{
+    const attn_array *const given[4] = {&d->k_scale, &d->v_scale, &d->k_zero, &d->v_zero};
+    size_t at[4];
+    int subnormal = 0;
+    if (!fuzz_has_codes(d)) return 0;
+    for (int i = 0; i < 4; i++)
+        for (at[0] = 0; given[i]->ndim && at[0] < ref_length(given[i], 4); at[0]++)
+            for (at[1] = 0; at[1] < ref_length(given[i], 3); at[1]++)
+                for (at[2] = 0; at[2] < ref_length(given[i], 2); at[2]++)
+                    for (at[3] = 0; at[3] < ref_length(given[i], 1); at[3]++)
+                        subnormal |= fpclassify((float)ref_get(given[i], at[0], at[1], at[2], at[3])) == FP_SUBNORMAL;
+    return subnormal || !fuzz_tame(d);
+}
+
 static attn_status run_in_mode(fuzz_case *c, attn_path path, int rounding, int flush)
 {
     const attn_exec run = fuzz_shuffled(c, path, c->workers);
@@ -73,7 +90,7 @@ static void check_row(const fuzz_case *c, size_t b, size_t h, size_t i, const ch
         double low = d->sinks.ndim ? 0 : (double)INFINITY, high = -low, most;
         for (size_t j = 0; j < n; j++)
             if (ref_sees(d, b, h, i, j)) {
-                const double v = (double)ref_get(&d->v, b, kv_head, j, k);
+                const double v = (double)fuzz_value(d, b, kv_head, j, k);
                 low = v < low ? v : low;
                 high = v > high ? v : high;
             }
@@ -100,7 +117,7 @@ static void check_finite(const fuzz_case *c, size_t b, size_t h, size_t i, const
 
 static void check_mode(fuzz_case *c, int rounding, int flush)
 {
-    const int in_range = rounding == FE_TONEAREST || fuzz_tame(&c->desc);
+    const int in_range = rounding == FE_TONEAREST || fuzz_tame(&c->desc), open = mode_matters(&c->desc);
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
     for (size_t p = 0; p < num_paths; p++) {
@@ -109,7 +126,7 @@ static void check_mode(fuzz_case *c, int rounding, int flush)
         for (size_t b = 0; b < ref_length(&c->desc.q, 4); b++)
             for (size_t h = 0; h < ref_length(&c->desc.q, 3); h++)
                 for (size_t i = 0; i < ref_length(&c->desc.q, 2); i++)
-                    if (fuzz_row_finite(&c->desc, b, h, i))
+                    if (!open && fuzz_row_finite(&c->desc, b, h, i))
                         (in_range ? check_row : check_finite)(c, b, h, i, attn_path_name(paths[p]));
     }
 }

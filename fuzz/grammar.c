@@ -33,18 +33,19 @@ attn_array fuzz_array(attn_dtype type, const size_t n[4], unsigned layout, size_
         {3, 2, 1, 0}, {3, 1, 2, 0}, {2, 3, 1, 0}, {3, 2, 0, 1}}; /* inner to outer */
     const unsigned char *order = orders[layout & 3];
     const size_t size = attn_dtype_size(type);
+    const size_t count[4] = {n[0], n[1], n[2], n[3] / test_in_unit(type)};
     attn_array a = attn_array_4d(type, NULL, n[0], n[1], n[2], n[3]);
     size_t span = 1, offset = 0;
     char *data;
     for (int i = 0; i < 4; i++) {
         const int axis = order[i];
         a.stride[axis] = (ptrdiff_t)span;
-        span *= at_least_one(n[axis]);
+        span *= at_least_one(count[axis]);
         if (layout & 4) span += 1 + (size_t)i;
     }
     if (layout & 8) {
-        const int axis = n[3] > 2 && (layout & 3) == 2 ? 3 : 2;
-        if (n[axis] > 0) offset = (n[axis] - 1) * (size_t)a.stride[axis];
+        const int axis = count[3] > 2 && (layout & 3) == 2 ? 3 : 2;
+        if (n[axis] > 0) offset = (count[axis] - 1) * (size_t)a.stride[axis];
         a.stride[axis] = -a.stride[axis];
     }
     if (layout == 0) memset(a.stride, 0, sizeof a.stride);
@@ -63,7 +64,7 @@ static attn_array strided(const attn_array *a)
         if (a->stride[i] != 0) return s;
     for (int i = a->ndim - 1; i >= 0; i--) {
         s.stride[i] = stride;
-        stride *= (ptrdiff_t)at_least_one(a->shape[i]);
+        stride *= (ptrdiff_t)at_least_one(a->shape[i] / (i == a->ndim - 1 ? test_in_unit(a->dtype) : 1));
     }
     return s;
 }
@@ -107,9 +108,14 @@ void fuzz_set_bits(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t 
 {
     unsigned char bytes[8];
     const size_t size = attn_dtype_size(a->dtype);
-    for (size_t i = 0; i < size; i++) /* little-endian input, on every machine */
+    for (size_t i = 0; i < sizeof bytes; i++) /* little-endian input, on every machine */
         bytes[i] = (unsigned char)(bits >> 8 * i);
-    if (size == 8) {
+    if (a->dtype == ATTN_Q8_0) {
+        const uint16_t scale = (uint16_t)bits;
+        unsigned char *const block = ref_at(a, i0, i1, i2, i3);
+        memcpy(block, &scale, 2);
+        block[2 + i3 % 32] = bytes[2];
+    } else if (size == 8) {
         memcpy(ref_at(a, i0, i1, i2, i3), &bits, 8);
     } else if (size == 4) {
         const uint32_t narrow = (uint32_t)bits;
@@ -130,8 +136,18 @@ typedef struct float_format {
 static float_format format_of(attn_dtype type)
 {
     static const float_format f32 = {32, 23, (double)FLT_MAX}, f64 = {64, 52, DBL_MAX}, f16 = {16, 10, 65504},
-                              bf16 = {16, 7, 0x1.fep127};
-    return type == ATTN_F64 ? f64 : type == ATTN_F16 ? f16 : type == ATTN_BF16 ? bf16 : f32;
+                              bf16 = {16, 7, 0x1.fep127}, e4m3 = {8, 3, 448}, e5m2 = {8, 2, 57344};
+    static const float_format whole = {8, 7, 255}; /* all bits are good */
+    switch (type) {
+    case ATTN_F64: return f64;
+    case ATTN_F16: return f16;
+    case ATTN_BF16: return bf16;
+    case ATTN_F8_E4M3: return e4m3;
+    case ATTN_F8_E5M2: return e5m2;
+    case ATTN_I8:
+    case ATTN_U8: return whole;
+    default: return f32;
+    }
 }
 
 static uint64_t exponent_mask(float_format f) { return (((uint64_t)1 << (f.bits - 1 - f.fraction)) - 1) << f.fraction; }
@@ -164,7 +180,7 @@ static void fill_one(const attn_array *a, const size_t at[4], fuzz_values values
     double x;
     switch (values) {
     case FUZZ_NORMAL: x = test_normal(rng); break;
-    case FUZZ_SMALL: x = test_normal(rng) / 16; break;
+    case FUZZ_SMALL: x = test_normal(rng) * (f.largest == 255 ? 64 : 1.0 / 16); break; /* of small scales */
     case FUZZ_LARGE: x = test_normal(rng) * 16; break;
     case FUZZ_INTEGERS: x = (double)(random % 5) - 2; break;
     case FUZZ_ONES: x = 1; break;
@@ -189,27 +205,41 @@ static void fill_one(const attn_array *a, const size_t at[4], fuzz_values values
     ref_set(a, at[0], at[1], at[2], at[3], x);
 }
 
+static void fill_block(const attn_array *a, const size_t at[4], fuzz_values values, test_rng *rng)
+{
+    char *const block = ref_at(a, at[0], at[1], at[2], at[3]);
+    const attn_array scale = attn_array_1d(ATTN_F16, block, 1), numbers = attn_array_1d(ATTN_I8, block + 2, 32);
+    fuzz_fill(&scale, values, rng);
+    fuzz_fill(&numbers, values, rng);
+}
+
 void fuzz_fill(const attn_array *a, fuzz_values values, test_rng *rng)
 {
+    const size_t unit = test_in_unit(a->dtype);
     size_t at[4];
     for (at[0] = 0; at[0] < ref_length(a, 4); at[0]++)
         for (at[1] = 0; at[1] < ref_length(a, 3); at[1]++)
             for (at[2] = 0; at[2] < ref_length(a, 2); at[2]++)
-                for (at[3] = 0; at[3] < ref_length(a, 1); at[3]++) fill_one(a, at, values, rng);
+                for (at[3] = 0; at[3] < ref_length(a, 1); at[3] += unit)
+                    (unit == 1 ? fill_one : fill_block)(a, at, values, rng);
 }
 
 /* Raw elements at the end of the input. */
 static void patch(fuzz_case *c)
 {
-    const attn_array *operands[6];
+    const attn_array *operands[FUZZ_CODED_OPERANDS];
     const fuzz_input *in = &c->input;
-    size_t at = FUZZ_AT_PATCHES;
+    const int coded = fuzz_has_codes(&c->desc);
+    const unsigned count = coded ? FUZZ_CODED_OPERANDS : FUZZ_OPERANDS;
+    size_t at = coded ? FUZZ_AT_CODED_PATCHES : FUZZ_AT_PATCHES;
     operands[0] = &c->desc.q, operands[1] = &c->desc.k, operands[2] = &c->desc.v;
     operands[3] = &c->desc.mask, operands[4] = &c->desc.alibi, operands[5] = &c->desc.sinks;
+    operands[6] = &c->desc.k_scale, operands[7] = &c->desc.v_scale;
+    operands[8] = &c->desc.k_zero, operands[9] = &c->desc.v_zero;
     while (at + 3 < in->size) {
-        const attn_array *a = operands[fuzz_byte(in, at) % 6];
+        const attn_array *a = operands[fuzz_byte(in, at) % count];
         size_t element = fuzz_byte(in, at + 1) | fuzz_byte(in, at + 2) << 8, index[4];
-        const size_t size = attn_dtype_size(a->dtype);
+        const size_t size = a->dtype == ATTN_Q8_0 ? 3 : attn_dtype_size(a->dtype);
         uint64_t bits = 0;
         int empty = a->ndim == 0;
         for (size_t i = 0; i < size; i++) bits |= (uint64_t)fuzz_byte(in, at + 3 + i) << 8 * i;
@@ -230,6 +260,23 @@ static attn_dtype type_of(unsigned code, attn_dtype q)
 {
     static const attn_dtype narrow[4] = {ATTN_F32, ATTN_F16, ATTN_BF16, ATTN_F32};
     return q == ATTN_F64 ? ATTN_F64 : narrow[code & 3];
+}
+
+/* Of 8 bits, if the code says so, and q is no float64. */
+static attn_dtype coded_type(unsigned code, attn_dtype plain)
+{
+    static const attn_dtype types[5] = {ATTN_I8, ATTN_U8, ATTN_F8_E4M3, ATTN_F8_E5M2, ATTN_Q8_0};
+    return plain == ATTN_F64 || (code & 7) < 3 ? plain : types[(code & 7) - 3];
+}
+
+int fuzz_coded(const attn_array *a) { return a->dtype >= ATTN_I8; }
+int fuzz_has_codes(const attn_desc *d) { return fuzz_coded(&d->k) || fuzz_coded(&d->v); }
+
+/* Rows of whole blocks, or of whole vectors where that is asked for. */
+static size_t whole_blocks(size_t dim, attn_dtype type, int vectors)
+{
+    const size_t unit = type == ATTN_Q8_0 || (vectors && type >= ATTN_I8) ? 32 : 1;
+    return (dim + unit - 1) / unit * unit;
 }
 
 typedef struct dimensions {
@@ -406,18 +453,15 @@ static void decode_outputs(fuzz_case *c, const dimensions *n)
 static void decode_operands(fuzz_case *c, const dimensions *n)
 {
     const fuzz_input *in = &c->input;
-    const unsigned types = fuzz_byte(in, FUZZ_AT_TYPES), flags = fuzz_byte(in, FUZZ_AT_BROADCAST),
-                   ndim = fuzz_byte(in, FUZZ_AT_NDIM);
+    const unsigned flags = fuzz_byte(in, FUZZ_AT_BROADCAST), ndim = fuzz_byte(in, FUZZ_AT_NDIM);
     attn_desc *d = &c->desc;
     size_t shape[4];
     shape[0] = n->batch, shape[1] = n->kv_heads * n->group, shape[2] = n->q_len, shape[3] = n->dim;
     d->q = fuzz_array(d->q.dtype, shape, fuzz_byte(in, FUZZ_AT_LAYOUT_QK) & 15, fuzz_byte(in, FUZZ_AT_SHIFT_QK) & 15);
     shape[1] = n->kv_heads, shape[2] = n->kv_len;
-    d->k = fuzz_array(type_of(types >> 2, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_QK) >> 4,
-                      fuzz_byte(in, FUZZ_AT_SHIFT_QK) >> 4);
+    d->k = fuzz_array(d->k.dtype, shape, fuzz_byte(in, FUZZ_AT_LAYOUT_QK) >> 4, fuzz_byte(in, FUZZ_AT_SHIFT_QK) >> 4);
     shape[3] = n->dim_v;
-    d->v = fuzz_array(type_of(types >> 4, d->q.dtype), shape, fuzz_byte(in, FUZZ_AT_LAYOUT_VO) & 15,
-                      fuzz_byte(in, FUZZ_AT_SHIFT_VO) & 15);
+    d->v = fuzz_array(d->v.dtype, shape, fuzz_byte(in, FUZZ_AT_LAYOUT_VO) & 15, fuzz_byte(in, FUZZ_AT_SHIFT_VO) & 15);
     if (flags & 8 && n->q_len > 1 && n->dim > 1) broadcast(&d->q, 0);
     if (flags & 16 && n->kv_len > 1 && n->dim > 1) broadcast(&d->k, flags & 64 ? 1 : 0);
     if (flags & 32 && n->kv_len > 1 && n->dim_v > 1) broadcast(&d->v, flags & 64 ? 1 : 0);
@@ -429,18 +473,59 @@ static void decode_operands(fuzz_case *c, const dimensions *n)
     shorten(&d->v, ndim >> 2 & 3, 2);
 }
 
+/* Scales, or zero points, of k or v, beside `others`. bits 0 to 2: how many columns share one; 3 to 5: of dimensions 1
+ * the others have those of k or v; 6 and 7: fewer dimensions, a stride of 0 */
+static attn_array scales_of(fuzz_case *c, const attn_array *of, const attn_array *others, unsigned code,
+                            unsigned layout, fuzz_values values)
+{
+    static const unsigned char few[8] = {0, 1, 2, 4, 8, 16, 32, 3}, many[8] = {0, 16, 32, 8, 16, 64, 16, 48};
+    const size_t dim = ref_length(of, 1), shared = (dim % 32 ? few : many)[code & 7];
+    size_t shape[4];
+    attn_array a;
+    for (int i = 0; i < 3; i++) shape[i] = code >> (3 + i) & 1 ? ref_length(of, 4 - i) : 1;
+    shape[3] = shared ? at_least_one(dim / shared) : 1;
+    while (dim % shape[3]) shape[3]--;
+    if (shape[3] > 1 && ref_length(others, 1) > 1) shape[3] = ref_length(others, 1);
+    a = fuzz_array(ATTN_F32, shape, layout, 0);
+    if (code & 128) broadcast(&a, code & 64 ? 2 : 1);
+    fuzz_fill(&a, values, &c->rng);
+    if ((code >> 6) == 1) shorten(&a, 3, 1);
+    return a;
+}
+
+static void decode_scales(fuzz_case *c)
+{
+    const fuzz_input *in = &c->input;
+    const unsigned present = fuzz_byte(in, FUZZ_AT_SCALED);
+    attn_desc *d = &c->desc;
+    attn_array *const scales[4] = {&d->k_scale, &d->v_scale, &d->k_zero, &d->v_zero};
+    for (unsigned i = 0; i < 4; i++) {
+        const attn_array *of = i % 2 ? &d->v : &d->k;
+        const unsigned code = fuzz_byte(in, FUZZ_AT_SCALE_SHAPES + i),
+                       layout = fuzz_byte(in, FUZZ_AT_SCALE_LAYOUTS) >> 4 * (i % 2) & 15;
+        if (!(present >> i & 1) || !fuzz_coded(of) || of->dtype == ATTN_Q8_0) continue;
+        if (i < 2 || of->dtype == ATTN_I8 || of->dtype == ATTN_U8)
+            *scales[i] = scales_of(c, of, scales[i % 2], code, layout, c->values[FUZZ_OPERANDS + i]);
+    }
+}
+
 void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_limits *limits)
 {
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths);
     dimensions n;
-    unsigned code;
+    unsigned code, types, scaled;
     fuzz_input *in = &c->input;
     memset(c, 0, sizeof *c);
     in->bytes = bytes;
     in->size = size;
     for (size_t i = 0; i < 4; i++) c->rng.state |= (uint64_t)fuzz_byte(in, FUZZ_AT_SEED + i) << 8 * i;
 
+    c->desc = attn_desc_default();
+    types = fuzz_byte(in, FUZZ_AT_TYPES), code = fuzz_byte(in, FUZZ_AT_CODES), scaled = fuzz_byte(in, FUZZ_AT_SCALED);
+    c->desc.q.dtype = limits->only != ATTN_DTYPE_COUNT ? limits->only : (attn_dtype)(types & 3);
+    c->desc.k.dtype = coded_type(code, type_of(types >> 2, c->desc.q.dtype));
+    c->desc.v.dtype = coded_type(code >> 3, type_of(types >> 4, c->desc.q.dtype));
     n.batch = fuzz_byte(in, FUZZ_AT_BATCH) == 255 ? 0 : 1 + fuzz_byte(in, FUZZ_AT_BATCH) % 3;
     n.kv_heads = 1 + fuzz_byte(in, FUZZ_AT_KV_HEADS) % 3;
     n.group = 1 + fuzz_byte(in, FUZZ_AT_GROUP) % 5;
@@ -449,6 +534,8 @@ void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_lim
     n.dim = fuzz_length(fuzz_byte(in, FUZZ_AT_DIM));
     n.dim_v = fuzz_length(fuzz_byte(in, FUZZ_AT_DIM_V));
     shrink(&n, limits->work);
+    n.dim = whole_blocks(n.dim, c->desc.k.dtype, scaled & 16);
+    n.dim_v = whole_blocks(n.dim_v, c->desc.v.dtype, scaled & 32);
 
     c->variant = (fuzz_variant)(fuzz_byte(in, FUZZ_AT_VARIANT) % FUZZ_VARIANT_COUNT);
     code = fuzz_byte(in, FUZZ_AT_CUT);
@@ -457,15 +544,16 @@ void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_lim
     code = fuzz_byte(in, FUZZ_AT_WORKERS);
     c->workers = 1 + (code < 224 ? code % 3 : code % 9); /* many need much memory */
     c->path = paths[fuzz_byte(in, FUZZ_AT_PATH) % num_paths];
-    for (size_t i = 0; i < 6; i++)
-        c->values[i] = values_of(fuzz_byte(in, FUZZ_AT_VALUES_QK + i / 2) >> (i % 2 ? 4 : 0), limits);
-
-    c->desc = attn_desc_default();
-    c->desc.q.dtype = limits->only != ATTN_DTYPE_COUNT ? limits->only : (attn_dtype)(fuzz_byte(in, FUZZ_AT_TYPES) & 3);
+    for (size_t i = 0; i < FUZZ_CODED_OPERANDS; i++) {
+        const size_t at =
+            i < FUZZ_OPERANDS ? FUZZ_AT_VALUES_QK + i / 2 : FUZZ_AT_SCALE_VALUES + (i - FUZZ_OPERANDS) / 2;
+        c->values[i] = values_of(fuzz_byte(in, at) >> (i % 2 ? 4 : 0), limits);
+    }
     decode_position(c);
     decode_operands(c, &n);
     decode_options(c, &n);
     decode_outputs(c, &n);
+    decode_scales(c);
     patch(c);
     if (fuzz_shows) fuzz_print(c);
 }
@@ -490,6 +578,10 @@ void fuzz_print_desc(const attn_desc *d)
     fuzz_print_array("q", &d->q);
     fuzz_print_array("k", &d->k);
     fuzz_print_array("v", &d->v);
+    fuzz_print_array("k_scale", &d->k_scale);
+    fuzz_print_array("v_scale", &d->v_scale);
+    fuzz_print_array("k_zero", &d->k_zero);
+    fuzz_print_array("v_zero", &d->v_zero);
     fuzz_print_array("out", &d->out);
     fuzz_print_array("mask", &d->mask);
     fuzz_print_array("kv_lens", &d->kv_lens);
@@ -522,5 +614,8 @@ void fuzz_print(const fuzz_case *c)
             c->input.size, variants[c->variant], c->cut, c->workers, attn_path_name(c->path), values[c->values[0]],
             values[c->values[1]], values[c->values[2]], values[c->values[3]], values[c->values[4]],
             values[c->values[5]]);
+    if (fuzz_has_codes(&c->desc))
+        fprintf(stderr, "k_scale %s, v_scale %s, k_zero %s, v_zero %s, where there are any\n", values[c->values[6]],
+                values[c->values[7]], values[c->values[8]], values[c->values[9]]);
     fuzz_print_desc(&c->desc);
 }

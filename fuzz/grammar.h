@@ -17,16 +17,22 @@
  *    9  causal, align, window, caps      36  rounding mode, flush to zero
  *   10  kv_lens, alibi, sinks, mask      37  extra dimensions left out
  *   11  outputs, stage                   38  how dense masks are
- *   12  variant: plain, paged, ...       39  what a target likes
+ *   12  variant: plain, paged, ...       39  keys, values of 8 bits
  *   13  broadcast mask, q, k, v, slopes  40  patches: operand (1), element (2), raw
- *   14  scale                                bytes of the element
- *   15  softcap
+ *   14  scale                                bytes of the element (of ATTN_Q8_0: scale
+ *   15  softcap                              of the block, number)
  *   16  q_offset (2)
  *   18  window left, 19 window right
  *   20  values of q, k
  *   21  values of v, mask
  *   22  values of alibi, sinks
  *   23  layouts of q, k
+ *
+ * Where keys or values have 8 bits, patches follow later:
+ *
+ *   40  which scales and zero points     45  layouts of k's, v's
+ *   41  shapes: k_scale, v_scale,        46  values of k_scale, v_scale
+ *       k_zero, v_zero (4)               47  values of k_zero, v_zero
  */
 #ifndef FUZZ_GRAMMAR_H
 #define FUZZ_GRAMMAR_H
@@ -74,8 +80,13 @@ enum {
     FUZZ_AT_MODES,
     FUZZ_AT_NDIM,
     FUZZ_AT_DENSITY,
-    FUZZ_AT_CHOICE,
-    FUZZ_AT_PATCHES
+    FUZZ_AT_CODES,
+    FUZZ_AT_PATCHES,
+    FUZZ_AT_SCALED = FUZZ_AT_PATCHES,
+    FUZZ_AT_SCALE_SHAPES,
+    FUZZ_AT_SCALE_LAYOUTS = FUZZ_AT_SCALE_SHAPES + 4,
+    FUZZ_AT_SCALE_VALUES,
+    FUZZ_AT_CODED_PATCHES = FUZZ_AT_SCALE_VALUES + 2
 };
 
 /* What the numbers of an operand are like. */
@@ -107,6 +118,9 @@ typedef enum fuzz_variant {
     FUZZ_VARIANT_COUNT
 } fuzz_variant;
 
+/* What has values, in the order of patches: operands of all problems, and of those of 8 bits. */
+enum { FUZZ_OPERANDS = 6, FUZZ_CODED_OPERANDS = 10 };
+
 typedef struct fuzz_case {
     fuzz_input input;
     attn_desc desc; /* plain: no pages, no packed sequences, kv_begin 0 */
@@ -114,7 +128,7 @@ typedef struct fuzz_case {
     size_t cut; /* a number below kv_len, for parts; the size of a page */
     size_t workers;
     attn_path path; /* one that this machine runs */
-    fuzz_values values[6];
+    fuzz_values values[FUZZ_CODED_OPERANDS];
     test_rng rng; /* for decisions of the target */
 } fuzz_case;
 
@@ -136,6 +150,10 @@ void fuzz_decode(fuzz_case *c, const uint8_t *bytes, size_t size, const fuzz_lim
 attn_array fuzz_array(attn_dtype type, const size_t n[4], unsigned layout, size_t shift);
 void fuzz_fill(const attn_array *a, fuzz_values values, test_rng *rng);
 void fuzz_set_bits(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, uint64_t bits);
+
+/* Keys or values of 8 bits; those of either. */
+int fuzz_coded(const attn_array *a);
+int fuzz_has_codes(const attn_desc *desc);
 
 /* The part of `count` indices from `first` on an axis counted from the end (1 is the last). */
 attn_array fuzz_slice(const attn_array *a, int from_end, size_t first, size_t count);

@@ -33,8 +33,10 @@ static void values_of_one(fuzz_case *c)
 {
     attn_desc d = fuzz_into_copies(&c->desc);
     const double u = unit_of(d.out.dtype);
+    test_rng ones = {1};
     d.v = test_copy(&d.v);
-    test_fill(&d.v, 1);
+    d.v_scale = d.v_zero = test_absent;
+    fuzz_fill(&d.v, FUZZ_ONES, &ones);
     run(c, "V = 1", &d);
     for (size_t b = 0; b < ref_length(&d.q, 4); b++)
         for (size_t h = 0; h < ref_length(&d.q, 3); h++)
@@ -57,7 +59,8 @@ static void scaled_values(fuzz_case *c)
     const int shift = (int)test_below(&c->rng, 17) - 8;
     attn_desc d = fuzz_into_copies(&c->desc), e = fuzz_into_copies(&c->desc);
     size_t at[4];
-    if ((d.out.dtype != ATTN_F32 && d.out.dtype != ATTN_F64) || c->values[0] > FUZZ_ONES || c->values[1] > FUZZ_ONES ||
+    if (fuzz_coded(&d.v) || /* has not these numbers */
+        (d.out.dtype != ATTN_F32 && d.out.dtype != ATTN_F64) || c->values[0] > FUZZ_ONES || c->values[1] > FUZZ_ONES ||
         !fuzz_tame(&d) || d.mask.ndim || d.alibi.ndim || d.sinks.ndim || fabs(d.scale) > 1 ||
         c->values[0] == FUZZ_LARGE || c->values[1] == FUZZ_LARGE)
         return;
@@ -86,12 +89,11 @@ static void scaled_values(fuzz_case *c)
 /* One key: the output is its value. */
 static void one_key(fuzz_case *c)
 {
-    attn_desc d = c->desc;
+    attn_desc d;
     attn_array want;
     const size_t j = c->cut;
-    if (ref_length(&d.k, 2) == 0 || d.sinks.ndim) return;
-    d.k = fuzz_slice(&d.k, 2, j, 1);
-    d.v = fuzz_slice(&d.v, 2, j, 1);
+    if (ref_length(&c->desc.k, 2) == 0 || c->desc.sinks.ndim) return;
+    d = fuzz_keys(&c->desc, j, 1);
     if (d.mask.ndim) d.mask = fuzz_slice(&d.mask, 1, j, 1);
     d.kv_lens = d.scores = d.colsum = test_absent;
     d = fuzz_into_copies(&d);
@@ -105,12 +107,27 @@ static void one_key(fuzz_case *c)
                     if (!fuzz_row_finite(&d, b, h, i)) continue;
                     ref_set(&want, 0, 0, 0, 0,
                             sees_any(&d, b, h, i)
-                                ? (double)ref_get(&d.v, b, h / (ref_length(&d.q, 3) / ref_length(&d.k, 3)), 0, k)
+                                ? (double)fuzz_value(&d, b, h / (ref_length(&d.q, 3) / ref_length(&d.k, 3)), 0, k)
                                 : 0);
                     if (x != (double)ref_get(&want, 0, 0, 0, 0))
                         fuzz_fail(c, "one key: out[%zu, %zu, %zu, %zu] is %a, the value is %a", b, h, i, k, x,
                                   (double)ref_get(&want, 0, 0, 0, 0));
                 }
+}
+
+/* Scales of more keys, if each key has its own. */
+static attn_array longer_scales(fuzz_case *c, const attn_array *scales, size_t more)
+{
+    size_t shape[4];
+    attn_array longer, head;
+    const size_t n = ref_length(scales, 2);
+    if (n == 1) return *scales;
+    for (int i = 0; i < 4; i++) shape[i] = ref_length(scales, 4 - i);
+    shape[2] += more;
+    longer = fuzz_array(ATTN_F32, shape, (unsigned)test_below(&c->rng, 16), 0);
+    head = fuzz_slice(&longer, 2, 0, n);
+    test_assign(&head, scales);
+    return longer;
 }
 
 /* More keys that the length excludes, full of NaN. */
@@ -130,6 +147,10 @@ static void appended(fuzz_case *c, const fuzz_outputs *whole)
     test_assign(&head, &c->desc.k);
     head = fuzz_slice(&d.v, 2, 0, n);
     test_assign(&head, &c->desc.v);
+    d.k_scale = longer_scales(c, &d.k_scale, more);
+    d.v_scale = longer_scales(c, &d.v_scale, more);
+    d.k_zero = longer_scales(c, &d.k_zero, more);
+    d.v_zero = longer_scales(c, &d.v_zero, more);
     if (!d.kv_lens.ndim) {
         d.kv_lens = test_1d(ATTN_I64, ref_length(&d.q, 4));
         test_fill(&d.kv_lens, (double)n);
@@ -168,6 +189,7 @@ static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head
     const size_t group = ref_length(&p->q, 3) / ref_length(&p->k, 3), kv_head = head / group,
                  kv_heads = heads == 1 ? 1 : ref_length(&p->k, 3);
     attn_desc d = *p;
+    attn_array *const scales[4] = {&d.k_scale, &d.v_scale, &d.k_zero, &d.v_zero};
     attn_array out, lse;
     d.q = part_of(&d.q, 4, b, 1);
     d.q = heads == 1 ? part_of(&d.q, 3, head, 1) : d.q;
@@ -177,6 +199,10 @@ static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head
     if (kv_heads == 1) {
         d.k = part_of(&d.k, 3, kv_head, 1);
         d.v = part_of(&d.v, 3, kv_head, 1);
+    }
+    for (int i = 0; i < 4; i++) {
+        *scales[i] = part_of(scales[i], 4, ref_length(scales[i], 4) == 1 ? 0 : b, 1);
+        if (kv_heads == 1) *scales[i] = part_of(scales[i], 3, ref_length(scales[i], 3) == 1 ? 0 : kv_head, 1);
     }
     if (d.mask.ndim) {
         d.mask = part_of(&d.mask, 4, b, 1);
@@ -222,26 +248,26 @@ static void shifted(fuzz_case *c)
 static void permuted(fuzz_case *c)
 {
     attn_desc d = fuzz_into_copies(&c->desc), original;
+    attn_array *const arrays[7] = {&d.mask, &d.k, &d.v, &d.k_scale, &d.v_scale, &d.k_zero, &d.v_zero};
     const size_t n = ref_length(&d.k, 2);
     if (d.causal || d.window || d.kv_lens.ndim || d.alibi.ndim) return;
     d.scores = d.colsum = test_absent;
     original = d;
-    d.k = test_copy(&d.k);
-    d.v = test_copy(&d.v);
-    if (d.mask.ndim) d.mask = test_copy(&d.mask);
+    for (int a = 0; a < 7; a++)
+        if (arrays[a]->ndim) *arrays[a] = test_copy(arrays[a]);
     for (size_t j = 1; j < n; j++) {
         const size_t other = test_below(&c->rng, j + 1);
-        const attn_array *arrays[3];
-        arrays[0] = &d.k, arrays[1] = &d.v, arrays[2] = &d.mask;
-        for (int a = 0; a < (d.mask.ndim ? 3 : 2); a++) {
-            const attn_array x = fuzz_slice(arrays[a], a == 2 ? 1 : 2, j, 1),
-                             y = fuzz_slice(arrays[a], a == 2 ? 1 : 2, other, 1);
+        for (int a = 0; a < 7; a++) {
+            const int axis = a == 0 ? 1 : 2;
+            const attn_array x = fuzz_slice(arrays[a], axis, j, 1), y = fuzz_slice(arrays[a], axis, other, 1);
+            const size_t unit = test_in_unit(x.dtype);
             size_t at[4];
+            if (ref_length(arrays[a], axis) == 1) continue; /* absent, or the same for all keys */
             for (at[0] = 0; at[0] < ref_length(&x, 4); at[0]++)
                 for (at[1] = 0; at[1] < ref_length(&x, 3); at[1]++)
                     for (at[2] = 0; at[2] < ref_length(&x, 2); at[2]++)
-                        for (at[3] = 0; at[3] < ref_length(&x, 1); at[3]++) {
-                            unsigned char swap[8];
+                        for (at[3] = 0; at[3] < ref_length(&x, 1); at[3] += unit) {
+                            unsigned char swap[34];
                             const size_t size = attn_dtype_size(x.dtype);
                             void *p = ref_at(&x, at[0], at[1], at[2], at[3]),
                                  *q = ref_at(&y, at[0], at[1], at[2], at[3]);

@@ -13,7 +13,8 @@
 #include <string.h>
 
 enum {
-    ARRAYS = 14,
+    ARRAYS = 18,
+    BEFORE_SCALES = 14, /* of them */
     FAULT = 5,
     MOST_FAULTS = 4,
     HEADER = 2 + FAULT * MOST_FAULTS,
@@ -150,7 +151,7 @@ static void spoil_array(call *k, size_t which, unsigned field, unsigned index, u
     const attn_array *other = k->arrays[index % ARRAYS];
     switch (field % 8) {
     case 0: a->ndim = value & 1 ? (int)(value >> 1 & 15) - 2 : (int)odd_integer(value >> 1); break;
-    case 1: a->dtype = (attn_dtype)(value & 1 ? value >> 1 & 7 : value); break;
+    case 1: a->dtype = (attn_dtype)(value & 1 ? value >> 1 & 15 : value); break;
     case 2:
     case 3: a->shape[index % ATTN_MAX_DIMS] = odd_size(value); break;
     case 4:
@@ -203,6 +204,13 @@ static void spoil_scalar(call *k, unsigned index, unsigned value)
 
 /* ---- what a call may look at ---- */
 
+/* Elements in memory along an axis: blocks of ATTN_Q8_0 along the last. */
+static size_t count_along(const attn_array *a, int axis)
+{
+    return a->shape[axis] / (axis == a->ndim - 1 ? test_in_unit(a->dtype) : 1);
+}
+static size_t alignment_of(attn_dtype type) { return type == ATTN_Q8_0 ? 2 : attn_dtype_size(type); }
+
 static int is_integer(const attn_array *a) { return a->dtype == ATTN_I32 || a->dtype == ATTN_I64; }
 
 /* Does the array lie within the memory of some array of the problem, or nowhere that may
@@ -219,11 +227,12 @@ static int inside(const call *k, const attn_array *a)
         empty |= a->shape[i] == 0;
         if (a->shape[i] > MOST_DIM) return 0;
     }
-    if (empty || !a->data || (uintptr_t)a->data % attn_dtype_size(a->dtype) != 0) return 1;
+    if (empty || !a->data || (uintptr_t)a->data % alignment_of(a->dtype) != 0) return 1;
     for (int i = a->ndim - 1; i >= 0; i--) {
-        const long double reach = ((long double)a->shape[i] - 1) * (strided ? (long double)a->stride[i] : packed);
-        *(reach < 0 ? &low : &high) += reach;
-        packed *= (long double)a->shape[i];
+        const size_t n = count_along(a, i);
+        const long double reach = ((long double)n - 1) * (strided ? (long double)a->stride[i] : packed);
+        *(reach < 0 ? &low : &high) += n ? reach : 0; /* no whole block: refused */
+        packed *= (long double)n;
     }
     for (int i = 0; i < ARRAYS; i++) {
         const long double size = (long double)attn_dtype_size(a->dtype);
@@ -243,10 +252,10 @@ static void remember(call *k)
         k->memory[i].low = k->memory[i].high = NULL;
         for (int axis = 0; axis < a->ndim; axis++) strided |= a->stride[axis] != 0;
         for (int axis = a->ndim - 1; axis >= 0; axis--) {
-            const ptrdiff_t reach = ((ptrdiff_t)a->shape[axis] - 1) * (strided ? a->stride[axis] : packed);
-            empty |= a->shape[axis] == 0;
+            const ptrdiff_t n = (ptrdiff_t)count_along(a, axis), reach = (n - 1) * (strided ? a->stride[axis] : packed);
+            empty |= n == 0;
             *(reach < 0 ? &low : &high) += reach;
-            packed *= (ptrdiff_t)a->shape[axis];
+            packed *= n;
         }
         if (a->ndim && !empty) {
             k->memory[i].low = (const char *)a->data + low * (ptrdiff_t)attn_dtype_size(a->dtype);
@@ -293,8 +302,8 @@ static void arguments_of(const call *k, unsigned *given, unsigned *written)
     static const struct {
         unsigned given, written;
     } arguments[FUNCTIONS] = {
-        {0x3fff, 0x3808}, {0x100f, 0x1008}, {0x000b, 0x0008}, {0x000d, 0x0008}, {0x1003, 0x1000},
-        {0x1010, 0x1000}, {0x0029, 0x0008}, {0x0129, 0x0008}, {0x301f, 0x3008}, {0x30df, 0x1008},
+        {0x3ffff, 0x3808}, {0x100f, 0x1008}, {0x000b, 0x0008}, {0x000d, 0x0008}, {0x1003, 0x1000},
+        {0x1010, 0x1000},  {0x0029, 0x0008}, {0x0129, 0x0008}, {0x301f, 0x3008}, {0x30df, 0x1008},
     };
     *given = arguments[k->function].given;
     *written = arguments[k->function].written;
@@ -307,6 +316,7 @@ static size_t explicit_strides(attn_array *a)
     size_t n = 1, packed = 1;
     int strided = 0;
     for (int i = 0; i < a->ndim; i++) strided |= a->stride[i] != 0;
+    if (a->ndim > 0) a->shape[a->ndim - 1] = count_along(a, a->ndim - 1);
     for (int i = a->ndim - 1; i >= 0; i--) {
         if (!strided) a->stride[i] = (ptrdiff_t)packed;
         packed *= a->shape[i];
@@ -486,13 +496,11 @@ static void check_merges(call *k, const fuzz_input *in, const attn_desc *whole, 
 {
     const size_t room = 4 * bytes + 4096, at = fuzz_byte(in, 2) % 9 * 8;
     const int wrong = fuzz_byte(in, 4) % 8;
-    attn_desc d = *whole;
+    attn_desc d = fuzz_keys(whole, 0, 0);
     size_t empty_bytes = 0, scratch = 0, merged = 0x5a5a5a5au;
     unsigned char *empty, *copy, *to = test_memory(room, 0), *place = to;
     attn_status status;
-    d.kv_begin += ref_length(&d.k, 2);
-    d.k = fuzz_slice(&d.k, 2, 0, 0);
-    d.v = fuzz_slice(&d.v, 2, 0, 0);
+    d.kv_begin += ref_length(&whole->k, 2);
     d.mask = test_absent;
     if (attn_state_size(&d, &empty_bytes) != ATTN_OK) return;
     run->query = &scratch;
@@ -570,9 +578,9 @@ static void check_finish(call *k, const fuzz_input *in, const attn_desc *whole, 
 /* A state that would lie on one of the inputs. */
 static void check_overlap(call *k, size_t bytes, const attn_exec *run)
 {
-    static const int inputs[6] = {0, 1, 2, 4, 5, 6};
+    static const int inputs[10] = {0, 1, 2, 4, 5, 6, 14, 15, 16, 17};
     const snapshot before = take(k);
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < 10; i++) {
         const attn_array *a = k->arrays[inputs[i]];
         attn_status status;
         int empty = a->ndim == 0;
@@ -816,6 +824,63 @@ static void check_corners(const fuzz_case *c)
     check_workers(c);
 }
 
+/* Keys and values of 8 bits that are none, each with the status of its own and nothing written. */
+static void check_codes(const fuzz_case *c)
+{
+    static const struct {
+        attn_dtype type;
+        size_t dim, keys, count; /* of k and v; of k_scale, or k_zero */
+        int zero;
+        attn_status want;
+    } cases[] = {
+        {ATTN_I8, 64, 3, 2, 0, ATTN_OK},
+        {ATTN_U8, 64, 1, 64, 1, ATTN_OK},
+        {ATTN_I8, 64, 2, 1, 0, ATTN_ERR_SCALE_SHAPE},
+        {ATTN_U8, 64, 4, 2, 1, ATTN_ERR_SCALE_SHAPE},
+        {ATTN_F8_E4M3, 64, 3, 3, 0, ATTN_ERR_SCALE_COUNT},
+        {ATTN_I8, 64, 3, 128, 1, ATTN_ERR_SCALE_COUNT},
+        {ATTN_F8_E5M2, 64, 3, 0, 0, ATTN_ERR_SCALE_COUNT},
+        {ATTN_F32, 64, 3, 1, 0, ATTN_ERR_UNSCALED},
+        {ATTN_Q8_0, 64, 3, 2, 0, ATTN_ERR_UNSCALED},
+        {ATTN_F8_E4M3, 64, 3, 1, 1, ATTN_ERR_UNSCALED},
+        {ATTN_Q8_0, 48, 3, 0, 0, ATTN_ERR_BLOCK},
+        {ATTN_BOOL, 64, 3, 1, 0, ATTN_ERR_DTYPE},
+    };
+    attn_desc blocks = attn_desc_default();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int values = 0; values < 2; values++) {
+            const size_t dim = cases[i].dim;
+            const attn_array coded = test_4d(cases[i].type, 1, 1, 3, dim), plain = test_4d(ATTN_F32, 1, 1, 3, dim);
+            const attn_array scales = test_4d(ATTN_F32, 1, 1, cases[i].keys, cases[i].count);
+            const int has = cases[i].want != ATTN_ERR_BLOCK;
+            attn_exec run = attn_exec_default();
+            attn_desc d = attn_desc_default();
+            attn_status status;
+            size_t bytes = 0;
+            d.q = test_4d(ATTN_F32, 1, 1, 2, dim);
+            d.k = values ? plain : coded;
+            d.v = values ? coded : plain;
+            d.out = test_4d(ATTN_F32, 1, 1, 2, dim);
+            if (has && cases[i].zero) *(values ? &d.v_zero : &d.k_zero) = scales;
+            if (has && !cases[i].zero) *(values ? &d.v_scale : &d.k_scale) = scales;
+            run.query = &bytes;
+            status = attn_forward(&d, &run);
+            fuzz_expect(c, "scales, asked for the workspace", status, cases[i].want);
+            fuzz_expect(c, "scales", attn_forward(&d, NULL), cases[i].want);
+            if (status != ATTN_OK && !test_untouched(d.out.data, 2 * dim * sizeof(float)))
+                fuzz_fail(c, "scales: \"%s\", and yet the output is written", attn_status_string(status));
+            if (status != ATTN_OK) continue;
+            *(cases[i].zero ? (values ? &d.v_zero : &d.k_zero) : (values ? &d.v_scale : &d.k_scale)) =
+                test_4d(ATTN_F64, 1, 1, cases[i].keys, cases[i].count);
+            fuzz_expect(c, "scales of float64", attn_forward(&d, NULL), ATTN_ERR_DTYPE);
+        }
+    blocks.q = test_4d(ATTN_F32, 1, 1, 2, 40);
+    blocks.out = test_4d(ATTN_F32, 1, 1, 2, 40);
+    blocks.k = test_4d(ATTN_Q8_0, 1, 1, 3, 32);
+    blocks.v = test_4d(ATTN_F32, 1, 1, 3, 40);
+    fuzz_expect(c, "queries of more columns than blocks have", attn_forward(&blocks, NULL), ATTN_ERR_BLOCK);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static const fuzz_limits limits = {400, FUZZ_LARGE, ATTN_DTYPE_COUNT};
@@ -845,20 +910,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     k.arrays[9] = &k.desc.cu_seqlens_q, k.arrays[10] = &k.desc.cu_seqlens_k, k.arrays[11] = &k.desc.lse,
     k.arrays[12] = &k.desc.scores;
     k.arrays[13] = &k.desc.colsum;
+    k.arrays[14] = &k.desc.k_scale, k.arrays[15] = &k.desc.v_scale, k.arrays[16] = &k.desc.k_zero,
+    k.arrays[17] = &k.desc.v_zero;
     remember(&k);
     faults = fuzz_byte(&in, 1) % (MOST_FAULTS + 1);
     for (size_t i = 0; i < faults; i++) {
         const size_t at = 2 + FAULT * i;
         const unsigned which = fuzz_byte(&in, at), field = fuzz_byte(&in, at + 1), index = fuzz_byte(&in, at + 2);
         const unsigned value = fuzz_byte(&in, at + 3) | fuzz_byte(&in, at + 4) << 8;
-        if (which % 20 < ARRAYS) spoil_array(&k, which % 20, field, index, value);
-        else if (which % 20 == ARRAYS) spoil_contents(&k, index, value);
+        if (which >= 240) spoil_array(&k, BEFORE_SCALES + which % (ARRAYS - BEFORE_SCALES), field, index, value);
+        else if (which % 20 < BEFORE_SCALES) spoil_array(&k, which % 20, field, index, value);
+        else if (which % 20 == BEFORE_SCALES) spoil_contents(&k, index, value);
         else if (which % 20 == 19) k.absent |= 1u << (value & 7);
         else spoil_scalar(&k, index, value);
     }
     check_call(&k);
     if (k.function == FORWARD) check_states(&k, &in);
-    if (k.function == CACHE && faults == 0) check_corners(&c);
+    if (k.function == CACHE && faults == 0) check_corners(&c), check_codes(&c);
     fuzz_end(&c);
     return 0;
 }

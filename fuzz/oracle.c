@@ -314,6 +314,37 @@ static int finite_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_
     return a->ndim == 0 || isfinite((double)ref_get(a, i0, i1, i2, i3));
 }
 
+ref_real fuzz_value(const attn_desc *d, size_t b, size_t h, size_t j, size_t c)
+{
+    return ref_decoded(&d->v, &d->v_scale, &d->v_zero, b, h, j, c);
+}
+
+attn_desc fuzz_decoded(const attn_desc *desc)
+{
+    attn_desc d = *desc;
+    if (fuzz_coded(&d.k)) d.k = test_decoded(&d.k, &d.k_scale, &d.k_zero);
+    if (fuzz_coded(&d.v)) d.v = test_decoded(&d.v, &d.v_scale, &d.v_zero);
+    d.k_scale = d.v_scale = d.k_zero = d.v_zero = test_absent;
+    return d;
+}
+
+static attn_array scales_of(const attn_array *scales, size_t first, size_t count) /* or those of all keys */
+{
+    return ref_length(scales, 2) == 1 ? *scales : fuzz_slice(scales, 2, first, count);
+}
+
+attn_desc fuzz_keys(const attn_desc *desc, size_t first, size_t count)
+{
+    attn_desc d = *desc;
+    d.k = fuzz_slice(&d.k, 2, first, count);
+    d.v = fuzz_slice(&d.v, 2, first, count);
+    d.k_scale = scales_of(&d.k_scale, first, count);
+    d.v_scale = scales_of(&d.v_scale, first, count);
+    d.k_zero = scales_of(&d.k_zero, first, count);
+    d.v_zero = scales_of(&d.v_zero, first, count);
+    return d;
+}
+
 int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
 {
     const size_t kv_head = h / (ref_length(&d->q, 3) / ref_length(&d->k, 3));
@@ -324,37 +355,41 @@ int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
         if (!ref_sees(d, b, h, i, j)) continue;
         if (d->mask.ndim && d->mask.dtype != ATTN_BOOL && !finite_at(&d->mask, b, h, i, j)) return 0;
         for (size_t c = 0; c < ref_length(&d->k, 1); c++)
-            if (!finite_at(&d->k, b, kv_head, j, c)) return 0;
+            if (!isfinite(ref_decoded(&d->k, &d->k_scale, &d->k_zero, b, kv_head, j, c))) return 0;
         for (size_t c = 0; c < ref_length(&d->v, 1); c++)
-            if (!finite_at(&d->v, b, kv_head, j, c)) return 0;
+            if (!isfinite(fuzz_value(d, b, kv_head, j, c))) return 0;
     }
     return 1;
 }
 
-static double largest_but_masked(const attn_array *a, int masked)
+/* But for -inf, if it is `masked`. */
+static double largest_of(const attn_array *a, const attn_array *scale, const attn_array *zero, int masked)
 {
     double most = 0;
     for (size_t b = 0; a->ndim && b < ref_length(a, 4); b++)
         for (size_t h = 0; h < ref_length(a, 3); h++)
             for (size_t s = 0; s < ref_length(a, 2); s++)
                 for (size_t i = 0; i < ref_length(a, 1); i++) {
-                    const double x = (double)ref_get(a, b, h, s, i);
+                    const double x = (double)ref_decoded(a, scale, zero, b, h, s, i);
                     if (masked && x == -(double)INFINITY) continue;
                     if (!(fabs(x) <= most)) most = isnan(x) ? (double)INFINITY : fabs(x);
                 }
     return most;
 }
 
-double fuzz_largest(const attn_array *a) { return largest_but_masked(a, 0); }
+double fuzz_largest(const attn_array *a) { return largest_of(a, &test_absent, &test_absent, 0); }
+
+static double largest_value(const attn_desc *d) { return largest_of(&d->v, &d->v_scale, &d->v_zero, 0); }
 
 int fuzz_tame(const attn_desc *d)
 {
     const double limit = d->q.dtype == ATTN_F64 ? 1e280 : 1e30;
-    const double scale = d->scale == 0 ? 1 : fabs(d->scale), q = fuzz_largest(&d->q) * scale, k = fuzz_largest(&d->k);
+    const double scale = d->scale == 0 ? 1 : fabs(d->scale), q = fuzz_largest(&d->q) * scale,
+                 k = largest_of(&d->k, &d->k_scale, &d->k_zero, 0);
     const double reach = 1e6 + (double)(d->q_offset < 0 ? -d->q_offset : d->q_offset);
     return q < limit && k < limit && q * k * (double)(1 + ref_length(&d->q, 1)) < limit &&
-           fuzz_largest(&d->v) * (double)(1 + ref_length(&d->k, 2)) < limit &&
-           largest_but_masked(&d->mask, 1) < limit && fuzz_largest(&d->alibi) * reach < limit &&
+           largest_value(d) * (double)(1 + ref_length(&d->k, 2)) < limit &&
+           largest_of(&d->mask, &test_absent, &test_absent, 1) < limit && fuzz_largest(&d->alibi) * reach < limit &&
            fuzz_largest(&d->sinks) < limit && (d->softcap == 0 || (d->softcap > 1 / limit && d->softcap < limit));
 }
 
@@ -409,7 +444,7 @@ void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *d)
                         : d->out.dtype == ATTN_F64  ? DBL_MAX
                         : d->out.dtype == ATTN_BF16 ? 0x1.fep127
                                                     : (double)FLT_MAX;
-    const int narrow = fuzz_largest(&d->v) > most;
+    const int narrow = largest_value(d) > most;
     fuzz_check_nan(c, "out", &d->out);
     fuzz_check_nan(c, "lse", &d->lse);
     fuzz_check_nan(c, "scores", &d->scores);

@@ -71,6 +71,13 @@ int fuzz_row_finite(const attn_desc *desc, size_t b, size_t h, size_t i);
 int fuzz_tame(const attn_desc *desc);
 double fuzz_largest(const attn_array *a); /* magnitude; infinite for NaN */
 
+/* What an element of v is, with its scale; the problem with k and v of 8 bits as float32 arrays of what they are. */
+ref_real fuzz_value(const attn_desc *desc, size_t b, size_t h, size_t j, size_t c);
+attn_desc fuzz_decoded(const attn_desc *desc);
+
+/* Keys [first, first + count), their values and scales. */
+attn_desc fuzz_keys(const attn_desc *desc, size_t first, size_t count);
+
 /* Finite where the row's input is finite; weights within [0, 1] and their sum 1. */
 void fuzz_check_nan(const fuzz_case *c, const char *what, const attn_array *a);
 void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *desc);

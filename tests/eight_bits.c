@@ -51,19 +51,6 @@ static attn_array scales_for(const attn_array *a, unsigned shape, size_t count, 
     return s;
 }
 
-static attn_array decoded(const attn_array *a, const attn_array *scale, const attn_array *zero)
-{
-    attn_array x = test_4d(ATTN_F32, ref_length(a, 4), ref_length(a, 3), ref_length(a, 2), ref_length(a, 1));
-    for (size_t b = 0; b < ref_length(a, 4); b++)
-        for (size_t h = 0; h < ref_length(a, 3); h++)
-            for (size_t j = 0; j < ref_length(a, 2); j++)
-                for (size_t c = 0; c < ref_length(a, 1); c++)
-                    ref_set(&x, b, h, j, c, (double)ref_decoded(a, scale, zero, b, h, j, c));
-    x.ndim = a->ndim;
-    for (int i = 0; i < a->ndim; i++) x.shape[i] = a->shape[i];
-    return x;
-}
-
 /* d and the same on float32 arrays, on every path. */
 static int same_as_decoded(const attn_desc *d)
 {
@@ -72,8 +59,8 @@ static int same_as_decoded(const attn_desc *d)
     const size_t count = test_paths(paths);
     int pass = 1;
     floats = test_again(d);
-    floats.k = decoded(&d->k, &d->k_scale, &d->k_zero);
-    floats.v = decoded(&d->v, &d->v_scale, &d->v_zero);
+    floats.k = test_decoded(&d->k, &d->k_scale, &d->k_zero);
+    floats.v = test_decoded(&d->v, &d->v_scale, &d->v_zero);
     floats.k_scale = floats.v_scale = floats.k_zero = floats.v_zero = test_absent;
     for (size_t i = 0; i < count && pass; i++)
         for (size_t workers = 1; workers < 4 && pass; workers += 2) {
@@ -194,7 +181,7 @@ static void add_option(attn_desc *d, int option, test_rng *rng)
         test_fill_normal(&d->q, rng, 1);
         break;
     case KEYS_ALONE:
-        d->v = decoded(&d->v, &d->v_scale, &d->v_zero);
+        d->v = test_decoded(&d->v, &d->v_scale, &d->v_zero);
         d->v_scale = test_absent;
         break;
     case VALUES_ALONE:
