@@ -377,8 +377,8 @@ static void print_all(const sentence *s)
         print_shape("W_q, W_k, W_v", &s->t[WQ].array, "projections");
         print_shape("Q, K, V", &s->t[Q].array, "X W_q, X W_k and X W_v, one row per word");
     } else {
-        print_shape("W_q, W_k", &s->t[WQ].array, "projections");
-        print_shape("W_v", &s->t[WV].array, "");
+        print_shape("W_q, W_k", &s->t[WQ].array, "projections to queries and keys");
+        print_shape("W_v", &s->t[WV].array, "projection to values");
         print_shape("Q, K", &s->t[Q].array, "X W_q and X W_k, one row per word");
         print_shape("V", &s->t[V].array, "X W_v");
     }
