@@ -213,7 +213,7 @@ function table(name, title, rowLabels, columnLabels, of = head()) {
         element('table', {'data-array': name},
             element('caption', {}, title, element('span', {}, shape)),
             element('thead', {}, element('tr', {}, element('td', {}),
-                ...numbers(columns).map((j) => element('th', {scope: 'col'}, columnLabels ? columnLabels[j] : String(j))))),
+                ...numbers(columns).map((j) => element('th', {scope: 'col'}, columnLabels?.[j] ?? String(j))))),
             element('tbody', {}, ...body)));
 }
 
@@ -233,6 +233,8 @@ function inspected() {
     const {queries, keys} = result.labels;
     const m = matrix('weights', head()), scores = result.arrays.scores && matrix('scores', head());
     const shown = Math.min(m.columns, MOST_ROWS);
+    const more = (headCount() > 1 ? `, head ${head()}` : '') +
+        (shown < m.columns ? `, the first ${shown} of ${several(m.columns, 'key')}` : '');
     const rows = Array.from({length: shown}, (_, key) => {
         const weight = m.at(row(), key);
         const bar = element('span', {style: `width: ${Math.min(Math.max(weight, 0), 1) * 100 || 0}%`});
@@ -240,13 +242,10 @@ function inspected() {
             ...scores ? [element('td', {}, three(scores.at(row(), key)))] : [], element('td', {}, three(weight)),
             element('td', {class: 'bar', 'aria-hidden': 'true'}, bar));
     });
-    const title = `${queries[row()]}`;
+    const columns = ['Key', ...scores ? ['Score'] : [], 'Weight'].map((title) => element('th', {scope: 'col'}, title));
     return element('table', {id: 'row-table'},
-        element('caption', {}, `What “${title}” attends to`, element('span', {}, (headCount() > 1 ? `, head ${head()}` : '') +
-            (shown < m.columns ? `, the first ${shown} of ${several(m.columns, 'key')}` : ''))),
-        element('thead', {}, element('tr', {}, element('th', {scope: 'col'}, 'Key'),
-            ...scores ? [element('th', {scope: 'col'}, 'Score')] : [], element('th', {scope: 'col'}, 'Weight'),
-            element('td', {'aria-hidden': 'true'}))),
+        element('caption', {}, `What “${queries[row()]}” attends to`, element('span', {}, more)),
+        element('thead', {}, element('tr', {}, ...columns, element('td', {'aria-hidden': 'true'}))),
         element('tbody', {}, ...rows));
 }
 
@@ -263,30 +262,54 @@ function headChooser() {
 
 const formula = (...parts) => element('p', {class: 'formula'}, ...parts);
 const about = (text) => element('p', {class: 'about'}, text);
-const headDim = () => result.arrays.Q.shape.at(-1);
-const scaling = () => (state.temperature === '1' ? '' : `${state.temperature} `) + `√${headDim()}`;
 
+// What scores are divided by.
+function scaling() {
+    const root = `√${result.arrays.Q.shape.at(-1)}`;
+    return state.temperature === '1' ? root : `(${state.temperature} ${root})`;
+}
+
+// Each step's title, and what it shows.
 const steps = {
-    tokens: ['Tokens', () => [formula('X'), about('Each word gets an embedding, a row of numbers made from its letters ' +
-        'and the seed. Upper and lower case have the same.'), table('X', 'X', result.labels.queries)]],
-    qkv: ['Q, K, V', () => [headChooser(), formula(...['q', 'k', 'v'].flatMap((name) =>
-        [`${name.toUpperCase()} = X W`, element('sub', {}, name), '\u2003'])),
-        about('Three projections of every embedding: what a word looks for, what it offers to be found by, and what it ' +
-            'passes on.' + (headCount() > 1 ? ' Each head has columns of its own.' : '')),
+    tokens: ['Tokens', () => [
+        formula('X'),
+        about('Each word gets an embedding, a row of numbers made from its letters and the seed. Upper and lower ' +
+            'case have the same.'),
+        table('X', 'X', result.labels.queries),
+    ]],
+    qkv: ['Q, K, V', () => [
+        headChooser(),
+        formula(...['q', 'k', 'v'].flatMap((name) =>
+            [`${name.toUpperCase()} = X W`, element('sub', {}, name), '\u2003'])),
+        about('Three projections of every embedding: what a word looks for, what it offers to be found by, and what ' +
+            'it passes on.' + (headCount() > 1 ? ' Each head has columns of its own.' : '')),
         element('div', {class: 'side'}, ...['Q', 'K', 'V'].map((name) => table(name, name, result.labels.queries))),
-        element('details', {}, element('summary', {}, 'The projections'),
-            ...['Wq', 'Wk', 'Wv'].map((name) => table(name, `${name}${headCount() > 1 ? ', of all heads' : ''}`, null)))]],
-    scores: ['Scores', () => [headChooser(), formula(`S = Q Kᵀ / ${state.temperature === '1' ? scaling() : `(${scaling()})`}`),
+        element('details', {}, element('summary', {}, 'The projections'), ...['Wq', 'Wk', 'Wv'].map((name) =>
+            table(name, name + (headCount() > 1 ? ', of all heads' : ''), null))),
+    ]],
+    scores: ['Scores', () => [
+        headChooser(),
+        formula(`S = Q Kᵀ / ${scaling()}`),
         about('How well each query, a row, matches each key, a column. −∞: a key that the query does not see.'),
-        table('scores', 'S', result.labels.queries, result.labels.keys)]],
-    weights: ['Weights', () => [headChooser(), ...weights ? [about(`The attention weights in ${weights.name}.`)]
-        : [formula('W = softmax(S)'), about('Each row of scores becomes weights that sum to 1: how much of each word’s ' +
-            'value a word takes. Choose a row with the pointer, or with Tab and the arrow keys.')],
+        table('scores', 'S', result.labels.queries, result.labels.keys),
+    ]],
+    weights: ['Weights', () => [
+        headChooser(),
+        ...weights ? [about(`The attention weights in ${weights.name}.`)] : [
+            formula('W = softmax(S)'),
+            about('Each row of scores becomes weights that sum to 1: how much of each word’s value a word takes. ' +
+                'Choose a row with the pointer, or with Tab and the arrow keys.')],
         element('div', {class: 'side'}, picture(), element('div', {id: 'inspector'})),
-        table('weights', 'W', result.labels.queries, result.labels.keys)]],
-    output: ['Output', () => [headChooser(), formula('O = W V'), about('For each word, the values of all words, weighted by ' +
-        'its row and summed' + (headCount() > 1 ? '; the heads side by side' : '') + '.'),
-        element('div', {class: 'side'}, table('output', 'O', result.labels.queries), element('div', {id: 'inspector'}))]],
+        table('weights', 'W', result.labels.queries, result.labels.keys),
+    ]],
+    output: ['Output', () => [
+        headChooser(),
+        formula('O = W V'),
+        about('For each word, the values of all words, weighted by its row and summed' +
+            (headCount() > 1 ? '; the heads side by side.' : '.')),
+        element('div', {class: 'side'}, table('output', 'O', result.labels.queries),
+            element('div', {id: 'inspector'})),
+    ]],
 };
 
 function choose(toRow, toHead = state.head) {
@@ -384,7 +407,7 @@ function show() {
     showExports();
     $('command-box').hidden = weights !== null;
     $('command').textContent = ['attn', ...argumentsOf(state), '--', state.sentence].map(quoted).join(' ');
-    $('live').textContent = weights ? `Weights of ${weights.name}` : `${several(result.labels.queries.length, 'word')}, ` +
+    $('live').textContent = `${weights ? weights.name : several(result.labels.queries.length, 'word')}, ` +
         several(headCount(), 'head');
 }
 
@@ -433,8 +456,8 @@ $('panel').addEventListener('focusin', (event) => {
     choose(event.target.dataset.row);
     sayRow();
 });
-// A touch is a pointer, too, that is over what it touches.
-$('panel').addEventListener('pointerover', (event) => {
+// Not where a pointer rests when something else comes to lie below it.
+for (const moves of ['pointermove', 'pointerdown']) $('panel').addEventListener(moves, (event) => {
     const over = event.target.closest('[data-row]');
     if (over && (over.dataset.row !== state.row || (over.dataset.head ?? state.head) !== state.head))
         choose(over.dataset.row, over.dataset.head);
@@ -442,11 +465,12 @@ $('panel').addEventListener('pointerover', (event) => {
 
 // All files or none: what was there before comes back if one of them will not do.
 async function take(list) {
-    const before = {projections, weights};
+    if (!list.length) return;
+    document.body.setAttribute('aria-busy', 'true');
     const files = await Promise.all([...list].map(async (file) =>
         ({name: file.name, bytes: new Uint8Array(await file.arrayBuffer())})));
-    if (!files.length) return;
     await busy;
+    const before = {projections, weights};
     projections = {...projections};
     weights = null;
     for (const file of files) {
@@ -480,14 +504,17 @@ addEventListener('drop', (event) => {
 
 async function testBits() {
     const golden = $('golden').textContent.trim().split('\n');
-    const run = attnWorker((lines) => $('self-test').textContent = `Testing the bits… ${lines} of ${golden.length}`);
+    const run = attnWorker((lines) => {
+        $('self-test').textContent = `Testing the bits… ${lines} of ${golden.length}`;
+    });
     const {error, files} = await run(['hash']);
     const got = error ? [] : new TextDecoder().decode(files.stdout).trim().split('\n');
     const wrong = golden.filter((line, i) => line !== got[i]);
     $('hashes').textContent = got.join('\n');
+    const count = `${golden.length - wrong.length} of ${golden.length} hashes.`;
     $('self-test').textContent = wrong.length === 0
-        ? `✓ The bits are those of every other machine with unfused arithmetic: ${golden.length} of ${golden.length} hashes.`
-        : `✗ The bits are not those of other machines: ${golden.length - wrong.length} of ${golden.length} hashes. ` +
+        ? `✓ The bits are those of every other machine with unfused arithmetic: ${count}`
+        : `✗ The bits are not those of other machines: ${count} ` +
             (error ?? `These differ: ${wrong.map((line) => line.split(' ')[0]).join(', ')}.`);
 }
 
