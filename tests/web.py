@@ -95,12 +95,12 @@ class Browser:
             {"type": kind, "value": names[key]} for key in keys for kind in ("keyDown", "keyUp")]}]})
 
     def wait(self, script, *arguments):
-        """Until the script returns what is true; what it returned last."""
-        for _ in range(300):
-            value = self.run(script, *arguments)
-            if value:
-                break
+        """Until the script returns what is true, or a minute has passed; what it returned last."""
+        end = time.monotonic() + 60
+        value = self.run(script, *arguments)
+        while not value and time.monotonic() < end:
             time.sleep(.05)
+            value = self.run(script, *arguments)
         return value
 
 
@@ -109,13 +109,14 @@ browser = Browser()
 
 def settled():
     """Until what was asked for is computed."""
-    browser.wait("return !document.body.hasAttribute('aria-busy')")
+    browser.wait("return !document.getElementById('panel').hasAttribute('aria-busy')")
 
 
 def visit(fragment=""):
     browser.call("POST", "/url", {"url": "about:blank"})
     browser.call("POST", "/url", {"url": "file://" + urllib.parse.quote(page) + fragment})
-    browser.wait("return document.querySelector('#exports a') && !document.body.hasAttribute('aria-busy')")
+    browser.wait("return document.querySelector('#exports a')")
+    settled()
 
 
 def enter(control, value):
@@ -292,9 +293,14 @@ def check_sentences():
     same(table("[data-array=weights]")[1][:2], ["<img", "src=x"], "a sentence of markup is text")
     check_state("a sentence of markup")
     visit("#sentence=" + "+".join(f"w{i}" for i in range(70)) + "&heads=1")
-    same((len(table("[data-array=weights]")[0]), len(table("#row-table")[0])), (64, 64),
-         "of 70 words, 64 are in tables")
-    ok("the first 64 of 70" in text("[data-array=weights] caption"), "... which say so", text("caption"))
+    rows = table("[data-array=weights]")[0]
+    same((len(rows), len(rows[0]), len(table("#row-table")[0])), (64, 64, 64), "of 70 words, 64 are in tables")
+    same((text("[data-array=weights] caption"), text("#row-table caption")),
+         ("W (70, 70), the first 64 of 70 rows, the first 64 of 70 columns",
+          "What \u201cw0\u201d attends to, the first 64 of 70 keys"), "... which say so")
+    visit("#head=-1&row=1e9&step=constructor&causal=0")
+    same((fragment(), table("#row-table")[1]), ("", "The cat sat on the mat".split()),
+         "a link to what is not there shows the first of what is")
 
 
 def check_rows():
@@ -360,7 +366,7 @@ def check_errors():
             ("sentence", "", "The sentence needs at least one word."),
             ("heads", "0", "Heads: 0 is not between 1 and 1024."),
             ("heads", "3", "Heads: 3 does not divide the dimension 8."),
-            ("heads", "", "Heads: what is there is not an integer."),
+            ("heads", "", "Heads: is not a number."),
             ("dim", "1025", "Dimension: 1025 is not between 1 and 1024."),
             ("dim", "2.5", "Dimension: '2.5' is not an integer."),
             ("seed", "1e99", "Seed: '1e99' is not an integer."),
@@ -370,10 +376,12 @@ def check_errors():
         good = browser.run("return document.getElementById(arguments[0]).value", control)
         enter(control, value)
         said = error()
-        invalid = browser.run("return [...document.querySelectorAll('[aria-invalid=true]')].map((c) => c.id)")
-        ok(said.startswith(wanted) and invalid == [control] and
+        invalid = browser.run("return [...document.querySelectorAll('form [id]:not(ul)')]"
+                              ".filter((c) => getComputedStyle(c).borderTopWidth === '2px').map((c) => c.id)")
+        marked = browser.run("return document.querySelector('[aria-invalid=true][aria-errormessage=error]')?.id")
+        ok(said.startswith(wanted) and invalid == [control] and marked == control and
            before == (table("[data-array=weights]"), fragment(), text("#command")),
-           f"{control} '{value}': {wanted}", said, invalid)
+           f"{control} '{value}': {wanted}", said, invalid, marked)
         enter(control, good)
         if error():
             ok(False, "what is good again is no error", error())
@@ -488,9 +496,12 @@ CONTRAST = """
 
 
 def check_access():
-    for scheme in ("light", "dark"):
+    def prefer(scheme):
         browser.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme},
                                                                  {"name": "prefers-reduced-motion", "value": "reduce"}])
+
+    for scheme in ("light", "dark"):
+        prefer(scheme)
         visit("#causal=1&heads=2&row=3&dim=16&temperature=0.4")
         browser.run("document.querySelectorAll('details').forEach((d) => d.open = true)")
         found = []
@@ -512,6 +523,11 @@ def check_access():
             run_attn(*words[1:-2], "--dark", "--svg", "T.svg", "--", words[-1])
             with open(os.path.join(folder, "T.svg"), "rb") as file:
                 same(save("attention.svg"), file.read(), "dark: the map is that of attn --dark")
+    why = error()
+    prefer("light")
+    ground = "return document.querySelector('#map rect').getAttribute('fill')"
+    browser.wait(f"{ground} === '#ffffff' && document.getElementById('error').textContent")
+    same((browser.run(ground), error()), ("#ffffff", why), "the map changes with the system, and an error stays")
     same(browser.run("return getComputedStyle(document.querySelector('.bar span')).transitionDuration"), "0s",
          "nothing moves where that is not wanted")
     browser.devtools("Emulation.setEmulatedMedia", features=[])

@@ -23,7 +23,8 @@ function attnWorker(progress) {
     const worker = new Worker(workerUrl);
     worker.postMessage({module});
     return (args, files = {}) => new Promise((resolve) => {
-        worker.onerror = (event) => resolve({error: `The computation cannot run here: ${event.message}`});
+        worker.onerror = (event) => resolve({
+            error: `This browser cannot run the page, which needs WebAssembly with SIMD: ${event.message}`});
         worker.onmessage = ({data}) => 'lines' in data ? progress(data.lines) : resolve(data);
         worker.postMessage({args, files});
     });
@@ -66,7 +67,8 @@ function writeControls() {
 
 function readAddress() {
     const given = new URLSearchParams(location.hash.slice(1));
-    return Object.fromEntries(Object.entries(defaults).map(([key, value]) => [key, given.get(key) ?? value]));
+    const read = Object.fromEntries(Object.entries(defaults).map(([key, value]) => [key, given.get(key) ?? value]));
+    return {...read, causal: read.causal === '1' ? '1' : ''};
 }
 
 function writeAddress() {
@@ -100,9 +102,12 @@ function explain(error) {
     const [, option, rest] = /^--([a-z]+): (.*)$/s.exec(error) ?? [null, null, error];
     const control = option === 'window' ? 'left' : option ?? (rest.startsWith('sentence needs') ? 'sentence' : null);
     const label = control && document.querySelector(`label[for="${control}"]`);
-    if (label) $(control).setAttribute('aria-invalid', 'true');
+    if (label) {
+        $(control).setAttribute('aria-invalid', 'true');
+        $(control).setAttribute('aria-errormessage', 'error');
+    }
     const text = rest.replace(/ \(see attn .*\)$/, '').replace(/^sentence needs/, 'The sentence needs')
-        .replace(/^'' /, 'what is there ');
+        .replace(/^'' is not .*/, 'is not a number');
     return (label && option ? `${label.firstChild.textContent}: ${text}` : text) + (/[.!?]$/.test(text) ? '' : '.');
 }
 
@@ -157,10 +162,10 @@ function request(wanted) {
         while (waiting) {
             const next = waiting;
             waiting = null;
-            document.body.setAttribute('aria-busy', 'true');
+            $('panel').setAttribute('aria-busy', 'true');
             last = await attempt(next);
         }
-        document.body.removeAttribute('aria-busy');
+        $('panel').removeAttribute('aria-busy');
         busy = null;
         return last;
     })();
@@ -219,6 +224,7 @@ function table(name, title, rowLabels, columnLabels, of = head()) {
 
 function picture() {
     const svg = document.importNode(new DOMParser().parseFromString(result.svg, 'image/svg+xml').documentElement, true);
+    svg.style.minWidth = `${Math.min(svg.getAttribute('width'), 640)}px`; // below, it scrolls: numbers stay readable
     const cells = [...svg.querySelectorAll('rect')].filter((cell) => cell.querySelector('title'));
     const m = matrix('weights', 0);
     cells.forEach((cell, i) => {
@@ -398,9 +404,10 @@ function show() {
     const own = ownNames.some((name) => projections[name]);
     if (own) state.dim = String(result.arrays.Wq.shape[0]);
     for (const key of controls) $(key).disabled = weights ? key !== 'sentence' : key === 'dim' && own;
-    if (!(head() < headCount())) state.head = '0';
-    if (!(row() < result.labels.queries.length)) state.row = '0';
-    if (!(state.step in steps)) state.step = defaults.step;
+    const isBelow = (text, count) => /^\d+$/.test(text) && Number(text) < count;
+    if (!isBelow(state.head, headCount())) state.head = '0';
+    if (!isBelow(state.row, result.labels.queries.length)) state.row = '0';
+    if (!Object.hasOwn(steps, state.step)) state.step = defaults.step;
     const focused = document.activeElement?.dataset?.row;
     showStep();
     if (focused) $('panel').querySelector(`button[data-row="${focused}"]`)?.focus();
@@ -417,7 +424,8 @@ $('controls').addEventListener('input', (event) => {
     if (event.target.id !== 'files') request(readControls());
 });
 $('controls').addEventListener('submit', (event) => event.preventDefault());
-dark.addEventListener('change', () => request(readControls()));
+// What is shown changes its colours even if the controls now ask for what cannot be.
+dark.addEventListener('change', () => request(state).then(() => request(readControls())));
 addEventListener('hashchange', () => {
     request(readAddress()).then((fine) => fine && writeControls());
 });
@@ -466,7 +474,7 @@ for (const moves of ['pointermove', 'pointerdown']) $('panel').addEventListener(
 // All files or none: what was there before comes back if one of them will not do.
 async function take(list) {
     if (!list.length) return;
-    document.body.setAttribute('aria-busy', 'true');
+    $('panel').setAttribute('aria-busy', 'true');
     const files = await Promise.all([...list].map(async (file) =>
         ({name: file.name, bytes: new Uint8Array(await file.arrayBuffer())})));
     await busy;
