@@ -450,6 +450,10 @@ def check_files():
     run_attn("heatmap", "--weights", "mine.npy", "--tokens", "x y z", "-o", "T.svg")
     with open(os.path.join(folder, "T.svg"), "rb") as file:
         same(save("attention.svg"), file.read(), "... also in the map")
+    write_npy("odd.npy", "<f4", "(3, 2)", struct.pack("<6f", .0625, .1875, .3125, -.0625, float("nan"), float("inf")))
+    drop("odd.npy")
+    same(table("[data-array=weights]")[0], [["0.062", "0.188"], ["0.312", "-0.062"], ["NaN", "\u221e"]],
+         "halves are rounded to even, as by printf; negative weights, NaN and infinity are shown")
     browser.click("#own button")
     settled()
     same((table("[data-array=weights]")[1], browser.run("return document.getElementById('heads').disabled")),

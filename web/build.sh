@@ -7,7 +7,7 @@
 #     build.sh MODULE > attention.html
 set -eu
 top=${srcdir:-.}
-version=$(sed -n 's/^#define ATTN_VERSION_[A-Z]* \([0-9]*\).*/\1/p' "$top/attention.h" | paste -s -d .)
+version=$(sed -n 's/^#define ATTN_VERSION_[A-Z]* \([0-9]*\).*/\1/p' "$top/attention.h" | paste -s -d . -)
 base64 "$1" | awk -v top="$top" -v version="$version" '
     function put(file,    line) {
         if (file == "attention.wasm.base64") file = "-"

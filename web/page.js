@@ -53,7 +53,7 @@ let weights = null; // a file of attention weights, shown instead of the sentenc
 let result = null; // {arrays, files, labels, svg} of this state
 
 function readControls() {
-    const read = {...state};
+    const read = {};
     for (const key of controls) read[key] = $(key).type === 'checkbox' ? ($(key).checked ? '1' : '') : $(key).value;
     return read;
 }
@@ -147,7 +147,7 @@ async function attempt(wanted) {
     const arrays = {};
     for (const [name, bytes] of Object.entries(reply.files))
         if (name.endsWith('.npy')) arrays[name.slice(2, -4)] = npy(bytes);
-    state = wanted;
+    state = {...state, ...wanted}; // what is looked at may have changed meanwhile
     result = {arrays, labels, files: reply.files, svg: new TextDecoder().decode(reply.files['-'])};
     show();
     return true;
@@ -199,8 +199,8 @@ const head = () => Number(state.head);
 const row = () => Number(state.row);
 
 // A table with a button for each row, which the arrow keys move between; rows of projections have none.
-function table(name, title, rowLabels, columnLabels, of = head()) {
-    const m = matrix(name, of);
+function table(name, title, rowLabels, columnLabels) {
+    const m = matrix(name, head());
     const rows = Math.min(m.rows, MOST_ROWS), columns = Math.min(m.columns, MOST_COLUMNS);
     const cut = [rows < m.rows && `the first ${rows} of ${several(m.rows, 'row')}`,
         columns < m.columns && `the first ${columns} of ${several(m.columns, 'column')}`].filter((text) => text);
