@@ -655,6 +655,37 @@ ok 'sentence: long words are cut between characters, control characters not prin
 run sentence "$(awk 'BEGIN { for (i = 0; i < 300; i++) printf "w%d ", i }')" >"$dir/text2" && grep -q 'of 300 words' "$dir/text2" &&
     awk 'length($0) > 80 { exit 1 }' "$dir/text2"
 ok 'sentence: many words fit lines of 80'
+words() { run sentence 'The cat sat on the mat' "$@" --arrays "$dir/s"; }
+words --heads 2 >"$dir/text" && run layer --x "$dir/s-X.npy" --wq "$dir/s-Wq.npy" --wk "$dir/s-Wk.npy" \
+    --wv "$dir/s-Wv.npy" --heads 2 -o "$dir/out.npy" --weights "$dir/w.npy" &&
+    cmp -s "$dir/out.npy" "$dir/s-output.npy" && cmp -s "$dir/w.npy" "$dir/s-weights.npy"
+ok 'sentence --arrays: those of a layer'
+words --heads 2 --wq "$dir/s-Wq.npy" --wk "$dir/s-Wk.npy" --wv "$dir/s-Wv.npy" >"$dir/text2" &&
+    cmp -s "$dir/text" "$dir/text2" && words --heads 2 --wk "$dir/s-Wq.npy" >"$dir/text2" &&
+    ! cmp -s "$dir/text" "$dir/text2" && cmp -s "$dir/s-Wk.npy" "$dir/s-Wq.npy"
+ok 'sentence: projections from files'
+words --causal --window 2,0 --temperature 0.5 >"$dir/text" && run matmul --a "$dir/s-X.npy" --b "$dir/s-Wk.npy" \
+    -o "$dir/out.npy" && cmp -s "$dir/out.npy" "$dir/s-K.npy" &&
+    run sdpa --q "$dir/s-Q.npy" --k "$dir/s-K.npy" --v "$dir/s-V.npy" --causal upper-left --window 2,0 \
+        --scale "$(awk 'BEGIN { printf "%.17g", 1 / (0.5 * sqrt(8)) }')" -o "$dir/out.npy" --weights "$dir/w.npy" \
+        --scores "$dir/scores.npy" --stage biased && cmp -s "$dir/out.npy" "$dir/s-output.npy" &&
+    cmp -s "$dir/w.npy" "$dir/s-weights.npy" && cmp -s "$dir/scores.npy" "$dir/s-scores.npy"
+ok 'sentence: --causal, --window and --temperature are those of sdpa'
+noise 24 5 | npy "$dir/wide.npy" f8 '(4, 6)'
+noise 12 5 | npy "$dir/narrow.npy" f4 '(4, 3)'
+words --heads 3 --wk "$dir/wide.npy" --wv "$dir/narrow.npy" >"$dir/text" &&
+    has "$(header "$dir/s-Wq.npy")" '(4, 6)' && has "$(header "$dir/s-Q.npy")" '(3, 6, 2)' &&
+    has "$(header "$dir/s-output.npy")" '(6, 3)' && grep -q '^  Q, K  *(3, 6, 2) ' "$dir/text"
+ok 'sentence: a file says how many columns there are'
+refused 'a projection of three dimensions' 's-Q.npy: has shape (3, 6, 2), but must have shape (dim, columns)' sentence a \
+    --wq "$dir/s-Q.npy"
+refused 'projections of two dimensions' "wide.npy: the number of rows is 4 (shape (4, 6)), but 2 in $dir/i2.npy" sentence a \
+    --wq "$dir/i2.npy" --wv "$dir/wide.npy"
+refused 'a dimension that is not that of the file' 'wide.npy: has 4 rows, but --dim is 8' sentence a \
+    --wq "$dir/wide.npy" --dim 8
+refused 'columns that heads do not share' 'narrow.npy: 3 columns cannot be split into 2 heads' sentence a --heads 2 \
+    --wv "$dir/narrow.npy"
+refused 'a temperature of 0' '--temperature: must be above 0' sentence a --temperature 0 --arrays "$no"
 refused 'a sentence without words' 'at least one word' sentence '  '
 refused 'heads that do not divide the dimension' '--heads' sentence hello --heads 3
 refused 'no dimension' '--dim' sentence hello --dim 0

@@ -98,14 +98,14 @@ static void next_element(const attn_array *a, size_t index[ATTN_MAX_DIMS], ptrdi
     }
 }
 
-int tensor_convert(tensor *t, attn_dtype dtype)
+int tensor_pack(tensor *t, attn_dtype dtype)
 {
     const attn_array from = t->array;
     const double limit = overflow_limit(dtype);
     const size_t count = element_count(&from);
     size_t index[ATTN_MAX_DIMS] = {0}, i;
     ptrdiff_t at = 0;
-    if (!t->file || from.dtype == dtype) return 1;
+    if (!t->file) return 1;
     if (!tensor_new(t, t->file, dtype, from.ndim, from.shape)) return 0;
     for (i = 0; i < count; i++) {
         const double value = value_at(&from, at);
@@ -116,6 +116,8 @@ int tensor_convert(tensor *t, attn_dtype dtype)
     }
     return 1;
 }
+
+int tensor_convert(tensor *t, attn_dtype dtype) { return t->array.dtype == dtype || tensor_pack(t, dtype); }
 
 int tensor_truth(tensor *t)
 {

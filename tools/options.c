@@ -93,3 +93,16 @@ int option_word(const char *name, const char *text, const char *const *words, in
     }
     return fail("%s: unknown value '%s'", name, text);
 }
+
+int window_read(const char *text, attn_desc *desc)
+{
+    const char *comma = text ? strchr(text, ',') : NULL;
+    char left[32];
+    if (!text) return 1;
+    if (!comma || (size_t)(comma - text) >= sizeof left) return fail("--window: '%s' is not LEFT,RIGHT", text);
+    memcpy(left, text, (size_t)(comma - text));
+    left[comma - text] = 0;
+    desc->window = 1;
+    return option_integer("--window", left, -1, INT64_MAX, &desc->window_left) &&
+           option_integer("--window", comma + 1, -1, INT64_MAX, &desc->window_right);
+}

@@ -403,11 +403,11 @@ static void draw_names(const plan *p, const layout *l, canvas *c, size_t head, i
     }
 }
 
-/* Black or white, whichever has the greater contrast on it: their contrasts meet near a luminance of 0.2. */
+/* Black or white, whichever has the greater contrast on it: at least 4.5 on every colour of the palette. */
 static uint32_t ink_on(uint32_t colour)
 {
     const uint32_t light = 3 * (colour >> 16 & 255) + 6 * (colour >> 8 & 255) + (colour & 255);
-    return light > 1020 ? 0x1f2328 : 0xffffff;
+    return light > 940 ? 0x000000 : 0xffffff;
 }
 
 static void draw_cells(const plan *p, const layout *l, canvas *c, size_t head)

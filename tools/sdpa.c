@@ -65,19 +65,6 @@ int causal_read(const char *text, attn_desc *desc)
     return option_integer("--causal", text, INT64_MIN, INT64_MAX, &desc->q_offset);
 }
 
-static int window_read(const char *text, attn_desc *desc)
-{
-    const char *comma = text ? strchr(text, ',') : NULL;
-    char left[32];
-    if (!text) return 1;
-    if (!comma || (size_t)(comma - text) >= sizeof left) return fail("--window: '%s' is not LEFT,RIGHT", text);
-    memcpy(left, text, (size_t)(comma - text));
-    left[comma - text] = 0;
-    desc->window = 1;
-    return option_integer("--window", left, -1, INT64_MAX, &desc->window_left) &&
-           option_integer("--window", comma + 1, -1, INT64_MAX, &desc->window_right);
-}
-
 static int scalars_read(const sdpa_options *o, attn_desc *desc)
 {
     static const char *const stages[ATTN_STAGE_COUNT] = {"probs", "raw", "softcapped", "biased"};

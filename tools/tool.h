@@ -64,6 +64,7 @@ int option_required(const char *command, const char *name, const char *value);
 int option_number(const char *name, const char *text, double *value);
 int option_integer(const char *name, const char *text, int64_t low, int64_t high, int64_t *value);
 int option_word(const char *name, const char *text, const char *const *words, int count, int *value);
+int window_read(const char *text, attn_desc *desc); /* --window */
 
 /* --------------------------------------------------------------- arrays.c -- */
 
@@ -80,6 +81,7 @@ int tensor_rank(const tensor *t, int low, int high, const char *wanted);
 /* Converts to another float type, rounding to nearest even. A finite value that would
  * become infinite is an error. */
 int tensor_convert(tensor *t, attn_dtype dtype);
+int tensor_pack(tensor *t, attn_dtype dtype); /* and to C order */
 
 /* Integers 0 and 1 as booleans; other types stay. Other integers, and zeros alone, could be meant in two ways: an
  * error. */
