@@ -5,6 +5,8 @@
 #include "npy.h"
 #include "tool.h"
 
+#include "check/progress.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -86,6 +88,14 @@ static size_t element_count(const attn_array *a)
     return count;
 }
 
+/* For progress, before each of `count` elements that are converted. */
+static void at_element(const tensor *t, size_t i, size_t count)
+{
+    if (i == 0) progress_begin();
+    if (i % 65536 == 0) progress_at("attn: converting", t->file, (double)i, (double)count);
+    if (i + 1 == count) progress_erase();
+}
+
 /* Moves to the next element in C order; *at is its offset. */
 static void next_element(const attn_array *a, size_t index[ATTN_MAX_DIMS], ptrdiff_t *at)
 {
@@ -109,6 +119,7 @@ int tensor_convert(tensor *t, attn_dtype dtype)
     if (!tensor_new(t, t->file, dtype, from.ndim, from.shape)) return 0;
     for (i = 0; i < count; i++) {
         const double value = value_at(&from, at);
+        at_element(t, i, count);
         if (fabs(value) >= limit && fabs(value) < HUGE_VAL)
             return fail("%s: %g is too large for element type %s", t->file, value, attn_dtype_name(dtype));
         set_value(&t->array, i, value);
@@ -127,6 +138,7 @@ int tensor_truth(tensor *t)
     if (!tensor_new(t, t->file, ATTN_BOOL, from.ndim, from.shape)) return 0;
     for (i = 0; i < count; i++) {
         const int64_t x = from.dtype == ATTN_I64 ? ((const int64_t *)from.data)[at] : ((const int32_t *)from.data)[at];
+        at_element(t, i, count);
         if (x != 0 && x != 1)
             return fail("%s: has the integer %lld; integers must be 1 (true) or 0. In NumPy: a.astype(bool) if other "
                         "numbers mean true, a.astype('float32') if they are added to scores",
@@ -155,6 +167,7 @@ int tensor_resize(tensor *t, size_t n)
     memset(t->array.data, 0xff, element_count(&t->array) * size);
     for (i = 0; i < count; i++) {
         const size_t row = i / from.shape[last];
+        at_element(t, i, count);
         if (index[last] < n)
             memcpy((char *)t->array.data + (row * n + index[last]) * size, (char *)from.data + at * (ptrdiff_t)size,
                    size);
