@@ -5,7 +5,8 @@
 #   progress_on WHAT [DONE ALL]    until progress_off, a line on standard error, on a terminal only, says
 #                                  how long WHAT has taken; or, where ALL seconds are known, of which DONE
 #                                  were over before, the share that is done and the time that is left
-#   progress_off                   to be called before anything else is printed
+#   progress_off                   to be called before anything else is printed, and by a trap if the
+#                                  script may end before
 
 progress_width() { # one less, as a full line wraps on some terminals
     progress_size=$(stty size <&2 2>/dev/null)

@@ -49,6 +49,7 @@ test_scripts = \
 	tests/macros.sh \
 	tests/man.sh \
 	tests/openmp_adapter.sh \
+	tests/progress.sh \
 	tests/python.sh \
 	tests/readme.sh \
 	tests/stack.sh \
@@ -57,7 +58,7 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md doc/tutorial.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt tests/terminal.py doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md doc/tutorial.md
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a

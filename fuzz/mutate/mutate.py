@@ -61,22 +61,26 @@ class Progress:
 
     def __init__(self):
         self.seen = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self.begin, self.length = {}, 0
+        self.what, self.begin, self.length = "", (0.0, 0), 0
 
     def at(self, what, number=0, count=0):
         """`number` of `count` are over; those from the first call on say how long the others will take."""
-        begin, first = self.begin.setdefault(what, (time.monotonic(), number))
+        begin, first = self.begin
+        if number <= first or what != self.what:
+            begin, first = self.begin = time.monotonic(), number
+        self.what = what
         text = "mutate.py: " + what
         if count:
             text += ", %d of %d" % (number + 1, count)
         if number > first:
             seconds = (time.monotonic() - begin) / (number - first) * (count - number)
-            text += ": %.0f min left" % (seconds / 60) if seconds < 6000 else ": %.0f h left" % (seconds / 3600)
+            size, unit = (1, "s") if seconds < 100 else (60, "min") if seconds < 6000 else (3600, "h")
+            text += ": %.0f %s left" % (seconds / size, unit)
         self.put(text)
 
     def put(self, text):
         if self.seen and (text or self.length):
-            text = text[:max(os.get_terminal_size(sys.stderr.fileno()).columns, 1) - 1]
+            text = text[:(os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1]
             sys.stderr.write("\r%s\r%s" % (" " * self.length, text))
             sys.stderr.flush()
             self.length = len(text)
