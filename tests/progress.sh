@@ -90,26 +90,30 @@ rm "$dir/big.npy"
 
 # ------------------------------------------------------------------- longer --
 
-# long NAME ARGUMENTS...: an attn command of more and more tokens, in $dir/t.npy, until it takes long enough
+# long NAME ARGUMENTS...: an attn command of more and more tokens, in $dir/t.npy, until it takes long enough.
+# They come in sequences of $length, each as $width numbers.
 long() {
     name=$1
     shift
     tokens=4096
-    until [ $tokens -gt 100000 ]; do
+    until [ $tokens -gt 20000 ]; do
         tokens=$((2 * tokens))
-        zeros "$dir/t.npy" f8 $((64 * tokens)) "($tokens, 8)"
+        zeros "$dir/t.npy" f8 $((8 * width * tokens)) "($((tokens / ${length:-$tokens})), ${length:-$tokens}, $width)"
         terminal "$ATTN" "$@" --path scalar -o "$dir/y.npy" >"$dir/seen" || break
-        ! over 'attn: computing: [0-9]* %, [0-9]* [a-z]* left' || break
+        ! over 'attn: computing: [0-9]* %, [0-9]* [a-z]* left' || [ "$(wc -l <"$dir/over")" -lt 2 ] || break
     done
     cp "$dir/seen" "$dir/log"
+    over 'attn: computing: .*'
     sed 's/.*computing: \([0-9]*\) %.*/\1/' "$dir/over" >"$dir/shares"
-    over 'attn: computing: .*' && sort -n "$dir/shares" | cmp - "$dir/shares" && [ -z "$(left)" ]
+    [ "$(wc -l <"$dir/over")" -gt 1 ] && sort -n "$dir/shares" | cmp - "$dir/shares" && [ -z "$(left)" ]
     ok "$name: the share that is computed, which only grows"
 }
-zeros "$dir/p.npy" f8 512 '(8, 8)'
+length='' width=8
 long sdpa sdpa --q "$dir/t.npy" --k "$dir/t.npy" --v "$dir/t.npy"
 long 'two threads' sdpa --q "$dir/t.npy" --k "$dir/t.npy" --v "$dir/t.npy" --threads 2
 long 'sdpa --cache' sdpa --q "$dir/t.npy" --k "$dir/t.npy" --v "$dir/t.npy" --cache --paged 64
+length=16 width=512 # projections take most of the time, one after the other
+zeros "$dir/p.npy" f8 2097152 '(512, 512)'
 long layer layer --x "$dir/t.npy" --wq "$dir/p.npy" --wk "$dir/p.npy" --wv "$dir/p.npy" --wo "$dir/p.npy"
 
 # ----------------------------------------------------------------- same bits --
