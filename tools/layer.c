@@ -36,7 +36,7 @@ static attn_status forward(const void *layer, const attn_exec *exec)
     return attn_layer_forward((const attn_layer *)layer, exec);
 }
 
-int layer_run(const run_options *o, const char *what, const attn_layer *l)
+static int compute(const run_options *o, const attn_layer *l)
 {
     const int rank = l->x.ndim;
     const double tokens = (double)l->x.shape[rank - 2], width = (double)l->x.shape[rank - 1],
@@ -45,7 +45,7 @@ int layer_run(const run_options *o, const char *what, const attn_layer *l)
                  seen = l->attention.causal ? tokens / 2 : tokens;
     /* the products of a token: three projections, scores and weighted sums, the output projection */
     const run_steps steps = {5, {width * q, width * k, width * v, seen * (q + v * group), out}};
-    return run(o, what, forward, l, &steps);
+    return run_in_steps(o, "layer", forward, l, &steps);
 }
 
 static int inputs_fit(const tensor *t, size_t heads, size_t *kv_heads)
@@ -126,7 +126,7 @@ static int layer(const layer_options *o)
         return 0;
     l.out = out.array;
     l.weights = weights.array;
-    if (!layer_run(&o->run, "layer", &l) || !pictures_draw(&o->picture, &weights, NULL, &drawn)) return 0;
+    if (!compute(&o->run, &l) || !pictures_draw(&o->picture, &weights, NULL, &drawn)) return 0;
     weights.file = o->weights;
     return tensors_save(outputs, 2, &drawn);
 }

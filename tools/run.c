@@ -104,9 +104,9 @@ static int run_exec(attn_exec *exec, const char *what, operation compute, const 
     return status == ATTN_OK || fail("%s: %s", what, attn_status_string(status));
 }
 
-int run(const run_options *o, const char *what, operation compute, const void *arguments, const run_steps *steps)
+int run_in_steps(const run_options *o, const char *what, operation compute, const void *arguments,
+                 const run_steps *steps)
 {
-    static const run_steps one = {1, {1}};
     attn_exec exec = attn_exec_default();
     attn_pthreads threads;
     watch watching;
@@ -119,9 +119,14 @@ int run(const run_options *o, const char *what, operation compute, const void *a
         exec.parallel_context = &threads;
         exec.num_workers = threads.num_workers;
     }
-    if (!steps) steps = &one;
     if (progress_begin() && steps->count) watch_exec(&watching, steps, count > 1 ? &threads : NULL, &exec);
     fine = run_exec(&exec, what, compute, arguments);
     if (count > 1) attn_pthreads_stop(&threads);
     return fine;
+}
+
+int run(const run_options *o, const char *what, operation compute, const void *arguments)
+{
+    static const run_steps one = {1, {1}};
+    return run_in_steps(o, what, compute, arguments, &one);
 }

@@ -405,9 +405,9 @@ static int compute(const sdpa_options *o, const attn_desc *desc, size_t page_siz
 {
     cached c;
     static const run_steps none = {0, {0}};
-    if (!o->paged && !o->cache) return run(&o->run, "sdpa", forward, desc, NULL);
+    if (!o->paged && !o->cache) return run(&o->run, "sdpa", forward, desc);
     if (!cached_new(&c, desc, page_size, capacity)) return 0;
-    return o->cache ? run(&o->run, "sdpa", decode, &c, &none) : run(&o->run, "sdpa", from_pages, &c, NULL);
+    return o->cache ? run_in_steps(&o->run, "sdpa", decode, &c, &none) : run(&o->run, "sdpa", from_pages, &c);
 }
 
 /* Loads the inputs, computes, saves the outputs. */

@@ -206,6 +206,11 @@ static void print_output(const word *words, size_t count, const float *out, size
 
 /* ------------------------------------------------------------- sentence -- */
 
+static attn_status forward(const void *layer, const attn_exec *exec)
+{
+    return attn_layer_forward((const attn_layer *)layer, exec);
+}
+
 static void print_all(const word *words, size_t count, const attn_layer *l, int64_t seed)
 {
     const size_t dim = l->x.shape[1];
@@ -265,7 +270,7 @@ static int show(const word *words, const char *const *labels, size_t count, size
     if (!l.x.data || !l.out.data) return 0;
     for (i = 0; i < count; i++) generate((uint64_t)seed + fnv1a(&words[i], 1), 1, (float *)l.x.data + i * dim, dim);
     l.num_heads = heads;
-    if (!layer_run(&defaults, "sentence", &l)) return 0;
+    if (!run(&defaults, "sentence", forward, &l)) return 0;
     if (!pictures_draw(picture, &weights, labels, &drawn) || !files_write(drawn.file, drawn.count)) return 0;
     for (i = 0; i < drawn.count; i++)
         if (strcmp(drawn.file[i].path, "-") == 0) return 1;

@@ -57,7 +57,7 @@ static int softmax(const char *in, const char *out, const char *axis_text, const
     s.x = x.array;
     s.y = y.array;
     s.axis = (int)axis;
-    return run(o, in, compute_softmax, &s, NULL) && tensors_save(outputs, 1, NULL);
+    return run(o, in, compute_softmax, &s) && tensors_save(outputs, 1, NULL);
 }
 
 int softmax_command(int argc, char **argv)
@@ -119,7 +119,7 @@ static int matmul(const char *a_file, const char *b_file, const char *out, const
     shape[ndim - 1] = m[1].shape[ndim - 1];
     if (!tensor_new(&c, out, dtype, ndim, shape)) return 0;
     m[2] = c.array;
-    return run(o, "matmul", compute_matmul, m, NULL) && tensors_save(outputs, 1, NULL);
+    return run(o, "matmul", compute_matmul, m) && tensors_save(outputs, 1, NULL);
 }
 
 int matmul_command(int argc, char **argv)

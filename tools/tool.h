@@ -116,15 +116,17 @@ int run_dtype(const run_options *o, int halves_too, const tensor *const *inputs,
 
 typedef attn_status (*operation)(const void *arguments, const attn_exec *exec);
 
-/* For progress: calls of parallel_for, and what each costs, in any unit. None: `compute` shows progress itself. */
+/* Runs `compute` with the chosen path and threads and with the workspace that it needs.
+ * Messages start with `what`. */
+int run(const run_options *o, const char *what, operation compute, const void *arguments);
+
+/* For progress: the calls of parallel_for, and what each costs, in any unit. None: `compute` shows progress itself. */
 typedef struct run_steps {
     size_t count;
     double cost[5];
 } run_steps;
-
-/* Runs `compute` with the chosen path and threads and with the workspace that it needs.
- * Messages start with `what`. steps NULL: one. */
-int run(const run_options *o, const char *what, operation compute, const void *arguments, const run_steps *steps);
+int run_in_steps(const run_options *o, const char *what, operation compute, const void *arguments,
+                 const run_steps *steps); /* run has one */
 
 /* -------------------------------------------------------------- heatmap.c -- */
 
@@ -166,10 +168,6 @@ enum { MAX_WORDS = 4096 };
 
 /* Appends the words of a text, as strings of their own. Fails, in the name of `what`, if there are too many. */
 int words_split(const char *what, const char *text, const char **words, size_t *count);
-
-/* --------------------------------------------------------------- layer.c -- */
-
-int layer_run(const run_options *o, const char *what, const attn_layer *l);
 
 /* The commands. They get the arguments of main; argv[1] is the name of the command. */
 int sdpa_command(int argc, char **argv);
