@@ -77,7 +77,7 @@ END {
     print "Results have the same bits on every machine, with every code path and any number"
     print "of threads."
     print "Arrays are read from and written to files in NumPy's .npy format."
-    print "If standard error is a terminal, work of more than a second shows there how far it is."
+    print "On a terminal, work of more than a second shows how far it is."
     print ".SH COMMANDS"
     for (i = 1; i <= commands; i++) {
         count = split(help[order[i]], lines, "\n")
