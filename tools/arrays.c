@@ -88,12 +88,11 @@ static size_t element_count(const attn_array *a)
     return count;
 }
 
-/* For progress, before each of `count` elements that are converted. */
-static void at_element(const tensor *t, size_t i, size_t count)
+enum { STEP = 65536 }; /* elements that are converted between two looks at the clock */
+
+static void show_step(const tensor *t, size_t i, size_t count)
 {
-    if (i == 0) progress_begin();
-    if (i % 65536 == 0) progress_at("attn: converting", t->file, (double)i, (double)count);
-    if (i + 1 == count) progress_erase();
+    progress_at("attn: converting", t->file, (double)i, (double)count);
 }
 
 /* Moves to the next element in C order; *at is its offset. */
@@ -117,14 +116,16 @@ int tensor_convert(tensor *t, attn_dtype dtype)
     ptrdiff_t at = 0;
     if (!t->file || from.dtype == dtype) return 1;
     if (!tensor_new(t, t->file, dtype, from.ndim, from.shape)) return 0;
+    progress_begin();
     for (i = 0; i < count; i++) {
         const double value = value_at(&from, at);
-        at_element(t, i, count);
+        if (i % STEP == 0) show_step(t, i, count);
         if (fabs(value) >= limit && fabs(value) < HUGE_VAL)
             return fail("%s: %g is too large for element type %s", t->file, value, attn_dtype_name(dtype));
         set_value(&t->array, i, value);
         next_element(&from, index, &at);
     }
+    progress_erase();
     return 1;
 }
 
@@ -136,9 +137,10 @@ int tensor_truth(tensor *t)
     ptrdiff_t at = 0;
     if (!t->file || (from.dtype != ATTN_I32 && from.dtype != ATTN_I64)) return 1;
     if (!tensor_new(t, t->file, ATTN_BOOL, from.ndim, from.shape)) return 0;
+    progress_begin();
     for (i = 0; i < count; i++) {
         const int64_t x = from.dtype == ATTN_I64 ? ((const int64_t *)from.data)[at] : ((const int32_t *)from.data)[at];
-        at_element(t, i, count);
+        if (i % STEP == 0) show_step(t, i, count);
         if (x != 0 && x != 1)
             return fail("%s: has the integer %lld; integers must be 1 (true) or 0. In NumPy: a.astype(bool) if other "
                         "numbers mean true, a.astype('float32') if they are added to scores",
@@ -147,6 +149,7 @@ int tensor_truth(tensor *t)
         ((unsigned char *)t->array.data)[i] = x == 1;
         next_element(&from, index, &at);
     }
+    progress_erase();
     return ones || !count ||
            fail("%s: has only the integer 0, which may mean false or nothing to add. In NumPy: a.astype(bool) or "
                 "a.astype('float32')",
@@ -165,14 +168,16 @@ int tensor_resize(tensor *t, size_t n)
     shape[last] = n;
     if (!tensor_new(t, t->file, from.dtype, from.ndim, shape)) return 0;
     memset(t->array.data, 0xff, element_count(&t->array) * size);
+    progress_begin();
     for (i = 0; i < count; i++) {
         const size_t row = i / from.shape[last];
-        at_element(t, i, count);
+        if (i % STEP == 0) show_step(t, i, count);
         if (index[last] < n)
             memcpy((char *)t->array.data + (row * n + index[last]) * size, (char *)from.data + at * (ptrdiff_t)size,
                    size);
         next_element(&from, index, &at);
     }
+    progress_erase();
     return 1;
 }
 
