@@ -3590,8 +3590,6 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
                         g->run.workspace + b_at);
         return;
     }
-    g->rows = g->run.workers > 1 ? ATTN__GEMM_ROWS : 4 * ATTN__GEMM_ROWS;
-    g->row_blocks = (g->m + g->rows - 1) / g->rows;
     g->block = ATTN__BLOCK;
     g->direct_cols = 0;
     g->turned = attn__gemm_stands(g);
@@ -3606,6 +3604,13 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
     if (attn__beyond_cache(g->b.size, g->n, g->k, g->batches))
         g->kind = attn__gemm_crowds(g) ? ATTN__COLUMNS_MANY : ATTN__COLUMNS_LONG;
     g->column_blocks = (g->n + g->block - 1) / g->block;
+    g->rows = 4 * ATTN__GEMM_ROWS;
+    for (;; g->rows /= 2) { /* as many as leave four tasks for each worker: each copies its columns of b */
+        g->row_blocks = attn__pieces(g->m, g->rows);
+        if (g->run.workers < 2 || g->rows == ATTN__GEMM_ROWS ||
+            g->row_blocks >= attn__pieces(4 * g->run.workers, g->batches * g->column_blocks))
+            break;
+    }
     attn__parallel(&g->run, g->batches * g->row_blocks * g->column_blocks, attn__gemm_task, g);
 }
 

@@ -7,6 +7,8 @@
 #include "bench.h"
 #include "measure.h"
 
+#include "check/progress.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -148,31 +150,40 @@ static int parse(int argc, char **argv, options *o)
     return -1;
 }
 
+/* Is this one of the measurements that were asked for? */
+static int wanted(const options *o, const char *name) { return !o->cases || bench_listed(o->cases, name); }
+
+/* After a measurement. Returns 1 if it failed. */
+static int after(const char *name, int failed, bench_plan *plan)
+{
+    plan->done++;
+    progress_erase();
+    if (failed) fprintf(stderr, "bench: %s: not enough memory\n", name);
+    return failed != 0;
+}
+
 static int run(const options *o, bench_report *report)
 {
     int status = 0;
+    bench_plan plan = o->plan;
+    plan.all = (size_t)wanted(o, "roofline") + (size_t)wanted(o, "growth");
+    for (size_t i = 0; i < bench_case_count(); i++) plan.all += (size_t)wanted(o, bench_case_at(i)->name);
     for (size_t i = 0; i < o->peers; i++) bench_external_add(o->peer[i]);
     bench_print_head(report);
-    if (!o->cases || bench_listed(o->cases, "roofline")) {
-        if (bench_measure_roofline(report, &o->plan)) {
-            fprintf(stderr, "bench: roofline: not enough memory\n");
-            status = 1;
-        }
+    progress_begin();
+    if (wanted(o, "roofline")) {
+        status |= after("roofline", bench_measure_roofline(report, &plan), &plan);
         bench_print_roofline(report);
     }
-    if (!o->cases || bench_listed(o->cases, "growth")) {
-        if (bench_measure_growth(report, o->paths, &o->plan)) {
-            fprintf(stderr, "bench: growth: not enough memory\n");
-            status = 1;
-        }
+    if (wanted(o, "growth")) {
+        status |= after("growth", bench_measure_growth(report, o->paths, &plan), &plan);
         bench_print_growth(report);
     }
     for (size_t i = 0; i < bench_case_count(); i++) {
         const bench_case *shape = bench_case_at(i);
         bench_report_case *c = &report->at[report->cases];
-        if (o->cases && !bench_listed(o->cases, shape->name)) continue;
-        if (bench_measure_case(c, shape, o->paths, &o->plan)) {
-            fprintf(stderr, "bench: %s: not enough memory\n", shape->name);
+        if (!wanted(o, shape->name)) continue;
+        if (after(shape->name, bench_measure_case(c, shape, o->paths, &plan), &plan)) {
             status = 1;
             continue;
         }

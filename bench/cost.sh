@@ -16,6 +16,8 @@
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
+# shellcheck source=check/progress.sh
+. "$top/check/progress.sh"
 CC=${CC:-cc}
 CLANG=${CLANG:-clang}
 HEADERS=$(for header in ${HEADERS:-attention.h}; do
@@ -91,13 +93,15 @@ compile() { # COMPILER LEVEL, NAME|SOURCE|OPTIONS: a line of figures
 round=0
 while [ $round -lt "$ROUNDS" ]; do # every other one in reversed order
     round=$((round + 1))
+    progress_on "cost.sh: round $round of $ROUNDS"
     awk -v as_it_is=$((round % 2)) '{ line[NR] = $0 }
         END { for (i = 1; i <= NR; i++) print line[as_it_is ? i : NR + 1 - i] }' "$dir/things" >"$dir/order"
     while read -r thing; do
         while read -r compiler; do
-            for level in -O2 -O0; do compile "$compiler" $level "$thing" </dev/null || exit 1; done
+            for level in -O2 -O0; do compile "$compiler" $level "$thing" </dev/null || { progress_off && exit 1; }; done
         done <"$dir/compilers"
     done <"$dir/order" >>"$dir/figures"
+    progress_off
 done
 
 while read -r compiler; do

@@ -16,6 +16,8 @@ bench_bench_SOURCES = \
 	bench/report.c \
 	bench/roofline.c \
 	bench/roofline_body.h \
+	check/progress.c \
+	check/progress.h \
 	check/reference.c \
 	check/reference.h
 bench_bench_CPPFLAGS = $(AM_CPPFLAGS) $(BLAS_CPPFLAGS) $(DNNL_CPPFLAGS)

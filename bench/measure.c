@@ -12,6 +12,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "measure.h"
 
+#include "check/progress.h"
 #include "examples/pthread_parallel_for.h"
 
 #include <float.h>
@@ -228,6 +229,19 @@ static void set_slices(contestant *c)
     c->roof_repetitions = (size_t)ceil((double)c->roof->repetitions * fmax(1, beside / ceiling_slice));
 }
 
+/* Of a measurement: it lasts until both its rounds and its time are over. */
+static double part_done(const bench_plan *plan, size_t round, double time)
+{
+    const double rounds = (double)round / (double)plan->rounds;
+    return time < rounds * plan->seconds ? time / plan->seconds : rounds;
+}
+
+/* Between rounds, where it disturbs no slice. */
+static void show_progress(const bench_plan *plan, const char *name, double part)
+{
+    progress_at("bench:", name, (double)plan->done + part, (double)plan->all);
+}
+
 /* Processor time of this process, without other programs. */
 typedef struct share {
     double processor, wall;
@@ -366,8 +380,10 @@ int bench_measure_case(bench_report_case *to, const bench_case *shape, const cha
     to->count = entries;
     share of = {0, 0};
     for (double start = wall();
-         count && round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds);)
+         count && round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds);) {
+        show_progress(plan, shape->name, part_done(plan, round, wall() - start));
         one_round(&of, t->all, count, round++);
+    }
     to->rounds = round;
     to->share = of.wall > 0 && !t->threaded ? of.processor / of.wall : 0;
     if (round) summarise(t->all, count, round, t->buffer);
@@ -454,6 +470,7 @@ int bench_measure_growth(bench_report *report, const char *paths, const bench_pl
         *g =
             (bench_growth){.n = c->job->shape->n, .pairs = c->job->pairs, .workspace = bench_ours_workspace(&entry[i])};
         memcpy(g->path, entry[i].name, sizeof g->path);
+        show_progress(plan, "growth", (double)i / (double)count);
         g->peak = measure_peak(c->job->shape, entry[i].name);
         for (double start = wall(); round < plan->rounds && (round < 3 || wall() - start < plan->seconds); round++)
             one_round(&of, c, 1, round);
@@ -528,11 +545,14 @@ int bench_measure_roofline(bench_report *report, const bench_plan *plan)
     if (l2) add_level(report, roofs, "L2", to, from, l2 / 2);
     if (l3) add_level(report, roofs, "L3", to, from, l3 / 4);
     add_level(report, roofs, "DRAM", to, from, dram);
-    for (double start = wall(); round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds); round++)
+    for (double start = wall(); round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds);
+         round++) {
+        show_progress(plan, "roofline", part_done(plan, round, wall() - start));
         for (size_t i = 0; i < report->roofs; i++) {
             run_ceiling(&roofs[i], 1); /* brings its data into that level */
             samples[i * MAX_ROUNDS + round] = 1e-9 * ceiling_rate(&roofs[i], roofs[i].repetitions);
         }
+    }
     for (size_t i = 0; i < report->roofs; i++) report->roof[i].rate = quartiles(samples + i * MAX_ROUNDS, round);
     free(from);
     free(to);

@@ -8,8 +8,9 @@
 #include "bench.h"
 
 typedef struct bench_plan {
-    double seconds; /* per case */
-    size_t rounds;  /* at least, even if they take longer */
+    double seconds;   /* per case */
+    size_t rounds;    /* at least, even if they take longer */
+    size_t done, all; /* measurements, for progress */
 } bench_plan;
 
 /* Returns 0, or -1 if there is not enough memory. */

@@ -10,4 +10,4 @@ check_libcheck_a_SOURCES = \
 	check/implementation.c \
 	check/reference.c \
 	check/reference.h
-EXTRA_DIST += check/hash.c
+EXTRA_DIST += check/hash.c check/progress.sh

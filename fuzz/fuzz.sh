@@ -13,6 +13,10 @@ seeds=$out/seeds
 sanitizers=address,undefined,float-divide-by-zero,float-cast-overflow
 check="-g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=fuzzer-no-link,$sanitizers"
 export UBSAN_OPTIONS=print_stacktrace=1
+# shellcheck source=check/progress.sh
+. "$source/../check/progress.sh"
+trap progress_off EXIT
+trap 'exit 99' HUP INT TERM
 
 die() {
     echo "$*" >&2
@@ -33,7 +37,9 @@ build() { # FOLDER CFLAGS [ENGINE [CC]]; unless it was built so, of the same sou
     newer=$(cd "$source/.." && find attention.h check fuzz tools/npy.[ch] -name '*.[ch]' -newer "$folder/built" 2>/dev/null | head -1)
     if [ -n "$newer" ] || [ "$(cat "$folder/built" 2>/dev/null)" != "$how" ]; then
         rm -f "$folder/built"
+        progress_on 'fuzz.sh: building'
         OUT=$folder CFLAGS=$2 LIB_FUZZING_ENGINE=${3--fsanitize=fuzzer} CC=${4-$CLANG} sh "$source/build.sh"
+        progress_off
         echo "$how" >"$folder/built"
     fi
     unpack_seeds
@@ -95,13 +101,19 @@ list)
 smoke) # seconds for each target, from the corpus on; or RUNS inputs, always the same
     need_build
     failed=0
+    done=0
+    all=$(($(echo "${TARGET:-$targets}" | wc -w) * SECONDS_EACH))
     for t in ${TARGET:-$targets}; do
         echo "== $t"
         if [ -n "$RUNS" ]; then
+            progress_on "fuzz.sh: $t"
             fixed "$t" >"$out/$t.log" 2>&1 || failed=1
         else
+            progress_on "fuzz.sh: $t" $done $all
             run "$t" -max_total_time="$SECONDS_EACH" ${SEED:+"-seed=$SEED"} >"$out/$t.log" 2>&1 || failed=1
         fi
+        progress_off
+        done=$((done + SECONDS_EACH))
         grep -E 'FAILED|ERROR|runtime error|number_of_executed|average_exec' "$out/$t.log" || true
     done
     exit $failed

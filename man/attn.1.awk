@@ -77,6 +77,7 @@ END {
     print "Results have the same bits on every machine, with every code path and any number"
     print "of threads."
     print "Arrays are read from and written to files in NumPy's .npy format."
+    print "On a terminal, work of more than a second shows how far it is."
     print ".SH COMMANDS"
     for (i = 1; i <= commands; i++) {
         count = split(help[order[i]], lines, "\n")
@@ -93,6 +94,11 @@ END {
     print ".B ATTN_PATH"
     print "The code path to use without"
     print ".BR \\-\\-path ."
+    print ".TP"
+    print ".B TERM"
+    print "If it is"
+    print ".BR dumb ,"
+    print "no progress is shown."
     print ".SH SEE ALSO"
     print ".BR attention (3)"
 }

@@ -175,7 +175,7 @@ EXPORT const char *attention_picture(int form, const int64_t *weights, const cha
                                      unsigned char **bytes, size_t *size)
 {
     const attn_array shown = array_of(weights);
-    const picture_options look = {queries, keys, title, lines ? PICTURE_LINES : PICTURE_MAP, dark};
+    const picture_options look = {queries, keys, title, lines ? PICTURE_LINES : PICTURE_MAP, dark, NULL};
     picture_buffer out = {NULL, 0, 0, 0};
     const char *wrong;
     if (form == SVG) wrong = picture_svg(&shown, &look, &out);

@@ -29,7 +29,12 @@ some="$few tests/c11_adapter tests/element_types tests/pthread_adapter tests/str
 
 have() { command -v "${1%% *}" >/dev/null 2>&1; }
 
-say() { echo "$name: $*"; }
+# shellcheck source=check/progress.sh
+. "$top/check/progress.sh"
+say() {
+    progress_off
+    echo "$name: $*"
+}
 
 # Counts the results of one kind (PASS, FAIL, SKIP) in the files that Automake's harness left.
 results() { # RESULT FILE...
@@ -68,6 +73,7 @@ run() {
     verdict=passed
     begin=$(date +%s)
     sources=$(commit)
+    progress_on "cross.sh: $name"
     cd "$build" || exit 99
     if ! [ -f Makefile ]; then
         "$source/configure" ${host:+--host="$host"} CC="$cc" $options >configure.out 2>&1 || {
@@ -193,7 +199,7 @@ mkdir cross/running 2>/dev/null || {
     until mkdir cross/running 2>/dev/null; do sleep 1; done
 }
 here=$PWD
-trap 'rmdir "$here/cross/running"' EXIT
+trap 'progress_off; rmdir "$here/cross/running"' EXIT
 trap 'exit 99' HUP INT TERM
 source=$top
 if [ -f "$top/config.status" ]; then # configured in place: other builds need sources of their own, those of a tarball

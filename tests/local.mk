@@ -4,6 +4,7 @@ test_programs = \
 	tests/aliases \
 	tests/array_forms \
 	tests/c11_adapter \
+	tests/eight_bits \
 	tests/element_types \
 	tests/elementary \
 	tests/errors \
@@ -24,6 +25,7 @@ test_programs = \
 	tests/pictures \
 	tests/plain_call \
 	tests/pthread_adapter \
+	tests/quantizing \
 	tests/recipes \
 	tests/rotary \
 	tests/rounding_modes \
@@ -49,6 +51,7 @@ test_scripts = \
 	tests/macros.sh \
 	tests/man.sh \
 	tests/openmp_adapter.sh \
+	tests/progress.sh \
 	tests/python.sh \
 	tests/readme.sh \
 	tests/stack.sh \
@@ -58,7 +61,7 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt tests/web.py doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md doc/tutorial.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt tests/terminal.py tests/web.py doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md doc/tutorial.md
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a

@@ -49,7 +49,7 @@ static int same(form draw, const attn_array *weights, const attn_array *other, c
 
 static int refused(form draw, attn_array weights, const char *why)
 {
-    const picture_options options = {NULL, NULL, NULL, PICTURE_MAP, 0};
+    const picture_options options = {NULL, NULL, NULL, PICTURE_MAP, 0, NULL};
     picture_buffer out = {NULL, 0, 0, 0};
     const char *wrong = draw(&weights, &options, &out);
     if (!wrong || !strstr(wrong, why)) test_note("not '%s', but '%s'", why, wrong ? wrong : "fine");
@@ -95,7 +95,7 @@ int main(void)
     part = attn_array_2d(ATTN_F32, (float *)narrow.data + QUERIES * KEYS, QUERIES, KEYS);
     for (int i = 0; i < FORMS; i++) {
         for (int view = PICTURE_MAP; view <= PICTURE_LINES; view++) {
-            const picture_options options = {NULL, NULL, NULL, (picture_view)view, 0};
+            const picture_options options = {NULL, NULL, NULL, (picture_view)view, 0, NULL};
             const attn_array head = test_part(&narrow, 3, 1, 1);
             test_ok(same(forms[i].draw, &narrow, &wide, &options) && same(forms[i].draw, &narrow, &turned, &options) &&
                         same(forms[i].draw, &narrow, &backwards, &options) &&
@@ -114,7 +114,7 @@ int main(void)
                 "%s: what cannot be drawn is refused", forms[i].name);
     }
     {
-        const picture_options options = {NULL, NULL, "<&\033\377\357\277\277", PICTURE_MAP, 0};
+        const picture_options options = {NULL, NULL, "<&\033\377\357\277\277", PICTURE_MAP, 0, NULL};
         picture_buffer out = {NULL, 0, 0, 0};
         const char *wrong = picture_svg(&narrow, &options, &out);
         test_ok(!wrong && has(&out, "<title>&lt;&amp;\357\277\275\357\277\275\357\277\275") && !has(&out, "\033"),
@@ -126,7 +126,7 @@ int main(void)
     test_skip("built without libpng", "PNG");
 #endif
     if (comma_locale()) {
-        const picture_options options = {NULL, NULL, NULL, PICTURE_MAP, 0};
+        const picture_options options = {NULL, NULL, NULL, PICTURE_MAP, 0, NULL};
         picture_buffer out = {NULL, 0, 0, 0};
         picture_svg(&narrow, &options, &out);
         setlocale(LC_ALL, "C");

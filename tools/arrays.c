@@ -5,6 +5,8 @@
 #include "npy.h"
 #include "tool.h"
 
+#include "check/progress.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -86,6 +88,13 @@ static size_t element_count(const attn_array *a)
     return count;
 }
 
+enum { STEP = 65536 }; /* elements that are converted between two looks at the clock */
+
+static void show_step(const tensor *t, size_t i, size_t count)
+{
+    progress_at("attn: converting", t->file, (double)i, (double)count);
+}
+
 /* Moves to the next element in C order; *at is its offset. */
 static void next_element(const attn_array *a, size_t index[ATTN_MAX_DIMS], ptrdiff_t *at)
 {
@@ -107,13 +116,16 @@ int tensor_pack(tensor *t, attn_dtype dtype)
     ptrdiff_t at = 0;
     if (!t->file) return 1;
     if (!tensor_new(t, t->file, dtype, from.ndim, from.shape)) return 0;
+    progress_begin();
     for (i = 0; i < count; i++) {
         const double value = value_at(&from, at);
+        if (i % STEP == 0) show_step(t, i, count);
         if (fabs(value) >= limit && fabs(value) < HUGE_VAL)
             return fail("%s: %g is too large for element type %s", t->file, value, attn_dtype_name(dtype));
         set_value(&t->array, i, value);
         next_element(&from, index, &at);
     }
+    progress_erase();
     return 1;
 }
 
@@ -127,8 +139,10 @@ int tensor_truth(tensor *t)
     ptrdiff_t at = 0;
     if (!t->file || (from.dtype != ATTN_I32 && from.dtype != ATTN_I64)) return 1;
     if (!tensor_new(t, t->file, ATTN_BOOL, from.ndim, from.shape)) return 0;
+    progress_begin();
     for (i = 0; i < count; i++) {
         const int64_t x = from.dtype == ATTN_I64 ? ((const int64_t *)from.data)[at] : ((const int32_t *)from.data)[at];
+        if (i % STEP == 0) show_step(t, i, count);
         if (x != 0 && x != 1)
             return fail("%s: has the integer %lld; integers must be 1 (true) or 0. In NumPy: a.astype(bool) if other "
                         "numbers mean true, a.astype('float32') if they are added to scores",
@@ -137,6 +151,7 @@ int tensor_truth(tensor *t)
         ((unsigned char *)t->array.data)[i] = x == 1;
         next_element(&from, index, &at);
     }
+    progress_erase();
     return ones || !count ||
            fail("%s: has only the integer 0, which may mean false or nothing to add. In NumPy: a.astype(bool) or "
                 "a.astype('float32')",
@@ -155,13 +170,16 @@ int tensor_resize(tensor *t, size_t n)
     shape[last] = n;
     if (!tensor_new(t, t->file, from.dtype, from.ndim, shape)) return 0;
     memset(t->array.data, 0xff, element_count(&t->array) * size);
+    progress_begin();
     for (i = 0; i < count; i++) {
         const size_t row = i / from.shape[last];
+        if (i % STEP == 0) show_step(t, i, count);
         if (index[last] < n)
             memcpy((char *)t->array.data + (row * n + index[last]) * size, (char *)from.data + at * (ptrdiff_t)size,
                    size);
         next_element(&from, index, &at);
     }
+    progress_erase();
     return 1;
 }
 

@@ -31,7 +31,8 @@ static int print_help(void)
          "Commands (attn COMMAND --help lists the options):");
     for (i = 0; i < COMMANDS; i++) printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     puts("  --version\n\n"
-         "On an error, attn prints one line on standard error, writes no file and exits with\nstatus 2.");
+         "On an error, attn prints one line on standard error, writes no file and exits with\nstatus 2. "
+         "On a terminal, work of more than a second shows how far it is.");
     return 1;
 }
 

@@ -9,6 +9,8 @@
 
 #include "tool.h"
 
+#include "check/progress.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -41,6 +43,8 @@ static int cannot_write(const char *path) { return fail("%s: cannot be written: 
 #include <windows.h>
 
 int output_is_terminal(void) { return _isatty(1); }
+
+static double size_of(FILE *file) { return (double)_filelengthi64(_fileno(file)); }
 
 static long process_number(void) { return (long)_getpid(); }
 
@@ -104,6 +108,13 @@ static int cut(FILE *file, const pending *p, size_t size) { return file && p && 
 #include <unistd.h>
 
 int output_is_terminal(void) { return isatty(STDOUT_FILENO); }
+
+/* Bytes; 0 or less: not known. */
+static double size_of(FILE *file)
+{
+    struct stat status;
+    return fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode) ? (double)status.st_size : 0;
+}
 
 static long process_number(void) { return (long)getpid(); }
 
@@ -286,6 +297,9 @@ static int cut(FILE *file, const pending *p, size_t size)
 
 #endif
 
+/* Bytes that are read or written between two looks at the clock. */
+enum { STEP = 1 << 24 };
+
 /* --------------------------------------------------------------- reading -- */
 
 /* Grows the buffer while reading, so that pipes work too. */
@@ -294,8 +308,11 @@ int file_read(const char *path, unsigned char **bytes, size_t *length)
     FILE *file = fopen(path, "rb");
     unsigned char *buffer = NULL;
     size_t size = 0, used = 0;
+    double total;
     int failed = 0;
     if (!file) return fail("%s: %s", path, strerror(errno));
+    total = size_of(file);
+    progress_begin();
     do {
         if (used == size) {
             const size_t larger = size ? 2 * size : 65536;
@@ -308,9 +325,11 @@ int file_read(const char *path, unsigned char **bytes, size_t *length)
             buffer = moved;
             size = larger;
         }
-        used += fread(buffer + used, 1, size - used, file);
+        used += fread(buffer + used, 1, size - used < STEP ? size - used : STEP, file);
         failed = ferror(file);
+        progress_at("attn: reading", path, (double)used, total);
     } while (!failed && !feof(file));
+    progress_erase();
     if (failed) fail("%s: %s", path, strerror(errno));
     fclose(file);
     if (failed) {
@@ -345,12 +364,24 @@ static FILE *create_beside(pending *p)
     return file;
 }
 
+static int write_body(const file_out *out, FILE *file)
+{
+    size_t done = 0, n = 1;
+    progress_begin();
+    for (; done < out->body_size && n > 0; done += n) {
+        const size_t left = out->body_size - done;
+        progress_at("attn: writing", out->path, (double)done, (double)out->body_size);
+        n = fwrite((const char *)out->body + done, 1, left < STEP ? left : STEP, file);
+    }
+    progress_erase();
+    return done == out->body_size;
+}
+
 static int write_all(const file_out *out, const pending *p, FILE *file)
 {
     const size_t size = out->head_size + out->body_size;
-    int fine = file && fwrite(out->head, 1, out->head_size, file) == out->head_size &&
-               fwrite(out->body, 1, out->body_size, file) == out->body_size && fflush(file) == 0 &&
-               (p->temporary ? keep_owner(file, p) : cut(file, p, size));
+    int fine = file && fwrite(out->head, 1, out->head_size, file) == out->head_size && write_body(out, file) &&
+               fflush(file) == 0 && (p->temporary ? keep_owner(file, p) : cut(file, p, size));
     if (!fine) cannot_write(out->path);
     if (file && fclose(file) != 0 && fine) fine = cannot_write(out->path);
     return fine;

@@ -6,6 +6,8 @@
 #include "picture.h"
 #include "tool.h"
 
+#include "check/progress.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +85,8 @@ static int choose(const char *name, const char *text, int rest, attn_array *a, c
     return 1;
 }
 
+static void show_drawing(double share) { progress_at("attn: drawing", "", share, 1); }
+
 /* What is to be drawn: one batch, all heads or one, and how. */
 static int picture_make(const picture_arguments *o, tensor *weights, attn_array *shown, picture_options *look)
 {
@@ -111,6 +115,7 @@ static int picture_make(const picture_arguments *o, tensor *weights, attn_array 
     look->title = title;
     look->view = (picture_view)view;
     look->dark = o->dark != NULL;
+    look->progress = show_drawing;
     if (!labels_read("--tokens", o->tokens, weights, queries, "queries", &look->queries)) return 0;
     if (o->keys) return labels_read("--keys", o->keys, weights, keys, "keys", &look->keys);
     return labels_read("--tokens", o->tokens, weights, keys, "keys", &look->keys);
@@ -124,7 +129,10 @@ static int draw(picture_form form, const char *path, const attn_array *shown, co
                 file_out *file)
 {
     picture_buffer picture = {NULL, 0, 0, 0};
-    const char *wrong = form(shown, look, &picture);
+    const char *wrong;
+    progress_begin();
+    wrong = form(shown, look, &picture);
+    progress_erase();
     if (wrong) return fail("%s: %s", path, wrong);
     memset(file, 0, sizeof *file);
     file->path = path;
@@ -201,7 +209,9 @@ static int heatmap(const char *file, const char *out, int text, picture_argument
     if (!pictures_draw(o, &weights, NULL, &files) || !files_write(files.file, files.count)) return 0;
     if (!text) return 1;
     if (!picture_make(o, &weights, &shown, &look)) return 0;
+    progress_begin();
     wrong = picture_text(&shown, &look, terminal_ink(), &printed);
+    progress_erase();
     if (wrong) return fail("%s: %s", file, wrong);
     fwrite(printed.bytes, 1, printed.size, stdout);
     return keep(printed.bytes) != NULL;

@@ -36,6 +36,18 @@ static attn_status forward(const void *layer, const attn_exec *exec)
     return attn_layer_forward((const attn_layer *)layer, exec);
 }
 
+static int compute(const run_options *o, const attn_layer *l)
+{
+    const int rank = l->x.ndim;
+    const double tokens = (double)l->x.shape[rank - 2], width = (double)l->x.shape[rank - 1],
+                 q = (double)l->w_q.shape[1], k = (double)l->w_k.shape[1], v = (double)l->w_v.shape[1],
+                 out = l->w_o.ndim ? (double)l->w_o.shape[0] * (double)l->w_o.shape[1] : 0, group = k > 0 ? q / k : 1,
+                 seen = l->attention.causal ? tokens / 2 : tokens;
+    /* the products of a token: three projections, scores and weighted sums, the output projection */
+    const run_steps steps = {5, {width * q, width * k, width * v, seen * (q + v * group), out}};
+    return run_in_steps(o, "layer", forward, l, &steps);
+}
+
 static int inputs_fit(const tensor *t, size_t heads, size_t *kv_heads)
 {
     static const char weight[] = "(d_model, columns)";
@@ -114,7 +126,7 @@ static int layer(const layer_options *o)
         return 0;
     l.out = out.array;
     l.weights = weights.array;
-    if (!run(&o->run, "layer", forward, &l) || !pictures_draw(&o->picture, &weights, NULL, &drawn)) return 0;
+    if (!compute(&o->run, &l) || !pictures_draw(&o->picture, &weights, NULL, &drawn)) return 0;
     weights.file = o->weights;
     return tensors_save(outputs, 2, &drawn);
 }

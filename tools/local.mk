@@ -29,7 +29,9 @@ attn_SOURCES = \
 	tools/tool.h \
 	check/allocation.h \
 	check/hash_cases.h \
-	check/implementation.c
+	check/implementation.c \
+	check/progress.c \
+	check/progress.h
 attn_LDADD = $(PNG_LIBS)
 
 # those that README.md shows

@@ -87,11 +87,19 @@ static int shade_of(const plan *p, double w, int empty)
     return SHADE_ZERO + (level < LEVELS ? level : LEVELS - 1);
 }
 
+/* Before each row is read for the first or the second time. */
+static void at_row(const plan *p, int before, size_t head, size_t query)
+{
+    const double rows = (double)p->heads * (double)p->queries, done = (double)head * (double)p->queries + (double)query;
+    if (p->o->progress) p->o->progress((before * rows + done) / (2 * rows));
+}
+
 static void survey(plan *p)
 {
     size_t head, query, key;
     for (head = 0; head < p->heads; head++) {
         for (query = 0; query < p->queries; query++) {
+            at_row(p, 0, head, query);
             p->empty += (size_t)is_empty(p, head, query);
             for (key = 0; key < p->keys; key++) {
                 const double w = weight_at(p, head, query, key);
@@ -118,6 +126,7 @@ static void make_shades(plan *p)
         for (query = 0; query < p->queries; query++) {
             unsigned char *row = p->shade + (head * p->rows + query / p->join_rows) * p->columns;
             const int empty = is_empty(p, head, query);
+            at_row(p, 1, head, query);
             for (key = 0; key < p->keys; key++) {
                 const int shade = shade_of(p, weight_at(p, head, query, key), empty);
                 if (shade > row[key / p->join_columns]) row[key / p->join_columns] = (unsigned char)shade;

@@ -21,6 +21,7 @@ typedef struct picture_options {
     const char *title;                        /* NULL: "Attention weights" */
     picture_view view;
     int dark;
+    void (*progress)(double share); /* NULL, or called while weights are read, if that is what takes long */
 } picture_options;
 
 /* Zero-initialised it is empty; free(bytes). */

@@ -4,6 +4,8 @@
  */
 #include "tool.h"
 
+#include "check/progress.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@ int fail(const char *format, ...)
     /* A file name may contain newlines, but the message must be one line. */
     for (i = 0; line[i] != 0; i++)
         if ((unsigned char)line[i] < ' ' || line[i] == 127) line[i] = '?';
+    progress_erase();
     fprintf(stderr, "attn: %s\n", line);
     return 0;
 }

@@ -4,6 +4,7 @@
  */
 #include "tool.h"
 
+#include "check/progress.h"
 #include "examples/pthread_parallel_for.h"
 
 #include <stdlib.h>
@@ -40,6 +41,51 @@ int run_dtype(const run_options *o, int halves_too, const tensor *const *inputs,
     return 1;
 }
 
+/* Takes the place of exec.parallel_for to see how far the work is. */
+typedef struct watch {
+    attn_pthreads *threads; /* NULL: none but the calling thread */
+    const run_steps *steps;
+    size_t step;
+    double done, cost, total; /* cost: of the current step */
+    attn_task task;
+    void *arg;
+    size_t count;
+} watch;
+
+/* Tasks are begun in order: where the calling thread is, the others are, too. */
+static void watched_task(void *arg, size_t index, size_t worker)
+{
+    const watch *w = (const watch *)arg;
+    if (worker == 0) progress_at("attn: computing", "", w->done + w->cost * (double)index / (double)w->count, w->total);
+    w->task(w->arg, index, worker);
+}
+
+static void watched_for(void *context, size_t count, attn_task task, void *arg)
+{
+    watch *w = (watch *)context;
+    size_t i;
+    w->cost = w->step < w->steps->count ? w->steps->cost[w->step++] : 0;
+    w->task = task;
+    w->arg = arg;
+    w->count = count;
+    if (w->threads) attn_pthreads_for(w->threads, count, watched_task, w);
+    else
+        for (i = 0; i < count; i++) watched_task(w, i, 0);
+    w->done += w->cost;
+}
+
+static void watch_exec(watch *w, const run_steps *steps, attn_pthreads *threads, attn_exec *exec)
+{
+    size_t i;
+    memset(w, 0, sizeof *w);
+    w->threads = threads;
+    w->steps = steps;
+    for (i = 0; i < steps->count; i++) w->total += steps->cost[i];
+    exec->parallel_for = watched_for;
+    exec->parallel_context = w;
+    if (!threads) exec->num_workers = 2; /* a function for one is not called */
+}
+
 /* Asks for the workspace, then computes. */
 static int run_exec(attn_exec *exec, const char *what, operation compute, const void *arguments)
 {
@@ -53,23 +99,34 @@ static int run_exec(attn_exec *exec, const char *what, operation compute, const 
         exec->workspace_size = bytes;
         if (!exec->workspace) return 0;
         status = compute(arguments, exec);
+        progress_erase();
     }
     return status == ATTN_OK || fail("%s: %s", what, attn_status_string(status));
 }
 
-int run(const run_options *o, const char *what, operation compute, const void *arguments)
+int run_in_steps(const run_options *o, const char *what, operation compute, const void *arguments,
+                 const run_steps *steps)
 {
     attn_exec exec = attn_exec_default();
     attn_pthreads threads;
+    watch watching;
     int64_t count = 1;
     int fine;
     if (!path_read(o, &exec.path) || !option_integer("--threads", o->threads, 1, MAX_THREADS, &count)) return 0;
-    if (count == 1) return run_exec(&exec, what, compute, arguments);
-    if (!attn_pthreads_start(&threads, (size_t)count)) return fail("cannot start %d threads", (int)count);
-    exec.parallel_for = attn_pthreads_for;
-    exec.parallel_context = &threads;
-    exec.num_workers = threads.num_workers;
+    if (count > 1) {
+        if (!attn_pthreads_start(&threads, (size_t)count)) return fail("cannot start %d threads", (int)count);
+        exec.parallel_for = attn_pthreads_for;
+        exec.parallel_context = &threads;
+        exec.num_workers = threads.num_workers;
+    }
+    if (progress_begin() && steps->count) watch_exec(&watching, steps, count > 1 ? &threads : NULL, &exec);
     fine = run_exec(&exec, what, compute, arguments);
-    attn_pthreads_stop(&threads);
+    if (count > 1) attn_pthreads_stop(&threads);
     return fine;
+}
+
+int run(const run_options *o, const char *what, operation compute, const void *arguments)
+{
+    static const run_steps one = {1, {1}};
+    return run_in_steps(o, what, compute, arguments, &one);
 }

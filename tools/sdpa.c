@@ -5,6 +5,8 @@
 #include "npy.h"
 #include "tool.h"
 
+#include "check/progress.h"
+
 #include <string.h>
 
 const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
@@ -356,6 +358,7 @@ static attn_status decode(const void *arguments, const attn_exec *exec)
         memset(c->sums.data, 0,
                c->sums.shape[0] * c->sums.shape[1] * c->sums.shape[2] * attn_dtype_size(c->sums.dtype));
     for (i = 0; i < c->desc.q.shape[2] && status == ATTN_OK; i++) {
+        progress_at("attn: computing", "", (double)i, (double)c->desc.q.shape[2]);
         for (b = 0; b < batch && status == ATTN_OK; b++) status = append_until(c, b, keys_for(c, b, i));
         d = step_of(c, i);
         if (status == ATTN_OK) status = attn_forward(&d, exec);
@@ -388,8 +391,10 @@ static attn_status forward(const void *desc, const attn_exec *exec)
 static int compute(const sdpa_options *o, const attn_desc *desc, size_t page_size, size_t capacity)
 {
     cached c;
+    static const run_steps none = {0, {0}};
     if (!o->paged && !o->cache) return run(&o->run, "sdpa", forward, desc);
-    return cached_new(&c, desc, page_size, capacity) && run(&o->run, "sdpa", o->cache ? decode : from_pages, &c);
+    if (!cached_new(&c, desc, page_size, capacity)) return 0;
+    return o->cache ? run_in_steps(&o->run, "sdpa", decode, &c, &none) : run(&o->run, "sdpa", from_pages, &c);
 }
 
 /* Loads the inputs, computes, saves the outputs. */

@@ -122,6 +122,14 @@ typedef attn_status (*operation)(const void *arguments, const attn_exec *exec);
  * Messages start with `what`. */
 int run(const run_options *o, const char *what, operation compute, const void *arguments);
 
+/* For progress: the calls of parallel_for, and what each costs, in any unit. None: `compute` shows progress itself. */
+typedef struct run_steps {
+    size_t count;
+    double cost[5];
+} run_steps;
+int run_in_steps(const run_options *o, const char *what, operation compute, const void *arguments,
+                 const run_steps *steps); /* run has one */
+
 /* -------------------------------------------------------------- heatmap.c -- */
 
 /* Options of commands that draw weights. */

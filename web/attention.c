@@ -4,6 +4,7 @@
  * hash, with the same arguments and the same messages. Files are in the page's memory, and each command has an
  * instance of the module to itself.
  */
+#include "check/progress.h"
 #include "tools/npy.h"
 #include "tools/tool.h"
 
@@ -39,6 +40,14 @@ int files_write(const file_out *files, size_t count)
 }
 
 int output_is_terminal(void) { return 0; }
+
+/* There is no terminal, so nobody sees progress. */
+int progress_begin(void) { return 0; }
+void progress_at(const char *what, const char *name, double done, double total)
+{
+    (void)what, (void)name, (void)done, (void)total;
+}
+void progress_erase(void) {}
 
 /* --------------------------------------------- in place of tools/run.c -- */
 

@@ -52,7 +52,45 @@ TURNS = ["avx2", "neon", "avx512", "scalar"]  # in which faults of the template 
 
 
 def fail(message):
+    PROGRESS.erase()
     sys.exit("mutate.py: " + message)
+
+
+class Progress:
+    """What is done now, and how much there is of it: a line on standard error, on a terminal only."""
+
+    def __init__(self):
+        self.seen = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.what, self.begin, self.length = "", (0.0, 0), 0
+
+    def at(self, what, number=0, count=0):
+        """`number` of `count` are over; those from the first call on say how long the others will take."""
+        begin, first = self.begin
+        if number <= first or what != self.what:
+            begin, first = self.begin = time.monotonic(), number
+        self.what = what
+        text = "mutate.py: " + what
+        if count:
+            text += ", %d of %d" % (number + 1, count)
+        if number > first:
+            seconds = (time.monotonic() - begin) / (number - first) * (count - number)
+            size, unit = (1, "s") if seconds < 100 else (60, "min") if seconds < 6000 else (3600, "h")
+            text += ": %.0f %s left" % (seconds / size, unit)
+        self.put(text)
+
+    def put(self, text):
+        if self.seen and (text or self.length):
+            text = text[:(os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1]
+            sys.stderr.write("\r%s\r%s" % (" " * self.length, text))
+            sys.stderr.flush()
+            self.length = len(text)
+
+    def erase(self):
+        """Before anything else is printed."""
+        self.put("")
+
+
+PROGRESS = Progress()
 
 
 # ------------------------------------------------------------------ source --
@@ -448,6 +486,7 @@ class Bench:
                      for f in os.listdir(os.path.join(TOP, d)) if f.endswith((".c", ".h", ".seeds")))
         if os.path.exists(stamp) and os.path.getmtime(stamp) > newest:
             return
+        PROGRESS.at("building tests and targets")
         shutil.copy(os.path.join(TOP, "attention.h"), os.path.join(self.base, "attention.h"))
         # only to link with: each fault brings its own
         self.must([self.cc, "-std=c99", "-w", "-O0", "-fPIC", "-I" + TOP, "-shared", "-Dmain=attn_hash_main",
@@ -760,6 +799,7 @@ def main():
             f.write("\n".join(summary(results, known)) + "\n")
 
     def tell(number, count, r):
+        PROGRESS.erase()
         print("%s %d/%d %s [%s] %s: check %s (%.1f s), fuzz %s (%.1f s)" % (
             time.strftime("%H:%M:%S"), number + 1, count, r["name"], r["path"], r["state"], r["check"], r["check_seconds"], r["fuzz"],
             r["fuzz_seconds"]), flush=True)
@@ -771,6 +811,7 @@ def main():
             fault = of.get((r["name"], r["key"]))
             if not fault:
                 continue
+            PROGRESS.at("libFuzzer", number, len(left))
             folder = os.path.join(work, fault.name)
             patch(source, fault, folder)
             bench.compile(folder, fault.path, "asan")
@@ -788,6 +829,7 @@ def main():
             fault = of.get((r["name"], r["key"]))
             if not fault:
                 continue
+            PROGRESS.at("slow tests", number, len(left))
             folder = os.path.join(work, fault.name)
             patch(source, fault, folder)
             bench.compile(folder, fault.path, "optimised")
@@ -806,6 +848,7 @@ def main():
         for number, fault in enumerate(faults):
             if (fault.name, fault.key()) in done:
                 continue
+            PROGRESS.at("quick tests and seeds", number, len(faults))
             folder = os.path.join(work, fault.name)
             r = {"name": fault.name, "kind": fault.kind, "path": fault.path, "hand": fault.hand, "key": fault.key(), "state": "run", "check": None,
                  "fuzz": None, "how": None, "explored": False, "tested": False, "check_seconds": 0.0, "fuzz_seconds": 0.0}
