@@ -52,7 +52,8 @@
  *                   masks, windows, ALiBi, softcap, sinks, lengths, pages, packed
  *                   sequences; log-sum-exp, weights, scores, column sums.
  *                   attn_partial and its states: over parts of the keys.
- *                   attn_cache_append, attn_rotary, attn_rotary_tables: for decoding.
+ *                   attn_cache_append, attn_cache_append_scaled, attn_quantize,
+ *                   attn_dequantize, attn_rotary, attn_rotary_tables: for decoding.
  *     4. layers     attn_layer_forward: projections, heads, output projection
  *
  * IN PLACE OF YOUR LOOP
@@ -136,6 +137,25 @@
  *   they are cut into steps. Paged caches work alike: block_table says where the
  *   pages are. With several workers, few queries over many keys are cut into
  *   tasks along the keys.
+ *
+ * EIGHT BITS
+ *
+ *   Keys, values and caches may be int8, uint8, floats of 8 bits, or ggml's q8_0, beside float32,
+ *   float16 or bfloat16 queries. An element is (number - zero) * scale in float32, one rounding
+ *   each; results have the bits of the same call on float32 arrays that hold those elements, so
+ *   that NaN and infinity of a scale are as if every element it belongs to had them. Scales are
+ *   one for all, or for each head, key, group of columns or column, and what these have together:
+ *
+ *     d.k = attn_array_4d(ATTN_I8, k, batch, kv_heads, capacity, head_dim);
+ *     d.k_scale = attn_array_4d(ATTN_F32, k_scale, batch, kv_heads, capacity, 1);
+ *     d.v = attn_array_4d(ATTN_Q8_0, blocks, batch, kv_heads, capacity, head_dim); (has its own)
+ *
+ *   attn_cache_append_scaled rounds new rows to such a cache, attn_quantize whole arrays: a number
+ *   becomes x / scale (a division) + zero, rounded to nearest even and limited to the type; what is
+ *   too large for a float of 8 bits becomes the largest, infinity too. NaN becomes 0 as an integer;
+ *   a scale of 0 makes all 0, but NaN. A found scale is the largest magnitude / 127 (448 for e4m3,
+ *   57344 for e5m2), rounded to what is stored, up where it is subnormal, so that integers come
+ *   back within half a step; NaN, and with it every element, if one of them is not finite.
  *
  * RECIPES
  *
@@ -558,8 +578,9 @@ typedef struct attn_desc {
     attn_array sinks;   /* optional, (Hq): a logit in the denominator only */
 
     /* Optional, float32, for k and v of 8 bits: an element is (number - zero) * scale. (B, Hkv, kv_len, C), fewer
-     * dimensions and dimensions of 1 broadcast; C divides head_dim, and column c uses c / (head_dim / C). Zero points
-     * are for ATTN_I8 and ATTN_U8; with pages (num_pages, Hkv, page_size, C) */
+     * dimensions and dimensions of 1 broadcast; C divides head_dim, and column c uses c / (head_dim / C); the C of a
+     * scale and its zero point are the same, or one of them 1. Zero points are for ATTN_I8 and ATTN_U8. With pages
+     * (num_pages, Hkv, page_size, C) */
     attn_array k_scale, v_scale, k_zero, v_zero;
 
     attn_array block_table;  /* optional, (B, pages), i32 or i64: k and v are then pages

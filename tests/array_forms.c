@@ -23,6 +23,10 @@
     X(block_table, 2, 2, 0)                                                                                            \
     X(cu_seqlens_q, 1, 1, 0)                                                                                           \
     X(cu_seqlens_k, 1, 1, 0)                                                                                           \
+    X(k_scale, 1, 4, 15)                                                                                               \
+    X(v_scale, 1, 4, 15)                                                                                               \
+    X(k_zero, 1, 4, 15)                                                                                                \
+    X(v_zero, 1, 4, 15)                                                                                                \
     X(out, 2, 4, 0)                                                                                                    \
     X(lse, 1, 3, 0)                                                                                                    \
     X(scores, 2, 4, 0)                                                                                                 \
@@ -38,12 +42,12 @@ static const struct {
     ARRAYS(X)
 #undef X
 };
-enum { COUNT = sizeof arrays / sizeof *arrays };
+enum { COUNT = sizeof arrays / sizeof *arrays, OUTPUTS = 14 /* from here on */ };
 
 static attn_array *array_of(attn_desc *d, size_t which) { return (attn_array *)(void *)((char *)d + arrays[which].at); }
 
-enum { PLAIN, PAGES, PACKED, KINDS };
-static const char *const kind_names[KINDS] = {"", ", pages", ", packed sequences"};
+enum { PLAIN, CODES, PAGES, PACKED, KINDS }; /* all but the first with keys and values of eight bits */
+static const char *const kind_names[KINDS] = {"", ", int8", ", pages", ", packed sequences"};
 enum { SEQUENCES = 3, Q_LEN = 5, PAGE = 4, KV_LEN = 2 * PAGE, DIM = 6, DIM_V = 3 };
 
 /* With all arrays that go together, each in its longest form. */
@@ -54,15 +58,22 @@ static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, a
     attn_desc d = attn_desc_default();
     test_rng rng = {batch + 10 * q_heads};
     d.q = test_4d(ATTN_F32, batch, q_heads, all * Q_LEN, DIM);
-    d.k = test_4d(ATTN_F32, pages, k_heads, rows, DIM);
-    d.v = test_4d(ATTN_F32, pages, k_heads, rows, DIM_V);
+    d.k = test_4d(kind == PLAIN ? ATTN_F32 : ATTN_I8, pages, k_heads, rows, DIM);
+    d.v = test_4d(kind == PLAIN ? ATTN_F32 : ATTN_I8, pages, k_heads, rows, DIM_V);
     d.out = test_4d(ATTN_F32, batch, q_heads, all * Q_LEN, DIM_V);
     d.lse = test_3d(ATTN_F32, batch, q_heads, all * Q_LEN);
     d.alibi = test_2d(ATTN_F32, batch, q_heads);
     d.sinks = test_1d(ATTN_F32, q_heads);
     test_fill_normal(&d.q, &rng, 1);
-    test_fill_normal(&d.k, &rng, 1);
-    test_fill_normal(&d.v, &rng, 1);
+    test_fill_normal(&d.k, &rng, kind == PLAIN ? 1 : 30);
+    test_fill_normal(&d.v, &rng, kind == PLAIN ? 1 : 30);
+    if (kind != PLAIN) {
+        attn_array *const beside[4] = {&d.k_scale, &d.k_zero, &d.v_scale, &d.v_zero};
+        for (int i = 0; i < 4; i++) {
+            *beside[i] = test_4d(ATTN_F32, pages, k_heads, rows, i < 2 ? DIM / 3 : DIM_V);
+            test_fill_normal(beside[i], &rng, i % 2 ? 20 : 0.03);
+        }
+    }
     test_fill_normal(&d.alibi, &rng, 0.3);
     test_fill_normal(&d.sinks, &rng, 1);
     if (kind == PACKED) {
@@ -125,14 +136,14 @@ static int try_form(const attn_desc *d, size_t which, int ndim, unsigned ones)
     const attn_array like = *array_of(&full, which);
     ref_report report;
     *array_of(&form, which) = shortened(&like, ndim, ones);
-    if (which < 10) *array_of(&full, which) = spread(array_of(&form, which), &like); /* an input */
+    if (which < OUTPUTS) *array_of(&full, which) = spread(array_of(&form, which), &like); /* an input */
     forms++;
     if (!test_status(test_forward(&full, test_on(ATTN_PATH_SCALAR)), ATTN_OK) ||
         !test_status(test_forward(&form, test_shuffled(ATTN_PATH_AUTO, 2)), ATTN_OK))
         return 0;
     report = ref_check(&form, 1);
     if (!test_within(&report)) return 0;
-    for (size_t i = 10; i < COUNT; i++) {
+    for (size_t i = OUTPUTS; i < COUNT; i++) {
         const attn_array *a = array_of(&form, i), *b = array_of(&full, i);
         const attn_array same = a->ndim ? spread(a, b) : *a;
         if (a->ndim && !test_same(&same, b)) return 0;

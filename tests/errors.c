@@ -298,6 +298,16 @@ static void try_descriptor(void)
     REFUSE(do_forward, ATTN_ERR_STRIDE, c.desc.lse.stride[0] = 1);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.scale = (double)NAN);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.scale = (double)INFINITY);
+    REFUSE(do_forward, ATTN_ERR_UNSCALED, c.desc.k_scale = test_1d(ATTN_F32, 1));
+    REFUSE(do_forward, ATTN_ERR_UNSCALED, c.desc.v_zero = test_1d(ATTN_F32, 1));
+    REFUSE(do_forward, ATTN_ERR_UNSCALED, (c.desc.k.dtype = ATTN_F8_E5M2, c.desc.k_zero = test_1d(ATTN_F32, 1)));
+    REFUSE(do_forward, ATTN_ERR_SCALE_COUNT, (c.desc.k.dtype = ATTN_I8, c.desc.k_scale = test_1d(ATTN_F32, 97)));
+    REFUSE(do_forward, ATTN_ERR_SCALE_COUNT, (c.desc.v.dtype = ATTN_U8, c.desc.v_zero = test_2d(ATTN_F32, 1, 0)));
+    REFUSE(do_forward, ATTN_ERR_SCALE_SHAPE, (c.desc.k.dtype = ATTN_I8, c.desc.k_scale = test_2d(ATTN_F32, 97, 1)));
+    REFUSE(do_forward, ATTN_ERR_SCALE_SHAPE, (c.desc.v.dtype = ATTN_I8, c.desc.v_zero = test_3d(ATTN_F32, 97, 1, 1)));
+    REFUSE(do_forward, ATTN_ERR_BLOCK, c.desc.v.dtype = ATTN_Q8_0);
+    REFUSE(do_forward, ATTN_ERR_DTYPE, (c.desc.k.dtype = ATTN_I8, c.desc.k_scale = test_1d(ATTN_F64, 1)));
+    REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.q.dtype = ATTN_I8);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.softcap = -1);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.softcap = (double)NAN);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.align = ATTN_ALIGN_COUNT);

@@ -102,6 +102,11 @@ static struct {
     X(attn_state_finish, with.status = attn_state_finish(&with.desc, with.state[2], with.path)) \
     X(attn_cache_append, with.status = attn_cache_append(&with.a, &with.b, &with.c, \
                                                          with.flag ? &with.d : NULL)) \
+    X(attn_cache_append_scaled, \
+      with.status = attn_cache_append_scaled(&with.a, &with.e, NULL, ATTN_SCALES_FOUND, &with.b, &with.c, \
+                                             with.flag ? &with.d : NULL)) \
+    X(attn_quantize, with.status = attn_quantize(&with.b, &with.a, &with.e, NULL, ATTN_SCALES_FOUND)) \
+    X(attn_dequantize, with.status = attn_dequantize(&with.a, &with.e, NULL, &with.b)) \
     X(attn_rotary, with.status = attn_rotary(&with.a, &with.b, 0, with.count, with.flag, &with.c)) \
     X(attn_rotary_tables, with.status = attn_rotary_tables(&with.a, &with.b, &with.d, with.flag, &with.c)) \
     X(attn_layer_forward, with.status = attn_layer_forward(&with.layer, &with.exec))
@@ -671,7 +676,17 @@ static void try_cache(attn_dtype type, attn_dtype rows)
     for (with.flag = 0; with.flag < 2; with.flag++) {
         with.a = with.flag ? filled(type, 4, 2, 16, 20) : filled(type, 2, 2, 32, 20);
         take(NUMBER_attn_cache_append, attn_dtype_name(type));
+        if (type == ATTN_F64) continue;
+        with.a.dtype = ATTN_I8;
+        with.e = with.flag ? filled(ATTN_F32, 4, 2, 16, 2) : filled(ATTN_F32, 2, 2, 32, 2);
+        take(NUMBER_attn_cache_append_scaled, "int8");
     }
+    if (type == ATTN_F64) return;
+    with.a = filled(ATTN_F32, 2, 2, 5, 20);
+    with.a.dtype = ATTN_I8;
+    with.e = filled(ATTN_F32, 2, 2, 5, 4);
+    take(NUMBER_attn_quantize, "int8");
+    take(NUMBER_attn_dequantize, "int8");
 }
 
 /* What takes no arrays, or only looks at them. */
