@@ -32,7 +32,7 @@ size_t bench_roofline(const bench_loops *loops[BENCH_WIDTHS]);
 /* ---------------------------------------------------------------- cases -- */
 
 typedef enum bench_kind { BENCH_ATTENTION, BENCH_SOFTMAX, BENCH_MATMUL, BENCH_APPEND, BENCH_ROTARY } bench_kind;
-typedef enum bench_type { BENCH_F32, BENCH_F64, BENCH_F16, BENCH_BF16 } bench_type;
+typedef enum bench_type { BENCH_F32, BENCH_F64, BENCH_F16, BENCH_BF16, BENCH_I8 } bench_type;
 
 /* What bounds the work: arithmetic, reading the operands, or copying in to out. */
 typedef enum bench_bound { BENCH_BY_FMA, BENCH_BY_READ, BENCH_BY_COPY } bench_bound;
@@ -60,7 +60,7 @@ typedef struct bench_poison {
 typedef struct bench_case {
     const char *name, *what;
     bench_kind kind;
-    bench_type type; /* f16, bf16: only K and V, or what is appended to; the rest is float32 */
+    bench_type type; /* f16, bf16, i8: only K and V, or what is appended to; the rest is float32 */
     bench_bound bound;
     size_t heads, kv_heads;
     /* attention: m queries, n keys, head dimension k; matmul: (m, k) by (k, n);
@@ -85,17 +85,18 @@ typedef struct bench_case {
 typedef struct bench_job {
     const bench_case *shape;
     void *a, *b, *c, *out;
-    void *b_half, *c_half; /* K and V in 16 bits, holding the same values */
-    void *scratch;         /* for the peers */
-    uint8_t *mask;         /* (m, n) */
-    float *slopes;         /* (heads) */
-    void *weights;         /* (heads, m, n) */
+    void *b_narrow, *c_narrow; /* K and V in 8 or 16 bits, holding the same values */
+    float *scales;             /* (kv_heads, n), of those of 8 bits */
+    void *scratch;             /* for the peers */
+    uint8_t *mask;             /* (m, n) */
+    float *slopes;             /* (heads) */
+    void *weights;             /* (heads, m, n) */
     size_t a_count, b_count, c_count, out_count;
     size_t element;      /* bytes of the compute type */
     double flops;        /* 2 per multiply-add of visible work */
     double pairs;        /* visible queries and keys, over all heads */
     double bytes;        /* that have to be moved */
-    double peer_bytes;   /* the same for peers, which do not have 16-bit types */
+    double peer_bytes;   /* the same for peers, which do not have these types */
     const void *span[2]; /* what BENCH_BY_READ reads */
     size_t span_bytes[2];
 } bench_job;

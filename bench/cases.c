@@ -62,6 +62,31 @@ static const bench_case cases[] = {
      SHAPE(32, 8, 1, 32768, 128),
      .type = BENCH_BF16,
      .bound = BENCH_BY_READ},
+    {.name = "decode-32768-i8",
+     .what = "decode, 32 query and 8 key heads, 32768 int8 keys with a scale each, d 128",
+     SHAPE(32, 8, 1, 32768, 128),
+     .type = BENCH_I8,
+     .bound = BENCH_BY_READ,
+     .beside = "decode-32768"},
+    {.name = "decode-32768-single",
+     .what = "decode, 8 query and 8 key heads, 32768 keys, d 128",
+     SHAPE(8, 8, 1, 32768, 128),
+     .bound = BENCH_BY_READ,
+     .alone = 1},
+    {.name = "decode-32768-single-i8",
+     .what = "decode, 8 query and 8 key heads, 32768 int8 keys with a scale each, d 128",
+     SHAPE(8, 8, 1, 32768, 128),
+     .type = BENCH_I8,
+     .bound = BENCH_BY_READ,
+     .alone = 1,
+     .beside = "decode-32768-single"},
+    {.name = "prefill-2048-d64-i8",
+     .what = "causal prefill, 8 heads, 2048 tokens, int8 keys with a scale each, d 64",
+     SHAPE(8, 8, 2048, 2048, 64),
+     .type = BENCH_I8,
+     .causal = 1,
+     .alone = 1,
+     .beside = "prefill-2048-d64"},
     {.name = "decode-4096-by-position",
      .what = "decode, 32 query and 8 key heads, 4096 keys stored (position, head, d), d 128",
      SHAPE(32, 8, 1, 4096, 128),
@@ -272,13 +297,15 @@ static double normal(uint64_t *state)
     return (sum - 4 * 32767.5) * (1.7320508075688772 / 65536);
 }
 
-/* Of magnitude below 4 with 8 significant bits, so that it fits both 16-bit
- * types exactly and the peers see the same numbers in float32. */
-static float coarse(double x)
+/* Of magnitude below 4 with few significant bits, so that it fits the narrow types exactly and the peers see the same
+ * numbers in float32. */
+#define SCALE 0.03125f /* of integers */
+static float coarse(bench_type type, double x)
 {
-    double y = nearbyint(x * 64);
-    y = y > 255 ? 255 : y < -255 ? -255 : y;
-    return (float)(y / 64);
+    const double unit = type == BENCH_I8 ? (double)SCALE : 0.015625, most = type == BENCH_I8 ? 127 : 255;
+    double y = nearbyint(x / unit);
+    y = y > most ? most : y < -most ? -most : y;
+    return (float)(y * unit);
 }
 
 static uint16_t half(bench_type type, float x)
@@ -290,14 +317,16 @@ static uint16_t half(bench_type type, float x)
     return (uint16_t)((bits >> 16 & 0x8000) | (magnitude ? (magnitude - (112u << 23)) >> 13 : 0));
 }
 
-static void fill(bench_type type, void *data, uint16_t *halves, size_t count, uint64_t seed)
+static void fill(bench_type type, void *data, void *narrow, size_t count, uint64_t seed)
 {
-    double *wide = data;
-    float *narrow = data;
+    double *doubles = data;
+    float *singles = data;
     for (size_t i = 0; i < count; i++)
-        if (type == BENCH_F64) wide[i] = normal(&seed);
-        else narrow[i] = halves ? coarse(normal(&seed)) : (float)normal(&seed);
-    for (size_t i = 0; halves && i < count; i++) halves[i] = half(type, narrow[i]);
+        if (type == BENCH_F64) doubles[i] = normal(&seed);
+        else singles[i] = narrow ? coarse(type, normal(&seed)) : (float)normal(&seed);
+    for (size_t i = 0; narrow && i < count; i++)
+        if (type == BENCH_I8) ((int8_t *)narrow)[i] = (int8_t)(singles[i] / SCALE);
+        else ((uint16_t *)narrow)[i] = half(type, singles[i]);
 }
 
 /* Does the mask let query i see key j? */
@@ -330,7 +359,11 @@ static void fill_mask(const bench_job *job)
                 s->mask == BENCH_RANDOM ? (uint8_t)(next(&seed) >> 63) : (uint8_t)visible(s, i, j);
 }
 
-static int is_half(const bench_case *s) { return s->type == BENCH_F16 || s->type == BENCH_BF16; }
+/* Bytes of an element of K and V, if they have a type of their own; otherwise 0. */
+static size_t narrow_size(const bench_case *s)
+{
+    return s->type == BENCH_F16 || s->type == BENCH_BF16 ? 2 : s->type == BENCH_I8 ? 1 : 0;
+}
 
 static int allocate(bench_job *job)
 {
@@ -343,15 +376,17 @@ static int allocate(bench_job *job)
     job->c = bench_allocate(job->c_count * job->element);
     job->out = bench_allocate(job->out_count * job->element);
     job->scratch = bench_allocate(scratch);
-    if (is_half(s)) {
-        job->b_half = bench_allocate(job->b_count * sizeof(uint16_t));
-        job->c_half = bench_allocate(job->c_count * sizeof(uint16_t));
+    if (narrow_size(s)) {
+        job->b_narrow = bench_allocate(job->b_count * narrow_size(s));
+        job->c_narrow = bench_allocate(job->c_count * narrow_size(s));
     }
+    if (s->type == BENCH_I8) job->scales = bench_allocate(s->kv_heads * s->n * sizeof(float));
     if (s->mask) job->mask = bench_allocate(s->m * s->n);
     if (s->alibi) job->slopes = bench_allocate(s->heads * sizeof(float));
     if (s->weights) job->weights = bench_allocate(s->heads * s->m * s->n * job->element);
     if ((s->mask && !job->mask) || (s->alibi && !job->slopes) || (s->weights && !job->weights)) return 0;
-    if (!job->a || !job->b || !job->c || !job->out || !job->scratch || (is_half(s) && (!job->b_half || !job->c_half)))
+    if (!job->a || !job->b || !job->c || !job->out || !job->scratch ||
+        (narrow_size(s) && (!job->b_narrow || !job->c_narrow)) || (s->type == BENCH_I8 && !job->scales))
         return 0;
     /* Touch the memory now, so that no timed run pays for that. */
     memset(job->scratch, 0, scratch);
@@ -399,24 +434,26 @@ bench_job *bench_job_open(const bench_case *s)
         job->peer_bytes = (double)job->b_count * (double)job->element;
         break;
     }
-    job->bytes = is_half(s) ? job->peer_bytes / 2 : job->peer_bytes;
-    if (is_half(s) && s->kind == BENCH_APPEND) job->bytes = job->peer_bytes * 3 / 4; /* float32 is read */
+    job->bytes = narrow_size(s) ? job->peer_bytes * (double)narrow_size(s) / 4 : job->peer_bytes;
+    if (s->type == BENCH_I8) job->bytes += 2 * (double)(s->kv_heads * s->n) * sizeof(float);
+    if (narrow_size(s) && s->kind == BENCH_APPEND) job->bytes = job->peer_bytes * 3 / 4; /* float32 is read */
     if (!allocate(job)) {
         bench_job_close(job);
         return NULL;
     }
     fill(s->type, job->a, NULL, job->a_count, 1);
-    fill(s->type, job->b, job->b_half, job->b_count, 2);
-    fill(s->type, job->c, job->c_half, job->c_count, 3);
+    fill(s->type, job->b, job->b_narrow, job->b_count, 2);
+    fill(s->type, job->c, job->c_narrow, job->c_count, 3);
+    for (size_t i = 0; job->scales && i < s->kv_heads * s->n; i++) job->scales[i] = SCALE;
     put_poison(job, 'a', job->a, job->a_count);
     put_poison(job, 'b', job->b, job->b_count);
     put_poison(job, 'c', job->c, job->c_count);
     if (s->mask) fill_mask(job);
     for (size_t h = 0; s->alibi && h < s->heads; h++)
         job->slopes[h] = (float)exp2(-8 * (double)(h + 1) / (double)s->heads);
-    size_t element = is_half(s) ? sizeof(uint16_t) : job->element;
-    job->span[0] = is_half(s) ? job->b_half : job->b;
-    job->span[1] = is_half(s) ? job->c_half : job->c;
+    size_t element = narrow_size(s) ? narrow_size(s) : job->element;
+    job->span[0] = narrow_size(s) ? job->b_narrow : job->b;
+    job->span[1] = narrow_size(s) ? job->c_narrow : job->c;
     job->span_bytes[0] = job->b_count * element;
     job->span_bytes[1] = job->c_count * element;
     return job;
@@ -429,8 +466,9 @@ void bench_job_close(bench_job *job)
     free(job->b);
     free(job->c);
     free(job->out);
-    free(job->b_half);
-    free(job->c_half);
+    free(job->b_narrow);
+    free(job->c_narrow);
+    free(job->scales);
     free(job->scratch);
     free(job->mask);
     free(job->slopes);

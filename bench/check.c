@@ -13,7 +13,10 @@ bench_arrays bench_describe(const bench_job *job)
 {
     const bench_case *s = job->shape;
     attn_dtype type = s->type == BENCH_F64 ? ATTN_F64 : ATTN_F32;
-    attn_dtype kv_type = s->type == BENCH_F16 ? ATTN_F16 : s->type == BENCH_BF16 ? ATTN_BF16 : type;
+    attn_dtype kv_type = s->type == BENCH_F16    ? ATTN_F16
+                         : s->type == BENCH_BF16 ? ATTN_BF16
+                         : s->type == BENCH_I8   ? ATTN_I8
+                                                 : type;
     bench_arrays t = {.desc = attn_desc_default()};
     if (s->kind == BENCH_ATTENTION) {
         t.desc.q = attn_array_4d(type, job->a, 1, s->heads, s->m, s->k);
@@ -21,6 +24,8 @@ bench_arrays bench_describe(const bench_job *job)
                                   : attn_array_4d(kv_type, job->span[0], 1, s->kv_heads, s->n, s->k);
         t.desc.v = s->by_position ? attn_array_bshd(kv_type, job->span[1], 1, s->n, s->kv_heads, s->k)
                                   : attn_array_4d(kv_type, job->span[1], 1, s->kv_heads, s->n, s->k);
+        if (job->scales)
+            t.desc.k_scale = t.desc.v_scale = attn_array_4d(ATTN_F32, job->scales, 1, s->kv_heads, s->n, 1);
         t.desc.out = attn_array_4d(type, job->out, 1, s->heads, s->m, s->k);
         t.desc.causal = s->causal;
         t.desc.softcap = s->softcap;
