@@ -247,6 +247,19 @@ static void try_not_finite(void)
     }
 }
 
+/* Also where numbers that are finite share it, and come later. */
+static void try_shared_nan(void)
+{
+    const attn_array x = test_2d(ATTN_F32, 3, 600), codes = test_2d(ATTN_I8, 3, 600), scale = test_2d(ATTN_F32, 1, 2);
+    int pass;
+    test_fill(&x, 1);
+    ref_set(&x, 0, 0, 0, 5, (double)NAN);
+    pass = test_status(attn_quantize(&x, &codes, &scale, NULL, ATTN_SCALES_FOUND), ATTN_OK);
+    test_ok(pass && isnan((float)ref_get(&scale, 0, 0, 0, 0)) && isfinite((float)ref_get(&scale, 0, 0, 0, 1)) &&
+                test_release(),
+            "a NaN in the first of rows that share a scale");
+}
+
 /* Finite numbers beyond the largest that a block holds. */
 static void try_too_large(void)
 {
@@ -410,6 +423,7 @@ int main(void)
     try_found();
     try_shared();
     try_not_finite();
+    try_shared_nan();
     try_too_large();
     try_append();
     try_views();
