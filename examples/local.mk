@@ -6,6 +6,7 @@ EXTRA_DIST += \
 	examples/decode.c \
 	examples/gcd_parallel_for.h \
 	examples/generate.c \
+	examples/int8_cache.c \
 	examples/layer.c \
 	examples/openmp_parallel_for.h \
 	examples/pthread_parallel_for.h \
