@@ -402,6 +402,7 @@
 #define attn_path_supported ATTN__PREFIXED(ATTN_PREFIX, path_supported)
 #define attn_rotary ATTN__PREFIXED(ATTN_PREFIX, rotary)
 #define attn_rotary_tables ATTN__PREFIXED(ATTN_PREFIX, rotary_tables)
+#define attn_scaling ATTN__PREFIXED(ATTN_PREFIX, scaling)
 #define attn_scores ATTN__PREFIXED(ATTN_PREFIX, scores)
 #define attn_sdpa_f32 ATTN__PREFIXED(ATTN_PREFIX, sdpa_f32)
 #define attn_sdpa_f64 ATTN__PREFIXED(ATTN_PREFIX, sdpa_f64)

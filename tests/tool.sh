@@ -286,6 +286,12 @@ if option '--kv-dtype f16' --kv-dtype f16; then
     near .002 "$(values "$dir/out.npy" f4)" "$(values "$dir/o.npy" f4)" && ! cmp -s "$dir/out.npy" "$dir/o.npy"
     ok '--kv-dtype f16 is near float32'
 fi
+for type in i8 e4m3 e5m2; do
+    if option "--kv-dtype $type" --kv-dtype $type; then
+        near .2 "$(values "$dir/out.npy" f4)" "$(values "$dir/o.npy" f4)" && ! cmp -s "$dir/out.npy" "$dir/o.npy"
+        ok "--kv-dtype $type is near float32"
+    fi
+done
 
 # --------------------------------------------------------- caches and pages --
 
@@ -321,6 +327,8 @@ same_by_cache 'causal with offset, window, additive mask, softcap' --causal 25 -
 same_by_cache 'keys before the first, sinks' --causal -5 --sinks "$dir/slopes.npy"
 same_by_cache 'float64, window' --dtype f64 --window 3,5
 same_by_cache 'float16 keys' --kv-dtype f16 --causal lower-right
+same_by_cache 'int8 keys' --kv-dtype i8 --causal lower-right
+same_by_cache 'e4m3 keys' --kv-dtype e4m3 --window 3,5
 same_by_cache 'bfloat16' --dtype bf16
 sdpa -o "$dir/o1.npy" --scores "$dir/s1.npy" --stage biased --causal lower-right &&
     sdpa -o "$dir/o2.npy" --scores "$dir/s2.npy" --stage biased --causal lower-right --cache --paged 6 && cmp -s "$dir/s1.npy" "$dir/s2.npy"
@@ -420,6 +428,7 @@ awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", i == 7 ? 10000 : i % 2 }' | 
 refused 'a mask of integers that may be added' "$dir/added.npy: has the integer 10000" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/added.npy"
 awk 'BEGIN { for (i = 0; i < 40; i++) printf "0 " }' | npy "$dir/zeros.npy" i4 '(40,)'
 refused 'a mask of integers that are all 0' "$dir/zeros.npy: has only the integer 0" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/zeros.npy"
+refused 'float64 queries over int8 keys' 'sdpa: an element type' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --dtype f64 --kv-dtype i8
 refused 'lengths that are no integers' "$dir/one.npy: has element type" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --kv-lens "$dir/one.npy"
 refused 'integers for floats' "$dir/len.npy: has element type int64" softmax --in "$dir/len.npy" -o "$no"
 echo 1e300 | npy "$dir/huge.npy" f8 '(1,)'

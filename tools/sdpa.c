@@ -37,7 +37,8 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n"
                          "                   one of them is float64, else f32). NumPy has no bfloat16: a\n"
                          "                   bf16 result is written as float32, which holds it exactly.\n"
-                         "  --kv-dtype f16|bf16        convert k and v to this type\n"
+                         "  --kv-dtype f16|bf16|i8|e4m3|e5m2    convert k and v to this type; those of 8\n"
+                         "                   bits with a scale for each key and each value of a head\n"
                          "  --paged N        store k and v in shuffled pages of N keys, with a block table\n"
                          "  --cache          append k and v to a cache and compute one query at a time; with\n"
                          "                   --paged the cache has pages. Neither option changes a byte,\n"
@@ -197,12 +198,18 @@ static attn_array slice(const attn_array *a, int axis, size_t first, size_t coun
     return part;
 }
 
-/* Room for n blocks (H, rows, D) of keys or values, filled with NaN. */
-static int cache_new(tensor *t, const attn_array *like, size_t n, size_t rows)
+static int has_scales(attn_dtype kv_type) { return kv_type >= ATTN_I8; }
+
+/* Room for n blocks (H, rows, D) of keys or values of a type, and for their scales, if they have some, filled with
+ * NaN. */
+static int cache_new(tensor *t, tensor *scale, const attn_array *like, attn_dtype type, size_t n, size_t rows)
 {
-    const size_t shape[4] = {n, like->shape[1], rows, like->shape[3]};
-    if (!tensor_new(t, "the cache", like->dtype, 4, shape)) return 0;
-    memset(t->array.data, 0xff, n * shape[1] * rows * shape[3] * attn_dtype_size(like->dtype));
+    const size_t shape[4] = {n, like->shape[1], rows, like->shape[3]}, each[4] = {n, like->shape[1], rows, 1};
+    if (!tensor_new(t, "the cache", type, 4, shape) ||
+        !tensor_new(scale, has_scales(type) ? "the scales" : NULL, ATTN_F32, 4, each))
+        return 0;
+    memset(t->array.data, 0xff, n * shape[1] * rows * shape[3] * attn_dtype_size(type));
+    if (scale->file) memset(scale->array.data, 0xff, n * shape[1] * rows * sizeof(float));
     return 1;
 }
 
@@ -253,9 +260,9 @@ static int lengths_new(cached *c, const attn_array *kv_lens, size_t batch, size_
 
 /* Prepares to compute desc with a cache that has room for `capacity` keys, a multiple of
  * page_size (0: no pages). Other arrays with an axis of keys must be of that length. */
-static int cached_new(cached *c, const attn_desc *desc, size_t page_size, size_t capacity)
+static int cached_new(cached *c, const attn_desc *desc, attn_dtype kv_type, size_t page_size, size_t capacity)
 {
-    tensor k, v, table, sums;
+    tensor k, v, k_scale, v_scale, table, sums;
     size_t batch, pages;
     memset(c, 0, sizeof *c);
     c->desc = *desc;
@@ -270,12 +277,14 @@ static int cached_new(cached *c, const attn_desc *desc, size_t page_size, size_t
     batch = c->k.shape[0];
     pages = page_size ? capacity / page_size : 0;
     if (!lengths_new(c, &desc->kv_lens, batch, c->k.shape[2]) || (page_size && !table_new(&table, batch, pages)) ||
-        !cache_new(&k, &c->k, page_size ? batch * pages : batch, page_size ? page_size : capacity) ||
-        !cache_new(&v, &c->v, page_size ? batch * pages : batch, page_size ? page_size : capacity) ||
+        !cache_new(&k, &k_scale, &c->k, kv_type, page_size ? batch * pages : batch, page_size ? page_size : capacity) ||
+        !cache_new(&v, &v_scale, &c->v, kv_type, page_size ? batch * pages : batch, page_size ? page_size : capacity) ||
         !tensor_new(&sums, desc->colsum.ndim ? "the sums" : NULL, c->desc.colsum.dtype, 3, c->desc.colsum.shape))
         return 0;
     c->desc.k = k.array;
     c->desc.v = v.array;
+    c->desc.k_scale = k_scale.array;
+    c->desc.v_scale = v_scale.array;
     if (page_size) c->desc.block_table = table.array;
     c->sums = c->desc.colsum;
     c->desc.colsum = sums.array;
@@ -294,7 +303,11 @@ static attn_status append_until(const cached *c, size_t b, int64_t end)
         const attn_array *whole = i ? &c->desc.v : &c->desc.k;
         const attn_array cache = paged ? *whole : slice(whole, 0, b, 1), batch = slice(i ? &c->v : &c->k, 0, b, 1);
         const attn_array rows = slice(&batch, 2, (size_t)*len, (size_t)(end - *len));
-        const attn_status status = attn_cache_append(&cache, &rows, &at, paged ? &table : NULL);
+        const attn_array *scales = i ? &c->desc.v_scale : &c->desc.k_scale;
+        const attn_array scale = paged ? *scales : slice(scales, 0, b, 1);
+        const attn_status status = attn_cache_append_scaled(&cache, scale.ndim ? &scale : NULL, NULL,
+                                                            scale.ndim ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN, &rows,
+                                                            &at, paged ? &table : NULL);
         if (status) return status;
     }
     *len = end;
@@ -388,30 +401,54 @@ static attn_status forward(const void *desc, const attn_exec *exec)
     return attn_forward((const attn_desc *)desc, exec);
 }
 
-static int compute(const sdpa_options *o, const attn_desc *desc, size_t page_size, size_t capacity)
+/* Keys or values in 8 bits. */
+static int codes_new(attn_array *a, attn_array *scale, attn_dtype type)
+{
+    tensor codes, scales;
+    size_t shape[ATTN_MAX_DIMS];
+    attn_status status;
+    memcpy(shape, a->shape, sizeof shape);
+    if (!tensor_new(&codes, "the keys and values", type, a->ndim, shape)) return 0;
+    shape[a->ndim - 1] = 1;
+    if (!tensor_new(&scales, "the scales", ATTN_F32, a->ndim, shape)) return 0;
+    status = attn_quantize(a, &codes.array, &scales.array, NULL, ATTN_SCALES_FOUND);
+    if (status) return fail("sdpa: %s", attn_status_string(status));
+    *a = codes.array;
+    *scale = scales.array;
+    return 1;
+}
+
+static int compute(const sdpa_options *o, const attn_desc *desc, attn_dtype kv_type, size_t page_size, size_t capacity)
 {
     cached c;
+    attn_desc plain = *desc;
     static const run_steps none = {0, {0}};
-    if (!o->paged && !o->cache) return run(&o->run, "sdpa", forward, desc);
-    if (!cached_new(&c, desc, page_size, capacity)) return 0;
+    if (!o->paged && !o->cache) {
+        if (has_scales(kv_type) &&
+            (!codes_new(&plain.k, &plain.k_scale, kv_type) || !codes_new(&plain.v, &plain.v_scale, kv_type)))
+            return 0;
+        return run(&o->run, "sdpa", forward, &plain);
+    }
+    if (!cached_new(&c, desc, kv_type, page_size, capacity)) return 0;
     return o->cache ? run_in_steps(&o->run, "sdpa", decode, &c, &none) : run(&o->run, "sdpa", from_pages, &c);
 }
 
 /* Loads the inputs, computes, saves the outputs. */
 static int sdpa(const sdpa_options *o)
 {
-    static const char *const kv_types[2] = {"f16", "bf16"}; /* from ATTN_F16 on */
+    static const char *const kv_names[] = {"f16", "bf16", "i8", "e4m3", "e5m2"};
+    static const attn_dtype kv_types[] = {ATTN_F16, ATTN_BF16, ATTN_I8, ATTN_F8_E4M3, ATTN_F8_E5M2};
     attn_desc desc = attn_desc_default();
     tensor q, k, v, out, weights, scores, lse, colsum;
     const tensor *const inputs[3] = {&q, &k, &v};
     tensor *const outputs[5] = {&out, &weights, &scores, &lse, &colsum};
-    attn_dtype dtype, compute_type;
+    attn_dtype dtype, compute_type, kv_type;
     size_t shape[ATTN_MAX_DIMS] = {0}, kv_len, capacity;
     int64_t page_size = 0;
     pictures drawn;
-    int rank, kv_type = -1;
+    int rank, kv = -1;
     if (!pictures_allowed(&o->picture) || !scalars_read(o, &desc) ||
-        !option_word("--kv-dtype", o->kv_dtype, kv_types, 2, &kv_type) ||
+        !option_word("--kv-dtype", o->kv_dtype, kv_names, (int)(sizeof kv_names / sizeof *kv_names), &kv) ||
         !option_integer("--paged", o->paged, 1, MAX_PAGE, &page_size))
         return 0;
     if (!tensor_load(&q, o->q) || !tensor_load(&k, o->k) || !tensor_load(&v, o->v)) return 0;
@@ -420,8 +457,9 @@ static int sdpa(const sdpa_options *o)
     compute_type = dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     rank = q.array.ndim;
     if (!tensor_convert(&q, dtype)) return 0;
-    if (!tensor_convert(&k, kv_type < 0 ? dtype : (attn_dtype)(ATTN_F16 + kv_type))) return 0;
-    if (!tensor_convert(&v, kv_type < 0 ? dtype : (attn_dtype)(ATTN_F16 + kv_type))) return 0;
+    kv_type = kv < 0 ? dtype : kv_types[kv];
+    if (!tensor_convert(&k, has_scales(kv_type) ? ATTN_F32 : kv_type)) return 0;
+    if (!tensor_convert(&v, has_scales(kv_type) ? ATTN_F32 : kv_type)) return 0;
     kv_len = capacity = k.array.shape[rank - 2];
     if (page_size) capacity = (kv_len / (size_t)page_size + (kv_len % (size_t)page_size ? 1 : 0)) * (size_t)page_size;
     desc.q = q.array;
@@ -445,10 +483,10 @@ static int sdpa(const sdpa_options *o)
 
     /* A run gives one matrix of scores; asking for it changes no bit of the other outputs. */
     desc.scores = scores.array;
-    if ((scores.file || !weights.file) && !compute(o, &desc, (size_t)page_size, capacity)) return 0;
+    if ((scores.file || !weights.file) && !compute(o, &desc, kv_type, (size_t)page_size, capacity)) return 0;
     desc.scores = weights.array;
     desc.stage = ATTN_STAGE_PROBS;
-    if (weights.file && !compute(o, &desc, (size_t)page_size, capacity)) return 0;
+    if (weights.file && !compute(o, &desc, kv_type, (size_t)page_size, capacity)) return 0;
     if (!tensor_resize(&weights, kv_len) || !tensor_resize(&scores, kv_len) || !tensor_resize(&colsum, kv_len) ||
         !pictures_draw(&o->picture, &weights, NULL, &drawn))
         return 0;
