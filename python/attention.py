@@ -96,7 +96,7 @@ __version__: str = _library.attention_version().decode()
 _F16, _F32, _F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 _BF16 = np.dtype(np.uint16)  # NumPy has no bfloat16
 _TYPES: dict[Any, int] = {}
-while (_name := _library.attention_dtype_name(len(_TYPES)).decode()) != "unknown":
+while (_name := _library.attention_dtype_name(len(_TYPES)).decode()) != "int8":  # after it, what arrays here are not
     _TYPES[_BF16 if _name == "bfloat16" else np.dtype(_name)] = len(_TYPES)
 _SAME: Mapping[Any, Any] = {}
 _STEP_TYPES = {_F16: _F32}  # the single steps and layers compute in the type of their arrays

@@ -29,7 +29,8 @@ if [ -n "$why" ]; then
     exit
 fi
 
-${CC:-cc} -O1 -DATTN_UNFUSED -I"$top" "$top"/tools/*.c "$top/check/implementation.c" -lm -lpthread -o "$dir/attn" \
+${CC:-cc} -O1 -DATTN_UNFUSED -I"$top" "$top"/tools/*.c "$top/check/implementation.c" "$top/check/progress.c" \
+    -lm -lpthread -o "$dir/attn" \
     >"$dir/log" 2>&1
 ok 'attn compiles for unfused arithmetic'
 "$python" "$top/tests/web.py" "$page" "$dir/attn" "$chromium" "$driver" "$dir" >"$dir/tap" 2>"$dir/log"
