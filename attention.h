@@ -152,10 +152,10 @@
  *
  *   attn_cache_append_scaled rounds new rows to such a cache, attn_quantize whole arrays: a number
  *   becomes x / scale (a division) + zero, rounded to nearest even and limited to the type; what is
- *   too large for a float of 8 bits becomes the largest, infinity too. NaN becomes 0 as an integer;
- *   a scale of 0 makes all 0, but NaN. A found scale is the largest magnitude / 127 (448 for e4m3,
- *   57344 for e5m2), rounded to what is stored, up where it is subnormal, so that integers come
- *   back within half a step; NaN, and with it every element, if one of them is not finite.
+ *   too large for a float of 8 bits becomes the largest, infinity too. NaN becomes 0 as an integer,
+ *   and stays NaN as a float; by a scale of 0 all finite numbers become 0. A found scale is the largest magnitude / 127
+ * (448 for e4m3, 57344 for e5m2), rounded to what is stored, up where it is subnormal, so that integers come back
+ * within half a step; NaN, and with it every element, if one of them is not finite.
  *
  * RECIPES
  *
@@ -374,9 +374,8 @@
 #define attn_best_path ATTN__PREFIXED(ATTN_PREFIX, best_path)
 #define attn_cache_append ATTN__PREFIXED(ATTN_PREFIX, cache_append)
 #define attn_cache_append_scaled ATTN__PREFIXED(ATTN_PREFIX, cache_append_scaled)
-#define attn_dequantize ATTN__PREFIXED(ATTN_PREFIX, dequantize)
-#define attn_quantize ATTN__PREFIXED(ATTN_PREFIX, quantize)
 #define attn_compute_qkv ATTN__PREFIXED(ATTN_PREFIX, compute_qkv)
+#define attn_dequantize ATTN__PREFIXED(ATTN_PREFIX, dequantize)
 #define attn_desc ATTN__PREFIXED(ATTN_PREFIX, desc)
 #define attn_desc_default ATTN__PREFIXED(ATTN_PREFIX, desc_default)
 #define attn_desc_flash ATTN__PREFIXED(ATTN_PREFIX, desc_flash)
@@ -384,6 +383,7 @@
 #define attn_desc_pytorch ATTN__PREFIXED(ATTN_PREFIX, desc_pytorch)
 #define attn_dtype ATTN__PREFIXED(ATTN_PREFIX, dtype)
 #define attn_dtype_name ATTN__PREFIXED(ATTN_PREFIX, dtype_name)
+#define attn_dtype_block ATTN__PREFIXED(ATTN_PREFIX, dtype_block)
 #define attn_dtype_size ATTN__PREFIXED(ATTN_PREFIX, dtype_size)
 #define attn_exec ATTN__PREFIXED(ATTN_PREFIX, exec)
 #define attn_exec_default ATTN__PREFIXED(ATTN_PREFIX, exec_default)
@@ -400,6 +400,7 @@
 #define attn_path_name ATTN__PREFIXED(ATTN_PREFIX, path_name)
 #define attn_path_native ATTN__PREFIXED(ATTN_PREFIX, path_native)
 #define attn_path_supported ATTN__PREFIXED(ATTN_PREFIX, path_supported)
+#define attn_quantize ATTN__PREFIXED(ATTN_PREFIX, quantize)
 #define attn_rotary ATTN__PREFIXED(ATTN_PREFIX, rotary)
 #define attn_rotary_tables ATTN__PREFIXED(ATTN_PREFIX, rotary_tables)
 #define attn_scaling ATTN__PREFIXED(ATTN_PREFIX, scaling)
@@ -670,7 +671,8 @@ ATTN_DEF attn_desc attn_desc_onnx(int is_causal, size_t past_len);
 /* flash_attn >= 2.1: lower-right, -1 unbounded */
 ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t window_right);
 
-ATTN_DEF size_t attn_dtype_size(attn_dtype dtype); /* bytes; 0 if unknown */
+ATTN_DEF size_t attn_dtype_size(attn_dtype dtype);  /* bytes, of a block for ATTN_Q8_0; 0 if unknown */
+ATTN_DEF size_t attn_dtype_block(attn_dtype dtype); /* elements of a block: 32 for ATTN_Q8_0, otherwise 1 */
 ATTN_DEF const char *attn_dtype_name(attn_dtype dtype);
 ATTN_DEF const char *attn_status_string(attn_status status);
 ATTN_DEF const char *attn_version(void);
@@ -790,15 +792,18 @@ ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array
 /* Are the scales of elements of 8 bits given, or found and stored? See EIGHT BITS. */
 typedef enum attn_scaling { ATTN_SCALES_GIVEN = 0, ATTN_SCALES_FOUND, ATTN_SCALES_COUNT } attn_scaling;
 
-/* The same to a cache of 8 bits (or any other), with the scales and zero points that attn_desc has beside it, in its
- * shapes; each may be NULL. If scales are found, those of the rows that are written are, so that they must be one for
- * each head and row at least; ATTN_Q8_0 has its own, which are always found. */
+/* attn_cache_append to a cache of 8 bits (or of any other type), with the float32 scales and zero points that attn_desc
+ * has beside it, in its shapes; each may be NULL: 1 and 0. Found scales are written for the rows that are: each head
+ * and row has C of its own, and there are neither zero points nor uint8 (ATTN_ERR_UNSUPPORTED). ATTN_Q8_0 has its own,
+ * which are always found. ATTN_ERR_SCALE_SHAPE, ATTN_ERR_SCALE_COUNT, ATTN_ERR_UNSCALED: as in attn_desc. */
 ATTN_DEF attn_status attn_cache_append_scaled(const attn_array *cache, const attn_array *scale, const attn_array *zero,
                                               attn_scaling scaling, const attn_array *rows, const attn_array *lens,
                                               const attn_array *block_table);
 
-/* Whole arrays to 8 bits and back, of one shape, up to 4 dimensions: x and y float32, float16 or bfloat16. If scales
- * are found, one is found for all that shares it, be it a row, a head or a column of all rows. */
+/* Whole arrays to 8 bits and back: x or y (B, H, S, D) or fewer dimensions, float32, float16 or bfloat16; codes of the
+ * same shape; scale and zero (B, H, S, C), where dimensions of 1 broadcast, or NULL. A found scale is that of all that
+ * shares it: a row, a head, a column of all rows. y is rounded to its type once more. No workspace; statuses as above.
+ */
 ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_array *codes, const attn_array *scale,
                                    const attn_array *zero, attn_scaling scaling);
 ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *scale, const attn_array *zero,
@@ -1624,6 +1629,21 @@ static float attn__found_scale(float max, float top, int half)
                 : attn__from_bits_f32(attn__bits_f32(scale) + 1);
 }
 
+/* A scale, or what becomes one, is at least as large as this number. As integers, NaN is the largest, and stays. */
+ATTN__INLINE void attn__raise(float *scale, float x)
+{
+    const uint32_t magnitude = attn__bits_f32(x) & 0x7fffffffu;
+    if (magnitude > attn__bits_f32(*scale)) *scale = attn__from_bits_f32(magnitude);
+}
+/* One for each of n columns from `first` on, of one for each group: where they lie, or in `room`. */
+static const float *attn__spread(const float *from, ptrdiff_t step, size_t group, size_t first, size_t n, float *room)
+{
+    if (group == 1 && step == 1) return from + first;
+    for (size_t i = 0, g = first / group; i < n; g++)
+        for (; i < n && first + i < (g + 1) * group; i++) room[i] = from[(ptrdiff_t)g * step];
+    return room;
+}
+
 /* double to float; the language leaves open what happens beyond FLT_MAX */
 ATTN__INLINE float attn__to_f32(double x)
 {
@@ -1641,10 +1661,11 @@ ATTN__INLINE size_t attn__size_of(attn_dtype dtype)
     return 0;
 }
 
-/* How many elements are one in memory; is it a type of 8 bits? */
-#define ATTN__UNIT 32
-ATTN__INLINE size_t attn__in_unit(attn_dtype dtype) { return dtype == ATTN_Q8_0 ? ATTN__UNIT : 1; }
+/* Is it a type of 8 bits? What n elements of a row are in memory, and back: blocks of ATTN_Q8_0. */
+#define ATTN__Q8_BLOCK 32
 ATTN__INLINE int attn__coded(attn_dtype dtype) { return dtype >= ATTN_I8; }
+ATTN__INLINE size_t attn__stored(attn_dtype dtype, size_t n) { return dtype == ATTN_Q8_0 ? n / ATTN__Q8_BLOCK : n; }
+ATTN__INLINE size_t attn__elements(attn_dtype dtype, size_t n) { return dtype == ATTN_Q8_0 ? n * ATTN__Q8_BLOCK : n; }
 
 /* One element of any float type. attn__put rounds once, to 16 bits through a float whose last bit is odd where it is
  * not exact (Boldo & Melquiond 2008), and gives NaN one form: machines differ in the sign of what they make themselves.
@@ -2309,24 +2330,20 @@ ATTN__ACROSS(sum_across, add)
 ATTN__ACROSS(max_across, max)
 #undef ATTN__ACROSS
 ATTN__TURN(ATTN__W256)
-ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec out[4])
-{
-#define ATTN__ROW(r)                                                                                                   \
-    ATTN__W256(insertf128_ps)                                                                                          \
-    (ATTN__W256(castps128_ps256)(ATTN__W128(loadu_ps)(p + (r)*stride)), ATTN__W128(loadu_ps)(p + (4 + (r)) * stride), 1)
-    ATTN__TURN_ROWS(out);
-#undef ATTN__ROW
-}
-#if ATTN__X86
-#define ATTN__OWN_BYTES
 ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__vec out[4])
 {
-#define ATTN__PART(r) _mm_loadu_ps((const float *)(const void *)(p + (r)*stride))
-#define ATTN__ROW(r) _mm256_insertf128_ps(_mm256_castps128_ps256(ATTN__PART(r)), ATTN__PART(4 + (r)), 1)
+#define ATTN__PART(r) ATTN__W128(loadu_ps)((const float *)(const void *)(p + (r)*stride))
+#define ATTN__ROW(r) ATTN__W256(insertf128_ps)(ATTN__W256(castps128_ps256)(ATTN__PART(r)), ATTN__PART(4 + (r)), 1)
     ATTN__TURN_ROWS(out);
 #undef ATTN__ROW
 #undef ATTN__PART
 }
+ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec out[4])
+{
+    ATTN__V(turn_bytes)((const uint8_t *)p, stride * (ptrdiff_t)sizeof *p, out);
+}
+#if ATTN__X86
+#define ATTN__OWN_BYTES
 ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
 {
     const __m256i low = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(255));
@@ -2499,9 +2516,9 @@ ATTN__ACROSS(sum_across, add)
 ATTN__ACROSS(max_across, max)
 #undef ATTN__ACROSS
 ATTN__TURN(ATTN__W512)
-ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec out[4])
+ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__vec out[4])
 {
-#define ATTN__PART(r) ATTN__W128(loadu_ps)(p + (r)*stride)
+#define ATTN__PART(r) ATTN__W128(loadu_ps)((const float *)(const void *)(p + (r)*stride))
 #define ATTN__INSERT ATTN__W512(insertf32x4)
 #define ATTN__ROW(r)                                                                                                   \
     ATTN__INSERT(ATTN__INSERT(ATTN__INSERT(ATTN__W512(castps128_ps512)(ATTN__PART(r)), ATTN__PART(4 + (r)), 1),        \
@@ -2512,21 +2529,12 @@ ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec
 #undef ATTN__INSERT
 #undef ATTN__PART
 }
+ATTN__INLINE void ATTN__V(transpose)(const float *p, ptrdiff_t stride, attn__vec out[4])
+{
+    ATTN__V(turn_bytes)((const uint8_t *)p, stride * (ptrdiff_t)sizeof *p, out);
+}
 #if ATTN__X86
 #define ATTN__OWN_BYTES
-ATTN__INLINE void ATTN__V(turn_bytes)(const uint8_t *p, ptrdiff_t stride, attn__vec out[4])
-{
-#define ATTN__PART(r) _mm_loadu_ps((const float *)(const void *)(p + (r)*stride))
-#define ATTN__INSERT _mm512_insertf32x4
-#define ATTN__ROW(r)                                                                                                   \
-    ATTN__INSERT(ATTN__INSERT(ATTN__INSERT(_mm512_castps128_ps512(ATTN__PART(r)), ATTN__PART(4 + (r)), 1),             \
-                              ATTN__PART(8 + (r)), 2),                                                                 \
-                 ATTN__PART(12 + (r)), 3)
-    ATTN__TURN_ROWS(out);
-#undef ATTN__ROW
-#undef ATTN__INSERT
-#undef ATTN__PART
-}
 ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
 {
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_castps_si512(a)));
@@ -3123,13 +3131,13 @@ static attn_status attn__check(const attn_array *a, int min_dims, int max_dims, 
     v->data = (char *)a->data;
     v->dtype = a->dtype;
     v->size = (ptrdiff_t)attn_dtype_size(a->dtype);
-    if (a->dtype == ATTN_Q8_0 && a->shape[a->ndim - 1] % ATTN__UNIT) return ATTN_ERR_BLOCK;
+    if (a->dtype == ATTN_Q8_0 && a->shape[a->ndim - 1] % ATTN__Q8_BLOCK) return ATTN_ERR_BLOCK;
     v->low = v->high = 0;
     first = ATTN_MAX_DIMS - a->ndim;
     attn__memcpy(v->shape, ones, sizeof ones);
     attn__memset(v->stride, 0, sizeof v->stride);
     for (int i = ATTN_MAX_DIMS - 1; i >= first; i--) { /* strides as if none were given */
-        const size_t n = v->shape[i] = a->shape[i - first] / (i == ATTN__D ? attn__in_unit(a->dtype) : 1);
+        const size_t n = v->shape[i] = i == ATTN__D ? attn__stored(a->dtype, a->shape[i - first]) : a->shape[i - first];
         v->stride[i] =
             n == 1 ? 1 : (ptrdiff_t)count; /* one element has no next: nobody multiplies by whatever its stride is */
         strided |= a->stride[i - first];
@@ -4394,7 +4402,7 @@ static attn__soon attn__rows_at(const attn__view *v, const char *at, size_t coun
     attn__soon soon;
     soon.at = at;
     soon.step = v->stride[ATTN__S] * v->size;
-    soon.bytes = n / attn__in_unit(v->dtype) * (size_t)v->size;
+    soon.bytes = attn__stored(v->dtype, n) * (size_t)v->size;
     soon.rows = v->stride[ATTN__D] == 1 ? count : 0;
     return soon;
 }
@@ -5691,7 +5699,7 @@ ATTN_DEF attn_array attn_array_strided(attn_dtype dtype, const void *data, size_
 ATTN_DEF attn_array attn_array_bshd(attn_dtype dtype, const void *data, size_t batch, size_t seq, size_t heads,
                                     size_t dim)
 {
-    const size_t one = dim / attn__in_unit(dtype);
+    const size_t one = attn__stored(dtype, dim);
     size_t row, all;
     if (!attn__multiply_size(heads, one, &row)) row = (size_t)-1 / 2; /* which the functions refuse */
     if (!attn__multiply_size(row, seq, &all)) all = (size_t)-1 / 2;
@@ -5770,6 +5778,7 @@ ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t wind
     return d;
 }
 
+ATTN_DEF size_t attn_dtype_block(attn_dtype dtype) { return attn__elements(dtype, 1); }
 ATTN_DEF size_t attn_dtype_size(attn_dtype dtype) { return attn__size_of(dtype); }
 ATTN_DEF const char *attn_dtype_name(attn_dtype dtype)
 {
@@ -6314,9 +6323,9 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
     p->dim = p->q.shape[ATTN__D];
     p->kv_heads = p->k.shape[ATTN__H];
     p->kv_rows = p->kv_len = p->k.shape[ATTN__S];
-    p->k_cols = p->dim / attn__in_unit(p->k.dtype);
+    p->k_cols = attn__stored(p->k.dtype, p->dim);
     p->v_cols = p->v.shape[ATTN__D];
-    p->dim_v = p->v_cols * attn__in_unit(p->v.dtype);
+    p->dim_v = attn__elements(p->v.dtype, p->v_cols);
     p->kv_begin = d->kv_begin;
     if (p->kv_begin > limit) return ATTN__ABOUT(p, kv_begin, ATTN_ERR_OVERFLOW);
     if (ATTN__HAS(p, block_table)) {
@@ -6352,7 +6361,7 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
     if (p->q_len > limit || p->dim > limit / 1024) return ATTN__ABOUT(p, q, ATTN_ERR_OVERFLOW);
     if (p->kv_len > limit) return ATTN__ABOUT(p, k, ATTN_ERR_OVERFLOW);
     if (p->dim_v > limit / 1024) return ATTN__ABOUT(p, v, ATTN_ERR_OVERFLOW);
-    if (p->dim % attn__in_unit(p->k.dtype)) return ATTN__ABOUT(p, k, ATTN_ERR_BLOCK);
+    if (attn__elements(p->k.dtype, p->k_cols) != p->dim) return ATTN__ABOUT(p, k, ATTN_ERR_BLOCK);
     return ATTN_OK;
 }
 
@@ -7379,7 +7388,7 @@ static attn_status attn__coding_of(const attn_array *scale, const attn_array *ze
     c->has_scale = scale != NULL;
     c->has_zero = zero != NULL;
     c->found = scaling == ATTN_SCALES_FOUND;
-    c->dim = c->codes.shape[ATTN__D] * attn__in_unit(dtype);
+    c->dim = attn__elements(dtype, c->codes.shape[ATTN__D]);
     c->groups = 1;
     if ((unsigned)scaling >= ATTN_SCALES_COUNT) return ATTN_ERR_PARAMETER;
     if (scale && (!attn__coded(dtype) || dtype == ATTN_Q8_0)) return ATTN_ERR_UNSCALED;
@@ -7413,14 +7422,17 @@ static attn__codes attn__codes_at(const attn__coding *c, size_t b, size_t h, siz
     attn__memset(&codes, 0, sizeof codes);
     codes.at = (const uint8_t *)attn__at(&c->codes, b, h, s, 0);
     codes.dtype = c->codes.dtype;
+    codes.row = c->codes.stride[ATTN__S] * c->codes.size;
     codes.step = c->codes.stride[ATTN__D] * c->codes.size;
     codes.group = c->dim / c->groups;
     if (c->has_scale) {
         codes.scale = (const float *)(const void *)attn__at(&c->scale, b, h, s, 0);
+        codes.scale_row = c->scale.stride[ATTN__S];
         codes.scale_step = c->scale.stride[ATTN__D];
     }
     if (c->has_zero) {
         codes.zero = (const float *)(const void *)attn__at(&c->zero, b, h, s, 0);
+        codes.zero_row = c->zero.stride[ATTN__S];
         codes.zero_step = c->zero.stride[ATTN__D];
     }
     return codes;
@@ -7436,20 +7448,25 @@ static const float *attn__numbers(const attn__coding *c, const attn__view *from,
     return room;
 }
 
-/* Scales of a row's groups become the largest magnitudes, of what they were and of the row; NaN stays. */
+/* Scales of a row's groups become the largest magnitudes, of what they were and of the row. */
 static void attn__raise_scales(const attn__coding *c, size_t b, size_t h, size_t s, const attn__view *from,
                                const char *row)
 {
     const size_t group = c->dim / c->groups;
-    float room[ATTN__BLOCK];
+    const int small = group < ATTN__LANES_F32; /* a call for each would cost more than it does */
+    float *scale = (float *)(void *)attn__at(&c->scale, b, h, s, 0), room[ATTN__BLOCK];
+    const ptrdiff_t step = c->scale.stride[ATTN__D];
     for (size_t i = 0, n; i < c->dim; i += n) {
-        float *scale = (float *)(void *)attn__at(&c->scale, b, h, s, i / group), largest;
-        n = attn__min(attn__min(c->dim - i, group - i % group), ATTN__BLOCK);
-        largest = c->kernel->magnitude(attn__numbers(c, from, row, i, n, room), n);
-        if (!(largest <= *scale) && !attn__nan_f32(*scale)) *scale = largest;
+        const float *x;
+        n = attn__min(c->dim - i, ATTN__BLOCK);
+        if (!small) n = attn__min(n, group - i % group);
+        x = attn__numbers(c, from, row, i, n, room);
+        if (!small) attn__raise(scale + (ptrdiff_t)(i / group) * step, c->kernel->magnitude(x, n));
+        for (size_t j = 0, g = i / group; small && j < n; g++)
+            for (; j < n && i + j < (g + 1) * group; j++) attn__raise(scale + (ptrdiff_t)g * step, x[j]);
     }
 }
-/* What these largest magnitudes are the scales of; `each` a row of groups. */
+/* A row of these largest magnitudes become the scales of what has them. */
 static void attn__settle_scales(const attn__coding *c, float *scale)
 {
     for (size_t g = 0; g < c->groups; g++, scale += c->scale.stride[ATTN__D])
@@ -7465,14 +7482,14 @@ static void attn__encode_row(const attn__coding *c, size_t b, size_t h, size_t s
     const int blocks = codes.dtype == ATTN_Q8_0;
     for (size_t i = 0, n; i < c->dim; i += n) {
         const float *x;
-        n = attn__min(c->dim - i, blocks ? ATTN__UNIT : ATTN__BLOCK);
+        n = attn__min(c->dim - i, blocks ? ATTN__Q8_BLOCK : ATTN__BLOCK);
         x = attn__numbers(c, from, row, i, n, room);
         if (blocks) {
             const float scale = attn__found_scale(c->kernel->magnitude(x, n), 127, 1);
             const uint16_t half = attn__f32_to_f16(scale);
             attn__memcpy(to, &half, sizeof half);
             codes.scale = &scale;
-            codes.group = ATTN__UNIT;
+            codes.group = ATTN__Q8_BLOCK;
             c->kernel->encode(to + sizeof half, x, &codes, 0, n);
             to += codes.step;
         } else {
@@ -7526,7 +7543,7 @@ ATTN_DEF attn_status attn_cache_append_scaled(const attn_array *cache, const att
         if (table.shape[ATTN__S] != from.shape[ATTN__B] || page_size == 0) return ATTN_ERR_SHAPE;
         if (!attn__multiply_size(page_size, table.shape[ATTN__D], &capacity)) return ATTN_ERR_OVERFLOW;
     } else if (to.shape[ATTN__B] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
-    if (to.shape[ATTN__H] != from.shape[ATTN__H] || to.shape[ATTN__D] * attn__in_unit(to.dtype) != from.shape[ATTN__D])
+    if (to.shape[ATTN__H] != from.shape[ATTN__H] || attn__elements(to.dtype, to.shape[ATTN__D]) != from.shape[ATTN__D])
         return ATTN_ERR_SHAPE;
     if (lens && at.shape[ATTN__D] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
     if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table)))
@@ -7617,21 +7634,27 @@ ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *
     attn__coding c;
     attn_status status = attn__coding_pair(y, ATTN__OUTPUT, codes, scale, zero, ATTN_SCALES_GIVEN, &to, &c);
     if (status) return status;
-    ATTN__EACH_ROW_OF(to)
-    {
-        const attn__codes row = attn__codes_at(&c, b, h, s);
-        float room[ATTN__BLOCK];
-        for (size_t i = 0, n; i < c.dim; i += n) {
-            char *at = attn__at(&to, b, h, s, i);
-            const int there = to.dtype == ATTN_F32 && to.stride[ATTN__D] == 1;
-            float *out = there ? (float *)(void *)at : room;
-            n = attn__min(c.dim - i, ATTN__BLOCK);
-            c.kernel->decode(out, 0, &row, 1, i, n);
-            for (size_t j = 0; j < n; j++) /* NaN has one form */
-                if (attn__nan_f32(out[j])) out[j] = attn__from_bits_f32(0x7fc00000u);
-            if (!there) c.kernel->store(at, to.dtype, to.stride[ATTN__D], room, n);
+    for (size_t b = 0; b < to.shape[ATTN__B]; b++)
+        for (size_t h = 0; h < to.shape[ATTN__H]; h++) {
+            const int there = to.dtype == ATTN_F32 && to.stride[ATTN__D] == 1 && to.stride[ATTN__S] >= 0;
+            const size_t all = to.shape[ATTN__S], each = there ? all : 1; /* rows at once */
+            for (size_t s = 0; s < all; s += each) {
+                const attn__codes rows = attn__codes_at(&c, b, h, s);
+                float room[ATTN__BLOCK];
+                for (size_t i = 0, n; i < c.dim; i += n) {
+                    char *at = attn__at(&to, b, h, s, i);
+                    float *out = there ? (float *)(void *)at : room;
+                    const size_t stride = there ? (size_t)to.stride[ATTN__S] : 0;
+                    n = there ? c.dim : attn__min(c.dim - i, ATTN__BLOCK);
+                    if (attn__nan_f64(c.kernel->decode(out, stride, &rows, each, i, n)))
+                        for (size_t r = 0; r < each; r++) /* NaN has one form */
+                            for (size_t j = 0; j < n; j++)
+                                if (attn__nan_f32(out[r * stride + j]))
+                                    out[r * stride + j] = attn__from_bits_f32(0x7fc00000u);
+                    if (!there) c.kernel->store(at, to.dtype, to.stride[ATTN__D], room, n);
+                }
+            }
         }
-    }
     return ATTN_OK;
 }
 #undef ATTN__EACH_ROW_OF
@@ -8279,58 +8302,52 @@ ATTN__INLINE attn__vec ATTN__V(load_code)(const uint8_t *p, const attn_dtype dty
     return ATTN__V(load_i8)((const int8_t *)p);
 }
 
-/* n elements with one scale and zero point, or where `each` is not 0, with those of an array. What is computed beyond
- * them is not stored. `dtype`, `zeros` and `each` are constants. */
+/* n elements with one scale and zero point, or where `each` is not 0, with those of an array. Squares may be too many.
+ * `dtype`, `zeros` and `each` are constants. */
 ATTN__INLINE void ATTN__V(decode_run)(float *to, const uint8_t *from, const attn_dtype dtype, const int zeros,
                                       const int each, size_t n, const float *scale, const float *zero,
                                       attn__vec *squares)
 {
-    const attn__vec one_scale = attn__vset1(*scale), one_zero = attn__vset1(*zero);
-    uint8_t rest[ATTN__VL];
-    for (size_t i = 0; i < n; i += ATTN__VL) {
-        const int part = n - i < ATTN__VL;
-        attn__vec x;
-        if (part) {
-            attn__memset(rest, 0, sizeof rest);
-            attn__memcpy(rest, from + i, n - i);
-        }
-        x = ATTN__V(load_code)(part ? rest : from + i, dtype);
-        if (zeros) x = attn__vsub(x, each ? attn__vload(zero + i) : one_zero);
-        x = attn__vmul(x, each ? attn__vload(scale + i) : one_scale);
-        if (part) {
-            float few[ATTN__VL];
-            attn__vstore(few, x);
-            attn__memcpy(to + i, few, (n - i) * sizeof *few);
-            for (size_t j = n - i; j < ATTN__VL; j++) few[j] = 0;
-            x = attn__vload(few);
-        } else attn__vstore(to + i, x);
-        *squares = attn__vfma(x, x, *squares);
+    attn__vec s = attn__vset1(*scale), z = attn__vset1(*zero), sum = *squares, x;
+    size_t i = 0;
+    for (; i + ATTN__VL <= n; i += ATTN__VL) {
+        if (each) s = attn__vload(scale + i), z = zeros ? attn__vload(zero + i) : z;
+        x = ATTN__V(load_code)(from + i, dtype);
+        x = attn__vmul(zeros ? attn__vsub(x, z) : x, s);
+        attn__vstore(to + i, x);
+        sum = attn__vfma(x, x, sum);
     }
+    if (i < n) {
+        uint8_t rest[ATTN__VL] = {0};
+        attn__memcpy(rest, from + i, n - i);
+        if (each) s = ATTN__V(load_part)(scale + i, n - i), z = zeros ? ATTN__V(load_part)(zero + i, n - i) : z;
+        x = ATTN__V(load_code)(rest, dtype);
+        x = attn__vmul(zeros ? attn__vsub(x, z) : x, s);
+        ATTN__V(store_part)(to + i, x, n - i);
+        sum = attn__vfma(x, x, sum);
+    }
+    *squares = sum;
 }
 ATTN__INLINE void ATTN__V(decode_rows)(float *to, size_t to_stride, const attn__codes *codes, const attn_dtype dtype,
                                        const int zeros, size_t rows, size_t first, size_t n, attn__vec *squares)
 {
-    const int blocks = dtype == ATTN_Q8_0;
-    const size_t group = blocks ? ATTN__UNIT : codes->group;
-    const float one = 1, none = 0;
-    float scales[ATTN__BLOCK + ATTN__VL], zero_points[ATTN__BLOCK + ATTN__VL];
+    const int blocks = dtype == ATTN_Q8_0, each = !blocks && codes->group < ATTN__VL && codes->group < n;
+    const size_t group = blocks ? ATTN__Q8_BLOCK : codes->group;
+    const float one = 1, none = 0, *scales = NULL, *zero_points = &none;
+    float room[2][ATTN__BLOCK];
     uint8_t line[ATTN__BLOCK];
     for (size_t r = 0; r < rows; r++, to += to_stride) {
         const uint8_t *from = codes->at + (ptrdiff_t)r * codes->row;
         const float *scale = codes->scale ? codes->scale + (ptrdiff_t)r * codes->scale_row : &one,
                     *zero = zeros ? codes->zero + (ptrdiff_t)r * codes->zero_row : &none;
-        const ptrdiff_t scale_step = codes->scale_step, zero_step = codes->zero_step;
         if (!blocks && codes->step != 1) { /* one beside the other */
             for (size_t i = 0; i < n; i++) line[i] = from[(ptrdiff_t)(first + i) * codes->step];
             from = line;
         } else if (!blocks) from += first;
-        if (!blocks && group < ATTN__VL && group < n) { /* a scale for each element */
-            for (size_t i = 0; i < n && (r == 0 || codes->scale_row || codes->zero_row); i++) {
-                const ptrdiff_t g = (ptrdiff_t)((first + i) / group);
-                scales[i] = scale[g * scale_step];
-                zero_points[i] = zero[g * zero_step];
-            }
-            for (size_t i = n; i < n + ATTN__VL && r == 0; i++) scales[i] = zero_points[i] = 0;
+        if (each) {
+            if (r == 0 || codes->scale_row) scales = attn__spread(scale, codes->scale_step, group, first, n, room[0]);
+            if (zeros && (r == 0 || codes->zero_row))
+                zero_points = attn__spread(zero, codes->zero_step, group, first, n, room[1]);
             ATTN__V(decode_run)(to, from, dtype, zeros, 1, n, scales, zero_points, squares);
             continue;
         }
@@ -8340,12 +8357,13 @@ ATTN__INLINE void ATTN__V(decode_rows)(float *to, size_t to_stride, const attn__
             next = (g + 1) * group;
             if (next > end) next = end;
             if (blocks) {
-                at = from + (ptrdiff_t)g * codes->step + 2 + c % ATTN__UNIT;
+                at = from + (ptrdiff_t)g * codes->step + 2 + c % ATTN__Q8_BLOCK;
                 of_block = attn__f16_to_f32(*(const uint16_t *)(const void *)(from + (ptrdiff_t)g * codes->step));
             }
             ATTN__V(decode_run)
-            (to + (c - first), at, dtype, zeros, 0, next - c, blocks ? &of_block : scale + (ptrdiff_t)g * scale_step,
-             zero + (ptrdiff_t)g * zero_step, squares);
+            (to + (c - first), at, dtype, zeros, 0, next - c,
+             blocks ? &of_block : scale + (ptrdiff_t)g * codes->scale_step, zero + (ptrdiff_t)g * codes->zero_step,
+             squares);
         }
     }
 }
@@ -8363,50 +8381,60 @@ static float ATTN__V(magnitude)(const float *x, size_t n)
     return bad_at >= 0 ? attn__vmax_across(max) : bad_at;
 }
 
+/* What to divide by: of a scale that is 0 infinity, so that all becomes 0. */
+ATTN__INLINE attn__vec ATTN__V(divisor)(attn__vec s)
+{
+    const attn__vec least = attn__vset1(attn__from_bits_f32(1)), none = attn__vset1(0);
+    return attn__vchoose(s, attn__vmax(s, attn__vsub(none, s)), least, attn__vset1(attn__from_bits_f32(0x7f800000u)));
+}
 ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn_dtype dtype, const int zeros,
                                       const int each, size_t n, const float *scale, const float *zero)
 {
     const float magic = 12582912, low = dtype == ATTN_U8 ? 0.0f : -128.0f, high = dtype == ATTN_U8 ? 255.0f : 127.0f;
-    const attn__vec one_scale = attn__vset1(*scale), one_zero = attn__vset1(*zero);
+    const attn__vec none = attn__vset1(0);
+    attn__vec s = ATTN__V(divisor)(attn__vset1(*scale)), z = attn__vset1(*zero);
     for (size_t i = 0; i < n; i += ATTN__VL) {
         const size_t part = n - i < ATTN__VL ? n - i : ATTN__VL;
-        uint8_t few[ATTN__VL], *out = part < ATTN__VL ? few : to + i;
-        attn__vec x = part < ATTN__VL ? ATTN__V(load_part)(from + i, part) : attn__vload(from + i);
-        x = attn__vdiv(x, each ? attn__vload(scale + i) : one_scale);
-        if (zeros) x = attn__vadd(x, each ? attn__vload(zero + i) : one_zero);
+        const int whole = part == ATTN__VL;
+        uint8_t few[ATTN__VL], *out = whole ? to + i : few;
+        attn__vec x = whole ? attn__vload(from + i) : ATTN__V(load_part)(from + i, part);
+        if (each) s = ATTN__V(divisor)(whole ? attn__vload(scale + i) : ATTN__V(load_part)(scale + i, part));
+        if (each && zeros) z = whole ? attn__vload(zero + i) : ATTN__V(load_part)(zero + i, part);
+        x = attn__vdiv(x, s);
+        if (zeros) x = attn__vadd(x, z);
         if (dtype == ATTN_F8_E4M3 || dtype == ATTN_F8_E5M2) {
             float lane[ATTN__VL];
             attn__vstore(lane, x);
             for (size_t j = 0; j < ATTN__VL; j++) out[j] = attn__f32_to_code(lane[j], dtype);
         } else {
             x = attn__vchoose(x, x, attn__vset1(low), attn__vset1(low));
-            x = attn__vchoose(x, attn__vsub(attn__vset1(0), x), attn__vset1(-high), attn__vset1(high));
-            x = attn__vchoose(attn__vset1(0), x, attn__vset1(256), x); /* NaN is 0 */
+            x = attn__vchoose(x, attn__vsub(none, x), attn__vset1(-high), attn__vset1(high));
+            x = attn__vchoose(none, x, attn__vset1(256), x); /* NaN is 0 */
             x = attn__vadd(x, attn__vset1(magic)); /* rounds; the bits of the sum end with those of the integer */
             ATTN__V(store_bytes)(out, x);
         }
-        if (part < ATTN__VL) attn__memcpy(to + i, few, part);
+        if (!whole) attn__memcpy(to + i, few, part);
     }
 }
 ATTN__INLINE void ATTN__V(encode_row)(uint8_t *to, const float *x, const attn__codes *codes, const attn_dtype dtype,
                                       const int zeros, size_t first, size_t n)
 {
     const size_t group = codes->group;
-    const float infinite = attn__from_bits_f32(0x7f800000u);
-    float scales[ATTN__BLOCK + ATTN__VL], zero_points[ATTN__BLOCK + ATTN__VL];
-    const int each = group < ATTN__VL && group < n;
-    for (size_t i = 0, next; i < n; i = next) {
-        const ptrdiff_t g = (ptrdiff_t)((first + i) / group);
-        float scale = codes->scale ? codes->scale[g * codes->scale_step] : 1,
-              zero = zeros ? codes->zero[g * codes->zero_step] : 0;
-        next = ((size_t)g + 1) * group - first;
-        if (next > n) next = n;
-        if (!(scale < 0 || scale > 0) && !attn__nan_f32(scale)) scale = infinite; /* x / it is 0 */
-        for (size_t j = i; j < next && each; j++) scales[j] = scale, zero_points[j] = zero;
-        if (!each) ATTN__V(encode_run)(to + i, x + i, dtype, zeros, 0, next - i, &scale, &zero);
+    const float one = 1, none = 0, *scale = codes->scale ? codes->scale : &one, *zero = zeros ? codes->zero : &none;
+    float room[2][ATTN__BLOCK];
+    if (group < ATTN__VL && group < n) {
+        scale = attn__spread(scale, codes->scale_step, group, first, n, room[0]);
+        if (zeros) zero = attn__spread(zero, codes->zero_step, group, first, n, room[1]);
+        ATTN__V(encode_run)(to, x, dtype, zeros, 1, n, scale, zero);
+        return;
     }
-    for (size_t i = n; i < n + ATTN__VL && each; i++) scales[i] = zero_points[i] = 1;
-    if (each) ATTN__V(encode_run)(to, x, dtype, zeros, 1, n, scales, zero_points);
+    for (size_t i = 0, g = first / group, next; i < n; i = next, g++) {
+        next = (g + 1) * group - first;
+        if (next > n) next = n;
+        ATTN__V(encode_run)
+        (to + i, x + i, dtype, zeros, 0, next - i, scale + (ptrdiff_t)g * codes->scale_step,
+         zero + (ptrdiff_t)g * codes->zero_step);
+    }
 }
 static void ATTN__V(encode)(uint8_t *to, const float *x, const attn__codes *codes, size_t first, size_t n)
 {
@@ -8777,7 +8805,7 @@ ATTN__INLINE void ATTN__V(dot_codes_tile)(const int height, const int is_signed,
                                           const attn__codes *codes, size_t first, float *c, int accumulate)
 {
     const int blocks = codes->dtype == ATTN_Q8_0;
-    const size_t group = blocks ? ATTN__UNIT : codes->group, row = (size_t)codes->row;
+    const size_t group = blocks ? ATTN__Q8_BLOCK : codes->group, row = (size_t)codes->row;
     uintptr_t after = (uintptr_t)codes->at + 2 * ATTN__NR * row;
     size_t at = 0;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
@@ -8799,7 +8827,7 @@ ATTN__INLINE void ATTN__V(dot_codes_tile)(const int height, const int is_signed,
             keys = codes->at + g * codes->step;
             s0 = ATTN__V(load_halves_apart)(keys, codes->row);
             s1 = ATTN__V(load_halves_apart)(keys + ATTN__VL * codes->row, codes->row);
-            keys += 2 + k % ATTN__UNIT;
+            keys += 2 + k % ATTN__Q8_BLOCK;
         } else if (codes->scale) {
             const float *scale = codes->scale + g * codes->scale_step;
             s0 = ATTN__V(load_apart)(scale, codes->scale_row);
@@ -8849,7 +8877,7 @@ ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int is_signed,
                                           const attn__codes *codes, size_t first, float *c, size_t ldc, int accumulate)
 {
     const int blocks = codes->dtype == ATTN_Q8_0;
-    const size_t group = blocks ? ATTN__UNIT : codes->group;
+    const size_t group = blocks ? ATTN__Q8_BLOCK : codes->group;
     const ptrdiff_t g0 = (ptrdiff_t)(first / group), g1 = (ptrdiff_t)((first + ATTN__VL) / group);
     const uint8_t *at0 = codes->at + first, *at1 = at0 + ATTN__VL;
     const float *scale = codes->scale, *zero = is_signed ? NULL : codes->zero;
@@ -8871,7 +8899,7 @@ ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int is_signed,
             uint16_t half[2];
             attn__memcpy(&half[0], at0, sizeof *half), attn__memcpy(&half[1], at1, sizeof *half);
             s0 = attn__f16_to_f32(half[0]), s1 = g0 == g1 ? s0 : attn__f16_to_f32(half[1]);
-            from0 += 2 + first % ATTN__UNIT, from1 += 2 + (first + ATTN__VL) % ATTN__UNIT;
+            from0 += 2 + first % ATTN__Q8_BLOCK, from1 += 2 + (first + ATTN__VL) % ATTN__Q8_BLOCK;
         } else if (scale) {
             s0 = scale[g0 * codes->scale_step], s1 = scale[g1 * codes->scale_step];
             scale += codes->scale_row;

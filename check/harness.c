@@ -140,11 +140,9 @@ static int in_c_order(const attn_array *a)
     return 1;
 }
 
-size_t test_in_unit(attn_dtype type) { return type == ATTN_Q8_0 ? 32 : 1; }
-
 static size_t bytes_of(const attn_array *a)
 {
-    return ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * ref_length(a, 1) / test_in_unit(a->dtype) *
+    return ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * ref_length(a, 1) / attn_dtype_block(a->dtype) *
            attn_dtype_size(a->dtype);
 }
 
@@ -218,7 +216,7 @@ attn_array test_part(const attn_array *a, int from_end, size_t first, size_t cou
     if (in_c_order(a))
         for (ptrdiff_t axis = a->ndim - 1, step = 1; axis >= 0; axis--) {
             part.stride[axis] = step;
-            step *= (ptrdiff_t)(a->shape[axis] / (axis == a->ndim - 1 ? test_in_unit(a->dtype) : 1));
+            step *= (ptrdiff_t)(a->shape[axis] / (axis == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1));
         }
     part.data = (char *)a->data + (ptrdiff_t)first * part.stride[cut] * (ptrdiff_t)attn_dtype_size(a->dtype);
     part.shape[cut] = count;
@@ -305,7 +303,7 @@ int test_release(void)
 
 static void *elements(attn_dtype type, size_t n)
 {
-    return test_memory(n / test_in_unit(type) * attn_dtype_size(type), 0);
+    return test_memory(n / attn_dtype_block(type) * attn_dtype_size(type), 0);
 }
 
 attn_array test_1d(attn_dtype type, size_t n) { return attn_array_1d(type, elements(type, n), n); }

@@ -56,9 +56,6 @@ attn_array test_2d(attn_dtype type, size_t rows, size_t columns);
 attn_array test_3d(attn_dtype type, size_t n0, size_t n1, size_t n2);
 attn_array test_4d(attn_dtype type, size_t n0, size_t n1, size_t n2, size_t n3);
 
-/* How many elements one in memory is: a block of ATTN_Q8_0. */
-size_t test_in_unit(attn_dtype type);
-
 /* An absent array, for optional ones. */
 extern const attn_array test_absent;
 

@@ -56,7 +56,7 @@ void *ref_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
     int strided = 0;
     for (int axis = 0; axis < a->ndim; axis++) strided |= a->stride[axis] != 0;
     for (int axis = a->ndim - 1, k = 3; axis >= 0 && k >= 0; axis--, k--) {
-        const size_t unit = a->dtype == ATTN_Q8_0 && k == 3 ? 32 : 1; /* blocks */
+        const size_t unit = k == 3 ? attn_dtype_block(a->dtype) : 1;
         if (a->shape[axis] > unit) offset += (ptrdiff_t)(index[k] / unit) * (strided ? a->stride[axis] : packed);
         packed *= (ptrdiff_t)(a->shape[axis] / unit);
     }

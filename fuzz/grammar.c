@@ -33,7 +33,7 @@ attn_array fuzz_array(attn_dtype type, const size_t n[4], unsigned layout, size_
         {3, 2, 1, 0}, {3, 1, 2, 0}, {2, 3, 1, 0}, {3, 2, 0, 1}}; /* inner to outer */
     const unsigned char *order = orders[layout & 3];
     const size_t size = attn_dtype_size(type);
-    const size_t count[4] = {n[0], n[1], n[2], n[3] / test_in_unit(type)};
+    const size_t count[4] = {n[0], n[1], n[2], n[3] / attn_dtype_block(type)};
     attn_array a = attn_array_4d(type, NULL, n[0], n[1], n[2], n[3]);
     size_t span = 1, offset = 0;
     char *data;
@@ -64,7 +64,7 @@ static attn_array strided(const attn_array *a)
         if (a->stride[i] != 0) return s;
     for (int i = a->ndim - 1; i >= 0; i--) {
         s.stride[i] = stride;
-        stride *= (ptrdiff_t)at_least_one(a->shape[i] / (i == a->ndim - 1 ? test_in_unit(a->dtype) : 1));
+        stride *= (ptrdiff_t)at_least_one(a->shape[i] / (i == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1));
     }
     return s;
 }
@@ -215,7 +215,7 @@ static void fill_block(const attn_array *a, const size_t at[4], fuzz_values valu
 
 void fuzz_fill(const attn_array *a, fuzz_values values, test_rng *rng)
 {
-    const size_t unit = test_in_unit(a->dtype);
+    const size_t unit = attn_dtype_block(a->dtype);
     size_t at[4];
     for (at[0] = 0; at[0] < ref_length(a, 4); at[0]++)
         for (at[1] = 0; at[1] < ref_length(a, 3); at[1]++)

@@ -260,7 +260,7 @@ static void permuted(fuzz_case *c)
         for (int a = 0; a < 7; a++) {
             const int axis = a == 0 ? 1 : 2;
             const attn_array x = fuzz_slice(arrays[a], axis, j, 1), y = fuzz_slice(arrays[a], axis, other, 1);
-            const size_t unit = test_in_unit(x.dtype);
+            const size_t unit = attn_dtype_block(x.dtype);
             size_t at[4];
             if (ref_length(arrays[a], axis) == 1) continue; /* absent, or the same for all keys */
             for (at[0] = 0; at[0] < ref_length(&x, 4); at[0]++)

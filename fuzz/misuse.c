@@ -207,7 +207,7 @@ static void spoil_scalar(call *k, unsigned index, unsigned value)
 /* Elements in memory along an axis: blocks of ATTN_Q8_0 along the last. */
 static size_t count_along(const attn_array *a, int axis)
 {
-    return a->shape[axis] / (axis == a->ndim - 1 ? test_in_unit(a->dtype) : 1);
+    return a->shape[axis] / (axis == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1);
 }
 static size_t alignment_of(attn_dtype type) { return type == ATTN_Q8_0 ? 2 : attn_dtype_size(type); }
 

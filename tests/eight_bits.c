@@ -15,7 +15,7 @@ static size_t bytes_of(const attn_array *a)
 {
     size_t n = attn_dtype_size(a->dtype);
     for (int i = 0; i < a->ndim; i++) n *= a->shape[i];
-    return a->dtype == ATTN_Q8_0 ? n / 32 : n;
+    return n / attn_dtype_block(a->dtype);
 }
 
 /* Any bytes, but no code that is not finite; of blocks, scales near 1 / 100. */
@@ -215,7 +215,7 @@ static void try_options(void)
 static void try_strides(void)
 {
     for (size_t t = 0; t < TYPES; t++) {
-        const ptrdiff_t unit = types[t] == ATTN_Q8_0 ? 32 : 1;
+        const ptrdiff_t unit = (ptrdiff_t)attn_dtype_block(types[t]);
         int pass = 1;
         for (int q_len = 1; q_len < 50 && pass; q_len += 48) {
             test_rng rng = {3};

@@ -69,6 +69,7 @@ static struct {
     X(attn_desc_onnx, with.made_desc = attn_desc_onnx(1, 7)) \
     X(attn_desc_flash, with.made_desc = attn_desc_flash(1, 7, -1)) \
     X(attn_dtype_size, with.count = attn_dtype_size(ATTN_F16)) \
+    X(attn_dtype_block, with.count = attn_dtype_block(ATTN_Q8_0)) \
     X(attn_dtype_name, with.text = attn_dtype_name(ATTN_F16)) \
     X(attn_status_string, with.text = attn_status_string(ATTN_ERR_PAGE)) \
     X(attn_version, with.text = attn_version()) \

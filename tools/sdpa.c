@@ -421,14 +421,8 @@ static int codes_new(attn_array *a, attn_array *scale, attn_dtype type)
 static int compute(const sdpa_options *o, const attn_desc *desc, attn_dtype kv_type, size_t page_size, size_t capacity)
 {
     cached c;
-    attn_desc plain = *desc;
     static const run_steps none = {0, {0}};
-    if (!o->paged && !o->cache) {
-        if (has_scales(kv_type) &&
-            (!codes_new(&plain.k, &plain.k_scale, kv_type) || !codes_new(&plain.v, &plain.v_scale, kv_type)))
-            return 0;
-        return run(&o->run, "sdpa", forward, &plain);
-    }
+    if (!o->paged && !o->cache) return run(&o->run, "sdpa", forward, desc);
     if (!cached_new(&c, desc, kv_type, page_size, capacity)) return 0;
     return o->cache ? run_in_steps(&o->run, "sdpa", decode, &c, &none) : run(&o->run, "sdpa", from_pages, &c);
 }
@@ -465,6 +459,9 @@ static int sdpa(const sdpa_options *o)
     desc.q = q.array;
     desc.k = k.array;
     desc.v = v.array;
+    if (has_scales(kv_type) && !o->paged && !o->cache && /* a cache gets its own, step by step */
+        (!codes_new(&desc.k, &desc.k_scale, kv_type) || !codes_new(&desc.v, &desc.v_scale, kv_type)))
+        return 0;
     if (!extras_load(o, &desc, compute_type, capacity)) return 0;
 
     memcpy(shape, q.array.shape, sizeof shape);
