@@ -192,18 +192,22 @@ def drop(*names):
     settled()
 
 
-def save(name):
-    """What the link saves."""
+def saves(name, wanted):
+    """Does the link save the bytes of this file? A browser makes an empty file first, and is given half a minute."""
+    with open(os.path.join(folder, wanted), "rb") as file:
+        data = file.read()
     path = os.path.join(folder, name)
     if os.path.exists(path):
         os.remove(path)
     browser.click(f"#exports a[download='{name}']")
-    for _ in range(100):
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
         if os.path.exists(path):
-            break
-        time.sleep(.05)
-    with open(path, "rb") as file:
-        return file.read()
+            with open(path, "rb") as file:
+                if file.read() == data:
+                    return True
+        time.sleep(.02)
+    return False
 
 
 ARRAYS = "X Wq Wk Wv Q K V scores weights output".split()
@@ -223,13 +227,9 @@ def check_state(name, head=0):
             if table(f"[data-array={array}]")[0] != matrix(f"T-{array}.npy", of):
                 wrong.append(array)
     same(wrong, [], f"{name}: every step shows the numbers of {' '.join(words[:-1])}")
-    for array in ARRAYS:
-        with open(os.path.join(folder, f"T-{array}.npy"), "rb") as file:
-            if save(f"{array}.npy") != file.read():
-                wrong.append(array)
-    with open(os.path.join(folder, "T.svg"), "rb") as file:
-        if save("attention.svg") != file.read():
-            wrong.append("svg")
+    wrong = [array for array in ARRAYS if not saves(f"{array}.npy", f"T-{array}.npy")]
+    if not saves("attention.svg", "T.svg"):
+        wrong.append("svg")
     same(wrong, [], f"{name}: the files that it saves have the bytes of attn's")
     step("weights")
     bands = [line.split()[1:] for line in printed.split("\nWeights")[head + 1].splitlines()
