@@ -8446,8 +8446,8 @@ ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn
     const attn__vec none = attn__vset1(0);
     attn__vec s = ATTN__V(divisor)(attn__vset1(*scale)), z = attn__vset1(*zero);
     for (size_t i = 0; i < n; i += ATTN__VL) {
-        const size_t part = n - i < ATTN__VL ? n - i : ATTN__VL;
-        const int whole = part == ATTN__VL;
+        const int whole = ATTN__VL == 1 || n - i >= ATTN__VL;
+        const size_t part = whole ? ATTN__VL : n - i;
         uint8_t few[ATTN__VL], *out = whole ? to + i : few;
         attn__vec x = whole ? attn__vload(from + i) : ATTN__V(load_part)(from + i, part);
         if (each) s = ATTN__V(divisor)(whole ? attn__vload(scale + i) : ATTN__V(load_part)(scale + i, part));
