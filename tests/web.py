@@ -193,12 +193,14 @@ def drop(*names):
 
 
 def saves(name, wanted):
-    """Does the link save the bytes of this file? A browser makes an empty file first, and is given half a minute."""
+    """Does the link save the bytes of this file? A browser makes an empty file first, and is given half a minute.
+    Chromium ignores the eleventh within a second, hence the pause: each has been saved before the next is asked for."""
     with open(os.path.join(folder, wanted), "rb") as file:
         data = file.read()
     path = os.path.join(folder, name)
     if os.path.exists(path):
         os.remove(path)
+    time.sleep(.15)
     browser.click(f"#exports a[download='{name}']")
     end = time.monotonic() + 30
     while time.monotonic() < end:
@@ -440,16 +442,14 @@ def check_files():
     same(table("[data-array=weights]"), (matrix("mine.npy"), ["0", "1", "2"]),
          "weights chosen: heads, positions for words")
     run_attn("heatmap", "--weights", "mine.npy", "-o", "T.svg")
-    with open(os.path.join(folder, "T.svg"), "rb") as file:
-        same(save("attention.svg"), file.read(), "... the map is that of attn heatmap")
+    ok(saves("attention.svg", "T.svg"), "... the map is that of attn heatmap")
     browser.hover("#map rect[data-head='1'][data-row='2']")
     same([row[0] for row in table("#row-table")[0]], matrix("mine.npy", 1)[2],
          "... the pointer on a row of the second head")
     enter("sentence", "x y z")
     same(table("[data-array=weights]")[1], ["x", "y", "z"], "... and a sentence of as many words labels them")
     run_attn("heatmap", "--weights", "mine.npy", "--tokens", "x y z", "-o", "T.svg")
-    with open(os.path.join(folder, "T.svg"), "rb") as file:
-        same(save("attention.svg"), file.read(), "... also in the map")
+    ok(saves("attention.svg", "T.svg"), "... also in the map")
     write_npy("odd.npy", "<f4", "(3, 2)", struct.pack("<6f", .0625, .1875, .3125, -.0625, float("nan"), float("inf")))
     drop("odd.npy")
     same(table("[data-array=weights]")[0], [["0.062", "0.188"], ["0.312", "-0.062"], ["NaN", "\u221e"]],
@@ -525,8 +525,7 @@ def check_access():
             step("weights")
             words = shlex.split(text("#command"))
             run_attn(*words[1:-2], "--dark", "--svg", "T.svg", "--", words[-1])
-            with open(os.path.join(folder, "T.svg"), "rb") as file:
-                same(save("attention.svg"), file.read(), "dark: the map is that of attn --dark")
+            ok(saves("attention.svg", "T.svg"), "dark: the map is that of attn --dark")
     why = error()
     prefer("light")
     ground = "return document.querySelector('#map rect').getAttribute('fill')"
