@@ -20,6 +20,7 @@ test_programs = \
 	tests/matmul \
 	tests/onnx \
 	tests/optional_outputs \
+	tests/packed_caches \
 	tests/packed_sequences \
 	tests/partial_states \
 	tests/pictures \
