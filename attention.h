@@ -5664,10 +5664,10 @@ static void attn__take_tile(const attn__problem *p, attn__rows *rows)
 static const attn__problem *attn__take_task(const attn__problem *p, size_t index, attn__problem *own, attn__rows *rows)
 {
     const size_t units = p->kv_heads * p->head_chunks;
-    const int packed = ATTN__HAS(p, cu_seqlens_q);
+    const int sequences = ATTN__HAS(p, cu_seqlens_q);
     size_t b, first, tiles = p->query_blocks, unit;
     attn__memset(rows, 0, sizeof *rows);
-    if (packed) {
+    if (sequences) {
         b = attn__sequence_of(p, index / units);
         if (b == p->seqs) return p;
         first = attn__tasks_before(p, b);
@@ -5677,7 +5677,7 @@ static const attn__problem *attn__take_task(const attn__problem *p, size_t index
         first = b * tiles;
     }
     attn__take_sequence(p, b, rows);
-    if (packed) {
+    if (sequences) {
         *own = *p;
         own->query_block = attn__balanced(rows->q_len, p->query_block);
         attn__shape_tile(own, p->run.kernel, own->query_block * p->head_chunk);
@@ -6641,20 +6641,20 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
 {
     const size_t end = p->kv_begin + p->kv_len, blocks = (end + ATTN__BLOCK - 1) / ATTN__BLOCK,
                  begin = p->kv_begin / ATTN__BLOCK;
-    const int packed = ATTN__HAS(p, cu_seqlens_q);
+    const int sequences = ATTN__HAS(p, cu_seqlens_q);
     p->group = p->kv_heads == p->q_heads ? p->kv_heads > 0 : p->q_heads / p->kv_heads;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
     p->head_chunks = attn__pieces(p->group, ATTN__ROWS);
-    if (!attn__multiply_size(packed ? 1 : p->seqs, p->kv_heads * p->head_chunks, &p->tasks)) return ATTN_ERR_OVERFLOW;
+    if (!attn__multiply_size(sequences ? 1 : p->seqs, p->kv_heads * p->head_chunks, &p->tasks)) return ATTN_ERR_OVERFLOW;
     for (size_t rows = ATTN__ROWS;; rows /= 2) { /* as many rows as leave something for each worker */
         p->query_block = p->head_chunk < 2 ? rows : attn__max(rows / p->head_chunk, 1);
-        p->query_blocks = packed ? p->seqs + p->q_len / p->query_block : attn__pieces(p->q_len, p->query_block);
+        p->query_blocks = sequences ? p->seqs + p->q_len / p->query_block : attn__pieces(p->q_len, p->query_block);
         if (workers < 2 || rows <= ATTN__ROWS / 8 || p->tasks == 0 ||
             p->query_blocks >= attn__pieces(2 * workers, p->tasks))
             break;
     }
-    if (!packed) p->query_block = attn__balanced(p->q_len, p->query_block);
-    if (ATTN__HAS(p, colsum)) p->query_blocks = packed ? p->seqs : 1; /* see attn__task */
+    if (!sequences) p->query_block = attn__balanced(p->q_len, p->query_block);
+    if (ATTN__HAS(p, colsum)) p->query_blocks = sequences ? p->seqs : 1; /* see attn__task */
     attn__shape_tile(p, kernel, attn__min(p->query_block, p->q_len) * p->head_chunk);
     p->chunks = p->dim ? (p->dim + ATTN__BLOCK - 1) / ATTN__BLOCK : 1;
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
@@ -6699,7 +6699,7 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     const size_t workers = attn__workers(exec);
     const attn__kernel *kernel;
     attn_path path;
-    const int packed = ATTN__HAS(p, cu_seqlens_q);
+    const int sequences = ATTN__HAS(p, cu_seqlens_q);
     size_t shared = 0, each, rows;
     /* few rows, whose keys crowd the first cache like the columns of attn__matmul, but by fewer lines each */
     const int narrow = p->k.dtype == p->q.dtype && p->k.stride[ATTN__S] * p->k.size % 4096 == 0 && p->q_len > 0 &&
@@ -6711,8 +6711,8 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     p->doubles = attn__kernel_of(path, ATTN_F64);
     if ((status = attn__cut(p, kernel, workers))) return status;
     rows = p->rows;
-    if ((status = packed ? attn__tile_bytes(p, kernel, rows, &each) : attn__lay_out(p, kernel))) return status;
-    if (packed) p->rows = rows;
+    if ((status = sequences ? attn__tile_bytes(p, kernel, rows, &each) : attn__lay_out(p, kernel))) return status;
+    if (sequences) p->rows = rows;
     else each = p->layout.size;
     if (p->parts > 1) {
         if (!attn__multiply_size(p->part_bytes, p->tasks * p->parts, &shared)) return ATTN_ERR_OVERFLOW;
