@@ -590,12 +590,17 @@ typedef struct attn_desc {
     int64_t window_left;  /* keys before p that stay visible; -1: all */
     int64_t window_right; /* keys after p that stay visible; -1: all */
 
-    attn_array mask;    /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
-                           dimensions of 1 broadcast: ATTN_BOOL, true = keep, or
-                           a float type that is added, -inf = drop */
-    attn_array kv_lens; /* optional, (B): visible keys per batch, i32 or i64 */
-    attn_array alibi;   /* optional, (Hq) or (B, Hq): slopes */
-    attn_array sinks;   /* optional, (Hq): a logit in the denominator only */
+    attn_array mask;     /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
+                            dimensions of 1 broadcast: ATTN_BOOL, true = keep, or
+                            a float type that is added, -inf = drop */
+    attn_array kv_lens;  /* optional, (B): visible keys per batch, i32 or i64 */
+    attn_array q_bounds; /* optional, (q_len, 2 R) or (B, q_len, 2 R), i32 or i64: a row
+                            is R intervals of positions, begin and end in turn, and a
+                            key counts only within one of them: begin <= j < end. One
+                            that ends where it begins, or before, is empty; of the
+                            others each begins where the last one ends, or later */
+    attn_array alibi;    /* optional, (Hq) or (B, Hq): slopes */
+    attn_array sinks;    /* optional, (Hq): a logit in the denominator only */
 
     /* Optional, float32, for k and v of 8 bits: an element is (number - zero) * scale. (B, Hkv, kv_len, C), fewer
      * dimensions and dimensions of 1 broadcast; C divides head_dim, and column c uses c / (head_dim / C); the C of a
@@ -608,14 +613,16 @@ typedef struct attn_desc {
                                 row j % page_size of page block_table[b][j / page_size];
                                 kv_len = pages * page_size, of which kv_lens says how
                                 many keys there are. A page that no row sees by length,
-                                causality and window may have any number, except where
-                                raw or softcapped scores of its keys are asked for */
+                                causality, window and q_bounds may have any number,
+                                except where raw or softcapped scores of its keys are
+                                asked for */
     attn_array cu_seqlens_q; /* optional, (N + 1), i32 or i64, from 0 up to the total: q
                                 and out are (Hq, total_q, D), lse (Hq, total_q), and
                                 sequence n is the rows [cu_seqlens[n], cu_seqlens[n + 1])
                                 of them, and a batch of its own, of N: k, v, kv_lens,
                                 block_table, alibi and colsum are as of N batches; mask
-                                and scores have the rows of q, (Hq, total_q, kv_len).
+                                and scores have the rows of q, (Hq, total_q, kv_len),
+                                and so has q_bounds, (total_q, 2 R).
                                 Rows of no sequence are not written */
     attn_array cu_seqlens_k; /* optional, beside it: the same for k and v, which are
                                 (Hkv, total_k, D), and so are the columns of mask and
@@ -3294,11 +3301,12 @@ static double attn__element(const attn__view *v, size_t s, size_t d)
 {
     return attn__get(attn__at(v, 0, 0, s, d), v->dtype);
 }
-static int64_t attn__integer(const attn__view *v, size_t s, size_t d)
+static int64_t attn__integer_in(const attn__view *v, size_t h, size_t s, size_t d)
 {
-    const void *at = attn__at(v, 0, 0, s, d);
+    const void *at = attn__at(v, 0, h, s, d);
     return v->dtype == ATTN_I64 ? *(const int64_t *)at : (int64_t) * (const int32_t *)at;
 }
+static int64_t attn__integer(const attn__view *v, size_t s, size_t d) { return attn__integer_in(v, 0, s, d); }
 static size_t attn__length(const attn__view *v, size_t i) { return (size_t)attn__integer(v, 0, i); }
 
 ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
@@ -3726,6 +3734,7 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(block_table, 0, 2, 2, INTEGER, ATTN__INPUT, one, one, seqs, pages, 0)                                            \
     X(cu_seqlens_q, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
     X(cu_seqlens_k, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
+    X(q_bounds, 0, 2, 3, INTEGER, ATTN__INPUT, one, batch, q_len, bounds, 2)                                           \
     X(k_scale, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_groups, 15)                                 \
     X(v_scale, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, v_groups, 15)                                 \
     X(k_zero, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_groups, 15)                                  \
@@ -3791,6 +3800,7 @@ typedef struct attn__problem {
     size_t k_cols, v_cols, k_groups, v_groups; /* what a row of k or v has: elements, or blocks, and scales */
     size_t kv_batch, kv_rows, pages;           /* of k and v as they lie: of pages, if there are any */
     size_t cu_entries;                         /* packed sequences, and one */
+    size_t bounds;                             /* of each query: two for an interval */
     size_t seqs, kv_seqs;                      /* batches, or packed sequences; 1 if their keys are packed, too */
     size_t arrays;                             /* how many are given ... */
     unsigned char given[ATTN__ARRAY_COUNT];    /* ... and which, as a list ... */
@@ -3805,7 +3815,7 @@ typedef struct attn__problem {
     int few;                /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
     attn__column_kind kind; /* then: of keys */
     int v_copied;           /* otherwise: are values copied together before use? */
-    int modified;           /* something is added to scores, or a mask drops some */
+    int modified;           /* something is added to scores, or some are dropped */
     int careful;            /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
     int find;               /* only looks at scores, for the largest that is beyond the range */
     const attn__kernel *singles, *doubles; /* of the same path */
@@ -3972,7 +3982,7 @@ static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_
     return attn__at(&p->mask, rows->b, h, rows->q_base + i, rows->k_base + j - p->kv_begin);
 }
 
-/* ---- visibility: by position, then by mask ---- */
+/* ---- visibility: by position, then by intervals, then by mask ---- */
 
 /* Where query i stands among the keys. */
 static int64_t attn__position(const attn__problem *p, const attn__rows *rows, size_t i)
@@ -3981,6 +3991,37 @@ static int64_t attn__position(const attn__problem *p, const attn__rows *rows, si
     if (p->desc->align == ATTN_ALIGN_LOWER_RIGHT) offset = (int64_t)rows->kv_total - (int64_t)rows->q_len;
     else if (p->desc->align == ATTN_ALIGN_OFFSET) offset = p->desc->q_offset;
     return (int64_t)i + offset;
+}
+
+/* What interval n of query i has of these keys; hi <= lo if nothing. */
+static attn__range attn__interval(const attn__problem *p, const attn__rows *rows, size_t i, size_t n, attn__range keys)
+{
+    const int64_t begin = attn__integer_in(&p->q_bounds, rows->b, rows->q_base + i, 2 * n),
+                  end = attn__integer_in(&p->q_bounds, rows->b, rows->q_base + i, 2 * n + 1);
+    if (begin > (int64_t)keys.lo) keys.lo = begin < (int64_t)keys.hi ? (size_t)begin : keys.hi;
+    if (end < (int64_t)keys.hi) keys.hi = end > 0 ? (size_t)end : 0;
+    return keys;
+}
+/* Cuts keys to what lies between the first and the last that the intervals of query i leave: ATTN__MASK_..., as they
+ * would be as a mask. */
+static int attn__bounds_range(const attn__problem *p, const attn__rows *rows, size_t i, attn__range *keys)
+{
+    attn__range left = {keys->lo, keys->lo};
+    int mixed = 0;
+    for (size_t n = 0; n < p->bounds / 2; n++) {
+        const attn__range part = attn__interval(p, rows, i, n, *keys);
+        if (part.lo >= part.hi) continue;
+        if (left.lo == left.hi) left.lo = left.hi = part.lo;
+        mixed |= part.lo > left.hi;
+        left.hi = part.hi;
+    }
+    *keys = left;
+    return left.lo == left.hi ? ATTN__MASK_DROPS_ALL : mixed ? ATTN__MASK_MIXED : ATTN__MASK_KEEPS_ALL;
+}
+static int attn__within_bounds(const attn__problem *p, const attn__rows *rows, size_t i, size_t j)
+{
+    attn__range key = {j, j + 1};
+    return !ATTN__HAS(p, q_bounds) || attn__bounds_range(p, rows, i, &key) != ATTN__MASK_DROPS_ALL;
 }
 
 /* The keys of `within` that length, causality and window leave to a query: from the first that position `low` sees to
@@ -4001,7 +4042,9 @@ static attn__range attn__between(const attn__problem *p, const attn__rows *rows,
 static attn__range attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, attn__range within)
 {
     const int64_t at = p->left >= 0 || p->right >= 0 ? attn__position(p, rows, i) : 0;
-    return attn__between(p, rows, at, at, within);
+    attn__range keys = attn__between(p, rows, at, at, within);
+    if (ATTN__HAS(p, q_bounds)) attn__bounds_range(p, rows, i, &keys);
+    return keys;
 }
 
 ATTN__INLINE int attn__zero(const char *at, ptrdiff_t size) /* +0 */
@@ -4010,6 +4053,9 @@ ATTN__INLINE int attn__zero(const char *at, ptrdiff_t size) /* +0 */
     attn__memcpy(&x, at, (size_t)size);
     return !x;
 }
+/* May keys between the first and the last that a row sees be hidden from it? */
+static int attn__masked(const attn__problem *p) { return ATTN__HAS(p, mask) || ATTN__HAS(p, q_bounds); }
+
 /* Does an element of a mask keep its key? */
 static int attn__mask_keeps(const char *at, attn_dtype dtype)
 {
@@ -4017,17 +4063,18 @@ static int attn__mask_keeps(const char *at, attn_dtype dtype)
 }
 static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return !ATTN__HAS(p, mask) || attn__mask_keeps(attn__mask_at(p, rows, h, i, j), p->mask.dtype);
+    return attn__within_bounds(p, rows, i, j) &&
+           (!ATTN__HAS(p, mask) || attn__mask_keeps(attn__mask_at(p, rows, h, i, j), p->mask.dtype));
 }
 static int attn__sees(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, size_t j)
 {
     const attn__range keys = s->row[r].keys;
     return j >= keys.lo && j < keys.hi && attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), j);
 }
-/* All of keys [from, to), if there is no mask? */
+/* All of keys [from, to), if nothing hides some of them? */
 static int attn__sees_all(const attn__problem *p, const attn__scratch *s, size_t r, size_t from, size_t to)
 {
-    return !ATTN__HAS(p, mask) && s->row[r].keys.lo <= from && to <= s->row[r].keys.hi;
+    return !attn__masked(p) && s->row[r].keys.lo <= from && to <= s->row[r].keys.hi;
 }
 /* 8 bytes, wherever they lie, and how they differ from x: 0 if they do not */
 ATTN__INLINE uint64_t attn__word(const char *at, uint64_t x)
@@ -4111,6 +4158,20 @@ static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size
     return ATTN__MASK_KEEPS_ALL;
 }
 
+/* Cuts keys to what lies between the first and the last that intervals and mask leave row i. Returns how they are
+ * there. Where there are both, one may end within what the other leaves out, so that they take turns. */
+static int attn__hidden_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, attn__range *keys)
+{
+    int by_bounds = ATTN__MASK_KEEPS_ALL, by_mask = ATTN__MASK_KEEPS_ALL;
+    attn__range before;
+    do {
+        if (ATTN__HAS(p, q_bounds)) by_bounds = attn__bounds_range(p, rows, i, keys);
+        before = *keys;
+        if (ATTN__HAS(p, mask) && by_bounds != ATTN__MASK_DROPS_ALL) by_mask = attn__mask_range(p, rows, h, i, keys);
+    } while (ATTN__HAS(p, q_bounds) && (keys->lo > before.lo || keys->hi < before.hi) && keys->lo < keys->hi);
+    return by_bounds < by_mask ? by_bounds : by_mask;
+}
+
 /* The keys that row r sees within the block at base, cut to [from, to) of it. */
 static attn__block_range attn__row_range(const attn__problem *p, const attn__rows *rows, const attn__scratch *s,
                                          size_t r, size_t base, size_t from, size_t to)
@@ -4121,8 +4182,8 @@ static attn__block_range attn__row_range(const attn__problem *p, const attn__row
     keys.lo = attn__max(s->row[r].keys.lo, base + from);
     keys.hi = attn__min(s->row[r].keys.hi, base + to);
     if (keys.lo >= keys.hi) keys.lo = keys.hi = base + from, mask_state = ATTN__MASK_DROPS_ALL;
-    else if (ATTN__HAS(p, mask))
-        mask_state = attn__mask_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), &keys);
+    else if (attn__masked(p))
+        mask_state = attn__hidden_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), &keys);
     range.lo = (unsigned short)(keys.lo - base);
     range.hi = (unsigned short)(keys.hi - base);
     range.mask_state = (unsigned short)mask_state;
@@ -4553,16 +4614,26 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
     return 1;
 }
 
-/* Does a boolean mask drop some of the keys that a row sees? */
+/* Do intervals, or a boolean mask, drop some of the keys between the first and the last that a row sees? */
 static int attn__drops(const attn__problem *p, int mask_state)
 {
-    return ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL && mask_state == ATTN__MASK_MIXED;
+    return mask_state == ATTN__MASK_MIXED &&
+           (ATTN__HAS(p, q_bounds) || (ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL));
 }
 static void attn__drop(const attn__problem *p, const attn__rows *rows, size_t r, size_t lo, size_t hi, char *row,
                        int infinite)
 {
-    p->run.kernel->mask(row, attn__mask_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), lo),
-                        p->mask.stride[ATTN__D], hi - lo, infinite);
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    unsigned char keep[ATTN__BLOCK];
+    if (ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL)
+        p->run.kernel->mask(row, attn__mask_at(p, rows, h, i, lo), p->mask.stride[ATTN__D], hi - lo, infinite);
+    if (!ATTN__HAS(p, q_bounds)) return;
+    attn__memset(keep, 0, sizeof keep);
+    for (size_t n = 0; n < p->bounds / 2; n++) {
+        const attn__range keys = {lo, hi}, part = attn__interval(p, rows, i, n, keys);
+        if (part.lo < part.hi) attn__memset(keep + (part.lo - lo), 1, part.hi - part.lo);
+    }
+    p->run.kernel->mask(row, keep, 1, hi - lo, infinite);
 }
 
 /* The same in float64 where the slope is not finite. */
@@ -5101,7 +5172,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         block.keys.lo = all.lo > base ? all.lo - base : 0;
         block.keys.hi = attn__min(all.hi - base, ATTN__BLOCK);
         block.ranges = NULL; /* all rows see those */
-        if (p->few || ATTN__HAS(p, mask) || base + block.keys.lo < each.lo || base + block.keys.hi > each.hi) {
+        if (p->few || attn__masked(p) || base + block.keys.lo < each.lo || base + block.keys.hi > each.hi) {
             if (known != number / ATTN__MASK_BLOCKS) attn__look_ahead(p, rows, s, number, all.hi);
             known = number / ATTN__MASK_BLOCKS;
             block.ranges = s->ranges + number % ATTN__MASK_BLOCKS * p->rows;
@@ -6467,6 +6538,8 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
     p->k_cols = attn__stored(p->k.dtype, p->dim);
     p->v_cols = p->v.shape[ATTN__D];
     p->dim_v = attn__elements(p->v.dtype, p->v_cols);
+    p->bounds = ATTN__HAS(p, q_bounds) ? p->q_bounds.shape[ATTN__D] : 0;
+    if (p->bounds % 2) return ATTN__ABOUT(p, q_bounds, ATTN_ERR_SHAPE);
     p->kv_begin = d->kv_begin;
     if (p->kv_begin > limit) return ATTN__ABOUT(p, kv_begin, ATTN_ERR_OVERFLOW);
     if (ATTN__HAS(p, cu_seqlens_q) || ATTN__HAS(p, cu_seqlens_k)) { /* sequences take the place of batches */
@@ -6548,12 +6621,22 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
     return ATTN_OK;
 }
 
+/* Does any row see some of these keys, as far as positions and intervals decide it? */
+static int attn__any_sees(const attn__problem *p, const attn__rows *rows, attn__range keys)
+{
+    for (size_t i = 0; i < rows->q_len; i++) {
+        const attn__range seen = attn__visible(p, rows, i, keys);
+        if (seen.lo < seen.hi) return 1;
+    }
+    return 0;
+}
+
 /* The pages of a sequence that hold a key which some row sees, or whose score is asked for. */
 static attn_status attn__check_pages(const attn__problem *p, const attn__rows *rows)
 {
     const int all =
         ATTN__HAS(p, scores) && (p->desc->stage == ATTN_STAGE_RAW || p->desc->stage == ATTN_STAGE_SOFTCAPPED);
-    attn__range seen = {p->kv_begin, attn__max(rows->kv_end, p->kv_begin)};
+    attn__range seen = {p->kv_begin, attn__max(rows->kv_end, p->kv_begin)}, keys;
     if (!all && rows->q_len == 0) return ATTN_OK;
     if (!all) /* ranges of rows follow one another, without a gap */
         seen = attn__between(p, rows, attn__position(p, rows, 0), attn__position(p, rows, rows->q_len - 1),
@@ -6561,8 +6644,28 @@ static attn_status attn__check_pages(const attn__problem *p, const attn__rows *r
     seen.lo -= p->kv_begin, seen.hi -= p->kv_begin;
     for (size_t page = seen.lo / p->kv_rows; page < attn__pieces(seen.hi, p->kv_rows); page++) {
         const int64_t number = attn__integer(&p->block_table, rows->b, page);
-        if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN__ABOUT(p, block_table, ATTN_ERR_PAGE);
+        if (number >= 0 && (uint64_t)number < p->kv_batch) continue;
+        keys.lo = p->kv_begin + page * p->kv_rows;
+        keys.hi = keys.lo + p->kv_rows;
+        if (all || attn__any_sees(p, rows, keys)) return ATTN__ABOUT(p, block_table, ATTN_ERR_PAGE);
     }
+    return ATTN_OK;
+}
+
+/* Are the intervals of each query in ascending order? */
+static attn_status attn__check_bounds(const attn__problem *p)
+{
+    for (size_t b = 0; b < p->q_bounds.shape[ATTN__H] && p->bounds; b++)
+        for (size_t i = 0; i < p->q_len; i++) {
+            int64_t least = -INT64_MAX - 1;
+            for (size_t n = 0; n < p->bounds; n += 2) {
+                const int64_t begin = attn__integer_in(&p->q_bounds, b, i, n),
+                              end = attn__integer_in(&p->q_bounds, b, i, n + 1);
+                if (begin >= end) continue;
+                if (begin < least) return ATTN__ABOUT(p, q_bounds, ATTN_ERR_LENGTH);
+                least = end;
+            }
+        }
     return ATTN_OK;
 }
 
@@ -6585,6 +6688,7 @@ static attn_status attn__check_lengths(const attn__problem *p)
     attn_status status = ATTN_OK;
     if (ATTN__HAS(p, cu_seqlens_q)) status = attn__check_offsets(p, ATTN__ARRAY_cu_seqlens_q, p->q_len);
     if (!status && ATTN__HAS(p, cu_seqlens_k)) status = attn__check_offsets(p, ATTN__ARRAY_cu_seqlens_k, p->kv_len);
+    if (!status && ATTN__HAS(p, q_bounds)) status = attn__check_bounds(p);
     for (size_t b = 0; ATTN__HAS(p, kv_lens) && b < p->seqs && !status; b++) {
         const int64_t len = attn__integer(&p->kv_lens, 0, b);
         attn__rows rows;
@@ -6615,18 +6719,17 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
         return status;
     if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN__ABOUT(p, k, ATTN_ERR_HEADS);
     if ((status = attn__options(p, d, compute))) return status;
-    if (!measuring && (status = attn__check_lengths(p))) return status;
-    if ((status = attn__check_aliases(p))) return status;
     if (ATTN__HAS(p, cu_seqlens_q)) {
         p->q.stride[ATTN__B] = p->mask.stride[ATTN__B] = p->out.stride[ATTN__B] = p->scores.stride[ATTN__B] = 0;
-        p->lse.stride[ATTN__H] = 0;
+        p->lse.stride[ATTN__H] = p->q_bounds.stride[ATTN__H] = 0;
     }
     if (ATTN__HAS(p, cu_seqlens_k)) {
         p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->colsum.stride[ATTN__H] = 0;
         p->k_scale.stride[ATTN__B] = p->v_scale.stride[ATTN__B] = p->k_zero.stride[ATTN__B] =
             p->v_zero.stride[ATTN__B] = 0;
     }
-    return ATTN_OK;
+    if (!measuring && (status = attn__check_lengths(p))) return status;
+    return attn__check_aliases(p);
 }
 
 /* Can weights be stored as they come, if strides and lengths allow it? */
@@ -6645,7 +6748,8 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->group = p->kv_heads == p->q_heads ? p->kv_heads > 0 : p->q_heads / p->kv_heads;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
     p->head_chunks = attn__pieces(p->group, ATTN__ROWS);
-    if (!attn__multiply_size(sequences ? 1 : p->seqs, p->kv_heads * p->head_chunks, &p->tasks)) return ATTN_ERR_OVERFLOW;
+    if (!attn__multiply_size(sequences ? 1 : p->seqs, p->kv_heads * p->head_chunks, &p->tasks))
+        return ATTN_ERR_OVERFLOW;
     for (size_t rows = ATTN__ROWS;; rows /= 2) { /* as many rows as leave something for each worker */
         p->query_block = p->head_chunk < 2 ? rows : attn__max(rows / p->head_chunk, 1);
         p->query_blocks = sequences ? p->seqs + p->q_len / p->query_block : attn__pieces(p->q_len, p->query_block);
@@ -6667,7 +6771,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
                   : ATTN__COLUMNS_MANY;
     p->v_copied = p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || ATTN__HAS(p, block_table) ||
                   attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
-    p->modified = ATTN__HAS(p, mask) || ATTN__HAS(p, alibi);
+    p->modified = attn__masked(p) || ATTN__HAS(p, alibi);
     p->one_mask = ATTN__HAS(p, mask) && p->mask.stride[ATTN__H] == 0 &&
                   !ATTN__HAS(p, colsum); /* column sums add up over queries in order */
     if (!attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;

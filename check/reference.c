@@ -366,6 +366,18 @@ static ref_real mask_at(const attn_desc *d, const sequence *s, size_t batch, siz
     return ref_get(&d->mask, present(&d->cu_seqlens_q) ? 0 : batch, head, s->q_base + i, s->k_base + j);
 }
 
+/* Does an interval of the query have the key in it? */
+static int within_bounds(const attn_desc *d, const sequence *s, size_t batch, size_t i, int64_t key)
+{
+    for (size_t n = 0; n + 1 < ref_length(&d->q_bounds, 1); n += 2) {
+        const size_t at = present(&d->cu_seqlens_q) ? 0 : batch, row = s->q_base + i;
+        if (ref_get(&d->q_bounds, 0, at, row, n) <= (ref_real)key &&
+            (ref_real)key < ref_get(&d->q_bounds, 0, at, row, n + 1))
+            return 1;
+    }
+    return 0;
+}
+
 /* Visibility: the one rule, independent of the library's. */
 static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
 {
@@ -374,6 +386,7 @@ static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_
     if (d->causal && key > p) return 0;
     if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left) return 0;
     if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right) return 0;
+    if (present(&d->q_bounds) && !within_bounds(d, s, batch, i, key)) return 0;
     if (present(&d->mask)) {
         const ref_real mask = mask_at(d, s, batch, head, i, j);
         if (d->mask.dtype == ATTN_BOOL ? mask == 0 : mask == -(ref_real)INFINITY) return 0;

@@ -23,6 +23,7 @@
     X(block_table, 2, 2, 0)                                                                                            \
     X(cu_seqlens_q, 1, 1, 0)                                                                                           \
     X(cu_seqlens_k, 1, 1, 0)                                                                                           \
+    X(q_bounds, 2, 3, 2)                                                                                               \
     X(k_scale, 1, 4, 15)                                                                                               \
     X(v_scale, 1, 4, 15)                                                                                               \
     X(k_zero, 1, 4, 15)                                                                                                \
@@ -42,7 +43,7 @@ static const struct {
     ARRAYS(X)
 #undef X
 };
-enum { COUNT = sizeof arrays / sizeof *arrays, OUTPUTS = 14 /* from here on */ };
+enum { COUNT = sizeof arrays / sizeof *arrays, OUTPUTS = 15 /* from here on */ };
 
 static attn_array *array_of(attn_desc *d, size_t which) { return (attn_array *)(void *)((char *)d + arrays[which].at); }
 
@@ -88,6 +89,10 @@ static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, a
     if (kind != PACKED) d.scores = test_4d(ATTN_F32, batch, q_heads, all * Q_LEN, KV_LEN);
     d.colsum = test_3d(ATTN_F32, caches, q_heads, keys);
     d.kv_lens = test_1d(ATTN_I64, sequences);
+    d.q_bounds = test_3d(ATTN_I32, batch, all * Q_LEN, 4);
+    for (size_t i = 0; i < batch * all * Q_LEN; i++) /* two intervals, between which lies a key */
+        for (size_t n = 0; n < 4; n++)
+            ref_set(&d.q_bounds, 0, i / (all * Q_LEN), i % (all * Q_LEN), n, (double)(i % 3 + (n < 2 ? 3 * n : 2 * n)));
     d.mask = test_4d(mask, batch, q_heads, all * Q_LEN, keys);
     test_fill_normal(&d.mask, &rng, 1);
     for (size_t i = 0; mask == ATTN_BOOL && i < batch * q_heads * all * Q_LEN * keys; i++)

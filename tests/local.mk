@@ -27,6 +27,7 @@ test_programs = \
 	tests/plain_call \
 	tests/pthread_adapter \
 	tests/quantizing \
+	tests/query_intervals \
 	tests/recipes \
 	tests/rotary \
 	tests/rounding_modes \

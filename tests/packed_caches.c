@@ -85,6 +85,12 @@ static batch make(attn_dtype type, attn_dtype kv, test_rng *rng)
                 for (size_t j = 0; j < b.capacity; j++)
                     if (test_below(rng, 3) == 0) ref_set(&d->mask, 0, h, i, j, flags & 0x4000 ? 0 : -(double)INFINITY);
     }
+    if ((flags & 0x300000) == 0) { /* a row of none is read, too */
+        d->q_bounds = test_2d(ATTN_I32, total, 4);
+        for (size_t i = 0; i < total; i++)
+            for (size_t n = 0, at = 0; n < 4; n++)
+                ref_set(&d->q_bounds, 0, 0, i, n, (double)(at += test_below(rng, b.capacity / 2 + 1)));
+    }
     if (flags & 0x8000) {
         d->sinks = test_1d(compute, HEADS);
         test_fill_normal(&d->sinks, rng, 1);
@@ -122,6 +128,7 @@ static attn_desc sequence(const batch *b, const attn_desc *d, size_t n)
     one.lse = rows_of(&d->lse, 1, first, count);
     one.mask = rows_of(&d->mask, 2, first, count);
     one.scores = rows_of(&d->scores, 2, first, count);
+    one.q_bounds = rows_of(&d->q_bounds, 2, first, count);
     one.colsum = rows_of(&d->colsum, 3, n, 1);
     one.k = rows_of(&d->k, 4, n, 1);
     one.v = rows_of(&d->v, 4, n, 1);
