@@ -49,8 +49,8 @@
  *     2. attention  attn_sdpa_f32, attn_sdpa_f64, attn_self_attention:
  *                   softmax(Q K^T / sqrt(d)) V
  *     3. fused      attn_forward: one descriptor for batches, grouped heads,
- *                   masks, windows, ALiBi, softcap, sinks, lengths, pages, packed
- *                   sequences; log-sum-exp, weights, scores, column sums.
+ *                   masks, windows, intervals, ALiBi, softcap, sinks, lengths, pages,
+ *                   packed sequences; log-sum-exp, weights, scores, column sums.
  *                   attn_partial and its states: over parts of the keys.
  *                   attn_cache_append, attn_cache_append_scaled, attn_quantize,
  *                   attn_dequantize, attn_rotary, attn_rotary_tables: for decoding.
@@ -122,7 +122,8 @@
  *   ATTN_ALIGN_LOWER_RIGHT (FlashAttention >= 2.1; with kv_lens the length of
  *   that batch), q_offset for ATTN_ALIGN_OFFSET (chunks, caches).
  *   causal: key j is visible when j <= p. Window: p - left <= j <= p + right,
- *   both ends included. A key counts only where everything allows it.
+ *   both ends included. Intervals: begin <= j < end in one of the query's. A key counts
+ *   only where everything allows it.
  *
  *   A row without a visible key gives +0, weights +0 and lse -inf, with or
  *   without a sink. The masks alone decide this, never the scores. What is
@@ -191,6 +192,17 @@
  *     d.sinks = attn_array_1d(ATTN_F32, zeros, heads);
  *   ONNX Attention-24 with nonpad_kv_seqlen: attn_desc_onnx, and d.kv_lens; with is_causal,
  *   d.align = ATTN_ALIGN_LOWER_RIGHT. A row before the first key is zeros.
+ *
+ *   Which keys a query sees, without a q_len * kv_len matrix: intervals, d.q_bounds, of which
+ *   blocks that no query sees are not read. p is the query's position; i32, begin and end:
+ *     prefix-LM, a prefix of n keys that sees all of itself    p < n ? 0, n : 0, p + 1
+ *     an image [a, b) among text, without causality within it  a <= p && p < b ? 0, b : 0, p + 1
+ *     chunks of c (Llama 4)                                    p / c * c, p + 1
+ *     streaming speech: chunks of c, and n before              (p / c - n) * c, (p / c + 1) * c
+ *     StreamingLLM: the first n keys, and a window of w        0, n, max(n, p - w), p + 1
+ *     documents, each [a, b), behind a prefix that all see     0, n, a, p + 1
+ *   What is the same for all keys before p is shorter with d.causal: then an end is any number
+ *   beyond. Pages between those that are seen can be used for something else.
  *
  * NUMBERS
  *

@@ -137,6 +137,30 @@ static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
     fuzz_same_outputs(c, "what is masked is NaN", &d, "poisoned", scalar, "scalar", &skip);
 }
 
+/* Intervals: a mask that drops what they leave out. */
+static void check_intervals(fuzz_case *c, const fuzz_outputs *scalar)
+{
+    attn_desc d = fuzz_into_copies(&c->desc), only = c->desc;
+    if (!d.q_bounds.ndim) return;
+    only.mask = only.kv_lens = test_absent;
+    only.causal = only.window = 0;
+    if (!d.mask.ndim) {
+        d.mask = test_4d(ATTN_BOOL, 1, 1, 1, ref_length(&d.k, 2));
+        test_fill(&d.mask, 1);
+    }
+    d.mask = full_mask(&d);
+    d.q_bounds = test_absent;
+    for (size_t b = 0; b < ref_length(&d.mask, 4); b++)
+        for (size_t h = 0; h < ref_length(&d.mask, 3); h++)
+            for (size_t i = 0; i < ref_length(&d.mask, 2); i++)
+                for (size_t j = 0; j < ref_length(&d.mask, 1); j++)
+                    if (!ref_sees(&only, b, h, i, j))
+                        ref_set(&d.mask, b, h, i, j, d.mask.dtype == ATTN_BOOL ? 0 : -(double)INFINITY);
+    fuzz_expect(c, "a mask for intervals", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)),
+                ATTN_OK);
+    fuzz_same_outputs(c, "a mask for intervals", &d, "mask", scalar, "scalar", NULL);
+}
+
 /* ---- pages, packed sequences, parts ---- */
 
 /* Does any row see one of the keys from `first` on, before its mask? */
@@ -277,7 +301,7 @@ static void check_packed(fuzz_case *c)
     d.k_zero = packed_scales(&p->k_zero, k_at[batch]);
     d.v_zero = packed_scales(&p->v_zero, k_at[batch]);
     if (d.lse.ndim) d.lse = test_2d(p->lse.dtype, heads, q_at[batch]);
-    d.mask = d.kv_lens = d.scores = d.colsum = test_absent;
+    d.mask = d.kv_lens = d.q_bounds = d.scores = d.colsum = test_absent;
     d.scores_head = d.scores_query = 0;
     d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
     d.cu_seqlens_k = test_1d(ATTN_I64, batch + 1);
@@ -340,12 +364,21 @@ static void check_packed_caches(fuzz_case *c)
     if (d.scores.ndim) d.scores = test_3d(p->scores.dtype, heads, total, kv_len);
     if (d.colsum.ndim) d.colsum = test_3d(p->colsum.dtype, batch, heads, kv_len);
     d.scores_head = d.scores_query = 0;
+    if (d.q_bounds.ndim) {
+        d.q_bounds = test_2d(p->q_bounds.dtype, total, ref_length(&p->q_bounds, 1));
+        test_fill(&d.q_bounds, 0);
+    }
     d.cu_seqlens_q = test_1d(c->cut & 1 ? ATTN_I64 : ATTN_I32, batch + 1);
     for (size_t b = 0; b <= batch; b++) ref_set(&d.cu_seqlens_q, 0, 0, 0, b, (double)q_at[b]);
     for (size_t b = 0; b < batch; b++) {
         const size_t n = q_at[b + 1] - q_at[b];
         const attn_array mask = batch_of(&p->mask, 4, b);
         pack_rows(&d.q, &p->q, b, q_at[b], n);
+        if (d.q_bounds.ndim) {
+            const attn_array from = batch_of(&p->q_bounds, 3, b), rows = fuzz_slice(&from, 2, 0, n),
+                             to = fuzz_slice(&d.q_bounds, 2, q_at[b], n);
+            test_assign(&to, &rows);
+        }
         for (size_t i = 0; i < n && d.mask.data != p->mask.data; i++) {
             const attn_array to = fuzz_slice(&d.mask, 2, q_at[b] + i, 1), from = batch_of(&mask, 2, i);
             test_assign(&to, &from);
@@ -369,6 +402,7 @@ static void check_packed_caches(fuzz_case *c)
         one.alibi = batch_of(&p->alibi, 2, b);
         if (d.kv_lens.ndim) one.kv_lens = fuzz_slice(&d.kv_lens, 1, b, 1);
         if (d.mask.ndim) one.mask = ref_length(&d.mask, 2) == 1 ? d.mask : fuzz_slice(&d.mask, 2, q_at[b], n);
+        if (d.q_bounds.ndim) one.q_bounds = fuzz_slice(&d.q_bounds, 2, q_at[b], n);
         one.out = packed.out, one.lse = packed.lse, one.scores = packed.scores, one.colsum = packed.colsum;
         one = fuzz_into_copies(&one);
         fuzz_expect(c, "a sequence alone", fuzz_forward(&one, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
@@ -588,6 +622,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     fuzz_within(&c, "scalar", ref_check(&c.desc, 1));
     if (fuzz_has_codes(&c.desc)) check_codes(&c, &scalar);
     check_poisoned(&c, &scalar);
+    check_intervals(&c, &scalar);
     switch (c.variant) {
     case FUZZ_PAGED: check_paged(&c, &scalar); break;
     case FUZZ_PACKED:
