@@ -322,7 +322,7 @@ static void try_parts(attn_dtype type)
 /* A prefix that all share, for all rows at once, and pages of each from there on. */
 static void try_cascade(attn_dtype type)
 {
-    enum { N = 3, PREFIX = 1024, OWN = 4 * PAGE };
+    enum { N = 3, PREFIX = 1024, ROWS = 24, OWN = 3 * ROWS }; /* a page of so many, of which PREFIX is no multiple */
     static const size_t queries[N] = {1, 12, 3}, own[N] = {5, 60, 17};
     test_rng rng = {77};
     attn_desc whole = attn_desc_default(), shared, rest;
@@ -342,9 +342,9 @@ static void try_cascade(attn_dtype type)
     whole.kv_lens = test_1d(ATTN_I32, N);
     ref_set(&whole.cu_seqlens_q, 0, 0, 0, 0, 0);
     shared = rest = whole;
-    rest.block_table = test_2d(ATTN_I32, N, OWN / PAGE);
-    rest.k = test_4d(type, N * OWN / PAGE, KV_HEADS, PAGE, DIM);
-    rest.v = test_4d(type, N * OWN / PAGE, KV_HEADS, PAGE, DIM_V);
+    rest.block_table = test_2d(ATTN_I32, N, OWN / ROWS);
+    rest.k = test_4d(type, N * OWN / ROWS, KV_HEADS, ROWS, DIM);
+    rest.v = test_4d(type, N * OWN / ROWS, KV_HEADS, ROWS, DIM_V);
     rest.kv_begin = PREFIX;
     for (size_t n = 0; n < N; n++) {
         attn_array *const of[2] = {&whole.k, &whole.v}, *const pages[2] = {&rest.k, &rest.v};
@@ -354,9 +354,9 @@ static void try_cascade(attn_dtype type)
             const attn_array first = test_part(of[i], 4, 0, 1), prefix = test_part(&first, 2, 0, PREFIX),
                              here = test_part(of[i], 4, n, 1), same = test_part(&here, 2, 0, PREFIX);
             if (n) test_assign(&same, &prefix);
-            for (size_t p = 0; p < OWN / PAGE; p++) {
-                const size_t number = N * OWN / PAGE - 1 - n * (OWN / PAGE) - p;
-                const attn_array from = test_part(&here, 2, PREFIX + p * PAGE, PAGE),
+            for (size_t p = 0; p < OWN / ROWS; p++) {
+                const size_t number = N * OWN / ROWS - 1 - n * (OWN / ROWS) - p;
+                const attn_array from = test_part(&here, 2, PREFIX + p * ROWS, ROWS),
                                  page = test_part(pages[i], 4, number, 1);
                 test_assign(&page, &from);
                 ref_set(&rest.block_table, 0, 0, n, p, (double)number);
