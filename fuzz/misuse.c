@@ -699,8 +699,9 @@ static void shape_for(call *k, const fuzz_case *c)
             test_fill(&d->block_table, 0);
         } else if (fuzz_byte(&c->input, 1) & 32) { /* sequences */
             d->cu_seqlens_q = test_1d(ATTN_I32, 3);
-            d->cu_seqlens_k = test_1d(ATTN_I64, 3);
             test_fill(&d->cu_seqlens_q, 0);
+            if (fuzz_byte(&c->input, 1) & 64) break; /* a cache of each, as many or not */
+            d->cu_seqlens_k = test_1d(ATTN_I64, 3);
             test_fill(&d->cu_seqlens_k, 0);
         }
         break;

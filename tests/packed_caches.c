@@ -166,6 +166,15 @@ static void compute_alone(const batch *b, attn_desc *alone, int *pass)
     }
 }
 
+/* Is what attn_workspace_size says enough? */
+static int fits(const attn_desc *d, attn_exec run)
+{
+    size_t bytes = 0, most = 0;
+    run.query = &bytes;
+    return test_status(attn_forward(d, &run), ATTN_OK) &&
+           test_status(attn_workspace_size(d, run.num_workers, &most), ATTN_OK) && bytes <= most;
+}
+
 static void try_random(attn_dtype type, attn_dtype kv, int count)
 {
     attn_path paths[ATTN_PATH_COUNT];
@@ -180,8 +189,8 @@ static void try_random(attn_dtype type, attn_dtype kv, int count)
             for (int pages = 0; pages < 2 && pass; pages++) {
                 const attn_desc d = test_again(pages ? &b.paged : &b.d);
                 const size_t workers = 1 + test_below(&rng, 4);
-                pass =
-                    test_status(test_forward(&d, test_shuffled(paths[p], workers)), ATTN_OK) && as_alone(&b, &d, alone);
+                pass = test_status(test_forward(&d, test_shuffled(paths[p], workers)), ATTN_OK) &&
+                       as_alone(&b, &d, alone) && fits(&d, test_shuffled(paths[p], workers));
                 if (pass && p == 0 && i % 10 == 0) {
                     const ref_report report = ref_check(&d, 1);
                     pass = test_within(&report);
