@@ -79,8 +79,8 @@ _scores = _function("scores", "q k s")
 _softmax = _function("softmax", "x y", ctypes.c_int)
 _weighted_sum = _function("weighted_sum", "w v o")
 _self_attention = _function("self_attention", "q k v out")
-_forward = _function("forward", "q k v out mask kv_lens alibi sinks scores lse", ctypes.c_double, ctypes.c_double,
-                     ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_forward = _function("forward", "q k v out mask kv_lens q_bounds alibi sinks scores lse", ctypes.c_double,
+                     ctypes.c_double, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _layer = _function("layer", "x w_q w_k w_v w_o b_q b_k b_v b_o out weights mask", ctypes.c_size_t, ctypes.c_size_t,
                    ctypes.c_int)
 _cache_append = _function("cache_append", "cache rows")
@@ -394,8 +394,8 @@ def compute_attention_output(weights: ArrayLike, V: ArrayLike, *, out: Optional[
 # ------------------------------------------------------------------ attention --
 
 _NOTEBOOK = ("Q", "K", "V", "out")
-_PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "alibi", "sinks", "weights", "lse", "scale",
-            "softcap", "window")
+_PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "q_bounds", "alibi", "sinks", "weights", "lse",
+            "scale", "softcap", "window")
 _PLAIN = (0.0, 0.0, 0, 0, -1, -1)
 
 
@@ -423,9 +423,20 @@ def _folded(name: str, a: Optional[Array], lead: tuple[int, ...], kept: int) -> 
     return spread.reshape((math.prod(lead),) + a.shape[-kept:])
 
 
+def _integers(name: str, a: Array) -> Array:
+    if a.dtype.kind not in "iu":
+        raise TypeError(f"{_show(name, a)}: it must have integers")
+    return a
+
+
+def _intervals(q_bounds: Array, batch: tuple[int, ...]) -> Array:
+    """(q_len, 2 R), or (B, q_len, 2 R) with all of the batch in one."""
+    folded = _folded("q_bounds", _integers("q_bounds", q_bounds), batch, 2)
+    return np.ascontiguousarray(folded, np.int64)
+
+
 def _lengths(kv_lens: Array, batch: tuple[int, ...]) -> Array:
-    if kv_lens.dtype.kind not in "iu":
-        raise TypeError(f"{_show('kv_lens', kv_lens)}: it must have integers")
+    _integers("kv_lens", kv_lens)
     if kv_lens.size == 1:
         kv_lens = kv_lens.reshape(())
     elif kv_lens.shape != batch:
@@ -435,8 +446,9 @@ def _lengths(kv_lens: Array, batch: tuple[int, ...]) -> Array:
 
 def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Sequence[Array],
             out: Optional[Array] = None, mask: Optional[Array] = None, kv_lens: Optional[Array] = None,
-            alibi: Optional[Array] = None, sinks: Optional[Array] = None, numbers: Sequence[Any] = _PLAIN,
-            grouped: bool = False, return_weights: bool = False, return_lse: bool = False) -> Any:
+            alibi: Optional[Array] = None, sinks: Optional[Array] = None, q_bounds: Optional[Array] = None,
+            numbers: Sequence[Any] = _PLAIN, grouped: bool = False, return_weights: bool = False,
+            return_lse: bool = False) -> Any:
     q, k, v = arrays
     lead = q.shape[:-2]
     if k.shape[:-2] != lead or v.shape[:-2] != lead:
@@ -444,6 +456,8 @@ def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Seq
         lead = q.shape[:-2]
     if kv_lens is not None:
         kv_lens = _lengths(kv_lens, lead[:-1])
+    if q_bounds is not None:
+        q_bounds = _intervals(q_bounds, lead[:-1])
     shape = lead + (q.shape[-2], v.shape[-1])
     folded = len(lead) > 2  # all but the heads into one: attention.h takes four dimensions
     if folded:
@@ -459,7 +473,7 @@ def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Seq
         results[2] = _empty("the logarithms", lead + q.shape[-2:-1], _STEP_TYPES.get(dtype, dtype))
     output, weights, lse = (r if r is None or not folded else r.reshape((count,) + r.shape[len(lead) - 1:])
                             for r in results)
-    _call(_forward, labels, given, (q, k, v, output, mask, kv_lens, alibi, sinks, weights, lse), *numbers)
+    _call(_forward, labels, given, (q, k, v, output, mask, kv_lens, q_bounds, alibi, sinks, weights, lse), *numbers)
     if folded and out is not None:
         out[...] = results[0]
         results[0] = out
@@ -488,7 +502,8 @@ def scaled_dot_product_attention(
         dropout_p: float = 0.0, is_causal: bool = False, scale: Optional[float] = None, enable_gqa: bool = False, *,
         lower_right: bool = False, window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
         alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None,
-        return_weights: bool = False, return_lse: bool = False, out: Optional[Array] = None) -> Any:
+        q_bounds: Optional[ArrayLike] = None, return_weights: bool = False, return_lse: bool = False,
+        out: Optional[Array] = None) -> Any:
     """PyTorch's function of this name, and what attention.h adds.
 
     query is (..., heads, q_len, d), key is (..., kv_heads, kv_len, d), value is (..., kv_heads, kv_len, d_v); leading
@@ -506,6 +521,8 @@ def scaled_dot_product_attention(
     alibi        (heads) or (batch, heads): slope * distance from the query's position is subtracted
     sinks        (heads): a score that only the sum of weights counts
     kv_lens      (batch), or one for all: the number of keys of each batch; others are not looked at
+    q_bounds     (batch, q_len, 2 R) or (q_len, 2 R): R intervals of keys of each query, begin and end in turn, in
+                 ascending order; the query sees none but theirs
 
     With return_weights, (..., heads, q_len, kv_len), or return_lse, the logarithm of the sum of exp(score),
     (..., heads, q_len): a tuple of output, weights and logarithm, as far as they are asked for. A query that sees no
@@ -516,15 +533,15 @@ def scaled_dot_product_attention(
     dtype, arrays = _floats(_PYTORCH, (query, key, value))
     return _with_options((query, key, value), dtype, arrays, attn_mask, _flag("is_causal", is_causal), scale,
                          _flag("enable_gqa", enable_gqa), _flag("lower_right", lower_right), window, softcap, alibi,
-                         sinks, kv_lens, return_weights, return_lse, out)
+                         sinks, kv_lens, q_bounds, return_weights, return_lse, out)
 
 
 def _with_options(
         given: tuple[Any, ...], dtype: Any, arrays: Sequence[Array], attn_mask: Optional[ArrayLike],
         is_causal: bool, scale: Optional[float], enable_gqa: bool, lower_right: bool,
         window: Optional[tuple[int, int]], softcap: Optional[float], alibi: Optional[ArrayLike],
-        sinks: Optional[ArrayLike], kv_lens: Optional[ArrayLike], return_weights: bool, return_lse: bool,
-        out: Optional[Array]) -> Any:
+        sinks: Optional[ArrayLike], kv_lens: Optional[ArrayLike], q_bounds: Optional[ArrayLike],
+        return_weights: bool, return_lse: bool, out: Optional[Array]) -> Any:
     compute = _STEP_TYPES.get(dtype, dtype)
     factor = 0.0 if scale is None else _number("scale", scale)
     if factor == 0 and scale is not None:  # 0 has attention.h take its default
@@ -537,13 +554,14 @@ def _with_options(
         except (TypeError, ValueError):
             raise TypeError(f"window must be (left, right), not {_brief(window)}") from None
         left, right = (_count("window", side, _MOST_KEYS, -1) for side in (left, right))
-    given = (*given, out, attn_mask, kv_lens, alibi, sinks, None, None, scale, softcap, window)
+    given = (*given, out, attn_mask, kv_lens, q_bounds, alibi, sinks, None, None, scale, softcap, window)
     return _attend(
         _PYTORCH, given, dtype, arrays, out,
         None if attn_mask is None else _mask(attn_mask, compute, arrays[1].shape[-2]),
         None if kv_lens is None else _array("kv_lens", kv_lens),
         None if alibi is None else _option("alibi", alibi, compute),
         None if sinks is None else _option("sinks", sinks, compute),
+        None if q_bounds is None else _array("q_bounds", q_bounds),
         (factor, 0.0 if softcap is None else _number("softcap", softcap), is_causal, lower_right, left, right),
         enable_gqa, _flag("return_weights", return_weights), _flag("return_lse", return_lse))
 
@@ -627,7 +645,7 @@ class Cache:
         if q.shape[:-3] != k.shape[:-3]:
             raise ValueError(f"{_show('query', q)}: the batch of the cache is {self._keys.shape[0]}")
         return _with_options((query, k, v), dtype, (q, k, v), attn_mask, True, scale, True, True, window, softcap,
-                             alibi, sinks, None, return_weights, return_lse, out)
+                             alibi, sinks, None, None, return_weights, return_lse, out)
 
     def _rows(self, name: str, a: Array) -> Array:
         if a.ndim == 3 and self._keys.shape[0] == 1:

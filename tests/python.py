@@ -182,6 +182,7 @@ def check_attention():
         mask, bias = rng.random((2, 1, 6, 9)) < 0.6, normal(4, 6, 9, dtype=dtype)
         mask[0, 0, 2] = False
         lens = np.array([3, 9])
+        bounds = np.stack([np.full((2, 6), 1), rng.integers(0, 9, (2, 6))], -1).astype(np.int32)
         below = -slopes.astype(REAL)[:, np.newaxis, np.newaxis] * np.abs(i - j)
         for options, exact in (
                 ({}, {}),
@@ -205,6 +206,8 @@ def check_attention():
                 (dict(sinks=sinks, attn_mask=mask), dict(sinks=sinks, keep=mask)),
                 (dict(kv_lens=lens), dict(keep=j < lens[:, np.newaxis, np.newaxis, np.newaxis])),
                 (dict(kv_lens=4), dict(keep=j < 4)),
+                (dict(q_bounds=[[0, 2, 4, 7]] * 6), dict(keep=(j < 2) | ((j >= 4) & (j < 7)))),
+                (dict(q_bounds=bounds, is_causal=True), dict(keep=(j >= 1) & (j <= i) & (j < bounds[:, None, :, 1:]))),
                 (dict(attn_mask=mask, is_causal=True, scale=0.5, window=(3, 0), softcap=5, alibi=slopes, sinks=sinks),
                  dict(keep=mask & (j <= i) & (j >= i - 3), scale=0.5, softcap=5, bias=below, sinks=sinks))):
             got = scaled_dot_product_attention(q, k, v, **options, **both)
@@ -438,6 +441,9 @@ def check_errors():
             (dict(kv_lens=6), ValueError, ["length"]),
             (dict(kv_lens=-1), ValueError, ["length"]), (dict(kv_lens=[1, 2]), ValueError, ["(2,)"]),
             (dict(kv_lens=2.0), TypeError, ["float64"]), (dict(alibi=[1, 2]), ValueError, ["(2,)"]),
+            (dict(q_bounds=[[0, 1, 2]] * 5), ValueError, ["(5, 3)"]), (dict(q_bounds=[[0.5, 1]]), TypeError, ["float64"]),
+            (dict(q_bounds=[[3, 5, 1, 2]] * 5), ValueError, ["length"]),
+            (dict(q_bounds=np.zeros((2, 5, 2), int)), ValueError, ["(2, 5, 2)"]),
             (dict(alibi=["a"]), TypeError, ["<U1"]), (dict(sinks=[1, 2]), ValueError, ["(2,)"])):
         raises(kind, [*options, *words], sdpa, x, x, x, **options)
     raises(ValueError, ["attn_mask", "(3, 2, 5, 5)", "(2, 2)"], sdpa, normal(2, 2, 2, 5, 4), x, x,
