@@ -50,7 +50,7 @@
  *                   softmax(Q K^T / sqrt(d)) V
  *     3. fused      attn_forward: one descriptor for batches, grouped heads,
  *                   masks, windows, ALiBi, softcap, sinks, lengths, pages, packed
- *                   sequences; log-sum-exp, weights, scores, column sums.
+ *                   sequences; log-sum-exp, weights, scores, column sums, row statistics.
  *                   attn_partial and its states: over parts of the keys.
  *                   attn_cache_append, attn_cache_append_scaled, attn_quantize,
  *                   attn_dequantize, attn_rotary, attn_rotary_tables: for decoding.
@@ -116,6 +116,7 @@
  *   weight = exp(score) / sum exp(score)     over the visible keys j (and the sink)
  *   out    = sum of weight * v
  *   lse    = log(sum exp(score))             natural logarithm, sink included
+ *   rowmax = the largest score, rowsum = sum exp(score - rowmax)    without the sink
  *
  *   p = i + offset is the position of query i among the keys: offset is 0 for
  *   ATTN_ALIGN_UPPER_LEFT (PyTorch, ONNX), kv_len - q_len for
@@ -124,8 +125,8 @@
  *   causal: key j is visible when j <= p. Window: p - left <= j <= p + right,
  *   both ends included. A key counts only where everything allows it.
  *
- *   A row without a visible key gives +0, weights +0 and lse -inf, with or
- *   without a sink. The masks alone decide this, never the scores. What is
+ *   A row without a visible key gives +0, weights +0, lse and rowmax -inf and rowsum
+ *   +0, with or without a sink. The masks alone decide this, never the scores. What is
  *   masked never affects a result: NaN there changes no bit.
  *
  * DECODING
@@ -609,6 +610,12 @@ typedef struct attn_desc {
     size_t scores_head, scores_query;
     attn_array colsum; /* optional output, (B, Hq, kv_len): sums of weights over queries
                           (each head is then a single task) */
+    /* Optional outputs, (B, Hq, q_len), or (Hq, total_q) like lse: the largest score of the visible keys, as it becomes
+     * a weight (limited to the largest number, if all inputs are finite), -inf where there is none, NaN if one is; and
+     * the sum of exp(score - rowmax) in the order in which the output has it, so that weights are exp(score - rowmax) /
+     * rowsum: +0 where there is none, NaN where rowmax is NaN or an infinite score. Sinks are not among either. For
+     * clipping of scores (QK-clip) and for gradients. */
+    attn_array rowmax, rowsum;
 } attn_desc;
 
 /* A layer: projections, attention, output projection. x is (S, d_model) or
@@ -759,8 +766,8 @@ ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_worke
 /* States: attention over a part of the keys, to be merged with that over others
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
  * from kv_begin on (so ATTN_ALIGN_LOWER_RIGHT needs kv_lens, the lengths of the
- * whole, where positions count: causal, window, alibi); its out, lse, scores, colsum
- * and sinks are ignored. A state is plain bytes without pointers, 8-byte aligned, of a
+ * whole, where positions count: causal, window, alibi); its outputs and sinks are
+ * ignored. A state is plain bytes without pointers, 8-byte aligned, of a
  * size that attn_state_size gives.
  *
  * attn_state_merge joins the states of two adjacent parts, `a` before `b`, into
@@ -776,7 +783,7 @@ ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes);
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec);
 ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes);
 ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size, attn_path path);
-/* of desc: out, lse, sinks */
+/* of desc: out, lse, rowmax, rowsum, sinks */
 ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path);
 
 /* ------------------------------------------------------- caches, rotary -- */
@@ -3710,7 +3717,9 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(out, 1, 2, 4, FLOAT, ATTN__OUTPUT, batch, q_heads, q_len, dim_v, 0)                                              \
     X(lse, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                                                \
     X(scores, 0, 2, 4, FLOAT, ATTN__OUTPUT, batch, scores_heads, scores_queries, kv_len, 0)                            \
-    X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, batch, q_heads, kv_len, 0)
+    X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, batch, q_heads, kv_len, 0)                                         \
+    X(rowmax, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                                             \
+    X(rowsum, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)
 
 enum {
 #define ATTN__X(name, ...) ATTN__ARRAY_##name,
@@ -5116,6 +5125,35 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     attn__join_slots(p, count, s, ATTN__TREE_END);
 }
 
+/* The largest score a row sees, and the sum of exp(score - max). */
+typedef struct attn__statistics {
+    double max, sum;
+} attn__statistics;
+
+/* Those of row r, from its state in slot 0; what its scores have that is not finite is in `sees`. */
+static attn__statistics attn__statistics_of(const attn__problem *p, const attn__scratch *s, size_t r)
+{
+    const attn__row *row = s->row + r;
+    const double nan = attn__from_bits_f64(0x7ff8000000000000u);
+    attn__statistics t;
+    t.max = s->max[r];
+    t.sum = s->sum[r];
+    if (row->sees & ATTN__SEES_NAN) t.max = t.sum = nan;
+    else if (row->sees & ATTN__SEES_INF) t.max = attn__infinity(), t.sum = nan;
+    else if (attn__only_beyond(p, row))
+        t.max = attn__saturate(row->top > 0 ? attn__infinity() : -attn__infinity(), ATTN_F64);
+    else if (row->sees && t.max <= -attn__infinity()) t.sum = nan; /* nothing but -inf */
+    if (p->careful && attn__finite_f64(t.max))
+        t.max = attn__saturate(t.max, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
+    return t;
+}
+static void attn__put_statistics(const attn__problem *p, const attn__rows *rows, size_t r, attn__statistics t)
+{
+    const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
+    if (ATTN__HAS(p, rowmax)) attn__put(attn__at(&p->rowmax, 0, rows->b, h, i), p->rowmax.dtype, t.max);
+    if (ATTN__HAS(p, rowsum)) attn__put(attn__at(&p->rowsum, 0, rows->b, h, i), p->rowsum.dtype, t.sum);
+}
+
 /* From the state of row r in slot 0 to what its sum of values is multiplied by, NaN if its output is, and its
  * log-sum-exp. */
 static double attn__row_factor(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
@@ -5144,6 +5182,7 @@ static double attn__row_factor(const attn__problem *p, const attn__rows *rows, a
     }
     row->factor = factor;
     row->max = max;
+    if (ATTN__HAS(p, rowmax) || ATTN__HAS(p, rowsum)) attn__put_statistics(p, rows, r, attn__statistics_of(p, s, r));
     if (!ATTN__HAS(p, lse) && !p->careful) return factor;
     if (!(sum <= 0)) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
     if (p->careful && attn__finite_f64(lse)) lse = attn__saturate(lse, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
@@ -5577,10 +5616,12 @@ static void attn__task(void *arg, size_t index, size_t worker)
     }
 }
 
-/* The state of some rows over some keys as it lies in memory: max (rows), sum (rows), acc (rows, width). */
+/* The state of some rows over some keys as it lies in memory: max (rows), sum (rows), acc (rows, width); and where it
+ * is one of attn_partial, statistics (rows). */
 typedef struct attn__node {
     double *max, *sum;
     char *acc;
+    attn__statistics *own;
 } attn__node;
 static attn__node attn__node_at(char *at, size_t rows)
 {
@@ -5588,6 +5629,7 @@ static attn__node attn__node_at(char *at, size_t rows)
     node.max = (double *)(void *)at;
     node.sum = node.max + rows;
     node.acc = (char *)(node.sum + rows);
+    node.own = NULL;
     return node;
 }
 static int attn__node_size(size_t rows, size_t width, size_t element, size_t *bytes)
@@ -6478,7 +6520,7 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
         p->q.stride[ATTN__B] = p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->out.stride[ATTN__B] = 0;
         p->k_scale.stride[ATTN__B] = p->v_scale.stride[ATTN__B] = p->k_zero.stride[ATTN__B] =
             p->v_zero.stride[ATTN__B] = 0;
-        p->lse.stride[ATTN__H] = p->alibi.stride[ATTN__S] = 0;
+        p->lse.stride[ATTN__H] = p->rowmax.stride[ATTN__H] = p->rowsum.stride[ATTN__H] = p->alibi.stride[ATTN__S] = 0;
     }
     return ATTN_OK;
 }
@@ -6928,7 +6970,7 @@ typedef struct attn__state {
     uint64_t dtype, batch, q_heads, q_len, dim_v;
     uint64_t begin, end, nodes;
 } attn__state;
-#define ATTN__STATE_MAGIC UINT64_C(0x3174747461747361)
+#define ATTN__STATE_MAGIC UINT64_C(0x3274747461747361)
 #define ATTN__NODES 128 /* two for each level of a tree over 2^63 keys */
 /* As many states as this can be merged before sums of values overflow; rows that
  * come so near to the largest number are stored smaller. */
@@ -6969,10 +7011,35 @@ static attn_status attn__state_bytes(size_t rows, size_t dim_v, attn_dtype dtype
     size_t all;
     if (dim_v > (size_t)-1 / 64) return ATTN_ERR_OVERFLOW;
     if (!attn__node_size(rows, attn__state_width(dim_v), attn__size_of(dtype), node_bytes) ||
-        !attn__multiply_size(*node_bytes, nodes, &all) || all > (size_t)-1 / 2)
+        !attn__multiply_size(rows, sizeof(attn__statistics), &all) || all > (size_t)-1 / 2 - *node_bytes)
         return ATTN_ERR_OVERFLOW;
+    *node_bytes += all;
+    if (!attn__multiply_size(*node_bytes, nodes, &all) || all > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
     *bytes = all + sizeof(attn__state);
     return ATTN_OK;
+}
+
+/* A node of a state. The statistics of a row are its max and its sum, which its own say by a sum of -1; but where the
+ * row was done again in double, max and sum are as its output needs them, and its own are what they are. */
+static attn__node attn__node_of(const char *at, size_t rows, size_t node_bytes)
+{
+    attn__node node = attn__node_at((char *)(uintptr_t)at, rows);
+    node.own = (attn__statistics *)(void *)((char *)(uintptr_t)at + node_bytes) - rows;
+    return node;
+}
+static const attn__statistics attn__no_own = {0, -1};
+
+/* Those of a row of x and of y become those of both, in x; then max and sum may be joined. NaN stays, whatever it
+ * meets. */
+static void attn__join_own(const attn__node *x, const attn__node *y, size_t row, const attn__kernel *kernel)
+{
+    attn__statistics a = x->own[row], b = y->own[row];
+    if (a.sum < 0 && b.sum < 0) return;
+    if (a.sum < 0) a.max = x->max[row], a.sum = x->sum[row];
+    if (b.sum < 0) b.max = y->max[row], b.sum = y->sum[row];
+    if (attn__nan_f64(b.max)) a = b;
+    if (!attn__nan_f64(a.max)) kernel->join(1, 0, &a, &a.max, &a.sum, &b, &b.max, &b.sum, 0);
+    x->own[row] = a;
 }
 
 /* A state somebody hands in: is it one, and what does it hold? */
@@ -7090,6 +7157,8 @@ static int attn__settle_node_row(const attn__problem *p, const attn__problem *ca
     else {
         const double factor = attn__row_factor(careful, rows, s, r);
         const int bad = attn__average(careful, acc, factor) && !attn__nan_f64(factor);
+        node->own[at] = attn__statistics_of(careful, s, r);
+        if (node->own[at].max <= -attn__infinity()) node->own[at].sum = 0; /* counts for nothing, as in the output */
         attn__put_node_row(p, node, at, s->row[r].lse, (const double *)(const void *)acc, attn__light(careful));
         if (bad) return attn__redo_sums(careful);
     }
@@ -7107,7 +7176,8 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
     const attn__problem *p = &part->p;
     const size_t es = p->run.kernel->size;
     const attn__range keys = part->node[index % part->node_count];
-    const attn__node node = attn__node_at(part->nodes + index % part->node_count * part->node_bytes, part->rows);
+    const attn__node node =
+        attn__node_of(part->nodes + index % part->node_count * part->node_bytes, part->rows, part->node_bytes);
     const attn__rows rows = attn__rows_of(p, index / part->node_count);
     attn__scratch s;
     int any = 0;
@@ -7119,6 +7189,7 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
         attn__row *row = &s.row[r];
         node.max[at] = s.max[r];
         node.sum[at] = s.sum[r];
+        node.own[at] = attn__no_own;
         row->redo = row->not_finite ? attn__redo_scores(p) : 0;
         attn__memset(sums, 0, attn__state_width(p->dim_v) * es);
         if (!row->redo && s.max[r] > -attn__infinity() && attn__store_node_row(p, sums, s.acc + r * p->width * es))
@@ -7180,8 +7251,9 @@ static size_t attn__merge_nodes(const attn__state *a, const attn__state *b, cons
             depth--;
             stack[depth - 1].hi = stack[depth].hi;
             if (to) {
-                const attn__node x = attn__node_at(to + (depth - 1) * node_bytes, rows),
-                                 y = attn__node_at(to + depth * node_bytes, rows);
+                const attn__node x = attn__node_of(to + (depth - 1) * node_bytes, rows, node_bytes),
+                                 y = attn__node_of(to + depth * node_bytes, rows, node_bytes);
+                for (size_t row = 0; row < rows; row++) attn__join_own(&x, &y, row, kernel);
                 kernel->join(rows, attn__state_width((size_t)a->dim_v), x.acc, x.max, x.sum, y.acc, y.max, y.sum, 0);
             }
         }
@@ -7258,21 +7330,28 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     const attn__view out = p->out;
     double max[ATTN__NODES + 1], sum[ATTN__NODES + 1], acc[ATTN__NODES][ATTN__NR_MAX]; /* acc of T */
     unsigned char finite[ATTN__NR_MAX];                                                /* is the merged sum? */
+    attn__statistics own[ATTN__NODES + 1];
     attn__scratch s;
     attn__row one;
     size_t n;
     attn__memset(&s, 0, sizeof s);
     attn__memset(&one, 0, sizeof one);
     for (n = 0; n < head->nodes; n++) {
-        const attn__node node = attn__node_at((char *)(uintptr_t)nodes + n * node_bytes, all);
+        const attn__node node = attn__node_of(nodes + n * node_bytes, all, node_bytes);
         max[n] = node.max[row];
         sum[n] = node.sum[row];
+        own[n] = node.own[row];
         attn__memcpy(acc[n], node.acc + (row * width + c) * es, cols * es);
     }
     max[n] = -attn__infinity();
     sum[n] = 0;
-    for (; n >= 2; n--)
-        kernel->join(1, cols, acc[n - 2], &max[n - 2], &sum[n - 2], acc[n - 1], &max[n - 1], &sum[n - 1], 0);
+    own[n] = attn__no_own;
+    for (; n >= 2; n--) {
+        const attn__node x = {&max[n - 2], &sum[n - 2], NULL, &own[n - 2]},
+                         y = {&max[n - 1], &sum[n - 1], NULL, &own[n - 1]};
+        attn__join_own(&x, &y, 0, kernel);
+        kernel->join(1, cols, acc[n - 2], x.max, x.sum, acc[n - 1], y.max, y.sum, 0);
+    }
     for (n = 0; n < cols; n++)
         finite[n] = (unsigned char)attn__finite_f64(attn__get((char *)acc[0] + n * es, kernel->dtype));
     s.acc = (char *)acc[0];
@@ -7289,6 +7368,7 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
                 x = attn__saturate(x, kernel->dtype);
             attn__put(attn__at(&p->out, rows->b, rows->head, rows->query, n), p->out.dtype, x);
         }
+    if (!(own[0].sum < 0)) attn__put_statistics(p, rows, 0, own[0]);
     p->out = out;
 }
 
@@ -7313,6 +7393,8 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
     p.dim_v = (size_t)head.dim_v;
     given[ATTN__ARRAY_out] = &desc->out;
     given[ATTN__ARRAY_lse] = &desc->lse;
+    given[ATTN__ARRAY_rowmax] = &desc->rowmax;
+    given[ATTN__ARRAY_rowsum] = &desc->rowsum;
     given[ATTN__ARRAY_sinks] = &desc->sinks;
     if ((status = attn__check_arrays(&p, given, (attn_dtype)head.dtype, 0)) || (status = attn__check_shapes(&p)))
         return status;

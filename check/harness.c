@@ -463,7 +463,7 @@ attn_status test_partial(const attn_desc *desc, void *state, size_t state_size, 
     IN_EXACT_WORKSPACE(attn_partial(desc, state, state_size, &run));
 }
 
-enum { MAX_OUTPUTS = 4 };
+enum { MAX_OUTPUTS = 6 };
 
 attn_status test_all_paths(test_call call, const void *context, const attn_array *const *outputs, size_t count,
                            int *same)
@@ -509,6 +509,8 @@ int test_attention(const attn_desc *desc, const char *format, ...)
     all[1] = &desc->lse;
     all[2] = &desc->scores;
     all[3] = &desc->colsum;
+    all[4] = &desc->rowmax;
+    all[5] = &desc->rowsum;
     for (int i = 0; i < MAX_OUTPUTS; i++)
         if (all[i]->ndim > 0) outputs[count++] = all[i];
     status = test_all_paths(call_forward, desc, outputs, count, &pass);
@@ -545,7 +547,8 @@ attn_desc test_problem(const test_shape *s, test_rng *rng)
 attn_desc test_again(const attn_desc *desc)
 {
     attn_desc again = *desc;
-    attn_array *const outputs[MAX_OUTPUTS] = {&again.out, &again.lse, &again.scores, &again.colsum};
+    attn_array *const outputs[MAX_OUTPUTS] = {&again.out,    &again.lse,    &again.scores,
+                                              &again.colsum, &again.rowmax, &again.rowsum};
     for (int i = 0; i < MAX_OUTPUTS; i++)
         if (outputs[i]->ndim > 0) {
             *outputs[i] = test_copy(outputs[i]);
@@ -556,9 +559,11 @@ attn_desc test_again(const attn_desc *desc)
 
 int test_same_outputs(const attn_desc *got, const attn_desc *want)
 {
-    static const char *const names[MAX_OUTPUTS] = {"out", "lse", "scores", "colsum"};
-    const attn_array *const a[MAX_OUTPUTS] = {&got->out, &got->lse, &got->scores, &got->colsum};
-    const attn_array *const b[MAX_OUTPUTS] = {&want->out, &want->lse, &want->scores, &want->colsum};
+    static const char *const names[MAX_OUTPUTS] = {"out", "lse", "scores", "colsum", "rowmax", "rowsum"};
+    const attn_array *const a[MAX_OUTPUTS] = {&got->out,    &got->lse,    &got->scores,
+                                              &got->colsum, &got->rowmax, &got->rowsum};
+    const attn_array *const b[MAX_OUTPUTS] = {&want->out,    &want->lse,    &want->scores,
+                                              &want->colsum, &want->rowmax, &want->rowsum};
     for (int i = 0; i < MAX_OUTPUTS; i++)
         if (a[i]->ndim > 0 && !test_same(a[i], b[i])) {
             test_note("%s differs", names[i]);

@@ -611,7 +611,7 @@ typedef struct softmax_row {
     ref_real sink; /* likewise */
     ref_real *low, *high, *possible;
     ref_bounds *weight;
-    ref_bounds lse;
+    ref_bounds lse, largest, total; /* the last two count the sink, if there is one */
 } softmax_row;
 
 static int levels_of(size_t n)
@@ -648,6 +648,8 @@ static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_
  *   weight    exp * (T)(factor / sum): two more roundings, and two in double
  *   lse       max + log(sum) in double, fused with max from units of ln 2, rounded once, limited to the largest number
  *             of the type
+ *   rowmax    a score is the largest that is computed only if it may be; in double to units of 1, rounded to the type
+ *   rowsum    the sum over exp(s_j - max), and max is the one that was computed
  *
  * The sink's exp is computed in double. */
 static void compute_weights(softmax_row *r, attn_dtype type)
@@ -662,6 +664,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     ref_real sink_low = -inf, sink_high = -inf, max_low = -inf, max_high = -inf, in_units;
     ref_real largest_certain = -inf, sink_certain = -inf, sink_possible = -inf, rest = 0;
     size_t first = r->n; /* the key of largest_certain */
+    size_t terms = 0;
     int nan = 0, infinite = 0, any = 0;
 
     for (size_t j = 0; j < r->n; j++) {
@@ -673,8 +676,9 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         if (r->score[j] > max) max = r->score[j], max_delta = r->delta[j];
         if (r->score[j] + r->delta[j] > above) above = r->score[j] + r->delta[j];
     }
+    r->total = exactly(any ? (ref_real)NAN : 0);
     if (!any) {
-        r->lse = exactly(-inf);
+        r->lse = r->largest = exactly(-inf);
         return;
     }
     if (r->has_sink) {
@@ -687,6 +691,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         for (size_t j = 0; j < r->n; j++)
             if (r->keep[j]) r->weight[j] = exactly((ref_real)NAN);
         r->lse = nan ? exactly((ref_real)NAN) : not_finite();
+        r->largest = exactly(nan ? (ref_real)NAN : max);
         return;
     }
     /* The computed maximum is between max - max_delta and `above`. x_j changes with it, which
@@ -715,6 +720,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     }
     for (size_t j = 0; j < r->n; j++) { /* bounds relative to exp(max_high) from here */
         if (!r->keep[j] || r->score[j] == -inf) continue;
+        terms++;
         r->low[j] = ref_exp(r->low[j] - max_high);
         r->high[j] = ref_exp(r->high[j] - max_high);
         r->weight[j].value = ref_exp(ref_ldexp(r->score[j] - max, r->shift));
@@ -728,6 +734,17 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     sum_error = gamma_n((ref_real)sum_depth(type, r->fused), t.u) + gamma_n((ref_real)(2 * levels + 2), in_double);
     weight_error = sum_error + gamma_n(2, t.u) + gamma_n(2, in_double);
     cap = 1 + weight_error; /* no term of a sum is larger */
+    lse_error = gamma_n(1, t.u) + gamma_n(4, in_double) + in_units;
+    r->largest.value = limited(ref_ldexp(max, r->shift), t.max);
+    r->largest.low = ref_ldexp(max - max_delta - lse_error * (ref_abs(max) + max_delta) - 4 * own_eta, r->shift);
+    r->largest.high = ref_ldexp(above + lse_error * ref_abs(above) + 4 * own_eta, r->shift);
+    r->largest.low = limited(r->largest.low - t.eta, t.max);
+    r->largest.high = limited(r->largest.high + t.eta, t.max);
+    r->total.value = total;
+    r->total.low = least * (1 - sum_error) < 1 ? 1 - sum_error : least * (1 - sum_error); /* its own term is 1 */
+    r->total.high = largest * ref_exp(max_high - max_low);
+    if (!(r->total.high < (ref_real)terms)) r->total.high = (ref_real)terms;
+    r->total.high *= 1 + weight_error;
 
     for (size_t j = 0; j < r->n; j++) {
         ref_bounds *w = &r->weight[j];
@@ -822,7 +839,7 @@ static void compute_out(ref_head *h)
 
 const ref_row *ref_compute_row(ref_head *h, size_t query)
 {
-    softmax_row r;
+    softmax_row r, without;
     memset(&r, 0, sizeof r);
     compute_scores(h, query);
     r.n = h->kv_len;
@@ -836,10 +853,13 @@ const ref_row *ref_compute_row(ref_head *h, size_t query)
     r.possible = h->possible;
     r.weight = h->weights;
     if (present(&h->desc->sinks)) {
+        compute_weights(&r, h->compute); /* for what does not count it */
+        without = r;
         r.has_sink = 1;
         r.sink = ref_ldexp(ref_get(&h->desc->sinks, 0, 0, 0, h->head), -h->shift);
     }
     compute_weights(&r, h->compute);
+    if (!r.has_sink) without = r;
     compute_out(h);
     if (h->desc->stage == ATTN_STAGE_PROBS) memcpy(h->scores, h->weights, h->kv_len * sizeof *h->scores);
     h->row.kv_len = h->kv_len;
@@ -849,6 +869,8 @@ const ref_row *ref_compute_row(ref_head *h, size_t query)
     h->row.weights = h->weights;
     h->row.out = h->out;
     h->row.lse = r.lse;
+    h->row.max = without.largest;
+    h->row.sum = without.total;
     return &h->row;
 }
 
@@ -917,6 +939,12 @@ ref_report ref_check(const attn_desc *desc, size_t step)
                 if (present(&desc->lse))
                     check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute),
                                  ref_get(&desc->lse, 0, at, h, query), b, h, i, 0);
+                if (present(&desc->rowmax))
+                    check_number(&report, "rowmax", stored(row->max, desc->rowmax.dtype, compute),
+                                 ref_get(&desc->rowmax, 0, at, h, query), b, h, i, 0);
+                if (present(&desc->rowsum))
+                    check_number(&report, "rowsum", stored(row->sum, desc->rowsum.dtype, compute),
+                                 ref_get(&desc->rowsum, 0, at, h, query), b, h, i, 0);
                 if (present(&desc->scores) && h - desc->scores_head < ref_length(&desc->scores, 3) &&
                     i - desc->scores_query <
                         ref_length(&desc->scores, 2)) { /* negative differences wrap to huge numbers */

@@ -271,7 +271,10 @@ static void check_packed(fuzz_case *c)
     d.v_scale = packed_scales(&p->v_scale, k_at[batch]);
     d.k_zero = packed_scales(&p->k_zero, k_at[batch]);
     d.v_zero = packed_scales(&p->v_zero, k_at[batch]);
-    if (d.lse.ndim) d.lse = test_2d(p->lse.dtype, heads, q_at[batch]);
+    for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+        attn_array *a = fuzz_row_output(&d, i);
+        if (a->ndim) *a = test_2d(a->dtype, heads, q_at[batch]);
+    }
     d.mask = d.kv_lens = d.scores = d.colsum = test_absent;
     d.scores_head = d.scores_query = 0;
     d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
@@ -294,18 +297,22 @@ static void check_packed(fuzz_case *c)
     for (size_t b = 0; b < batch; b++) {
         attn_desc one = fuzz_keys(&d, k_at[b], k_at[b + 1] - k_at[b]);
         const size_t n = q_at[b + 1] - q_at[b];
-        const attn_array out = fuzz_slice(&d.out, 2, q_at[b], n),
-                         lse = d.lse.ndim ? fuzz_slice(&d.lse, 1, q_at[b], n) : test_absent;
+        const attn_array out = fuzz_slice(&d.out, 2, q_at[b], n);
         one.cu_seqlens_q = one.cu_seqlens_k = test_absent;
         one.q = fuzz_slice(&d.q, 2, q_at[b], n);
         one = fuzz_decoded(&one);
         one.out = test_3d(p->out.dtype, heads, n, ref_length(&p->out, 1));
-        if (d.lse.ndim)
-            one.lse = attn_array_3d(d.lse.dtype, test_memory(heads * n * attn_dtype_size(d.lse.dtype), 0), 1, heads, n);
+        for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+            attn_array *a = fuzz_row_output(&one, i);
+            if (a->ndim) *a = test_3d(a->dtype, 1, heads, n);
+        }
         fuzz_expect(c, "a sequence alone", fuzz_forward(&one, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
         fuzz_same(c, "out", &out, "packed", &one.out, "the sequence alone", NULL);
-        if (d.lse.ndim) one.lse = attn_array_2d(d.lse.dtype, one.lse.data, heads, n);
-        fuzz_same(c, "lse", &lse, "packed", &one.lse, "the sequence alone", NULL);
+        for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+            const attn_array *a = fuzz_row_output(&d, i);
+            const attn_array rows = a->ndim ? fuzz_slice(a, 1, q_at[b], n) : test_absent;
+            fuzz_same(c, fuzz_row_names[i], &rows, "packed", fuzz_row_output(&one, i), "the sequence alone", NULL);
+        }
     }
 }
 
@@ -341,7 +348,8 @@ static void check_part(fuzz_case *c)
                               ref_length(&p->scores, 2), n);
     if (p->colsum.ndim) part.colsum = test_3d(p->colsum.dtype, ref_length(&p->colsum, 3), ref_length(&p->colsum, 2), n);
     part.out = test_copy(&p->out);
-    if (p->lse.ndim) part.lse = test_copy(&p->lse);
+    for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++)
+        if (fuzz_row_output(&part, i)->ndim) *fuzz_row_output(&part, i) = test_copy(fuzz_row_output(&part, i));
     fuzz_poison(&part);
     fuzz_expect(c, "a part", fuzz_forward(&part, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     if (part.stage == ATTN_STAGE_RAW || part.stage == ATTN_STAGE_SOFTCAPPED) part.scores = test_absent;

@@ -428,6 +428,8 @@ static void decode_outputs(fuzz_case *c, const dimensions *n)
     d->out = fuzz_array(type_of(fuzz_byte(in, FUZZ_AT_TYPES) >> 6, d->q.dtype), shape,
                         fuzz_byte(in, FUZZ_AT_LAYOUT_VO) >> 4, fuzz_byte(in, FUZZ_AT_SHIFT_VO) >> 4);
     if (flags & 1) d->lse = test_3d(type_of(types >> 2, d->q.dtype), n->batch, heads, n->q_len);
+    if (flags & 32) d->rowmax = test_3d(type_of(types >> 2, d->q.dtype), n->batch, heads, n->q_len);
+    if (flags & 64) d->rowsum = test_3d(type_of(types >> 2, d->q.dtype), n->batch, heads, n->q_len);
     if (flags & 2) d->colsum = test_3d(compute, n->batch, heads, n->kv_len);
     d->stage = (attn_stage)(flags >> 3 & 3);
     if (flags & 4) {
@@ -447,6 +449,8 @@ static void decode_outputs(fuzz_case *c, const dimensions *n)
         shorten(&d->scores, 2, 2);
         shorten(&d->lse, 2, 1);
         shorten(&d->colsum, 2, 1);
+        shorten(&d->rowmax, 2, 1);
+        shorten(&d->rowsum, 2, 1);
     }
 }
 
@@ -593,6 +597,8 @@ void fuzz_print_desc(const attn_desc *d)
     fuzz_print_array("lse", &d->lse);
     fuzz_print_array("scores", &d->scores);
     fuzz_print_array("colsum", &d->colsum);
+    fuzz_print_array("rowmax", &d->rowmax);
+    fuzz_print_array("rowsum", &d->rowsum);
     fprintf(stderr, "  .scale = %a, .softcap = %a, .causal = %d, .align = ATTN_ALIGN_%s, .q_offset = %lld,\n", d->scale,
             d->softcap, d->causal, aligns[(unsigned)d->align % 3], (long long)d->q_offset);
     fprintf(stderr, "  .window = %d, .window_left = %lld, .window_right = %lld, .kv_begin = %zu,\n", d->window,

@@ -30,7 +30,9 @@
     X(out, 2, 4, 0)                                                                                                    \
     X(lse, 1, 3, 0)                                                                                                    \
     X(scores, 2, 4, 0)                                                                                                 \
-    X(colsum, 1, 3, 0)
+    X(colsum, 1, 3, 0)                                                                                                 \
+    X(rowmax, 1, 3, 0)                                                                                                 \
+    X(rowsum, 1, 3, 0)
 
 static const struct {
     const char *name;
@@ -62,6 +64,8 @@ static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, a
     d.v = test_4d(kind == PLAIN ? ATTN_F32 : ATTN_I8, pages, k_heads, rows, DIM_V);
     d.out = test_4d(ATTN_F32, batch, q_heads, all * Q_LEN, DIM_V);
     d.lse = test_3d(ATTN_F32, batch, q_heads, all * Q_LEN);
+    d.rowmax = test_copy(&d.lse);
+    d.rowsum = test_copy(&d.lse);
     d.alibi = test_2d(ATTN_F32, batch, q_heads);
     d.sinks = test_1d(ATTN_F32, q_heads);
     test_fill_normal(&d.q, &rng, 1);

@@ -30,6 +30,7 @@ test_programs = \
 	tests/rotary \
 	tests/rounding_modes \
 	tests/row_alone \
+	tests/row_statistics \
 	tests/same_bits \
 	tests/score_modifiers \
 	tests/score_range \

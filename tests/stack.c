@@ -346,6 +346,9 @@ static void options(attn_dtype type, attn_dtype mask)
     with.desc.sinks = vector(type, 4);
     with.desc.lse = filled(type, 1, 1, 4, q_len);
     with.desc.lse = attn_array_3d(type, with.desc.lse.data, 1, 4, q_len);
+    with.desc.rowmax = with.desc.rowsum = with.desc.lse;
+    with.desc.rowmax.data = filled(type, 1, 1, 4, q_len).data;
+    with.desc.rowsum.data = filled(type, 1, 1, 4, q_len).data;
 }
 
 static void outputs(attn_dtype type, attn_stage stage)

@@ -272,6 +272,14 @@ fi
 sdpa -o "$dir/out.npy" --colsum "$dir/c.npy" && cmp -s "$dir/out.npy" "$dir/o.npy" && has "$(header "$dir/c.npy")" "'shape': (2, 40)" &&
     values "$dir/c.npy" f4 | awk '{ for (i = 1; i <= NF; i++) s += $i } END { exit !(s > 33.999 && s < 34.001) }'
 ok '--colsum: adds up to the number of rows'
+sdpa -o "$dir/out.npy" --rowmax "$dir/m.npy" --rowsum "$dir/n.npy" --lse "$dir/l.npy" --scores "$dir/s.npy" --stage biased &&
+    cmp -s "$dir/out.npy" "$dir/o.npy" && has "$(header "$dir/m.npy")" "'shape': (2, 17)" &&
+    near 1e-5 "$(values "$dir/m.npy" f4)" "$(values "$dir/s.npy" f4 | awk '{ for (i = 1; i <= NF; i++) {
+        if (n % 40 == 0 || $i > m) m = $i
+        if (++n % 40 == 0) printf "%.9g ", m } }')" &&
+    near 1e-5 "$(values "$dir/l.npy" f4)" "$(echo "$(values "$dir/m.npy" f4) $(values "$dir/n.npy" f4)" |
+        awk '{ for (i = 1; i <= NF; i++) x[++n] = $i } END { for (i = 1; i <= n / 2; i++) printf "%.9g ", x[i] + log(x[n / 2 + i]) }')"
+ok '--rowmax and --rowsum: the largest scores, and what log-sum-exp is with them'
 if option '--dtype f16' --dtype f16; then
     awk 'BEGIN { for (i = 0; i < 81; i++) printf "%d ", i % 10 == 0 }' | npy "$dir/i9.npy" f4 '(9, 9)'
     has "$(header "$dir/out.npy")" "f2'" && run matmul --a "$dir/out.npy" --b "$dir/i9.npy" -o "$dir/o2.npy" &&
@@ -295,12 +303,12 @@ done
 
 # --------------------------------------------------------- caches and pages --
 
-# Writes all outputs of sdpa to o.npy, w.npy, l.npy and c.npy in a directory.
+# Writes all outputs of sdpa to o.npy, w.npy, l.npy, c.npy, m.npy and n.npy in a directory.
 everything() { # DIRECTORY ARGUMENTS...
     to=$1
     shift
     rm -rf "$to"
-    mkdir "$to" && sdpa -o "$to/o.npy" --weights "$to/w.npy" --lse "$to/l.npy" --colsum "$to/c.npy" "$@"
+    mkdir "$to" && sdpa -o "$to/o.npy" --weights "$to/w.npy" --lse "$to/l.npy" --colsum "$to/c.npy" --rowmax "$to/m.npy" --rowsum "$to/n.npy" "$@"
 }
 # With pages, with a cache and with both, all outputs have the bytes of the plain run.
 same_by_cache() { # NAME ARGUMENTS...
@@ -312,7 +320,8 @@ same_by_cache() { # NAME ARGUMENTS...
         # shellcheck disable=SC2086 # options and their values
         everything "$dir/cached" "$@" $how && cmp -s "$dir/plain/o.npy" "$dir/cached/o.npy" &&
             cmp -s "$dir/plain/w.npy" "$dir/cached/w.npy" && cmp -s "$dir/plain/l.npy" "$dir/cached/l.npy" &&
-            cmp -s "$dir/plain/c.npy" "$dir/cached/c.npy"
+            cmp -s "$dir/plain/c.npy" "$dir/cached/c.npy" && cmp -s "$dir/plain/m.npy" "$dir/cached/m.npy" &&
+            cmp -s "$dir/plain/n.npy" "$dir/cached/n.npy"
         ok "$name: $how gives the same bytes"
     done
 }

@@ -32,6 +32,8 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "More outputs:\n"
                          "  --weights W.npy  the attention weights\n"
                          "  --lse L.npy      log(sum exp(score)) of each row\n"
+                         "  --rowmax M.npy   the largest score of each row\n"
+                         "  --rowsum S.npy   sum exp(score - that), without the sink\n"
                          "  --scores S.npy --stage raw|softcapped|biased|probs    the scores at that stage\n"
                          "  --colsum C.npy   sums of the weights over the queries\n" PICTURE_HELP "Computation:\n"
                          "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n"
@@ -46,7 +48,7 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "                   yet in the cache are -inf.\n" RUN_HELP;
 
 typedef struct sdpa_options {
-    const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum;
+    const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum, *rowmax, *rowsum;
     const char *scale, *causal, *window, *mask, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype, *paged, *cache;
     picture_arguments picture;
     run_options run;
@@ -168,7 +170,7 @@ enum { MAX_PAGE = 1 << 20 };
 
 /* Keys and values on their way through a cache. */
 typedef struct cached {
-    attn_desc desc;  /* all arrays have 4 dimensions (lse and colsum: 3); k and v are the
+    attn_desc desc;  /* all arrays have 4 dimensions (lse, rowmax, rowsum, colsum: 3); k and v are the
                         cache, kv_lens (B) is the number of keys in it */
     attn_array k, v; /* (B, H, kv_len, D): what will be appended */
     int64_t *ends;   /* (B): the number of keys that each batch will have */
@@ -271,6 +273,8 @@ static int cached_new(cached *c, const attn_desc *desc, attn_dtype kv_type, size
     c->desc.mask = lift(&desc->mask, 4);
     c->desc.scores = lift(&desc->scores, 4);
     c->desc.lse = lift(&desc->lse, 3);
+    c->desc.rowmax = lift(&desc->rowmax, 3);
+    c->desc.rowsum = lift(&desc->rowsum, 3);
     c->desc.colsum = lift(&desc->colsum, 3);
     c->k = lift(&desc->k, 4);
     c->v = lift(&desc->v, 4);
@@ -336,6 +340,8 @@ static attn_desc step_of(const cached *c, size_t i)
     d.q = slice(&d.q, 2, i, one);
     d.out = slice(&d.out, 2, i, one);
     d.lse = slice(&d.lse, 2, i, one);
+    d.rowmax = slice(&d.rowmax, 2, i, one);
+    d.rowsum = slice(&d.rowsum, 2, i, one);
     d.scores = slice(&d.scores, 2, i, one);
     if (d.mask.ndim && d.mask.shape[2] != 1) d.mask = slice(&d.mask, 2, i, one);
     /* With lower-right alignment, the query is at the last of the keys so far. */
@@ -433,9 +439,9 @@ static int sdpa(const sdpa_options *o)
     static const char *const kv_names[] = {"f16", "bf16", "i8", "e4m3", "e5m2"};
     static const attn_dtype kv_types[] = {ATTN_F16, ATTN_BF16, ATTN_I8, ATTN_F8_E4M3, ATTN_F8_E5M2};
     attn_desc desc = attn_desc_default();
-    tensor q, k, v, out, weights, scores, lse, colsum;
+    tensor q, k, v, out, weights, scores, lse, colsum, rowmax, rowsum;
     const tensor *const inputs[3] = {&q, &k, &v};
-    tensor *const outputs[5] = {&out, &weights, &scores, &lse, &colsum};
+    tensor *const outputs[] = {&out, &weights, &scores, &lse, &colsum, &rowmax, &rowsum};
     attn_dtype dtype, compute_type, kv_type;
     size_t shape[ATTN_MAX_DIMS] = {0}, kv_len, capacity;
     int64_t page_size = 0;
@@ -466,7 +472,9 @@ static int sdpa(const sdpa_options *o)
 
     memcpy(shape, q.array.shape, sizeof shape);
     shape[rank - 1] = v.array.shape[rank - 1];
-    if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute_type, rank - 1, shape))
+    if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute_type, rank - 1, shape) ||
+        !tensor_new(&rowmax, o->rowmax, compute_type, rank - 1, shape) ||
+        !tensor_new(&rowsum, o->rowsum, compute_type, rank - 1, shape))
         return 0;
     shape[rank - 1] = capacity;
     if (!tensor_new(&weights, pictures_wanted(&o->picture) ? "the weights" : o->weights, compute_type, rank, shape) ||
@@ -476,6 +484,8 @@ static int sdpa(const sdpa_options *o)
     if (!tensor_new(&colsum, o->colsum, compute_type, rank - 1, shape)) return 0;
     desc.out = out.array;
     desc.lse = lse.array;
+    desc.rowmax = rowmax.array;
+    desc.rowsum = rowsum.array;
     desc.colsum = colsum.array;
 
     /* A run gives one matrix of scores; asking for it changes no bit of the other outputs. */
@@ -488,7 +498,7 @@ static int sdpa(const sdpa_options *o)
         !pictures_draw(&o->picture, &weights, NULL, &drawn))
         return 0;
     weights.file = o->weights;
-    return tensors_save(outputs, 5, &drawn);
+    return tensors_save(outputs, sizeof outputs / sizeof outputs[0], &drawn);
 }
 
 int sdpa_command(int argc, char **argv)
@@ -501,6 +511,8 @@ int sdpa_command(int argc, char **argv)
         {"-o", &o.out},
         {"--weights", &o.weights},
         {"--lse", &o.lse},
+        {"--rowmax", &o.rowmax},
+        {"--rowsum", &o.rowsum},
         {"--scores", &o.scores},
         {"--stage", &o.stage},
         {"--colsum", &o.colsum},
