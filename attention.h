@@ -123,7 +123,8 @@
  *   ATTN_ALIGN_LOWER_RIGHT (FlashAttention >= 2.1; with kv_lens the length of
  *   that batch), q_offset for ATTN_ALIGN_OFFSET (chunks, caches).
  *   causal: key j is visible when j <= p. Window: p - left <= j <= p + right,
- *   both ends included. A key counts only where everything allows it.
+ *   both ends included. A key counts only where everything allows it. A mask has a
+ *   column for every key, or by mask_place for the first or the last ones.
  *
  *   A row without a visible key gives +0, weights +0, lse and rowmax -inf and rowsum
  *   +0, with or without a sink. The masks alone decide this, never the scores. What is
@@ -170,6 +171,10 @@
  *   A bias by distance (T5, Transformer-XL), r[h][j - i + q_len - 1], without its matrix:
  *     d.mask = attn_array_strided(ATTN_F32, r + q_len - 1, 1, heads, q_len, kv_len,
  *                                 0, q_len + kv_len - 1, -1, 1);
+ *   A tree of n drafts after a cache (speculative decoding), of which each sees the cache and
+ *   its ancestors: n x n bits, a row of bytes for each. Without the cache's part of the mask.
+ *     d.mask = attn_array_2d(ATTN_BIT, ancestors, n, n);
+ *     d.mask_place = ATTN_MASK_TAIL;
  *   Softmax off by one, exp(s) / (1 + sum exp(s)): sinks that are 0.
  *     d.sinks = attn_array_1d(ATTN_F32, zeros, heads);
  *   ONNX Attention-24 with nonpad_kv_seqlen: attn_desc_onnx, and d.kv_lens; with is_causal,
@@ -393,6 +398,7 @@
 #define attn_layer ATTN__PREFIXED(ATTN_PREFIX, layer)
 #define attn_layer_default ATTN__PREFIXED(ATTN_PREFIX, layer_default)
 #define attn_layer_forward ATTN__PREFIXED(ATTN_PREFIX, layer_forward)
+#define attn_mask_place ATTN__PREFIXED(ATTN_PREFIX, mask_place)
 #define attn_matmul ATTN__PREFIXED(ATTN_PREFIX, matmul)
 #define attn_parallel_for ATTN__PREFIXED(ATTN_PREFIX, parallel_for)
 #define attn_partial ATTN__PREFIXED(ATTN_PREFIX, partial)
@@ -477,7 +483,10 @@ typedef enum attn_status {
     X(ATTN_U8, "uint8", 1)                                                                                             \
     X(ATTN_F8_E4M3, "float8_e4m3", 1) /* FN: no infinity, NaN is 0x7f and 0xff; the largest is 448 */                  \
     X(ATTN_F8_E5M2, "float8_e5m2", 1)                                                                                  \
-    X(ATTN_Q8_0, "q8_0", 34) /* ggml's block of 32 elements: a float16 scale, then 32 int8; strides in blocks */
+    X(ATTN_Q8_0, "q8_0", 34) /* ggml's block of 32 elements: a float16 scale, then 32 int8; strides in blocks */       \
+    /* for masks alone: 1 bit a key, the first is the lowest of its byte; rows end with whole bytes, strides in bytes  \
+     */                                                                                                                \
+    X(ATTN_BIT, "bit", 1)
 typedef enum attn_dtype {
 #define ATTN__X(name, text, size) name,
     ATTN__DTYPES(ATTN__X)
@@ -507,6 +516,16 @@ typedef enum attn_align {
     ATTN_ALIGN_OFFSET,
     ATTN_ALIGN_COUNT
 } attn_align;
+
+/* The keys of a mask's columns, where they are not all keys. Zero: they are. Both others count positions from 0 (a part
+ * with kv_begin takes the mask of the whole). */
+typedef enum attn_mask_place {
+    ATTN_MASK_ALL = 0,
+    ATTN_MASK_KEYS, /* column c is key c; keys beyond the last column are dropped, as ONNX has it */
+    ATTN_MASK_TAIL, /* the last column is the last key, of each batch by kv_lens; keys before the first are open: what a
+                       tree of drafts, or a chunk of a prompt, sees of itself */
+    ATTN_MASK_PLACE_COUNT
+} attn_mask_place;
 
 /* What attn_desc.scores receives. Zero: the attention weights. */
 typedef enum attn_stage {
@@ -573,12 +592,14 @@ typedef struct attn_desc {
     int64_t window_left;  /* keys before p that stay visible; -1: all */
     int64_t window_right; /* keys after p that stay visible; -1: all */
 
-    attn_array mask;    /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
-                           dimensions of 1 broadcast: ATTN_BOOL, true = keep, or
-                           a float type that is added, -inf = drop */
-    attn_array kv_lens; /* optional, (B): visible keys per batch, i32 or i64 */
-    attn_array alibi;   /* optional, (Hq) or (B, Hq): slopes */
-    attn_array sinks;   /* optional, (Hq): a logit in the denominator only */
+    attn_array mask;            /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
+                                   dimensions of 1 broadcast: ATTN_BOOL or ATTN_BIT, true =
+                                   keep, or a float type that is added, -inf = drop */
+    attn_mask_place mask_place; /* other than ATTN_MASK_ALL: the mask has any number of columns up to kv_begin + kv_len
+                                   (of attn_partial: any number) */
+    attn_array kv_lens;         /* optional, (B): visible keys per batch, i32 or i64 */
+    attn_array alibi;           /* optional, (Hq) or (B, Hq): slopes */
+    attn_array sinks;           /* optional, (Hq): a logit in the denominator only */
 
     /* Optional, float32, for k and v of 8 bits: an element is (number - zero) * scale. (B, Hkv, kv_len, C), fewer
      * dimensions and dimensions of 1 broadcast; C divides head_dim, and column c uses c / (head_dim / C); the C of a
@@ -673,13 +694,13 @@ ATTN_DEF attn_layer attn_layer_default(void);
  * at the polarity of boolean masks (true = keep, here and in all three). */
 /* scaled_dot_product_attention: upper-left */
 ATTN_DEF attn_desc attn_desc_pytorch(int is_causal);
-/* Attention-23: query 0 is at position past_len */
+/* Attention-23 to 25: query 0 is at position past_len, masks may have fewer columns than there are keys */
 ATTN_DEF attn_desc attn_desc_onnx(int is_causal, size_t past_len);
 /* flash_attn >= 2.1: lower-right, -1 unbounded */
 ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t window_right);
 
-ATTN_DEF size_t attn_dtype_size(attn_dtype dtype);  /* bytes, of a block for ATTN_Q8_0; 0 if unknown */
-ATTN_DEF size_t attn_dtype_block(attn_dtype dtype); /* elements of a block: 32 for ATTN_Q8_0, otherwise 1 */
+ATTN_DEF size_t attn_dtype_size(attn_dtype dtype);  /* bytes, of a block for ATTN_Q8_0 and ATTN_BIT; 0 if unknown */
+ATTN_DEF size_t attn_dtype_block(attn_dtype dtype); /* elements of a block: ATTN_Q8_0 32, ATTN_BIT 8, otherwise 1 */
 ATTN_DEF const char *attn_dtype_name(attn_dtype dtype);
 ATTN_DEF const char *attn_status_string(attn_status status);
 ATTN_DEF const char *attn_version(void);
@@ -766,7 +787,7 @@ ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_worke
 /* States: attention over a part of the keys, to be merged with that over others
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
  * from kv_begin on (so ATTN_ALIGN_LOWER_RIGHT needs kv_lens, the lengths of the
- * whole, where positions count: causal, window, alibi); its outputs and sinks are
+ * whole, where positions count: causal, window, alibi; and so does ATTN_MASK_TAIL); its outputs and sinks are
  * ignored. A state is plain bytes without pointers, 8-byte aligned, of a
  * size that attn_state_size gives.
  *
@@ -1668,11 +1689,18 @@ ATTN__INLINE size_t attn__size_of(attn_dtype dtype)
     return 0;
 }
 
-/* Is it a type of 8 bits? What n elements of a row are in memory, and back: blocks of ATTN_Q8_0. */
+/* Is it a type of 8 bits? What n elements of a row are in memory, and back: blocks of ATTN_Q8_0,
+ * bytes of ATTN_BIT. */
 #define ATTN__Q8_BLOCK 32
-ATTN__INLINE int attn__coded(attn_dtype dtype) { return dtype >= ATTN_I8; }
-ATTN__INLINE size_t attn__stored(attn_dtype dtype, size_t n) { return dtype == ATTN_Q8_0 ? n / ATTN__Q8_BLOCK : n; }
-ATTN__INLINE size_t attn__elements(attn_dtype dtype, size_t n) { return dtype == ATTN_Q8_0 ? n * ATTN__Q8_BLOCK : n; }
+ATTN__INLINE int attn__coded(attn_dtype dtype) { return dtype >= ATTN_I8 && dtype <= ATTN_Q8_0; }
+ATTN__INLINE size_t attn__stored(attn_dtype dtype, size_t n)
+{
+    return dtype < ATTN_Q8_0 ? n : dtype == ATTN_Q8_0 ? n / ATTN__Q8_BLOCK : n / 8 + (n % 8 != 0);
+}
+ATTN__INLINE size_t attn__elements(attn_dtype dtype, size_t n)
+{
+    return dtype < ATTN_Q8_0 ? n : dtype == ATTN_Q8_0 ? n * ATTN__Q8_BLOCK : n * 8;
+}
 
 /* One element of any float type. attn__put rounds once, to 16 bits through a float whose last bit is odd where it is
  * not exact (Boldo & Melquiond 2008), and gives NaN one form: machines differ in the sign of what they make themselves.
@@ -3037,7 +3065,7 @@ ATTN_DEF const char *attn_arithmetic(void) { return ATTN__FUSED ? "fused" : "unf
 
 /* ---------------------------------------------------------------- arrays -- */
 
-/* A checked array: 8 dimensions, absent ones 1, strides in elements. Of ATTN_Q8_0, columns are blocks. */
+/* A checked array: 8 dimensions, absent ones 1, strides in elements. Of ATTN_Q8_0 and ATTN_BIT, columns are blocks. */
 typedef struct attn__view {
     char *data;
     attn_dtype dtype;
@@ -3703,7 +3731,7 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(q, 1, 2, 4, ANY_FLOAT, ATTN__INPUT, batch, q_heads, q_len, dim, 0)                                               \
     X(k, 1, 2, 4, CACHED, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_cols, 0)                                         \
     X(v, 1, 2, 4, CACHED, ATTN__INPUT, kv_batch, kv_heads, kv_rows, v_cols, 0)                                         \
-    X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, kv_len, 7)                                              \
+    X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, mask_cols, 7)                                           \
     X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, batch, 0)                                                 \
     X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, batch, q_heads, 4)                                                 \
     X(sinks, 0, 1, 1, FLOAT, ATTN__INPUT, one, one, one, q_heads, 0)                                                   \
@@ -3781,7 +3809,9 @@ typedef struct attn__problem {
     unsigned char given[ATTN__ARRAY_COUNT];    /* ... and which, as a list ... */
     unsigned has;                              /* ... and as bits, see ATTN__HAS */
     size_t scores_heads, scores_queries;
-    size_t width; /* dim_v padded to panels */
+    size_t mask_cols, mask_keys; /* of a row of the mask, as it is stored, and what they are for */
+    int64_t mask_end;            /* keys from here on are dropped for want of columns */
+    size_t width;                /* dim_v padded to panels */
     size_t kv_begin;
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
     size_t chunks, slot_count, keys; /* keys: packed at most, of one block */
@@ -3855,6 +3885,8 @@ typedef struct attn__rows {
     size_t q_base, k_base;  /* rows before this sequence, when packed */
     size_t q_len, kv_total; /* of this batch or sequence */
     size_t kv_end;          /* keys are [kv_begin, kv_end), all or a part of kv_total */
+    size_t mask_key;        /* that of the mask's first column: before 0 it wraps around ... */
+    size_t mask_from;       /* ... and the first that has a column: those before are open */
 } attn__rows;
 
 static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
@@ -3919,6 +3951,11 @@ static attn__rows attn__rows_of(const attn__problem *p, size_t index)
         r.k_base = attn__length(&p->cu_seqlens_k, r.b);
         r.kv_end = r.kv_total = attn__length(&p->cu_seqlens_k, r.b + 1) - r.k_base;
     }
+    if (p->desc->mask_place == ATTN_MASK_ALL) r.mask_key = p->kv_begin;
+    else if (p->desc->mask_place == ATTN_MASK_TAIL) {
+        r.mask_key = r.kv_total - p->mask_keys;
+        r.mask_from = r.kv_total < p->mask_keys ? 0 : r.mask_key;
+    }
     r.count = r.query < r.q_len ? attn__min(p->query_block, r.q_len - r.query) * r.heads : 0;
     return r;
 }
@@ -3947,7 +3984,8 @@ static attn__rows attn__window(const attn__rows *rows, size_t r, size_t limit, s
     return window;
 }
 
-/* Row i of q or out, element d of key or value j, the mask of row i and key j. */
+/* Row i of q or out, element d of key or value j, the mask of row i and key j (of ATTN_BIT: the byte of that column),
+ * if that has one. */
 static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t h, size_t i)
 {
     return attn__at(v, rows->b, h, rows->q_base + i, 0);
@@ -3962,7 +4000,8 @@ static char *attn__key_at(const attn__problem *p, const attn__view *v, const att
 }
 static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return attn__at(&p->mask, rows->b, h, i, j - p->kv_begin);
+    const size_t column = j - rows->mask_key;
+    return attn__at(&p->mask, rows->b, h, i, p->mask.dtype == ATTN_BIT ? column / 8 : column);
 }
 
 /* ---- visibility: by position, then by mask ---- */
@@ -3976,8 +4015,8 @@ static int64_t attn__position(const attn__problem *p, const attn__rows *rows, si
     return (int64_t)i + offset;
 }
 
-/* The keys of `within` that length, causality and window leave to a query: from the first that position `low` sees to
- * the last that `high` sees. */
+/* The keys of `within` that length, causality, window and the columns of a mask leave to a query: from the first that
+ * position `low` sees to the last that `high` sees. */
 static attn__range attn__between(const attn__problem *p, const attn__rows *rows, int64_t low, int64_t high,
                                  attn__range within)
 {
@@ -3985,6 +4024,7 @@ static attn__range attn__between(const attn__problem *p, const attn__rows *rows,
     attn__range keys;
     if (p->left >= 0 && low >= 0 && low - p->left > first) first = low - p->left;
     if (p->right >= 0 && (high < 0 ? high + p->right < end - 1 : p->right < end - 1 - high)) end = high + p->right + 1;
+    if (end > p->mask_end) end = p->mask_end;
     if (first >= end) first = end = (int64_t)p->kv_begin;
     keys.lo = attn__max((size_t)first, within.lo);
     keys.hi = attn__min((size_t)end, within.hi);
@@ -4010,7 +4050,18 @@ static int attn__mask_keeps(const char *at, attn_dtype dtype)
 }
 static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return !ATTN__HAS(p, mask) || attn__mask_keeps(attn__mask_at(p, rows, h, i, j), p->mask.dtype);
+    const char *at;
+    if (!ATTN__HAS(p, mask) || j < rows->mask_from) return 1;
+    at = attn__mask_at(p, rows, h, i, j);
+    return p->mask.dtype == ATTN_BIT ? *(const unsigned char *)at >> (j - rows->mask_key) % 8 & 1
+                                     : attn__mask_keeps(at, p->mask.dtype);
+}
+/* Does the mask say true or false? */
+static int attn__boolean(const attn__problem *p) { return p->mask.dtype == ATTN_BOOL || p->mask.dtype == ATTN_BIT; }
+/* Of keys [lo, hi), the first that has a column; hi if there is none. */
+static size_t attn__masked_from(const attn__rows *rows, size_t lo, size_t hi)
+{
+    return attn__min(attn__max(lo, rows->mask_from), hi);
 }
 static int attn__sees(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, size_t j)
 {
@@ -4072,6 +4123,47 @@ ATTN__INLINE size_t attn__true_ahead(const char *at, size_t n)
     return i;
 }
 
+/* The same of bits [from, to), in front, or behind, that are all as those of x: eight bytes of them at a time, where
+ * bytes are next to each other. */
+static size_t attn__bits_ahead(const char *row, ptrdiff_t step, size_t from, size_t to, uint64_t x)
+{
+    size_t i = from;
+    for (; i < to && (i % 8 || step != 1) && !(((uint64_t)row[(ptrdiff_t)(i / 8) * step] ^ x) >> i % 8 & 1); i++) {
+    }
+    if (i < to && i % 8 == 0 && step == 1) i += 8 * attn__ahead(row + i / 8, (to - i) / 8, x);
+    for (; i < to && !(((uint64_t)row[(ptrdiff_t)(i / 8) * step] ^ x) >> i % 8 & 1); i++) {
+    }
+    return i - from;
+}
+static size_t attn__bits_behind(const char *row, ptrdiff_t step, size_t from, size_t to)
+{
+    size_t i = to;
+    for (; i > from && (i % 8 || step != 1) && !(row[(ptrdiff_t)((i - 1) / 8) * step] >> (i - 1) % 8 & 1); i--) {
+    }
+    if (i > from && i % 8 == 0 && step == 1) i -= 8 * attn__behind(row + (from + 7) / 8, i / 8 - (from + 7) / 8, 0);
+    for (; i > from && !(row[(ptrdiff_t)((i - 1) / 8) * step] >> (i - 1) % 8 & 1); i--) {
+    }
+    return to - i;
+}
+/* attn__mask_range of bits, of keys [from, keys->hi), which have columns. */
+static int attn__bit_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t from,
+                           attn__range *keys)
+{
+    const char *row = attn__at(&p->mask, rows->b, h, i, 0);
+    const ptrdiff_t step = p->mask.stride[ATTN__D];
+    const size_t end = keys->hi - rows->mask_key;
+    size_t begin = from - rows->mask_key;
+    if (from == keys->lo) {
+        begin += attn__bits_ahead(row, step, begin, end, 0);
+        keys->lo = keys->hi = begin + rows->mask_key;
+        if (begin == end) return ATTN__MASK_DROPS_ALL;
+    }
+    keys->hi = end - attn__bits_behind(row, step, begin, end) + rows->mask_key;
+    from = keys->hi - rows->mask_key;
+    return attn__bits_ahead(row, step, begin, from, ~(uint64_t)0) == from - begin ? ATTN__MASK_KEEPS_ALL
+                                                                                  : ATTN__MASK_MIXED;
+}
+
 /* Cuts keys to what lies between the first and the last that the mask leaves row i.
  * Returns how the mask is there. */
 static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, attn__range *keys)
@@ -4082,17 +4174,22 @@ static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size
     const int boolean = dtype == ATTN_BOOL;
     const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
     const size_t size = step == p->mask.size ? (size_t)step : 0; /* of an element, if it is next to the other */
-    const char *at = attn__mask_at(p, rows, h, i, keys->lo), *end = attn__mask_at(p, rows, h, i, keys->hi);
-    size_t from = keys->lo, to = keys->hi, n = (to - from) * size, skip;
-    skip = boolean ? attn__ahead(at, n, 0) : attn__ahead(at, n, dropped[dtype]);
-    if (skip) from += skip / size, at += skip;
-    for (; from < to && !attn__mask_keeps(at, dtype); at += step) from++;
-    keys->lo = keys->hi = from;
-    if (from == to) return ATTN__MASK_DROPS_ALL;
+    const char *at, *end;
+    size_t from = attn__masked_from(rows, keys->lo, keys->hi), to = keys->hi, n = (to - from) * size, skip;
+    if (from == to) return ATTN__MASK_KEEPS_ALL;
+    if (dtype == ATTN_BIT) return attn__bit_range(p, rows, h, i, from, keys);
+    at = attn__mask_at(p, rows, h, i, from), end = attn__mask_at(p, rows, h, i, to);
+    if (from == keys->lo) {
+        skip = boolean ? attn__ahead(at, n, 0) : attn__ahead(at, n, dropped[dtype]);
+        if (skip) from += skip / size, at += skip;
+        for (; from < to && !attn__mask_keeps(at, dtype); at += step) from++;
+        keys->lo = keys->hi = from;
+        if (from == to) return ATTN__MASK_DROPS_ALL;
+    }
     n = (to - from) * size;
     skip = boolean ? attn__behind(at, n, 0) : attn__behind(at, n, dropped[dtype]);
     if (skip) to -= skip / size, end -= skip;
-    for (; !attn__mask_keeps(end - step, dtype); end -= step) to--;
+    for (; from < to && !attn__mask_keeps(end - step, dtype); end -= step) to--;
     keys->hi = to;
     n = (to - from) * size;
     skip = boolean ? attn__true_ahead(at, n) : attn__ahead(at, n, 0);
@@ -4535,10 +4632,13 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    const int additive = ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL && mask_state != ATTN__MASK_KEEPS_ALL;
+    const int additive = ATTN__HAS(p, mask) && !attn__boolean(p) && mask_state != ATTN__MASK_KEEPS_ALL;
+    const size_t open = additive ? attn__masked_from(rows, lo, hi) - lo : hi - lo;
     if (!ATTN__HAS(p, alibi) && !additive) return 0;
-    if (additive) kernel->load(bias, attn__mask_at(p, rows, h, i, lo), p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
-    else attn__memset(bias, 0, (hi - lo) * kernel->size);
+    attn__memset(bias, 0, open * kernel->size);
+    if (open < hi - lo)
+        kernel->load(bias + open * kernel->size, attn__mask_at(p, rows, h, i, lo + open), p->mask.dtype,
+                     p->mask.stride[ATTN__D], hi - lo - open);
     if (unit < 1) kernel->scale(bias, bias, hi - lo, unit);
     attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* see attn__pad_rows */
     if (ATTN__HAS(p, alibi))
@@ -4550,13 +4650,25 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
 /* Does a boolean mask drop some of the keys that a row sees? */
 static int attn__drops(const attn__problem *p, int mask_state)
 {
-    return ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL && mask_state == ATTN__MASK_MIXED;
+    return ATTN__HAS(p, mask) && attn__boolean(p) && mask_state == ATTN__MASK_MIXED;
 }
 static void attn__drop(const attn__problem *p, const attn__rows *rows, size_t r, size_t lo, size_t hi, char *row,
                        int infinite)
 {
-    p->run.kernel->mask(row, attn__mask_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), lo),
-                        p->mask.stride[ATTN__D], hi - lo, infinite);
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t from = attn__masked_from(rows, lo, hi);
+    const char *at;
+    if (from == hi) return;
+    at = attn__mask_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), from);
+    row += (from - lo) * kernel->size;
+    if (p->mask.dtype == ATTN_BIT) {
+        const ptrdiff_t step = p->mask.stride[ATTN__D];
+        const size_t skip = (from - rows->mask_key) % 8;
+        unsigned char keep[ATTN__BLOCK + 16]; /* a byte a key, from the first bit of a byte on */
+        for (size_t i = 0; i < skip + hi - from; i += 8, at += step)
+            for (size_t bit = 0; bit < 8; bit++) keep[i + bit] = (unsigned char)(*at & 1 << bit);
+        kernel->mask(row, keep + skip, 1, hi - from, infinite);
+    } else kernel->mask(row, at, p->mask.stride[ATTN__D], hi - from, infinite);
 }
 
 /* The same in float64 where the slope is not finite. */
@@ -4566,7 +4678,7 @@ static void attn__steep_row(const attn__problem *p, const attn__rows *rows, size
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     for (size_t j = lo; j < hi; j++) {
         const double distance = (double)(attn__position(p, rows, i) - (int64_t)(base + j));
-        const double mask = ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL
+        const double mask = ATTN__HAS(p, mask) && !attn__boolean(p) && base + j >= rows->mask_from
                                 ? attn__get(attn__mask_at(p, rows, h, i, base + j), p->mask.dtype)
                                 : 0;
         row[j] = attn__keeps(p, rows, h, i, base + j) ? row[j] + (distance > 0 ? -distance : distance) * slope + mask
@@ -5756,7 +5868,7 @@ ATTN_DEF attn_array attn_array_swap(attn_array a, int axis_a, int axis_b)
     attn_array b = a;
     attn__view v;
     if (axis_a < 0 || axis_b < 0 || axis_a >= a.ndim || axis_b >= a.ndim) return a;
-    if (a.dtype == ATTN_Q8_0 && axis_a != axis_b && (axis_a == a.ndim - 1 || axis_b == a.ndim - 1))
+    if (attn__elements(a.dtype, 1) > 1 && axis_a != axis_b && (axis_a == a.ndim - 1 || axis_b == a.ndim - 1))
         return a; /* a block lies along the last one */
     if (attn__check(&a, 1, ATTN_MAX_DIMS, ~0u, ATTN__INPUT, 1, &v)) return a;
     b = attn__array_of(&v, a.ndim); /* whose strides are no longer implied */
@@ -5807,6 +5919,7 @@ ATTN_DEF attn_desc attn_desc_onnx(int is_causal, size_t past_len)
     d.causal = is_causal;
     d.align = ATTN_ALIGN_OFFSET;
     d.q_offset = (int64_t)past_len;
+    d.mask_place = ATTN_MASK_KEYS;
     return d;
 }
 ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t window_right)
@@ -6290,7 +6403,7 @@ static attn_status attn__check_arrays(attn__problem *p, const attn_array *const 
     types[ATTN__TYPES_ANY_FLOAT] = ATTN__FLOATS;
     types[ATTN__TYPES_FLOAT] = compute == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
     types[ATTN__TYPES_COMPUTED] = 1u << compute;
-    types[ATTN__TYPES_MASK] = types[ATTN__TYPES_FLOAT] | 1u << ATTN_BOOL;
+    types[ATTN__TYPES_MASK] = types[ATTN__TYPES_FLOAT] | 1u << ATTN_BOOL | 1u << ATTN_BIT;
     types[ATTN__TYPES_INTEGER] = ATTN__INTS;
     types[ATTN__TYPES_CACHED] = types[ATTN__TYPES_FLOAT] | (compute == ATTN_F64 ? 0 : ATTN__CODES);
     types[ATTN__TYPES_SCALE] = 1u << ATTN_F32;
@@ -6391,6 +6504,14 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
             ATTN__HAS(p, colsum) || p->kv_begin)
             return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_UNSUPPORTED);
     }
+    if (ATTN__HAS(p, mask)) {
+        p->mask_cols = p->mask.shape[ATTN__D];
+        p->mask_keys = given[ATTN__ARRAY_mask]->shape[given[ATTN__ARRAY_mask]->ndim - 1];
+        if (d->mask_place == ATTN_MASK_ALL ? p->mask_keys != p->kv_len
+                                           : ATTN__HAS(p, out) && p->mask_keys > p->kv_begin + p->kv_len)
+            return ATTN__ABOUT(p, mask, ATTN_ERR_SHAPE);
+        if (p->mask_keys > limit) return ATTN__ABOUT(p, mask, ATTN_ERR_OVERFLOW);
+    }
     if (ATTN__HAS(p, scores)) {
         p->scores_heads = p->scores.shape[ATTN__H];
         p->scores_queries = p->scores.shape[ATTN__S];
@@ -6445,6 +6566,8 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
         p->right = d->window_right;
     }
     if (d->causal) p->right = 0;
+    if ((unsigned)d->mask_place >= ATTN_MASK_PLACE_COUNT) return ATTN__ABOUT(p, mask_place, ATTN_ERR_PARAMETER);
+    p->mask_end = d->mask_place == ATTN_MASK_KEYS && ATTN__HAS(p, mask) ? (int64_t)p->mask_keys : INT64_MAX;
     return ATTN_OK;
 }
 
@@ -7082,8 +7205,9 @@ static attn_status attn__describe_part(const attn_desc *desc, const attn_exec *e
     if ((status = attn__describe(desc, given, exec, p))) return status;
     if (ATTN__HAS(p, cu_seqlens_q)) return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_UNSUPPORTED);
     if (ATTN__HAS(p, block_table)) return ATTN__ABOUT(p, block_table, ATTN_ERR_UNSUPPORTED);
-    if (desc->align == ATTN_ALIGN_LOWER_RIGHT && !ATTN__HAS(p, kv_lens) &&
-        (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi)))
+    if (!ATTN__HAS(p, kv_lens) &&
+        ((desc->align == ATTN_ALIGN_LOWER_RIGHT && (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi))) ||
+         (desc->mask_place == ATTN_MASK_TAIL && ATTN__HAS(p, mask))))
         return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* where the last key is, nobody says */
     part->rows = p->batch * p->q_heads * p->q_len;
     part->node_count = attn__nodes(p->kv_begin, p->kv_begin + p->kv_len, part->node);

@@ -127,6 +127,9 @@ typedef struct test_shape {
 
 attn_desc test_problem(const test_shape *shape, test_rng *rng);
 
+/* The same problem with a mask that has a column for every key, and a byte for every bit. */
+attn_desc test_whole_mask(const attn_desc *desc);
+
 /* The same problem with outputs of its own, full of NaN; and whether out, lse, scores, colsum,
  * rowmax and rowsum, if present, have the same bits. */
 attn_desc test_again(const attn_desc *desc);

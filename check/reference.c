@@ -58,7 +58,7 @@ void *ref_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
     for (int axis = a->ndim - 1, k = 3; axis >= 0 && k >= 0; axis--, k--) {
         const size_t unit = k == 3 ? attn_dtype_block(a->dtype) : 1;
         if (a->shape[axis] > unit) offset += (ptrdiff_t)(index[k] / unit) * (strided ? a->stride[axis] : packed);
-        packed *= (ptrdiff_t)(a->shape[axis] / unit);
+        packed *= (ptrdiff_t)((a->shape[axis] + unit - 1) / unit);
     }
     return (char *)a->data + offset * (ptrdiff_t)attn_dtype_size(a->dtype);
 }
@@ -140,6 +140,7 @@ ref_real ref_get(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3
     case ATTN_Q8_0:
         return (ref_real)((float)small_decode(*(const uint16_t *)e, 10, -14) *
                           (float)*((const int8_t *)e + 2 + i3 % 32));
+    case ATTN_BIT: return (ref_real)(*(const unsigned char *)e >> i3 % 8 & 1);
     case ATTN_DTYPE_COUNT: break;
     }
     return (ref_real)NAN;
@@ -161,6 +162,10 @@ void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, do
     case ATTN_F8_E4M3: *(uint8_t *)e = f8_encode(value, e4m3_decode, 0x7e); break;
     case ATTN_F8_E5M2: *(uint8_t *)e = f8_encode(value, e5m2_decode, 0x7b); break;
     case ATTN_Q8_0: break; /* a block at a time, by whoever knows its scale */
+    case ATTN_BIT:
+        *(unsigned char *)e &= (unsigned char)~(1u << i3 % 8);
+        if (value != 0) *(unsigned char *)e |= (unsigned char)(1u << i3 % 8);
+        break;
     case ATTN_DTYPE_COUNT: break;
     }
 }
@@ -358,6 +363,22 @@ static int64_t position_of(const sequence *s, size_t i)
     return s->offset > INT64_MAX - (int64_t)i ? INT64_MAX : (int64_t)i + s->offset;
 }
 
+/* What the mask adds to the score of key j: -inf where the key goes, 0 where it just stays. */
+static ref_real mask_of(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
+{
+    const int64_t columns = (int64_t)ref_length(&d->mask, 1);
+    int64_t column = (int64_t)j;
+    ref_real mask;
+    if (!present(&d->mask)) return 0;
+    if (d->mask_place != ATTN_MASK_ALL) column += (int64_t)d->kv_begin;
+    if (d->mask_place == ATTN_MASK_TAIL) column -= s->length - columns;
+    if (column < 0) return 0;
+    if (column >= columns) return -(ref_real)INFINITY;
+    mask = ref_get(&d->mask, batch, head, i, (size_t)column);
+    if (d->mask.dtype == ATTN_BOOL || d->mask.dtype == ATTN_BIT) return mask != 0 ? 0 : -(ref_real)INFINITY;
+    return mask;
+}
+
 /* Visibility: the one rule, independent of the library's. */
 static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
 {
@@ -366,11 +387,13 @@ static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_
     if (d->causal && key > p) return 0;
     if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left) return 0;
     if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right) return 0;
-    if (present(&d->mask)) {
-        const ref_real mask = ref_get(&d->mask, batch, head, i, j);
-        if (d->mask.dtype == ATTN_BOOL ? mask == 0 : mask == -(ref_real)INFINITY) return 0;
-    }
-    return 1;
+    return mask_of(d, s, batch, head, i, j) != -(ref_real)INFINITY;
+}
+
+ref_real ref_mask(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key)
+{
+    const sequence s = sequence_of(desc, batch);
+    return mask_of(desc, &s, batch, head, query, key);
 }
 
 int ref_sees(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key)
@@ -581,8 +604,8 @@ static void compute_scores(ref_head *h, size_t i)
             delta += gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s);
             delta += ref_ldexp(2 * t.eta, -h->shift) + own_eta * (1 + steps);
         }
-        if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL) {
-            const ref_real mask = ref_ldexp(ref_get(&desc->mask, h->batch, h->head, i, j), -h->shift);
+        if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL && desc->mask.dtype != ATTN_BIT) {
+            const ref_real mask = ref_ldexp(mask_of(desc, &h->s, h->batch, h->head, i, j), -h->shift);
             s += mask;
             in_units_of_ln2 += gamma_n((ref_real)(1 + t.products), t.u) * ref_abs(mask);
             delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s)) + own_eta;

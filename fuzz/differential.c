@@ -79,7 +79,7 @@ static void poison_mask(attn_desc *d)
 {
     attn_desc unmasked = *d;
     unmasked.mask = test_absent;
-    if (d->mask.ndim == 0 || d->mask.dtype == ATTN_BOOL) return;
+    if (d->mask.ndim == 0 || d->mask.dtype == ATTN_BOOL) return; /* it is a whole one */
     for (size_t b = 0; b < ref_length(&d->q, 4); b++)
         for (size_t h = 0; h < ref_length(&d->q, 3); h++)
             for (size_t i = 0; i < ref_length(&d->q, 2); i++)
@@ -107,13 +107,6 @@ static attn_array full_scales(const attn_array *scales, const attn_array *of)
     return copy_broadcast(scales, n);
 }
 
-static attn_array full_mask(const attn_desc *d)
-{
-    size_t n[4];
-    n[0] = ref_length(&d->q, 4), n[1] = ref_length(&d->q, 3), n[2] = ref_length(&d->q, 2), n[3] = ref_length(&d->k, 2);
-    return copy_broadcast(&d->mask, n);
-}
-
 static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
 {
     attn_desc d = fuzz_into_copies(&c->desc);
@@ -130,7 +123,7 @@ static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
     d.v_scale = full_scales(&d.v_scale, &d.v);
     d.k_zero = full_scales(&d.k_zero, &d.k);
     d.v_zero = full_scales(&d.v_zero, &d.v);
-    if (d.mask.ndim) d.mask = full_mask(&d);
+    d = test_whole_mask(&d);
     poison_keys(c, &d, flags);
     poison_mask(&d);
     fuzz_expect(c, "poisoned", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
@@ -316,6 +309,16 @@ static void check_packed(fuzz_case *c)
     }
 }
 
+/* The mask of a part of the whole's keys. One that knows positions stays what it is; bits are cut as bytes. */
+static attn_desc mask_of_part(const attn_desc *part, const attn_desc *whole, size_t first, size_t count)
+{
+    attn_desc d = *part;
+    if (!whole->mask.ndim || whole->mask_place != ATTN_MASK_ALL) return d;
+    d.mask = whole->mask.dtype == ATTN_BIT ? test_whole_mask(whole).mask : whole->mask;
+    d.mask = fuzz_slice(&d.mask, 1, first, count);
+    return d;
+}
+
 /* Keys from `cut` on, at their positions, are the whole with a mask over those before. */
 static void check_part(fuzz_case *c)
 {
@@ -324,7 +327,7 @@ static void check_part(fuzz_case *c)
     attn_desc whole = fuzz_into_copies(p), part;
     fuzz_outputs want;
     if (p->mask.ndim) {
-        whole.mask = full_mask(p);
+        whole = test_whole_mask(&whole);
     } else {
         whole.mask = test_4d(ATTN_BOOL, 1, 1, 1, kv_len);
         test_fill(&whole.mask, 1);
@@ -342,7 +345,7 @@ static void check_part(fuzz_case *c)
 
     part = fuzz_keys(p, c->cut, n);
     part.kv_begin = c->cut;
-    if (p->mask.ndim) part.mask = fuzz_slice(&p->mask, 1, c->cut, n);
+    part = mask_of_part(&part, p, c->cut, n);
     if (p->scores.ndim)
         part.scores = test_4d(p->scores.dtype, ref_length(&p->scores, 4), ref_length(&p->scores, 3),
                               ref_length(&p->scores, 2), n);
@@ -390,8 +393,7 @@ static attn_desc part_of(const attn_desc *whole, size_t begin, size_t end)
 {
     attn_desc d = fuzz_keys(whole, begin, end - begin);
     d.kv_begin = begin;
-    if (d.mask.ndim) d.mask = fuzz_slice(&d.mask, 1, begin, end - begin);
-    return d;
+    return mask_of_part(&d, whole, begin, end - begin);
 }
 
 static state partial(fuzz_case *c, size_t begin, size_t end, int tame)
@@ -482,6 +484,10 @@ static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
         !c->desc.kv_lens.ndim) { /* parts do not know how many keys there are */
         d.align = c->desc.align = ATTN_ALIGN_OFFSET;
         d.q_offset = c->desc.q_offset = (int64_t)kv_len - (int64_t)ref_length(&d.q, 2);
+    }
+    if (c->desc.mask.ndim && c->desc.mask_place == ATTN_MASK_TAIL && !c->desc.kv_lens.ndim) { /* nor where they end */
+        d.kv_lens = c->desc.kv_lens = test_1d(ATTN_I32, ref_length(&d.q, 4));
+        test_fill(&d.kv_lens, (double)kv_len);
     }
     d.scores = d.colsum = test_absent;
     cuts[0] = 0;

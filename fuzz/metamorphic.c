@@ -299,6 +299,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     fuzz_decode(&c, bytes, size, &limits);
     run(&c, "the whole", &c.desc);
     whole = fuzz_save(&c.desc);
+    c.desc = test_whole_mask(&c.desc);
     values_of_one(&c);
     scaled_values(&c);
     one_key(&c);

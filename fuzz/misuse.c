@@ -180,7 +180,7 @@ static void spoil_contents(call *k, unsigned index, unsigned value)
 static void spoil_scalar(call *k, unsigned index, unsigned value)
 {
     attn_desc *d = &k->desc;
-    switch (index % 18) {
+    switch (index % 19) {
     case 0: d->scale = odd_number(value); break;
     case 1: d->softcap = odd_number(value); break;
     case 2: d->causal = (int)odd_integer(value); break;
@@ -198,16 +198,18 @@ static void spoil_scalar(call *k, unsigned index, unsigned value)
     case 14: k->axis = (int)odd_integer(value); break;
     case 15: k->base = odd_number(value); break;
     case 16: k->rotary_dim = odd_size(value); break;
+    case 17: d->mask_place = (attn_mask_place)(value & 1 ? value >> 1 & 3 : value); break;
     default: k->run.parallel_for = NULL; break;
     }
 }
 
 /* ---- what a call may look at ---- */
 
-/* Elements in memory along an axis: blocks of ATTN_Q8_0 along the last. */
+/* Elements in memory along an axis: blocks of ATTN_Q8_0, bytes of ATTN_BIT along the last. */
 static size_t count_along(const attn_array *a, int axis)
 {
-    return a->shape[axis] / (axis == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1);
+    const size_t block = axis == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1;
+    return a->shape[axis] / block + (a->dtype == ATTN_BIT && a->shape[axis] % block > 0);
 }
 static size_t alignment_of(attn_dtype type) { return type == ATTN_Q8_0 ? 2 : attn_dtype_size(type); }
 

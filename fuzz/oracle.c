@@ -370,7 +370,7 @@ int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
         if (!finite_at(&d->q, b, h, i, c)) return 0;
     for (size_t j = 0; j < ref_length(&d->k, 2); j++) {
         if (!ref_sees(d, b, h, i, j)) continue;
-        if (d->mask.ndim && d->mask.dtype != ATTN_BOOL && !finite_at(&d->mask, b, h, i, j)) return 0;
+        if (!isfinite((double)ref_mask(d, b, h, i, j))) return 0;
         for (size_t c = 0; c < ref_length(&d->k, 1); c++)
             if (!isfinite(ref_decoded(&d->k, &d->k_scale, &d->k_zero, b, kv_head, j, c))) return 0;
         for (size_t c = 0; c < ref_length(&d->v, 1); c++)

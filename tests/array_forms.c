@@ -94,8 +94,9 @@ static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, a
     d.kv_lens = test_1d(ATTN_I64, batch);
     d.mask = test_4d(mask, batch, q_heads, Q_LEN, KV_LEN);
     test_fill_normal(&d.mask, &rng, 1);
-    for (size_t i = 0; mask == ATTN_BOOL && i < batch * q_heads * Q_LEN * KV_LEN; i++)
-        ((unsigned char *)d.mask.data)[i] = test_below(&rng, 4) > 0;
+    for (size_t i = 0; mask != ATTN_F32 && i < batch * q_heads * Q_LEN * KV_LEN; i++)
+        ref_set(&d.mask, i / KV_LEN / Q_LEN / q_heads, i / KV_LEN / Q_LEN % q_heads, i / KV_LEN % Q_LEN, i % KV_LEN,
+                test_below(&rng, 4) > 0);
     for (size_t b = 0; b < batch; b++) ref_set(&d.kv_lens, 0, 0, 0, b, (double)(KV_LEN - b));
     if (kind == PAGES) {
         d.block_table = test_2d(ATTN_I32, batch, 2);
@@ -215,12 +216,13 @@ static void try_constructors(void)
 int main(void)
 {
     static const size_t heads[3][2] = {{1, 1}, {2, 2}, {4, 1}};
+    static const attn_dtype masks[3] = {ATTN_BOOL, ATTN_F32, ATTN_BIT};
     for (int kind = 0; kind < KINDS; kind++)
         for (size_t batch = 1; batch <= (kind == PACKED ? 1 : 3); batch += 2)
             for (size_t h = 0; h < 3; h++)
                 for (size_t which = 0; which < COUNT; which++) {
                     char name[80];
-                    const attn_desc d = whole(kind, batch, heads[h][0], heads[h][1], h % 2 ? ATTN_F32 : ATTN_BOOL);
+                    const attn_desc d = whole(kind, batch, heads[h][0], heads[h][1], masks[h]);
                     snprintf(name, sizeof name, "%zu batches, %zu heads for %zu%s", batch, heads[h][0], heads[h][1],
                              kind_names[kind]);
                     try_forms(&d, which, name);

@@ -15,6 +15,7 @@ test_programs = \
 	tests/kv_cache \
 	tests/layer \
 	tests/library_conventions \
+	tests/mask_places \
 	tests/masked_rows \
 	tests/masks \
 	tests/matmul \

@@ -280,6 +280,7 @@ static void put(const attn_array *a, size_t i, double value)
     case ATTN_F64: ((double *)a->data)[i] = value; break;
     case ATTN_F32: ((float *)a->data)[i] = (float)value; break;
     case ATTN_I64: ((int64_t *)a->data)[i] = (int64_t)value; break;
+    case ATTN_BIT: /* i bits of i bytes */
     case ATTN_BOOL: ((unsigned char *)a->data)[i] = value > -1; break;
     default: ((uint16_t *)a->data)[i] = (uint16_t)(0x3000 + (int)(value * 256)); /* small in either format */
     }
@@ -449,7 +450,7 @@ static void try_forward(attn_dtype type)
         }
         problem(type, 1, 1100, 20, 24);
         run(NUMBER_attn_forward, "decode");
-        options(type, ATTN_BOOL);
+        options(type, ATTN_BIT);
         run(NUMBER_attn_forward, "decode, all options");
         overflow(type, 0);
         run(NUMBER_attn_forward, "decode, all options, rows that overflow");

@@ -333,6 +333,18 @@ same_by_cache 'all keys'
 same_by_cache 'causal upper-left, mask' --causal upper-left --mask "$dir/keys.npy"
 same_by_cache 'causal lower-right, lengths, ALiBi' --causal lower-right --kv-lens "$dir/len.npy" --alibi "$dir/slopes.npy"
 same_by_cache 'causal with offset, window, additive mask, softcap' --causal 25 --window 20,0 --mask "$dir/bias.npy" --softcap 2
+same_by_cache 'causal, mask of bits' --causal upper-left --mask "$dir/keys.npy" --mask-bits
+awk 'BEGIN { for (i = 0; i < 23; i++) printf "%d ", (i % 3 > 0) }' | npy "$dir/few.npy" b1 '(23,)'
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", (i < 23 && i % 3 > 0) }' | npy "$dir/first.npy" b1 '(40,)'
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", (i < 17 || (i - 17) % 3 > 0) }' | npy "$dir/last.npy" b1 '(40,)'
+everything "$dir/whole" --mask "$dir/first.npy" && everything "$dir/plain" --mask "$dir/few.npy" --mask-place keys &&
+    cmp -s "$dir/whole/o.npy" "$dir/plain/o.npy" && cmp -s "$dir/whole/w.npy" "$dir/plain/w.npy"
+ok '--mask-place keys: other keys are hidden'
+everything "$dir/whole" --mask "$dir/last.npy" && everything "$dir/plain" --mask "$dir/few.npy" --mask-place tail --mask-bits &&
+    cmp -s "$dir/whole/o.npy" "$dir/plain/o.npy" && cmp -s "$dir/whole/w.npy" "$dir/plain/w.npy"
+ok '--mask-place tail: other keys are visible'
+same_by_cache 'mask for the first keys' --causal upper-left --mask "$dir/few.npy" --mask-place keys
+same_by_cache 'mask of bits for the last keys' --mask "$dir/few.npy" --mask-place tail --mask-bits
 same_by_cache 'keys before the first, sinks' --causal -5 --sinks "$dir/slopes.npy"
 same_by_cache 'float64, window' --dtype f64 --window 3,5
 same_by_cache 'float16 keys' --kv-dtype f16 --causal lower-right

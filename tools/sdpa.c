@@ -23,6 +23,9 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --mask M.npy     bool, or integers 1 and 0: true = visible; floats: added to\n"
                          "                   scores, -inf = hidden; (B, H, q_len, kv_len), where all but\n"
                          "                   kv_len broadcast\n"
+                         "  --mask-place keys|tail    the mask has columns for the first keys only, and\n"
+                         "                   others are hidden, or for the last, and others are visible\n"
+                         "  --mask-bits      store a boolean mask as bits; changes no byte of the results\n"
                          "  --kv-lens N.npy  (B): the number of keys in each batch; int32 or int64\n"
                          "Scores:\n"
                          "  --scale X        instead of 1/sqrt(head dimension)\n"
@@ -49,7 +52,8 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
 
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum, *rowmax, *rowsum;
-    const char *scale, *causal, *window, *mask, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype, *paged, *cache;
+    const char *scale, *causal, *window, *mask, *mask_place, *mask_bits, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype,
+        *paged, *cache;
     picture_arguments picture;
     run_options run;
 } sdpa_options;
@@ -73,12 +77,19 @@ int causal_read(const char *text, attn_desc *desc)
 static int scalars_read(const sdpa_options *o, attn_desc *desc)
 {
     static const char *const stages[ATTN_STAGE_COUNT] = {"probs", "raw", "softcapped", "biased"};
-    int stage = ATTN_STAGE_PROBS;
+    static const char *const places[ATTN_MASK_PLACE_COUNT] = {"all", "keys", "tail"};
+    int stage = ATTN_STAGE_PROBS, place = ATTN_MASK_ALL;
+    if ((o->mask_place || o->mask_bits) && !o->mask)
+        return fail("%s needs --mask (see attn sdpa --help)", o->mask_place ? "--mask-place" : "--mask-bits");
     if (o->stage && !o->scores) return fail("--stage needs --scores (see attn sdpa --help)");
     if (!option_number("--scale", o->scale, &desc->scale) || !option_number("--softcap", o->softcap, &desc->softcap) ||
         !option_word("--stage", o->stage, stages, ATTN_STAGE_COUNT, &stage) || !causal_read(o->causal, desc) ||
-        !window_read(o->window, desc))
+        !window_read(o->window, desc) ||
+        !option_word("--mask-place", o->mask_place, places, ATTN_MASK_PLACE_COUNT, &place))
         return 0;
+    desc->mask_place = (attn_mask_place)place;
+    if (place == ATTN_MASK_TAIL && o->cache && o->causal)
+        return fail("--mask-place tail: the last keys are others at every step of --cache with --causal");
     /* In the descriptor 0 means the default scale, which is not what was asked for. */
     if (o->scale && desc->scale == 0) return fail("--scale: must not be 0");
     desc->stage = (attn_stage)stage;
@@ -107,7 +118,7 @@ static int inputs_fit(const tensor *q, const tensor *k, const tensor *v)
 
 /* Checks the shape, and converts integer masks to booleans, float masks to the compute type. `full` is
  * (B, H, q_len, kv_len). */
-static int mask_fits(tensor *mask, const size_t full[4], attn_dtype dtype)
+static int mask_fits(tensor *mask, attn_mask_place place, const size_t full[4], attn_dtype dtype)
 {
     const attn_array *m = &mask->array;
     int i;
@@ -116,12 +127,34 @@ static int mask_fits(tensor *mask, const size_t full[4], attn_dtype dtype)
     /* The axis of keys does not broadcast: a mask with one key is probably a mistake. */
     for (i = 1; i <= m->ndim; i++) {
         const size_t n = m->shape[m->ndim - i], wanted = full[4 - i];
+        if (i == 1 && place != ATTN_MASK_ALL && n <= wanted) continue;
         if (n != wanted && (n != 1 || i == 1))
             return fail("%s: axis %d has length %zu instead of %zu%s", mask->file, m->ndim - i, n, wanted,
                         i == 1 ? "" : " or 1");
     }
     if (!tensor_truth(mask)) return 0;
     return m->dtype == ATTN_BOOL || (tensor_is_float(mask) && tensor_convert(mask, dtype));
+}
+
+/* A boolean mask as bits. */
+static int mask_pack(tensor *mask)
+{
+    const attn_array from = mask->array;
+    const size_t columns = from.shape[from.ndim - 1], bytes = (columns + 7) / 8;
+    size_t shape[ATTN_MAX_DIMS], rows = 1, i, c;
+    if (from.dtype != ATTN_BOOL) return fail("%s: --mask-bits takes a boolean mask", mask->file);
+    memcpy(shape, from.shape, sizeof shape);
+    shape[from.ndim - 1] = bytes;
+    if (!tensor_new(mask, mask->file, ATTN_U8, from.ndim, shape)) return 0;
+    for (i = 0; i + 1 < (size_t)from.ndim; i++) rows *= shape[i];
+    memset(mask->array.data, 0, rows * bytes);
+    for (i = 0; i < rows; i++)
+        for (c = 0; c < columns; c++)
+            if (((const unsigned char *)from.data)[i * columns + c])
+                ((unsigned char *)mask->array.data)[i * bytes + c / 8] |= (unsigned char)(1u << c % 8);
+    mask->array.dtype = ATTN_BIT;
+    mask->array.shape[from.ndim - 1] = columns;
+    return 1;
 }
 
 /* Checks that the shape is (last), or, if `two` allows it, (first, last). */
@@ -148,7 +181,7 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
     if (!tensor_load(&mask, o->mask) || !tensor_load(&alibi, o->alibi) || !tensor_load(&sinks, o->sinks) ||
         !tensor_load(&kv_lens, o->kv_lens))
         return 0;
-    if (!mask_fits(&mask, full, dtype) || !vector_fits(&alibi, full[0], full[1], 1, "head") ||
+    if (!mask_fits(&mask, desc->mask_place, full, dtype) || !vector_fits(&alibi, full[0], full[1], 1, "head") ||
         !vector_fits(&sinks, full[0], full[1], 0, "head") || !vector_fits(&kv_lens, 0, full[0], 0, "batch"))
         return 0;
     if (alibi.file && (!tensor_is_float(&alibi) || !tensor_convert(&alibi, dtype))) return 0;
@@ -156,7 +189,8 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
     if (kv_lens.file && kv_lens.array.dtype != ATTN_I32 && kv_lens.array.dtype != ATTN_I64)
         return fail("%s: has element type %s, but must have int32 or int64", kv_lens.file,
                     attn_dtype_name(kv_lens.array.dtype));
-    if (!tensor_resize(&mask, capacity)) return 0;
+    if (desc->mask_place == ATTN_MASK_ALL && !tensor_resize(&mask, capacity)) return 0;
+    if (o->mask_bits && !mask_pack(&mask)) return 0;
     desc->mask = mask.array;
     desc->alibi = alibi.array;
     desc->sinks = sinks.array;
@@ -520,6 +554,8 @@ int sdpa_command(int argc, char **argv)
         {"--causal", &o.causal},
         {"--window", &o.window},
         {"--mask", &o.mask},
+        {"--mask-place", &o.mask_place},
+        {"--mask-bits!", &o.mask_bits},
         {"--softcap", &o.softcap},
         {"--alibi", &o.alibi},
         {"--sinks", &o.sinks},
