@@ -53,7 +53,7 @@
  *                   sequences; log-sum-exp, weights, scores, column sums, row statistics.
  *                   attn_partial and its states: over parts of the keys.
  *                   attn_cache_append, attn_cache_append_scaled, attn_quantize,
- *                   attn_dequantize, attn_rotary, attn_rotary_tables: for decoding.
+ *                   attn_dequantize, attn_rotary, attn_rotate: for decoding.
  *     4. layers     attn_layer_forward: projections, heads, output projection
  *
  * IN PLACE OF YOUR LOOP
@@ -379,6 +379,7 @@
 #define attn_array_swap ATTN__PREFIXED(ATTN_PREFIX, array_swap)
 #define attn_best_path ATTN__PREFIXED(ATTN_PREFIX, best_path)
 #define attn_cache_append ATTN__PREFIXED(ATTN_PREFIX, cache_append)
+#define attn_cache_append_rotated ATTN__PREFIXED(ATTN_PREFIX, cache_append_rotated)
 #define attn_cache_append_scaled ATTN__PREFIXED(ATTN_PREFIX, cache_append_scaled)
 #define attn_compute_qkv ATTN__PREFIXED(ATTN_PREFIX, compute_qkv)
 #define attn_dequantize ATTN__PREFIXED(ATTN_PREFIX, dequantize)
@@ -409,7 +410,12 @@
 #define attn_path_supported ATTN__PREFIXED(ATTN_PREFIX, path_supported)
 #define attn_quantize ATTN__PREFIXED(ATTN_PREFIX, quantize)
 #define attn_rotary ATTN__PREFIXED(ATTN_PREFIX, rotary)
+#define attn_rotary_llama3 ATTN__PREFIXED(ATTN_PREFIX, rotary_llama3)
 #define attn_rotary_tables ATTN__PREFIXED(ATTN_PREFIX, rotary_tables)
+#define attn_rotary_yarn ATTN__PREFIXED(ATTN_PREFIX, rotary_yarn)
+#define attn_rotate ATTN__PREFIXED(ATTN_PREFIX, rotate)
+#define attn_rotation ATTN__PREFIXED(ATTN_PREFIX, rotation)
+#define attn_rotation_default ATTN__PREFIXED(ATTN_PREFIX, rotation_default)
 #define attn_scaling ATTN__PREFIXED(ATTN_PREFIX, scaling)
 #define attn_scores ATTN__PREFIXED(ATTN_PREFIX, scores)
 #define attn_sdpa_f32 ATTN__PREFIXED(ATTN_PREFIX, sdpa_f32)
@@ -841,7 +847,7 @@ ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *
  * dimensions; positions (S) or (B, S), i32 or i64, or NULL for 0, 1, 2, ... The
  * first rotary_dim (even; 0: D) elements of a row are rotated in pairs, pair i by
  * position * base^(-2 i / rotary_dim) radians: (2i, 2i + 1) if interleaved, else
- * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Angles, sines
+ * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Positions lie between -2^31 and 2^31. Angles, sines
  * and cosines are computed in double, with an error below 2^-50 (1 + |angle|), on every
  * machine the same, and what they give is rounded once, to y. y may be x itself. */
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
@@ -852,6 +858,46 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
  * double and rounded once. Tables of any numbers are taken as they are. */
 ATTN_DEF attn_status attn_rotary_tables(const attn_array *x, const attn_array *cosine, const attn_array *sine,
                                         int interleaved, const attn_array *y);
+
+/* Rotary embedding as models have it. Zero-initialised it is attn_rotary(x, positions, 0, 0, 0, y). The angle of pair i
+ * at position p is p * f, f = base^(-2 i / rotary_dim), then f /= factors[i], then f *= scale, one rounding each;
+ * cosine and sine are multiplied by magnitude, one rounding each. Their error is that of attn_rotary, times magnitude,
+ * and of these roundings. ATTN_ERR_LENGTH: an angle is larger than 2^31. */
+typedef struct attn_rotation {
+    double base;        /* 0: 10000; at least 1 */
+    size_t rotary_dim;  /* 0: all columns, or with tables twice theirs */
+    int interleaved;    /* not 0: pairs are neighbours, else half of rotary_dim apart */
+    int inverse;        /* not 0: back, by minus the angle */
+    double scale;       /* of positions (linear interpolation); 0: 1; at least 0 */
+    double magnitude;   /* of what is rotated (YaRN); 0: 1; at least 0 */
+    attn_array factors; /* optional, (rotary_dim / 2), float32 or float64, above 0: Llama 3.1, YaRN, LongRoPE; see
+                           attn_rotary_llama3, attn_rotary_yarn */
+    size_t sections[4]; /* if any is not 0: how many pairs go by the first, the second, ... of several positions of a
+                           row (M-RoPE); together rotary_dim / 2. positions are then (R, S) or (B, R, S), R being 4, or
+                           the number of sections up to the last that is not 0 */
+    attn_array cosine, sine; /* optional, together, instead of base, scale, factors, sections and positions, as those of
+                                attn_rotary_tables */
+} attn_rotation;
+ATTN_DEF attn_rotation attn_rotation_default(void);
+
+/* positions as in attn_rotary, but for sections. */
+ATTN_DEF attn_status attn_rotate(const attn_rotation *rotation, const attn_array *x, const attn_array *positions,
+                                 const attn_array *y);
+
+/* attn_cache_append of rows that are rotated on their way: one pass, one rounding, to the cache's type (not one of 8
+ * bits). positions NULL: where in the cache they go to. */
+ATTN_DEF attn_status attn_cache_append_rotated(const attn_array *cache, const attn_rotation *rotation,
+                                               const attn_array *rows, const attn_array *positions,
+                                               const attn_array *lens, const attn_array *block_table);
+
+/* The factors of Llama 3.1 and of YaRN (Peng et al. 2023), (rotary_dim / 2), float32 or float64, from the numbers that
+ * models publish: factor, low_freq_factor, high_freq_factor and original_max_position_embeddings (Llama 3.1: 8, 1, 4,
+ * 8192, and base 500000); factor, beta_fast and beta_slow (each 0: 32 and 1) and original_max_position_embeddings.
+ * *magnitude (which may be NULL) becomes 0.1 log(factor) + 1. Errors below 2^-44 of themselves. */
+ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_freq_factor, double high_freq_factor,
+                                        double original_len, const attn_array *factors);
+ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
+                                      double original_len, const attn_array *factors, double *magnitude);
 
 /* ---------------------------------------------------- level 4: layers -- */
 
@@ -7723,69 +7769,6 @@ static void attn__encode_rows(const attn__coding *c, size_t place, size_t row, c
         }
 }
 
-ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
-                                       const attn_array *block_table)
-{
-    return attn_cache_append_scaled(cache, NULL, NULL, ATTN_SCALES_GIVEN, rows, lens, block_table);
-}
-
-ATTN_DEF attn_status attn_cache_append_scaled(const attn_array *cache, const attn_array *scale, const attn_array *zero,
-                                              attn_scaling scaling, const attn_array *rows, const attn_array *lens,
-                                              const attn_array *block_table)
-{
-    attn__view to, from, at, table;
-    attn__coding coding;
-    attn_status status;
-    size_t capacity, page_size;
-    int coded;
-    const unsigned floats = cache && cache->dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
-    if (!cache || !rows) return ATTN_ERR_NULL;
-    if ((status = attn__check(cache, 2, 4, floats | ATTN__CODES, ATTN__OUTPUT, 0, &to))) return status;
-    if ((status = attn__check(rows, 2, 4, floats, ATTN__INPUT, 0, &from))) return status;
-    if (lens && (status = attn__check(lens, 1, 1, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
-    if (block_table && (status = attn__check(block_table, 2, 2, ATTN__INTS, ATTN__INPUT, 0, &table))) return status;
-    capacity = page_size = to.shape[ATTN__S];
-    if (block_table) {
-        if (table.shape[ATTN__S] != from.shape[ATTN__B] || page_size == 0) return ATTN_ERR_SHAPE;
-        if (!attn__multiply_size(page_size, table.shape[ATTN__D], &capacity)) return ATTN_ERR_OVERFLOW;
-    } else if (to.shape[ATTN__B] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
-    if (to.shape[ATTN__H] != from.shape[ATTN__H] || attn__elements(to.dtype, to.shape[ATTN__D]) != from.shape[ATTN__D])
-        return ATTN_ERR_SHAPE;
-    if (lens && at.shape[ATTN__D] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
-    if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table)))
-        return ATTN_ERR_ALIAS;
-    coding.codes = to;
-    if ((status = attn__coding_of(scale, zero, scaling, 0, &coding))) return status;
-    coded = attn__coded(to.dtype);
-    for (int i = 0; i < 2; i++) {
-        const attn__view *v = i ? &coding.zero : &coding.scale;
-        if (!(i ? coding.has_zero : coding.has_scale)) continue;
-        if (!attn__apart(&to, v) || (coding.found && (!attn__apart(v, &from) || (lens && !attn__apart(v, &at)) ||
-                                                      (block_table && !attn__apart(v, &table)))))
-            return ATTN_ERR_ALIAS;
-    }
-    for (int pass = 0; pass < 2; pass++) /* checks everything, then writes */
-        for (size_t b = 0; b < from.shape[ATTN__B]; b++) {
-            const int64_t len = lens ? attn__integer(&at, 0, b) : 0;
-            if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len)
-                return ATTN_ERR_LENGTH;
-            for (size_t i = 0, n; i < from.shape[ATTN__S]; i += n) { /* rows of one page */
-                size_t row = (size_t)len + i, place = b;
-                if (block_table) {
-                    const int64_t page = attn__integer(&table, b, row / page_size);
-                    if (page < 0 || (uint64_t)page >= to.shape[ATTN__B]) return ATTN_ERR_PAGE;
-                    place = (size_t)page;
-                    row %= page_size;
-                }
-                n = attn__min(from.shape[ATTN__S] - i, page_size - row);
-                if (!pass) continue;
-                if (coded) attn__encode_rows(&coding, place, row, &from, b, i, n);
-                else attn__convert_rows(&to, place, row, &from, b, i, n);
-            }
-        }
-    return ATTN_OK;
-}
-
 /* Two arrays of one shape, numbers and codes, and the latters' scales. */
 static attn_status attn__coding_pair(const attn_array *numbers, int output, const attn_array *codes,
                                      const attn_array *scale, const attn_array *zero, attn_scaling scaling,
@@ -7872,10 +7855,18 @@ ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *
 typedef struct attn__turning {
     const attn__kernel *doubles, *singles;
     attn__view from, to;
-    double log_base, log_low;   /* of the turns, if there are no tables: the logarithm of base in two parts */
+    double log_base, log_low; /* of the turns, if there are no tables: the logarithm of base in two parts */
+    double scale, magnitude;
+    int inverse, grows, has_factors, has_positions, has_tables; /* grows: by a magnitude that is given */
+    attn__view factors, tables[2];
+    attn__view positions;       /* (B, R, S) at H, S and D; without: rows stand at `start` and what follows it */
+    int64_t start, farthest;    /* no position is farther away from 0 */
+    size_t sections[4];         /* where each ends, in pairs; 0: all belong to the first */
     size_t dim;                 /* columns that are turned */
     size_t first, pairs, apart; /* pairs from this column on; columns between those of one; 1: interleaved */
-    double turn[ATTN__PAIRS], cosine[ATTN__PAIRS], sine[ATTN__PAIRS];
+    /* of pairs; whole vectors from any of them on */
+    double turn[ATTN__PAIRS + ATTN__LANES_F64], cosine[ATTN__PAIRS + ATTN__LANES_F64],
+        sine[ATTN__PAIRS + ATTN__LANES_F64];
     int singles_alone;                 /* float32 with contiguous rows */
     double beside[2][2 * ATTN__PAIRS]; /* cosines and sines as rotate_singles wants them of neighbours */
 } attn__turning;
@@ -7884,7 +7875,7 @@ typedef struct attn__turning {
 static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t i)
 {
     const attn__view *from = &t->from, *to = &t->to;
-    const int interleaved = t->apart == 1, halves = from->size == 2;
+    const int interleaved = t->apart == 1;
     const size_t n = t->pairs, cols = interleaved ? 2 * n : n;
     const double limit = from->dtype == ATTN_F64 ? 1 : 1.0565890622713305e+270; /* 2^897: far enough from overflow */
     double pair[2 * (ATTN__PAIRS + ATTN__LANES_F64)], other[ATTN__PAIRS + ATTN__LANES_F64];
@@ -7902,7 +7893,7 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
     for (int part = 0; part < (interleaved ? 1 : 2); part++) {
         const char *x = attn__at(from, b, h, i, t->first + (size_t)part * t->apart);
         double *row = part ? other : pair;
-        if (halves) {
+        if (from->size == 2) {
             t->singles->load(narrow, x, from->dtype, from->stride[ATTN__D], cols);
             t->doubles->load(row, narrow, ATTN_F32, 1, cols);
         } else t->doubles->load(row, x, from->dtype, from->stride[ATTN__D], cols);
@@ -7915,7 +7906,7 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
         const double *row = part ? other : pair;
         if (special)
             for (size_t c = 0; c < n; c++) attn__put(y + (ptrdiff_t)c * step * to->size, to->dtype, row[c]);
-        else if (halves) {
+        else if (to->size == 2) {
             for (size_t c = 0; c < n; c++) narrow[c] = attn__to_odd_f32(row[c]);
             t->singles->store(y, to->dtype, step, narrow, n);
         } else if (to->dtype == ATTN_F64)
@@ -7925,9 +7916,21 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
     }
 }
 
-/* x and y of which rotary_dim columns are turned, as the two functions below say. */
-static attn_status attn__check_turning(const attn_array *x, const attn_array *y, size_t rotary_dim, int interleaved,
-                                       attn__turning *t)
+/* What is turned: from and to are known. */
+static attn_status attn__turn_columns(attn__turning *t, size_t rotary_dim, int interleaved)
+{
+    t->dim = rotary_dim ? rotary_dim : t->from.shape[ATTN__D];
+    if (t->dim > t->from.shape[ATTN__D] || t->dim % 2) return ATTN_ERR_SHAPE;
+    t->apart = interleaved ? 1 : t->dim / 2;
+    t->singles_alone = t->from.dtype == ATTN_F32 && t->to.dtype == ATTN_F32 && t->from.stride[ATTN__D] == 1 &&
+                       t->to.stride[ATTN__D] == 1;
+    t->doubles = attn__kernel_of(attn_best_path(), ATTN_F64);
+    t->singles = attn__kernel_of(attn_best_path(), ATTN_F32);
+    return ATTN_OK;
+}
+
+/* x and y of the same shape, or y at x's own place. */
+static attn_status attn__check_turning(const attn_array *x, const attn_array *y, attn__turning *t)
 {
     attn_status status;
     int same = 1;
@@ -7938,45 +7941,197 @@ static attn_status attn__check_turning(const attn_array *x, const attn_array *y,
         if (t->from.shape[dim] > 1 && t->from.stride[dim] != t->to.stride[dim]) same = 0;
     }
     if (!attn__apart(&t->from, &t->to) && !(same && t->from.data == t->to.data)) return ATTN_ERR_ALIAS;
-    t->dim = rotary_dim ? rotary_dim : t->from.shape[ATTN__D];
-    if (t->dim > t->from.shape[ATTN__D] || t->dim % 2) return ATTN_ERR_SHAPE;
-    t->apart = interleaved ? 1 : t->dim / 2;
-    t->singles_alone = t->from.dtype == ATTN_F32 && t->from.stride[ATTN__D] == 1 && t->to.stride[ATTN__D] == 1;
-    t->doubles = attn__kernel_of(attn_best_path(), ATTN_F64);
-    t->singles = attn__kernel_of(attn_best_path(), ATTN_F32);
     return ATTN_OK;
 }
 
-/* Numbers of a table for row i of batch b, up to whole vectors. */
-static void attn__take_cosines(attn__turning *t, const attn__view *from, double *to, size_t b, size_t i, size_t c)
+/* Cosines and sines that are given, for the rows of `from`. */
+static attn_status attn__check_tables(const attn_array *cosine, const attn_array *sine, attn__turning *t)
 {
-    t->doubles->load(to, attn__at(from, 0, b, i, c), from->dtype, from->stride[ATTN__D], t->pairs);
-    attn__memset(to + t->pairs, 0, (attn__round_up(t->pairs, ATTN__LANES_F64) - t->pairs) * sizeof *to);
+    if (!cosine || !sine) return ATTN_ERR_NULL;
+    for (int i = 0; i < 2; i++) {
+        const attn_status status = attn__check(i ? sine : cosine, 2, 3, ATTN__COMPUTED, ATTN__INPUT, 0, &t->tables[i]);
+        if (status) return status;
+    }
+    if (t->tables[0].shape[ATTN__D] != t->tables[1].shape[ATTN__D]) return ATTN_ERR_SHAPE;
+    if (t->tables[0].shape[ATTN__D] == 0 || t->tables[0].shape[ATTN__D] > (size_t)-1 / 2) return ATTN_ERR_SHAPE;
+    t->has_tables = 1;
+    return ATTN_OK;
+}
+static attn_status attn__fit_tables(attn__turning *t)
+{
+    for (int i = 0; i < 2; i++) {
+        attn__view *table = &t->tables[i];
+        if (table->shape[ATTN__S] != t->from.shape[ATTN__S] ||
+            (table->shape[ATTN__H] != 1 && table->shape[ATTN__H] != t->from.shape[ATTN__B]))
+            return ATTN_ERR_SHAPE;
+        if (table->shape[ATTN__H] != t->from.shape[ATTN__B]) table->stride[ATTN__H] = 0;
+        if (!attn__apart(&t->to, table)) return ATTN_ERR_ALIAS;
+    }
+    return ATTN_OK;
 }
 
-/* All rows: by angles that are positions (NULL: 0, 1, 2, ...) times turns, or by tables of cosines and sines. */
-static void attn__turn(attn__turning *t, const attn__view *positions, const attn__view *tables)
+static int64_t attn__turn_position(const attn__turning *t, size_t b, size_t section, size_t i)
+{
+    const void *at;
+    if (!t->has_positions) return t->start + (int64_t)i;
+    at = attn__at(&t->positions, 0, b, section, i);
+    return t->positions.dtype == ATTN_I64 ? *(const int64_t *)at : (int64_t) * (const int32_t *)at;
+}
+
+/* The positions of all rows; how far a cache has them go where none are given is for who appends to it. */
+static attn_status attn__check_positions(const attn_array *positions, const attn_rotation *r, attn__turning *t)
+{
+    attn__view *at = &t->positions;
+    const size_t seq = t->from.shape[ATTN__S];
+    size_t all = 0, last = 0;
+    attn_status status;
+    for (size_t i = 0; i < 4; i++) {
+        if (r->sections[i] > t->dim / 2 - all) return ATTN_ERR_SHAPE;
+        t->sections[i] = all += r->sections[i];
+        if (r->sections[i]) last = i + 1;
+    }
+    if (last && all != t->dim / 2) return ATTN_ERR_SHAPE;
+    t->farthest = seq && !t->has_positions ? (int64_t)(seq - 1) : 0;
+    if (!positions) return ATTN_OK;
+    if ((status = attn__check(positions, last ? 2 : 1, last ? 3 : 2, ATTN__INTS, ATTN__INPUT, 0, at))) return status;
+    if (!last) { /* (B, S): each row has one */
+        at->shape[ATTN__H] = at->shape[ATTN__S], at->stride[ATTN__H] = at->stride[ATTN__S];
+        at->shape[ATTN__S] = 1, at->stride[ATTN__S] = 0;
+    } else if (at->shape[ATTN__S] != last && at->shape[ATTN__S] != 4) return ATTN_ERR_SHAPE;
+    if (at->shape[ATTN__D] != seq || (at->shape[ATTN__H] != 1 && at->shape[ATTN__H] != t->from.shape[ATTN__B]))
+        return ATTN_ERR_SHAPE;
+    if (at->shape[ATTN__H] != t->from.shape[ATTN__B]) at->stride[ATTN__H] = 0;
+    if (!attn__apart(&t->to, at)) return ATTN_ERR_ALIAS;
+    t->has_positions = 1;
+    t->farthest = 0;
+    for (size_t b = 0; b < t->from.shape[ATTN__B]; b++)
+        for (size_t section = 0; section < (last ? last : 1); section++)
+            for (size_t i = 0; i < seq; i++) {
+                const int64_t p = attn__turn_position(t, b, section, i), most = (int64_t)1 << 31;
+                if (p > most || p < -most) return ATTN_ERR_LENGTH;
+                if (p > t->farthest || -p > t->farthest) t->farthest = p < 0 ? -p : p;
+            }
+    return ATTN_OK;
+}
+
+/* Turns of pairs from c on: how far each goes at position 1. */
+static void attn__turns_of(attn__turning *t, size_t c)
+{
+    const size_t end = attn__round_up(t->pairs, ATTN__LANES_F64);
+    t->doubles->turns(t->turn, t->pairs, c, (double)t->dim, t->log_base, t->log_low);
+    for (size_t p = 0; p < t->pairs; p++) {
+        if (t->has_factors) t->turn[p] /= attn__element(&t->factors, 0, c + p);
+        t->turn[p] *= t->scale;
+    }
+    attn__memset(t->turn + t->pairs, 0, (end + ATTN__LANES_F64 - t->pairs) * sizeof *t->turn);
+}
+
+/* What a rotation says, for x and y, or for rows and a cache, which are known. */
+static attn_status attn__check_rotation(const attn_rotation *r, const attn_array *positions, attn__turning *t)
+{
+    const attn_array *cosine = attn__present(&r->cosine) ? &r->cosine : NULL,
+                     *sine = attn__present(&r->sine) ? &r->sine : NULL;
+    const double base = r->base > 0 || r->base < 0 ? r->base : 10000;
+    size_t dim = r->rotary_dim;
+    attn_status status;
+    t->has_factors = t->has_positions = t->has_tables = 0;
+    attn__memset(&t->positions, 0, sizeof t->positions);
+    attn__memset(t->tables, 0, sizeof t->tables);
+    t->start = 0;
+    t->inverse = r->inverse;
+    t->grows = r->magnitude > 0;
+    t->scale = r->scale > 0 ? r->scale : 1;
+    t->magnitude = r->magnitude > 0 ? r->magnitude : 1;
+    if (cosine || sine) {
+        if ((status = attn__check_tables(cosine, sine, t))) return status;
+        if (dim && dim != 2 * t->tables[0].shape[ATTN__D]) return ATTN_ERR_SHAPE;
+        dim = 2 * t->tables[0].shape[ATTN__D];
+    }
+    if ((status = attn__turn_columns(t, dim, r->interleaved))) return status;
+    if (!attn__finite_f64(r->base) || base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian */
+    if (!attn__finite_f64(r->scale) || r->scale < 0 || !attn__finite_f64(r->magnitude) || r->magnitude < 0)
+        return ATTN_ERR_PARAMETER;
+    if (t->has_tables) {
+        const int others = r->sections[0] || r->sections[1] || r->sections[2] || r->sections[3];
+        if (positions || attn__present(&r->factors) || others || r->scale > 0 || r->base > 0)
+            return ATTN_ERR_UNSUPPORTED; /* what they would be for is in the tables */
+        return attn__fit_tables(t);
+    }
+    if (attn__present(&r->factors)) {
+        if ((status = attn__check(&r->factors, 1, 1, ATTN__COMPUTED, ATTN__INPUT, 0, &t->factors))) return status;
+        if (t->factors.shape[ATTN__D] != t->dim / 2) return ATTN_ERR_SHAPE;
+        if (!attn__apart(&t->to, &t->factors)) return ATTN_ERR_ALIAS;
+        for (size_t i = 0; i < t->dim / 2; i++) {
+            const double factor = attn__element(&t->factors, 0, i);
+            if (!attn__finite_f64(factor) || !(factor > 0)) return ATTN_ERR_PARAMETER;
+        }
+        t->has_factors = 1;
+    }
+    t->log_base = attn__log_f64(base);
+    t->log_low = attn__fma_f64(base, attn__exp_f64(-t->log_base), -1); /* one step of Newton's */
+    return attn__check_positions(positions, r, t);
+}
+
+/* Up to 2^31 the reduction of angles is exact enough. */
+static attn_status attn__check_angles(attn__turning *t)
+{
+    const double most = 2147483648.0;
+    if (t->has_tables || !t->from.shape[ATTN__S] || !t->from.shape[ATTN__B]) return ATTN_OK;
+    if (t->farthest > (int64_t)1 << 31) return ATTN_ERR_LENGTH;
+    if (!t->has_factors && t->scale <= 1) return ATTN_OK;
+    for (size_t c = 0; c < t->dim / 2; c += ATTN__PAIRS) {
+        t->pairs = attn__min(t->dim / 2 - c, ATTN__PAIRS);
+        attn__turns_of(t, c);
+        for (size_t p = 0; p < t->pairs; p++)
+            if (!(t->turn[p] * (double)t->farthest <= most)) return ATTN_ERR_LENGTH;
+    }
+    return ATTN_OK;
+}
+
+/* Cosines and sines of pairs from c on for row i of batch b, up to whole vectors. */
+static void attn__cosines_of(attn__turning *t, size_t b, size_t i, size_t c)
+{
+    const size_t n = t->pairs, rest = attn__round_up(n, ATTN__LANES_F64) - n;
+    if (t->has_tables) {
+        t->doubles->load(t->cosine, attn__at(&t->tables[0], 0, b, i, c), t->tables[0].dtype,
+                         t->tables[0].stride[ATTN__D], n);
+        t->doubles->load(t->sine, attn__at(&t->tables[1], 0, b, i, c), t->tables[1].dtype, t->tables[1].stride[ATTN__D],
+                         n);
+    } else if (!t->sections[3])
+        t->doubles->cosines(t->cosine, t->sine, t->turn, (double)attn__turn_position(t, b, 0, i), n);
+    else
+        for (size_t section = 0, from = c; section < 4; section++) { /* each writes beyond its end, into the next */
+            const size_t to = attn__min(t->sections[section], c + n);
+            if (from >= to) continue;
+            t->doubles->cosines(t->cosine + (from - c), t->sine + (from - c), t->turn + (from - c),
+                                (double)attn__turn_position(t, b, section, i), to - from);
+            from = to;
+        }
+    for (size_t p = 0; p < n && (t->inverse || t->grows); p++) {
+        t->cosine[p] *= t->magnitude;
+        t->sine[p] *= t->inverse ? -t->magnitude : t->magnitude;
+    }
+    attn__memset(t->cosine + n, 0, rest * sizeof *t->cosine);
+    attn__memset(t->sine + n, 0, rest * sizeof *t->sine);
+    for (size_t p = 0; p < n && t->singles_alone && t->apart == 1; p++) {
+        t->beside[0][2 * p] = t->beside[1][2 * p + 1] = t->cosine[p];
+        t->beside[0][2 * p + 1] = t->sine[p], t->beside[1][2 * p] = -t->sine[p];
+    }
+}
+
+/* All rows. */
+static void attn__turn(attn__turning *t)
 {
     const size_t half = t->dim / 2, dim = t->from.shape[ATTN__D];
-    const int each = tables ? tables[0].stride[ATTN__H] || tables[1].stride[ATTN__H]
-                            : positions && positions->stride[ATTN__S]; /* batch has its own */
+    const int each = t->has_tables ? t->tables[0].stride[ATTN__H] || t->tables[1].stride[ATTN__H]
+                                   : t->has_positions && t->positions.stride[ATTN__H]; /* batch has its own */
     for (size_t c = 0; c < half; c += ATTN__PAIRS) {
         t->first = t->apart == 1 ? 2 * c : c;
         t->pairs = attn__min(half - c, ATTN__PAIRS);
-        if (!tables) t->doubles->turns(t->turn, t->pairs, c, (double)t->dim, t->log_base, t->log_low);
+        if (!t->has_tables) attn__turns_of(t, c);
         for (size_t i = 0; i < t->from.shape[ATTN__S]; i++)
             for (size_t b = 0; b < t->from.shape[ATTN__B]; b++) {
-                if (tables && (b == 0 || each)) {
-                    attn__take_cosines(t, tables, t->cosine, b, i, c);
-                    attn__take_cosines(t, tables + 1, t->sine, b, i, c);
-                } else if (b == 0 || each) {
-                    const int64_t p = positions ? attn__integer(positions, b, i) : (int64_t)i;
-                    t->doubles->cosines(t->cosine, t->sine, t->turn, (double)p, t->pairs);
-                }
-                for (size_t p = 0; p < t->pairs && t->singles_alone && t->apart == 1 && (b == 0 || each); p++) {
-                    t->beside[0][2 * p] = t->beside[1][2 * p + 1] = t->cosine[p];
-                    t->beside[0][2 * p + 1] = t->sine[p], t->beside[1][2 * p] = -t->sine[p];
-                }
+                if (b == 0 || each) attn__cosines_of(t, b, i, c);
                 for (size_t h = 0; h < t->from.shape[ATTN__H]; h++) attn__rotate_row(t, b, h, i);
             }
     }
@@ -7987,57 +8142,222 @@ static void attn__turn(attn__turning *t, const attn__view *positions, const attn
                                   attn__at(&t->from, b, h, i, t->dim), dim - t->dim);
 }
 
+/* Rows [i, i + n) of batch b of another's rows, to rows from `row` on of a place in a cache. */
+static void attn__turn_rows(attn__turning *t, size_t b, size_t i, size_t n, int64_t start, size_t place, size_t row)
+{
+    const attn__view from = t->from, to = t->to, positions = t->positions, cosine = t->tables[0], sine = t->tables[1];
+    t->start = start;
+    t->from.data = attn__at(&from, b, 0, i, 0);
+    t->to.data = attn__at(&to, place, 0, row, 0);
+    if (t->has_positions) t->positions.data = attn__at(&positions, 0, b, 0, i);
+    if (t->has_tables)
+        t->tables[0].data = attn__at(&cosine, 0, b, i, 0), t->tables[1].data = attn__at(&sine, 0, b, i, 0);
+    t->from.shape[ATTN__B] = 1;
+    t->from.shape[ATTN__S] = n;
+    attn__turn(t);
+    t->from = from, t->to = to, t->positions = positions, t->tables[0] = cosine, t->tables[1] = sine;
+}
+
+ATTN_DEF attn_rotation attn_rotation_default(void)
+{
+    attn_rotation r;
+    attn__memset(&r, 0, sizeof r);
+    return r;
+}
+
+ATTN_DEF attn_status attn_rotate(const attn_rotation *rotation, const attn_array *x, const attn_array *positions,
+                                 const attn_array *y)
+{
+    attn__turning t;
+    attn_status status;
+    if (!rotation || !x || !y) return ATTN_ERR_NULL;
+    if ((status = attn__check_turning(x, y, &t)) || (status = attn__check_rotation(rotation, positions, &t)) ||
+        (status = attn__check_angles(&t)))
+        return status;
+    attn__turn(&t);
+    return ATTN_OK;
+}
+
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
                                  int interleaved, const attn_array *y)
 {
-    attn__turning t;
-    attn__view at;
-    attn_status status;
-    if (!x || !y) return ATTN_ERR_NULL;
-    if ((status = attn__check_turning(x, y, rotary_dim, interleaved, &t))) return status;
-    if (!attn__finite_f64(base) || base < 0) return ATTN_ERR_PARAMETER;
-    if (!(base > 0)) base = 10000;
-    if (base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian a position */
-    if (positions) {
-        if ((status = attn__check(positions, 1, 2, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
-        if (at.shape[ATTN__D] != t.from.shape[ATTN__S] ||
-            (at.shape[ATTN__S] != 1 && at.shape[ATTN__S] != t.from.shape[ATTN__B]))
-            return ATTN_ERR_SHAPE;
-        if (at.shape[ATTN__S] != t.from.shape[ATTN__B]) at.stride[ATTN__S] = 0;
-        if (!attn__apart(&t.to, &at)) return ATTN_ERR_ALIAS;
-    }
-    for (size_t b = 0; b < t.from.shape[ATTN__B]; b++) /* angles below 2^30, where the reduction is exact enough */
-        for (size_t i = 0; i < t.from.shape[ATTN__S]; i++) {
-            const int64_t p = positions ? attn__integer(&at, b, i) : (int64_t)i;
-            if (p >= (int64_t)1 << 30 || p <= -((int64_t)1 << 30)) return ATTN_ERR_LENGTH;
-        }
-    t.log_base = attn__log_f64(base);
-    t.log_low = attn__fma_f64(base, attn__exp_f64(-t.log_base), -1); /* one step of Newton's */
-    attn__turn(&t, positions ? &at : NULL, NULL);
-    return ATTN_OK;
+    attn_rotation r = attn_rotation_default();
+    r.base = base;
+    r.rotary_dim = rotary_dim;
+    r.interleaved = interleaved;
+    return attn_rotate(&r, x, positions, y);
 }
 
 ATTN_DEF attn_status attn_rotary_tables(const attn_array *x, const attn_array *cosine, const attn_array *sine,
                                         int interleaved, const attn_array *y)
 {
-    attn__turning t;
-    attn__view tables[2];
-    attn_status status;
-    if (!x || !cosine || !sine || !y) return ATTN_ERR_NULL;
-    for (int i = 0; i < 2; i++)
-        if ((status = attn__check(i ? sine : cosine, 2, 3, ATTN__COMPUTED, ATTN__INPUT, 0, &tables[i]))) return status;
-    if (tables[0].shape[ATTN__D] != tables[1].shape[ATTN__D]) return ATTN_ERR_SHAPE;
-    if (tables[0].shape[ATTN__D] == 0 || tables[0].shape[ATTN__D] > (size_t)-1 / 2) return ATTN_ERR_SHAPE;
-    if ((status = attn__check_turning(x, y, 2 * tables[0].shape[ATTN__D], interleaved, &t))) return status;
-    for (int i = 0; i < 2; i++) {
-        if (tables[i].shape[ATTN__S] != t.from.shape[ATTN__S] ||
-            (tables[i].shape[ATTN__H] != 1 && tables[i].shape[ATTN__H] != t.from.shape[ATTN__B]))
-            return ATTN_ERR_SHAPE;
-        if (tables[i].shape[ATTN__H] != t.from.shape[ATTN__B]) tables[i].stride[ATTN__H] = 0;
-        if (!attn__apart(&t.to, &tables[i])) return ATTN_ERR_ALIAS;
-    }
-    attn__turn(&t, NULL, tables);
+    attn_rotation r = attn_rotation_default();
+    if (!cosine || !sine) return ATTN_ERR_NULL;
+    if (!attn__present(cosine) || !attn__present(sine)) return ATTN_ERR_RANK;
+    r.cosine = *cosine;
+    r.sine = *sine;
+    r.interleaved = interleaved;
+    return attn_rotate(&r, x, NULL, y);
+}
+
+/* Factors to be computed, and the logarithm of the base. */
+static attn_status attn__check_factors(double base, double factor, double original_len, const attn_array *factors,
+                                       attn__view *v, double *log_base)
+{
+    const attn_status status = attn__check(factors, 1, 1, ATTN__COMPUTED, ATTN__OUTPUT, 0, v);
+    if (status) return status;
+    if (!attn__finite_f64(base) || !attn__finite_f64(factor) || !attn__finite_f64(original_len) || !(factor > 0) ||
+        !(original_len > 0))
+        return ATTN_ERR_PARAMETER;
+    if (!(base > 0 || base < 0)) base = 10000;
+    if (!(base > 1)) return ATTN_ERR_PARAMETER;
+    *log_base = attn__log_f64(base);
     return ATTN_OK;
+}
+#define ATTN__TWO_PI 6.283185307179586
+
+ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_freq_factor, double high_freq_factor,
+                                        double original_len, const attn_array *factors)
+{
+    attn__view v;
+    double log_base;
+    const attn_status status = attn__check_factors(base, factor, original_len, factors, &v, &log_base);
+    if (status) return status;
+    if (!attn__finite_f64(high_freq_factor) || !(low_freq_factor > 0) || !(high_freq_factor > low_freq_factor))
+        return ATTN_ERR_PARAMETER;
+    for (size_t i = 0; i < v.shape[ATTN__D]; i++) {
+        const double frequency = attn__exp_f64(-log_base * ((double)i / (double)v.shape[ATTN__D])),
+                     turns = original_len * frequency / ATTN__TWO_PI, /* within the original length */
+            high = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+        const double share = high < 0 ? 0 : high > 1 ? 1 : high;
+        attn__put(attn__at(&v, 0, 0, 0, i), v.dtype, 1 / ((1 - share) / factor + share));
+    }
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
+                                      double original_len, const attn_array *factors, double *magnitude)
+{
+    attn__view v;
+    double log_base, end[2];
+    const attn_status status = attn__check_factors(base, factor, original_len, factors, &v, &log_base);
+    if (status) return status;
+    if (!attn__finite_f64(beta_fast) || !attn__finite_f64(beta_slow) || beta_fast < 0 || beta_slow < 0)
+        return ATTN_ERR_PARAMETER;
+    if (!(beta_fast > 0)) beta_fast = 32;
+    if (!(beta_slow > 0)) beta_slow = 1;
+    if (beta_fast < beta_slow) return ATTN_ERR_PARAMETER;
+    for (int k = 0; k < 2;
+         k++) { /* the pair that turns so often within the original length: down to a whole one, or up */
+        const double most = (double)(2 * v.shape[ATTN__D]) - 1,
+                     pair = (double)v.shape[ATTN__D] *
+                            (attn__log_f64(original_len / ATTN__TWO_PI) - attn__log_f64(k ? beta_slow : beta_fast)) /
+                            log_base;
+        const double limited = pair < 0 ? 0 : pair > most ? most : pair;
+        end[k] = (double)(int64_t)limited;
+        if (k && end[k] < limited) end[k] += 1;
+    }
+    if (!(end[1] > end[0])) end[1] = end[0] + 0.001;
+    for (size_t i = 0; i < v.shape[ATTN__D]; i++) {
+        const double ramp = ((double)i - end[0]) / (end[1] - end[0]), slow = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
+        attn__put(attn__at(&v, 0, 0, 0, i), v.dtype, 1 / (slow / factor + (1 - slow)));
+    }
+    if (magnitude) *magnitude = factor > 1 ? attn__fma_f64(0.1, attn__log_f64(factor), 1) : 1; /* the same everywhere */
+    return ATTN_OK;
+}
+
+/* ---- appending to caches ---- */
+
+/* With a rotation, rows are turned on their way; without, t is not looked at. */
+static attn_status attn__append(const attn_array *cache, const attn_array *scale, const attn_array *zero,
+                                attn_scaling scaling, const attn_array *rows, const attn_array *lens,
+                                const attn_array *block_table, const attn_rotation *rotation,
+                                const attn_array *positions, attn__turning *t)
+{
+    attn__view to, from, at, table;
+    attn__coding coding;
+    attn_status status;
+    size_t capacity, page_size;
+    int coded;
+    const unsigned floats = cache && cache->dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
+    if (!cache || !rows) return ATTN_ERR_NULL;
+    if ((status = attn__check(cache, 2, 4, rotation ? floats : floats | ATTN__CODES, ATTN__OUTPUT, 0, &to)))
+        return status;
+    if ((status = attn__check(rows, 2, 4, floats, ATTN__INPUT, 0, &from))) return status;
+    if (lens && (status = attn__check(lens, 1, 1, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
+    if (block_table && (status = attn__check(block_table, 2, 2, ATTN__INTS, ATTN__INPUT, 0, &table))) return status;
+    capacity = page_size = to.shape[ATTN__S];
+    if (block_table) {
+        if (table.shape[ATTN__S] != from.shape[ATTN__B] || page_size == 0) return ATTN_ERR_SHAPE;
+        if (!attn__multiply_size(page_size, table.shape[ATTN__D], &capacity)) return ATTN_ERR_OVERFLOW;
+    } else if (to.shape[ATTN__B] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
+    if (to.shape[ATTN__H] != from.shape[ATTN__H] || attn__elements(to.dtype, to.shape[ATTN__D]) != from.shape[ATTN__D])
+        return ATTN_ERR_SHAPE;
+    if (lens && at.shape[ATTN__D] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
+    if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table)))
+        return ATTN_ERR_ALIAS;
+    coding.codes = to;
+    if ((status = attn__coding_of(scale, zero, scaling, 0, &coding))) return status;
+    coded = attn__coded(to.dtype);
+    for (int i = 0; i < 2; i++) {
+        const attn__view *v = i ? &coding.zero : &coding.scale;
+        if (!(i ? coding.has_zero : coding.has_scale)) continue;
+        if (!attn__apart(&to, v) || (coding.found && (!attn__apart(v, &from) || (lens && !attn__apart(v, &at)) ||
+                                                      (block_table && !attn__apart(v, &table)))))
+            return ATTN_ERR_ALIAS;
+    }
+    if (rotation) {
+        t->from = from;
+        t->to = to;
+        if ((status = attn__check_rotation(rotation, positions, t))) return status;
+    }
+    for (int pass = 0; pass < 2; pass++) { /* checks everything, then writes */
+        for (size_t b = 0; b < from.shape[ATTN__B]; b++) {
+            const int64_t len = lens ? attn__integer(&at, 0, b) : 0;
+            if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len)
+                return ATTN_ERR_LENGTH;
+            if (rotation && !pass && !t->has_positions && t->farthest < len + (int64_t)from.shape[ATTN__S] - 1)
+                t->farthest = len + (int64_t)from.shape[ATTN__S] - 1;
+            for (size_t i = 0, n; i < from.shape[ATTN__S]; i += n) { /* rows of one page */
+                size_t row = (size_t)len + i, place = b;
+                if (block_table) {
+                    const int64_t page = attn__integer(&table, b, row / page_size);
+                    if (page < 0 || (uint64_t)page >= to.shape[ATTN__B]) return ATTN_ERR_PAGE;
+                    place = (size_t)page;
+                    row %= page_size;
+                }
+                n = attn__min(from.shape[ATTN__S] - i, page_size - row);
+                if (!pass) continue;
+                if (rotation) attn__turn_rows(t, b, i, n, len + (int64_t)i, place, row);
+                else if (coded) attn__encode_rows(&coding, place, row, &from, b, i, n);
+                else attn__convert_rows(&to, place, row, &from, b, i, n);
+            }
+        }
+        if (rotation && !pass && (status = attn__check_angles(t))) return status;
+    }
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
+                                       const attn_array *block_table)
+{
+    return attn__append(cache, NULL, NULL, ATTN_SCALES_GIVEN, rows, lens, block_table, NULL, NULL, NULL);
+}
+
+ATTN_DEF attn_status attn_cache_append_scaled(const attn_array *cache, const attn_array *scale, const attn_array *zero,
+                                              attn_scaling scaling, const attn_array *rows, const attn_array *lens,
+                                              const attn_array *block_table)
+{
+    return attn__append(cache, scale, zero, scaling, rows, lens, block_table, NULL, NULL, NULL);
+}
+
+ATTN_DEF attn_status attn_cache_append_rotated(const attn_array *cache, const attn_rotation *rotation,
+                                               const attn_array *rows, const attn_array *positions,
+                                               const attn_array *lens, const attn_array *block_table)
+{
+    attn__turning t;
+    if (!rotation) return ATTN_ERR_NULL;
+    return attn__append(cache, NULL, NULL, ATTN_SCALES_GIVEN, rows, lens, block_table, rotation, positions, &t);
 }
 
 /* ---- layers ---- */
@@ -9332,7 +9652,7 @@ static void ATTN__V(turns)(double *turn, size_t n, size_t c, double dim_, double
     }
 }
 
-/* For |x| < 2^30: x = q pi/2 + r, pi/2 in three parts of 33 bits and more, so that q times the first two is exact;
+/* For |x| <= 2^31: x = q pi/2 + r, pi/2 in three parts of 33 bits and more, so that q times the first two is exact;
  * then the Taylor series on |r| <= pi/4, whose next terms are below 2^-58. */
 static void ATTN__V(cosines)(double *cosine, double *sine, const double *turn, double position, size_t n)
 {

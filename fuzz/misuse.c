@@ -76,6 +76,20 @@ static attn_status do_call(const call *k, const attn_exec *run)
     }
     /* these two have neither workspace nor query */
     case ROTARY:
+        if (k->absent & 64) {
+            attn_rotation r = attn_rotation_default();
+            r.base = k->base;
+            r.rotary_dim = k->rotary_dim;
+            r.interleaved = d->causal;
+            r.scale = d->scale;
+            r.magnitude = d->softcap;
+            r.factors = d->alibi;
+            r.sections[0] = d->scores_head;
+            r.sections[3] = d->scores_query;
+            r.cosine = d->mask;
+            return k->absent & 32 ? attn_cache_append_rotated(out, OR_NULL(4, &r), q, NULL, NULL, NULL)
+                                  : attn_rotate(OR_NULL(4, &r), q, d->kv_lens.ndim ? &d->kv_lens : NULL, out);
+        }
         if (d->mask.ndim && d->alibi.ndim) return attn_rotary_tables(q, &d->mask, &d->alibi, d->causal, out);
         return attn_rotary(q, d->kv_lens.ndim ? &d->kv_lens : NULL, k->base, k->rotary_dim, d->causal, out);
     default:

@@ -29,6 +29,7 @@ test_programs = \
 	tests/quantizing \
 	tests/recipes \
 	tests/rotary \
+	tests/rotary_models \
 	tests/rounding_modes \
 	tests/row_alone \
 	tests/row_statistics \

@@ -26,8 +26,8 @@ static attn_desc problem(attn_dtype type, size_t q_len, test_rng *rng)
     return d;
 }
 
-/* Some rows keep all, some none, some all but a run, some at random. Additive masks have 0 where a boolean one is true,
- * or, in every second head, other numbers. */
+/* Some rows keep all, some none, some all but a run, some two keys of a block, some at random. Additive masks have 0
+ * where a boolean one is true, or, in every second head, other numbers. */
 static void add_mask(attn_desc *d, attn_dtype mask, attn_mask_place place, size_t columns, int for_all_heads,
                      test_rng *rng)
 {
@@ -38,7 +38,7 @@ static void add_mask(attn_desc *d, attn_dtype mask, attn_mask_place place, size_
     for (size_t b = 0; b < BATCH; b++)
         for (size_t h = 0; h < heads; h++)
             for (size_t i = 0; i < q_len; i++) {
-                const size_t kind = test_below(rng, 6), low = test_below(rng, columns + 1),
+                const size_t kind = test_below(rng, 7), low = test_below(rng, columns + 1),
                              high = test_below(rng, columns + 1);
                 for (size_t j = 0; j < columns; j++) {
                     const int keep = kind == 0   ? 0
@@ -46,6 +46,7 @@ static void add_mask(attn_desc *d, attn_dtype mask, attn_mask_place place, size_
                                      : kind == 2 ? j < low
                                      : kind == 3 ? j >= low
                                      : kind == 4 ? j < low || j > high
+                                     : kind == 5 ? j % 512 == 3 || j % 512 == 510
                                                  : test_below(rng, 3) > 0;
                     const double x = mask == ATTN_BOOL || mask == ATTN_BIT ? keep
                                      : !keep                               ? -(double)INFINITY

@@ -47,6 +47,7 @@ static struct {
     attn_desc made_desc;
     attn_layer made_layer;
     attn_path made_path;
+    attn_rotation rotation;
     const char *text;
     size_t count;
 } with;
@@ -109,6 +110,12 @@ static struct {
     X(attn_quantize, with.status = attn_quantize(&with.b, &with.a, &with.e, NULL, ATTN_SCALES_FOUND)) \
     X(attn_dequantize, with.status = attn_dequantize(&with.a, &with.e, NULL, &with.b)) \
     X(attn_rotary, with.status = attn_rotary(&with.a, &with.b, 0, with.count, with.flag, &with.c)) \
+    X(attn_rotate, with.status = attn_rotate(&with.rotation, &with.a, &with.b, &with.c)) \
+    X(attn_rotation_default, with.rotation = attn_rotation_default()) \
+    X(attn_cache_append_rotated, \
+      with.status = attn_cache_append_rotated(&with.c, &with.rotation, &with.a, &with.b, NULL, NULL)) \
+    X(attn_rotary_llama3, with.status = attn_rotary_llama3(5e5, 8, 1, 4, 8192, &with.e)) \
+    X(attn_rotary_yarn, with.status = attn_rotary_yarn(1e6, 4, 0, 0, 32768, &with.e, &with.number)) \
     X(attn_rotary_tables, with.status = attn_rotary_tables(&with.a, &with.b, &with.d, with.flag, &with.c)) \
     X(attn_layer_forward, with.status = attn_layer_forward(&with.layer, &with.exec))
 
@@ -663,6 +670,15 @@ static void try_rotary(attn_dtype type)
     with.c = filled(type, 2, 2, 5, 20);
     with.count = 16;
     for (with.flag = 0; with.flag < 2; with.flag++) take(NUMBER_attn_rotary, attn_dtype_name(type));
+    take(NUMBER_attn_rotation_default, attn_dtype_name(type));
+    with.e = vector(ATTN_F64, 8);
+    take(NUMBER_attn_rotary_llama3, attn_dtype_name(type));
+    take(NUMBER_attn_rotary_yarn, attn_dtype_name(type));
+    with.rotation.rotary_dim = 16;
+    with.rotation.factors = with.e;
+    with.rotation.magnitude = 1.5;
+    take(NUMBER_attn_rotate, attn_dtype_name(type));
+    take(NUMBER_attn_cache_append_rotated, attn_dtype_name(type));
     with.b = filled(ATTN_F32, 1, 2, 5, 8);
     with.b.ndim = 3, with.b.shape[0] = 2, with.b.shape[1] = 5, with.b.shape[2] = 8;
     with.d = with.b;
