@@ -434,6 +434,7 @@ int main(void)
     for (size_t t = 0; t < 4; t++) {
         try_bounds(types[t], 16, 16);
         try_bounds(types[t], 74, 58);
+        if (t < 2) try_bounds(types[t], 610, 600); /* in two pieces */
         for (int interleaved = 0; interleaved < 2; interleaved++) {
             try_same(types[t], 16, 16, interleaved);
             try_same(types[t], 70, 58, interleaved);
