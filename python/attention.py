@@ -78,7 +78,7 @@ _softmax = _function("softmax", "x y", ctypes.c_int)
 _weighted_sum = _function("weighted_sum", "w v o")
 _self_attention = _function("self_attention", "q k v out")
 _forward = _function("forward", "q k v out mask kv_lens alibi sinks scores lse", ctypes.c_double, ctypes.c_double,
-                     ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+                     ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int)
 _layer = _function("layer", "x w_q w_k w_v w_o b_q b_k b_v b_o out weights mask", ctypes.c_size_t, ctypes.c_size_t,
                    ctypes.c_int)
 _cache_append = _function("cache_append", "cache rows")
@@ -340,7 +340,8 @@ def compute_attention_output(weights: ArrayLike, V: ArrayLike, *, out: Optional[
 
 _NOTEBOOK = ("Q", "K", "V", "out")
 _PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "alibi", "sinks", "weights", "lse")
-_PLAIN = (0.0, 0.0, 0, 0, -1, -1)
+_PLAIN = (0.0, 0.0, 0, 0, -1, -1, 0)
+_MASK_PLACES = ("all", "keys", "tail")
 
 
 def _spread(labels: Sequence[str], arrays: Sequence[Array], grouped: bool) -> list[Array]:
@@ -432,7 +433,8 @@ def scaled_dot_product_attention(
         dropout_p: float = 0.0, is_causal: bool = False, scale: Optional[float] = None, enable_gqa: bool = False, *,
         lower_right: bool = False, window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
         alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None,
-        return_weights: bool = False, return_lse: bool = False, out: Optional[Array] = None) -> Any:
+        mask_place: str = "all", return_weights: bool = False, return_lse: bool = False,
+        out: Optional[Array] = None) -> Any:
     """PyTorch's function of this name, and what attention.h adds.
 
     query is (..., heads, q_len, d), key is (..., kv_heads, kv_len, d), value is (..., kv_heads, kv_len, d_v); leading
@@ -450,6 +452,8 @@ def scaled_dot_product_attention(
     alibi        (heads) or (batch, heads): slope * distance from the query's position is subtracted
     sinks        (heads): a score that only the sum of weights counts
     kv_lens      (batch), or one for all: the number of keys of each batch; others are not looked at
+    mask_place   what keys the columns of attn_mask are for, if there are fewer: "keys", the first, and others take no
+                 part; or "tail", the last (of each batch), and others take part
 
     With return_weights, (..., heads, q_len, kv_len), or return_lse, the logarithm of the sum of exp(score),
     (..., heads, q_len): a tuple of output, weights and logarithm, as far as they are asked for. A query that sees no
@@ -459,7 +463,7 @@ def scaled_dot_product_attention(
         raise ValueError(f"dropout_p must be 0, not {dropout_p!r}: there is no dropout here")
     dtype, arrays = _floats(_PYTORCH, (query, key, value))
     return _with_options(dtype, arrays, attn_mask, is_causal, scale, enable_gqa, lower_right, window, softcap, alibi,
-                         sinks, kv_lens, return_weights, return_lse, out)
+                         sinks, kv_lens, return_weights, return_lse, out, mask_place)
 
 
 def _with_options(
@@ -467,7 +471,9 @@ def _with_options(
         scale: Optional[float] = None, enable_gqa: bool = False, lower_right: bool = False,
         window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None, alibi: Optional[ArrayLike] = None,
         sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None, return_weights: bool = False,
-        return_lse: bool = False, out: Optional[Array] = None) -> Any:
+        return_lse: bool = False, out: Optional[Array] = None, mask_place: str = "all") -> Any:
+    if mask_place not in _MASK_PLACES:
+        raise ValueError(f"mask_place must be one of {', '.join(_MASK_PLACES)}, not {mask_place!r}")
     compute = _STEP_TYPES.get(dtype, dtype)
     factor = 0.0 if scale is None else _number("scale", scale)
     if factor == 0 and scale is not None:  # 0 has attention.h take its default
@@ -486,7 +492,7 @@ def _with_options(
         None if alibi is None else _option("alibi", alibi, compute),
         None if sinks is None else _option("sinks", sinks, compute),
         (factor, 0.0 if softcap is None else _number("softcap", softcap), bool(is_causal), bool(lower_right), left,
-         right), bool(enable_gqa), bool(return_weights), bool(return_lse))
+         right, _MASK_PLACES.index(mask_place)), bool(enable_gqa), bool(return_weights), bool(return_lse))
 
 
 class Cache:
