@@ -175,6 +175,10 @@
  *   its ancestors: n x n bits, a row of bytes for each. Without the cache's part of the mask.
  *     d.mask = attn_array_2d(ATTN_BIT, ancestors, n, n);
  *     d.mask_place = ATTN_MASK_TAIL;
+ *   The rotary embedding of Llama 3.1, of keys on their way into a cache.
+ *     attn_rotary_llama3(500000, 8, 1, 4, 8192, &factors);
+ *     rotation.base = 500000, rotation.factors = factors;
+ *     attn_cache_append_rotated(&cache, &rotation, &k, NULL, &kv_lens, NULL);
  *   Softmax off by one, exp(s) / (1 + sum exp(s)): sinks that are 0.
  *     d.sinks = attn_array_1d(ATTN_F32, zeros, heads);
  *   ONNX Attention-24 with nonpad_kv_seqlen: attn_desc_onnx, and d.kv_lens; with is_causal,
@@ -7180,7 +7184,8 @@ static attn_status attn__state_bytes(size_t rows, size_t dim_v, attn_dtype dtype
     size_t all;
     if (dim_v > (size_t)-1 / 64) return ATTN_ERR_OVERFLOW;
     if (!attn__node_size(rows, attn__state_width(dim_v), attn__size_of(dtype), node_bytes) ||
-        !attn__multiply_size(rows, sizeof(attn__statistics), &all) || all > (size_t)-1 / 2 - *node_bytes)
+        !attn__multiply_size(rows, sizeof(attn__statistics), &all) || *node_bytes > (size_t)-1 / 2 ||
+        all > (size_t)-1 / 2 - *node_bytes)
         return ATTN_ERR_OVERFLOW;
     *node_bytes += all;
     if (!attn__multiply_size(*node_bytes, nodes, &all) || all > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
@@ -7857,7 +7862,8 @@ typedef struct attn__turning {
     attn__view from, to;
     double log_base, log_low; /* of the turns, if there are no tables: the logarithm of base in two parts */
     double scale, magnitude;
-    int inverse, grows, has_factors, has_positions, has_tables; /* grows: by a magnitude that is given */
+    int scaled, grows, inverse; /* scale or magnitude are given */
+    int has_factors, has_positions, has_tables;
     attn__view factors, tables[2];
     attn__view positions;       /* (B, R, S) at H, S and D; without: rows stand at `start` and what follows it */
     int64_t start, farthest;    /* no position is farther away from 0 */
@@ -8019,7 +8025,7 @@ static void attn__turns_of(attn__turning *t, size_t c)
 {
     const size_t end = attn__round_up(t->pairs, ATTN__LANES_F64);
     t->doubles->turns(t->turn, t->pairs, c, (double)t->dim, t->log_base, t->log_low);
-    for (size_t p = 0; p < t->pairs; p++) {
+    for (size_t p = 0; p < t->pairs && (t->has_factors || t->scaled); p++) {
         if (t->has_factors) t->turn[p] /= attn__element(&t->factors, 0, c + p);
         t->turn[p] *= t->scale;
     }
@@ -8040,6 +8046,7 @@ static attn_status attn__check_rotation(const attn_rotation *r, const attn_array
     t->start = 0;
     t->inverse = r->inverse;
     t->grows = r->magnitude > 0;
+    t->scaled = r->scale > 0;
     t->scale = r->scale > 0 ? r->scale : 1;
     t->magnitude = r->magnitude > 0 ? r->magnitude : 1;
     if (cosine || sine) {
