@@ -106,8 +106,8 @@ EXPORT int attention_self_attention(const int64_t *q, const int64_t *k, const in
 EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *v, const int64_t *out,
                              const int64_t *mask, const int64_t *kv_lens, const int64_t *alibi, const int64_t *sinks,
                              const int64_t *scores, const int64_t *lse, double scale, double softcap, int causal,
-                             int lower_right, int64_t window_left, int64_t window_right, int mask_place,
-                             size_t threads, const char **argument)
+                             int lower_right, int64_t window_left, int64_t window_right, int mask_place, size_t threads,
+                             const char **argument)
 {
     attn_desc d = attn_desc_default();
     attn_pthreads pool;
