@@ -1742,6 +1742,7 @@ ATTN__INLINE size_t attn__size_of(attn_dtype dtype)
 /* Is it a type of 8 bits? What n elements of a row are in memory, and back: blocks of ATTN_Q8_0,
  * bytes of ATTN_BIT. */
 #define ATTN__Q8_BLOCK 32
+#define ATTN__CODE_ROWS 64
 ATTN__INLINE int attn__coded(attn_dtype dtype) { return dtype >= ATTN_I8 && dtype <= ATTN_Q8_0; }
 ATTN__INLINE size_t attn__stored(attn_dtype dtype, size_t n)
 {
@@ -2055,7 +2056,8 @@ typedef struct attn__kernel {
      * attn__codes, whose other members are not read. A scale of 0 gives 0. */
     void (*encode)(uint8_t *to, const float *x, const attn__codes *codes, size_t first, size_t n);
     /* dot_keys and add_values for these, where it costs less to decode them in registers, once for all rows. They
-     * return for how many keys they did it, or whether; NULL: never. */
+     * return for how many keys they did it, or whether; NULL: never. add_codes takes up to CODE_ROWS keys, which stay
+     * in the nearest cache. */
     size_t (*dot_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, size_t first,
                         float *c, int accumulate);
     int (*add_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, float *c, size_t ldc,
@@ -2087,8 +2089,11 @@ typedef struct attn__kernel {
  *   ATTN__OWN_FMA_LANE           fma_lane(c, b, a, lane): c + b * lane of a
  *   ATTN__OWN_HALVES             store_f16(p, a), store_bf16(p, a): narrowed to uint16_t
  *   ATTN__OWN_BYTES              turn_bytes(p, stride, out): lane i of out[w] has bytes 4 w ... 4 w + 3 from
- *                                p + i * stride on, w < 4; signed_byte(a, n), unsigned_byte(a, n): byte n
- *                                of each lane, 0 the lowest, as a float; store_bytes(p, a): the lowest of each
+ *                                p + i * stride on, w < 4; store_bytes(p, a): the lowest byte of each lane;
+ *                                signed_byte(a, n): byte n of each lane, 0 the lowest, times 2^24;
+ *                                unsigned_byte(a, n); float_byte(a, n, mantissa): a finite float with so
+ *                                many bits of mantissa; note_special(s, a, mantissa): s with the highest bit
+ *                                set in a byte where that of `a` is not finite
  *   ATTN__OWN_F8                 load_e4m3(p), load_e5m2(p)
  *   ATTN__OWN_SINGLES            store_f32(p, a): narrowed to float; load_twice(p, i, pair): lane j
  *                                of pair[c] has the float that is number c of p[i + j]'s pair
@@ -2339,6 +2344,45 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #else
 #define ATTN__DEFINE_MADD
 #endif
+#if ATTN__X86
+/* A float of 8 bits: its exponent and mantissa, moved to where float32 has them, make the number once the bias is
+ * added, if the exponent is not 0. With a bias of 1 more and the number of a leading 1 taken away, they do if it is.
+ * The lesser of the two is right in both cases. I is the type of integers, P what the instructions begin with. */
+#define ATTN__BYTES(I, P, si)                                                                                          \
+    ATTN__INLINE I ATTN__V(moved)(attn__vec a, int left)                                                               \
+    {                                                                                                                  \
+        const I x = P##castps_##si(a);                                                                                 \
+        return left >= 0 ? P##sll_epi32(x, _mm_cvtsi32_si128(left)) : P##srl_epi32(x, _mm_cvtsi32_si128(-left));       \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)                                                    \
+    {                                                                                                                  \
+        return P##cvtepi32_ps(P##and_##si(ATTN__V(moved)(a, 24 - 8 * n), P##set1_epi32(-0x1000000)));                  \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)                                                  \
+    {                                                                                                                  \
+        return P##cvtepi32_ps(P##and_##si(ATTN__V(moved)(a, -8 * n), P##set1_epi32(255)));                             \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(float_byte)(attn__vec a, int n, int mantissa)                                       \
+    {                                                                                                                  \
+        const int bias = 128 - (1 << (6 - mantissa));                                                                  \
+        const I sign = P##set1_epi32(-0x7fffffff - 1), least = P##set1_epi32((bias + 1) << 23),                        \
+                at_end = n < 3 ? P##sll_epi32(P##castps_##si(a), _mm_cvtsi32_si128(23 - 8 * n - mantissa))             \
+                               : P##srl_epi32(P##castps_##si(a), _mm_cvtsi32_si128(mantissa + 1)),                     \
+                size = P##and_##si(at_end, P##set1_epi32(0x7f << (23 - mantissa)));                                    \
+        const attn__vec normal = P##cast##si##_ps(P##add_epi32(size, P##set1_epi32(bias << 23))),                      \
+                        other = P##sub_ps(P##cast##si##_ps(P##add_epi32(size, least)), P##cast##si##_ps(least));       \
+        const I x = P##castps_##si(P##min_ps(normal, other));                                                          \
+        return P##cast##si##_ps(                                                                                       \
+            P##or_##si(P##and_##si(sign, ATTN__V(moved)(a, 24 - 8 * n)), P##andnot_##si(sign, x)));                    \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(note_special)(attn__vec special, attn__vec a, int mantissa)                         \
+    {                                                                                                                  \
+        const int mask = mantissa == 3 ? 0x7f7f7f7f : 0x7c7c7c7c;                                                      \
+        const I x = P##add_epi32(P##and_##si(P##castps_##si(a), P##set1_epi32(mask)),                                  \
+                                 P##set1_epi32(mantissa == 3 ? 0x01010101 : 0x04040404));                              \
+        return P##cast##si##_ps(P##or_##si(P##castps_##si(special), x));                                               \
+    }
+#endif
 /* p is ps or pd, epi the width of integers, si that of all bits, shift the place of the exponent; an
  * estimate on ARMv7 is what SIMDe's division is */
 #define ATTN__BASICS(W, p, epi, si, shift)                                                                             \
@@ -2435,16 +2479,7 @@ ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packus_epi16(words, words));
 }
-ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
-{
-    const __m256i high = _mm256_sllv_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(24 - 8 * n));
-    return _mm256_cvtepi32_ps(_mm256_srai_epi32(high, 24));
-}
-ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
-{
-    const __m256i low = _mm256_srlv_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(8 * n));
-    return _mm256_cvtepi32_ps(_mm256_and_si256(low, _mm256_set1_epi32(255)));
-}
+ATTN__BYTES(__m256i, _mm256_, si256)
 #define ATTN__OWN_F8
 ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
 {
@@ -2452,11 +2487,10 @@ ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
 }
 ATTN__INLINE attn__vec ATTN__V(load_e4m3)(const uint8_t *p)
 {
-    const __m128i x = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p)),
-                  largest = _mm_set1_epi16(0x3f80), size = _mm_and_si128(_mm_slli_epi16(x, 7), largest),
-                  sign = _mm_slli_epi16(_mm_srli_epi16(x, 7), 15),
-                  nan = _mm_and_si128(_mm_cmpeq_epi16(size, largest), _mm_set1_epi16(0x4000));
-    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(_mm_or_si128(size, sign), nan)), _mm256_set1_ps(256));
+    const __m128i bytes = _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p)),
+                  x = _mm_and_si128(_mm_slli_epi16(bytes, 7), _mm_set1_epi16(-0x4080)), /* sign, 0, the others */
+        nan = _mm_and_si128(_mm_add_epi16(x, _mm_set1_epi16(0x80)), _mm_set1_epi16(0x4000));
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(x, nan)), _mm256_set1_ps(256));
 }
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
@@ -2624,16 +2658,7 @@ ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
 {
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_castps_si512(a)));
 }
-ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
-{
-    const __m512i high = _mm512_sllv_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(24 - 8 * n));
-    return _mm512_cvtepi32_ps(_mm512_srai_epi32(high, 24));
-}
-ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
-{
-    const __m512i low = _mm512_srlv_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(8 * n));
-    return _mm512_cvtepi32_ps(_mm512_and_si512(low, _mm512_set1_epi32(255)));
-}
+ATTN__BYTES(__m512i, _mm512_, si512)
 #define ATTN__OWN_F8
 ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
 {
@@ -2642,11 +2667,10 @@ ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
 }
 ATTN__INLINE attn__vec ATTN__V(load_e4m3)(const uint8_t *p)
 {
-    const __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p)),
-                  largest = _mm256_set1_epi16(0x3f80), size = _mm256_and_si256(_mm256_slli_epi16(x, 7), largest),
-                  sign = _mm256_slli_epi16(_mm256_srli_epi16(x, 7), 15),
-                  nan = _mm256_and_si256(_mm256_cmpeq_epi16(size, largest), _mm256_set1_epi16(0x4000));
-    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(_mm256_or_si256(size, sign), nan)), _mm512_set1_ps(256));
+    const __m256i bytes = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p)),
+                  x = _mm256_and_si256(_mm256_slli_epi16(bytes, 7), _mm256_set1_epi16(-0x4080)),
+                  nan = _mm256_and_si256(_mm256_add_epi16(x, _mm256_set1_epi16(0x80)), _mm256_set1_epi16(0x4000));
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(x, nan)), _mm512_set1_ps(256));
 }
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
@@ -2800,6 +2824,7 @@ ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n)
 #undef ATTN__OWN_MADD
 #undef ATTN__DEFINE_MADD
 #undef ATTN__BASICS
+#undef ATTN__BYTES
 #endif
 
 /* ---- NEON (AArch64; elsewhere through SIMDe) ---- */
@@ -2952,13 +2977,35 @@ ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
     const uint32_t bytes = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
     attn__memcpy(p, &bytes, sizeof bytes);
 }
+ATTN__INLINE uint32x4_t ATTN__V(moved)(attn__vec a, int left)
+{
+    return vshlq_u32(vreinterpretq_u32_f32(a), vdupq_n_s32(left));
+}
 ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
 {
-    return vcvtq_f32_s32(vshrq_n_s32(vshlq_s32(vreinterpretq_s32_f32(a), vdupq_n_s32(24 - 8 * n)), 24));
+    return vcvtq_f32_s32(vreinterpretq_s32_u32(vandq_u32(ATTN__V(moved)(a, 24 - 8 * n), vdupq_n_u32(0xff000000u))));
 }
 ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
 {
-    return vcvtq_f32_u32(vshrq_n_u32(vshlq_u32(vreinterpretq_u32_f32(a), vdupq_n_s32(24 - 8 * n)), 24));
+    return vcvtq_f32_u32(vandq_u32(ATTN__V(moved)(a, -8 * n), vdupq_n_u32(255)));
+}
+/* as ATTN__BYTES says */
+ATTN__INLINE attn__vec ATTN__V(float_byte)(attn__vec a, int n, int mantissa)
+{
+    const uint32_t bias = 128 - (1u << (6 - mantissa));
+    const uint32x4_t least = vdupq_n_u32((bias + 1) << 23),
+                     size = vandq_u32(ATTN__V(moved)(a, 23 - mantissa - 8 * n), vdupq_n_u32(0x7fu << (23 - mantissa)));
+    const attn__vec normal = vreinterpretq_f32_u32(vaddq_u32(size, vdupq_n_u32(bias << 23))),
+                    other = vsubq_f32(vreinterpretq_f32_u32(vaddq_u32(size, least)), vreinterpretq_f32_u32(least));
+    return vbslq_f32(vdupq_n_u32(0x80000000u), vreinterpretq_f32_u32(ATTN__V(moved)(a, 24 - 8 * n)),
+                     vminq_f32(normal, other));
+}
+ATTN__INLINE attn__vec ATTN__V(note_special)(attn__vec special, attn__vec a, int mantissa)
+{
+    const uint32_t mask = mantissa == 3 ? 0x7f7f7f7fu : 0x7c7c7c7cu;
+    const uint32x4_t x =
+        vaddq_u32(vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(mask)), vdupq_n_u32(0x80808080u - mask));
+    return vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(special), x));
 }
 #endif
 #undef ATTN__F64
@@ -5046,18 +5093,21 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
                             acc + whole * es, width, accumulate);
 }
 
-/* The same of values of 8 bits, where they lie; 0 if they cannot be used so. */
-static int attn__add_codes(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
-                           size_t to, char *acc, int accumulate)
+/* The same of values of 8 bits where they lie, from a key on. Returns of how many, 0 if they cannot be used so. */
+static size_t attn__add_codes(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base,
+                              size_t from, const attn__key_block *block, int accumulate)
 {
     const attn__kernel *kernel = p->run.kernel;
+    size_t to = attn__min(block->keys.hi, (from / ATTN__CODE_ROWS + 1) * ATTN__CODE_ROWS);
     attn__codes codes;
     if (!kernel->add_codes || base + from < p->kv_begin) return 0;
-    if (ATTN__HAS(p, block_table) && (base + from) / p->kv_rows != (base + to - 1) / p->kv_rows) return 0;
+    if (ATTN__HAS(p, block_table)) to = attn__min(to, ((base + from) / p->kv_rows + 1) * p->kv_rows - base);
     codes = attn__codes_of(p, rows, &p->v, base + from);
     return kernel->add_codes(rows->count, p->dim_v, to - from,
-                             (const float *)(const void *)(s->tile + from * kernel->size), &codes, (float *)(void *)acc,
-                             p->width, accumulate);
+                             (const float *)(const void *)(s->tile + from * kernel->size), &codes,
+                             (float *)(void *)block->acc, p->width, accumulate)
+               ? to - from
+               : 0;
 }
 
 /* The place of a score, NULL if it is not asked for. */
@@ -5114,13 +5164,15 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
                             s->tile + (r * ATTN__TILE_STRIDE + block->ranges[r].lo) * es);
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
                                                                                and stays in the nearest cache */
+        const int coded = attn__coded(p->v.dtype) && !p->careful;
         size_t cols = whole;
+        next = lo + (coded && cols == p->width ? attn__add_codes(p, rows, s, base, lo, block, accumulate) : 0);
+        if (next > lo) {
+            accumulate = 1;
+            continue;
+        }
         next = attn__min((lo / step + 1) * step, block->keys.hi);
-        if (attn__coded(p->v.dtype) && !p->careful && cols) {
-            if (cols == p->width && attn__add_codes(p, rows, s, base, lo, next, block->acc, accumulate)) {
-                accumulate = 1;
-                continue;
-            }
+        if (coded && cols) {
             attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
         } else if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
         if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
@@ -7710,16 +7762,16 @@ static void attn__raise_scales(const attn__coding *c, size_t b, size_t h, size_t
                                const char *row)
 {
     const size_t group = c->dim / c->groups;
-    const int small = group < ATTN__LANES_F32; /* a call for each would cost more than it does */
+    const int narrow = group < ATTN__LANES_F32; /* a call for each would cost more than it does */
     float *scale = (float *)(void *)attn__at(&c->scale, b, h, s, 0), room[ATTN__BLOCK];
     const ptrdiff_t step = c->scale.stride[ATTN__D];
     for (size_t i = 0, n; i < c->dim; i += n) {
         const float *x;
         n = attn__min(c->dim - i, ATTN__BLOCK);
-        if (!small) n = attn__min(n, group - i % group);
+        if (!narrow) n = attn__min(n, group - i % group);
         x = attn__numbers(c, from, row, i, n, room);
-        if (!small) attn__raise(scale + (ptrdiff_t)(i / group) * step, c->kernel->magnitude(x, n));
-        for (size_t j = 0, g = i / group; small && j < n; g++)
+        if (!narrow) attn__raise(scale + (ptrdiff_t)(i / group) * step, c->kernel->magnitude(x, n));
+        for (size_t j = 0, g = i / group; narrow && j < n; g++)
             for (; j < n && i + j < (g + 1) * group; j++) attn__raise(scale + (ptrdiff_t)g * step, x[j]);
     }
 }
@@ -8927,8 +8979,8 @@ ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn
     const attn__vec none = attn__vset1(0);
     attn__vec s = ATTN__V(divisor)(attn__vset1(*scale)), z = attn__vset1(*zero);
     for (size_t i = 0; i < n; i += ATTN__VL) {
-        const size_t part = n - i < ATTN__VL ? n - i : ATTN__VL;
-        const int whole = part == ATTN__VL;
+        const int whole = ATTN__VL == 1 || n - i >= ATTN__VL;
+        const size_t part = whole ? ATTN__VL : n - i;
         uint8_t few[ATTN__VL], *out = whole ? to + i : few;
         attn__vec x = whole ? attn__vload(from + i) : ATTN__V(load_part)(from + i, part);
         if (each) s = ATTN__V(divisor)(whole ? attn__vload(scale + i) : ATTN__V(load_part)(scale + i, part));
@@ -9326,185 +9378,248 @@ ATTN__INLINE attn__vec ATTN__V(load_apart)(const float *at, ptrdiff_t row)
     for (ptrdiff_t i = 0; i < ATTN__VL; i++) lane[i] = at[i * row];
     return attn__vload(lane);
 }
-ATTN__INLINE attn__vec ATTN__V(load_halves_apart)(const uint8_t *at, ptrdiff_t row)
+ATTN__INLINE attn__vec ATTN__V(load_halves_apart)(const uint8_t *at, ptrdiff_t row, size_t n)
 {
-    uint16_t lane[ATTN__VL];
-    for (ptrdiff_t i = 0; i < ATTN__VL; i++) attn__memcpy(&lane[i], at + i * row, sizeof *lane);
+    uint16_t lane[ATTN__VL] = {0};
+    for (size_t i = 0; i < ATTN__VL && i < n; i++) attn__memcpy(&lane[i], at + (ptrdiff_t)i * row, sizeof *lane);
     return ATTN__V(load_f16)(lane);
 }
 
-/* dot_tile for int8 and uint8: of 16 bytes of a column, a vector has 4 from each, and gives them one by one. */
-ATTN__INLINE void ATTN__V(dot_codes_tile)(const int height, const int is_signed, size_t depth, const float *a,
-                                          const attn__codes *codes, size_t first, float *c, int accumulate)
+/* dot_tile for elements of 8 bits: of 16 bytes of VL keys, a vector has 4 from each, and gives them one by one; int8 as
+ * multiples of 2^24, which scales make up for. `like` is a constant: ATTN_I8 (also for blocks), ATTN_U8, or
+ * ATTN_F8_E4M3 (also for e5m2). 0, and nothing done, where a scale is too small for that, or a float not finite. */
+ATTN__INLINE int ATTN__V(dot_codes_tile)(const int height, const attn_dtype like, size_t depth, const float *a,
+                                         const attn__codes *codes, size_t first, float *c, int accumulate)
 {
-    const int blocks = codes->dtype == ATTN_Q8_0;
+    const int blocks = like == ATTN_I8 && codes->dtype == ATTN_Q8_0, floats = like == ATTN_F8_E4M3,
+              mantissa = codes->dtype == ATTN_F8_E4M3 ? 3 : 2;
     const size_t group = blocks ? ATTN__Q8_BLOCK : codes->group, row = (size_t)codes->row;
+    const ptrdiff_t apart = ATTN__VL * codes->row;
+    const attn__vec up = attn__vset1(16777216), down = attn__vset1(1.0f / 16777216);
+    attn__vec special = attn__vset1(0), scale[2], zero[2], turned[2][4];
     uintptr_t after = (uintptr_t)codes->at + 2 * ATTN__NR * row;
     size_t at = 0;
-#define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
-    ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-    if (accumulate) {
+    float lane[ATTN__VL];
+    uint32_t any = 0;
 #define ATTN__X(i)                                                                                                     \
-    if (height > i)                                                                                                    \
+    attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;                                                             \
+    if (height > i && accumulate)                                                                                      \
         c##i##0 = attn__vload(c + i * ATTN__TILE_STRIDE), c##i##1 = attn__vload(c + i * ATTN__TILE_STRIDE + ATTN__VL);
-        ATTN__REPEAT_4(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X);
 #undef ATTN__X
-    }
     for (size_t k = first, end = first + depth, next; k < end; k = next) { /* what shares a scale */
         const ptrdiff_t g = (ptrdiff_t)(k / group);
-        const uint8_t *keys = codes->at + k;
-        attn__vec s0 = attn__vset1(1), s1 = s0, z0 = attn__vset1(0), z1 = z0;
+        const uint8_t *keys = blocks ? codes->at + g * codes->step + 2 + k % ATTN__Q8_BLOCK : codes->at + k;
         next = ((size_t)g + 1) * group < end ? ((size_t)g + 1) * group : end;
-        if (blocks) {
-            keys = codes->at + g * codes->step;
-            s0 = ATTN__V(load_halves_apart)(keys, codes->row);
-            s1 = ATTN__V(load_halves_apart)(keys + ATTN__VL * codes->row, codes->row);
-            keys += 2 + k % ATTN__Q8_BLOCK;
-        } else if (codes->scale) {
-            const float *scale = codes->scale + g * codes->scale_step;
-            s0 = ATTN__V(load_apart)(scale, codes->scale_row);
-            s1 = ATTN__V(load_apart)(scale + ATTN__VL * codes->scale_row, codes->scale_row);
-        }
-        if (!is_signed && codes->zero) {
-            const float *zero = codes->zero + g * codes->zero_step;
-            z0 = ATTN__V(load_apart)(zero, codes->zero_row);
-            z1 = ATTN__V(load_apart)(zero + ATTN__VL * codes->zero_row, codes->zero_row);
+        for (int v = 0; v < 2; v++) {
+            attn__vec s = attn__vset1(1), rest;
+            if (blocks) s = ATTN__V(load_halves_apart)(codes->at + g * codes->step + v * apart, codes->row, ATTN__VL);
+            else if (codes->scale)
+                s = ATTN__V(load_apart)(codes->scale + g * codes->scale_step + v * ATTN__VL * codes->scale_row,
+                                        codes->scale_row);
+            zero[v] = attn__vset1(0);
+            if (like == ATTN_U8 && codes->zero)
+                zero[v] = ATTN__V(load_apart)(codes->zero + g * codes->zero_step + v * ATTN__VL * codes->zero_row,
+                                              codes->zero_row);
+            scale[v] = s;
+            if (like != ATTN_I8) continue;
+            scale[v] = attn__vmul(s, down);
+            rest = attn__vsub(s, attn__vmul(scale[v], up));
+            special = attn__vmax(special, attn__vmax(rest, attn__vsub(attn__vset1(0), rest)));
         }
         for (; k < next; k += 16, keys += 16) {
-            attn__vec x[4], y[4];
-            ATTN__V(turn_bytes)(keys, codes->row, x);
-            ATTN__V(turn_bytes)(keys + ATTN__VL * codes->row, codes->row, y);
+            for (int v = 0; v < 2; v++) {
+                ATTN__V(turn_bytes)(keys + v * apart, codes->row, turned[v]);
+                for (int w = 0; w < 4 && floats; w++) special = ATTN__V(note_special)(special, turned[v][w], mantissa);
+            }
             for (size_t j = 0; j < ATTN__NR * 16; j += 64) { /* the panel after the next */
                 ATTN__PREFETCH((const char *)after, at);
                 at += 64;
                 if (at >= depth) at = 0, after += row;
             }
-#define ATTN__X(i)                                                                                                     \
+#define ATTN__ROW(i)                                                                                                   \
     if (height > i) {                                                                                                  \
         const attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);                                                    \
-        c##i##0 = attn__vfma(ai, x0, c##i##0);                                                                         \
-        c##i##1 = attn__vfma(ai, y0, c##i##1);                                                                         \
+        c##i##0 = attn__vfma(ai, x, c##i##0);                                                                          \
+        c##i##1 = attn__vfma(ai, y, c##i##1);                                                                          \
     }
-            for (int n = 0; n < 16; n++, a++) {
-                attn__vec x0 =
-                    is_signed ? ATTN__V(signed_byte)(x[n / 4], n % 4) : ATTN__V(unsigned_byte)(x[n / 4], n % 4);
-                attn__vec y0 =
-                    is_signed ? ATTN__V(signed_byte)(y[n / 4], n % 4) : ATTN__V(unsigned_byte)(y[n / 4], n % 4);
-                if (!is_signed) x0 = attn__vsub(x0, z0), y0 = attn__vsub(y0, z1);
-                x0 = attn__vmul(x0, s0), y0 = attn__vmul(y0, s1);
-                ATTN__REPEAT_4(ATTN__X)
+#define ATTN__OF(v, n)                                                                                                 \
+    (floats            ? ATTN__V(float_byte)(turned[v][w], n, mantissa)                                                \
+     : like == ATTN_I8 ? ATTN__V(signed_byte)(turned[v][w], n)                                                         \
+                       : attn__vsub(ATTN__V(unsigned_byte)(turned[v][w], n), zero[v]))
+#define ATTN__COLUMN(n)                                                                                                \
+    {                                                                                                                  \
+        const attn__vec x = attn__vmul(ATTN__OF(0, n), scale[0]), y = attn__vmul(ATTN__OF(1, n), scale[1]);            \
+        ATTN__REPEAT_4(ATTN__ROW)                                                                                      \
+        a++;                                                                                                           \
+    }
+            for (int w = 0; w < 4; w++) {
+                ATTN__COLUMN(0) ATTN__COLUMN(1) ATTN__COLUMN(2) ATTN__COLUMN(3)
             }
-#undef ATTN__X
+#undef ATTN__COLUMN
+#undef ATTN__OF
+#undef ATTN__ROW
         }
     }
+    attn__vstore(lane, special);
+    for (int i = 0; i < ATTN__VL; i++) any |= attn__bits_f32(lane[i]);
+    if (any & (floats ? 0x80808080u : 0x7fffffffu)) return 0;
 #define ATTN__X(i)                                                                                                     \
     if (height > i)                                                                                                    \
         attn__vstore(c + i * ATTN__TILE_STRIDE, c##i##0), attn__vstore(c + i * ATTN__TILE_STRIDE + ATTN__VL, c##i##1);
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
+    return 1;
 }
 
-/* add_values for int8 and uint8: a panel of columns, whose halves have one scale in each row. */
-ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int is_signed, size_t depth, const float *a,
-                                          const attn__codes *codes, size_t first, float *c, size_t ldc, int accumulate)
+/* Sums c##i##v of up to 4 rows i and 4 vectors v. */
+#define ATTN__SUMS_OF(i) ATTN__SUM(i, 0) ATTN__SUM(i, 1) ATTN__SUM(i, 2) ATTN__SUM(i, 3)
+#define ATTN__SUMS ATTN__SUMS_OF(0) ATTN__SUMS_OF(1) ATTN__SUMS_OF(2) ATTN__SUMS_OF(3)
+/* Those of vector v, or vectors of one element, times weights a##i. */
+#define ATTN__ADD(i, v)                                                                                                \
+    if (height > i) c##i##v = attn__vfma(a##i, x, c##i##v);
+#define ATTN__ADD_TO(v) ATTN__ADD(0, v) ATTN__ADD(1, v) ATTN__ADD(2, v) ATTN__ADD(3, v)
+#define ATTN__ROW(i) const attn__vec a##i = attn__vset1(a[height > i ? i * ATTN__TILE_STRIDE : 0]);
+
+/* add_values for elements of 8 bits: of vectors of columns, each of which has one scale in each row. `dtype` is a
+ * constant; blocks are int8 whose scales stand beside them. */
+ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int vecs, const attn_dtype dtype, size_t depth,
+                                          const float *a, const attn__codes *codes, size_t first, float *c, size_t ldc,
+                                          int accumulate)
 {
-    const int blocks = codes->dtype == ATTN_Q8_0;
-    const size_t group = blocks ? ATTN__Q8_BLOCK : codes->group;
-    const ptrdiff_t g0 = (ptrdiff_t)(first / group), g1 = (ptrdiff_t)((first + ATTN__VL) / group);
-    const uint8_t *at0 = codes->at + first, *at1 = at0 + ATTN__VL;
-    const float *scale = codes->scale, *zero = is_signed ? NULL : codes->zero;
-#define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
-    ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-    if (accumulate) {
-#define ATTN__X(i)                                                                                                     \
-    if (height > i) c##i##0 = attn__vload(c + i * ldc), c##i##1 = attn__vload(c + i * ldc + ATTN__VL);
-        ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
+    const attn__vec none = attn__vset1(0);
+    const uint8_t *from[4];
+    const float *scale[4], *zero[4], one = 1;
+    const int blocks = codes->dtype == ATTN_Q8_0, zeros = dtype == ATTN_U8 && codes->zero;
+    const ptrdiff_t scale_row = codes->scale ? codes->scale_row : 0;
+#define ATTN__SUM(i, v)                                                                                                \
+    attn__vec c##i##v = none;                                                                                          \
+    if (height > i && vecs > v && accumulate) c##i##v = attn__vload(c + i * ldc + v * ATTN__VL);
+    ATTN__SUMS
+#undef ATTN__SUM
+    for (int v = 0; v < vecs; v++) {
+        const size_t column = first + (size_t)v * ATTN__VL;
+        const ptrdiff_t g = (ptrdiff_t)(column / codes->group);
+        from[v] = blocks ? codes->at + g * codes->step + 2 + column % ATTN__Q8_BLOCK : codes->at + column;
+        scale[v] = codes->scale ? codes->scale + g * codes->scale_step : &one;
+        zero[v] = zeros ? codes->zero + g * codes->zero_step : NULL;
     }
-    if (blocks) at0 = codes->at + g0 * codes->step, at1 = codes->at + g1 * codes->step;
-    for (size_t k = 0; k < depth; k++, a++, at0 += codes->row, at1 += codes->row) {
-        const uint8_t *from0 = at0, *from1 = at1;
-        attn__vec x0, y0;
-        float s0 = 1, s1 = 1;
-        if (blocks) {
-            uint16_t half[2];
-            attn__memcpy(&half[0], at0, sizeof *half), attn__memcpy(&half[1], at1, sizeof *half);
-            s0 = attn__f16_to_f32(half[0]), s1 = g0 == g1 ? s0 : attn__f16_to_f32(half[1]);
-            from0 += 2 + first % ATTN__Q8_BLOCK, from1 += 2 + (first + ATTN__VL) % ATTN__Q8_BLOCK;
-        } else if (scale) {
-            s0 = scale[g0 * codes->scale_step], s1 = scale[g1 * codes->scale_step];
-            scale += codes->scale_row;
-        }
-        ATTN__PREFETCH((const char *)from0, 32 * codes->row);
-        x0 = is_signed ? ATTN__V(load_i8)((const int8_t *)from0) : ATTN__V(load_u8)(from0);
-        y0 = is_signed ? ATTN__V(load_i8)((const int8_t *)from1) : ATTN__V(load_u8)(from1);
-        if (zero) {
-            x0 = attn__vsub(x0, attn__vset1(zero[g0 * codes->zero_step]));
-            y0 = attn__vsub(y0, attn__vset1(zero[g1 * codes->zero_step]));
-            zero += codes->zero_row;
-        }
-        x0 = attn__vmul(x0, attn__vset1(s0)), y0 = attn__vmul(y0, attn__vset1(s1));
-#define ATTN__X(i)                                                                                                     \
-    if (height > i) {                                                                                                  \
-        const attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);                                                    \
-        c##i##0 = attn__vfma(ai, x0, c##i##0);                                                                         \
-        c##i##1 = attn__vfma(ai, y0, c##i##1);                                                                         \
+    for (ptrdiff_t k = 0; k < (ptrdiff_t)depth; k++, a++) {
+        ATTN__REPEAT_4(ATTN__ROW)
+        ATTN__PREFETCH((const char *)from[0], (k + ATTN__CODE_ROWS) * codes->row);
+#define ATTN__OF(v)                                                                                                    \
+    if (vecs > v) {                                                                                                    \
+        attn__vec x = ATTN__V(load_code)(from[v] + k * codes->row, dtype);                                             \
+        if (zeros) x = attn__vsub(x, attn__vset1(zero[v][k * codes->zero_row]));                                       \
+        x = attn__vmul(x, attn__vset1(scale[v][k * scale_row]));                                                       \
+        ATTN__ADD_TO(v)                                                                                                \
     }
-        ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
+        ATTN__OF(0) ATTN__OF(1) ATTN__OF(2) ATTN__OF(3)
+#undef ATTN__OF
     }
-#define ATTN__X(i)                                                                                                     \
-    if (height > i) attn__vstore(c + i * ldc, c##i##0), attn__vstore(c + i * ldc + ATTN__VL, c##i##1);
-    ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
+#define ATTN__SUM(i, v)                                                                                                \
+    if (height > i && vecs > v) attn__vstore(c + i * ldc + v * ATTN__VL, c##i##v);
+    ATTN__SUMS
+#undef ATTN__SUM
 }
+#undef ATTN__ROW
+#undef ATTN__ADD_TO
+#undef ATTN__ADD
+#undef ATTN__SUMS
+#undef ATTN__SUMS_OF
 
 /* Can columns [first, first + n) be used where they lie, `each` at a time with one scale? */
 static int ATTN__V(codes_in_place)(const attn__codes *codes, size_t first, size_t n, size_t each)
 {
     if (codes->dtype == ATTN_Q8_0) return codes->step == 34 && first % each == 0;
-    if (codes->step != 1 || (codes->dtype == ATTN_I8 ? codes->zero != NULL : codes->dtype != ATTN_U8)) return 0;
+    if (codes->step != 1 || (codes->zero && codes->dtype != ATTN_U8)) return 0;
     return (codes->group % each == 0 || codes->group >= first + n) && n % each == 0 && first % each == 0;
 }
 static size_t ATTN__V(dot_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes,
                                  size_t first, float *c, int accumulate)
 {
-    attn__codes from = *codes;
-    size_t j = 0;
-    if (m > 4 || !ATTN__V(codes_in_place)(codes, first, depth, 16)) return 0;
-    for (; j + ATTN__NR <= n; j += ATTN__NR, c += ATTN__NR) {
-        switch (codes->dtype == ATTN_U8 ? m + 4 : m) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1: ATTN__V(dot_codes_tile)(i + 1, 1, depth, a, &from, first, c, accumulate); break;                       \
-    case i + 5:                                                                                                        \
-        ATTN__V(dot_codes_tile)(i + 1, 0, depth, a, &from, first, c, accumulate);                                      \
-        break;
-            ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-        default: break;
+    const int floats = codes->dtype == ATTN_F8_E4M3 || codes->dtype == ATTN_F8_E5M2;
+    size_t j = 0, height;
+    if (n < ATTN__NR || !ATTN__V(codes_in_place)(codes, first, depth, 16)) return 0;
+    for (; j < n; j += ATTN__NR) {
+        attn__codes from = *codes;
+        if (j + ATTN__NR > n) { /* the last ones again, if that changes nothing */
+            if (accumulate) break;
+            j = n - ATTN__NR;
         }
-        from.at += ATTN__NR * from.row;
-        if (from.scale) from.scale += ATTN__NR * from.scale_row;
-        if (from.zero) from.zero += ATTN__NR * from.zero_row;
+        from.at += (ptrdiff_t)j * from.row;
+        if (from.scale) from.scale += (ptrdiff_t)j * from.scale_row;
+        if (from.zero) from.zero += (ptrdiff_t)j * from.zero_row;
+        for (size_t r = 0; r < m; r += height) {
+            const float *rows = a + r * ATTN__TILE_STRIDE;
+            float *to = c + r * ATTN__TILE_STRIDE + j;
+            int done = 0;
+            height = m - r < 2 ? 1 : m - r < 4 ? 2 : 4;
+            switch (height + (codes->dtype == ATTN_U8 ? 8 : floats ? 16 : 0)) {
+#define ATTN__OF(number, height, like)                                                                                 \
+    case (number) + (height):                                                                                          \
+        done = ATTN__V(dot_codes_tile)(height, like, depth, rows, &from, first, to, accumulate);                       \
+        break;
+#define ATTN__X(number, like) ATTN__OF(number, 1, like) ATTN__OF(number, 2, like) ATTN__OF(number, 4, like)
+                ATTN__X(0, ATTN_I8)
+                ATTN__X(8, ATTN_U8)
+                ATTN__X(16, ATTN_F8_E4M3)
+#undef ATTN__X
+#undef ATTN__OF
+            default: break;
+            }
+            if (!done) return j;
+        }
     }
-    return j;
+    return j < n ? j : n;
 }
 static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, float *c,
                               size_t ldc, int accumulate)
 {
-    if (m > 4 || !ATTN__V(codes_in_place)(codes, 0, n, ATTN__VL)) return 0;
-    for (size_t j = 0; j < n; j += ATTN__NR) switch (codes->dtype == ATTN_U8 ? m + 4 : m) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1: ATTN__V(add_codes_tile)(i + 1, 1, depth, a, codes, j, c + j, ldc, accumulate); break;                  \
-    case i + 5:                                                                                                        \
-        ATTN__V(add_codes_tile)(i + 1, 0, depth, a, codes, j, c + j, ldc, accumulate);                                 \
-        break;
-            ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-        default: break;
+    const int blocks = codes->dtype == ATTN_Q8_0;
+    const attn_dtype like = blocks ? ATTN_I8 : codes->dtype;
+    const int wide = m <= 2 && (like == ATTN_I8 || like == ATTN_U8);
+    attn__codes from = *codes;
+    float room[2 * ATTN__CODE_ROWS];
+    size_t width, height;
+    if (!ATTN__V(codes_in_place)(codes, 0, n, ATTN__VL)) return 0;
+    for (size_t j = 0; j < n; j += width) {
+        size_t column = j;
+        width = wide && n - j >= 2 * ATTN__NR ? 2 * ATTN__NR : ATTN__NR; /* a sum waits for the one before */
+        if (blocks) {                                                    /* the scales of up to two */
+            from.at = codes->at + (ptrdiff_t)(j / ATTN__Q8_BLOCK) * codes->step;
+            from.group = ATTN__Q8_BLOCK;
+            from.scale = room, from.scale_row = 1, from.scale_step = ATTN__CODE_ROWS;
+            column = j % ATTN__Q8_BLOCK;
+            for (size_t k = 0; k < depth; k += ATTN__VL)
+                for (size_t b = 0; b * ATTN__Q8_BLOCK < column + width; b++)
+                    attn__vstore(
+                        room + b * ATTN__CODE_ROWS + k,
+                        ATTN__V(load_halves_apart)(from.at + (ptrdiff_t)b * from.step + (ptrdiff_t)k * from.row,
+                                                   from.row, depth - k));
         }
+        for (size_t r = 0; r < m; r += height) {
+            const float *rows = a + r * ATTN__TILE_STRIDE;
+            float *to = c + r * ldc + j;
+            height = m - r < 2 ? 1 : m - r < 4 ? 2 : 4;
+            switch ((size_t)like * 8 + height + (width > ATTN__NR ? 4 : 0)) {
+#define ATTN__OF(dtype, height, vecs)                                                                                  \
+    case (dtype) * 8 + (height) + ((vecs) > 2 ? 4 : 0):                                                                \
+        ATTN__V(add_codes_tile)(height, vecs, dtype, depth, rows, &from, column, to, ldc, accumulate);                 \
+        break;
+#define ATTN__X(dtype) ATTN__OF(dtype, 1, 2) ATTN__OF(dtype, 2, 2) ATTN__OF(dtype, 4, 2)
+#define ATTN__WIDE(dtype) ATTN__X(dtype) ATTN__OF(dtype, 1, 4) ATTN__OF(dtype, 2, 4)
+                ATTN__WIDE(ATTN_I8)
+                ATTN__WIDE(ATTN_U8)
+                ATTN__X(ATTN_F8_E4M3)
+                ATTN__X(ATTN_F8_E5M2)
+#undef ATTN__WIDE
+#undef ATTN__X
+#undef ATTN__OF
+                    default : break;
+            }
+        }
+    }
     return 1;
 }
 #endif
