@@ -50,10 +50,11 @@
  *                   softmax(Q K^T / sqrt(d)) V
  *     3. fused      attn_forward: one descriptor for batches, grouped heads,
  *                   masks, windows, intervals, ALiBi, softcap, sinks, lengths, pages,
- *                   packed sequences; log-sum-exp, weights, scores, column sums.
+ *                   packed sequences; log-sum-exp, weights, scores, column sums, row
+ *                   statistics.
  *                   attn_partial and its states: over parts of the keys.
  *                   attn_cache_append, attn_cache_append_scaled, attn_quantize,
- *                   attn_dequantize, attn_rotary, attn_rotary_tables: for decoding.
+ *                   attn_dequantize, attn_rotary, attn_rotate: for decoding.
  *     4. layers     attn_layer_forward: projections, heads, output projection
  *
  * IN PLACE OF YOUR LOOP
@@ -116,6 +117,7 @@
  *   weight = exp(score) / sum exp(score)     over the visible keys j (and the sink)
  *   out    = sum of weight * v
  *   lse    = log(sum exp(score))             natural logarithm, sink included
+ *   rowmax = the largest score, rowsum = sum exp(score - rowmax)    without the sink
  *
  *   p = i + offset is the position of query i among the keys: offset is 0 for
  *   ATTN_ALIGN_UPPER_LEFT (PyTorch, ONNX), kv_len - q_len for
@@ -123,10 +125,11 @@
  *   that batch), q_offset for ATTN_ALIGN_OFFSET (chunks, caches).
  *   causal: key j is visible when j <= p. Window: p - left <= j <= p + right,
  *   both ends included. Intervals: begin <= j < end in one of the query's. A key counts
- *   only where everything allows it.
+ *   only where everything allows it. A mask has a column for every key, or by mask_place
+ *   for the first or the last ones.
  *
- *   A row without a visible key gives +0, weights +0 and lse -inf, with or
- *   without a sink. The masks alone decide this, never the scores. What is
+ *   A row without a visible key gives +0, weights +0, lse and rowmax -inf and rowsum
+ *   +0, with or without a sink. The masks alone decide this, never the scores. What is
  *   masked never affects a result: NaN there changes no bit.
  *
  * DECODING
@@ -188,6 +191,14 @@
  *   A bias by distance (T5, Transformer-XL), r[h][j - i + q_len - 1], without its matrix:
  *     d.mask = attn_array_strided(ATTN_F32, r + q_len - 1, 1, heads, q_len, kv_len,
  *                                 0, q_len + kv_len - 1, -1, 1);
+ *   A tree of n drafts after a cache (speculative decoding), of which each sees the cache and
+ *   its ancestors: n x n bits, a row of bytes for each. Without the cache's part of the mask.
+ *     d.mask = attn_array_2d(ATTN_BIT, ancestors, n, n);
+ *     d.mask_place = ATTN_MASK_TAIL;
+ *   The rotary embedding of Llama 3.1, of keys on their way into a cache.
+ *     attn_rotary_llama3(500000, 8, 1, 4, 8192, &factors);
+ *     rotation.base = 500000, rotation.factors = factors;
+ *     attn_cache_append_rotated(&cache, &rotation, &k, NULL, &kv_lens, NULL);
  *   Softmax off by one, exp(s) / (1 + sum exp(s)): sinks that are 0.
  *     d.sinks = attn_array_1d(ATTN_F32, zeros, heads);
  *   ONNX Attention-24 with nonpad_kv_seqlen: attn_desc_onnx, and d.kv_lens; with is_causal,
@@ -403,6 +414,7 @@
 #define attn_array_swap ATTN__PREFIXED(ATTN_PREFIX, array_swap)
 #define attn_best_path ATTN__PREFIXED(ATTN_PREFIX, best_path)
 #define attn_cache_append ATTN__PREFIXED(ATTN_PREFIX, cache_append)
+#define attn_cache_append_rotated ATTN__PREFIXED(ATTN_PREFIX, cache_append_rotated)
 #define attn_cache_append_scaled ATTN__PREFIXED(ATTN_PREFIX, cache_append_scaled)
 #define attn_compute_qkv ATTN__PREFIXED(ATTN_PREFIX, compute_qkv)
 #define attn_dequantize ATTN__PREFIXED(ATTN_PREFIX, dequantize)
@@ -422,6 +434,7 @@
 #define attn_layer ATTN__PREFIXED(ATTN_PREFIX, layer)
 #define attn_layer_default ATTN__PREFIXED(ATTN_PREFIX, layer_default)
 #define attn_layer_forward ATTN__PREFIXED(ATTN_PREFIX, layer_forward)
+#define attn_mask_place ATTN__PREFIXED(ATTN_PREFIX, mask_place)
 #define attn_matmul ATTN__PREFIXED(ATTN_PREFIX, matmul)
 #define attn_parallel_for ATTN__PREFIXED(ATTN_PREFIX, parallel_for)
 #define attn_partial ATTN__PREFIXED(ATTN_PREFIX, partial)
@@ -432,7 +445,12 @@
 #define attn_path_supported ATTN__PREFIXED(ATTN_PREFIX, path_supported)
 #define attn_quantize ATTN__PREFIXED(ATTN_PREFIX, quantize)
 #define attn_rotary ATTN__PREFIXED(ATTN_PREFIX, rotary)
+#define attn_rotary_llama3 ATTN__PREFIXED(ATTN_PREFIX, rotary_llama3)
 #define attn_rotary_tables ATTN__PREFIXED(ATTN_PREFIX, rotary_tables)
+#define attn_rotary_yarn ATTN__PREFIXED(ATTN_PREFIX, rotary_yarn)
+#define attn_rotate ATTN__PREFIXED(ATTN_PREFIX, rotate)
+#define attn_rotation ATTN__PREFIXED(ATTN_PREFIX, rotation)
+#define attn_rotation_default ATTN__PREFIXED(ATTN_PREFIX, rotation_default)
 #define attn_scaling ATTN__PREFIXED(ATTN_PREFIX, scaling)
 #define attn_scores ATTN__PREFIXED(ATTN_PREFIX, scores)
 #define attn_sdpa_f32 ATTN__PREFIXED(ATTN_PREFIX, sdpa_f32)
@@ -506,7 +524,10 @@ typedef enum attn_status {
     X(ATTN_U8, "uint8", 1)                                                                                             \
     X(ATTN_F8_E4M3, "float8_e4m3", 1) /* FN: no infinity, NaN is 0x7f and 0xff; the largest is 448 */                  \
     X(ATTN_F8_E5M2, "float8_e5m2", 1)                                                                                  \
-    X(ATTN_Q8_0, "q8_0", 34) /* ggml's block of 32 elements: a float16 scale, then 32 int8; strides in blocks */
+    X(ATTN_Q8_0, "q8_0", 34) /* ggml's block of 32 elements: a float16 scale, then 32 int8; strides in blocks */       \
+    /* for masks alone: 1 bit a key, the first is the lowest of its byte; rows end with whole bytes, strides in bytes  \
+     */                                                                                                                \
+    X(ATTN_BIT, "bit", 1)
 typedef enum attn_dtype {
 #define ATTN__X(name, text, size) name,
     ATTN__DTYPES(ATTN__X)
@@ -536,6 +557,16 @@ typedef enum attn_align {
     ATTN_ALIGN_OFFSET,
     ATTN_ALIGN_COUNT
 } attn_align;
+
+/* The keys of a mask's columns, where they are not all keys. Zero: they are. Both others count positions from 0 (a part
+ * with kv_begin takes the mask of the whole). */
+typedef enum attn_mask_place {
+    ATTN_MASK_ALL = 0,
+    ATTN_MASK_KEYS, /* column c is key c; keys beyond the last column are dropped, as ONNX has it */
+    ATTN_MASK_TAIL, /* the last column is the last key, of each batch by kv_lens; keys before the first are open: what a
+                       tree of drafts, or a chunk of a prompt, sees of itself */
+    ATTN_MASK_PLACE_COUNT
+} attn_mask_place;
 
 /* What attn_desc.scores receives. Zero: the attention weights. */
 typedef enum attn_stage {
@@ -602,17 +633,19 @@ typedef struct attn_desc {
     int64_t window_left;  /* keys before p that stay visible; -1: all */
     int64_t window_right; /* keys after p that stay visible; -1: all */
 
-    attn_array mask;     /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
-                            dimensions of 1 broadcast: ATTN_BOOL, true = keep, or
-                            a float type that is added, -inf = drop */
-    attn_array kv_lens;  /* optional, (B): visible keys per batch, i32 or i64 */
-    attn_array q_bounds; /* optional, (q_len, 2 R) or (B, q_len, 2 R), i32 or i64: a row
-                            is R intervals of positions, begin and end in turn, and a
-                            key counts only within one of them: begin <= j < end. One
-                            that ends where it begins, or before, is empty; of the
-                            others each begins where the last one ends, or later */
-    attn_array alibi;    /* optional, (Hq) or (B, Hq): slopes */
-    attn_array sinks;    /* optional, (Hq): a logit in the denominator only */
+    attn_array mask;            /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
+                                   dimensions of 1 broadcast: ATTN_BOOL or ATTN_BIT, true =
+                                   keep, or a float type that is added, -inf = drop */
+    attn_mask_place mask_place; /* other than ATTN_MASK_ALL: the mask has any number of columns up to kv_begin + kv_len
+                                   (of attn_partial: any number) */
+    attn_array kv_lens;         /* optional, (B): visible keys per batch, i32 or i64 */
+    attn_array q_bounds;        /* optional, (q_len, 2 R) or (B, q_len, 2 R), i32 or i64: a row
+                                   is R intervals of positions, begin and end in turn, and a
+                                   key counts only within one of them: begin <= j < end. One
+                                   that ends where it begins, or before, is empty; of the
+                                   others each begins where the last one ends, or later */
+    attn_array alibi;           /* optional, (Hq) or (B, Hq): slopes */
+    attn_array sinks;           /* optional, (Hq): a logit in the denominator only */
 
     /* Optional, float32, for k and v of 8 bits: an element is (number - zero) * scale. (B, Hkv, kv_len, C), fewer
      * dimensions and dimensions of 1 broadcast; C divides head_dim, and column c uses c / (head_dim / C); the C of a
@@ -650,6 +683,12 @@ typedef struct attn_desc {
     size_t scores_head, scores_query;
     attn_array colsum; /* optional output, (B, Hq, kv_len): sums of weights over queries
                           (each head is then a single task) */
+    /* Optional outputs, (B, Hq, q_len), or (Hq, total_q) like lse: the largest score of the visible keys, as it becomes
+     * a weight (limited to the largest number, if all inputs are finite), -inf where there is none, NaN if one is; and
+     * the sum of exp(score - rowmax) in the order in which the output has it, so that weights are exp(score - rowmax) /
+     * rowsum: +0 where there is none, NaN where rowmax is NaN or an infinite score. Sinks are not among either. For
+     * clipping of scores (QK-clip) and for gradients. */
+    attn_array rowmax, rowsum;
 } attn_desc;
 
 /* A layer: projections, attention, output projection. x is (S, d_model) or
@@ -707,13 +746,13 @@ ATTN_DEF attn_layer attn_layer_default(void);
  * at the polarity of boolean masks (true = keep, here and in all three). */
 /* scaled_dot_product_attention: upper-left */
 ATTN_DEF attn_desc attn_desc_pytorch(int is_causal);
-/* Attention-23: query 0 is at position past_len */
+/* Attention-23 to 25: query 0 is at position past_len, masks may have fewer columns than there are keys */
 ATTN_DEF attn_desc attn_desc_onnx(int is_causal, size_t past_len);
 /* flash_attn >= 2.1: lower-right, -1 unbounded */
 ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t window_right);
 
-ATTN_DEF size_t attn_dtype_size(attn_dtype dtype);  /* bytes, of a block for ATTN_Q8_0; 0 if unknown */
-ATTN_DEF size_t attn_dtype_block(attn_dtype dtype); /* elements of a block: 32 for ATTN_Q8_0, otherwise 1 */
+ATTN_DEF size_t attn_dtype_size(attn_dtype dtype);  /* bytes, of a block for ATTN_Q8_0 and ATTN_BIT; 0 if unknown */
+ATTN_DEF size_t attn_dtype_block(attn_dtype dtype); /* elements of a block: ATTN_Q8_0 32, ATTN_BIT 8, otherwise 1 */
 ATTN_DEF const char *attn_dtype_name(attn_dtype dtype);
 ATTN_DEF const char *attn_status_string(attn_status status);
 ATTN_DEF const char *attn_version(void);
@@ -800,8 +839,8 @@ ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_worke
 /* States: attention over a part of the keys, to be merged with that over others
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
  * from kv_begin on (so ATTN_ALIGN_LOWER_RIGHT needs kv_lens, the lengths of the
- * whole, where positions count: causal, window, alibi); its out, lse, scores, colsum
- * and sinks are ignored. Rows of packed sequences are those of one batch of total_q,
+ * whole, where positions count: causal, window, alibi; and so does ATTN_MASK_TAIL); its outputs and sinks are
+ * ignored. Rows of packed sequences are those of one batch of total_q,
  * of which attn_state_finish knows no more. A state is plain bytes without pointers, 8-byte aligned, of a
  * size that attn_state_size gives.
  *
@@ -818,7 +857,7 @@ ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes);
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec);
 ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes);
 ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size, attn_path path);
-/* of desc: out, lse, sinks */
+/* of desc: out, lse, rowmax, rowsum, sinks */
 ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path);
 
 /* ------------------------------------------------------- caches, rotary -- */
@@ -855,7 +894,7 @@ ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *
  * dimensions; positions (S) or (B, S), i32 or i64, or NULL for 0, 1, 2, ... The
  * first rotary_dim (even; 0: D) elements of a row are rotated in pairs, pair i by
  * position * base^(-2 i / rotary_dim) radians: (2i, 2i + 1) if interleaved, else
- * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Angles, sines
+ * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Positions lie between -2^31 and 2^31. Angles, sines
  * and cosines are computed in double, with an error below 2^-50 (1 + |angle|), on every
  * machine the same, and what they give is rounded once, to y. y may be x itself. */
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
@@ -866,6 +905,46 @@ ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *position
  * double and rounded once. Tables of any numbers are taken as they are. */
 ATTN_DEF attn_status attn_rotary_tables(const attn_array *x, const attn_array *cosine, const attn_array *sine,
                                         int interleaved, const attn_array *y);
+
+/* Rotary embedding as models have it. Zero-initialised it is attn_rotary(x, positions, 0, 0, 0, y). The angle of pair i
+ * at position p is p * f, f = base^(-2 i / rotary_dim), then f /= factors[i], then f *= scale, one rounding each;
+ * cosine and sine are multiplied by magnitude, one rounding each. Their error is that of attn_rotary, times magnitude,
+ * and of these roundings. ATTN_ERR_LENGTH: an angle is larger than 2^31. */
+typedef struct attn_rotation {
+    double base;        /* 0: 10000; at least 1 */
+    size_t rotary_dim;  /* 0: all columns, or with tables twice theirs */
+    int interleaved;    /* not 0: pairs are neighbours, else half of rotary_dim apart */
+    int inverse;        /* not 0: back, by minus the angle */
+    double scale;       /* of positions (linear interpolation); 0: 1; at least 0 */
+    double magnitude;   /* of what is rotated (YaRN); 0: 1; at least 0 */
+    attn_array factors; /* optional, (rotary_dim / 2), float32 or float64, above 0: Llama 3.1, YaRN, LongRoPE; see
+                           attn_rotary_llama3, attn_rotary_yarn */
+    size_t sections[4]; /* if any is not 0: how many pairs go by the first, the second, ... of several positions of a
+                           row (M-RoPE); together rotary_dim / 2. positions are then (R, S) or (B, R, S), R being 4, or
+                           the number of sections up to the last that is not 0 */
+    attn_array cosine, sine; /* optional, together, instead of base, scale, factors, sections and positions, as those of
+                                attn_rotary_tables */
+} attn_rotation;
+ATTN_DEF attn_rotation attn_rotation_default(void);
+
+/* positions as in attn_rotary, but for sections. */
+ATTN_DEF attn_status attn_rotate(const attn_rotation *rotation, const attn_array *x, const attn_array *positions,
+                                 const attn_array *y);
+
+/* attn_cache_append of rows that are rotated on their way: one pass, one rounding, to the cache's type (not one of 8
+ * bits). positions NULL: where in the cache they go to. */
+ATTN_DEF attn_status attn_cache_append_rotated(const attn_array *cache, const attn_rotation *rotation,
+                                               const attn_array *rows, const attn_array *positions,
+                                               const attn_array *lens, const attn_array *block_table);
+
+/* The factors of Llama 3.1 and of YaRN (Peng et al. 2023), (rotary_dim / 2), float32 or float64, from the numbers that
+ * models publish: factor, low_freq_factor, high_freq_factor and original_max_position_embeddings (Llama 3.1: 8, 1, 4,
+ * 8192, and base 500000); factor, beta_fast and beta_slow (each 0: 32 and 1) and original_max_position_embeddings.
+ * *magnitude (which may be NULL) becomes 0.1 log(factor) + 1. Errors below 2^-44 of themselves. */
+ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_freq_factor, double high_freq_factor,
+                                        double original_len, const attn_array *factors);
+ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
+                                      double original_len, const attn_array *factors, double *magnitude);
 
 /* ---------------------------------------------------- level 4: layers -- */
 
@@ -1703,12 +1782,19 @@ ATTN__INLINE size_t attn__size_of(attn_dtype dtype)
     return 0;
 }
 
-/* Is it a type of 8 bits? What n elements of a row are in memory, and back: blocks of ATTN_Q8_0. */
+/* Is it a type of 8 bits? What n elements of a row are in memory, and back: blocks of ATTN_Q8_0,
+ * bytes of ATTN_BIT. */
 #define ATTN__Q8_BLOCK 32
 #define ATTN__CODE_ROWS 64
-ATTN__INLINE int attn__coded(attn_dtype dtype) { return dtype >= ATTN_I8; }
-ATTN__INLINE size_t attn__stored(attn_dtype dtype, size_t n) { return dtype == ATTN_Q8_0 ? n / ATTN__Q8_BLOCK : n; }
-ATTN__INLINE size_t attn__elements(attn_dtype dtype, size_t n) { return dtype == ATTN_Q8_0 ? n * ATTN__Q8_BLOCK : n; }
+ATTN__INLINE int attn__coded(attn_dtype dtype) { return dtype >= ATTN_I8 && dtype <= ATTN_Q8_0; }
+ATTN__INLINE size_t attn__stored(attn_dtype dtype, size_t n)
+{
+    return dtype < ATTN_Q8_0 ? n : dtype == ATTN_Q8_0 ? n / ATTN__Q8_BLOCK : n / 8 + (n % 8 != 0);
+}
+ATTN__INLINE size_t attn__elements(attn_dtype dtype, size_t n)
+{
+    return dtype < ATTN_Q8_0 ? n : dtype == ATTN_Q8_0 ? n * ATTN__Q8_BLOCK : n * 8;
+}
 
 /* One element of any float type. attn__put rounds once, to 16 bits through a float whose last bit is odd where it is
  * not exact (Boldo & Melquiond 2008), and gives NaN one form: machines differ in the sign of what they make themselves.
@@ -3119,7 +3205,7 @@ ATTN_DEF const char *attn_arithmetic(void) { return ATTN__FUSED ? "fused" : "unf
 
 /* ---------------------------------------------------------------- arrays -- */
 
-/* A checked array: 8 dimensions, absent ones 1, strides in elements. Of ATTN_Q8_0, columns are blocks. */
+/* A checked array: 8 dimensions, absent ones 1, strides in elements. Of ATTN_Q8_0 and ATTN_BIT, columns are blocks. */
 typedef struct attn__view {
     char *data;
     attn_dtype dtype;
@@ -3786,7 +3872,7 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(q, 1, 2, 4, ANY_FLOAT, ATTN__INPUT, batch, q_heads, q_len, dim, 0)                                               \
     X(k, 1, 2, 4, CACHED, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_cols, 0)                                         \
     X(v, 1, 2, 4, CACHED, ATTN__INPUT, kv_batch, kv_heads, kv_rows, v_cols, 0)                                         \
-    X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, kv_len, 7)                                              \
+    X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, mask_cols, 7)                                           \
     X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, seqs, 0)                                                  \
     X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, seqs, q_heads, 4)                                                  \
     X(sinks, 0, 1, 1, FLOAT, ATTN__INPUT, one, one, one, q_heads, 0)                                                   \
@@ -3801,7 +3887,9 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(out, 1, 2, 4, FLOAT, ATTN__OUTPUT, batch, q_heads, q_len, dim_v, 0)                                              \
     X(lse, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                                                \
     X(scores, 0, 2, 4, FLOAT, ATTN__OUTPUT, batch, scores_heads, scores_queries, kv_len, 0)                            \
-    X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, kv_seqs, q_heads, kv_len, 0)
+    X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, kv_seqs, q_heads, kv_len, 0)                                       \
+    X(rowmax, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                                             \
+    X(rowsum, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)
 
 enum {
 #define ATTN__X(name, ...) ATTN__ARRAY_##name,
@@ -3865,7 +3953,9 @@ typedef struct attn__problem {
     unsigned char given[ATTN__ARRAY_COUNT];    /* ... and which, as a list ... */
     unsigned has;                              /* ... and as bits, see ATTN__HAS */
     size_t scores_heads, scores_queries;
-    size_t width; /* dim_v padded to panels */
+    size_t mask_cols, mask_keys; /* of a row of the mask, as it is stored, and what they are for */
+    int64_t mask_end;            /* keys from here on are dropped for want of columns */
+    size_t width;                /* dim_v padded to panels */
     size_t kv_begin;
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
     size_t chunks, slot_count, keys; /* keys: packed at most, of one block */
@@ -3939,6 +4029,8 @@ typedef struct attn__rows {
     size_t q_base, k_base;  /* rows before this sequence, when packed */
     size_t q_len, kv_total; /* of this batch or sequence */
     size_t keys, kv_end;    /* so many are in its arrays; [kv_begin, kv_end) of them count, all or a part of kv_total */
+    size_t mask_key;        /* that of the mask's first column: before 0 it wraps around ... */
+    size_t mask_from;       /* ... and the first that has a column: those before are open */
 } attn__rows;
 
 static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
@@ -3991,6 +4083,12 @@ static void attn__take_sequence(const attn__problem *p, size_t b, attn__rows *r)
     r->kv_end = p->kv_begin + r->keys;
     r->kv_total = ATTN__HAS(p, kv_lens) ? attn__length(&p->kv_lens, b) : r->kv_end;
     r->kv_end = attn__min(r->kv_end, r->kv_total);
+    r->mask_key = r->mask_from = 0;
+    if (p->desc->mask_place == ATTN_MASK_ALL) r->mask_key = p->kv_begin - r->k_base;
+    else if (p->desc->mask_place == ATTN_MASK_TAIL) {
+        r->mask_key = r->kv_total - p->mask_keys;
+        r->mask_from = r->kv_total < p->mask_keys ? 0 : r->mask_key;
+    }
 }
 static size_t attn__head_of(const attn__rows *rows, size_t r)
 {
@@ -4017,7 +4115,8 @@ static attn__rows attn__window(const attn__rows *rows, size_t r, size_t limit, s
     return window;
 }
 
-/* Row i of q or out, element d of key or value j, the mask of row i and key j. */
+/* Row i of q or out, element d of key or value j, the mask of row i and key j (of ATTN_BIT: the byte of that column),
+ * if that has one. */
 static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t h, size_t i)
 {
     return attn__at(v, rows->b, h, rows->q_base + i, 0);
@@ -4038,7 +4137,8 @@ static size_t attn__together(const attn__problem *p, size_t j, size_t to)
 }
 static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return attn__at(&p->mask, rows->b, h, rows->q_base + i, rows->k_base + j - p->kv_begin);
+    const size_t column = j - rows->mask_key;
+    return attn__at(&p->mask, rows->b, h, rows->q_base + i, p->mask.dtype == ATTN_BIT ? column / 8 : column);
 }
 
 /* ---- visibility: by position, then by intervals, then by mask ---- */
@@ -4083,8 +4183,8 @@ static int attn__within_bounds(const attn__problem *p, const attn__rows *rows, s
     return !ATTN__HAS(p, q_bounds) || attn__bounds_range(p, rows, i, &key) != ATTN__MASK_DROPS_ALL;
 }
 
-/* The keys of `within` that length, causality and window leave to a query: from the first that position `low` sees to
- * the last that `high` sees. */
+/* The keys of `within` that length, causality, window and the columns of a mask leave to a query: from the first that
+ * position `low` sees to the last that `high` sees. */
 static attn__range attn__between(const attn__problem *p, const attn__rows *rows, int64_t low, int64_t high,
                                  attn__range within)
 {
@@ -4092,6 +4192,7 @@ static attn__range attn__between(const attn__problem *p, const attn__rows *rows,
     attn__range keys;
     if (p->left >= 0 && low >= 0 && low - p->left > first) first = low - p->left;
     if (p->right >= 0 && (high < 0 ? high + p->right < end - 1 : p->right < end - 1 - high)) end = high + p->right + 1;
+    if (end > p->mask_end) end = p->mask_end;
     if (first >= end) first = end = (int64_t)p->kv_begin;
     keys.lo = attn__max((size_t)first, within.lo);
     keys.hi = attn__min((size_t)end, within.hi);
@@ -4122,8 +4223,19 @@ static int attn__mask_keeps(const char *at, attn_dtype dtype)
 }
 static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return attn__within_bounds(p, rows, i, j) &&
-           (!ATTN__HAS(p, mask) || attn__mask_keeps(attn__mask_at(p, rows, h, i, j), p->mask.dtype));
+    const char *at;
+    if (!attn__within_bounds(p, rows, i, j)) return 0;
+    if (!ATTN__HAS(p, mask) || j < rows->mask_from) return 1;
+    at = attn__mask_at(p, rows, h, i, j);
+    return p->mask.dtype == ATTN_BIT ? *(const unsigned char *)at >> (j - rows->mask_key) % 8 & 1
+                                     : attn__mask_keeps(at, p->mask.dtype);
+}
+/* Does the mask say true or false? */
+static int attn__boolean(const attn__problem *p) { return p->mask.dtype == ATTN_BOOL || p->mask.dtype == ATTN_BIT; }
+/* Of keys [lo, hi), the first that has a column; hi if there is none. */
+static size_t attn__masked_from(const attn__rows *rows, size_t lo, size_t hi)
+{
+    return attn__min(attn__max(lo, rows->mask_from), hi);
 }
 static int attn__sees(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, size_t j)
 {
@@ -4185,6 +4297,47 @@ ATTN__INLINE size_t attn__true_ahead(const char *at, size_t n)
     return i;
 }
 
+/* The same of bits [from, to), in front, or behind, that are all as those of x: eight bytes of them at a time, where
+ * bytes are next to each other. */
+static size_t attn__bits_ahead(const char *row, ptrdiff_t step, size_t from, size_t to, uint64_t x)
+{
+    size_t i = from;
+    for (; i < to && (i % 8 || step != 1) && !(((uint64_t)row[(ptrdiff_t)(i / 8) * step] ^ x) >> i % 8 & 1); i++) {
+    }
+    if (i < to && i % 8 == 0 && step == 1) i += 8 * attn__ahead(row + i / 8, (to - i) / 8, x);
+    for (; i < to && !(((uint64_t)row[(ptrdiff_t)(i / 8) * step] ^ x) >> i % 8 & 1); i++) {
+    }
+    return i - from;
+}
+static size_t attn__bits_behind(const char *row, ptrdiff_t step, size_t from, size_t to)
+{
+    size_t i = to;
+    for (; i > from && (i % 8 || step != 1) && !(row[(ptrdiff_t)((i - 1) / 8) * step] >> (i - 1) % 8 & 1); i--) {
+    }
+    if (i > from && i % 8 == 0 && step == 1) i -= 8 * attn__behind(row + (from + 7) / 8, i / 8 - (from + 7) / 8, 0);
+    for (; i > from && !(row[(ptrdiff_t)((i - 1) / 8) * step] >> (i - 1) % 8 & 1); i--) {
+    }
+    return to - i;
+}
+/* attn__mask_range of bits, of keys [from, keys->hi), which have columns. */
+static int attn__bit_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t from,
+                           attn__range *keys)
+{
+    const char *row = attn__at(&p->mask, rows->b, h, i, 0);
+    const ptrdiff_t step = p->mask.stride[ATTN__D];
+    const size_t end = keys->hi - rows->mask_key;
+    size_t begin = from - rows->mask_key;
+    if (from == keys->lo) {
+        begin += attn__bits_ahead(row, step, begin, end, 0);
+        keys->lo = keys->hi = begin + rows->mask_key;
+        if (begin == end) return ATTN__MASK_DROPS_ALL;
+    }
+    keys->hi = end - attn__bits_behind(row, step, begin, end) + rows->mask_key;
+    from = keys->hi - rows->mask_key;
+    return attn__bits_ahead(row, step, begin, from, ~(uint64_t)0) == from - begin ? ATTN__MASK_KEEPS_ALL
+                                                                                  : ATTN__MASK_MIXED;
+}
+
 /* Cuts keys to what lies between the first and the last that the mask leaves row i.
  * Returns how the mask is there. */
 static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, attn__range *keys)
@@ -4195,17 +4348,22 @@ static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size
     const int boolean = dtype == ATTN_BOOL;
     const ptrdiff_t step = p->mask.stride[ATTN__D] * p->mask.size;
     const size_t size = step == p->mask.size ? (size_t)step : 0; /* of an element, if it is next to the other */
-    const char *at = attn__mask_at(p, rows, h, i, keys->lo), *end = attn__mask_at(p, rows, h, i, keys->hi);
-    size_t from = keys->lo, to = keys->hi, n = (to - from) * size, skip;
-    skip = boolean ? attn__ahead(at, n, 0) : attn__ahead(at, n, dropped[dtype]);
-    if (skip) from += skip / size, at += skip;
-    for (; from < to && !attn__mask_keeps(at, dtype); at += step) from++;
-    keys->lo = keys->hi = from;
-    if (from == to) return ATTN__MASK_DROPS_ALL;
+    const char *at, *end;
+    size_t from = attn__masked_from(rows, keys->lo, keys->hi), to = keys->hi, n = (to - from) * size, skip;
+    if (from == to) return ATTN__MASK_KEEPS_ALL;
+    if (dtype == ATTN_BIT) return attn__bit_range(p, rows, h, i, from, keys);
+    at = attn__mask_at(p, rows, h, i, from), end = attn__mask_at(p, rows, h, i, to);
+    if (from == keys->lo) {
+        skip = boolean ? attn__ahead(at, n, 0) : attn__ahead(at, n, dropped[dtype]);
+        if (skip) from += skip / size, at += skip;
+        for (; from < to && !attn__mask_keeps(at, dtype); at += step) from++;
+        keys->lo = keys->hi = from;
+        if (from == to) return ATTN__MASK_DROPS_ALL;
+    }
     n = (to - from) * size;
     skip = boolean ? attn__behind(at, n, 0) : attn__behind(at, n, dropped[dtype]);
     if (skip) to -= skip / size, end -= skip;
-    for (; !attn__mask_keeps(end - step, dtype); end -= step) to--;
+    for (; from < to && !attn__mask_keeps(end - step, dtype); end -= step) to--;
     keys->hi = to;
     n = (to - from) * size;
     skip = boolean ? attn__true_ahead(at, n) : attn__ahead(at, n, 0);
@@ -4661,10 +4819,13 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    const int additive = ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL && mask_state != ATTN__MASK_KEEPS_ALL;
+    const int additive = ATTN__HAS(p, mask) && !attn__boolean(p) && mask_state != ATTN__MASK_KEEPS_ALL;
+    const size_t open = additive ? attn__masked_from(rows, lo, hi) - lo : hi - lo;
     if (!ATTN__HAS(p, alibi) && !additive) return 0;
-    if (additive) kernel->load(bias, attn__mask_at(p, rows, h, i, lo), p->mask.dtype, p->mask.stride[ATTN__D], hi - lo);
-    else attn__memset(bias, 0, (hi - lo) * kernel->size);
+    attn__memset(bias, 0, open * kernel->size);
+    if (open < hi - lo)
+        kernel->load(bias + open * kernel->size, attn__mask_at(p, rows, h, i, lo + open), p->mask.dtype,
+                     p->mask.stride[ATTN__D], hi - lo - open);
     if (unit < 1) kernel->scale(bias, bias, hi - lo, unit);
     attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* see attn__pad_rows */
     if (ATTN__HAS(p, alibi))
@@ -4676,23 +4837,31 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
 /* Do intervals, or a boolean mask, drop some of the keys between the first and the last that a row sees? */
 static int attn__drops(const attn__problem *p, int mask_state)
 {
-    return mask_state == ATTN__MASK_MIXED &&
-           (ATTN__HAS(p, q_bounds) || (ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL));
+    return mask_state == ATTN__MASK_MIXED && (ATTN__HAS(p, q_bounds) || (ATTN__HAS(p, mask) && attn__boolean(p)));
 }
 static void attn__drop(const attn__problem *p, const attn__rows *rows, size_t r, size_t lo, size_t hi, char *row,
                        int infinite)
 {
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
-    unsigned char keep[ATTN__BLOCK];
-    if (ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL)
-        p->run.kernel->mask(row, attn__mask_at(p, rows, h, i, lo), p->mask.stride[ATTN__D], hi - lo, infinite);
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t i = attn__query_of(rows, r), from = attn__masked_from(rows, lo, hi);
+    unsigned char keep[ATTN__BLOCK + 16]; /* a byte a key, for bits from the first of a byte on */
+    if (ATTN__HAS(p, mask) && attn__boolean(p) && from < hi) {
+        const char *at = attn__mask_at(p, rows, attn__head_of(rows, r), i, from);
+        char *masked = row + (from - lo) * kernel->size;
+        if (p->mask.dtype == ATTN_BIT) {
+            const size_t skip = (from - rows->mask_key) % 8;
+            for (size_t k = 0; k < skip + hi - from; k += 8, at += p->mask.stride[ATTN__D])
+                for (size_t bit = 0; bit < 8; bit++) keep[k + bit] = (unsigned char)(*at & 1 << bit);
+            kernel->mask(masked, keep + skip, 1, hi - from, infinite);
+        } else kernel->mask(masked, at, p->mask.stride[ATTN__D], hi - from, infinite);
+    }
     if (!ATTN__HAS(p, q_bounds)) return;
     attn__memset(keep, 0, sizeof keep);
     for (size_t n = 0; n < p->bounds / 2; n++) {
         const attn__range keys = {lo, hi}, part = attn__interval(p, rows, i, n, keys);
         if (part.lo < part.hi) attn__memset(keep + (part.lo - lo), 1, part.hi - part.lo);
     }
-    p->run.kernel->mask(row, keep, 1, hi - lo, infinite);
+    kernel->mask(row, keep, 1, hi - lo, infinite);
 }
 
 /* The same in float64 where the slope is not finite. */
@@ -4702,7 +4871,7 @@ static void attn__steep_row(const attn__problem *p, const attn__rows *rows, size
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     for (size_t j = lo; j < hi; j++) {
         const double distance = (double)(attn__position(p, rows, i) - (int64_t)(base + j));
-        const double mask = ATTN__HAS(p, mask) && p->mask.dtype != ATTN_BOOL
+        const double mask = ATTN__HAS(p, mask) && !attn__boolean(p) && base + j >= rows->mask_from
                                 ? attn__get(attn__mask_at(p, rows, h, i, base + j), p->mask.dtype)
                                 : 0;
         row[j] = attn__keeps(p, rows, h, i, base + j) ? row[j] + (distance > 0 ? -distance : distance) * slope + mask
@@ -5266,6 +5435,35 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     attn__join_slots(p, count, s, ATTN__TREE_END);
 }
 
+/* The largest score a row sees, and the sum of exp(score - max). */
+typedef struct attn__statistics {
+    double max, sum;
+} attn__statistics;
+
+/* Those of row r, from its state in slot 0; what its scores have that is not finite is in `sees`. */
+static attn__statistics attn__statistics_of(const attn__problem *p, const attn__scratch *s, size_t r)
+{
+    const attn__row *row = s->row + r;
+    const double nan = attn__from_bits_f64(0x7ff8000000000000u);
+    attn__statistics t;
+    t.max = s->max[r];
+    t.sum = s->sum[r];
+    if (row->sees & ATTN__SEES_NAN) t.max = t.sum = nan;
+    else if (row->sees & ATTN__SEES_INF) t.max = attn__infinity(), t.sum = nan;
+    else if (attn__only_beyond(p, row))
+        t.max = attn__saturate(row->top > 0 ? attn__infinity() : -attn__infinity(), ATTN_F64);
+    else if (row->sees && t.max <= -attn__infinity()) t.sum = nan; /* nothing but -inf */
+    if (p->careful && attn__finite_f64(t.max))
+        t.max = attn__saturate(t.max, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
+    return t;
+}
+static void attn__put_statistics(const attn__problem *p, const attn__rows *rows, size_t r, attn__statistics t)
+{
+    const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
+    if (ATTN__HAS(p, rowmax)) attn__put(attn__at(&p->rowmax, 0, rows->b, h, i), p->rowmax.dtype, t.max);
+    if (ATTN__HAS(p, rowsum)) attn__put(attn__at(&p->rowsum, 0, rows->b, h, i), p->rowsum.dtype, t.sum);
+}
+
 /* From the state of row r in slot 0 to what its sum of values is multiplied by, NaN if its output is, and its
  * log-sum-exp. */
 static double attn__row_factor(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
@@ -5294,6 +5492,7 @@ static double attn__row_factor(const attn__problem *p, const attn__rows *rows, a
     }
     row->factor = factor;
     row->max = max;
+    if (ATTN__HAS(p, rowmax) || ATTN__HAS(p, rowsum)) attn__put_statistics(p, rows, r, attn__statistics_of(p, s, r));
     if (!ATTN__HAS(p, lse) && !p->careful) return factor;
     if (!(sum <= 0)) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
     if (p->careful && attn__finite_f64(lse)) lse = attn__saturate(lse, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
@@ -5847,10 +6046,12 @@ static void attn__task(void *arg, size_t index, size_t worker)
     }
 }
 
-/* The state of some rows over some keys as it lies in memory: max (rows), sum (rows), acc (rows, width). */
+/* The state of some rows over some keys as it lies in memory: max (rows), sum (rows), acc (rows, width); and where it
+ * is one of attn_partial, statistics (rows). */
 typedef struct attn__node {
     double *max, *sum;
     char *acc;
+    attn__statistics *own;
 } attn__node;
 static attn__node attn__node_at(char *at, size_t rows)
 {
@@ -5858,6 +6059,7 @@ static attn__node attn__node_at(char *at, size_t rows)
     node.max = (double *)(void *)at;
     node.sum = node.max + rows;
     node.acc = (char *)(node.sum + rows);
+    node.own = NULL;
     return node;
 }
 static int attn__node_size(size_t rows, size_t width, size_t element, size_t *bytes)
@@ -5990,7 +6192,7 @@ ATTN_DEF attn_array attn_array_swap(attn_array a, int axis_a, int axis_b)
     attn_array b = a;
     attn__view v;
     if (axis_a < 0 || axis_b < 0 || axis_a >= a.ndim || axis_b >= a.ndim) return a;
-    if (a.dtype == ATTN_Q8_0 && axis_a != axis_b && (axis_a == a.ndim - 1 || axis_b == a.ndim - 1))
+    if (attn__elements(a.dtype, 1) > 1 && axis_a != axis_b && (axis_a == a.ndim - 1 || axis_b == a.ndim - 1))
         return a; /* a block lies along the last one */
     if (attn__check(&a, 1, ATTN_MAX_DIMS, ~0u, ATTN__INPUT, 1, &v)) return a;
     b = attn__array_of(&v, a.ndim); /* whose strides are no longer implied */
@@ -6041,6 +6243,7 @@ ATTN_DEF attn_desc attn_desc_onnx(int is_causal, size_t past_len)
     d.causal = is_causal;
     d.align = ATTN_ALIGN_OFFSET;
     d.q_offset = (int64_t)past_len;
+    d.mask_place = ATTN_MASK_KEYS;
     return d;
 }
 ATTN_DEF attn_desc attn_desc_flash(int causal, int64_t window_left, int64_t window_right)
@@ -6524,7 +6727,7 @@ static attn_status attn__check_arrays(attn__problem *p, const attn_array *const 
     types[ATTN__TYPES_ANY_FLOAT] = ATTN__FLOATS;
     types[ATTN__TYPES_FLOAT] = compute == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
     types[ATTN__TYPES_COMPUTED] = 1u << compute;
-    types[ATTN__TYPES_MASK] = types[ATTN__TYPES_FLOAT] | 1u << ATTN_BOOL;
+    types[ATTN__TYPES_MASK] = types[ATTN__TYPES_FLOAT] | 1u << ATTN_BOOL | 1u << ATTN_BIT;
     types[ATTN__TYPES_INTEGER] = ATTN__INTS;
     types[ATTN__TYPES_CACHED] = types[ATTN__TYPES_FLOAT] | (compute == ATTN_F64 ? 0 : ATTN__CODES);
     types[ATTN__TYPES_SCALE] = 1u << ATTN_F32;
@@ -6627,6 +6830,14 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
         if (!attn__multiply_size(p->kv_rows, p->pages, &p->kv_len))
             return ATTN__ABOUT(p, block_table, ATTN_ERR_OVERFLOW);
     }
+    if (ATTN__HAS(p, mask)) {
+        p->mask_cols = p->mask.shape[ATTN__D];
+        p->mask_keys = given[ATTN__ARRAY_mask]->shape[given[ATTN__ARRAY_mask]->ndim - 1];
+        if (d->mask_place == ATTN_MASK_ALL ? p->mask_keys != p->kv_len
+                                           : ATTN__HAS(p, out) && p->mask_keys > p->kv_begin + p->kv_len)
+            return ATTN__ABOUT(p, mask, ATTN_ERR_SHAPE);
+        if (p->mask_keys > limit) return ATTN__ABOUT(p, mask, ATTN_ERR_OVERFLOW);
+    }
     if (ATTN__HAS(p, scores)) {
         p->scores_heads = p->scores.shape[ATTN__H];
         p->scores_queries = p->scores.shape[ATTN__S];
@@ -6682,6 +6893,8 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
         p->right = d->window_right;
     }
     if (d->causal) p->right = 0;
+    if ((unsigned)d->mask_place >= ATTN_MASK_PLACE_COUNT) return ATTN__ABOUT(p, mask_place, ATTN_ERR_PARAMETER);
+    p->mask_end = d->mask_place == ATTN_MASK_KEYS && ATTN__HAS(p, mask) ? (int64_t)p->mask_keys : INT64_MAX;
     return ATTN_OK;
 }
 
@@ -6785,7 +6998,8 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
     if ((status = attn__options(p, d, compute))) return status;
     if (ATTN__HAS(p, cu_seqlens_q)) {
         p->q.stride[ATTN__B] = p->mask.stride[ATTN__B] = p->out.stride[ATTN__B] = p->scores.stride[ATTN__B] = 0;
-        p->lse.stride[ATTN__H] = p->q_bounds.stride[ATTN__H] = 0;
+        p->lse.stride[ATTN__H] = p->rowmax.stride[ATTN__H] = p->rowsum.stride[ATTN__H] = p->q_bounds.stride[ATTN__H] =
+            0;
     }
     if (ATTN__HAS(p, cu_seqlens_k)) {
         p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->colsum.stride[ATTN__H] = 0;
@@ -7212,7 +7426,7 @@ typedef struct attn__state {
     uint64_t dtype, batch, q_heads, q_len, dim_v;
     uint64_t begin, end, nodes;
 } attn__state;
-#define ATTN__STATE_MAGIC UINT64_C(0x3174747461747361)
+#define ATTN__STATE_MAGIC UINT64_C(0x3274747461747361)
 #define ATTN__NODES 128 /* two for each level of a tree over 2^63 keys */
 /* As many states as this can be merged before sums of values overflow; rows that
  * come so near to the largest number are stored smaller. */
@@ -7253,10 +7467,36 @@ static attn_status attn__state_bytes(size_t rows, size_t dim_v, attn_dtype dtype
     size_t all;
     if (dim_v > (size_t)-1 / 64) return ATTN_ERR_OVERFLOW;
     if (!attn__node_size(rows, attn__state_width(dim_v), attn__size_of(dtype), node_bytes) ||
-        !attn__multiply_size(*node_bytes, nodes, &all) || all > (size_t)-1 / 2)
+        !attn__multiply_size(rows, sizeof(attn__statistics), &all) || *node_bytes > (size_t)-1 / 2 ||
+        all > (size_t)-1 / 2 - *node_bytes)
         return ATTN_ERR_OVERFLOW;
+    *node_bytes += all;
+    if (!attn__multiply_size(*node_bytes, nodes, &all) || all > (size_t)-1 / 2) return ATTN_ERR_OVERFLOW;
     *bytes = all + sizeof(attn__state);
     return ATTN_OK;
+}
+
+/* A node of a state. The statistics of a row are its max and its sum, which its own say by a sum of -1; but where the
+ * row was done again in double, max and sum are as its output needs them, and its own are what they are. */
+static attn__node attn__node_of(const char *at, size_t rows, size_t node_bytes)
+{
+    attn__node node = attn__node_at((char *)(uintptr_t)at, rows);
+    node.own = (attn__statistics *)(void *)((char *)(uintptr_t)at + node_bytes) - rows;
+    return node;
+}
+static const attn__statistics attn__no_own = {0, -1};
+
+/* Those of a row of x and of y become those of both, in x; then max and sum may be joined. NaN stays, whatever it
+ * meets. */
+static void attn__join_own(const attn__node *x, const attn__node *y, size_t row, const attn__kernel *kernel)
+{
+    attn__statistics a = x->own[row], b = y->own[row];
+    if (a.sum < 0 && b.sum < 0) return;
+    if (a.sum < 0) a.max = x->max[row], a.sum = x->sum[row];
+    if (b.sum < 0) b.max = y->max[row], b.sum = y->sum[row];
+    if (attn__nan_f64(b.max)) a = b;
+    if (!attn__nan_f64(a.max)) kernel->join(1, 0, &a, &a.max, &a.sum, &b, &b.max, &b.sum, 0);
+    x->own[row] = a;
 }
 
 /* A state somebody hands in: is it one, and what does it hold? */
@@ -7297,8 +7537,9 @@ static attn_status attn__describe_part(const attn_desc *desc, const attn_exec *e
         if (attn__specs[i].output) given[i] = NULL;
     given[ATTN__ARRAY_sinks] = NULL;
     if ((status = attn__describe(desc, given, exec, p))) return status;
-    if (desc->align == ATTN_ALIGN_LOWER_RIGHT && !ATTN__HAS(p, kv_lens) &&
-        (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi)))
+    if (!ATTN__HAS(p, kv_lens) &&
+        ((desc->align == ATTN_ALIGN_LOWER_RIGHT && (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi))) ||
+         (desc->mask_place == ATTN_MASK_TAIL && ATTN__HAS(p, mask))))
         return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* where the last key is, nobody says */
     part->rows = p->batch * p->q_heads * p->q_len;
     part->node_count = attn__nodes(p->kv_begin, p->kv_begin + p->kv_len, part->node);
@@ -7373,6 +7614,8 @@ static int attn__settle_node_row(const attn__problem *p, const attn__problem *ca
     else {
         const double factor = attn__row_factor(careful, rows, s, r);
         const int bad = attn__average(careful, acc, factor) && !attn__nan_f64(factor);
+        node->own[at] = attn__statistics_of(careful, s, r);
+        if (node->own[at].max <= -attn__infinity()) node->own[at].sum = 0; /* counts for nothing, as in the output */
         attn__put_node_row(p, node, at, s->row[r].lse, (const double *)(const void *)acc, attn__light(careful));
         if (bad) return attn__redo_sums(careful);
     }
@@ -7388,7 +7631,8 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
 {
     const attn__partial *part = (const attn__partial *)arg;
     const attn__range keys = part->node[index % part->node_count];
-    const attn__node node = attn__node_at(part->nodes + index % part->node_count * part->node_bytes, part->rows);
+    const attn__node node =
+        attn__node_of(part->nodes + index % part->node_count * part->node_bytes, part->rows, part->node_bytes);
     attn__problem own;
     attn__rows rows;
     const attn__problem *p = attn__take_task(&part->p, index / part->node_count, &own, &rows);
@@ -7404,6 +7648,7 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
         attn__row *row = &s.row[r];
         node.max[at] = s.max[r];
         node.sum[at] = s.sum[r];
+        node.own[at] = attn__no_own;
         row->redo = row->not_finite ? attn__redo_scores(p) : 0;
         attn__memset(sums, 0, attn__state_width(p->dim_v) * es);
         if (!row->redo && s.max[r] > -attn__infinity() && attn__store_node_row(p, sums, s.acc + r * p->width * es))
@@ -7482,8 +7727,9 @@ static size_t attn__merge_nodes(const attn__state *a, const attn__state *b, cons
             depth--;
             stack[depth - 1].hi = stack[depth].hi;
             if (to) {
-                const attn__node x = attn__node_at(to + (depth - 1) * node_bytes, rows),
-                                 y = attn__node_at(to + depth * node_bytes, rows);
+                const attn__node x = attn__node_of(to + (depth - 1) * node_bytes, rows, node_bytes),
+                                 y = attn__node_of(to + depth * node_bytes, rows, node_bytes);
+                for (size_t row = 0; row < rows; row++) attn__join_own(&x, &y, row, kernel);
                 kernel->join(rows, attn__state_width((size_t)a->dim_v), x.acc, x.max, x.sum, y.acc, y.max, y.sum, 0);
             }
         }
@@ -7560,21 +7806,28 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     const attn__view out = p->out;
     double max[ATTN__NODES + 1], sum[ATTN__NODES + 1], acc[ATTN__NODES][ATTN__NR_MAX]; /* acc of T */
     unsigned char finite[ATTN__NR_MAX];                                                /* is the merged sum? */
+    attn__statistics own[ATTN__NODES + 1];
     attn__scratch s;
     attn__row one;
     size_t n;
     attn__memset(&s, 0, sizeof s);
     attn__memset(&one, 0, sizeof one);
     for (n = 0; n < head->nodes; n++) {
-        const attn__node node = attn__node_at((char *)(uintptr_t)nodes + n * node_bytes, all);
+        const attn__node node = attn__node_of(nodes + n * node_bytes, all, node_bytes);
         max[n] = node.max[row];
         sum[n] = node.sum[row];
+        own[n] = node.own[row];
         attn__memcpy(acc[n], node.acc + (row * width + c) * es, cols * es);
     }
     max[n] = -attn__infinity();
     sum[n] = 0;
-    for (; n >= 2; n--)
-        kernel->join(1, cols, acc[n - 2], &max[n - 2], &sum[n - 2], acc[n - 1], &max[n - 1], &sum[n - 1], 0);
+    own[n] = attn__no_own;
+    for (; n >= 2; n--) {
+        const attn__node x = {&max[n - 2], &sum[n - 2], NULL, &own[n - 2]},
+                         y = {&max[n - 1], &sum[n - 1], NULL, &own[n - 1]};
+        attn__join_own(&x, &y, 0, kernel);
+        kernel->join(1, cols, acc[n - 2], x.max, x.sum, acc[n - 1], y.max, y.sum, 0);
+    }
     for (n = 0; n < cols; n++)
         finite[n] = (unsigned char)attn__finite_f64(attn__get((char *)acc[0] + n * es, kernel->dtype));
     s.acc = (char *)acc[0];
@@ -7591,6 +7844,7 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
                 x = attn__saturate(x, kernel->dtype);
             attn__put(attn__at(&p->out, rows->b, rows->head, rows->query, n), p->out.dtype, x);
         }
+    if (!(own[0].sum < 0)) attn__put_statistics(p, rows, 0, own[0]);
     p->out = out;
 }
 
@@ -7615,6 +7869,8 @@ ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state,
     p.dim_v = (size_t)head.dim_v;
     given[ATTN__ARRAY_out] = &desc->out;
     given[ATTN__ARRAY_lse] = &desc->lse;
+    given[ATTN__ARRAY_rowmax] = &desc->rowmax;
+    given[ATTN__ARRAY_rowsum] = &desc->rowsum;
     given[ATTN__ARRAY_sinks] = &desc->sinks;
     if ((status = attn__check_arrays(&p, given, (attn_dtype)head.dtype, 0)) || (status = attn__check_shapes(&p)))
         return status;
@@ -7819,69 +8075,6 @@ static void attn__encode_rows(const attn__coding *c, size_t place, size_t row, c
         }
 }
 
-ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
-                                       const attn_array *block_table)
-{
-    return attn_cache_append_scaled(cache, NULL, NULL, ATTN_SCALES_GIVEN, rows, lens, block_table);
-}
-
-ATTN_DEF attn_status attn_cache_append_scaled(const attn_array *cache, const attn_array *scale, const attn_array *zero,
-                                              attn_scaling scaling, const attn_array *rows, const attn_array *lens,
-                                              const attn_array *block_table)
-{
-    attn__view to, from, at, table;
-    attn__coding coding;
-    attn_status status;
-    size_t capacity, page_size;
-    int coded;
-    const unsigned floats = cache && cache->dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
-    if (!cache || !rows) return ATTN_ERR_NULL;
-    if ((status = attn__check(cache, 2, 4, floats | ATTN__CODES, ATTN__OUTPUT, 0, &to))) return status;
-    if ((status = attn__check(rows, 2, 4, floats, ATTN__INPUT, 0, &from))) return status;
-    if (lens && (status = attn__check(lens, 1, 1, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
-    if (block_table && (status = attn__check(block_table, 2, 2, ATTN__INTS, ATTN__INPUT, 0, &table))) return status;
-    capacity = page_size = to.shape[ATTN__S];
-    if (block_table) {
-        if (table.shape[ATTN__S] != from.shape[ATTN__B] || page_size == 0) return ATTN_ERR_SHAPE;
-        if (!attn__multiply_size(page_size, table.shape[ATTN__D], &capacity)) return ATTN_ERR_OVERFLOW;
-    } else if (to.shape[ATTN__B] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
-    if (to.shape[ATTN__H] != from.shape[ATTN__H] || attn__elements(to.dtype, to.shape[ATTN__D]) != from.shape[ATTN__D])
-        return ATTN_ERR_SHAPE;
-    if (lens && at.shape[ATTN__D] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
-    if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table)))
-        return ATTN_ERR_ALIAS;
-    coding.codes = to;
-    if ((status = attn__coding_of(scale, zero, scaling, 0, &coding))) return status;
-    coded = attn__coded(to.dtype);
-    for (int i = 0; i < 2; i++) {
-        const attn__view *v = i ? &coding.zero : &coding.scale;
-        if (!(i ? coding.has_zero : coding.has_scale)) continue;
-        if (!attn__apart(&to, v) || (coding.found && (!attn__apart(v, &from) || (lens && !attn__apart(v, &at)) ||
-                                                      (block_table && !attn__apart(v, &table)))))
-            return ATTN_ERR_ALIAS;
-    }
-    for (int pass = 0; pass < 2; pass++) /* checks everything, then writes */
-        for (size_t b = 0; b < from.shape[ATTN__B]; b++) {
-            const int64_t len = lens ? attn__integer(&at, 0, b) : 0;
-            if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len)
-                return ATTN_ERR_LENGTH;
-            for (size_t i = 0, n; i < from.shape[ATTN__S]; i += n) { /* rows of one page */
-                size_t row = (size_t)len + i, place = b;
-                if (block_table) {
-                    const int64_t page = attn__integer(&table, b, row / page_size);
-                    if (page < 0 || (uint64_t)page >= to.shape[ATTN__B]) return ATTN_ERR_PAGE;
-                    place = (size_t)page;
-                    row %= page_size;
-                }
-                n = attn__min(from.shape[ATTN__S] - i, page_size - row);
-                if (!pass) continue;
-                if (coded) attn__encode_rows(&coding, place, row, &from, b, i, n);
-                else attn__convert_rows(&to, place, row, &from, b, i, n);
-            }
-        }
-    return ATTN_OK;
-}
-
 /* Two arrays of one shape, numbers and codes, and the latters' scales. */
 static attn_status attn__coding_pair(const attn_array *numbers, int output, const attn_array *codes,
                                      const attn_array *scale, const attn_array *zero, attn_scaling scaling,
@@ -7968,10 +8161,19 @@ ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *
 typedef struct attn__turning {
     const attn__kernel *doubles, *singles;
     attn__view from, to;
-    double log_base, log_low;   /* of the turns, if there are no tables: the logarithm of base in two parts */
+    double log_base, log_low; /* of the turns, if there are no tables: the logarithm of base in two parts */
+    double scale, magnitude;
+    int scaled, grows, inverse; /* scale or magnitude are given */
+    int has_factors, has_positions, has_tables;
+    attn__view factors, tables[2];
+    attn__view positions;       /* (B, R, S) at H, S and D; without: rows stand at `start` and what follows it */
+    int64_t start, farthest;    /* no position is farther away from 0 */
+    size_t sections[4];         /* where each ends, in pairs; 0: all belong to the first */
     size_t dim;                 /* columns that are turned */
     size_t first, pairs, apart; /* pairs from this column on; columns between those of one; 1: interleaved */
-    double turn[ATTN__PAIRS], cosine[ATTN__PAIRS], sine[ATTN__PAIRS];
+    /* of pairs; whole vectors from any of them on */
+    double turn[ATTN__PAIRS + ATTN__LANES_F64], cosine[ATTN__PAIRS + ATTN__LANES_F64],
+        sine[ATTN__PAIRS + ATTN__LANES_F64];
     int singles_alone;                 /* float32 with contiguous rows */
     double beside[2][2 * ATTN__PAIRS]; /* cosines and sines as rotate_singles wants them of neighbours */
 } attn__turning;
@@ -7980,7 +8182,7 @@ typedef struct attn__turning {
 static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t i)
 {
     const attn__view *from = &t->from, *to = &t->to;
-    const int interleaved = t->apart == 1, halves = from->size == 2;
+    const int interleaved = t->apart == 1;
     const size_t n = t->pairs, cols = interleaved ? 2 * n : n;
     const double limit = from->dtype == ATTN_F64 ? 1 : 1.0565890622713305e+270; /* 2^897: far enough from overflow */
     double pair[2 * (ATTN__PAIRS + ATTN__LANES_F64)], other[ATTN__PAIRS + ATTN__LANES_F64];
@@ -7998,7 +8200,7 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
     for (int part = 0; part < (interleaved ? 1 : 2); part++) {
         const char *x = attn__at(from, b, h, i, t->first + (size_t)part * t->apart);
         double *row = part ? other : pair;
-        if (halves) {
+        if (from->size == 2) {
             t->singles->load(narrow, x, from->dtype, from->stride[ATTN__D], cols);
             t->doubles->load(row, narrow, ATTN_F32, 1, cols);
         } else t->doubles->load(row, x, from->dtype, from->stride[ATTN__D], cols);
@@ -8011,7 +8213,7 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
         const double *row = part ? other : pair;
         if (special)
             for (size_t c = 0; c < n; c++) attn__put(y + (ptrdiff_t)c * step * to->size, to->dtype, row[c]);
-        else if (halves) {
+        else if (to->size == 2) {
             for (size_t c = 0; c < n; c++) narrow[c] = attn__to_odd_f32(row[c]);
             t->singles->store(y, to->dtype, step, narrow, n);
         } else if (to->dtype == ATTN_F64)
@@ -8021,9 +8223,21 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
     }
 }
 
-/* x and y of which rotary_dim columns are turned, as the two functions below say. */
-static attn_status attn__check_turning(const attn_array *x, const attn_array *y, size_t rotary_dim, int interleaved,
-                                       attn__turning *t)
+/* What is turned: from and to are known. */
+static attn_status attn__turn_columns(attn__turning *t, size_t rotary_dim, int interleaved)
+{
+    t->dim = rotary_dim ? rotary_dim : t->from.shape[ATTN__D];
+    if (t->dim > t->from.shape[ATTN__D] || t->dim % 2) return ATTN_ERR_SHAPE;
+    t->apart = interleaved ? 1 : t->dim / 2;
+    t->singles_alone = t->from.dtype == ATTN_F32 && t->to.dtype == ATTN_F32 && t->from.stride[ATTN__D] == 1 &&
+                       t->to.stride[ATTN__D] == 1;
+    t->doubles = attn__kernel_of(attn_best_path(), ATTN_F64);
+    t->singles = attn__kernel_of(attn_best_path(), ATTN_F32);
+    return ATTN_OK;
+}
+
+/* x and y of the same shape, or y at x's own place. */
+static attn_status attn__check_turning(const attn_array *x, const attn_array *y, attn__turning *t)
 {
     attn_status status;
     int same = 1;
@@ -8034,45 +8248,198 @@ static attn_status attn__check_turning(const attn_array *x, const attn_array *y,
         if (t->from.shape[dim] > 1 && t->from.stride[dim] != t->to.stride[dim]) same = 0;
     }
     if (!attn__apart(&t->from, &t->to) && !(same && t->from.data == t->to.data)) return ATTN_ERR_ALIAS;
-    t->dim = rotary_dim ? rotary_dim : t->from.shape[ATTN__D];
-    if (t->dim > t->from.shape[ATTN__D] || t->dim % 2) return ATTN_ERR_SHAPE;
-    t->apart = interleaved ? 1 : t->dim / 2;
-    t->singles_alone = t->from.dtype == ATTN_F32 && t->from.stride[ATTN__D] == 1 && t->to.stride[ATTN__D] == 1;
-    t->doubles = attn__kernel_of(attn_best_path(), ATTN_F64);
-    t->singles = attn__kernel_of(attn_best_path(), ATTN_F32);
     return ATTN_OK;
 }
 
-/* Numbers of a table for row i of batch b, up to whole vectors. */
-static void attn__take_cosines(attn__turning *t, const attn__view *from, double *to, size_t b, size_t i, size_t c)
+/* Cosines and sines that are given, for the rows of `from`. */
+static attn_status attn__check_tables(const attn_array *cosine, const attn_array *sine, attn__turning *t)
 {
-    t->doubles->load(to, attn__at(from, 0, b, i, c), from->dtype, from->stride[ATTN__D], t->pairs);
-    attn__memset(to + t->pairs, 0, (attn__round_up(t->pairs, ATTN__LANES_F64) - t->pairs) * sizeof *to);
+    if (!cosine || !sine) return ATTN_ERR_NULL;
+    for (int i = 0; i < 2; i++) {
+        const attn_status status = attn__check(i ? sine : cosine, 2, 3, ATTN__COMPUTED, ATTN__INPUT, 0, &t->tables[i]);
+        if (status) return status;
+    }
+    if (t->tables[0].shape[ATTN__D] != t->tables[1].shape[ATTN__D]) return ATTN_ERR_SHAPE;
+    if (t->tables[0].shape[ATTN__D] == 0 || t->tables[0].shape[ATTN__D] > (size_t)-1 / 2) return ATTN_ERR_SHAPE;
+    t->has_tables = 1;
+    return ATTN_OK;
+}
+static attn_status attn__fit_tables(attn__turning *t)
+{
+    for (int i = 0; i < 2; i++) {
+        attn__view *table = &t->tables[i];
+        if (table->shape[ATTN__S] != t->from.shape[ATTN__S] ||
+            (table->shape[ATTN__H] != 1 && table->shape[ATTN__H] != t->from.shape[ATTN__B]))
+            return ATTN_ERR_SHAPE;
+        if (table->shape[ATTN__H] != t->from.shape[ATTN__B]) table->stride[ATTN__H] = 0;
+        if (!attn__apart(&t->to, table)) return ATTN_ERR_ALIAS;
+    }
+    return ATTN_OK;
 }
 
-/* All rows: by angles that are positions (NULL: 0, 1, 2, ...) times turns, or by tables of cosines and sines. */
-static void attn__turn(attn__turning *t, const attn__view *positions, const attn__view *tables)
+static int64_t attn__turn_position(const attn__turning *t, size_t b, size_t section, size_t i)
+{
+    const void *at;
+    if (!t->has_positions) return t->start + (int64_t)i;
+    at = attn__at(&t->positions, 0, b, section, i);
+    return t->positions.dtype == ATTN_I64 ? *(const int64_t *)at : (int64_t) * (const int32_t *)at;
+}
+
+/* The positions of all rows; how far a cache has them go where none are given is for who appends to it. */
+static attn_status attn__check_positions(const attn_array *positions, const attn_rotation *r, attn__turning *t)
+{
+    attn__view *at = &t->positions;
+    const size_t seq = t->from.shape[ATTN__S];
+    size_t all = 0, last = 0;
+    attn_status status;
+    for (size_t i = 0; i < 4; i++) {
+        if (r->sections[i] > t->dim / 2 - all) return ATTN_ERR_SHAPE;
+        t->sections[i] = all += r->sections[i];
+        if (r->sections[i]) last = i + 1;
+    }
+    if (last && all != t->dim / 2) return ATTN_ERR_SHAPE;
+    t->farthest = seq && !t->has_positions ? (int64_t)(seq - 1) : 0;
+    if (!positions) return ATTN_OK;
+    if ((status = attn__check(positions, last ? 2 : 1, last ? 3 : 2, ATTN__INTS, ATTN__INPUT, 0, at))) return status;
+    if (!last) { /* (B, S): each row has one */
+        at->shape[ATTN__H] = at->shape[ATTN__S], at->stride[ATTN__H] = at->stride[ATTN__S];
+        at->shape[ATTN__S] = 1, at->stride[ATTN__S] = 0;
+    } else if (at->shape[ATTN__S] != last && at->shape[ATTN__S] != 4) return ATTN_ERR_SHAPE;
+    if (at->shape[ATTN__D] != seq || (at->shape[ATTN__H] != 1 && at->shape[ATTN__H] != t->from.shape[ATTN__B]))
+        return ATTN_ERR_SHAPE;
+    if (at->shape[ATTN__H] != t->from.shape[ATTN__B]) at->stride[ATTN__H] = 0;
+    if (!attn__apart(&t->to, at)) return ATTN_ERR_ALIAS;
+    t->has_positions = 1;
+    t->farthest = 0;
+    for (size_t b = 0; b < t->from.shape[ATTN__B]; b++)
+        for (size_t section = 0; section < (last ? last : 1); section++)
+            for (size_t i = 0; i < seq; i++) {
+                const int64_t p = attn__turn_position(t, b, section, i), most = (int64_t)1 << 31;
+                if (p > most || p < -most) return ATTN_ERR_LENGTH;
+                if (p > t->farthest || -p > t->farthest) t->farthest = p < 0 ? -p : p;
+            }
+    return ATTN_OK;
+}
+
+/* Turns of pairs from c on: how far each goes at position 1. */
+static void attn__turns_of(attn__turning *t, size_t c)
+{
+    const size_t end = attn__round_up(t->pairs, ATTN__LANES_F64);
+    t->doubles->turns(t->turn, t->pairs, c, (double)t->dim, t->log_base, t->log_low);
+    for (size_t p = 0; p < t->pairs && (t->has_factors || t->scaled); p++) {
+        if (t->has_factors) t->turn[p] /= attn__element(&t->factors, 0, c + p);
+        t->turn[p] *= t->scale;
+    }
+    attn__memset(t->turn + t->pairs, 0, (end + ATTN__LANES_F64 - t->pairs) * sizeof *t->turn);
+}
+
+/* What a rotation says, for x and y, or for rows and a cache, which are known. */
+static attn_status attn__check_rotation(const attn_rotation *r, const attn_array *positions, attn__turning *t)
+{
+    const attn_array *cosine = attn__present(&r->cosine) ? &r->cosine : NULL,
+                     *sine = attn__present(&r->sine) ? &r->sine : NULL;
+    const double base = r->base > 0 || r->base < 0 ? r->base : 10000;
+    size_t dim = r->rotary_dim;
+    attn_status status;
+    t->has_factors = t->has_positions = t->has_tables = 0;
+    attn__memset(&t->positions, 0, sizeof t->positions);
+    attn__memset(t->tables, 0, sizeof t->tables);
+    t->start = 0;
+    t->inverse = r->inverse;
+    t->grows = r->magnitude > 0;
+    t->scaled = r->scale > 0;
+    t->scale = r->scale > 0 ? r->scale : 1;
+    t->magnitude = r->magnitude > 0 ? r->magnitude : 1;
+    if (cosine || sine) {
+        if ((status = attn__check_tables(cosine, sine, t))) return status;
+        if (dim && dim != 2 * t->tables[0].shape[ATTN__D]) return ATTN_ERR_SHAPE;
+        dim = 2 * t->tables[0].shape[ATTN__D];
+    }
+    if ((status = attn__turn_columns(t, dim, r->interleaved))) return status;
+    if (!attn__finite_f64(r->base) || base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian */
+    if (!attn__finite_f64(r->scale) || r->scale < 0 || !attn__finite_f64(r->magnitude) || r->magnitude < 0)
+        return ATTN_ERR_PARAMETER;
+    if (t->has_tables) {
+        const int others = r->sections[0] || r->sections[1] || r->sections[2] || r->sections[3];
+        if (positions || attn__present(&r->factors) || others || r->scale > 0 || r->base > 0)
+            return ATTN_ERR_UNSUPPORTED; /* what they would be for is in the tables */
+        return attn__fit_tables(t);
+    }
+    if (attn__present(&r->factors)) {
+        if ((status = attn__check(&r->factors, 1, 1, ATTN__COMPUTED, ATTN__INPUT, 0, &t->factors))) return status;
+        if (t->factors.shape[ATTN__D] != t->dim / 2) return ATTN_ERR_SHAPE;
+        if (!attn__apart(&t->to, &t->factors)) return ATTN_ERR_ALIAS;
+        for (size_t i = 0; i < t->dim / 2; i++) {
+            const double factor = attn__element(&t->factors, 0, i);
+            if (!attn__finite_f64(factor) || !(factor > 0)) return ATTN_ERR_PARAMETER;
+        }
+        t->has_factors = 1;
+    }
+    t->log_base = attn__log_f64(base);
+    t->log_low = attn__fma_f64(base, attn__exp_f64(-t->log_base), -1); /* one step of Newton's */
+    return attn__check_positions(positions, r, t);
+}
+
+/* Up to 2^31 the reduction of angles is exact enough. */
+static attn_status attn__check_angles(attn__turning *t)
+{
+    const double most = 2147483648.0;
+    if (t->has_tables || !t->from.shape[ATTN__S] || !t->from.shape[ATTN__B]) return ATTN_OK;
+    if (t->farthest > (int64_t)1 << 31) return ATTN_ERR_LENGTH;
+    if (!t->has_factors && t->scale <= 1) return ATTN_OK;
+    for (size_t c = 0; c < t->dim / 2; c += ATTN__PAIRS) {
+        t->pairs = attn__min(t->dim / 2 - c, ATTN__PAIRS);
+        attn__turns_of(t, c);
+        for (size_t p = 0; p < t->pairs; p++)
+            if (!(t->turn[p] * (double)t->farthest <= most)) return ATTN_ERR_LENGTH;
+    }
+    return ATTN_OK;
+}
+
+/* Cosines and sines of pairs from c on for row i of batch b, up to whole vectors. */
+static void attn__cosines_of(attn__turning *t, size_t b, size_t i, size_t c)
+{
+    const size_t n = t->pairs, rest = attn__round_up(n, ATTN__LANES_F64) - n;
+    if (t->has_tables) {
+        t->doubles->load(t->cosine, attn__at(&t->tables[0], 0, b, i, c), t->tables[0].dtype,
+                         t->tables[0].stride[ATTN__D], n);
+        t->doubles->load(t->sine, attn__at(&t->tables[1], 0, b, i, c), t->tables[1].dtype, t->tables[1].stride[ATTN__D],
+                         n);
+    } else if (!t->sections[3])
+        t->doubles->cosines(t->cosine, t->sine, t->turn, (double)attn__turn_position(t, b, 0, i), n);
+    else
+        for (size_t section = 0, from = c; section < 4; section++) { /* each writes beyond its end, into the next */
+            const size_t to = attn__min(t->sections[section], c + n);
+            if (from >= to) continue;
+            t->doubles->cosines(t->cosine + (from - c), t->sine + (from - c), t->turn + (from - c),
+                                (double)attn__turn_position(t, b, section, i), to - from);
+            from = to;
+        }
+    for (size_t p = 0; p < n && (t->inverse || t->grows); p++) {
+        t->cosine[p] *= t->magnitude;
+        t->sine[p] *= t->inverse ? -t->magnitude : t->magnitude;
+    }
+    attn__memset(t->cosine + n, 0, rest * sizeof *t->cosine);
+    attn__memset(t->sine + n, 0, rest * sizeof *t->sine);
+    for (size_t p = 0; p < n && t->singles_alone && t->apart == 1; p++) {
+        t->beside[0][2 * p] = t->beside[1][2 * p + 1] = t->cosine[p];
+        t->beside[0][2 * p + 1] = t->sine[p], t->beside[1][2 * p] = -t->sine[p];
+    }
+}
+
+/* All rows. */
+static void attn__turn(attn__turning *t)
 {
     const size_t half = t->dim / 2, dim = t->from.shape[ATTN__D];
-    const int each = tables ? tables[0].stride[ATTN__H] || tables[1].stride[ATTN__H]
-                            : positions && positions->stride[ATTN__S]; /* batch has its own */
+    const int each = t->has_tables ? t->tables[0].stride[ATTN__H] || t->tables[1].stride[ATTN__H]
+                                   : t->has_positions && t->positions.stride[ATTN__H]; /* batch has its own */
     for (size_t c = 0; c < half; c += ATTN__PAIRS) {
         t->first = t->apart == 1 ? 2 * c : c;
         t->pairs = attn__min(half - c, ATTN__PAIRS);
-        if (!tables) t->doubles->turns(t->turn, t->pairs, c, (double)t->dim, t->log_base, t->log_low);
+        if (!t->has_tables) attn__turns_of(t, c);
         for (size_t i = 0; i < t->from.shape[ATTN__S]; i++)
             for (size_t b = 0; b < t->from.shape[ATTN__B]; b++) {
-                if (tables && (b == 0 || each)) {
-                    attn__take_cosines(t, tables, t->cosine, b, i, c);
-                    attn__take_cosines(t, tables + 1, t->sine, b, i, c);
-                } else if (b == 0 || each) {
-                    const int64_t p = positions ? attn__integer(positions, b, i) : (int64_t)i;
-                    t->doubles->cosines(t->cosine, t->sine, t->turn, (double)p, t->pairs);
-                }
-                for (size_t p = 0; p < t->pairs && t->singles_alone && t->apart == 1 && (b == 0 || each); p++) {
-                    t->beside[0][2 * p] = t->beside[1][2 * p + 1] = t->cosine[p];
-                    t->beside[0][2 * p + 1] = t->sine[p], t->beside[1][2 * p] = -t->sine[p];
-                }
+                if (b == 0 || each) attn__cosines_of(t, b, i, c);
                 for (size_t h = 0; h < t->from.shape[ATTN__H]; h++) attn__rotate_row(t, b, h, i);
             }
     }
@@ -8083,57 +8450,222 @@ static void attn__turn(attn__turning *t, const attn__view *positions, const attn
                                   attn__at(&t->from, b, h, i, t->dim), dim - t->dim);
 }
 
+/* Rows [i, i + n) of batch b of another's rows, to rows from `row` on of a place in a cache. */
+static void attn__turn_rows(attn__turning *t, size_t b, size_t i, size_t n, int64_t start, size_t place, size_t row)
+{
+    const attn__view from = t->from, to = t->to, positions = t->positions, cosine = t->tables[0], sine = t->tables[1];
+    t->start = start;
+    t->from.data = attn__at(&from, b, 0, i, 0);
+    t->to.data = attn__at(&to, place, 0, row, 0);
+    if (t->has_positions) t->positions.data = attn__at(&positions, 0, b, 0, i);
+    if (t->has_tables)
+        t->tables[0].data = attn__at(&cosine, 0, b, i, 0), t->tables[1].data = attn__at(&sine, 0, b, i, 0);
+    t->from.shape[ATTN__B] = 1;
+    t->from.shape[ATTN__S] = n;
+    attn__turn(t);
+    t->from = from, t->to = to, t->positions = positions, t->tables[0] = cosine, t->tables[1] = sine;
+}
+
+ATTN_DEF attn_rotation attn_rotation_default(void)
+{
+    attn_rotation r;
+    attn__memset(&r, 0, sizeof r);
+    return r;
+}
+
+ATTN_DEF attn_status attn_rotate(const attn_rotation *rotation, const attn_array *x, const attn_array *positions,
+                                 const attn_array *y)
+{
+    attn__turning t;
+    attn_status status;
+    if (!rotation || !x || !y) return ATTN_ERR_NULL;
+    if ((status = attn__check_turning(x, y, &t)) || (status = attn__check_rotation(rotation, positions, &t)) ||
+        (status = attn__check_angles(&t)))
+        return status;
+    attn__turn(&t);
+    return ATTN_OK;
+}
+
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
                                  int interleaved, const attn_array *y)
 {
-    attn__turning t;
-    attn__view at;
-    attn_status status;
-    if (!x || !y) return ATTN_ERR_NULL;
-    if ((status = attn__check_turning(x, y, rotary_dim, interleaved, &t))) return status;
-    if (!attn__finite_f64(base) || base < 0) return ATTN_ERR_PARAMETER;
-    if (!(base > 0)) base = 10000;
-    if (base < 1) return ATTN_ERR_PARAMETER; /* would turn faster than a radian a position */
-    if (positions) {
-        if ((status = attn__check(positions, 1, 2, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
-        if (at.shape[ATTN__D] != t.from.shape[ATTN__S] ||
-            (at.shape[ATTN__S] != 1 && at.shape[ATTN__S] != t.from.shape[ATTN__B]))
-            return ATTN_ERR_SHAPE;
-        if (at.shape[ATTN__S] != t.from.shape[ATTN__B]) at.stride[ATTN__S] = 0;
-        if (!attn__apart(&t.to, &at)) return ATTN_ERR_ALIAS;
-    }
-    for (size_t b = 0; b < t.from.shape[ATTN__B]; b++) /* angles below 2^30, where the reduction is exact enough */
-        for (size_t i = 0; i < t.from.shape[ATTN__S]; i++) {
-            const int64_t p = positions ? attn__integer(&at, b, i) : (int64_t)i;
-            if (p >= (int64_t)1 << 30 || p <= -((int64_t)1 << 30)) return ATTN_ERR_LENGTH;
-        }
-    t.log_base = attn__log_f64(base);
-    t.log_low = attn__fma_f64(base, attn__exp_f64(-t.log_base), -1); /* one step of Newton's */
-    attn__turn(&t, positions ? &at : NULL, NULL);
-    return ATTN_OK;
+    attn_rotation r = attn_rotation_default();
+    r.base = base;
+    r.rotary_dim = rotary_dim;
+    r.interleaved = interleaved;
+    return attn_rotate(&r, x, positions, y);
 }
 
 ATTN_DEF attn_status attn_rotary_tables(const attn_array *x, const attn_array *cosine, const attn_array *sine,
                                         int interleaved, const attn_array *y)
 {
-    attn__turning t;
-    attn__view tables[2];
-    attn_status status;
-    if (!x || !cosine || !sine || !y) return ATTN_ERR_NULL;
-    for (int i = 0; i < 2; i++)
-        if ((status = attn__check(i ? sine : cosine, 2, 3, ATTN__COMPUTED, ATTN__INPUT, 0, &tables[i]))) return status;
-    if (tables[0].shape[ATTN__D] != tables[1].shape[ATTN__D]) return ATTN_ERR_SHAPE;
-    if (tables[0].shape[ATTN__D] == 0 || tables[0].shape[ATTN__D] > (size_t)-1 / 2) return ATTN_ERR_SHAPE;
-    if ((status = attn__check_turning(x, y, 2 * tables[0].shape[ATTN__D], interleaved, &t))) return status;
-    for (int i = 0; i < 2; i++) {
-        if (tables[i].shape[ATTN__S] != t.from.shape[ATTN__S] ||
-            (tables[i].shape[ATTN__H] != 1 && tables[i].shape[ATTN__H] != t.from.shape[ATTN__B]))
-            return ATTN_ERR_SHAPE;
-        if (tables[i].shape[ATTN__H] != t.from.shape[ATTN__B]) tables[i].stride[ATTN__H] = 0;
-        if (!attn__apart(&t.to, &tables[i])) return ATTN_ERR_ALIAS;
-    }
-    attn__turn(&t, NULL, tables);
+    attn_rotation r = attn_rotation_default();
+    if (!cosine || !sine) return ATTN_ERR_NULL;
+    if (!attn__present(cosine) || !attn__present(sine)) return ATTN_ERR_RANK;
+    r.cosine = *cosine;
+    r.sine = *sine;
+    r.interleaved = interleaved;
+    return attn_rotate(&r, x, NULL, y);
+}
+
+/* Factors to be computed, and the logarithm of the base. */
+static attn_status attn__check_factors(double base, double factor, double original_len, const attn_array *factors,
+                                       attn__view *v, double *log_base)
+{
+    const attn_status status = attn__check(factors, 1, 1, ATTN__COMPUTED, ATTN__OUTPUT, 0, v);
+    if (status) return status;
+    if (!attn__finite_f64(base) || !attn__finite_f64(factor) || !attn__finite_f64(original_len) || !(factor > 0) ||
+        !(original_len > 0))
+        return ATTN_ERR_PARAMETER;
+    if (!(base > 0 || base < 0)) base = 10000;
+    if (!(base > 1)) return ATTN_ERR_PARAMETER;
+    *log_base = attn__log_f64(base);
     return ATTN_OK;
+}
+#define ATTN__TWO_PI 6.283185307179586
+
+ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_freq_factor, double high_freq_factor,
+                                        double original_len, const attn_array *factors)
+{
+    attn__view v;
+    double log_base;
+    const attn_status status = attn__check_factors(base, factor, original_len, factors, &v, &log_base);
+    if (status) return status;
+    if (!attn__finite_f64(high_freq_factor) || !(low_freq_factor > 0) || !(high_freq_factor > low_freq_factor))
+        return ATTN_ERR_PARAMETER;
+    for (size_t i = 0; i < v.shape[ATTN__D]; i++) {
+        const double frequency = attn__exp_f64(-log_base * ((double)i / (double)v.shape[ATTN__D])),
+                     turns = original_len * frequency / ATTN__TWO_PI, /* within the original length */
+            high = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+        const double share = high < 0 ? 0 : high > 1 ? 1 : high;
+        attn__put(attn__at(&v, 0, 0, 0, i), v.dtype, 1 / ((1 - share) / factor + share));
+    }
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
+                                      double original_len, const attn_array *factors, double *magnitude)
+{
+    attn__view v;
+    double log_base, end[2];
+    const attn_status status = attn__check_factors(base, factor, original_len, factors, &v, &log_base);
+    if (status) return status;
+    if (!attn__finite_f64(beta_fast) || !attn__finite_f64(beta_slow) || beta_fast < 0 || beta_slow < 0)
+        return ATTN_ERR_PARAMETER;
+    if (!(beta_fast > 0)) beta_fast = 32;
+    if (!(beta_slow > 0)) beta_slow = 1;
+    if (beta_fast < beta_slow) return ATTN_ERR_PARAMETER;
+    for (int k = 0; k < 2;
+         k++) { /* the pair that turns so often within the original length: down to a whole one, or up */
+        const double most = (double)(2 * v.shape[ATTN__D]) - 1,
+                     pair = (double)v.shape[ATTN__D] *
+                            (attn__log_f64(original_len / ATTN__TWO_PI) - attn__log_f64(k ? beta_slow : beta_fast)) /
+                            log_base;
+        const double limited = pair < 0 ? 0 : pair > most ? most : pair;
+        end[k] = (double)(int64_t)limited;
+        if (k && end[k] < limited) end[k] += 1;
+    }
+    if (!(end[1] > end[0])) end[1] = end[0] + 0.001;
+    for (size_t i = 0; i < v.shape[ATTN__D]; i++) {
+        const double ramp = ((double)i - end[0]) / (end[1] - end[0]), slow = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
+        attn__put(attn__at(&v, 0, 0, 0, i), v.dtype, 1 / (slow / factor + (1 - slow)));
+    }
+    if (magnitude) *magnitude = factor > 1 ? attn__fma_f64(0.1, attn__log_f64(factor), 1) : 1; /* the same everywhere */
+    return ATTN_OK;
+}
+
+/* ---- appending to caches ---- */
+
+/* With a rotation, rows are turned on their way; without, t is not looked at. */
+static attn_status attn__append(const attn_array *cache, const attn_array *scale, const attn_array *zero,
+                                attn_scaling scaling, const attn_array *rows, const attn_array *lens,
+                                const attn_array *block_table, const attn_rotation *rotation,
+                                const attn_array *positions, attn__turning *t)
+{
+    attn__view to, from, at, table;
+    attn__coding coding;
+    attn_status status;
+    size_t capacity, page_size;
+    int coded;
+    const unsigned floats = cache && cache->dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
+    if (!cache || !rows) return ATTN_ERR_NULL;
+    if ((status = attn__check(cache, 2, 4, rotation ? floats : floats | ATTN__CODES, ATTN__OUTPUT, 0, &to)))
+        return status;
+    if ((status = attn__check(rows, 2, 4, floats, ATTN__INPUT, 0, &from))) return status;
+    if (lens && (status = attn__check(lens, 1, 1, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
+    if (block_table && (status = attn__check(block_table, 2, 2, ATTN__INTS, ATTN__INPUT, 0, &table))) return status;
+    capacity = page_size = to.shape[ATTN__S];
+    if (block_table) {
+        if (table.shape[ATTN__S] != from.shape[ATTN__B] || page_size == 0) return ATTN_ERR_SHAPE;
+        if (!attn__multiply_size(page_size, table.shape[ATTN__D], &capacity)) return ATTN_ERR_OVERFLOW;
+    } else if (to.shape[ATTN__B] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
+    if (to.shape[ATTN__H] != from.shape[ATTN__H] || attn__elements(to.dtype, to.shape[ATTN__D]) != from.shape[ATTN__D])
+        return ATTN_ERR_SHAPE;
+    if (lens && at.shape[ATTN__D] != from.shape[ATTN__B]) return ATTN_ERR_SHAPE;
+    if (!attn__apart(&to, &from) || (lens && !attn__apart(&to, &at)) || (block_table && !attn__apart(&to, &table)))
+        return ATTN_ERR_ALIAS;
+    coding.codes = to;
+    if ((status = attn__coding_of(scale, zero, scaling, 0, &coding))) return status;
+    coded = attn__coded(to.dtype);
+    for (int i = 0; i < 2; i++) {
+        const attn__view *v = i ? &coding.zero : &coding.scale;
+        if (!(i ? coding.has_zero : coding.has_scale)) continue;
+        if (!attn__apart(&to, v) || (coding.found && (!attn__apart(v, &from) || (lens && !attn__apart(v, &at)) ||
+                                                      (block_table && !attn__apart(v, &table)))))
+            return ATTN_ERR_ALIAS;
+    }
+    if (rotation) {
+        t->from = from;
+        t->to = to;
+        if ((status = attn__check_rotation(rotation, positions, t))) return status;
+    }
+    for (int pass = 0; pass < 2; pass++) { /* checks everything, then writes */
+        for (size_t b = 0; b < from.shape[ATTN__B]; b++) {
+            const int64_t len = lens ? attn__integer(&at, 0, b) : 0;
+            if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len)
+                return ATTN_ERR_LENGTH;
+            if (rotation && !pass && !t->has_positions && t->farthest < len + (int64_t)from.shape[ATTN__S] - 1)
+                t->farthest = len + (int64_t)from.shape[ATTN__S] - 1;
+            for (size_t i = 0, n; i < from.shape[ATTN__S]; i += n) { /* rows of one page */
+                size_t row = (size_t)len + i, place = b;
+                if (block_table) {
+                    const int64_t page = attn__integer(&table, b, row / page_size);
+                    if (page < 0 || (uint64_t)page >= to.shape[ATTN__B]) return ATTN_ERR_PAGE;
+                    place = (size_t)page;
+                    row %= page_size;
+                }
+                n = attn__min(from.shape[ATTN__S] - i, page_size - row);
+                if (!pass) continue;
+                if (rotation) attn__turn_rows(t, b, i, n, len + (int64_t)i, place, row);
+                else if (coded) attn__encode_rows(&coding, place, row, &from, b, i, n);
+                else attn__convert_rows(&to, place, row, &from, b, i, n);
+            }
+        }
+        if (rotation && !pass && (status = attn__check_angles(t))) return status;
+    }
+    return ATTN_OK;
+}
+
+ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
+                                       const attn_array *block_table)
+{
+    return attn__append(cache, NULL, NULL, ATTN_SCALES_GIVEN, rows, lens, block_table, NULL, NULL, NULL);
+}
+
+ATTN_DEF attn_status attn_cache_append_scaled(const attn_array *cache, const attn_array *scale, const attn_array *zero,
+                                              attn_scaling scaling, const attn_array *rows, const attn_array *lens,
+                                              const attn_array *block_table)
+{
+    return attn__append(cache, scale, zero, scaling, rows, lens, block_table, NULL, NULL, NULL);
+}
+
+ATTN_DEF attn_status attn_cache_append_rotated(const attn_array *cache, const attn_rotation *rotation,
+                                               const attn_array *rows, const attn_array *positions,
+                                               const attn_array *lens, const attn_array *block_table)
+{
+    attn__turning t;
+    if (!rotation) return ATTN_ERR_NULL;
+    return attn__append(cache, NULL, NULL, ATTN_SCALES_GIVEN, rows, lens, block_table, rotation, positions, &t);
 }
 
 /* ---- layers ---- */
@@ -9333,7 +9865,7 @@ static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, 
 #undef ATTN__WIDE
 #undef ATTN__X
 #undef ATTN__OF
-                    default : break;
+            default: break;
             }
         }
     }
@@ -9491,7 +10023,7 @@ static void ATTN__V(turns)(double *turn, size_t n, size_t c, double dim_, double
     }
 }
 
-/* For |x| < 2^30: x = q pi/2 + r, pi/2 in three parts of 33 bits and more, so that q times the first two is exact;
+/* For |x| <= 2^31: x = q pi/2 + r, pi/2 in three parts of 33 bits and more, so that q times the first two is exact;
  * then the Taylor series on |r| <= pi/4, whose next terms are below 2^-58. */
 static void ATTN__V(cosines)(double *cosine, double *sine, const double *turn, double position, size_t n)
 {

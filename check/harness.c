@@ -140,10 +140,15 @@ static int in_c_order(const attn_array *a)
     return 1;
 }
 
+/* A row of n elements: whole blocks. */
+static size_t row_bytes(attn_dtype type, size_t n)
+{
+    return (n + attn_dtype_block(type) - 1) / attn_dtype_block(type) * attn_dtype_size(type);
+}
+
 static size_t bytes_of(const attn_array *a)
 {
-    return ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * ref_length(a, 1) / attn_dtype_block(a->dtype) *
-           attn_dtype_size(a->dtype);
+    return ref_length(a, 4) * ref_length(a, 3) * ref_length(a, 2) * row_bytes(a->dtype, ref_length(a, 1));
 }
 
 int test_same(const attn_array *got, const attn_array *want)
@@ -216,7 +221,8 @@ attn_array test_part(const attn_array *a, int from_end, size_t first, size_t cou
     if (in_c_order(a))
         for (ptrdiff_t axis = a->ndim - 1, step = 1; axis >= 0; axis--) {
             part.stride[axis] = step;
-            step *= (ptrdiff_t)(a->shape[axis] / (axis == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1));
+            step *= (ptrdiff_t)(axis < a->ndim - 1 ? a->shape[axis]
+                                                   : row_bytes(a->dtype, a->shape[axis]) / attn_dtype_size(a->dtype));
         }
     part.data = (char *)a->data + (ptrdiff_t)first * part.stride[cut] * (ptrdiff_t)attn_dtype_size(a->dtype);
     part.shape[cut] = count;
@@ -301,26 +307,26 @@ int test_release(void)
     return intact;
 }
 
-static void *elements(attn_dtype type, size_t n)
+static void *elements(attn_dtype type, size_t rows, size_t columns)
 {
-    return test_memory(n / attn_dtype_block(type) * attn_dtype_size(type), 0);
+    return test_memory(rows * row_bytes(type, columns), 0);
 }
 
-attn_array test_1d(attn_dtype type, size_t n) { return attn_array_1d(type, elements(type, n), n); }
+attn_array test_1d(attn_dtype type, size_t n) { return attn_array_1d(type, elements(type, 1, n), n); }
 
 attn_array test_2d(attn_dtype type, size_t rows, size_t columns)
 {
-    return attn_array_2d(type, elements(type, rows * columns), rows, columns);
+    return attn_array_2d(type, elements(type, rows, columns), rows, columns);
 }
 
 attn_array test_3d(attn_dtype type, size_t n0, size_t n1, size_t n2)
 {
-    return attn_array_3d(type, elements(type, n0 * n1 * n2), n0, n1, n2);
+    return attn_array_3d(type, elements(type, n0 * n1, n2), n0, n1, n2);
 }
 
 attn_array test_4d(attn_dtype type, size_t n0, size_t n1, size_t n2, size_t n3)
 {
-    return attn_array_4d(type, elements(type, n0 * n1 * n2 * n3), n0, n1, n2, n3);
+    return attn_array_4d(type, elements(type, n0 * n1 * n2, n3), n0, n1, n2, n3);
 }
 
 const attn_array test_absent;
@@ -463,7 +469,7 @@ attn_status test_partial(const attn_desc *desc, void *state, size_t state_size, 
     IN_EXACT_WORKSPACE(attn_partial(desc, state, state_size, &run));
 }
 
-enum { MAX_OUTPUTS = 4 };
+enum { MAX_OUTPUTS = 6 };
 
 attn_status test_all_paths(test_call call, const void *context, const attn_array *const *outputs, size_t count,
                            int *same)
@@ -509,6 +515,8 @@ int test_attention(const attn_desc *desc, const char *format, ...)
     all[1] = &desc->lse;
     all[2] = &desc->scores;
     all[3] = &desc->colsum;
+    all[4] = &desc->rowmax;
+    all[5] = &desc->rowsum;
     for (int i = 0; i < MAX_OUTPUTS; i++)
         if (all[i]->ndim > 0) outputs[count++] = all[i];
     status = test_all_paths(call_forward, desc, outputs, count, &pass);
@@ -542,10 +550,29 @@ attn_desc test_problem(const test_shape *s, test_rng *rng)
     return desc;
 }
 
+attn_desc test_whole_mask(const attn_desc *desc)
+{
+    const attn_dtype type = desc->mask.dtype == ATTN_BIT ? ATTN_BOOL : desc->mask.dtype;
+    const size_t keys = ref_length(&desc->k, 2) * (desc->block_table.ndim ? ref_length(&desc->block_table, 1) : 1);
+    attn_desc d = *desc;
+    d.mask_place = ATTN_MASK_ALL;
+    if (!desc->mask.ndim) return d;
+    d.mask = test_4d(type, ref_length(&d.q, 4), ref_length(&d.q, 3), ref_length(&d.q, 2), keys);
+    for (size_t b = 0; b < d.mask.shape[0]; b++)
+        for (size_t h = 0; h < d.mask.shape[1]; h++)
+            for (size_t i = 0; i < d.mask.shape[2]; i++)
+                for (size_t j = 0; j < keys; j++) {
+                    const double x = (double)ref_mask(desc, b, h, i, j);
+                    ref_set(&d.mask, b, h, i, j, type == ATTN_BOOL ? !(x < 0) : x);
+                }
+    return d;
+}
+
 attn_desc test_again(const attn_desc *desc)
 {
     attn_desc again = *desc;
-    attn_array *const outputs[MAX_OUTPUTS] = {&again.out, &again.lse, &again.scores, &again.colsum};
+    attn_array *const outputs[MAX_OUTPUTS] = {&again.out,    &again.lse,    &again.scores,
+                                              &again.colsum, &again.rowmax, &again.rowsum};
     for (int i = 0; i < MAX_OUTPUTS; i++)
         if (outputs[i]->ndim > 0) {
             *outputs[i] = test_copy(outputs[i]);
@@ -556,9 +583,11 @@ attn_desc test_again(const attn_desc *desc)
 
 int test_same_outputs(const attn_desc *got, const attn_desc *want)
 {
-    static const char *const names[MAX_OUTPUTS] = {"out", "lse", "scores", "colsum"};
-    const attn_array *const a[MAX_OUTPUTS] = {&got->out, &got->lse, &got->scores, &got->colsum};
-    const attn_array *const b[MAX_OUTPUTS] = {&want->out, &want->lse, &want->scores, &want->colsum};
+    static const char *const names[MAX_OUTPUTS] = {"out", "lse", "scores", "colsum", "rowmax", "rowsum"};
+    const attn_array *const a[MAX_OUTPUTS] = {&got->out,    &got->lse,    &got->scores,
+                                              &got->colsum, &got->rowmax, &got->rowsum};
+    const attn_array *const b[MAX_OUTPUTS] = {&want->out,    &want->lse,    &want->scores,
+                                              &want->colsum, &want->rowmax, &want->rowsum};
     for (int i = 0; i < MAX_OUTPUTS; i++)
         if (a[i]->ndim > 0 && !test_same(a[i], b[i])) {
             test_note("%s differs", names[i]);

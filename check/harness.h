@@ -127,8 +127,11 @@ typedef struct test_shape {
 
 attn_desc test_problem(const test_shape *shape, test_rng *rng);
 
-/* The same problem with outputs of its own, full of NaN; and whether out, lse, scores and
- * colsum, if present, have the same bits. */
+/* The same problem with a mask that has a column for every key, and a byte for every bit. */
+attn_desc test_whole_mask(const attn_desc *desc);
+
+/* The same problem with outputs of its own, full of NaN; and whether out, lse, scores, colsum,
+ * rowmax and rowsum, if present, have the same bits. */
 attn_desc test_again(const attn_desc *desc);
 int test_same_outputs(const attn_desc *got, const attn_desc *want);
 

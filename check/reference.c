@@ -58,7 +58,7 @@ void *ref_at(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3)
     for (int axis = a->ndim - 1, k = 3; axis >= 0 && k >= 0; axis--, k--) {
         const size_t unit = k == 3 ? attn_dtype_block(a->dtype) : 1;
         if (a->shape[axis] > unit) offset += (ptrdiff_t)(index[k] / unit) * (strided ? a->stride[axis] : packed);
-        packed *= (ptrdiff_t)(a->shape[axis] / unit);
+        packed *= (ptrdiff_t)((a->shape[axis] + unit - 1) / unit);
     }
     return (char *)a->data + offset * (ptrdiff_t)attn_dtype_size(a->dtype);
 }
@@ -140,6 +140,7 @@ ref_real ref_get(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3
     case ATTN_Q8_0:
         return (ref_real)((float)small_decode(*(const uint16_t *)e, 10, -14) *
                           (float)*((const int8_t *)e + 2 + i3 % 32));
+    case ATTN_BIT: return (ref_real)(*(const unsigned char *)e >> i3 % 8 & 1);
     case ATTN_DTYPE_COUNT: break;
     }
     return (ref_real)NAN;
@@ -161,6 +162,10 @@ void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, do
     case ATTN_F8_E4M3: *(uint8_t *)e = f8_encode(value, e4m3_decode, 0x7e); break;
     case ATTN_F8_E5M2: *(uint8_t *)e = f8_encode(value, e5m2_decode, 0x7b); break;
     case ATTN_Q8_0: break; /* a block at a time, by whoever knows its scale */
+    case ATTN_BIT:
+        *(unsigned char *)e &= (unsigned char)~(1u << i3 % 8);
+        if (value != 0) *(unsigned char *)e |= (unsigned char)(1u << i3 % 8);
+        break;
     case ATTN_DTYPE_COUNT: break;
     }
 }
@@ -360,12 +365,6 @@ static int64_t position_of(const sequence *s, size_t i)
     return s->offset > INT64_MAX - (int64_t)i ? INT64_MAX : (int64_t)i + s->offset;
 }
 
-/* What the mask has for query i and key j. */
-static ref_real mask_at(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
-{
-    return ref_get(&d->mask, present(&d->cu_seqlens_q) ? 0 : batch, head, s->q_base + i, s->k_base + j);
-}
-
 /* Does an interval of the query have the key in it? */
 static int within_bounds(const attn_desc *d, const sequence *s, size_t batch, size_t i, int64_t key)
 {
@@ -378,6 +377,22 @@ static int within_bounds(const attn_desc *d, const sequence *s, size_t batch, si
     return 0;
 }
 
+/* What the mask adds to the score of key j: -inf where the key goes, 0 where it just stays. */
+static ref_real mask_of(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
+{
+    const int64_t columns = (int64_t)ref_length(&d->mask, 1);
+    int64_t column = (int64_t)j + (d->mask_place == ATTN_MASK_ALL ? (int64_t)s->k_base : 0);
+    ref_real mask;
+    if (!present(&d->mask)) return 0;
+    if (d->mask_place != ATTN_MASK_ALL) column += (int64_t)d->kv_begin;
+    if (d->mask_place == ATTN_MASK_TAIL) column -= s->length - columns;
+    if (column < 0) return 0;
+    if (column >= columns) return -(ref_real)INFINITY;
+    mask = ref_get(&d->mask, present(&d->cu_seqlens_q) ? 0 : batch, head, s->q_base + i, (size_t)column);
+    if (d->mask.dtype == ATTN_BOOL || d->mask.dtype == ATTN_BIT) return mask != 0 ? 0 : -(ref_real)INFINITY;
+    return mask;
+}
+
 /* Visibility: the one rule, independent of the library's. */
 static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
 {
@@ -387,11 +402,13 @@ static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_
     if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left) return 0;
     if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right) return 0;
     if (present(&d->q_bounds) && !within_bounds(d, s, batch, i, key)) return 0;
-    if (present(&d->mask)) {
-        const ref_real mask = mask_at(d, s, batch, head, i, j);
-        if (d->mask.dtype == ATTN_BOOL ? mask == 0 : mask == -(ref_real)INFINITY) return 0;
-    }
-    return 1;
+    return mask_of(d, s, batch, head, i, j) != -(ref_real)INFINITY;
+}
+
+ref_real ref_mask(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key)
+{
+    const sequence s = sequence_of(desc, batch);
+    return mask_of(desc, &s, batch, head, query, key);
 }
 
 int ref_sees(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key)
@@ -602,8 +619,8 @@ static void compute_scores(ref_head *h, size_t i)
             delta += gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s);
             delta += ref_ldexp(2 * t.eta, -h->shift) + own_eta * (1 + steps);
         }
-        if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL) {
-            const ref_real mask = ref_ldexp(mask_at(desc, &h->s, h->batch, h->head, i, j), -h->shift);
+        if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL && desc->mask.dtype != ATTN_BIT) {
+            const ref_real mask = ref_ldexp(mask_of(desc, &h->s, h->batch, h->head, i, j), -h->shift);
             s += mask;
             in_units_of_ln2 += gamma_n((ref_real)(1 + t.products), t.u) * ref_abs(mask);
             delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s)) + own_eta;
@@ -632,7 +649,7 @@ typedef struct softmax_row {
     ref_real sink; /* likewise */
     ref_real *low, *high, *possible;
     ref_bounds *weight;
-    ref_bounds lse;
+    ref_bounds lse, largest, total; /* the last two count the sink, if there is one */
 } softmax_row;
 
 static int levels_of(size_t n)
@@ -669,6 +686,8 @@ static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_
  *   weight    exp * (T)(factor / sum): two more roundings, and two in double
  *   lse       max + log(sum) in double, fused with max from units of ln 2, rounded once, limited to the largest number
  *             of the type
+ *   rowmax    a score is the largest that is computed only if it may be; in double to units of 1, rounded to the type
+ *   rowsum    the sum over exp(s_j - max), and max is the one that was computed
  *
  * The sink's exp is computed in double. */
 static void compute_weights(softmax_row *r, attn_dtype type)
@@ -683,6 +702,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     ref_real sink_low = -inf, sink_high = -inf, max_low = -inf, max_high = -inf, in_units;
     ref_real largest_certain = -inf, sink_certain = -inf, sink_possible = -inf, rest = 0;
     size_t first = r->n; /* the key of largest_certain */
+    size_t terms = 0;
     int nan = 0, infinite = 0, any = 0;
 
     for (size_t j = 0; j < r->n; j++) {
@@ -694,8 +714,9 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         if (r->score[j] > max) max = r->score[j], max_delta = r->delta[j];
         if (r->score[j] + r->delta[j] > above) above = r->score[j] + r->delta[j];
     }
+    r->total = exactly(any ? (ref_real)NAN : 0);
     if (!any) {
-        r->lse = exactly(-inf);
+        r->lse = r->largest = exactly(-inf);
         return;
     }
     if (r->has_sink) {
@@ -708,6 +729,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
         for (size_t j = 0; j < r->n; j++)
             if (r->keep[j]) r->weight[j] = exactly((ref_real)NAN);
         r->lse = nan ? exactly((ref_real)NAN) : not_finite();
+        r->largest = exactly(nan ? (ref_real)NAN : max);
         return;
     }
     /* The computed maximum is between max - max_delta and `above`. x_j changes with it, which
@@ -736,6 +758,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     }
     for (size_t j = 0; j < r->n; j++) { /* bounds relative to exp(max_high) from here */
         if (!r->keep[j] || r->score[j] == -inf) continue;
+        terms++;
         r->low[j] = ref_exp(r->low[j] - max_high);
         r->high[j] = ref_exp(r->high[j] - max_high);
         r->weight[j].value = ref_exp(ref_ldexp(r->score[j] - max, r->shift));
@@ -749,6 +772,17 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     sum_error = gamma_n((ref_real)sum_depth(type, r->fused), t.u) + gamma_n((ref_real)(2 * levels + 2), in_double);
     weight_error = sum_error + gamma_n(2, t.u) + gamma_n(2, in_double);
     cap = 1 + weight_error; /* no term of a sum is larger */
+    lse_error = gamma_n(1, t.u) + gamma_n(4, in_double) + in_units;
+    r->largest.value = limited(ref_ldexp(max, r->shift), t.max);
+    r->largest.low = ref_ldexp(max - max_delta - lse_error * (ref_abs(max) + max_delta) - 4 * own_eta, r->shift);
+    r->largest.high = ref_ldexp(above + lse_error * ref_abs(above) + 4 * own_eta, r->shift);
+    r->largest.low = limited(r->largest.low - t.eta, t.max);
+    r->largest.high = limited(r->largest.high + t.eta, t.max);
+    r->total.value = total;
+    r->total.low = least * (1 - sum_error) < 1 ? 1 - sum_error : least * (1 - sum_error); /* its own term is 1 */
+    r->total.high = largest * ref_exp(max_high - max_low);
+    if (!(r->total.high < (ref_real)terms)) r->total.high = (ref_real)terms;
+    r->total.high *= 1 + weight_error;
 
     for (size_t j = 0; j < r->n; j++) {
         ref_bounds *w = &r->weight[j];
@@ -843,7 +877,7 @@ static void compute_out(ref_head *h)
 
 const ref_row *ref_compute_row(ref_head *h, size_t query)
 {
-    softmax_row r;
+    softmax_row r, without;
     memset(&r, 0, sizeof r);
     compute_scores(h, query);
     r.n = h->kv_len;
@@ -857,10 +891,13 @@ const ref_row *ref_compute_row(ref_head *h, size_t query)
     r.possible = h->possible;
     r.weight = h->weights;
     if (present(&h->desc->sinks)) {
+        compute_weights(&r, h->compute); /* for what does not count it */
+        without = r;
         r.has_sink = 1;
         r.sink = ref_ldexp(ref_get(&h->desc->sinks, 0, 0, 0, h->head), -h->shift);
     }
     compute_weights(&r, h->compute);
+    if (!r.has_sink) without = r;
     compute_out(h);
     if (h->desc->stage == ATTN_STAGE_PROBS) memcpy(h->scores, h->weights, h->kv_len * sizeof *h->scores);
     h->row.kv_len = h->kv_len;
@@ -870,6 +907,8 @@ const ref_row *ref_compute_row(ref_head *h, size_t query)
     h->row.weights = h->weights;
     h->row.out = h->out;
     h->row.lse = r.lse;
+    h->row.max = without.largest;
+    h->row.sum = without.total;
     return &h->row;
 }
 
@@ -938,6 +977,12 @@ ref_report ref_check(const attn_desc *desc, size_t step)
                 if (present(&desc->lse))
                     check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute),
                                  ref_get(&desc->lse, 0, at, h, query), b, h, i, 0);
+                if (present(&desc->rowmax))
+                    check_number(&report, "rowmax", stored(row->max, desc->rowmax.dtype, compute),
+                                 ref_get(&desc->rowmax, 0, at, h, query), b, h, i, 0);
+                if (present(&desc->rowsum))
+                    check_number(&report, "rowsum", stored(row->sum, desc->rowsum.dtype, compute),
+                                 ref_get(&desc->rowsum, 0, at, h, query), b, h, i, 0);
                 if (present(&desc->scores) && h - desc->scores_head < ref_length(&desc->scores, 3) &&
                     query - desc->scores_query <
                         ref_length(&desc->scores, 2)) { /* negative differences wrap to huge numbers */

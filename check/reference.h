@@ -67,7 +67,7 @@ typedef struct ref_row {
     const ref_bounds *scores;  /* (kv_len) at desc->stage */
     const ref_bounds *weights; /* (kv_len) */
     const ref_bounds *out;     /* (head_dim_v) */
-    ref_bounds lse;
+    ref_bounds lse, max, sum;  /* log-sum-exp, rowmax, rowsum */
 } ref_row;
 
 /* The computation of one head of one batch, or of one packed sequence. */
@@ -79,6 +79,9 @@ void ref_close(ref_head *head);
 
 /* Does query i of a batch, or packed sequence, and head see key j? */
 int ref_sees(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key);
+
+/* What its mask adds to that score: -inf where the key goes, 0 where it just stays, or has no column and stays. */
+ref_real ref_mask(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key);
 
 /* The worst number in a whole result. */
 typedef struct ref_report {
@@ -95,7 +98,7 @@ typedef struct ref_report {
 /* The length of an axis counted from the end (1 is the last); 1 where missing. */
 size_t ref_length(const attn_array *a, int from_end);
 
-/* Checks out, lse, scores and colsum of a finished call, whichever are present,
+/* Checks out, lse, rowmax, rowsum, scores and colsum of a finished call, whichever are present,
  * on every `step`-th query (colsum where step is 1). */
 ref_report ref_check(const attn_desc *desc, size_t step);
 

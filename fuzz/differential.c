@@ -79,7 +79,7 @@ static void poison_mask(attn_desc *d)
 {
     attn_desc unmasked = *d;
     unmasked.mask = test_absent;
-    if (d->mask.ndim == 0 || d->mask.dtype == ATTN_BOOL) return;
+    if (d->mask.ndim == 0 || d->mask.dtype == ATTN_BOOL) return; /* it is a whole one */
     for (size_t b = 0; b < ref_length(&d->q, 4); b++)
         for (size_t h = 0; h < ref_length(&d->q, 3); h++)
             for (size_t i = 0; i < ref_length(&d->q, 2); i++)
@@ -107,13 +107,6 @@ static attn_array full_scales(const attn_array *scales, const attn_array *of)
     return copy_broadcast(scales, n);
 }
 
-static attn_array full_mask(const attn_desc *d)
-{
-    size_t n[4];
-    n[0] = ref_length(&d->q, 4), n[1] = ref_length(&d->q, 3), n[2] = ref_length(&d->q, 2), n[3] = ref_length(&d->k, 2);
-    return copy_broadcast(&d->mask, n);
-}
-
 static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
 {
     attn_desc d = fuzz_into_copies(&c->desc);
@@ -130,7 +123,7 @@ static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
     d.v_scale = full_scales(&d.v_scale, &d.v);
     d.k_zero = full_scales(&d.k_zero, &d.k);
     d.v_zero = full_scales(&d.v_zero, &d.v);
-    if (d.mask.ndim) d.mask = full_mask(&d);
+    d = test_whole_mask(&d);
     poison_keys(c, &d, flags);
     poison_mask(&d);
     fuzz_expect(c, "poisoned", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
@@ -300,7 +293,10 @@ static void check_packed(fuzz_case *c)
     d.v_scale = packed_scales(&p->v_scale, k_at[batch]);
     d.k_zero = packed_scales(&p->k_zero, k_at[batch]);
     d.v_zero = packed_scales(&p->v_zero, k_at[batch]);
-    if (d.lse.ndim) d.lse = test_2d(p->lse.dtype, heads, q_at[batch]);
+    for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+        attn_array *a = fuzz_row_output(&d, i);
+        if (a->ndim) *a = test_2d(a->dtype, heads, q_at[batch]);
+    }
     d.mask = d.kv_lens = d.q_bounds = d.scores = d.colsum = test_absent;
     d.scores_head = d.scores_query = 0;
     d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
@@ -323,18 +319,22 @@ static void check_packed(fuzz_case *c)
     for (size_t b = 0; b < batch; b++) {
         attn_desc one = fuzz_keys(&d, k_at[b], k_at[b + 1] - k_at[b]);
         const size_t n = q_at[b + 1] - q_at[b];
-        const attn_array out = fuzz_slice(&d.out, 2, q_at[b], n),
-                         lse = d.lse.ndim ? fuzz_slice(&d.lse, 1, q_at[b], n) : test_absent;
+        const attn_array out = fuzz_slice(&d.out, 2, q_at[b], n);
         one.cu_seqlens_q = one.cu_seqlens_k = test_absent;
         one.q = fuzz_slice(&d.q, 2, q_at[b], n);
         one = fuzz_decoded(&one);
         one.out = test_3d(p->out.dtype, heads, n, ref_length(&p->out, 1));
-        if (d.lse.ndim)
-            one.lse = attn_array_3d(d.lse.dtype, test_memory(heads * n * attn_dtype_size(d.lse.dtype), 0), 1, heads, n);
+        for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+            attn_array *a = fuzz_row_output(&one, i);
+            if (a->ndim) *a = test_3d(a->dtype, 1, heads, n);
+        }
         fuzz_expect(c, "a sequence alone", fuzz_forward(&one, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
         fuzz_same(c, "out", &out, "packed", &one.out, "the sequence alone", NULL);
-        if (d.lse.ndim) one.lse = attn_array_2d(d.lse.dtype, one.lse.data, heads, n);
-        fuzz_same(c, "lse", &lse, "packed", &one.lse, "the sequence alone", NULL);
+        for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+            const attn_array *a = fuzz_row_output(&d, i);
+            const attn_array rows = a->ndim ? fuzz_slice(a, 1, q_at[b], n) : test_absent;
+            fuzz_same(c, fuzz_row_names[i], &rows, "packed", fuzz_row_output(&one, i), "the sequence alone", NULL);
+        }
     }
 }
 
@@ -358,9 +358,12 @@ static void check_packed_caches(fuzz_case *c)
     total = q_at[batch] + test_below(&c->rng, 2);
     d.q = test_3d(p->q.dtype, heads, total, ref_length(&p->q, 1));
     d.out = test_3d(p->out.dtype, heads, total, ref_length(&p->out, 1));
-    if (d.lse.ndim) d.lse = test_2d(p->lse.dtype, heads, total);
+    for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+        attn_array *row_output = fuzz_row_output(&d, i);
+        if (row_output->ndim) *row_output = test_2d(row_output->dtype, heads, total);
+    }
     if (d.mask.ndim && (ref_length(&p->mask, 4) != 1 || ref_length(&p->mask, 2) != 1))
-        d.mask = test_3d(p->mask.dtype, ref_length(&p->mask, 3), total, kv_len);
+        d.mask = test_3d(p->mask.dtype, ref_length(&p->mask, 3), total, ref_length(&p->mask, 1));
     if (d.scores.ndim) d.scores = test_3d(p->scores.dtype, heads, total, kv_len);
     if (d.colsum.ndim) d.colsum = test_3d(p->colsum.dtype, batch, heads, kv_len);
     d.scores_head = d.scores_query = 0;
@@ -390,7 +393,10 @@ static void check_packed_caches(fuzz_case *c)
         const size_t n = q_at[b + 1] - q_at[b];
         attn_desc one = *p, packed = d;
         packed.out = fuzz_slice(&d.out, 2, q_at[b], n);
-        if (d.lse.ndim) packed.lse = fuzz_slice(&d.lse, 1, q_at[b], n);
+        for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+            attn_array *row_output = fuzz_row_output(&packed, i);
+            if (row_output->ndim) *row_output = fuzz_slice(row_output, 1, q_at[b], n);
+        }
         if (d.scores.ndim) packed.scores = fuzz_slice(&d.scores, 2, q_at[b], n);
         if (d.colsum.ndim) packed.colsum = fuzz_slice(&d.colsum, 3, b, 1);
         one.scores_head = one.scores_query = 0;
@@ -403,7 +409,8 @@ static void check_packed_caches(fuzz_case *c)
         if (d.kv_lens.ndim) one.kv_lens = fuzz_slice(&d.kv_lens, 1, b, 1);
         if (d.mask.ndim) one.mask = ref_length(&d.mask, 2) == 1 ? d.mask : fuzz_slice(&d.mask, 2, q_at[b], n);
         if (d.q_bounds.ndim) one.q_bounds = fuzz_slice(&d.q_bounds, 2, q_at[b], n);
-        one.out = packed.out, one.lse = packed.lse, one.scores = packed.scores, one.colsum = packed.colsum;
+        one.out = packed.out, one.lse = packed.lse, one.rowmax = packed.rowmax, one.rowsum = packed.rowsum;
+        one.scores = packed.scores, one.colsum = packed.colsum;
         one = fuzz_into_copies(&one);
         fuzz_expect(c, "a sequence alone", fuzz_forward(&one, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
         {
@@ -411,6 +418,16 @@ static void check_packed_caches(fuzz_case *c)
             fuzz_same_outputs(c, "queries over caches", &packed, "packed", &want, "the sequence alone", NULL);
         }
     }
+}
+
+/* The mask of a part of the whole's keys. One that knows positions stays what it is; bits are cut as bytes. */
+static attn_desc mask_of_part(const attn_desc *part, const attn_desc *whole, size_t first, size_t count)
+{
+    attn_desc d = *part;
+    if (!whole->mask.ndim || whole->mask_place != ATTN_MASK_ALL) return d;
+    d.mask = whole->mask.dtype == ATTN_BIT ? test_whole_mask(whole).mask : whole->mask;
+    d.mask = fuzz_slice(&d.mask, 1, first, count);
+    return d;
 }
 
 /* Keys from `cut` on, at their positions, are the whole with a mask over those before. */
@@ -421,7 +438,7 @@ static void check_part(fuzz_case *c)
     attn_desc whole = fuzz_into_copies(p), part;
     fuzz_outputs want;
     if (p->mask.ndim) {
-        whole.mask = full_mask(p);
+        whole = test_whole_mask(&whole);
     } else {
         whole.mask = test_4d(ATTN_BOOL, 1, 1, 1, kv_len);
         test_fill(&whole.mask, 1);
@@ -439,13 +456,14 @@ static void check_part(fuzz_case *c)
 
     part = fuzz_keys(p, c->cut, n);
     part.kv_begin = c->cut;
-    if (p->mask.ndim) part.mask = fuzz_slice(&p->mask, 1, c->cut, n);
+    part = mask_of_part(&part, p, c->cut, n);
     if (p->scores.ndim)
         part.scores = test_4d(p->scores.dtype, ref_length(&p->scores, 4), ref_length(&p->scores, 3),
                               ref_length(&p->scores, 2), n);
     if (p->colsum.ndim) part.colsum = test_3d(p->colsum.dtype, ref_length(&p->colsum, 3), ref_length(&p->colsum, 2), n);
     part.out = test_copy(&p->out);
-    if (p->lse.ndim) part.lse = test_copy(&p->lse);
+    for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++)
+        if (fuzz_row_output(&part, i)->ndim) *fuzz_row_output(&part, i) = test_copy(fuzz_row_output(&part, i));
     fuzz_poison(&part);
     fuzz_expect(c, "a part", fuzz_forward(&part, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     if (part.stage == ATTN_STAGE_RAW || part.stage == ATTN_STAGE_SOFTCAPPED) part.scores = test_absent;
@@ -486,8 +504,7 @@ static attn_desc part_of(const attn_desc *whole, size_t begin, size_t end)
 {
     attn_desc d = fuzz_keys(whole, begin, end - begin);
     d.kv_begin = begin;
-    if (d.mask.ndim) d.mask = fuzz_slice(&d.mask, 1, begin, end - begin);
-    return d;
+    return mask_of_part(&d, whole, begin, end - begin);
 }
 
 static state partial(fuzz_case *c, size_t begin, size_t end, int tame)
@@ -578,6 +595,10 @@ static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
         !c->desc.kv_lens.ndim) { /* parts do not know how many keys there are */
         d.align = c->desc.align = ATTN_ALIGN_OFFSET;
         d.q_offset = c->desc.q_offset = (int64_t)kv_len - (int64_t)ref_length(&d.q, 2);
+    }
+    if (c->desc.mask.ndim && c->desc.mask_place == ATTN_MASK_TAIL && !c->desc.kv_lens.ndim) { /* nor where they end */
+        d.kv_lens = c->desc.kv_lens = test_1d(ATTN_I32, ref_length(&d.q, 4));
+        test_fill(&d.kv_lens, (double)kv_len);
     }
     d.scores = d.colsum = test_absent;
     cuts[0] = 0;

@@ -33,7 +33,7 @@ attn_array fuzz_array(attn_dtype type, const size_t n[4], unsigned layout, size_
         {3, 2, 1, 0}, {3, 1, 2, 0}, {2, 3, 1, 0}, {3, 2, 0, 1}}; /* inner to outer */
     const unsigned char *order = orders[layout & 3];
     const size_t size = attn_dtype_size(type);
-    const size_t count[4] = {n[0], n[1], n[2], n[3] / attn_dtype_block(type)};
+    const size_t count[4] = {n[0], n[1], n[2], (n[3] + attn_dtype_block(type) - 1) / attn_dtype_block(type)};
     attn_array a = attn_array_4d(type, NULL, n[0], n[1], n[2], n[3]);
     size_t span = 1, offset = 0;
     char *data;
@@ -64,7 +64,8 @@ static attn_array strided(const attn_array *a)
         if (a->stride[i] != 0) return s;
     for (int i = a->ndim - 1; i >= 0; i--) {
         s.stride[i] = stride;
-        stride *= (ptrdiff_t)at_least_one(a->shape[i] / (i == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1));
+        const size_t block = i == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1;
+        stride *= (ptrdiff_t)at_least_one((a->shape[i] + block - 1) / block);
     }
     return s;
 }
@@ -360,14 +361,17 @@ static void decode_mask(fuzz_case *c, const dimensions *n, unsigned kind)
 {
     const fuzz_input *in = &c->input;
     const unsigned flags = fuzz_byte(in, FUZZ_AT_BROADCAST), density = fuzz_byte(in, FUZZ_AT_DENSITY);
-    const unsigned ndim = fuzz_byte(in, FUZZ_AT_NDIM);
+    const unsigned ndim = fuzz_byte(in, FUZZ_AT_NDIM), place = fuzz_byte(in, FUZZ_AT_OPTIONS) >> 6;
+    const attn_dtype truth_type = fuzz_byte(in, FUZZ_AT_POSITION) & 32 ? ATTN_BIT : ATTN_BOOL;
     attn_desc *d = &c->desc;
     size_t shape[4], at[4];
+    d->mask_place = (attn_mask_place)(place % ATTN_MASK_PLACE_COUNT);
     shape[0] = flags & 1 ? 1 : n->batch;
     shape[1] = flags & 2 ? 1 : n->kv_heads * n->group;
     shape[2] = flags & 4 ? 1 : n->q_len;
     shape[3] = n->kv_len;
-    d->mask = fuzz_array(kind == 1 ? ATTN_BOOL : type_of(fuzz_byte(in, FUZZ_AT_MORE_TYPES), d->q.dtype), shape,
+    if (d->mask_place != ATTN_MASK_ALL) shape[3] = test_below(&c->rng, n->kv_len + 1);
+    d->mask = fuzz_array(kind == 1 ? truth_type : type_of(fuzz_byte(in, FUZZ_AT_MORE_TYPES), d->q.dtype), shape,
                          fuzz_byte(in, FUZZ_AT_LAYOUT_MS) & 15, 0);
     if (kind == 2) fuzz_fill(&d->mask, c->values[3], &c->rng);
     for (at[0] = 0; at[0] < shape[0]; at[0]++)
@@ -377,7 +381,8 @@ static void decode_mask(fuzz_case *c, const dimensions *n, unsigned kind)
                 const uint64_t truth = row & 256 ? 1 : 1 + row % 255;
                 for (at[3] = 0; at[3] < shape[3]; at[3]++) {
                     const int keep = row % 16 == 0 ? 0 : row % 16 == 1 ? 1 : (test_u64(&c->rng) & 255) >= density;
-                    if (kind == 1)
+                    if (kind == 1 && truth_type == ATTN_BIT) ref_set(&d->mask, at[0], at[1], at[2], at[3], keep);
+                    else if (kind == 1)
                         ref_set(&d->mask, at[0], at[1], at[2], at[3], 0),
                             fuzz_set_bits(&d->mask, at[0], at[1], at[2], at[3], keep ? truth : 0);
                     else if (!keep) ref_set(&d->mask, at[0], at[1], at[2], at[3], -(double)INFINITY);
@@ -448,6 +453,8 @@ static void decode_outputs(fuzz_case *c, const dimensions *n)
     d->out = fuzz_array(type_of(fuzz_byte(in, FUZZ_AT_TYPES) >> 6, d->q.dtype), shape,
                         fuzz_byte(in, FUZZ_AT_LAYOUT_VO) >> 4, fuzz_byte(in, FUZZ_AT_SHIFT_VO) >> 4);
     if (flags & 1) d->lse = test_3d(type_of(types >> 2, d->q.dtype), n->batch, heads, n->q_len);
+    if (flags & 32) d->rowmax = test_3d(type_of(types >> 2, d->q.dtype), n->batch, heads, n->q_len);
+    if (flags & 64) d->rowsum = test_3d(type_of(types >> 2, d->q.dtype), n->batch, heads, n->q_len);
     if (flags & 2) d->colsum = test_3d(compute, n->batch, heads, n->kv_len);
     d->stage = (attn_stage)(flags >> 3 & 3);
     if (flags & 4) {
@@ -467,6 +474,8 @@ static void decode_outputs(fuzz_case *c, const dimensions *n)
         shorten(&d->scores, 2, 2);
         shorten(&d->lse, 2, 1);
         shorten(&d->colsum, 2, 1);
+        shorten(&d->rowmax, 2, 1);
+        shorten(&d->rowsum, 2, 1);
     }
 }
 
@@ -592,6 +601,7 @@ void fuzz_print_array(const char *name, const attn_array *a)
 
 void fuzz_print_desc(const attn_desc *d)
 {
+    static const char *const places[] = {"ALL", "KEYS", "TAIL"};
     static const char *const aligns[] = {"UPPER_LEFT", "LOWER_RIGHT", "OFFSET"}, *const stages[] = {"PROBS", "RAW",
                                                                                                     "SOFTCAPPED",
                                                                                                     "BIASED"};
@@ -614,12 +624,15 @@ void fuzz_print_desc(const attn_desc *d)
     fuzz_print_array("lse", &d->lse);
     fuzz_print_array("scores", &d->scores);
     fuzz_print_array("colsum", &d->colsum);
+    fuzz_print_array("rowmax", &d->rowmax);
+    fuzz_print_array("rowsum", &d->rowsum);
     fprintf(stderr, "  .scale = %a, .softcap = %a, .causal = %d, .align = ATTN_ALIGN_%s, .q_offset = %lld,\n", d->scale,
             d->softcap, d->causal, aligns[(unsigned)d->align % 3], (long long)d->q_offset);
     fprintf(stderr, "  .window = %d, .window_left = %lld, .window_right = %lld, .kv_begin = %zu,\n", d->window,
             (long long)d->window_left, (long long)d->window_right, d->kv_begin);
     fprintf(stderr, "  .stage = ATTN_STAGE_%s, .scores_head = %zu, .scores_query = %zu\n",
             stages[(unsigned)d->stage % 4], d->scores_head, d->scores_query);
+    if (d->mask.ndim) fprintf(stderr, "  .mask_place = ATTN_MASK_%s\n", places[(unsigned)d->mask_place % 3]);
     for (size_t b = 0; d->kv_lens.ndim && d->kv_lens.data && b < ref_length(&d->kv_lens, 1); b++)
         fprintf(stderr, "  kv_lens[%zu] = %lld\n", b, (long long)ref_get(&d->kv_lens, 0, 0, 0, b));
 }

@@ -14,13 +14,15 @@
  *    6  keys                             30  seed (4)
  *    7  head_dim                         34  which queries and heads have scores
  *    8  head_dim_v                       35  where keys are cut; page size
- *    9  causal, align, window, caps      36  rounding mode, flush to zero
- *   10  lengths, slopes, sinks, masks    37  extra dimensions left out
- *   11  outputs, stage                   38  how dense masks are; intervals
- *   12  variant: plain, paged, ...       39  keys, values of 8 bits
- *   13  broadcast mask, q, k, v, slopes  40  patches: operand (1), element (2), raw
- *   14  scale                                bytes of the element (of ATTN_Q8_0: scale
- *   15  softcap                              of the block, number)
+ *    9  causal, align, window, caps,     36  rounding mode, flush to zero
+ *       mask of bits                     37  extra dimensions left out
+ *   10  kv_lens, alibi, sinks, mask      38  how dense masks are; intervals
+ *       and its place                    39  keys, values of 8 bits
+ *   11  outputs, stage
+ *   12  variant: plain, paged, ...       40  patches: operand (1), element (2), raw
+ *   13  broadcast mask, q, k, v, slopes      bytes of the element (of ATTN_Q8_0: scale
+ *   14  scale                                of the block, number)
+ *   15  softcap
  *   16  q_offset (2)
  *   18  window left, 19 window right
  *   20  values of q, k

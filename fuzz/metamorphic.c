@@ -190,7 +190,8 @@ static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head
                  kv_heads = heads == 1 ? 1 : ref_length(&p->k, 3);
     attn_desc d = *p;
     attn_array *const scales[4] = {&d.k_scale, &d.v_scale, &d.k_zero, &d.v_zero};
-    attn_array out, lse;
+    attn_desc all = *p;
+    attn_array out, rows;
     d.q = part_of(&d.q, 4, b, 1);
     d.q = heads == 1 ? part_of(&d.q, 3, head, 1) : d.q;
     d.q = fuzz_slice(&d.q, 2, first, count);
@@ -220,18 +221,25 @@ static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head
     if (d.q_offset > (int64_t)1 << 62) /* no position that far */
         return;
     d.out = test_4d(p->out.dtype, 1, heads, count, ref_length(&p->out, 1));
-    if (d.lse.ndim) d.lse = test_3d(p->lse.dtype, 1, heads, count);
+    for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+        attn_array *a = fuzz_row_output(&d, i);
+        if (a->ndim) *a = test_3d(a->dtype, 1, heads, count);
+    }
     d.scores = d.colsum = test_absent;
     run(c, "some rows alone", &d);
     out = part_of(&whole->out, 4, b, 1);
     out = heads == 1 ? part_of(&out, 3, head, 1) : out;
     out = fuzz_slice(&out, 2, first, count);
     fuzz_same(c, "out", &d.out, "alone", &out, "within the whole", NULL);
-    if (d.lse.ndim) {
-        lse = part_of(&whole->lse, 3, b, 1);
-        lse = heads == 1 ? part_of(&lse, 2, head, 1) : lse;
-        lse = fuzz_slice(&lse, 1, first, count);
-        fuzz_same(c, "lse", &d.lse, "alone", &lse, "within the whole", NULL);
+    all.lse = whole->lse;
+    all.rowmax = whole->rowmax;
+    all.rowsum = whole->rowsum;
+    for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+        if (!fuzz_row_output(&d, i)->ndim) continue;
+        rows = part_of(fuzz_row_output(&all, i), 3, b, 1);
+        rows = heads == 1 ? part_of(&rows, 2, head, 1) : rows;
+        rows = fuzz_slice(&rows, 1, first, count);
+        fuzz_same(c, fuzz_row_names[i], fuzz_row_output(&d, i), "alone", &rows, "within the whole", NULL);
     }
 }
 
@@ -293,6 +301,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     fuzz_decode(&c, bytes, size, &limits);
     run(&c, "the whole", &c.desc);
     whole = fuzz_save(&c.desc);
+    c.desc = test_whole_mask(&c.desc);
     values_of_one(&c);
     scaled_values(&c);
     one_key(&c);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    ARRAYS = 19,
+    ARRAYS = 21,
     BEFORE_SCALES = 14, /* of them */
     FAULT = 5,
     MOST_FAULTS = 4,
@@ -76,6 +76,20 @@ static attn_status do_call(const call *k, const attn_exec *run)
     }
     /* these two have neither workspace nor query */
     case ROTARY:
+        if (k->absent & 64) {
+            attn_rotation r = attn_rotation_default();
+            r.base = k->base;
+            r.rotary_dim = k->rotary_dim;
+            r.interleaved = d->causal;
+            r.scale = d->scale;
+            r.magnitude = d->softcap;
+            r.factors = d->alibi;
+            r.sections[0] = d->scores_head;
+            r.sections[3] = d->scores_query;
+            r.cosine = d->mask;
+            return k->absent & 32 ? attn_cache_append_rotated(out, OR_NULL(4, &r), q, NULL, NULL, NULL)
+                                  : attn_rotate(OR_NULL(4, &r), q, d->kv_lens.ndim ? &d->kv_lens : NULL, out);
+        }
         if (d->mask.ndim && d->alibi.ndim) return attn_rotary_tables(q, &d->mask, &d->alibi, d->causal, out);
         return attn_rotary(q, d->kv_lens.ndim ? &d->kv_lens : NULL, k->base, k->rotary_dim, d->causal, out);
     default:
@@ -180,7 +194,7 @@ static void spoil_contents(call *k, unsigned index, unsigned value)
 static void spoil_scalar(call *k, unsigned index, unsigned value)
 {
     attn_desc *d = &k->desc;
-    switch (index % 18) {
+    switch (index % 19) {
     case 0: d->scale = odd_number(value); break;
     case 1: d->softcap = odd_number(value); break;
     case 2: d->causal = (int)odd_integer(value); break;
@@ -198,16 +212,18 @@ static void spoil_scalar(call *k, unsigned index, unsigned value)
     case 14: k->axis = (int)odd_integer(value); break;
     case 15: k->base = odd_number(value); break;
     case 16: k->rotary_dim = odd_size(value); break;
+    case 17: d->mask_place = (attn_mask_place)(value & 1 ? value >> 1 & 3 : value); break;
     default: k->run.parallel_for = NULL; break;
     }
 }
 
 /* ---- what a call may look at ---- */
 
-/* Elements in memory along an axis: blocks of ATTN_Q8_0 along the last. */
+/* Elements in memory along an axis: blocks of ATTN_Q8_0, bytes of ATTN_BIT along the last. */
 static size_t count_along(const attn_array *a, int axis)
 {
-    return a->shape[axis] / (axis == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1);
+    const size_t block = axis == a->ndim - 1 ? attn_dtype_block(a->dtype) : 1;
+    return a->shape[axis] / block + (a->dtype == ATTN_BIT && a->shape[axis] % block > 0);
 }
 static size_t alignment_of(attn_dtype type) { return type == ATTN_Q8_0 ? 2 : attn_dtype_size(type); }
 
@@ -302,8 +318,8 @@ static void arguments_of(const call *k, unsigned *given, unsigned *written)
     static const struct {
         unsigned given, written;
     } arguments[FUNCTIONS] = {
-        {0x7ffff, 0x3808}, {0x100f, 0x1008}, {0x000b, 0x0008}, {0x000d, 0x0008}, {0x1003, 0x1000},
-        {0x1010, 0x1000},  {0x0029, 0x0008}, {0x0129, 0x0008}, {0x301f, 0x3008}, {0x30df, 0x1008},
+        {0x1fffff, 0x183808}, {0x100f, 0x1008}, {0x000b, 0x0008}, {0x000d, 0x0008}, {0x1003, 0x1000},
+        {0x1010, 0x1000},     {0x0029, 0x0008}, {0x0129, 0x0008}, {0x301f, 0x3008}, {0x30df, 0x1008},
     };
     *given = arguments[k->function].given;
     *written = arguments[k->function].written;
@@ -913,6 +929,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     k.arrays[13] = &k.desc.colsum;
     k.arrays[14] = &k.desc.k_scale, k.arrays[15] = &k.desc.v_scale, k.arrays[16] = &k.desc.k_zero,
     k.arrays[17] = &k.desc.v_zero, k.arrays[18] = &k.desc.q_bounds;
+    k.arrays[19] = &k.desc.rowmax, k.arrays[20] = &k.desc.rowsum;
     remember(&k);
     faults = fuzz_byte(&in, 1) % (MOST_FAULTS + 1);
     for (size_t i = 0; i < faults; i++) {

@@ -82,7 +82,7 @@ void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, cons
                const attn_array *want, const char *want_name, const fuzz_rows *skip)
 {
     size_t at[4];
-    const int rows_last = strcmp(what, "lse") == 0; /* (batch, heads, queries) */
+    const int rows_last = strcmp(what, "lse") == 0 || strncmp(what, "row", 3) == 0; /* (batch, heads, queries) */
     if (got->ndim == 0) return;
     for (int k = 1; k <= 4; k++)
         if (ref_length(got, k) != ref_length(want, k) || got->dtype != want->dtype)
@@ -104,6 +104,13 @@ void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, cons
                 }
 }
 
+const char *const fuzz_row_names[FUZZ_ROW_OUTPUTS] = {"lse", "rowmax", "rowsum"};
+
+attn_array *fuzz_row_output(attn_desc *desc, int i)
+{
+    return i == 0 ? &desc->lse : i == 1 ? &desc->rowmax : &desc->rowsum;
+}
+
 fuzz_outputs fuzz_outputs_of(const attn_desc *desc)
 {
     fuzz_outputs o;
@@ -111,6 +118,8 @@ fuzz_outputs fuzz_outputs_of(const attn_desc *desc)
     o.lse = desc->lse;
     o.scores = desc->scores;
     o.colsum = desc->colsum;
+    o.rowmax = desc->rowmax;
+    o.rowsum = desc->rowsum;
     return o;
 }
 
@@ -123,6 +132,8 @@ fuzz_outputs fuzz_save(const attn_desc *desc)
     o.lse = copy_of(&desc->lse);
     o.scores = copy_of(&desc->scores);
     o.colsum = copy_of(&desc->colsum);
+    o.rowmax = copy_of(&desc->rowmax);
+    o.rowsum = copy_of(&desc->rowsum);
     return o;
 }
 
@@ -134,6 +145,8 @@ attn_desc fuzz_into_copies(const attn_desc *desc)
     d.lse = o.lse;
     d.scores = o.scores;
     d.colsum = o.colsum;
+    d.rowmax = o.rowmax;
+    d.rowsum = o.rowsum;
     fuzz_poison(&d);
     return d;
 }
@@ -176,6 +189,8 @@ void fuzz_poison(const attn_desc *desc)
     poison(&desc->lse);
     poison(&desc->scores);
     poison(&desc->colsum);
+    poison(&desc->rowmax);
+    poison(&desc->rowsum);
 }
 
 void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *got, const char *got_name,
@@ -185,6 +200,8 @@ void fuzz_same_outputs(const fuzz_case *c, const char *what, const attn_desc *go
     snprintf(name, sizeof name, "%s (%s)", got_name, what);
     fuzz_same(c, "out", &got->out, name, &want->out, want_name, skip);
     fuzz_same(c, "lse", &got->lse, name, &want->lse, want_name, skip);
+    fuzz_same(c, "rowmax", &got->rowmax, name, &want->rowmax, want_name, skip);
+    fuzz_same(c, "rowsum", &got->rowsum, name, &want->rowsum, want_name, skip);
     if (!skip) { /* scores may be of some heads and queries; sums of columns mix rows */
         fuzz_same(c, "scores", &got->scores, name, &want->scores, want_name, NULL);
         fuzz_same(c, "colsum", &got->colsum, name, &want->colsum, want_name, NULL);
@@ -353,7 +370,7 @@ int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
         if (!finite_at(&d->q, b, h, i, c)) return 0;
     for (size_t j = 0; j < ref_length(&d->k, 2); j++) {
         if (!ref_sees(d, b, h, i, j)) continue;
-        if (d->mask.ndim && d->mask.dtype != ATTN_BOOL && !finite_at(&d->mask, b, h, i, j)) return 0;
+        if (!isfinite((double)ref_mask(d, b, h, i, j))) return 0;
         for (size_t c = 0; c < ref_length(&d->k, 1); c++)
             if (!isfinite(ref_decoded(&d->k, &d->k_scale, &d->k_zero, b, kv_head, j, c))) return 0;
         for (size_t c = 0; c < ref_length(&d->v, 1); c++)
@@ -449,6 +466,8 @@ void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *d)
     fuzz_check_nan(c, "lse", &d->lse);
     fuzz_check_nan(c, "scores", &d->scores);
     fuzz_check_nan(c, "colsum", &d->colsum);
+    fuzz_check_nan(c, "rowmax", &d->rowmax);
+    fuzz_check_nan(c, "rowsum", &d->rowsum);
     for (size_t b = 0; b < ref_length(&d->q, 4); b++)
         for (size_t h = 0; h < ref_length(&d->q, 3); h++)
             for (size_t i = 0; i < ref_length(&d->q, 2); i++) {

@@ -40,9 +40,14 @@ typedef struct fuzz_rows {
 void fuzz_same(const fuzz_case *c, const char *what, const attn_array *got, const char *got_name,
                const attn_array *want, const char *want_name, const fuzz_rows *skip);
 
+/* Those outputs of a descriptor that have a number a row. */
+enum { FUZZ_ROW_OUTPUTS = 3 };
+extern const char *const fuzz_row_names[FUZZ_ROW_OUTPUTS];
+attn_array *fuzz_row_output(attn_desc *desc, int i);
+
 /* The outputs of a descriptor: saved, compared, poisoned. */
 typedef struct fuzz_outputs {
-    attn_array out, lse, scores, colsum;
+    attn_array out, lse, scores, colsum, rowmax, rowsum;
 } fuzz_outputs;
 fuzz_outputs fuzz_outputs_of(const attn_desc *desc);
 fuzz_outputs fuzz_save(const attn_desc *desc);

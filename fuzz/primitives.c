@@ -326,6 +326,77 @@ static void check_rotary(step *s)
             }
 }
 
+static attn_array slice_rows(const attn_array *a, int axis, size_t first) /* one index of an axis from the end */
+{
+    return fuzz_slice(a, axis, first, 1);
+}
+
+/* A rotation of everything that there is is that by the cosines and sines into which it turns unit vectors; to a cache,
+ * row by row, the same. */
+static void check_rotation(step *s)
+{
+    static const attn_dtype types[4] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
+    const unsigned flags = fuzz_byte(&s->in, 8), more = fuzz_byte(&s->in, 9);
+    const size_t dim = length_at(s, 12), rotary = flags & 1 ? dim / 2 / 2 * 2 : dim / 2 * 2, half = rotary / 2;
+    const int sections = (more & 8) != 0, interleaved = (flags & 32) != 0;
+    size_t shape[4] = {2, 2, 3, 0};
+    attn_rotation r = attn_rotation_default(), tables = r;
+    attn_array positions, units, x, cache, lens, cache_want;
+    if (rotary == 0) return;
+    s->type = types[flags >> 6];
+    shape[3] = dim;
+    x = operand(s, shape, 16, 1);
+    s->a = x;
+    s->out = fuzz_array(s->type, shape, fuzz_byte(&s->in, 18) & 15, 0);
+    s->b = test_4d(s->type, 2, 2, 3, dim);
+    r.base = flags & 2 ? 0 : 1 + fuzz_byte(&s->in, 21) * 500.0;
+    r.rotary_dim = rotary;
+    r.interleaved = interleaved;
+    r.inverse = (more & 1) != 0;
+    if (more & 2) r.scale = test_uniform(&s->c.rng);
+    if (more & 4) r.magnitude = 2 * test_uniform(&s->c.rng);
+    if (more & 16) {
+        r.factors = test_1d(more & 32 ? ATTN_F32 : ATTN_F64, half);
+        for (size_t i = 0; i < half; i++) ref_set(&r.factors, 0, 0, 0, i, 1 + 40 * test_uniform(&s->c.rng));
+    }
+    for (size_t i = 0, left = half; i < 4 && sections; i++) {
+        r.sections[i] = i < 3 ? test_below(&s->c.rng, left + 1) : left;
+        left -= r.sections[i];
+    }
+    positions = sections ? test_3d(ATTN_I64, 2, 4, 3) : test_2d(ATTN_I32, 2, 3);
+    for (size_t e = 0; e < (sections ? 24u : 6u); e++)
+        ref_set(&positions, 0, sections ? e / 12 : 0, e / 3 % (sections ? 4 : 2), e % 3,
+                (double)test_below(&s->c.rng, flags & 8 ? (size_t)INT32_MAX : 100) * (flags & 16 ? -1 : 1));
+    units = test_4d(ATTN_F64, 2, 1, 3, rotary);
+    for (size_t e = 0; e < 6 * rotary; e++)
+        ref_set(&units, e / rotary / 3, 0, e / rotary % 3, e % rotary,
+                interleaved ? e % rotary % 2 == 0 : e % rotary < half);
+    fuzz_expect(&s->c, "units", attn_rotate(&r, &units, &positions, &units), ATTN_OK);
+    tables.interleaved = interleaved;
+    tables.cosine = tables.sine = attn_array_3d(ATTN_F64, units.data, 2, 3, half);
+    tables.sine.data = (double *)units.data + (interleaved ? 1 : half);
+    tables.cosine.stride[0] = tables.sine.stride[0] = 3 * (ptrdiff_t)rotary;
+    tables.cosine.stride[1] = tables.sine.stride[1] = (ptrdiff_t)rotary;
+    tables.cosine.stride[2] = tables.sine.stride[2] = interleaved ? 2 : 1;
+    fuzz_expect(&s->c, "rotation", attn_rotate(&r, &x, &positions, &s->out), ATTN_OK);
+    fuzz_expect(&s->c, "tables", attn_rotate(&tables, &x, NULL, &s->b), ATTN_OK);
+    fuzz_same(&s->c, "rotation", &s->out, "angles", &s->b, "tables", NULL);
+    cache = test_4d(s->type, 2, 2, 7, dim);
+    cache_want = test_copy(&cache);
+    lens = test_1d(ATTN_I32, 2);
+    for (size_t b = 0; b < 2; b++) ref_set(&lens, 0, 0, 0, b, (double)test_below(&s->c.rng, 5));
+    fuzz_expect(&s->c, "rotated to a cache", attn_cache_append_rotated(&cache, &r, &x, &positions, &lens, NULL),
+                ATTN_OK);
+    for (size_t b = 0; b < 2; b++)
+        for (size_t i = 0; i < 3; i++) {
+            const attn_array to_batch = slice_rows(&cache_want, 4, b), from_batch = slice_rows(&s->out, 4, b),
+                             to = slice_rows(&to_batch, 2, (size_t)ref_get(&lens, 0, 0, 0, b) + i),
+                             from = slice_rows(&from_batch, 2, i);
+            test_assign(&to, &from);
+        }
+    fuzz_same(&s->c, "rotation", &cache, "to a cache", &cache_want, "then appended", NULL);
+}
+
 /* ---- caches ---- */
 
 static void check_cache(step *s)
@@ -536,7 +607,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     case 1:
     case 7: check_product(&s); break;
     case 2: check_steps(&s); break;
-    case 3: check_rotary(&s); break;
+    case 3: (fuzz_byte(&s.in, 9) & 128 ? check_rotation : check_rotary)(&s); break;
     case 4: check_cache(&s); break;
     default: check_layer(&s); break;
     }

@@ -41,7 +41,8 @@ int main(void)
     p.has = 1u << ATTN__ARRAY_block_table | 1u << ATTN__ARRAY_kv_lens;
     p.left = nondet_int64();
     p.right = nondet_int64();
-    ASSUME(p.left >= -1 && p.right >= -1);
+    p.mask_end = nondet_int64();
+    ASSUME(p.left >= -1 && p.right >= -1 && p.mask_end >= 0);
     p.kv_begin = below(MOST);
     p.q_len = below(MOST + 1);
     p.kv_rows = 1 + below(MOST);

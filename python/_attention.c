@@ -107,7 +107,7 @@ EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *
                              const int64_t *mask, const int64_t *kv_lens, const int64_t *q_bounds, const int64_t *alibi,
                              const int64_t *sinks, const int64_t *scores, const int64_t *lse, double scale,
                              double softcap, int causal, int lower_right, int64_t window_left, int64_t window_right,
-                             size_t threads, const char **argument)
+                             int mask_place, size_t threads, const char **argument)
 {
     attn_desc d = attn_desc_default();
     attn_pthreads pool;
@@ -117,6 +117,7 @@ EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *
     d.v = array_of(v);
     d.out = array_of(out);
     d.mask = array_of(mask);
+    d.mask_place = (attn_mask_place)mask_place;
     d.kv_lens = array_of(kv_lens);
     d.q_bounds = array_of(q_bounds);
     d.alibi = array_of(alibi);

@@ -80,7 +80,7 @@ _softmax = _function("softmax", "x y", ctypes.c_int)
 _weighted_sum = _function("weighted_sum", "w v o")
 _self_attention = _function("self_attention", "q k v out")
 _forward = _function("forward", "q k v out mask kv_lens q_bounds alibi sinks scores lse", ctypes.c_double,
-                     ctypes.c_double, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+                     ctypes.c_double, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int)
 _layer = _function("layer", "x w_q w_k w_v w_o b_q b_k b_v b_o out weights mask", ctypes.c_size_t, ctypes.c_size_t,
                    ctypes.c_int)
 _cache_append = _function("cache_append", "cache rows")
@@ -396,7 +396,8 @@ def compute_attention_output(weights: ArrayLike, V: ArrayLike, *, out: Optional[
 _NOTEBOOK = ("Q", "K", "V", "out")
 _PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "q_bounds", "alibi", "sinks", "weights", "lse",
             "scale", "softcap", "window")
-_PLAIN = (0.0, 0.0, 0, 0, -1, -1)
+_PLAIN = (0.0, 0.0, 0, 0, -1, -1, 0)
+_MASK_PLACES = ("all", "keys", "tail")
 
 
 def _spread(labels: Sequence[str], given: Sequence[Any], arrays: Sequence[Array], grouped: bool) -> list[Array]:
@@ -502,7 +503,8 @@ def scaled_dot_product_attention(
         dropout_p: float = 0.0, is_causal: bool = False, scale: Optional[float] = None, enable_gqa: bool = False, *,
         lower_right: bool = False, window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
         alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None,
-        q_bounds: Optional[ArrayLike] = None, return_weights: bool = False, return_lse: bool = False,
+        q_bounds: Optional[ArrayLike] = None, mask_place: str = "all", return_weights: bool = False,
+        return_lse: bool = False,
         out: Optional[Array] = None) -> Any:
     """PyTorch's function of this name, and what attention.h adds.
 
@@ -523,6 +525,8 @@ def scaled_dot_product_attention(
     kv_lens      (batch), or one for all: the number of keys of each batch; others are not looked at
     q_bounds     (batch, q_len, 2 R) or (q_len, 2 R): R intervals of keys of each query, begin and end in turn, in
                  ascending order; the query sees none but theirs
+    mask_place   what keys the columns of attn_mask are for, if there are fewer: "keys", the first, and others take no
+                 part; or "tail", the last (of each batch), and others take part
 
     With return_weights, (..., heads, q_len, kv_len), or return_lse, the logarithm of the sum of exp(score),
     (..., heads, q_len): a tuple of output, weights and logarithm, as far as they are asked for. A query that sees no
@@ -533,7 +537,7 @@ def scaled_dot_product_attention(
     dtype, arrays = _floats(_PYTORCH, (query, key, value))
     return _with_options((query, key, value), dtype, arrays, attn_mask, _flag("is_causal", is_causal), scale,
                          _flag("enable_gqa", enable_gqa), _flag("lower_right", lower_right), window, softcap, alibi,
-                         sinks, kv_lens, q_bounds, return_weights, return_lse, out)
+                         sinks, kv_lens, q_bounds, return_weights, return_lse, out, mask_place)
 
 
 def _with_options(
@@ -541,7 +545,9 @@ def _with_options(
         is_causal: bool, scale: Optional[float], enable_gqa: bool, lower_right: bool,
         window: Optional[tuple[int, int]], softcap: Optional[float], alibi: Optional[ArrayLike],
         sinks: Optional[ArrayLike], kv_lens: Optional[ArrayLike], q_bounds: Optional[ArrayLike],
-        return_weights: bool, return_lse: bool, out: Optional[Array]) -> Any:
+        return_weights: bool, return_lse: bool, out: Optional[Array], mask_place: str) -> Any:
+    if mask_place not in _MASK_PLACES:
+        raise ValueError(f"mask_place must be one of {', '.join(_MASK_PLACES)}, not {mask_place!r}")
     compute = _STEP_TYPES.get(dtype, dtype)
     factor = 0.0 if scale is None else _number("scale", scale)
     if factor == 0 and scale is not None:  # 0 has attention.h take its default
@@ -562,7 +568,8 @@ def _with_options(
         None if alibi is None else _option("alibi", alibi, compute),
         None if sinks is None else _option("sinks", sinks, compute),
         None if q_bounds is None else _array("q_bounds", q_bounds),
-        (factor, 0.0 if softcap is None else _number("softcap", softcap), is_causal, lower_right, left, right),
+        (factor, 0.0 if softcap is None else _number("softcap", softcap), is_causal, lower_right, left, right,
+         _MASK_PLACES.index(mask_place)),
         enable_gqa, _flag("return_weights", return_weights), _flag("return_lse", return_lse))
 
 
@@ -645,7 +652,7 @@ class Cache:
         if q.shape[:-3] != k.shape[:-3]:
             raise ValueError(f"{_show('query', q)}: the batch of the cache is {self._keys.shape[0]}")
         return _with_options((query, k, v), dtype, (q, k, v), attn_mask, True, scale, True, True, window, softcap,
-                             alibi, sinks, None, None, return_weights, return_lse, out)
+                             alibi, sinks, None, None, return_weights, return_lse, out, "all")
 
     def _rows(self, name: str, a: Array) -> Array:
         if a.ndim == 3 and self._keys.shape[0] == 1:

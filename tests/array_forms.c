@@ -31,7 +31,9 @@
     X(out, 2, 4, 0)                                                                                                    \
     X(lse, 1, 3, 0)                                                                                                    \
     X(scores, 2, 4, 0)                                                                                                 \
-    X(colsum, 1, 3, 0)
+    X(colsum, 1, 3, 0)                                                                                                 \
+    X(rowmax, 1, 3, 0)                                                                                                 \
+    X(rowsum, 1, 3, 0)
 
 static const struct {
     const char *name;
@@ -66,6 +68,8 @@ static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, a
     d.v = test_4d(kind == PLAIN ? ATTN_F32 : ATTN_I8, pages, k_heads, rows, DIM_V);
     d.out = test_4d(ATTN_F32, batch, q_heads, all * Q_LEN, DIM_V);
     d.lse = test_3d(ATTN_F32, batch, q_heads, all * Q_LEN);
+    d.rowmax = test_copy(&d.lse);
+    d.rowsum = test_copy(&d.lse);
     d.alibi = test_2d(ATTN_F32, sequences, q_heads);
     d.sinks = test_1d(ATTN_F32, q_heads);
     test_fill_normal(&d.q, &rng, 1);
@@ -95,8 +99,9 @@ static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, a
             ref_set(&d.q_bounds, 0, i / (all * Q_LEN), i % (all * Q_LEN), n, (double)(i % 3 + (n < 2 ? 3 * n : 2 * n)));
     d.mask = test_4d(mask, batch, q_heads, all * Q_LEN, keys);
     test_fill_normal(&d.mask, &rng, 1);
-    for (size_t i = 0; mask == ATTN_BOOL && i < batch * q_heads * all * Q_LEN * keys; i++)
-        ((unsigned char *)d.mask.data)[i] = test_below(&rng, 4) > 0;
+    for (size_t i = 0; mask != ATTN_F32 && i < batch * q_heads * all * Q_LEN * keys; i++)
+        ref_set(&d.mask, i / keys / (all * Q_LEN) / q_heads, i / keys / (all * Q_LEN) % q_heads,
+                i / keys % (all * Q_LEN), i % keys, test_below(&rng, 4) > 0);
     for (size_t b = 0; b < sequences; b++) ref_set(&d.kv_lens, 0, 0, 0, b, (double)(KV_LEN - b));
     if (kind == PAGES) {
         d.block_table = test_2d(ATTN_I32, batch, 2);
@@ -216,12 +221,13 @@ static void try_constructors(void)
 int main(void)
 {
     static const size_t heads[3][2] = {{1, 1}, {2, 2}, {4, 1}};
+    static const attn_dtype masks[3] = {ATTN_BOOL, ATTN_F32, ATTN_BIT};
     for (int kind = 0; kind < KINDS; kind++)
         for (size_t batch = 1; batch <= (kind >= PACKED ? 1 : 3); batch += 2)
             for (size_t h = 0; h < 3; h++)
                 for (size_t which = 0; which < COUNT; which++) {
                     char name[80];
-                    const attn_desc d = whole(kind, batch, heads[h][0], heads[h][1], h % 2 ? ATTN_F32 : ATTN_BOOL);
+                    const attn_desc d = whole(kind, batch, heads[h][0], heads[h][1], masks[h]);
                     snprintf(name, sizeof name, "%zu batches, %zu heads for %zu%s", batch, heads[h][0], heads[h][1],
                              kind_names[kind]);
                     try_forms(&d, which, name);

@@ -296,6 +296,12 @@ static void try_descriptor(void)
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.lse.shape[2] = 4);
     REFUSE(do_forward, ATTN_ERR_ALIAS, c.desc.lse.data = c.desc.scores.data);
     REFUSE(do_forward, ATTN_ERR_STRIDE, c.desc.lse.stride[0] = 1);
+    REFUSE(do_forward, ATTN_ERR_NULL, (c.desc.rowmax = c.desc.lse, c.desc.rowmax.data = NULL));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.rowmax = test_3d(ATTN_F32, 2, 4, 4));
+    REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.rowmax = test_3d(ATTN_F64, 2, 4, 5));
+    REFUSE(do_forward, ATTN_ERR_RANK, c.desc.rowsum = test_4d(ATTN_F32, 1, 2, 4, 5));
+    REFUSE(do_forward, ATTN_ERR_ALIAS, c.desc.rowmax = c.desc.lse);
+    REFUSE(do_forward, ATTN_ERR_ALIAS, (c.desc.rowsum = c.desc.lse, c.desc.rowsum.data = c.desc.q.data));
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.scale = (double)NAN);
     REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.scale = (double)INFINITY);
     REFUSE(do_forward, ATTN_ERR_UNSCALED, c.desc.k_scale = test_1d(ATTN_F32, 1));
@@ -322,6 +328,14 @@ static void try_descriptor(void)
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.mask = test_2d(ATTN_BOOL, 5, 6));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.mask = test_2d(ATTN_BOOL, 5, 1));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.mask = test_2d(ATTN_BOOL, 4, 7));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.mask = test_2d(ATTN_BIT, 5, 8)); /* as many bytes as 7 keys, but 8 keys */
+    REFUSE(do_forward, ATTN_ERR_SHAPE, (c.desc.mask = test_2d(ATTN_BIT, 5, 8), c.desc.mask_place = ATTN_MASK_TAIL));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, (c.desc.mask = test_2d(ATTN_F32, 5, 8), c.desc.mask_place = ATTN_MASK_KEYS));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, (c.desc.mask = test_2d(ATTN_F32, 4, 6), c.desc.mask_place = ATTN_MASK_KEYS));
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.mask_place = ATTN_MASK_PLACE_COUNT);
+    REFUSE(do_forward, ATTN_ERR_PARAMETER, c.desc.mask_place = (attn_mask_place)-1);
+    REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.k.dtype = ATTN_BIT);
+    REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.out.dtype = ATTN_BIT);
     REFUSE(do_forward, ATTN_ERR_ALIAS, (c.desc.mask = test_2d(ATTN_F32, 5, 7), c.desc.out.data = c.desc.mask.data));
     REFUSE(do_forward, ATTN_ERR_ALIAS, (c.desc.alibi = test_1d(ATTN_F32, 4), c.desc.out.data = c.desc.alibi.data));
     REFUSE(do_forward, ATTN_ERR_ALIAS, (c.desc.sinks = test_1d(ATTN_F32, 4), c.desc.lse.data = c.desc.sinks.data));

@@ -111,6 +111,8 @@ static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
     shape.batch = has[PACKED] ? 1 : BATCH;
     shape.q_heads = has[GROUPS] ? 4 : 2;
     d = test_problem(&shape, rng);
+    d.rowmax = test_copy(&d.lse);
+    d.rowsum = test_copy(&d.lse);
     if (has[PACKED] && !has[RAW] && !has[SOFTCAPPED] && !has[BIASED]) d.scores = test_absent;
     if (has[SCALE]) d.scale = -0.7;
     if (has[SOFTCAP]) d.softcap = 1.5;
@@ -197,7 +199,7 @@ static attn_status part_state(const attn_desc *whole, size_t begin, size_t end, 
     return test_partial(&d, *state, bytes, test_on(path));
 }
 
-/* The keys in two parts, merged, give the bits of out and lse. */
+/* The keys in two parts, merged, give the bits of out, lse and row statistics. */
 static attn_status merge_parts(const attn_desc *whole, attn_path path, int *same)
 {
     attn_desc d = *whole;

@@ -15,6 +15,7 @@ test_programs = \
 	tests/kv_cache \
 	tests/layer \
 	tests/library_conventions \
+	tests/mask_places \
 	tests/masked_rows \
 	tests/masks \
 	tests/matmul \
@@ -30,8 +31,10 @@ test_programs = \
 	tests/query_intervals \
 	tests/recipes \
 	tests/rotary \
+	tests/rotary_models \
 	tests/rounding_modes \
 	tests/row_alone \
+	tests/row_statistics \
 	tests/same_bits \
 	tests/score_modifiers \
 	tests/score_range \

@@ -8,6 +8,7 @@
  *   heads       query head h reads key and value head h / (q_num_heads / kv_num_heads)
  *   3-D inputs  (batch, sequence, heads * head_size) are strides
  *   lengths     nonpad_kv_seqlen: keys beyond have no weight, with or without softcap
+ *   masks       fewer columns than keys: keys beyond have no weight
  */
 #include "check/harness.h"
 
@@ -144,6 +145,29 @@ static void try_lengths(attn_dtype type, attn_path path, double softcap)
             softcap > 0 ? " with softcap" : "");
 }
 
+/* Columns for 2 of 4 keys; with causality the first query sees one of them. A mask with a column too many is refused.
+ */
+static void try_short_mask(attn_dtype type, attn_path path, attn_dtype mask, int causal)
+{
+    attn_desc d = attn_desc_onnx(causal, 0);
+    int pass;
+    d.q = test_4d(type, 1, 1, 3, 2);
+    d.k = test_4d(type, 1, 1, 4, 2);
+    d.v = test_4d(type, 1, 1, 4, 1);
+    d.out = test_4d(type, 1, 1, 3, 1);
+    d.mask = test_2d(mask, 3, 2);
+    test_fill(&d.q, 1);
+    test_fill(&d.k, 0);
+    test_fill(&d.mask, mask == ATTN_BOOL);
+    for (size_t j = 0; j < 4; j++) ref_set(&d.v, 0, 0, j, 0, j < 2 ? (double)(4 * j) : 1000);
+    pass = test_status(test_forward(&d, test_on(path)), ATTN_OK);
+    for (size_t i = 0; i < 3; i++) pass &= ref_get(&d.out, 0, 0, i, 0) == (ref_real)(causal && i == 0 ? 0 : 2);
+    d.mask = test_2d(mask, 3, 5);
+    pass &= test_status(test_forward(&d, test_on(path)), ATTN_ERR_SHAPE);
+    test_ok(pass && test_release(), "%s, %s: a short %s mask%s", attn_path_name(path), attn_dtype_name(type),
+            attn_dtype_name(mask), causal ? ", causal" : "");
+}
+
 int main(void)
 {
     static const attn_dtype types[] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
@@ -159,6 +183,10 @@ int main(void)
             }
             try_lengths(types[t], paths[p], 0);
             try_lengths(types[t], paths[p], 2);
+            for (int causal = 0; causal < 2 && t < 2; causal++) {
+                try_short_mask(types[t], paths[p], ATTN_BOOL, causal);
+                try_short_mask(types[t], paths[p], types[t], causal);
+            }
         }
     return test_done();
 }

@@ -96,6 +96,8 @@ static attn_desc problem_of(attn_dtype type, size_t kv_len, size_t dim_v, int op
     test_rng rng = {kv_len + (size_t)option};
     attn_desc d = test_problem(&shape, &rng);
     d.scores = test_absent;
+    d.rowmax = test_copy(&d.lse);
+    d.rowsum = test_copy(&d.lse);
     add_option(&d, option, &rng);
     return d;
 }
@@ -325,6 +327,8 @@ static void try_empty(attn_dtype type)
 
     none.out = test_copy(&whole.out);
     none.lse = test_copy(&whole.lse);
+    none.rowmax = test_copy(&whole.lse);
+    none.rowsum = test_copy(&whole.lse);
     pass = test_status(test_forward(&none, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
            finish(&d, partial(&whole, 700, 700, test_on(ATTN_PATH_AUTO)), ATTN_PATH_AUTO) &&
            test_same_outputs(&d, &none);
@@ -702,11 +706,15 @@ static void try_finish_errors(void)
     REFUSE_FINISH(ATTN_ERR_SHAPE, d.out.shape[2] = Q_LEN - 1);
     REFUSE_FINISH(ATTN_ERR_SHAPE, d.out.shape[3] = DIM_V - 1);
     REFUSE_FINISH(ATTN_ERR_SHAPE, d.lse.shape[2] = Q_LEN - 1);
+    REFUSE_FINISH(ATTN_ERR_SHAPE, d.rowmax.shape[1] = HEADS - 1);
+    REFUSE_FINISH(ATTN_ERR_DTYPE, d.rowsum.dtype = ATTN_F64);
     REFUSE_FINISH(ATTN_ERR_SHAPE, d.sinks.shape[0] = HEADS - 1);
     REFUSE_FINISH(ATTN_ERR_RANK, d.out.ndim = 1);
     REFUSE_FINISH(ATTN_ERR_STRIDE, (d.out.stride[3] = 1, d.out.stride[2] = 2));
     REFUSE_FINISH(ATTN_ERR_ALIAS, d.out.data = s.data);
     REFUSE_FINISH(ATTN_ERR_ALIAS, d.lse.data = d.out.data);
+    REFUSE_FINISH(ATTN_ERR_ALIAS, d.rowmax.data = d.lse.data);
+    REFUSE_FINISH(ATTN_ERR_ALIAS, d.rowsum.data = d.rowmax.data);
     REFUSE_FINISH(ATTN_ERR_ALIAS, d.sinks.data = d.out.data);
 }
 
@@ -731,6 +739,8 @@ static void try_corrupted(void)
             ((unsigned char *)bad.data)[byte] ^= changes[i];
             test_poison(&d.out);
             test_poison(&d.lse);
+            test_poison(&d.rowmax);
+            test_poison(&d.rowsum);
             memset(merged.data, 0xff, merged.bytes);
             if (attn_state_finish(&d, bad.data, ATTN_PATH_AUTO) == ATTN_OK) pass = test_same_outputs(&d, &want);
             else pass = ++refused && test_same_outputs(&d, &unwritten);

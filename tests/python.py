@@ -192,6 +192,10 @@ def check_attention():
                 (dict(attn_mask=bias), dict(bias=bias)),
                 (dict(attn_mask=bias[..., :1]), dict(bias=bias[..., :1])),
                 (dict(attn_mask=bias.astype(np.float64)), dict(bias=bias)),
+                (dict(attn_mask=mask[..., :5], mask_place="keys"),
+                 dict(keep=np.pad(mask[..., :5], [(0, 0)] * 3 + [(0, 4)]))),
+                (dict(attn_mask=bias[..., 2:], mask_place="tail"),
+                 dict(bias=np.pad(bias[..., 2:], [(0, 0)] * 2 + [(2, 0)]))),
                 (dict(is_causal=True), dict(keep=j <= i)),
                 (dict(is_causal=True, lower_right=True), dict(keep=j <= i + 3)),
                 (dict(is_causal=True, attn_mask=mask), dict(keep=mask & (j <= i))),
@@ -430,6 +434,7 @@ def check_errors():
             (dict(dropout_p=0.1), ValueError, ["0.1"]), (dict(dropout_p="a"), TypeError, []),
             (dict(attn_mask=np.ones((5, 5), int)), TypeError, ["int64", "bool"]),
             (dict(attn_mask=np.ones((5, 4), bool)), ValueError, ["(5, 4)"]),
+            (dict(mask_place="first"), ValueError, ["'first'", "tail"]),
             (dict(attn_mask=np.ma.ones((5, 5))), TypeError, ["masked"]),
             (dict(window=3), TypeError, ["3"]), (dict(window=(-2, 3)), ValueError, ["-2"]),
             (dict(window=(1, 2**63)), ValueError, [str(2**63)]), (dict(window=(0.5, 1)), TypeError, ["0.5"]),
@@ -446,6 +451,7 @@ def check_errors():
             (dict(q_bounds=np.zeros((2, 5, 2), int)), ValueError, ["(2, 5, 2)"]),
             (dict(alibi=["a"]), TypeError, ["<U1"]), (dict(sinks=[1, 2]), ValueError, ["(2,)"])):
         raises(kind, [*options, *words], sdpa, x, x, x, **options)
+    raises(ValueError, ["attn_mask", "(5, 6)"], sdpa, x, x, x, np.ones((5, 6), bool), mask_place="tail")
     raises(ValueError, ["attn_mask", "(3, 2, 5, 5)", "(2, 2)"], sdpa, normal(2, 2, 2, 5, 4), x, x,
            np.ones((3, 2, 5, 5), bool))
     raises(ValueError, ["W_q", "(5, 4)"], compute_qkv, x, x, w, w)

@@ -47,6 +47,7 @@ static struct {
     attn_desc made_desc;
     attn_layer made_layer;
     attn_path made_path;
+    attn_rotation rotation;
     const char *text;
     size_t count;
 } with;
@@ -109,6 +110,12 @@ static struct {
     X(attn_quantize, with.status = attn_quantize(&with.b, &with.a, &with.e, NULL, ATTN_SCALES_FOUND)) \
     X(attn_dequantize, with.status = attn_dequantize(&with.a, &with.e, NULL, &with.b)) \
     X(attn_rotary, with.status = attn_rotary(&with.a, &with.b, 0, with.count, with.flag, &with.c)) \
+    X(attn_rotate, with.status = attn_rotate(&with.rotation, &with.a, &with.b, &with.c)) \
+    X(attn_rotation_default, with.rotation = attn_rotation_default()) \
+    X(attn_cache_append_rotated, \
+      with.status = attn_cache_append_rotated(&with.c, &with.rotation, &with.a, &with.b, NULL, NULL)) \
+    X(attn_rotary_llama3, with.status = attn_rotary_llama3(5e5, 8, 1, 4, 8192, &with.e)) \
+    X(attn_rotary_yarn, with.status = attn_rotary_yarn(1e6, 4, 0, 0, 32768, &with.e, &with.number)) \
     X(attn_rotary_tables, with.status = attn_rotary_tables(&with.a, &with.b, &with.d, with.flag, &with.c)) \
     X(attn_layer_forward, with.status = attn_layer_forward(&with.layer, &with.exec))
 
@@ -280,6 +287,7 @@ static void put(const attn_array *a, size_t i, double value)
     case ATTN_F64: ((double *)a->data)[i] = value; break;
     case ATTN_F32: ((float *)a->data)[i] = (float)value; break;
     case ATTN_I64: ((int64_t *)a->data)[i] = (int64_t)value; break;
+    case ATTN_BIT: /* i bits of i bytes */
     case ATTN_BOOL: ((unsigned char *)a->data)[i] = value > -1; break;
     default: ((uint16_t *)a->data)[i] = (uint16_t)(0x3000 + (int)(value * 256)); /* small in either format */
     }
@@ -346,6 +354,9 @@ static void options(attn_dtype type, attn_dtype mask)
     with.desc.sinks = vector(type, 4);
     with.desc.lse = filled(type, 1, 1, 4, q_len);
     with.desc.lse = attn_array_3d(type, with.desc.lse.data, 1, 4, q_len);
+    with.desc.rowmax = with.desc.rowsum = with.desc.lse;
+    with.desc.rowmax.data = filled(type, 1, 1, 4, q_len).data;
+    with.desc.rowsum.data = filled(type, 1, 1, 4, q_len).data;
 }
 
 static void outputs(attn_dtype type, attn_stage stage)
@@ -464,7 +475,7 @@ static void try_forward(attn_dtype type)
         }
         problem(type, 1, 1100, 20, 24);
         run(NUMBER_attn_forward, "decode");
-        options(type, ATTN_BOOL);
+        options(type, ATTN_BIT);
         run(NUMBER_attn_forward, "decode, all options");
         overflow(type, 0);
         run(NUMBER_attn_forward, "decode, all options, rows that overflow");
@@ -681,6 +692,15 @@ static void try_rotary(attn_dtype type)
     with.c = filled(type, 2, 2, 5, 20);
     with.count = 16;
     for (with.flag = 0; with.flag < 2; with.flag++) take(NUMBER_attn_rotary, attn_dtype_name(type));
+    take(NUMBER_attn_rotation_default, attn_dtype_name(type));
+    with.e = vector(ATTN_F64, 8);
+    take(NUMBER_attn_rotary_llama3, attn_dtype_name(type));
+    take(NUMBER_attn_rotary_yarn, attn_dtype_name(type));
+    with.rotation.rotary_dim = 16;
+    with.rotation.factors = with.e;
+    with.rotation.magnitude = 1.5;
+    take(NUMBER_attn_rotate, attn_dtype_name(type));
+    take(NUMBER_attn_cache_append_rotated, attn_dtype_name(type));
     with.b = filled(ATTN_F32, 1, 2, 5, 8);
     with.b.ndim = 3, with.b.shape[0] = 2, with.b.shape[1] = 5, with.b.shape[2] = 8;
     with.d = with.b;

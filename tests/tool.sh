@@ -288,6 +288,14 @@ fi
 sdpa -o "$dir/out.npy" --colsum "$dir/c.npy" && cmp -s "$dir/out.npy" "$dir/o.npy" && has "$(header "$dir/c.npy")" "'shape': (2, 40)" &&
     values "$dir/c.npy" f4 | awk '{ for (i = 1; i <= NF; i++) s += $i } END { exit !(s > 33.999 && s < 34.001) }'
 ok '--colsum: adds up to the number of rows'
+sdpa -o "$dir/out.npy" --rowmax "$dir/m.npy" --rowsum "$dir/n.npy" --lse "$dir/l.npy" --scores "$dir/s.npy" --stage biased &&
+    cmp -s "$dir/out.npy" "$dir/o.npy" && has "$(header "$dir/m.npy")" "'shape': (2, 17)" &&
+    near 1e-5 "$(values "$dir/m.npy" f4)" "$(values "$dir/s.npy" f4 | awk '{ for (i = 1; i <= NF; i++) {
+        if (n % 40 == 0 || $i > m) m = $i
+        if (++n % 40 == 0) printf "%.9g ", m } }')" &&
+    near 1e-5 "$(values "$dir/l.npy" f4)" "$(echo "$(values "$dir/m.npy" f4) $(values "$dir/n.npy" f4)" |
+        awk '{ for (i = 1; i <= NF; i++) x[++n] = $i } END { for (i = 1; i <= n / 2; i++) printf "%.9g ", x[i] + log(x[n / 2 + i]) }')"
+ok '--rowmax and --rowsum: the largest scores, and what log-sum-exp is with them'
 if option '--dtype f16' --dtype f16; then
     awk 'BEGIN { for (i = 0; i < 81; i++) printf "%d ", i % 10 == 0 }' | npy "$dir/i9.npy" f4 '(9, 9)'
     has "$(header "$dir/out.npy")" "f2'" && run matmul --a "$dir/out.npy" --b "$dir/i9.npy" -o "$dir/o2.npy" &&
@@ -311,12 +319,12 @@ done
 
 # --------------------------------------------------------- caches and pages --
 
-# Writes all outputs of sdpa to o.npy, w.npy, l.npy and c.npy in a directory.
+# Writes all outputs of sdpa to o.npy, w.npy, l.npy, c.npy, m.npy and n.npy in a directory.
 everything() { # DIRECTORY ARGUMENTS...
     to=$1
     shift
     rm -rf "$to"
-    mkdir "$to" && sdpa -o "$to/o.npy" --weights "$to/w.npy" --lse "$to/l.npy" --colsum "$to/c.npy" "$@"
+    mkdir "$to" && sdpa -o "$to/o.npy" --weights "$to/w.npy" --lse "$to/l.npy" --colsum "$to/c.npy" --rowmax "$to/m.npy" --rowsum "$to/n.npy" "$@"
 }
 # With pages, with a cache and with both, all outputs have the bytes of the plain run.
 same_by_cache() { # NAME ARGUMENTS...
@@ -328,7 +336,8 @@ same_by_cache() { # NAME ARGUMENTS...
         # shellcheck disable=SC2086 # options and their values
         everything "$dir/cached" "$@" $how && cmp -s "$dir/plain/o.npy" "$dir/cached/o.npy" &&
             cmp -s "$dir/plain/w.npy" "$dir/cached/w.npy" && cmp -s "$dir/plain/l.npy" "$dir/cached/l.npy" &&
-            cmp -s "$dir/plain/c.npy" "$dir/cached/c.npy"
+            cmp -s "$dir/plain/c.npy" "$dir/cached/c.npy" && cmp -s "$dir/plain/m.npy" "$dir/cached/m.npy" &&
+            cmp -s "$dir/plain/n.npy" "$dir/cached/n.npy"
         ok "$name: $how gives the same bytes"
     done
 }
@@ -340,6 +349,18 @@ same_by_cache 'all keys'
 same_by_cache 'causal upper-left, mask' --causal upper-left --mask "$dir/keys.npy"
 same_by_cache 'causal lower-right, lengths, ALiBi' --causal lower-right --kv-lens "$dir/len.npy" --alibi "$dir/slopes.npy"
 same_by_cache 'causal with offset, window, additive mask, softcap' --causal 25 --window 20,0 --mask "$dir/bias.npy" --softcap 2
+same_by_cache 'causal, mask of bits' --causal upper-left --mask "$dir/keys.npy" --mask-bits
+awk 'BEGIN { for (i = 0; i < 23; i++) printf "%d ", (i % 3 > 0) }' | npy "$dir/few.npy" b1 '(23,)'
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", (i < 23 && i % 3 > 0) }' | npy "$dir/first.npy" b1 '(40,)'
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", (i < 17 || (i - 17) % 3 > 0) }' | npy "$dir/last.npy" b1 '(40,)'
+everything "$dir/whole" --mask "$dir/first.npy" && everything "$dir/plain" --mask "$dir/few.npy" --mask-place keys &&
+    cmp -s "$dir/whole/o.npy" "$dir/plain/o.npy" && cmp -s "$dir/whole/w.npy" "$dir/plain/w.npy"
+ok '--mask-place keys: other keys are hidden'
+everything "$dir/whole" --mask "$dir/last.npy" && everything "$dir/plain" --mask "$dir/few.npy" --mask-place tail --mask-bits &&
+    cmp -s "$dir/whole/o.npy" "$dir/plain/o.npy" && cmp -s "$dir/whole/w.npy" "$dir/plain/w.npy"
+ok '--mask-place tail: other keys are visible'
+same_by_cache 'mask for the first keys' --causal upper-left --mask "$dir/few.npy" --mask-place keys
+same_by_cache 'mask of bits for the last keys' --mask "$dir/few.npy" --mask-place tail --mask-bits
 same_by_cache 'keys before the first, sinks' --causal -5 --sinks "$dir/slopes.npy"
 same_by_cache 'float64, window' --dtype f64 --window 3,5
 same_by_cache 'float16 keys' --kv-dtype f16 --causal lower-right

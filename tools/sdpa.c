@@ -23,6 +23,9 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --mask M.npy     bool, or integers 1 and 0: true = visible; floats: added to\n"
                          "                   scores, -inf = hidden; (B, H, q_len, kv_len), where all but\n"
                          "                   kv_len broadcast\n"
+                         "  --mask-place keys|tail    the mask has columns for the first keys only, and\n"
+                         "                   others are hidden, or for the last, and others are visible\n"
+                         "  --mask-bits      store a boolean mask as bits; changes no byte of the results\n"
                          "  --kv-lens N.npy  (B): the number of keys in each batch; int32 or int64\n"
                          "  --q-bounds I.npy    (q_len, 2 R) or (B, q_len, 2 R): intervals of keys, begin\n"
                          "                   and end in turn, of each query; int32 or int64\n"
@@ -36,6 +39,8 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "More outputs:\n"
                          "  --weights W.npy  the attention weights\n"
                          "  --lse L.npy      log(sum exp(score)) of each row\n"
+                         "  --rowmax M.npy   the largest score of each row\n"
+                         "  --rowsum S.npy   sum exp(score - that), without the sink\n"
                          "  --scores S.npy --stage raw|softcapped|biased|probs    the scores at that stage\n"
                          "  --colsum C.npy   sums of the weights over the queries\n" PICTURE_HELP "Computation:\n"
                          "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n"
@@ -50,9 +55,9 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "                   yet in the cache are -inf.\n" RUN_HELP;
 
 typedef struct sdpa_options {
-    const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum;
-    const char *scale, *causal, *window, *mask, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype, *paged, *cache;
-    const char *q_bounds, *cu_seqlens_q;
+    const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum, *rowmax, *rowsum;
+    const char *scale, *causal, *window, *mask, *mask_place, *mask_bits, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype,
+        *paged, *cache, *q_bounds, *cu_seqlens_q;
     picture_arguments picture;
     run_options run;
 } sdpa_options;
@@ -76,12 +81,19 @@ int causal_read(const char *text, attn_desc *desc)
 static int scalars_read(const sdpa_options *o, attn_desc *desc)
 {
     static const char *const stages[ATTN_STAGE_COUNT] = {"probs", "raw", "softcapped", "biased"};
-    int stage = ATTN_STAGE_PROBS;
+    static const char *const places[ATTN_MASK_PLACE_COUNT] = {"all", "keys", "tail"};
+    int stage = ATTN_STAGE_PROBS, place = ATTN_MASK_ALL;
+    if ((o->mask_place || o->mask_bits) && !o->mask)
+        return fail("%s needs --mask (see attn sdpa --help)", o->mask_place ? "--mask-place" : "--mask-bits");
     if (o->stage && !o->scores) return fail("--stage needs --scores (see attn sdpa --help)");
     if (!option_number("--scale", o->scale, &desc->scale) || !option_number("--softcap", o->softcap, &desc->softcap) ||
         !option_word("--stage", o->stage, stages, ATTN_STAGE_COUNT, &stage) || !causal_read(o->causal, desc) ||
-        !window_read(o->window, desc))
+        !window_read(o->window, desc) ||
+        !option_word("--mask-place", o->mask_place, places, ATTN_MASK_PLACE_COUNT, &place))
         return 0;
+    desc->mask_place = (attn_mask_place)place;
+    if (place == ATTN_MASK_TAIL && o->cache && o->causal)
+        return fail("--mask-place tail: the last keys are others at every step of --cache with --causal");
     /* In the descriptor 0 means the default scale, which is not what was asked for. */
     if (o->scale && desc->scale == 0) return fail("--scale: must not be 0");
     desc->stage = (attn_stage)stage;
@@ -114,7 +126,7 @@ static int inputs_fit(const tensor *q, const tensor *k, const tensor *v, int pac
 
 /* Checks the shape, and converts integer masks to booleans, float masks to the compute type. `full` is
  * (B, H, q_len, kv_len). */
-static int mask_fits(tensor *mask, const size_t full[4], attn_dtype dtype)
+static int mask_fits(tensor *mask, attn_mask_place place, const size_t full[4], attn_dtype dtype)
 {
     const attn_array *m = &mask->array;
     int i;
@@ -123,12 +135,34 @@ static int mask_fits(tensor *mask, const size_t full[4], attn_dtype dtype)
     /* The axis of keys does not broadcast: a mask with one key is probably a mistake. */
     for (i = 1; i <= m->ndim; i++) {
         const size_t n = m->shape[m->ndim - i], wanted = full[4 - i];
+        if (i == 1 && place != ATTN_MASK_ALL && n <= wanted) continue;
         if (n != wanted && (n != 1 || i == 1))
             return fail("%s: axis %d has length %zu instead of %zu%s", mask->file, m->ndim - i, n, wanted,
                         i == 1 ? "" : " or 1");
     }
     if (!tensor_truth(mask)) return 0;
     return m->dtype == ATTN_BOOL || (tensor_is_float(mask) && tensor_convert(mask, dtype));
+}
+
+/* A boolean mask as bits. */
+static int mask_pack(tensor *mask)
+{
+    const attn_array from = mask->array;
+    const size_t columns = from.shape[from.ndim - 1], bytes = (columns + 7) / 8;
+    size_t shape[ATTN_MAX_DIMS], rows = 1, i, c;
+    if (from.dtype != ATTN_BOOL) return fail("%s: --mask-bits takes a boolean mask", mask->file);
+    memcpy(shape, from.shape, sizeof shape);
+    shape[from.ndim - 1] = bytes;
+    if (!tensor_new(mask, mask->file, ATTN_U8, from.ndim, shape)) return 0;
+    for (i = 0; i + 1 < (size_t)from.ndim; i++) rows *= shape[i];
+    memset(mask->array.data, 0, rows * bytes);
+    for (i = 0; i < rows; i++)
+        for (c = 0; c < columns; c++)
+            if (((const unsigned char *)from.data)[i * columns + c])
+                ((unsigned char *)mask->array.data)[i * bytes + c / 8] |= (unsigned char)(1u << c % 8);
+    mask->array.dtype = ATTN_BIT;
+    mask->array.shape[from.ndim - 1] = columns;
+    return 1;
 }
 
 /* Checks that the shape is (last), or, if `two` allows it, (first, last). */
@@ -196,7 +230,7 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
         !tensor_load(&kv_lens, o->kv_lens) || !tensor_load(&q_bounds, o->q_bounds) ||
         !tensor_load(&cu_seqlens_q, o->cu_seqlens_q))
         return 0;
-    if (!mask_fits(&mask, full, dtype) || !vector_fits(&alibi, sequences, full[1], 1, "head") ||
+    if (!mask_fits(&mask, desc->mask_place, full, dtype) || !vector_fits(&alibi, sequences, full[1], 1, "head") ||
         !vector_fits(&sinks, full[0], full[1], 0, "head") || !vector_fits(&kv_lens, 0, sequences, 0, "batch") ||
         !bounds_fit(&q_bounds, full[0], full[2]) ||
         !vector_fits(&cu_seqlens_q, 0, sequences + 1, 0, "sequence and one more"))
@@ -210,7 +244,8 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
         if (end >= 0 && (uint64_t)end < full[2])
             return fail("%s: ends with %lld, but there are %zu queries", cu_seqlens_q.file, (long long)end, full[2]);
     }
-    if (!tensor_resize(&mask, capacity)) return 0;
+    if (desc->mask_place == ATTN_MASK_ALL && !tensor_resize(&mask, capacity)) return 0;
+    if (o->mask_bits && !mask_pack(&mask)) return 0;
     desc->mask = mask.array;
     desc->alibi = alibi.array;
     desc->sinks = sinks.array;
@@ -226,7 +261,7 @@ enum { MAX_PAGE = 1 << 20 };
 
 /* Keys and values on their way through a cache. */
 typedef struct cached {
-    attn_desc desc;  /* all arrays have 4 dimensions (lse and colsum: 3); k and v are the
+    attn_desc desc;  /* all arrays have 4 dimensions (lse, rowmax, rowsum, colsum: 3); k and v are the
                         cache, kv_lens (B) is the number of keys in it */
     attn_array k, v; /* (B, H, kv_len, D): what will be appended */
     int64_t *ends;   /* (B): the number of keys that each batch will have */
@@ -315,6 +350,8 @@ static int cached_new(cached *c, const attn_desc *desc, attn_dtype kv_type, size
     c->desc.scores = lift(&desc->scores, 4);
     c->desc.lse = lift(&desc->lse, 3);
     c->desc.q_bounds = lift(&desc->q_bounds, 3);
+    c->desc.rowmax = lift(&desc->rowmax, 3);
+    c->desc.rowsum = lift(&desc->rowsum, 3);
     c->desc.colsum = lift(&desc->colsum, 3);
     c->k = lift(&desc->k, 4);
     c->v = lift(&desc->v, 4);
@@ -380,6 +417,8 @@ static attn_desc step_of(const cached *c, size_t i)
     d.q = slice(&d.q, 2, i, one);
     d.out = slice(&d.out, 2, i, one);
     d.lse = slice(&d.lse, 2, i, one);
+    d.rowmax = slice(&d.rowmax, 2, i, one);
+    d.rowsum = slice(&d.rowsum, 2, i, one);
     d.scores = slice(&d.scores, 2, i, one);
     d.q_bounds = slice(&d.q_bounds, 1, i, one);
     if (d.mask.ndim && d.mask.shape[2] != 1) d.mask = slice(&d.mask, 2, i, one);
@@ -478,9 +517,9 @@ static int sdpa(const sdpa_options *o)
     static const char *const kv_names[] = {"f16", "bf16", "i8", "e4m3", "e5m2"};
     static const attn_dtype kv_types[] = {ATTN_F16, ATTN_BF16, ATTN_I8, ATTN_F8_E4M3, ATTN_F8_E5M2};
     attn_desc desc = attn_desc_default();
-    tensor q, k, v, out, weights, scores, lse, colsum;
+    tensor q, k, v, out, weights, scores, lse, colsum, rowmax, rowsum;
     const tensor *const inputs[3] = {&q, &k, &v};
-    tensor *const outputs[5] = {&out, &weights, &scores, &lse, &colsum};
+    tensor *const outputs[] = {&out, &weights, &scores, &lse, &colsum, &rowmax, &rowsum};
     attn_dtype dtype, compute_type, kv_type;
     size_t shape[ATTN_MAX_DIMS] = {0}, kv_len, capacity;
     int64_t page_size = 0;
@@ -514,7 +553,9 @@ static int sdpa(const sdpa_options *o)
 
     memcpy(shape, q.array.shape, sizeof shape);
     shape[rank - 1] = v.array.shape[v.array.ndim - 1];
-    if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute_type, rank - 1, shape))
+    if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute_type, rank - 1, shape) ||
+        !tensor_new(&rowmax, o->rowmax, compute_type, rank - 1, shape) ||
+        !tensor_new(&rowsum, o->rowsum, compute_type, rank - 1, shape))
         return 0;
     shape[rank - 1] = capacity;
     if (!tensor_new(&weights, pictures_wanted(&o->picture) ? "the weights" : o->weights, compute_type, rank, shape) ||
@@ -529,6 +570,8 @@ static int sdpa(const sdpa_options *o)
     if (!tensor_new(&colsum, o->colsum, compute_type, rank - 1 + packed, shape)) return 0;
     desc.out = out.array;
     desc.lse = lse.array;
+    desc.rowmax = rowmax.array;
+    desc.rowsum = rowsum.array;
     desc.colsum = colsum.array;
 
     /* A run gives one matrix of scores; asking for it changes no bit of the other outputs. */
@@ -541,7 +584,7 @@ static int sdpa(const sdpa_options *o)
         !pictures_draw(&o->picture, &weights, NULL, &drawn))
         return 0;
     weights.file = o->weights;
-    return tensors_save(outputs, 5, &drawn);
+    return tensors_save(outputs, sizeof outputs / sizeof outputs[0], &drawn);
 }
 
 int sdpa_command(int argc, char **argv)
@@ -554,6 +597,8 @@ int sdpa_command(int argc, char **argv)
         {"-o", &o.out},
         {"--weights", &o.weights},
         {"--lse", &o.lse},
+        {"--rowmax", &o.rowmax},
+        {"--rowsum", &o.rowsum},
         {"--scores", &o.scores},
         {"--stage", &o.stage},
         {"--colsum", &o.colsum},
@@ -561,6 +606,8 @@ int sdpa_command(int argc, char **argv)
         {"--causal", &o.causal},
         {"--window", &o.window},
         {"--mask", &o.mask},
+        {"--mask-place", &o.mask_place},
+        {"--mask-bits!", &o.mask_bits},
         {"--softcap", &o.softcap},
         {"--alibi", &o.alibi},
         {"--sinks", &o.sinks},
