@@ -235,7 +235,10 @@ static void try_not_finite(void)
             pass &= test_status(attn_quantize(&x, &codes, scale, NULL, ATTN_SCALES_FOUND), ATTN_OK) &&
                     test_status(attn_dequantize(&codes, scale, NULL, &y), ATTN_OK);
             for (size_t r = 0; r < 2; r++)
-                for (size_t c = 0; c < 64; c++) pass &= isnan((float)ref_get(&y, 0, 0, r, c)) == (r == 1 && c >= 32);
+                for (size_t c = 0; c < 64; c++) {
+                    const uint32_t bits = attn__bits_f32(((float *)y.data)[r * 64 + c]);
+                    pass &= r == 1 && c >= 32 ? bits == 0x7fc00000u : (bits & 0x7fffffffu) < 0x7f800000u;
+                }
         }
         test_ok(pass && test_release(), "%s: NaN and infinity make all that shares their scale NaN, and nothing else",
                 attn_dtype_name(all[t]));
@@ -349,6 +352,41 @@ static void try_views(void)
     }
 }
 
+/* The rows of a head go to float32 at once if there is room for them there, and elsewhere one by one. */
+static void try_rows_at_once(void)
+{
+    static const attn_dtype all[] = {ATTN_I8, ATTN_U8, ATTN_F8_E4M3, ATTN_F8_E5M2, ATTN_Q8_0};
+    for (size_t t = 0; t < 5; t++)
+        for (int shape = 0; shape < 8; shape++) {
+            test_rng rng = {t};
+            const int takes = all[t] != ATTN_Q8_0, zeros = all[t] <= ATTN_U8;
+            const size_t rows = shape & 1 ? 5 : 1, columns = shape & 2 ? 64 : 2;
+            const attn_array x = test_4d(ATTN_F32, 2, 3, 5, 64), codes = test_4d(all[t], 2, 3, 5, 64),
+                             s = test_4d(ATTN_F32, 2, 3, rows, columns), z = test_4d(ATTN_F32, 2, 3, rows, columns),
+                             y = test_4d(ATTN_F32, 2, 3, 5, 64), wide = test_4d(ATTN_F32, 2, 3, 5, 128),
+                             *scale = takes ? &s : NULL, *zero = zeros ? &z : NULL;
+            attn_array apart = wide;
+            int pass;
+            apart.shape[3] = 64;
+            apart.stride[3] = shape & 4 ? 2 : 1, apart.stride[2] = 128, apart.stride[1] = 640, apart.stride[0] = 1920;
+            test_fill_normal(&x, &rng, 1);
+            test_fill_normal(&z, &rng, 9);
+            for (size_t i = 0; i < 2 * 3 * rows * columns; i++)
+                ((float *)s.data)[i] = i == 7 ? NAN : (float)(0.01 + 0.1 * test_uniform(&rng));
+            pass = test_status(attn_quantize(&x, &codes, scale, zero, ATTN_SCALES_GIVEN), ATTN_OK) &&
+                   test_status(attn_dequantize(&codes, scale, zero, &y), ATTN_OK) &&
+                   test_status(attn_dequantize(&codes, scale, zero, &apart), ATTN_OK) && test_same(&apart, &y);
+            for (size_t i = 0; i < 2 * 3 * 5 * 64 && pass; i++) {
+                const ref_real want = ref_decoded(&codes, takes ? &s : &test_absent, zeros ? &z : &test_absent, i / 960,
+                                                  i / 320 % 3, i / 64 % 5, i % 64);
+                const float rounded = isnan((float)want) ? attn__from_bits_f32(0x7fc00000u) : (float)want;
+                pass &= !memcmp(&rounded, (float *)y.data + i, sizeof rounded);
+            }
+            test_ok(pass && test_release(), "%s: rows back at once, %zu x %zu scales%s", attn_dtype_name(all[t]), rows,
+                    columns, shape & 4 ? ", columns apart" : "");
+        }
+}
+
 /* ---- what is refused ---- */
 
 static int refuses(attn_status got, attn_status want, const attn_array *a, const attn_array *b)
@@ -422,6 +460,7 @@ int main(void)
     try_too_large();
     try_append();
     try_views();
+    try_rows_at_once();
     try_refused();
     return test_done();
 }
