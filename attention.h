@@ -49,8 +49,8 @@
  *     2. attention  attn_sdpa_f32, attn_sdpa_f64, attn_self_attention:
  *                   softmax(Q K^T / sqrt(d)) V
  *     3. fused      attn_forward: one descriptor for batches, grouped heads,
- *                   masks, windows, ALiBi, softcap, sinks, lengths, pages, packed
- *                   sequences; log-sum-exp, weights, scores, column sums.
+ *                   masks, windows, intervals, ALiBi, softcap, sinks, lengths, pages,
+ *                   packed sequences; log-sum-exp, weights, scores, column sums.
  *                   attn_partial and its states: over parts of the keys.
  *                   attn_cache_append, attn_cache_append_scaled, attn_quantize,
  *                   attn_dequantize, attn_rotary, attn_rotary_tables: for decoding.
@@ -122,7 +122,8 @@
  *   ATTN_ALIGN_LOWER_RIGHT (FlashAttention >= 2.1; with kv_lens the length of
  *   that batch), q_offset for ATTN_ALIGN_OFFSET (chunks, caches).
  *   causal: key j is visible when j <= p. Window: p - left <= j <= p + right,
- *   both ends included. A key counts only where everything allows it.
+ *   both ends included. Intervals: begin <= j < end in one of the query's. A key counts
+ *   only where everything allows it.
  *
  *   A row without a visible key gives +0, weights +0 and lse -inf, with or
  *   without a sink. The masks alone decide this, never the scores. What is
@@ -137,6 +138,24 @@
  *   they are cut into steps. Paged caches work alike: block_table says where the
  *   pages are. With several workers, few queries over many keys are cut into
  *   tasks along the keys.
+ *
+ *   Prompts, chunks of them and decoding steps of several users are one call: their queries
+ *   one after the other, cu_seqlens_q, and caches or pages as before, one for each. Every
+ *   sequence is cut into tasks for itself and has the bits that it has alone.
+ *
+ *     d.q = attn_array_3d(ATTN_F32, q, heads, total_q, head_dim);
+ *     d.out = attn_array_3d(ATTN_F32, out, heads, total_q, head_dim);
+ *     d.k = attn_array_4d(ATTN_F16, k, num_pages, kv_heads, page_size, head_dim);
+ *     d.v = attn_array_4d(ATTN_F16, v, num_pages, kv_heads, page_size, head_dim);
+ *     d.block_table = attn_array_2d(ATTN_I32, table, users, pages);
+ *     d.kv_lens = attn_array_1d(ATTN_I32, lens, users);
+ *     d.cu_seqlens_q = attn_array_1d(ATTN_I32, begins, users + 1);
+ *     d.causal = 1;
+ *     d.align = ATTN_ALIGN_LOWER_RIGHT; // query i of n is at position kv_lens - n + i
+ *
+ *   A prompt that all users share need not be read for each: attn_partial of all rows over
+ *   its keys, as one plain batch, and of the packed rows over what is each one's own, with
+ *   kv_begin; then attn_state_merge (examples/shared_prefix.c).
  *
  * EIGHT BITS
  *
@@ -173,6 +192,17 @@
  *     d.sinks = attn_array_1d(ATTN_F32, zeros, heads);
  *   ONNX Attention-24 with nonpad_kv_seqlen: attn_desc_onnx, and d.kv_lens; with is_causal,
  *   d.align = ATTN_ALIGN_LOWER_RIGHT. A row before the first key is zeros.
+ *
+ *   Which keys a query sees, without a q_len * kv_len matrix: intervals, d.q_bounds, of which
+ *   blocks that no query sees are not read. p is the query's position; i32, begin and end:
+ *     prefix-LM, a prefix of n keys that sees all of itself    p < n ? 0, n : 0, p + 1
+ *     an image [a, b) among text, without causality within it  a <= p && p < b ? 0, b : 0, p + 1
+ *     chunks of c (Llama 4)                                    p / c * c, p + 1
+ *     streaming speech: chunks of c, and n before              (p / c - n) * c, (p / c + 1) * c
+ *     StreamingLLM: the first n keys, and a window of w        0, n, max(n, p - w), p + 1
+ *     documents, each [a, b), behind a prefix that all see     0, n, a, p + 1
+ *   What is the same for all keys before p is shorter with d.causal: then an end is any number
+ *   beyond. Pages between those that are seen can be used for something else.
  *
  * NUMBERS
  *
@@ -572,12 +602,17 @@ typedef struct attn_desc {
     int64_t window_left;  /* keys before p that stay visible; -1: all */
     int64_t window_right; /* keys after p that stay visible; -1: all */
 
-    attn_array mask;    /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
-                           dimensions of 1 broadcast: ATTN_BOOL, true = keep, or
-                           a float type that is added, -inf = drop */
-    attn_array kv_lens; /* optional, (B): visible keys per batch, i32 or i64 */
-    attn_array alibi;   /* optional, (Hq) or (B, Hq): slopes */
-    attn_array sinks;   /* optional, (Hq): a logit in the denominator only */
+    attn_array mask;     /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
+                            dimensions of 1 broadcast: ATTN_BOOL, true = keep, or
+                            a float type that is added, -inf = drop */
+    attn_array kv_lens;  /* optional, (B): visible keys per batch, i32 or i64 */
+    attn_array q_bounds; /* optional, (q_len, 2 R) or (B, q_len, 2 R), i32 or i64: a row
+                            is R intervals of positions, begin and end in turn, and a
+                            key counts only within one of them: begin <= j < end. One
+                            that ends where it begins, or before, is empty; of the
+                            others each begins where the last one ends, or later */
+    attn_array alibi;    /* optional, (Hq) or (B, Hq): slopes */
+    attn_array sinks;    /* optional, (Hq): a logit in the denominator only */
 
     /* Optional, float32, for k and v of 8 bits: an element is (number - zero) * scale. (B, Hkv, kv_len, C), fewer
      * dimensions and dimensions of 1 broadcast; C divides head_dim, and column c uses c / (head_dim / C); the C of a
@@ -590,17 +625,23 @@ typedef struct attn_desc {
                                 row j % page_size of page block_table[b][j / page_size];
                                 kv_len = pages * page_size, of which kv_lens says how
                                 many keys there are. A page that no row sees by length,
-                                causality and window may have any number, except where
-                                raw or softcapped scores of its keys are asked for */
-    attn_array cu_seqlens_q; /* optional, (sequences + 1), i32 or i64, from 0 up to the
-                                total: q and out are (Hq, total_q, D), k and v
-                                (Hkv, total_k, D), sequence n is the rows
-                                [cu_seqlens[n], cu_seqlens[n + 1]) of each, and a batch
-                                of its own; lse is then (Hq, total_q) */
-    attn_array cu_seqlens_k; /* together with cu_seqlens_q */
-    size_t kv_begin;         /* position of the first key of k, v and mask, for parts of
-                                a longer sequence; window, causal and kv_lens count
-                                positions from 0 */
+                                causality, window and q_bounds may have any number,
+                                except where raw or softcapped scores of its keys are
+                                asked for */
+    attn_array cu_seqlens_q; /* optional, (N + 1), i32 or i64, from 0 up to the total: q
+                                and out are (Hq, total_q, D), lse (Hq, total_q), and
+                                sequence n is the rows [cu_seqlens[n], cu_seqlens[n + 1])
+                                of them, and a batch of its own, of N: k, v, kv_lens,
+                                block_table, alibi and colsum are as of N batches; mask
+                                and scores have the rows of q, (Hq, total_q, kv_len),
+                                and so has q_bounds, (total_q, 2 R).
+                                Rows of no sequence are not written */
+    attn_array cu_seqlens_k; /* optional, beside it: the same for k and v, which are
+                                (Hkv, total_k, D), and so are the columns of mask and
+                                colsum (Hq, total_k); no block_table, no scores */
+    size_t kv_begin;         /* position of the first key of k, v, mask and block_table,
+                                for parts of a longer sequence; window, causal and
+                                kv_lens count positions from 0 */
 
     attn_array lse;    /* optional output, (B, Hq, q_len) */
     attn_array scores; /* optional output at `stage`, (B, heads, queries, kv_len): of heads
@@ -760,7 +801,8 @@ ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_worke
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
  * from kv_begin on (so ATTN_ALIGN_LOWER_RIGHT needs kv_lens, the lengths of the
  * whole, where positions count: causal, window, alibi); its out, lse, scores, colsum
- * and sinks are ignored. A state is plain bytes without pointers, 8-byte aligned, of a
+ * and sinks are ignored. Rows of packed sequences are those of one batch of total_q,
+ * of which attn_state_finish knows no more. A state is plain bytes without pointers, 8-byte aligned, of a
  * size that attn_state_size gives.
  *
  * attn_state_merge joins the states of two adjacent parts, `a` before `b`, into
@@ -1663,6 +1705,7 @@ ATTN__INLINE size_t attn__size_of(attn_dtype dtype)
 
 /* Is it a type of 8 bits? What n elements of a row are in memory, and back: blocks of ATTN_Q8_0. */
 #define ATTN__Q8_BLOCK 32
+#define ATTN__CODE_ROWS 64
 ATTN__INLINE int attn__coded(attn_dtype dtype) { return dtype >= ATTN_I8; }
 ATTN__INLINE size_t attn__stored(attn_dtype dtype, size_t n) { return dtype == ATTN_Q8_0 ? n / ATTN__Q8_BLOCK : n; }
 ATTN__INLINE size_t attn__elements(attn_dtype dtype, size_t n) { return dtype == ATTN_Q8_0 ? n * ATTN__Q8_BLOCK : n; }
@@ -1970,7 +2013,8 @@ typedef struct attn__kernel {
      * attn__codes, whose other members are not read. A scale of 0 gives 0. */
     void (*encode)(uint8_t *to, const float *x, const attn__codes *codes, size_t first, size_t n);
     /* dot_keys and add_values for these, where it costs less to decode them in registers, once for all rows. They
-     * return for how many keys they did it, or whether; NULL: never. */
+     * return for how many keys they did it, or whether; NULL: never. add_codes takes up to CODE_ROWS keys, which stay
+     * in the nearest cache. */
     size_t (*dot_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, size_t first,
                         float *c, int accumulate);
     int (*add_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, float *c, size_t ldc,
@@ -2002,8 +2046,11 @@ typedef struct attn__kernel {
  *   ATTN__OWN_FMA_LANE           fma_lane(c, b, a, lane): c + b * lane of a
  *   ATTN__OWN_HALVES             store_f16(p, a), store_bf16(p, a): narrowed to uint16_t
  *   ATTN__OWN_BYTES              turn_bytes(p, stride, out): lane i of out[w] has bytes 4 w ... 4 w + 3 from
- *                                p + i * stride on, w < 4; signed_byte(a, n), unsigned_byte(a, n): byte n
- *                                of each lane, 0 the lowest, as a float; store_bytes(p, a): the lowest of each
+ *                                p + i * stride on, w < 4; store_bytes(p, a): the lowest byte of each lane;
+ *                                signed_byte(a, n): byte n of each lane, 0 the lowest, times 2^24;
+ *                                unsigned_byte(a, n); float_byte(a, n, mantissa): a finite float with so
+ *                                many bits of mantissa; note_special(s, a, mantissa): s with the highest bit
+ *                                set in a byte where that of `a` is not finite
  *   ATTN__OWN_F8                 load_e4m3(p), load_e5m2(p)
  *   ATTN__OWN_SINGLES            store_f32(p, a): narrowed to float; load_twice(p, i, pair): lane j
  *                                of pair[c] has the float that is number c of p[i + j]'s pair
@@ -2254,6 +2301,45 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #else
 #define ATTN__DEFINE_MADD
 #endif
+#if ATTN__X86
+/* A float of 8 bits: its exponent and mantissa, moved to where float32 has them, make the number once the bias is
+ * added, if the exponent is not 0. With a bias of 1 more and the number of a leading 1 taken away, they do if it is.
+ * The lesser of the two is right in both cases. I is the type of integers, P what the instructions begin with. */
+#define ATTN__BYTES(I, P, si)                                                                                          \
+    ATTN__INLINE I ATTN__V(moved)(attn__vec a, int left)                                                               \
+    {                                                                                                                  \
+        const I x = P##castps_##si(a);                                                                                 \
+        return left >= 0 ? P##sll_epi32(x, _mm_cvtsi32_si128(left)) : P##srl_epi32(x, _mm_cvtsi32_si128(-left));       \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)                                                    \
+    {                                                                                                                  \
+        return P##cvtepi32_ps(P##and_##si(ATTN__V(moved)(a, 24 - 8 * n), P##set1_epi32(-0x1000000)));                  \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)                                                  \
+    {                                                                                                                  \
+        return P##cvtepi32_ps(P##and_##si(ATTN__V(moved)(a, -8 * n), P##set1_epi32(255)));                             \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(float_byte)(attn__vec a, int n, int mantissa)                                       \
+    {                                                                                                                  \
+        const int bias = 128 - (1 << (6 - mantissa));                                                                  \
+        const I sign = P##set1_epi32(-0x7fffffff - 1), least = P##set1_epi32((bias + 1) << 23),                        \
+                at_end = n < 3 ? P##sll_epi32(P##castps_##si(a), _mm_cvtsi32_si128(23 - 8 * n - mantissa))             \
+                               : P##srl_epi32(P##castps_##si(a), _mm_cvtsi32_si128(mantissa + 1)),                     \
+                size = P##and_##si(at_end, P##set1_epi32(0x7f << (23 - mantissa)));                                    \
+        const attn__vec normal = P##cast##si##_ps(P##add_epi32(size, P##set1_epi32(bias << 23))),                      \
+                        other = P##sub_ps(P##cast##si##_ps(P##add_epi32(size, least)), P##cast##si##_ps(least));       \
+        const I x = P##castps_##si(P##min_ps(normal, other));                                                          \
+        return P##cast##si##_ps(                                                                                       \
+            P##or_##si(P##and_##si(sign, ATTN__V(moved)(a, 24 - 8 * n)), P##andnot_##si(sign, x)));                    \
+    }                                                                                                                  \
+    ATTN__INLINE attn__vec ATTN__V(note_special)(attn__vec special, attn__vec a, int mantissa)                         \
+    {                                                                                                                  \
+        const int mask = mantissa == 3 ? 0x7f7f7f7f : 0x7c7c7c7c;                                                      \
+        const I x = P##add_epi32(P##and_##si(P##castps_##si(a), P##set1_epi32(mask)),                                  \
+                                 P##set1_epi32(mantissa == 3 ? 0x01010101 : 0x04040404));                              \
+        return P##cast##si##_ps(P##or_##si(P##castps_##si(special), x));                                               \
+    }
+#endif
 /* p is ps or pd, epi the width of integers, si that of all bits, shift the place of the exponent; an
  * estimate on ARMv7 is what SIMDe's division is */
 #define ATTN__BASICS(W, p, epi, si, shift)                                                                             \
@@ -2350,16 +2436,7 @@ ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packus_epi16(words, words));
 }
-ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
-{
-    const __m256i high = _mm256_sllv_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(24 - 8 * n));
-    return _mm256_cvtepi32_ps(_mm256_srai_epi32(high, 24));
-}
-ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
-{
-    const __m256i low = _mm256_srlv_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(8 * n));
-    return _mm256_cvtepi32_ps(_mm256_and_si256(low, _mm256_set1_epi32(255)));
-}
+ATTN__BYTES(__m256i, _mm256_, si256)
 #define ATTN__OWN_F8
 ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
 {
@@ -2367,11 +2444,10 @@ ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
 }
 ATTN__INLINE attn__vec ATTN__V(load_e4m3)(const uint8_t *p)
 {
-    const __m128i x = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p)),
-                  largest = _mm_set1_epi16(0x3f80), size = _mm_and_si128(_mm_slli_epi16(x, 7), largest),
-                  sign = _mm_slli_epi16(_mm_srli_epi16(x, 7), 15),
-                  nan = _mm_and_si128(_mm_cmpeq_epi16(size, largest), _mm_set1_epi16(0x4000));
-    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(_mm_or_si128(size, sign), nan)), _mm256_set1_ps(256));
+    const __m128i bytes = _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p)),
+                  x = _mm_and_si128(_mm_slli_epi16(bytes, 7), _mm_set1_epi16(-0x4080)), /* sign, 0, the others */
+        nan = _mm_and_si128(_mm_add_epi16(x, _mm_set1_epi16(0x80)), _mm_set1_epi16(0x4000));
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(x, nan)), _mm256_set1_ps(256));
 }
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
@@ -2539,16 +2615,7 @@ ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
 {
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_castps_si512(a)));
 }
-ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
-{
-    const __m512i high = _mm512_sllv_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(24 - 8 * n));
-    return _mm512_cvtepi32_ps(_mm512_srai_epi32(high, 24));
-}
-ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
-{
-    const __m512i low = _mm512_srlv_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(8 * n));
-    return _mm512_cvtepi32_ps(_mm512_and_si512(low, _mm512_set1_epi32(255)));
-}
+ATTN__BYTES(__m512i, _mm512_, si512)
 #define ATTN__OWN_F8
 ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
 {
@@ -2557,11 +2624,10 @@ ATTN__INLINE attn__vec ATTN__V(load_e5m2)(const uint8_t *p)
 }
 ATTN__INLINE attn__vec ATTN__V(load_e4m3)(const uint8_t *p)
 {
-    const __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p)),
-                  largest = _mm256_set1_epi16(0x3f80), size = _mm256_and_si256(_mm256_slli_epi16(x, 7), largest),
-                  sign = _mm256_slli_epi16(_mm256_srli_epi16(x, 7), 15),
-                  nan = _mm256_and_si256(_mm256_cmpeq_epi16(size, largest), _mm256_set1_epi16(0x4000));
-    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(_mm256_or_si256(size, sign), nan)), _mm512_set1_ps(256));
+    const __m256i bytes = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p)),
+                  x = _mm256_and_si256(_mm256_slli_epi16(bytes, 7), _mm256_set1_epi16(-0x4080)),
+                  nan = _mm256_and_si256(_mm256_add_epi16(x, _mm256_set1_epi16(0x80)), _mm256_set1_epi16(0x4000));
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(x, nan)), _mm512_set1_ps(256));
 }
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
@@ -2715,6 +2781,7 @@ ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n)
 #undef ATTN__OWN_MADD
 #undef ATTN__DEFINE_MADD
 #undef ATTN__BASICS
+#undef ATTN__BYTES
 #endif
 
 /* ---- NEON (AArch64; elsewhere through SIMDe) ---- */
@@ -2867,13 +2934,35 @@ ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
     const uint32_t bytes = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
     attn__memcpy(p, &bytes, sizeof bytes);
 }
+ATTN__INLINE uint32x4_t ATTN__V(moved)(attn__vec a, int left)
+{
+    return vshlq_u32(vreinterpretq_u32_f32(a), vdupq_n_s32(left));
+}
 ATTN__INLINE attn__vec ATTN__V(signed_byte)(attn__vec a, int n)
 {
-    return vcvtq_f32_s32(vshrq_n_s32(vshlq_s32(vreinterpretq_s32_f32(a), vdupq_n_s32(24 - 8 * n)), 24));
+    return vcvtq_f32_s32(vreinterpretq_s32_u32(vandq_u32(ATTN__V(moved)(a, 24 - 8 * n), vdupq_n_u32(0xff000000u))));
 }
 ATTN__INLINE attn__vec ATTN__V(unsigned_byte)(attn__vec a, int n)
 {
-    return vcvtq_f32_u32(vshrq_n_u32(vshlq_u32(vreinterpretq_u32_f32(a), vdupq_n_s32(24 - 8 * n)), 24));
+    return vcvtq_f32_u32(vandq_u32(ATTN__V(moved)(a, -8 * n), vdupq_n_u32(255)));
+}
+/* as ATTN__BYTES says */
+ATTN__INLINE attn__vec ATTN__V(float_byte)(attn__vec a, int n, int mantissa)
+{
+    const uint32_t bias = 128 - (1u << (6 - mantissa));
+    const uint32x4_t least = vdupq_n_u32((bias + 1) << 23),
+                     size = vandq_u32(ATTN__V(moved)(a, 23 - mantissa - 8 * n), vdupq_n_u32(0x7fu << (23 - mantissa)));
+    const attn__vec normal = vreinterpretq_f32_u32(vaddq_u32(size, vdupq_n_u32(bias << 23))),
+                    other = vsubq_f32(vreinterpretq_f32_u32(vaddq_u32(size, least)), vreinterpretq_f32_u32(least));
+    return vbslq_f32(vdupq_n_u32(0x80000000u), vreinterpretq_f32_u32(ATTN__V(moved)(a, 24 - 8 * n)),
+                     vminq_f32(normal, other));
+}
+ATTN__INLINE attn__vec ATTN__V(note_special)(attn__vec special, attn__vec a, int mantissa)
+{
+    const uint32_t mask = mantissa == 3 ? 0x7f7f7f7fu : 0x7c7c7c7cu;
+    const uint32x4_t x =
+        vaddq_u32(vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(mask)), vdupq_n_u32(0x80808080u - mask));
+    return vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(special), x));
 }
 #endif
 #undef ATTN__F64
@@ -3271,11 +3360,12 @@ static double attn__element(const attn__view *v, size_t s, size_t d)
 {
     return attn__get(attn__at(v, 0, 0, s, d), v->dtype);
 }
-static int64_t attn__integer(const attn__view *v, size_t s, size_t d)
+static int64_t attn__integer_in(const attn__view *v, size_t h, size_t s, size_t d)
 {
-    const void *at = attn__at(v, 0, 0, s, d);
+    const void *at = attn__at(v, 0, h, s, d);
     return v->dtype == ATTN_I64 ? *(const int64_t *)at : (int64_t) * (const int32_t *)at;
 }
+static int64_t attn__integer(const attn__view *v, size_t s, size_t d) { return attn__integer_in(v, 0, s, d); }
 static size_t attn__length(const attn__view *v, size_t i) { return (size_t)attn__integer(v, 0, i); }
 
 ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
@@ -3697,12 +3787,13 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(k, 1, 2, 4, CACHED, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_cols, 0)                                         \
     X(v, 1, 2, 4, CACHED, ATTN__INPUT, kv_batch, kv_heads, kv_rows, v_cols, 0)                                         \
     X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, kv_len, 7)                                              \
-    X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, batch, 0)                                                 \
-    X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, batch, q_heads, 4)                                                 \
+    X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, seqs, 0)                                                  \
+    X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, seqs, q_heads, 4)                                                  \
     X(sinks, 0, 1, 1, FLOAT, ATTN__INPUT, one, one, one, q_heads, 0)                                                   \
-    X(block_table, 0, 2, 2, INTEGER, ATTN__INPUT, one, one, batch, pages, 0)                                           \
+    X(block_table, 0, 2, 2, INTEGER, ATTN__INPUT, one, one, seqs, pages, 0)                                            \
     X(cu_seqlens_q, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
     X(cu_seqlens_k, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
+    X(q_bounds, 0, 2, 3, INTEGER, ATTN__INPUT, one, batch, q_len, bounds, 2)                                           \
     X(k_scale, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_groups, 15)                                 \
     X(v_scale, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, v_groups, 15)                                 \
     X(k_zero, 0, 1, 4, SCALE, ATTN__INPUT, kv_batch, kv_heads, kv_rows, k_groups, 15)                                  \
@@ -3710,7 +3801,7 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(out, 1, 2, 4, FLOAT, ATTN__OUTPUT, batch, q_heads, q_len, dim_v, 0)                                              \
     X(lse, 0, 1, 3, FLOAT, ATTN__OUTPUT, one, batch, q_heads, q_len, 0)                                                \
     X(scores, 0, 2, 4, FLOAT, ATTN__OUTPUT, batch, scores_heads, scores_queries, kv_len, 0)                            \
-    X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, batch, q_heads, kv_len, 0)
+    X(colsum, 0, 1, 3, COMPUTED, ATTN__OUTPUT, one, kv_seqs, q_heads, kv_len, 0)
 
 enum {
 #define ATTN__X(name, ...) ATTN__ARRAY_##name,
@@ -3768,6 +3859,8 @@ typedef struct attn__problem {
     size_t k_cols, v_cols, k_groups, v_groups; /* what a row of k or v has: elements, or blocks, and scales */
     size_t kv_batch, kv_rows, pages;           /* of k and v as they lie: of pages, if there are any */
     size_t cu_entries;                         /* packed sequences, and one */
+    size_t bounds;                             /* of each query: two for an interval */
+    size_t seqs, kv_seqs;                      /* batches, or packed sequences; 1 if their keys are packed, too */
     size_t arrays;                             /* how many are given ... */
     unsigned char given[ATTN__ARRAY_COUNT];    /* ... and which, as a list ... */
     unsigned has;                              /* ... and as bits, see ATTN__HAS */
@@ -3781,7 +3874,7 @@ typedef struct attn__problem {
     int few;                /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
     attn__column_kind kind; /* then: of keys */
     int v_copied;           /* otherwise: are values copied together before use? */
-    int modified;           /* something is added to scores, or a mask drops some */
+    int modified;           /* something is added to scores, or some are dropped */
     int careful;            /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
     int find;               /* only looks at scores, for the largest that is beyond the range */
     const attn__kernel *singles, *doubles; /* of the same path */
@@ -3845,7 +3938,7 @@ typedef struct attn__rows {
     size_t b, head, heads, kv_head, query, count;
     size_t q_base, k_base;  /* rows before this sequence, when packed */
     size_t q_len, kv_total; /* of this batch or sequence */
-    size_t kv_end;          /* keys are [kv_begin, kv_end), all or a part of kv_total */
+    size_t keys, kv_end;    /* so many are in its arrays; [kv_begin, kv_end) of them count, all or a part of kv_total */
 } attn__rows;
 
 static size_t attn__take_2d(attn__arena *arena, size_t a, size_t b)
@@ -3880,38 +3973,24 @@ static void attn__scratch_of(const attn__problem *p, size_t worker, attn__scratc
 
 /* ---- rows and keys ---- */
 
-/* The rows of a task; count 0 if the sequence is too short for it. */
-static attn__rows attn__rows_of(const attn__problem *p, size_t index)
+/* What batch or sequence b has of queries and keys. */
+static void attn__take_sequence(const attn__problem *p, size_t b, attn__rows *r)
 {
-    attn__rows r;
-    size_t chunk;
-    attn__memset(&r, 0, sizeof r);
-    if (!p->one_mask) {
-        r.query = index % p->query_blocks * p->query_block;
-        index /= p->query_blocks;
-    }
-    chunk = index % p->head_chunks * p->head_chunk;
-    index /= p->head_chunks;
-    r.kv_head = index % p->kv_heads;
-    r.b = index / p->kv_heads;
-    if (p->one_mask) {
-        r.query = r.b % p->query_blocks * p->query_block;
-        r.b /= p->query_blocks;
-    }
-    r.head = r.kv_head * p->group + chunk;
-    r.heads = attn__min(p->head_chunk, p->group - chunk);
-    r.q_len = p->q_len;
-    r.kv_end = p->kv_begin + p->kv_len;
-    r.kv_total = ATTN__HAS(p, kv_lens) ? attn__length(&p->kv_lens, r.b) : r.kv_end;
-    r.kv_end = attn__min(r.kv_end, r.kv_total);
+    r->b = b;
+    r->q_base = r->k_base = 0;
+    r->q_len = p->q_len;
+    r->keys = p->kv_len;
     if (ATTN__HAS(p, cu_seqlens_q)) {
-        r.q_base = attn__length(&p->cu_seqlens_q, r.b);
-        r.q_len = attn__length(&p->cu_seqlens_q, r.b + 1) - r.q_base;
-        r.k_base = attn__length(&p->cu_seqlens_k, r.b);
-        r.kv_end = r.kv_total = attn__length(&p->cu_seqlens_k, r.b + 1) - r.k_base;
+        r->q_base = attn__length(&p->cu_seqlens_q, b);
+        r->q_len = attn__length(&p->cu_seqlens_q, b + 1) - r->q_base;
     }
-    r.count = r.query < r.q_len ? attn__min(p->query_block, r.q_len - r.query) * r.heads : 0;
-    return r;
+    if (ATTN__HAS(p, cu_seqlens_k)) {
+        r->k_base = attn__length(&p->cu_seqlens_k, b);
+        r->keys = attn__length(&p->cu_seqlens_k, b + 1) - r->k_base;
+    }
+    r->kv_end = p->kv_begin + r->keys;
+    r->kv_total = ATTN__HAS(p, kv_lens) ? attn__length(&p->kv_lens, b) : r->kv_end;
+    r->kv_end = attn__min(r->kv_end, r->kv_total);
 }
 static size_t attn__head_of(const attn__rows *rows, size_t r)
 {
@@ -3946,17 +4025,23 @@ static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t 
 static char *attn__key_at(const attn__problem *p, const attn__view *v, const attn__rows *rows, size_t j, size_t d)
 {
     size_t page;
-    if (!ATTN__HAS(p, block_table)) return attn__at(v, rows->b, rows->kv_head, rows->k_base + j - p->kv_begin, d);
+    j -= p->kv_begin;
+    if (!ATTN__HAS(p, block_table)) return attn__at(v, rows->b, rows->kv_head, rows->k_base + j, d);
     page = (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows);
     if (page >= p->kv_batch) page = 0; /* beside what rows see, in the same tile: any memory will do */
     return attn__at(v, page, rows->kv_head, j % p->kv_rows, d);
 }
+/* How many of keys [j, to) lie where j does: all, or those on its page. */
+static size_t attn__together(const attn__problem *p, size_t j, size_t to)
+{
+    return ATTN__HAS(p, block_table) ? attn__min(to - j, p->kv_rows - (j - p->kv_begin) % p->kv_rows) : to - j;
+}
 static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return attn__at(&p->mask, rows->b, h, i, j - p->kv_begin);
+    return attn__at(&p->mask, rows->b, h, rows->q_base + i, rows->k_base + j - p->kv_begin);
 }
 
-/* ---- visibility: by position, then by mask ---- */
+/* ---- visibility: by position, then by intervals, then by mask ---- */
 
 /* Where query i stands among the keys. */
 static int64_t attn__position(const attn__problem *p, const attn__rows *rows, size_t i)
@@ -3965,6 +4050,37 @@ static int64_t attn__position(const attn__problem *p, const attn__rows *rows, si
     if (p->desc->align == ATTN_ALIGN_LOWER_RIGHT) offset = (int64_t)rows->kv_total - (int64_t)rows->q_len;
     else if (p->desc->align == ATTN_ALIGN_OFFSET) offset = p->desc->q_offset;
     return (int64_t)i + offset;
+}
+
+/* What interval n of query i has of these keys; hi <= lo if nothing. */
+static attn__range attn__interval(const attn__problem *p, const attn__rows *rows, size_t i, size_t n, attn__range keys)
+{
+    const int64_t begin = attn__integer_in(&p->q_bounds, rows->b, rows->q_base + i, 2 * n),
+                  end = attn__integer_in(&p->q_bounds, rows->b, rows->q_base + i, 2 * n + 1);
+    if (begin > (int64_t)keys.lo) keys.lo = begin < (int64_t)keys.hi ? (size_t)begin : keys.hi;
+    if (end < (int64_t)keys.hi) keys.hi = end > 0 ? (size_t)end : 0;
+    return keys;
+}
+/* Cuts keys to what lies between the first and the last that the intervals of query i leave: ATTN__MASK_..., as they
+ * would be as a mask. */
+static int attn__bounds_range(const attn__problem *p, const attn__rows *rows, size_t i, attn__range *keys)
+{
+    attn__range left = {keys->lo, keys->lo};
+    int mixed = 0;
+    for (size_t n = 0; n < p->bounds / 2; n++) {
+        const attn__range part = attn__interval(p, rows, i, n, *keys);
+        if (part.lo >= part.hi) continue;
+        if (left.lo == left.hi) left.lo = left.hi = part.lo;
+        mixed |= part.lo > left.hi;
+        left.hi = part.hi;
+    }
+    *keys = left;
+    return left.lo == left.hi ? ATTN__MASK_DROPS_ALL : mixed ? ATTN__MASK_MIXED : ATTN__MASK_KEEPS_ALL;
+}
+static int attn__within_bounds(const attn__problem *p, const attn__rows *rows, size_t i, size_t j)
+{
+    attn__range key = {j, j + 1};
+    return !ATTN__HAS(p, q_bounds) || attn__bounds_range(p, rows, i, &key) != ATTN__MASK_DROPS_ALL;
 }
 
 /* The keys of `within` that length, causality and window leave to a query: from the first that position `low` sees to
@@ -3985,7 +4101,9 @@ static attn__range attn__between(const attn__problem *p, const attn__rows *rows,
 static attn__range attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, attn__range within)
 {
     const int64_t at = p->left >= 0 || p->right >= 0 ? attn__position(p, rows, i) : 0;
-    return attn__between(p, rows, at, at, within);
+    attn__range keys = attn__between(p, rows, at, at, within);
+    if (ATTN__HAS(p, q_bounds)) attn__bounds_range(p, rows, i, &keys);
+    return keys;
 }
 
 ATTN__INLINE int attn__zero(const char *at, ptrdiff_t size) /* +0 */
@@ -3994,6 +4112,9 @@ ATTN__INLINE int attn__zero(const char *at, ptrdiff_t size) /* +0 */
     attn__memcpy(&x, at, (size_t)size);
     return !x;
 }
+/* May keys between the first and the last that a row sees be hidden from it? */
+static int attn__masked(const attn__problem *p) { return ATTN__HAS(p, mask) || ATTN__HAS(p, q_bounds); }
+
 /* Does an element of a mask keep its key? */
 static int attn__mask_keeps(const char *at, attn_dtype dtype)
 {
@@ -4001,17 +4122,18 @@ static int attn__mask_keeps(const char *at, attn_dtype dtype)
 }
 static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    return !ATTN__HAS(p, mask) || attn__mask_keeps(attn__mask_at(p, rows, h, i, j), p->mask.dtype);
+    return attn__within_bounds(p, rows, i, j) &&
+           (!ATTN__HAS(p, mask) || attn__mask_keeps(attn__mask_at(p, rows, h, i, j), p->mask.dtype));
 }
 static int attn__sees(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r, size_t j)
 {
     const attn__range keys = s->row[r].keys;
     return j >= keys.lo && j < keys.hi && attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), j);
 }
-/* All of keys [from, to), if there is no mask? */
+/* All of keys [from, to), if nothing hides some of them? */
 static int attn__sees_all(const attn__problem *p, const attn__scratch *s, size_t r, size_t from, size_t to)
 {
-    return !ATTN__HAS(p, mask) && s->row[r].keys.lo <= from && to <= s->row[r].keys.hi;
+    return !attn__masked(p) && s->row[r].keys.lo <= from && to <= s->row[r].keys.hi;
 }
 /* 8 bytes, wherever they lie, and how they differ from x: 0 if they do not */
 ATTN__INLINE uint64_t attn__word(const char *at, uint64_t x)
@@ -4095,6 +4217,20 @@ static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size
     return ATTN__MASK_KEEPS_ALL;
 }
 
+/* Cuts keys to what lies between the first and the last that intervals and mask leave row i. Returns how they are
+ * there. Where there are both, one may end within what the other leaves out, so that they take turns. */
+static int attn__hidden_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, attn__range *keys)
+{
+    int by_bounds = ATTN__MASK_KEEPS_ALL, by_mask = ATTN__MASK_KEEPS_ALL;
+    attn__range before;
+    do {
+        if (ATTN__HAS(p, q_bounds)) by_bounds = attn__bounds_range(p, rows, i, keys);
+        before = *keys;
+        if (ATTN__HAS(p, mask) && by_bounds != ATTN__MASK_DROPS_ALL) by_mask = attn__mask_range(p, rows, h, i, keys);
+    } while (ATTN__HAS(p, q_bounds) && (keys->lo > before.lo || keys->hi < before.hi) && keys->lo < keys->hi);
+    return by_bounds < by_mask ? by_bounds : by_mask;
+}
+
 /* The keys that row r sees within the block at base, cut to [from, to) of it. */
 static attn__block_range attn__row_range(const attn__problem *p, const attn__rows *rows, const attn__scratch *s,
                                          size_t r, size_t base, size_t from, size_t to)
@@ -4105,8 +4241,8 @@ static attn__block_range attn__row_range(const attn__problem *p, const attn__row
     keys.lo = attn__max(s->row[r].keys.lo, base + from);
     keys.hi = attn__min(s->row[r].keys.hi, base + to);
     if (keys.lo >= keys.hi) keys.lo = keys.hi = base + from, mask_state = ATTN__MASK_DROPS_ALL;
-    else if (ATTN__HAS(p, mask))
-        mask_state = attn__mask_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), &keys);
+    else if (attn__masked(p))
+        mask_state = attn__hidden_range(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), &keys);
     range.lo = (unsigned short)(keys.lo - base);
     range.hi = (unsigned short)(keys.hi - base);
     range.mask_state = (unsigned short)mask_state;
@@ -4275,7 +4411,7 @@ static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, co
     attn__codes codes;
     size_t count;
     for (; from < to; from += count, copy += count * stride * kernel->size) {
-        count = ATTN__HAS(p, block_table) ? attn__min(to - from, p->kv_rows - from % p->kv_rows) : to - from;
+        count = attn__together(p, from, to);
         if (attn__coded(v->dtype)) codes = attn__codes_of(p, rows, v, from);
         if (kernel->dtype == ATTN_F64 && v->dtype != ATTN_F64) { /* by way of float32 */
             float piece[ATTN__BLOCK];
@@ -4393,7 +4529,7 @@ static int attn__in_place(const attn__problem *p, const attn__rows *rows, const 
 {
     if (p->careful || v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end || attn__coded(v->dtype))
         return 0;
-    return !ATTN__HAS(p, block_table) || from / p->kv_rows == (to - 1) / p->kv_rows;
+    return attn__together(p, from, to) == to - from;
 }
 
 /* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. */
@@ -4451,10 +4587,9 @@ static size_t attn__dot_codes(const attn__problem *p, const attn__rows *rows, si
 {
     attn__codes codes;
     if (!p->run.kernel->dot_codes || from < p->kv_begin || to - from < p->run.kernel->nr) return 0;
-    if (ATTN__HAS(p, block_table)) to = attn__min(to, (from / p->kv_rows + 1) * p->kv_rows);
     codes = attn__codes_of(p, rows, &p->k, from);
-    return p->run.kernel->dot_codes(rows->count, to - from, depth, (const float *)(const void *)q, &codes, first,
-                                    (float *)(void *)scores, accumulate);
+    return p->run.kernel->dot_codes(rows->count, attn__together(p, from, to), depth, (const float *)(const void *)q,
+                                    &codes, first, (float *)(void *)scores, accumulate);
 }
 
 /* Scores of few rows with keys base + [from, to), from a multiple of nr, to s->tile[row][key - base]. */
@@ -4538,16 +4673,26 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
     return 1;
 }
 
-/* Does a boolean mask drop some of the keys that a row sees? */
+/* Do intervals, or a boolean mask, drop some of the keys between the first and the last that a row sees? */
 static int attn__drops(const attn__problem *p, int mask_state)
 {
-    return ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL && mask_state == ATTN__MASK_MIXED;
+    return mask_state == ATTN__MASK_MIXED &&
+           (ATTN__HAS(p, q_bounds) || (ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL));
 }
 static void attn__drop(const attn__problem *p, const attn__rows *rows, size_t r, size_t lo, size_t hi, char *row,
                        int infinite)
 {
-    p->run.kernel->mask(row, attn__mask_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), lo),
-                        p->mask.stride[ATTN__D], hi - lo, infinite);
+    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    unsigned char keep[ATTN__BLOCK];
+    if (ATTN__HAS(p, mask) && p->mask.dtype == ATTN_BOOL)
+        p->run.kernel->mask(row, attn__mask_at(p, rows, h, i, lo), p->mask.stride[ATTN__D], hi - lo, infinite);
+    if (!ATTN__HAS(p, q_bounds)) return;
+    attn__memset(keep, 0, sizeof keep);
+    for (size_t n = 0; n < p->bounds / 2; n++) {
+        const attn__range keys = {lo, hi}, part = attn__interval(p, rows, i, n, keys);
+        if (part.lo < part.hi) attn__memset(keep + (part.lo - lo), 1, part.hi - part.lo);
+    }
+    p->run.kernel->mask(row, keep, 1, hi - lo, infinite);
 }
 
 /* The same in float64 where the slope is not finite. */
@@ -4875,24 +5020,27 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
                             acc + whole * es, width, accumulate);
 }
 
-/* The same of values of 8 bits, where they lie; 0 if they cannot be used so. */
-static int attn__add_codes(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
-                           size_t to, char *acc, int accumulate)
+/* The same of values of 8 bits where they lie, from a key on. Returns of how many, 0 if they cannot be used so. */
+static size_t attn__add_codes(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base,
+                              size_t from, const attn__key_block *block, int accumulate)
 {
     const attn__kernel *kernel = p->run.kernel;
+    size_t to = attn__min(block->keys.hi, (from / ATTN__CODE_ROWS + 1) * ATTN__CODE_ROWS);
     attn__codes codes;
     if (!kernel->add_codes || base + from < p->kv_begin) return 0;
-    if (ATTN__HAS(p, block_table) && (base + from) / p->kv_rows != (base + to - 1) / p->kv_rows) return 0;
+    to = from + attn__together(p, base + from, base + to);
     codes = attn__codes_of(p, rows, &p->v, base + from);
     return kernel->add_codes(rows->count, p->dim_v, to - from,
-                             (const float *)(const void *)(s->tile + from * kernel->size), &codes, (float *)(void *)acc,
-                             p->width, accumulate);
+                             (const float *)(const void *)(s->tile + from * kernel->size), &codes,
+                             (float *)(void *)block->acc, p->width, accumulate)
+               ? to - from
+               : 0;
 }
 
 /* The place of a score, NULL if it is not asked for. */
 static char *attn__score_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
-    const size_t head = h - p->desc->scores_head, query = i - p->desc->scores_query;
+    const size_t head = h - p->desc->scores_head, query = rows->q_base + i - p->desc->scores_query;
     if (!ATTN__HAS(p, scores) || head >= p->scores_heads || query >= p->scores_queries) return NULL;
     return attn__at(&p->scores, rows->b, head, query, j - p->kv_begin);
 }
@@ -4943,13 +5091,15 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
                             s->tile + (r * ATTN__TILE_STRIDE + block->ranges[r].lo) * es);
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
                                                                                and stays in the nearest cache */
+        const int coded = attn__coded(p->v.dtype) && !p->careful;
         size_t cols = whole;
+        next = lo + (coded && cols == p->width ? attn__add_codes(p, rows, s, base, lo, block, accumulate) : 0);
+        if (next > lo) {
+            accumulate = 1;
+            continue;
+        }
         next = attn__min((lo / step + 1) * step, block->keys.hi);
-        if (attn__coded(p->v.dtype) && !p->careful && cols) {
-            if (cols == p->width && attn__add_codes(p, rows, s, base, lo, next, block->acc, accumulate)) {
-                accumulate = 1;
-                continue;
-            }
+        if (coded && cols) {
             attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
         } else if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
         if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
@@ -5086,7 +5236,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         block.keys.lo = all.lo > base ? all.lo - base : 0;
         block.keys.hi = attn__min(all.hi - base, ATTN__BLOCK);
         block.ranges = NULL; /* all rows see those */
-        if (p->few || ATTN__HAS(p, mask) || base + block.keys.lo < each.lo || base + block.keys.hi > each.hi) {
+        if (p->few || attn__masked(p) || base + block.keys.lo < each.lo || base + block.keys.hi > each.hi) {
             if (known != number / ATTN__MASK_BLOCKS) attn__look_ahead(p, rows, s, number, all.hi);
             known = number / ATTN__MASK_BLOCKS;
             block.ranges = s->ranges + number % ATTN__MASK_BLOCKS * p->rows;
@@ -5438,7 +5588,7 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
                       kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
     if (at) attn__store_scores(p, at, row, begin, end, n, 0);
     for (size_t j = begin; ATTN__HAS(p, colsum) && j < end; j++) {
-        void *total = attn__at(&p->colsum, 0, rows->b, h, base + j - p->kv_begin);
+        void *total = attn__at(&p->colsum, 0, rows->b, h, rows->k_base + base + j - p->kv_begin);
         const double weight = attn__get(row + j * es, kernel->dtype);
         if (p->colsum.dtype == ATTN_F64) *(double *)total += weight;
         else *(float *)total += (float)weight;
@@ -5480,7 +5630,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
     int any = 0;
     for (size_t r = 0; r < rows->count; r++) any |= s->row[r].redo;
     if (any) attn__careful(p, attn__redo_scores(p), s, &care.p, &care.s);
-    const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + p->kv_len;
+    const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + rows->keys;
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
     if (!stored) attn__load_queries(p, rows, s, weights ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
@@ -5555,25 +5705,145 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
 }
 
 /* Column sums begin at 0. */
-static void attn__clear_sums(const attn__problem *p, size_t b, size_t head, size_t heads)
+static void attn__clear_sums(const attn__problem *p, const attn__rows *rows)
 {
-    for (size_t h = head; h < head + heads; h++)
-        for (size_t j = 0; j < p->kv_len; j++) attn__put(attn__at(&p->colsum, 0, b, h, j), p->colsum.dtype, 0);
+    for (size_t h = rows->head; h < rows->head + rows->heads; h++)
+        for (size_t j = 0; j < rows->keys; j++)
+            attn__put(attn__at(&p->colsum, 0, rows->b, h, rows->k_base + j), p->colsum.dtype, 0);
+}
+
+/* So many rows at once, of a problem that is cut otherwise. */
+static void attn__shape_tile(attn__problem *p, const attn__kernel *kernel, size_t rows)
+{
+    p->rows = rows;
+    p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
+    /* or not many, and they would leave lanes empty: then it costs less to turn the keys several times */
+    p->few = rows <= kernel->few_rows || (rows < 3 * kernel->few_rows && rows % (kernel->nr / 2));
+    if (p->few && (attn__coded(p->k.dtype) || attn__coded(p->v.dtype))) p->gather = 1;
+}
+
+/* A worker's scratch, and room for rows that are done again, by either kernel: after what they leave alone, or if
+ * scores are computed once more, after everything. Few rows are laid out as they would be then. */
+static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
+{
+    const size_t most = sizeof(double), mr = attn__max(kernel->mr, p->doubles->mr),
+                 step = attn__max(kernel->step, p->doubles->step), rows = p->rows, width = p->width;
+    attn__layout own;
+    attn_status status = p->few
+                             ? attn__scratch_layout(p, most, mr, kernel->nr, step, &p->layout)
+                             : attn__scratch_layout(p, kernel->size, kernel->mr, kernel->nr, kernel->step, &p->layout);
+    size_t size = p->layout.size;
+    own = p->layout;
+    if (!status && !p->few) {
+        const size_t stored_blocks = p->stored_blocks;
+        status = attn__careful_layout(p, most, mr, kernel->nr, step, attn__min(rows, 4));
+        size = p->layout.size;
+        p->layout = own;
+        p->rows = rows, p->width = width, p->few = 0, p->stored_blocks = stored_blocks;
+    }
+    p->care_at = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum) ? own.size : own.q;
+    if (status || size > (size_t)-1 / 4 - p->care_at) return ATTN_ERR_OVERFLOW;
+    p->layout.size = attn__max(own.size, p->care_at + size);
+    return ATTN_OK;
+}
+
+/* The most that a worker needs for tiles of up to so many rows. */
+static attn_status attn__tile_bytes(attn__problem *p, const attn__kernel *kernel, size_t rows, size_t *bytes)
+{
+    *bytes = 0;
+    for (int few = 0; few < 2; few++) {
+        attn_status status;
+        p->few = few;
+        p->rows = few ? attn__min(rows, 3 * kernel->few_rows) : rows;
+        if ((status = attn__lay_out(p, kernel))) return status;
+        *bytes = attn__max(*bytes, p->layout.size);
+    }
+    return ATTN_OK;
+}
+
+/* n rows in tiles of the same size, which is at most `most`. */
+static size_t attn__balanced(size_t n, size_t most)
+{
+    const size_t tiles = attn__pieces(n, most);
+    return tiles < 2 ? n : (n + tiles - 1) / tiles;
+}
+
+/* Tasks for packed sequences before the n-th, of each head: one for every query_block of all rows and one more for each
+ * sequence, which is never too few (then the last ones have nothing to do), and follows from one number, so that a task
+ * finds its sequence by bisection. */
+static size_t attn__tasks_before(const attn__problem *p, size_t n)
+{
+    return ATTN__HAS(p, colsum) ? n : n + attn__length(&p->cu_seqlens_q, n) / p->query_block;
+}
+static size_t attn__sequence_of(const attn__problem *p, size_t task)
+{
+    size_t n = 0, last = p->seqs;
+    while (n < last) {
+        const size_t middle = n + (last - n + 1) / 2;
+        if (attn__tasks_before(p, middle) <= task) n = middle;
+        else last = middle - 1;
+    }
+    return n;
+}
+
+/* From query rows->query of its sequence on. */
+static void attn__take_tile(const attn__problem *p, attn__rows *rows)
+{
+    rows->count = 0;
+    if (rows->query < rows->q_len) rows->count = attn__min(p->query_block, rows->q_len - rows->query) * rows->heads;
+}
+
+/* The rows of a task, none if the sequence is too short for it, and the problem as it is cut for them. Packed sequences
+ * differ in length, and each is cut for itself, to `own`: where one has a thousand queries, others that decode still
+ * have few. */
+static const attn__problem *attn__take_task(const attn__problem *p, size_t index, attn__problem *own, attn__rows *rows)
+{
+    const size_t units = p->kv_heads * p->head_chunks;
+    const int sequences = ATTN__HAS(p, cu_seqlens_q);
+    size_t b, first, tiles = p->query_blocks, unit;
+    attn__memset(rows, 0, sizeof *rows);
+    if (sequences) {
+        b = attn__sequence_of(p, index / units);
+        if (b == p->seqs) return p;
+        first = attn__tasks_before(p, b);
+        tiles = attn__tasks_before(p, b + 1) - first;
+    } else {
+        b = index / (units * tiles);
+        first = b * tiles;
+    }
+    attn__take_sequence(p, b, rows);
+    if (sequences) {
+        *own = *p;
+        own->query_block = attn__balanced(rows->q_len, p->query_block);
+        attn__shape_tile(own, p->run.kernel, own->query_block * p->head_chunk);
+        attn__lay_out(own, p->run.kernel); /* what attn__tile_bytes found is enough */
+        p = own;
+    }
+    index -= first * units;
+    rows->query = (p->one_mask ? index / units : index % tiles) * p->query_block;
+    unit = p->one_mask ? index % units : index / tiles;
+    rows->kv_head = unit / p->head_chunks;
+    unit = unit % p->head_chunks * p->head_chunk;
+    rows->head = rows->kv_head * p->group + unit;
+    rows->heads = attn__min(p->head_chunk, p->group - unit);
+    attn__take_tile(p, rows);
+    return p;
 }
 
 static void attn__task(void *arg, size_t index, size_t worker)
 {
-    const attn__problem *p = (const attn__problem *)arg;
-    /* Column sums add up over queries in order: one task for all of them. */
-    const size_t blocks = ATTN__HAS(p, colsum) ? p->query_blocks : 1;
+    attn__problem own;
+    attn__rows rows;
+    const attn__problem *p = attn__take_task((const attn__problem *)arg, index, &own, &rows);
     attn__scratch s;
     attn__scratch_of(p, worker, &s);
-    for (size_t j = 0; j < blocks; j++) {
-        const attn__rows rows = attn__rows_of(p, index * blocks + j);
-        if (ATTN__HAS(p, colsum) && j == 0) attn__clear_sums(p, rows.b, rows.head, rows.heads);
-        if (!rows.count) continue;
+    if (ATTN__HAS(p, colsum)) attn__clear_sums(p, &rows);
+    while (rows.count) {
         attn__states(p, &rows, &s, attn__all_keys);
         attn__finish(p, &rows, &s);
+        if (!ATTN__HAS(p, colsum)) break;
+        rows.query += p->query_block; /* column sums add up over queries in order: one task for all of them */
+        attn__take_tile(p, &rows);
     }
 }
 
@@ -5599,12 +5869,15 @@ static int attn__node_size(size_t rows, size_t width, size_t element, size_t *by
  * own, and joined in a second round. A row that has to be done again has a maximum of NaN. */
 static void attn__part_task(void *arg, size_t index, size_t worker)
 {
-    const attn__problem *p = (const attn__problem *)arg;
-    const size_t number = p->first_part + index % p->parts, keys = p->part_blocks * ATTN__BLOCK;
+    const attn__problem *all = (const attn__problem *)arg;
+    const size_t number = all->first_part + index % all->parts, keys = all->part_blocks * ATTN__BLOCK;
     const attn__range part = {number * keys, (number + 1) * keys};
-    const attn__rows rows = attn__rows_of(p, index / p->parts);
-    const attn__node node = attn__node_at(p->part_states + index * p->part_bytes, p->rows);
+    const attn__node node = attn__node_at(all->part_states + index * all->part_bytes, all->rows);
+    attn__problem own;
+    attn__rows rows;
+    const attn__problem *p = attn__take_task(all, index / all->parts, &own, &rows);
     attn__scratch s;
+    if (!rows.count) return;
     attn__scratch_of(p, worker, &s);
     attn__states(p, &rows, &s, part);
     attn__memcpy(node.acc, s.acc, rows.count * p->width * p->run.kernel->size);
@@ -5615,16 +5888,19 @@ static void attn__part_task(void *arg, size_t index, size_t worker)
 
 static void attn__join_task(void *arg, size_t index, size_t worker)
 {
-    const attn__problem *p = (const attn__problem *)arg;
-    const size_t row_size = p->width * p->run.kernel->size;
-    const attn__rows rows = attn__rows_of(p, index);
+    const attn__problem *all = (const attn__problem *)arg;
+    const size_t row_size = all->width * all->run.kernel->size;
+    attn__problem own;
+    attn__rows rows;
+    const attn__problem *p = attn__take_task(all, index, &own, &rows);
     attn__scratch s;
     attn__scratch_of(p, worker, &s);
     if (!rows.count) return;
     for (size_t r = 0; r < rows.count; r++) s.row[r].not_finite = s.row[r].sees = 0;
     s.tree.depth = 0;
     for (size_t part = 0; part < p->parts; part++) {
-        const attn__node node = attn__node_at(p->part_states + (index * p->parts + part) * p->part_bytes, p->rows);
+        const attn__node node =
+            attn__node_at(all->part_states + (index * all->parts + part) * all->part_bytes, all->rows);
         size_t slot;
         double *max;
         attn__join_slots(p, rows.count, &s, p->first_part + part);
@@ -6317,7 +6593,7 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
     const size_t limit = (size_t)-1 / 4;
     size_t n;
     p->one = 1;
-    p->batch = p->kv_batch = p->q.shape[ATTN__B];
+    p->batch = p->seqs = p->kv_seqs = p->q.shape[ATTN__B];
     p->q_heads = p->q.shape[ATTN__H];
     p->q_len = p->q.shape[ATTN__S];
     p->dim = p->q.shape[ATTN__D];
@@ -6326,28 +6602,30 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
     p->k_cols = attn__stored(p->k.dtype, p->dim);
     p->v_cols = p->v.shape[ATTN__D];
     p->dim_v = attn__elements(p->v.dtype, p->v_cols);
+    p->bounds = ATTN__HAS(p, q_bounds) ? p->q_bounds.shape[ATTN__D] : 0;
+    if (p->bounds % 2) return ATTN__ABOUT(p, q_bounds, ATTN_ERR_SHAPE);
     p->kv_begin = d->kv_begin;
     if (p->kv_begin > limit) return ATTN__ABOUT(p, kv_begin, ATTN_ERR_OVERFLOW);
+    if (ATTN__HAS(p, cu_seqlens_q) || ATTN__HAS(p, cu_seqlens_k)) { /* sequences take the place of batches */
+        if (!ATTN__HAS(p, cu_seqlens_q)) return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_NULL);
+        p->cu_entries = p->cu_seqlens_q.shape[ATTN__D];
+        if (p->batch != 1) return ATTN__ABOUT(p, q, ATTN_ERR_SHAPE);
+        if (p->cu_entries == 0) return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_SHAPE);
+        p->seqs = p->cu_entries - 1;
+        if (!ATTN__HAS(p, cu_seqlens_k)) p->kv_seqs = p->seqs;
+        else if (ATTN__HAS(p, block_table) || ATTN__HAS(p, scores)) /* a table has rows, scores have columns of each */
+            return ATTN__ABOUT(p, cu_seqlens_k, ATTN_ERR_UNSUPPORTED);
+    }
+    p->kv_batch = p->kv_seqs;
     if (ATTN__HAS(p, block_table)) {
         if (given[ATTN__ARRAY_k]->ndim != 4) return ATTN__ABOUT(p, k, ATTN_ERR_RANK);
         if (given[ATTN__ARRAY_v]->ndim != 4) return ATTN__ABOUT(p, v, ATTN_ERR_RANK);
         if (p->kv_rows == 0) return ATTN__ABOUT(p, k, ATTN_ERR_SHAPE);
         if (!ATTN__HAS(p, kv_lens)) return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* how many keys the pages hold */
-        if (p->kv_begin) return ATTN__ABOUT(p, kv_begin, ATTN_ERR_UNSUPPORTED);
         p->pages = p->block_table.shape[ATTN__D];
         p->kv_batch = p->k.shape[ATTN__B];
         if (!attn__multiply_size(p->kv_rows, p->pages, &p->kv_len))
             return ATTN__ABOUT(p, block_table, ATTN_ERR_OVERFLOW);
-    }
-    if (ATTN__HAS(p, cu_seqlens_q) || ATTN__HAS(p, cu_seqlens_k)) { /* sequences take the place of batches */
-        if (!ATTN__HAS(p, cu_seqlens_q)) return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_NULL);
-        if (!ATTN__HAS(p, cu_seqlens_k)) return ATTN__ABOUT(p, cu_seqlens_k, ATTN_ERR_NULL);
-        p->cu_entries = p->cu_seqlens_q.shape[ATTN__D];
-        if (p->batch != 1) return ATTN__ABOUT(p, q, ATTN_ERR_SHAPE);
-        if (p->cu_entries == 0) return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_SHAPE);
-        if (ATTN__HAS(p, mask) || ATTN__HAS(p, kv_lens) || ATTN__HAS(p, block_table) || ATTN__HAS(p, scores) ||
-            ATTN__HAS(p, colsum) || p->kv_begin)
-            return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_UNSUPPORTED);
     }
     if (ATTN__HAS(p, scores)) {
         p->scores_heads = p->scores.shape[ATTN__H];
@@ -6356,7 +6634,8 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
             d->scores_query > p->q_len || p->scores_queries > p->q_len - d->scores_query)
             return attn__about_array(p, ATTN__ARRAY_scores, ATTN_ERR_SHAPE);
     }
-    if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > 2 * limit)
+    if (!attn__multiply_size(p->batch, p->q_heads, &n) || !attn__multiply_size(n, p->q_len, &n) || n > 2 * limit ||
+        !attn__multiply_size(p->seqs, p->q_heads, &n))
         return ATTN__ABOUT(p, q, ATTN_ERR_OVERFLOW);
     if (p->q_len > limit || p->dim > limit / 1024) return ATTN__ABOUT(p, q, ATTN_ERR_OVERFLOW);
     if (p->kv_len > limit) return ATTN__ABOUT(p, k, ATTN_ERR_OVERFLOW);
@@ -6406,51 +6685,84 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
     return ATTN_OK;
 }
 
-/* The pages of batch b that hold a key which some row sees, or whose score is asked for. */
-static attn_status attn__check_pages(const attn__problem *p, size_t b, size_t len)
+/* Does any row see some of these keys, as far as positions and intervals decide it? */
+static int attn__any_sees(const attn__problem *p, const attn__rows *rows, attn__range keys)
+{
+    for (size_t i = 0; i < rows->q_len; i++) {
+        const attn__range seen = attn__visible(p, rows, i, keys);
+        if (seen.lo < seen.hi) return 1;
+    }
+    return 0;
+}
+
+/* The pages of a sequence that hold a key which some row sees, or whose score is asked for. */
+static attn_status attn__check_pages(const attn__problem *p, const attn__rows *rows)
 {
     const int all =
         ATTN__HAS(p, scores) && (p->desc->stage == ATTN_STAGE_RAW || p->desc->stage == ATTN_STAGE_SOFTCAPPED);
-    attn__range seen = {0, len};
-    attn__rows rows;
-    rows.q_len = p->q_len;
-    rows.kv_end = rows.kv_total = len;
-    if (!all && p->q_len == 0) return ATTN_OK;
+    attn__range seen = {p->kv_begin, attn__max(rows->kv_end, p->kv_begin)}, keys;
+    if (!all && rows->q_len == 0) return ATTN_OK;
     if (!all) /* ranges of rows follow one another, without a gap */
-        seen = attn__between(p, &rows, attn__position(p, &rows, 0), attn__position(p, &rows, p->q_len - 1),
+        seen = attn__between(p, rows, attn__position(p, rows, 0), attn__position(p, rows, rows->q_len - 1),
                              attn__all_keys);
+    seen.lo -= p->kv_begin, seen.hi -= p->kv_begin;
     for (size_t page = seen.lo / p->kv_rows; page < attn__pieces(seen.hi, p->kv_rows); page++) {
-        const int64_t number = attn__integer(&p->block_table, b, page);
-        if (number < 0 || (uint64_t)number >= p->kv_batch) return ATTN__ABOUT(p, block_table, ATTN_ERR_PAGE);
+        const int64_t number = attn__integer(&p->block_table, rows->b, page);
+        if (number >= 0 && (uint64_t)number < p->kv_batch) continue;
+        keys.lo = p->kv_begin + page * p->kv_rows;
+        keys.hi = keys.lo + p->kv_rows;
+        if (all || attn__any_sees(p, rows, keys)) return ATTN__ABOUT(p, block_table, ATTN_ERR_PAGE);
     }
     return ATTN_OK;
 }
 
-/* Lengths, pages and packed sequences: what their elements say. */
-static attn_status attn__check_lengths(const attn__problem *p)
+/* Are the intervals of each query in ascending order? */
+static attn_status attn__check_bounds(const attn__problem *p)
 {
-    for (size_t b = 0; ATTN__HAS(p, kv_lens) && b < p->batch; b++) {
-        const int64_t len = attn__integer(&p->kv_lens, 0, b);
-        if (len < 0 || len > (int64_t)1 << 62) return ATTN__ABOUT(p, kv_lens, ATTN_ERR_LENGTH);
-        if (ATTN__HAS(p, out) && (uint64_t)len > p->kv_begin + p->kv_len)
-            return ATTN__ABOUT(p, kv_lens, ATTN_ERR_LENGTH); /* a part of the keys may end before */
-        if (ATTN__HAS(p, block_table)) {
-            const attn_status status = attn__check_pages(p, b, (size_t)len);
-            if (status) return status;
+    for (size_t b = 0; b < p->q_bounds.shape[ATTN__H] && p->bounds; b++)
+        for (size_t i = 0; i < p->q_len; i++) {
+            int64_t least = -INT64_MAX - 1;
+            for (size_t n = 0; n < p->bounds; n += 2) {
+                const int64_t begin = attn__integer_in(&p->q_bounds, b, i, n),
+                              end = attn__integer_in(&p->q_bounds, b, i, n + 1);
+                if (begin >= end) continue;
+                if (begin < least) return ATTN__ABOUT(p, q_bounds, ATTN_ERR_LENGTH);
+                least = end;
+            }
         }
-    }
-    for (int i = 0; ATTN__HAS(p, cu_seqlens_q) && i < 2; i++) {
-        const attn__view *cu = i ? &p->cu_seqlens_k : &p->cu_seqlens_q;
-        const uint64_t total = i ? p->kv_len : p->q_len;
-        int64_t begin = 0;
-        for (size_t n = 0; p->cu_entries > 1 && n < p->cu_entries; n++) {
-            const int64_t end = attn__integer(cu, 0, n);
-            if (end < begin || (uint64_t)end > total || (n == 0 && end != 0))
-                return attn__about_array(p, i ? ATTN__ARRAY_cu_seqlens_k : ATTN__ARRAY_cu_seqlens_q, ATTN_ERR_LENGTH);
-            begin = end;
-        }
+    return ATTN_OK;
+}
+
+/* Where packed sequences begin and end, among rows of which there are `total`. */
+static attn_status attn__check_offsets(const attn__problem *p, size_t array, size_t total)
+{
+    int64_t begin = 0;
+    for (size_t n = 0; p->seqs > 0 && n < p->cu_entries; n++) {
+        const int64_t end = attn__integer(attn__view_of(p, array), 0, n);
+        if (end < begin || (uint64_t)end > total || (n == 0 && end != 0))
+            return attn__about_array(p, array, ATTN_ERR_LENGTH);
+        begin = end;
     }
     return ATTN_OK;
+}
+
+/* Packed sequences, lengths and pages: what their elements say. */
+static attn_status attn__check_lengths(const attn__problem *p)
+{
+    attn_status status = ATTN_OK;
+    if (ATTN__HAS(p, cu_seqlens_q)) status = attn__check_offsets(p, ATTN__ARRAY_cu_seqlens_q, p->q_len);
+    if (!status && ATTN__HAS(p, cu_seqlens_k)) status = attn__check_offsets(p, ATTN__ARRAY_cu_seqlens_k, p->kv_len);
+    if (!status && ATTN__HAS(p, q_bounds)) status = attn__check_bounds(p);
+    for (size_t b = 0; ATTN__HAS(p, kv_lens) && b < p->seqs && !status; b++) {
+        const int64_t len = attn__integer(&p->kv_lens, 0, b);
+        attn__rows rows;
+        if (len < 0 || len > (int64_t)1 << 62) return ATTN__ABOUT(p, kv_lens, ATTN_ERR_LENGTH);
+        attn__take_sequence(p, b, &rows);
+        if (ATTN__HAS(p, out) && (uint64_t)len > p->kv_begin + rows.keys)
+            return ATTN__ABOUT(p, kv_lens, ATTN_ERR_LENGTH); /* a part of the keys may end before */
+        if (ATTN__HAS(p, block_table)) status = attn__check_pages(p, &rows);
+    }
+    return status;
 }
 
 /* Everything about a problem but its workspace: `given` are its arrays, which need not be those of d. */
@@ -6471,16 +6783,17 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
         return status;
     if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN__ABOUT(p, k, ATTN_ERR_HEADS);
     if ((status = attn__options(p, d, compute))) return status;
-    if (!measuring && (status = attn__check_lengths(p))) return status;
-    if ((status = attn__check_aliases(p))) return status;
     if (ATTN__HAS(p, cu_seqlens_q)) {
-        p->batch = p->cu_entries - 1;
-        p->q.stride[ATTN__B] = p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->out.stride[ATTN__B] = 0;
+        p->q.stride[ATTN__B] = p->mask.stride[ATTN__B] = p->out.stride[ATTN__B] = p->scores.stride[ATTN__B] = 0;
+        p->lse.stride[ATTN__H] = p->q_bounds.stride[ATTN__H] = 0;
+    }
+    if (ATTN__HAS(p, cu_seqlens_k)) {
+        p->k.stride[ATTN__B] = p->v.stride[ATTN__B] = p->colsum.stride[ATTN__H] = 0;
         p->k_scale.stride[ATTN__B] = p->v_scale.stride[ATTN__B] = p->k_zero.stride[ATTN__B] =
             p->v_zero.stride[ATTN__B] = 0;
-        p->lse.stride[ATTN__H] = p->alibi.stride[ATTN__S] = 0;
     }
-    return ATTN_OK;
+    if (!measuring && (status = attn__check_lengths(p))) return status;
+    return attn__check_aliases(p);
 }
 
 /* Can weights be stored as they come, if strides and lengths allow it? */
@@ -6495,35 +6808,34 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
 {
     const size_t end = p->kv_begin + p->kv_len, blocks = (end + ATTN__BLOCK - 1) / ATTN__BLOCK,
                  begin = p->kv_begin / ATTN__BLOCK;
+    const int sequences = ATTN__HAS(p, cu_seqlens_q);
     p->group = p->kv_heads == p->q_heads ? p->kv_heads > 0 : p->q_heads / p->kv_heads;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
     p->head_chunks = attn__pieces(p->group, ATTN__ROWS);
-    if (!attn__multiply_size(p->batch, p->kv_heads * p->head_chunks, &p->tasks)) return ATTN_ERR_OVERFLOW;
+    if (!attn__multiply_size(sequences ? 1 : p->seqs, p->kv_heads * p->head_chunks, &p->tasks))
+        return ATTN_ERR_OVERFLOW;
     for (size_t rows = ATTN__ROWS;; rows /= 2) { /* as many rows as leave something for each worker */
         p->query_block = p->head_chunk < 2 ? rows : attn__max(rows / p->head_chunk, 1);
-        p->query_blocks = attn__pieces(p->q_len, p->query_block);
+        p->query_blocks = sequences ? p->seqs + p->q_len / p->query_block : attn__pieces(p->q_len, p->query_block);
         if (workers < 2 || rows <= ATTN__ROWS / 8 || p->tasks == 0 ||
             p->query_blocks >= attn__pieces(2 * workers, p->tasks))
             break;
     }
-    p->query_block = p->query_blocks < 2 ? p->q_len : (p->q_len + p->query_blocks - 1) / p->query_blocks; /* balanced */
-    p->rows = p->query_block * p->head_chunk;
+    if (!sequences) p->query_block = attn__balanced(p->q_len, p->query_block);
+    if (ATTN__HAS(p, colsum)) p->query_blocks = sequences ? p->seqs : 1; /* see attn__task */
+    attn__shape_tile(p, kernel, attn__min(p->query_block, p->q_len) * p->head_chunk);
     p->chunks = p->dim ? (p->dim + ATTN__BLOCK - 1) / ATTN__BLOCK : 1;
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
     p->slot_count = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
     p->careful = p->find = 0;
-    p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
-    /* or not many, and they would leave lanes empty: then it costs less to turn the keys several times */
-    p->few = p->rows <= kernel->few_rows || (p->rows < 3 * kernel->few_rows && p->rows % (kernel->nr / 2));
-    if (p->few && (attn__coded(p->k.dtype) || attn__coded(p->v.dtype))) p->gather = 1;
     p->kind = p->k.dtype == kernel->dtype && /* to convert numbers leaves time enough to fetch them */
-                      !attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->batch * p->kv_heads)
+                      !attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->seqs * p->kv_heads)
                   ? ATTN__COLUMNS_NEAR
                   : ATTN__COLUMNS_MANY;
     p->v_copied = p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || ATTN__HAS(p, block_table) ||
                   attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
-    p->modified = ATTN__HAS(p, mask) || ATTN__HAS(p, alibi);
+    p->modified = attn__masked(p) || ATTN__HAS(p, alibi);
     p->one_mask = ATTN__HAS(p, mask) && p->mask.stride[ATTN__H] == 0 &&
                   !ATTN__HAS(p, colsum); /* column sums add up over queries in order */
     if (!attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
@@ -6549,38 +6861,14 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     return ATTN_OK;
 }
 
-/* A worker's scratch, and room for rows that are done again, by either kernel: after what they leave alone, or if
- * scores are computed once more, after everything. Few rows are laid out as they would be then. */
-static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
-{
-    const size_t most = sizeof(double), mr = attn__max(kernel->mr, p->doubles->mr),
-                 step = attn__max(kernel->step, p->doubles->step), rows = p->rows, width = p->width;
-    attn__layout own;
-    attn_status status = p->few
-                             ? attn__scratch_layout(p, most, mr, kernel->nr, step, &p->layout)
-                             : attn__scratch_layout(p, kernel->size, kernel->mr, kernel->nr, kernel->step, &p->layout);
-    size_t size = p->layout.size;
-    own = p->layout;
-    if (!status && !p->few) {
-        const size_t stored_blocks = p->stored_blocks;
-        status = attn__careful_layout(p, most, mr, kernel->nr, step, attn__min(rows, 4));
-        size = p->layout.size;
-        p->layout = own;
-        p->rows = rows, p->width = width, p->few = 0, p->stored_blocks = stored_blocks;
-    }
-    p->care_at = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum) ? own.size : own.q;
-    if (status || size > (size_t)-1 / 4 - p->care_at) return ATTN_ERR_OVERFLOW;
-    p->layout.size = attn__max(own.size, p->care_at + size);
-    return ATTN_OK;
-}
-
 /* A described problem, cut and ready to run; or `measured`. */
 static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *measured)
 {
     const size_t workers = attn__workers(exec);
     const attn__kernel *kernel;
     attn_path path;
-    size_t shared = 0;
+    const int sequences = ATTN__HAS(p, cu_seqlens_q);
+    size_t shared = 0, each, rows;
     /* few rows, whose keys crowd the first cache like the columns of attn__matmul, but by fewer lines each */
     const int narrow = p->k.dtype == p->q.dtype && p->k.stride[ATTN__S] * p->k.size % 4096 == 0 && p->q_len > 0 &&
                        p->kv_heads > 0 && p->q_heads / p->kv_heads <= ATTN__FEW_ROWS / p->q_len;
@@ -6589,18 +6877,22 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
     p->singles = attn__kernel_of(path, ATTN_F32);
     p->doubles = attn__kernel_of(path, ATTN_F64);
-    if ((status = attn__cut(p, kernel, workers)) || (status = attn__lay_out(p, kernel))) return status;
+    if ((status = attn__cut(p, kernel, workers))) return status;
+    rows = p->rows;
+    if ((status = sequences ? attn__tile_bytes(p, kernel, rows, &each) : attn__lay_out(p, kernel))) return status;
+    if (sequences) p->rows = rows;
+    else each = p->layout.size;
     if (p->parts > 1) {
         if (!attn__multiply_size(p->part_bytes, p->tasks * p->parts, &shared)) return ATTN_ERR_OVERFLOW;
         shared = attn__pieces(shared, workers); /* each worker's share of what all use together */
         if (shared > (size_t)-1 / 4) return ATTN_ERR_OVERFLOW;
         shared = attn__round_up(shared, 64);
     }
-    status = attn__prepare(exec, kernel, p->layout.size + shared, &p->run, measured);
+    status = attn__prepare(exec, kernel, each + shared, &p->run, measured);
     if (status || *measured) return status;
     p->part_states = p->run.workspace;
     p->run.workspace += shared * workers;
-    p->run.each = p->layout.size;
+    p->run.each = each;
     for (size_t w = 0; w < workers; w++)
         if (!attn__shared(exec) || w == exec->share)
             attn__memset(p->run.workspace + w * p->run.each, 0, sizeof(attn__ranges_key));
@@ -6656,9 +6948,6 @@ static int attn__do_small(const attn__problem *p)
 
 static void attn__do_tasks(attn__problem *p)
 {
-    if (ATTN__HAS(p, colsum) && p->query_blocks) p->tasks /= p->query_blocks; /* see attn__task */
-    for (size_t b = 0; ATTN__HAS(p, colsum) && !p->query_blocks && attn__first_share(p->run.exec) && b < p->batch; b++)
-        attn__clear_sums(p, b, 0, p->q_heads); /* also where there is nothing to add */
     if (p->parts > 1) {
         attn__parallel(&p->run, p->tasks * p->parts, attn__part_task, p);
         attn__parallel(&p->run, p->tasks, attn__join_task, p);
@@ -6689,18 +6978,13 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
 static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *kernel, size_t workers, size_t *bytes)
 {
     const size_t blocks = attn__pieces(p->kv_begin + p->kv_len, ATTN__BLOCK);
-    size_t rows, most = 0, parts, one;
+    size_t rows, most, parts, one;
     attn_status status;
     if ((status = attn__cut(p, kernel, workers))) return status;
     p->stored_blocks = 0;
     if (attn__stores_weights(p, kernel)) p->stored_blocks = attn__min(blocks, ATTN__STORED_BLOCKS);
     rows = attn__min(p->q_len, attn__max(ATTN__ROWS / attn__max(p->head_chunk, 1), 1)) * p->head_chunk;
-    for (int few = 0; few < 2; few++) {
-        p->few = few;
-        p->rows = few ? attn__min(rows, 3 * kernel->few_rows) : rows;
-        if ((status = attn__lay_out(p, kernel))) return status;
-        most = attn__max(most, p->layout.size);
-    }
+    if ((status = attn__tile_bytes(p, kernel, rows, &most))) return status;
     if (workers > 1 && !ATTN__HAS(p, colsum)) { /* parts, if tasks are fewer than two for each worker */
         rows = attn__min(rows, attn__max(ATTN__ROWS / 8, p->head_chunk));
         if (!attn__node_size(rows, p->width, kernel->size, &one)) return ATTN_ERR_OVERFLOW;
@@ -7013,8 +7297,6 @@ static attn_status attn__describe_part(const attn_desc *desc, const attn_exec *e
         if (attn__specs[i].output) given[i] = NULL;
     given[ATTN__ARRAY_sinks] = NULL;
     if ((status = attn__describe(desc, given, exec, p))) return status;
-    if (ATTN__HAS(p, cu_seqlens_q)) return ATTN__ABOUT(p, cu_seqlens_q, ATTN_ERR_UNSUPPORTED);
-    if (ATTN__HAS(p, block_table)) return ATTN__ABOUT(p, block_table, ATTN_ERR_UNSUPPORTED);
     if (desc->align == ATTN_ALIGN_LOWER_RIGHT && !ATTN__HAS(p, kv_lens) &&
         (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi)))
         return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* where the last key is, nobody says */
@@ -7039,7 +7321,8 @@ ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes)
 /* A row of a node: its place in max and sum, and its sum of values. */
 static size_t attn__node_row(const attn__problem *p, const attn__rows *rows, size_t r)
 {
-    return (rows->b * p->q_heads + attn__head_of(rows, r)) * p->q_len + attn__query_of(rows, r);
+    const size_t b = ATTN__HAS(p, cu_seqlens_q) ? 0 : rows->b;
+    return (b * p->q_heads + attn__head_of(rows, r)) * p->q_len + rows->q_base + attn__query_of(rows, r);
 }
 static char *attn__node_acc(const attn__problem *p, const attn__node *node, size_t row)
 {
@@ -7104,13 +7387,15 @@ static int attn__settle_node_row(const attn__problem *p, const attn__problem *ca
 static void attn__partial_task(void *arg, size_t index, size_t worker)
 {
     const attn__partial *part = (const attn__partial *)arg;
-    const attn__problem *p = &part->p;
-    const size_t es = p->run.kernel->size;
     const attn__range keys = part->node[index % part->node_count];
     const attn__node node = attn__node_at(part->nodes + index % part->node_count * part->node_bytes, part->rows);
-    const attn__rows rows = attn__rows_of(p, index / part->node_count);
+    attn__problem own;
+    attn__rows rows;
+    const attn__problem *p = attn__take_task(&part->p, index / part->node_count, &own, &rows);
+    const size_t es = p->run.kernel->size;
     attn__scratch s;
     int any = 0;
+    if (!rows.count) return;
     attn__scratch_of(p, worker, &s);
     attn__states(p, &rows, &s, keys);
     for (size_t r = 0; r < rows.count; r++) {
@@ -7126,6 +7411,22 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
         any |= row->redo;
     }
     if (any) attn__take_care(p, &rows, &s, keys, attn__settle_node_row, &node);
+}
+
+/* Rows behind the last packed sequence see nothing. */
+static void attn__clear_rest(const attn__partial *part)
+{
+    const attn__problem *p = &part->p;
+    const size_t begin = p->seqs ? attn__length(&p->cu_seqlens_q, p->seqs) : 0;
+    for (size_t n = 0; n < part->node_count; n++) {
+        const attn__node node = attn__node_at(part->nodes + n * part->node_bytes, part->rows);
+        for (size_t row = 0; row < part->rows; row++) {
+            if (row % p->q_len < begin) continue;
+            node.max[row] = -attn__infinity();
+            node.sum[row] = 0;
+            attn__memset(attn__node_acc(p, &node, row), 0, attn__state_width(p->dim_v) * p->run.kernel->size);
+        }
+    }
 }
 
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec)
@@ -7156,6 +7457,7 @@ ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t sta
     head.nodes = part.node_count;
     if (attn__first_share(exec)) attn__memcpy(state, &head, sizeof head);
     part.nodes = (char *)state + sizeof head;
+    if (attn__first_share(exec) && ATTN__HAS(p, cu_seqlens_q)) attn__clear_rest(&part);
     attn__parallel(&p->run, p->tasks * part.node_count, attn__partial_task, &part);
     attn__release(&p->run.memory);
     return ATTN_OK;
@@ -7453,16 +7755,16 @@ static void attn__raise_scales(const attn__coding *c, size_t b, size_t h, size_t
                                const char *row)
 {
     const size_t group = c->dim / c->groups;
-    const int small = group < ATTN__LANES_F32; /* a call for each would cost more than it does */
+    const int narrow = group < ATTN__LANES_F32; /* a call for each would cost more than it does */
     float *scale = (float *)(void *)attn__at(&c->scale, b, h, s, 0), room[ATTN__BLOCK];
     const ptrdiff_t step = c->scale.stride[ATTN__D];
     for (size_t i = 0, n; i < c->dim; i += n) {
         const float *x;
         n = attn__min(c->dim - i, ATTN__BLOCK);
-        if (!small) n = attn__min(n, group - i % group);
+        if (!narrow) n = attn__min(n, group - i % group);
         x = attn__numbers(c, from, row, i, n, room);
-        if (!small) attn__raise(scale + (ptrdiff_t)(i / group) * step, c->kernel->magnitude(x, n));
-        for (size_t j = 0, g = i / group; small && j < n; g++)
+        if (!narrow) attn__raise(scale + (ptrdiff_t)(i / group) * step, c->kernel->magnitude(x, n));
+        for (size_t j = 0, g = i / group; narrow && j < n; g++)
             for (; j < n && i + j < (g + 1) * group; j++) attn__raise(scale + (ptrdiff_t)g * step, x[j]);
     }
 }
@@ -8394,8 +8696,8 @@ ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn
     const attn__vec none = attn__vset1(0);
     attn__vec s = ATTN__V(divisor)(attn__vset1(*scale)), z = attn__vset1(*zero);
     for (size_t i = 0; i < n; i += ATTN__VL) {
-        const size_t part = n - i < ATTN__VL ? n - i : ATTN__VL;
-        const int whole = part == ATTN__VL;
+        const int whole = ATTN__VL == 1 || n - i >= ATTN__VL;
+        const size_t part = whole ? ATTN__VL : n - i;
         uint8_t few[ATTN__VL], *out = whole ? to + i : few;
         attn__vec x = whole ? attn__vload(from + i) : ATTN__V(load_part)(from + i, part);
         if (each) s = ATTN__V(divisor)(whole ? attn__vload(scale + i) : ATTN__V(load_part)(scale + i, part));
@@ -8793,185 +9095,248 @@ ATTN__INLINE attn__vec ATTN__V(load_apart)(const float *at, ptrdiff_t row)
     for (ptrdiff_t i = 0; i < ATTN__VL; i++) lane[i] = at[i * row];
     return attn__vload(lane);
 }
-ATTN__INLINE attn__vec ATTN__V(load_halves_apart)(const uint8_t *at, ptrdiff_t row)
+ATTN__INLINE attn__vec ATTN__V(load_halves_apart)(const uint8_t *at, ptrdiff_t row, size_t n)
 {
-    uint16_t lane[ATTN__VL];
-    for (ptrdiff_t i = 0; i < ATTN__VL; i++) attn__memcpy(&lane[i], at + i * row, sizeof *lane);
+    uint16_t lane[ATTN__VL] = {0};
+    for (size_t i = 0; i < ATTN__VL && i < n; i++) attn__memcpy(&lane[i], at + (ptrdiff_t)i * row, sizeof *lane);
     return ATTN__V(load_f16)(lane);
 }
 
-/* dot_tile for int8 and uint8: of 16 bytes of a column, a vector has 4 from each, and gives them one by one. */
-ATTN__INLINE void ATTN__V(dot_codes_tile)(const int height, const int is_signed, size_t depth, const float *a,
-                                          const attn__codes *codes, size_t first, float *c, int accumulate)
+/* dot_tile for elements of 8 bits: of 16 bytes of VL keys, a vector has 4 from each, and gives them one by one; int8 as
+ * multiples of 2^24, which scales make up for. `like` is a constant: ATTN_I8 (also for blocks), ATTN_U8, or
+ * ATTN_F8_E4M3 (also for e5m2). 0, and nothing done, where a scale is too small for that, or a float not finite. */
+ATTN__INLINE int ATTN__V(dot_codes_tile)(const int height, const attn_dtype like, size_t depth, const float *a,
+                                         const attn__codes *codes, size_t first, float *c, int accumulate)
 {
-    const int blocks = codes->dtype == ATTN_Q8_0;
+    const int blocks = like == ATTN_I8 && codes->dtype == ATTN_Q8_0, floats = like == ATTN_F8_E4M3,
+              mantissa = codes->dtype == ATTN_F8_E4M3 ? 3 : 2;
     const size_t group = blocks ? ATTN__Q8_BLOCK : codes->group, row = (size_t)codes->row;
+    const ptrdiff_t apart = ATTN__VL * codes->row;
+    const attn__vec up = attn__vset1(16777216), down = attn__vset1(1.0f / 16777216);
+    attn__vec special = attn__vset1(0), scale[2], zero[2], turned[2][4];
     uintptr_t after = (uintptr_t)codes->at + 2 * ATTN__NR * row;
     size_t at = 0;
-#define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
-    ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-    if (accumulate) {
+    float lane[ATTN__VL];
+    uint32_t any = 0;
 #define ATTN__X(i)                                                                                                     \
-    if (height > i)                                                                                                    \
+    attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;                                                             \
+    if (height > i && accumulate)                                                                                      \
         c##i##0 = attn__vload(c + i * ATTN__TILE_STRIDE), c##i##1 = attn__vload(c + i * ATTN__TILE_STRIDE + ATTN__VL);
-        ATTN__REPEAT_4(ATTN__X)
+    ATTN__REPEAT_4(ATTN__X);
 #undef ATTN__X
-    }
     for (size_t k = first, end = first + depth, next; k < end; k = next) { /* what shares a scale */
         const ptrdiff_t g = (ptrdiff_t)(k / group);
-        const uint8_t *keys = codes->at + k;
-        attn__vec s0 = attn__vset1(1), s1 = s0, z0 = attn__vset1(0), z1 = z0;
+        const uint8_t *keys = blocks ? codes->at + g * codes->step + 2 + k % ATTN__Q8_BLOCK : codes->at + k;
         next = ((size_t)g + 1) * group < end ? ((size_t)g + 1) * group : end;
-        if (blocks) {
-            keys = codes->at + g * codes->step;
-            s0 = ATTN__V(load_halves_apart)(keys, codes->row);
-            s1 = ATTN__V(load_halves_apart)(keys + ATTN__VL * codes->row, codes->row);
-            keys += 2 + k % ATTN__Q8_BLOCK;
-        } else if (codes->scale) {
-            const float *scale = codes->scale + g * codes->scale_step;
-            s0 = ATTN__V(load_apart)(scale, codes->scale_row);
-            s1 = ATTN__V(load_apart)(scale + ATTN__VL * codes->scale_row, codes->scale_row);
-        }
-        if (!is_signed && codes->zero) {
-            const float *zero = codes->zero + g * codes->zero_step;
-            z0 = ATTN__V(load_apart)(zero, codes->zero_row);
-            z1 = ATTN__V(load_apart)(zero + ATTN__VL * codes->zero_row, codes->zero_row);
+        for (int v = 0; v < 2; v++) {
+            attn__vec s = attn__vset1(1), rest;
+            if (blocks) s = ATTN__V(load_halves_apart)(codes->at + g * codes->step + v * apart, codes->row, ATTN__VL);
+            else if (codes->scale)
+                s = ATTN__V(load_apart)(codes->scale + g * codes->scale_step + v * ATTN__VL * codes->scale_row,
+                                        codes->scale_row);
+            zero[v] = attn__vset1(0);
+            if (like == ATTN_U8 && codes->zero)
+                zero[v] = ATTN__V(load_apart)(codes->zero + g * codes->zero_step + v * ATTN__VL * codes->zero_row,
+                                              codes->zero_row);
+            scale[v] = s;
+            if (like != ATTN_I8) continue;
+            scale[v] = attn__vmul(s, down);
+            rest = attn__vsub(s, attn__vmul(scale[v], up));
+            special = attn__vmax(special, attn__vmax(rest, attn__vsub(attn__vset1(0), rest)));
         }
         for (; k < next; k += 16, keys += 16) {
-            attn__vec x[4], y[4];
-            ATTN__V(turn_bytes)(keys, codes->row, x);
-            ATTN__V(turn_bytes)(keys + ATTN__VL * codes->row, codes->row, y);
+            for (int v = 0; v < 2; v++) {
+                ATTN__V(turn_bytes)(keys + v * apart, codes->row, turned[v]);
+                for (int w = 0; w < 4 && floats; w++) special = ATTN__V(note_special)(special, turned[v][w], mantissa);
+            }
             for (size_t j = 0; j < ATTN__NR * 16; j += 64) { /* the panel after the next */
                 ATTN__PREFETCH((const char *)after, at);
                 at += 64;
                 if (at >= depth) at = 0, after += row;
             }
-#define ATTN__X(i)                                                                                                     \
+#define ATTN__ROW(i)                                                                                                   \
     if (height > i) {                                                                                                  \
         const attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);                                                    \
-        c##i##0 = attn__vfma(ai, x0, c##i##0);                                                                         \
-        c##i##1 = attn__vfma(ai, y0, c##i##1);                                                                         \
+        c##i##0 = attn__vfma(ai, x, c##i##0);                                                                          \
+        c##i##1 = attn__vfma(ai, y, c##i##1);                                                                          \
     }
-            for (int n = 0; n < 16; n++, a++) {
-                attn__vec x0 =
-                    is_signed ? ATTN__V(signed_byte)(x[n / 4], n % 4) : ATTN__V(unsigned_byte)(x[n / 4], n % 4);
-                attn__vec y0 =
-                    is_signed ? ATTN__V(signed_byte)(y[n / 4], n % 4) : ATTN__V(unsigned_byte)(y[n / 4], n % 4);
-                if (!is_signed) x0 = attn__vsub(x0, z0), y0 = attn__vsub(y0, z1);
-                x0 = attn__vmul(x0, s0), y0 = attn__vmul(y0, s1);
-                ATTN__REPEAT_4(ATTN__X)
+#define ATTN__OF(v, n)                                                                                                 \
+    (floats            ? ATTN__V(float_byte)(turned[v][w], n, mantissa)                                                \
+     : like == ATTN_I8 ? ATTN__V(signed_byte)(turned[v][w], n)                                                         \
+                       : attn__vsub(ATTN__V(unsigned_byte)(turned[v][w], n), zero[v]))
+#define ATTN__COLUMN(n)                                                                                                \
+    {                                                                                                                  \
+        const attn__vec x = attn__vmul(ATTN__OF(0, n), scale[0]), y = attn__vmul(ATTN__OF(1, n), scale[1]);            \
+        ATTN__REPEAT_4(ATTN__ROW)                                                                                      \
+        a++;                                                                                                           \
+    }
+            for (int w = 0; w < 4; w++) {
+                ATTN__COLUMN(0) ATTN__COLUMN(1) ATTN__COLUMN(2) ATTN__COLUMN(3)
             }
-#undef ATTN__X
+#undef ATTN__COLUMN
+#undef ATTN__OF
+#undef ATTN__ROW
         }
     }
+    attn__vstore(lane, special);
+    for (int i = 0; i < ATTN__VL; i++) any |= attn__bits_f32(lane[i]);
+    if (any & (floats ? 0x80808080u : 0x7fffffffu)) return 0;
 #define ATTN__X(i)                                                                                                     \
     if (height > i)                                                                                                    \
         attn__vstore(c + i * ATTN__TILE_STRIDE, c##i##0), attn__vstore(c + i * ATTN__TILE_STRIDE + ATTN__VL, c##i##1);
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
+    return 1;
 }
 
-/* add_values for int8 and uint8: a panel of columns, whose halves have one scale in each row. */
-ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int is_signed, size_t depth, const float *a,
-                                          const attn__codes *codes, size_t first, float *c, size_t ldc, int accumulate)
+/* Sums c##i##v of up to 4 rows i and 4 vectors v. */
+#define ATTN__SUMS_OF(i) ATTN__SUM(i, 0) ATTN__SUM(i, 1) ATTN__SUM(i, 2) ATTN__SUM(i, 3)
+#define ATTN__SUMS ATTN__SUMS_OF(0) ATTN__SUMS_OF(1) ATTN__SUMS_OF(2) ATTN__SUMS_OF(3)
+/* Those of vector v, or vectors of one element, times weights a##i. */
+#define ATTN__ADD(i, v)                                                                                                \
+    if (height > i) c##i##v = attn__vfma(a##i, x, c##i##v);
+#define ATTN__ADD_TO(v) ATTN__ADD(0, v) ATTN__ADD(1, v) ATTN__ADD(2, v) ATTN__ADD(3, v)
+#define ATTN__ROW(i) const attn__vec a##i = attn__vset1(a[height > i ? i * ATTN__TILE_STRIDE : 0]);
+
+/* add_values for elements of 8 bits: of vectors of columns, each of which has one scale in each row. `dtype` is a
+ * constant; blocks are int8 whose scales stand beside them. */
+ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int vecs, const attn_dtype dtype, size_t depth,
+                                          const float *a, const attn__codes *codes, size_t first, float *c, size_t ldc,
+                                          int accumulate)
 {
-    const int blocks = codes->dtype == ATTN_Q8_0;
-    const size_t group = blocks ? ATTN__Q8_BLOCK : codes->group;
-    const ptrdiff_t g0 = (ptrdiff_t)(first / group), g1 = (ptrdiff_t)((first + ATTN__VL) / group);
-    const uint8_t *at0 = codes->at + first, *at1 = at0 + ATTN__VL;
-    const float *scale = codes->scale, *zero = is_signed ? NULL : codes->zero;
-#define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
-    ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-    if (accumulate) {
-#define ATTN__X(i)                                                                                                     \
-    if (height > i) c##i##0 = attn__vload(c + i * ldc), c##i##1 = attn__vload(c + i * ldc + ATTN__VL);
-        ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
+    const attn__vec none = attn__vset1(0);
+    const uint8_t *from[4];
+    const float *scale[4], *zero[4], one = 1;
+    const int blocks = codes->dtype == ATTN_Q8_0, zeros = dtype == ATTN_U8 && codes->zero;
+    const ptrdiff_t scale_row = codes->scale ? codes->scale_row : 0;
+#define ATTN__SUM(i, v)                                                                                                \
+    attn__vec c##i##v = none;                                                                                          \
+    if (height > i && vecs > v && accumulate) c##i##v = attn__vload(c + i * ldc + v * ATTN__VL);
+    ATTN__SUMS
+#undef ATTN__SUM
+    for (int v = 0; v < vecs; v++) {
+        const size_t column = first + (size_t)v * ATTN__VL;
+        const ptrdiff_t g = (ptrdiff_t)(column / codes->group);
+        from[v] = blocks ? codes->at + g * codes->step + 2 + column % ATTN__Q8_BLOCK : codes->at + column;
+        scale[v] = codes->scale ? codes->scale + g * codes->scale_step : &one;
+        zero[v] = zeros ? codes->zero + g * codes->zero_step : NULL;
     }
-    if (blocks) at0 = codes->at + g0 * codes->step, at1 = codes->at + g1 * codes->step;
-    for (size_t k = 0; k < depth; k++, a++, at0 += codes->row, at1 += codes->row) {
-        const uint8_t *from0 = at0, *from1 = at1;
-        attn__vec x0, y0;
-        float s0 = 1, s1 = 1;
-        if (blocks) {
-            uint16_t half[2];
-            attn__memcpy(&half[0], at0, sizeof *half), attn__memcpy(&half[1], at1, sizeof *half);
-            s0 = attn__f16_to_f32(half[0]), s1 = g0 == g1 ? s0 : attn__f16_to_f32(half[1]);
-            from0 += 2 + first % ATTN__Q8_BLOCK, from1 += 2 + (first + ATTN__VL) % ATTN__Q8_BLOCK;
-        } else if (scale) {
-            s0 = scale[g0 * codes->scale_step], s1 = scale[g1 * codes->scale_step];
-            scale += codes->scale_row;
-        }
-        ATTN__PREFETCH((const char *)from0, 32 * codes->row);
-        x0 = is_signed ? ATTN__V(load_i8)((const int8_t *)from0) : ATTN__V(load_u8)(from0);
-        y0 = is_signed ? ATTN__V(load_i8)((const int8_t *)from1) : ATTN__V(load_u8)(from1);
-        if (zero) {
-            x0 = attn__vsub(x0, attn__vset1(zero[g0 * codes->zero_step]));
-            y0 = attn__vsub(y0, attn__vset1(zero[g1 * codes->zero_step]));
-            zero += codes->zero_row;
-        }
-        x0 = attn__vmul(x0, attn__vset1(s0)), y0 = attn__vmul(y0, attn__vset1(s1));
-#define ATTN__X(i)                                                                                                     \
-    if (height > i) {                                                                                                  \
-        const attn__vec ai = attn__vset1(a[i * ATTN__TILE_STRIDE]);                                                    \
-        c##i##0 = attn__vfma(ai, x0, c##i##0);                                                                         \
-        c##i##1 = attn__vfma(ai, y0, c##i##1);                                                                         \
+    for (ptrdiff_t k = 0; k < (ptrdiff_t)depth; k++, a++) {
+        ATTN__REPEAT_4(ATTN__ROW)
+        ATTN__PREFETCH((const char *)from[0], (k + ATTN__CODE_ROWS) * codes->row);
+#define ATTN__OF(v)                                                                                                    \
+    if (vecs > v) {                                                                                                    \
+        attn__vec x = ATTN__V(load_code)(from[v] + k * codes->row, dtype);                                             \
+        if (zeros) x = attn__vsub(x, attn__vset1(zero[v][k * codes->zero_row]));                                       \
+        x = attn__vmul(x, attn__vset1(scale[v][k * scale_row]));                                                       \
+        ATTN__ADD_TO(v)                                                                                                \
     }
-        ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
+        ATTN__OF(0) ATTN__OF(1) ATTN__OF(2) ATTN__OF(3)
+#undef ATTN__OF
     }
-#define ATTN__X(i)                                                                                                     \
-    if (height > i) attn__vstore(c + i * ldc, c##i##0), attn__vstore(c + i * ldc + ATTN__VL, c##i##1);
-    ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
+#define ATTN__SUM(i, v)                                                                                                \
+    if (height > i && vecs > v) attn__vstore(c + i * ldc + v * ATTN__VL, c##i##v);
+    ATTN__SUMS
+#undef ATTN__SUM
 }
+#undef ATTN__ROW
+#undef ATTN__ADD_TO
+#undef ATTN__ADD
+#undef ATTN__SUMS
+#undef ATTN__SUMS_OF
 
 /* Can columns [first, first + n) be used where they lie, `each` at a time with one scale? */
 static int ATTN__V(codes_in_place)(const attn__codes *codes, size_t first, size_t n, size_t each)
 {
     if (codes->dtype == ATTN_Q8_0) return codes->step == 34 && first % each == 0;
-    if (codes->step != 1 || (codes->dtype == ATTN_I8 ? codes->zero != NULL : codes->dtype != ATTN_U8)) return 0;
+    if (codes->step != 1 || (codes->zero && codes->dtype != ATTN_U8)) return 0;
     return (codes->group % each == 0 || codes->group >= first + n) && n % each == 0 && first % each == 0;
 }
 static size_t ATTN__V(dot_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes,
                                  size_t first, float *c, int accumulate)
 {
-    attn__codes from = *codes;
-    size_t j = 0;
-    if (m > 4 || !ATTN__V(codes_in_place)(codes, first, depth, 16)) return 0;
-    for (; j + ATTN__NR <= n; j += ATTN__NR, c += ATTN__NR) {
-        switch (codes->dtype == ATTN_U8 ? m + 4 : m) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1: ATTN__V(dot_codes_tile)(i + 1, 1, depth, a, &from, first, c, accumulate); break;                       \
-    case i + 5:                                                                                                        \
-        ATTN__V(dot_codes_tile)(i + 1, 0, depth, a, &from, first, c, accumulate);                                      \
-        break;
-            ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-        default: break;
+    const int floats = codes->dtype == ATTN_F8_E4M3 || codes->dtype == ATTN_F8_E5M2;
+    size_t j = 0, height;
+    if (n < ATTN__NR || !ATTN__V(codes_in_place)(codes, first, depth, 16)) return 0;
+    for (; j < n; j += ATTN__NR) {
+        attn__codes from = *codes;
+        if (j + ATTN__NR > n) { /* the last ones again, if that changes nothing */
+            if (accumulate) break;
+            j = n - ATTN__NR;
         }
-        from.at += ATTN__NR * from.row;
-        if (from.scale) from.scale += ATTN__NR * from.scale_row;
-        if (from.zero) from.zero += ATTN__NR * from.zero_row;
+        from.at += (ptrdiff_t)j * from.row;
+        if (from.scale) from.scale += (ptrdiff_t)j * from.scale_row;
+        if (from.zero) from.zero += (ptrdiff_t)j * from.zero_row;
+        for (size_t r = 0; r < m; r += height) {
+            const float *rows = a + r * ATTN__TILE_STRIDE;
+            float *to = c + r * ATTN__TILE_STRIDE + j;
+            int done = 0;
+            height = m - r < 2 ? 1 : m - r < 4 ? 2 : 4;
+            switch (height + (codes->dtype == ATTN_U8 ? 8 : floats ? 16 : 0)) {
+#define ATTN__OF(number, height, like)                                                                                 \
+    case (number) + (height):                                                                                          \
+        done = ATTN__V(dot_codes_tile)(height, like, depth, rows, &from, first, to, accumulate);                       \
+        break;
+#define ATTN__X(number, like) ATTN__OF(number, 1, like) ATTN__OF(number, 2, like) ATTN__OF(number, 4, like)
+                ATTN__X(0, ATTN_I8)
+                ATTN__X(8, ATTN_U8)
+                ATTN__X(16, ATTN_F8_E4M3)
+#undef ATTN__X
+#undef ATTN__OF
+            default: break;
+            }
+            if (!done) return j;
+        }
     }
-    return j;
+    return j < n ? j : n;
 }
 static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, float *c,
                               size_t ldc, int accumulate)
 {
-    if (m > 4 || !ATTN__V(codes_in_place)(codes, 0, n, ATTN__VL)) return 0;
-    for (size_t j = 0; j < n; j += ATTN__NR) switch (codes->dtype == ATTN_U8 ? m + 4 : m) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1: ATTN__V(add_codes_tile)(i + 1, 1, depth, a, codes, j, c + j, ldc, accumulate); break;                  \
-    case i + 5:                                                                                                        \
-        ATTN__V(add_codes_tile)(i + 1, 0, depth, a, codes, j, c + j, ldc, accumulate);                                 \
-        break;
-            ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-        default: break;
+    const int blocks = codes->dtype == ATTN_Q8_0;
+    const attn_dtype like = blocks ? ATTN_I8 : codes->dtype;
+    const int wide = m <= 2 && (like == ATTN_I8 || like == ATTN_U8);
+    attn__codes from = *codes;
+    float room[2 * ATTN__CODE_ROWS];
+    size_t width, height;
+    if (!ATTN__V(codes_in_place)(codes, 0, n, ATTN__VL)) return 0;
+    for (size_t j = 0; j < n; j += width) {
+        size_t column = j;
+        width = wide && n - j >= 2 * ATTN__NR ? 2 * ATTN__NR : ATTN__NR; /* a sum waits for the one before */
+        if (blocks) {                                                    /* the scales of up to two */
+            from.at = codes->at + (ptrdiff_t)(j / ATTN__Q8_BLOCK) * codes->step;
+            from.group = ATTN__Q8_BLOCK;
+            from.scale = room, from.scale_row = 1, from.scale_step = ATTN__CODE_ROWS;
+            column = j % ATTN__Q8_BLOCK;
+            for (size_t k = 0; k < depth; k += ATTN__VL)
+                for (size_t b = 0; b * ATTN__Q8_BLOCK < column + width; b++)
+                    attn__vstore(
+                        room + b * ATTN__CODE_ROWS + k,
+                        ATTN__V(load_halves_apart)(from.at + (ptrdiff_t)b * from.step + (ptrdiff_t)k * from.row,
+                                                   from.row, depth - k));
         }
+        for (size_t r = 0; r < m; r += height) {
+            const float *rows = a + r * ATTN__TILE_STRIDE;
+            float *to = c + r * ldc + j;
+            height = m - r < 2 ? 1 : m - r < 4 ? 2 : 4;
+            switch ((size_t)like * 8 + height + (width > ATTN__NR ? 4 : 0)) {
+#define ATTN__OF(dtype, height, vecs)                                                                                  \
+    case (dtype) * 8 + (height) + ((vecs) > 2 ? 4 : 0):                                                                \
+        ATTN__V(add_codes_tile)(height, vecs, dtype, depth, rows, &from, column, to, ldc, accumulate);                 \
+        break;
+#define ATTN__X(dtype) ATTN__OF(dtype, 1, 2) ATTN__OF(dtype, 2, 2) ATTN__OF(dtype, 4, 2)
+#define ATTN__WIDE(dtype) ATTN__X(dtype) ATTN__OF(dtype, 1, 4) ATTN__OF(dtype, 2, 4)
+                ATTN__WIDE(ATTN_I8)
+                ATTN__WIDE(ATTN_U8)
+                ATTN__X(ATTN_F8_E4M3)
+                ATTN__X(ATTN_F8_E5M2)
+#undef ATTN__WIDE
+#undef ATTN__X
+#undef ATTN__OF
+                    default : break;
+            }
+        }
+    }
     return 1;
 }
 #endif

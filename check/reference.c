@@ -365,6 +365,8 @@ static sequence sequence_of(const attn_desc *desc, size_t batch)
     if (present(&desc->cu_seqlens_q)) {
         s.q_base = integer(&desc->cu_seqlens_q, 0, batch);
         s.q_len = integer(&desc->cu_seqlens_q, 0, batch + 1) - s.q_base;
+    }
+    if (present(&desc->cu_seqlens_k)) {
         s.k_base = integer(&desc->cu_seqlens_k, 0, batch);
         s.kv_len = integer(&desc->cu_seqlens_k, 0, batch + 1) - s.k_base;
     }
@@ -382,6 +384,24 @@ static int64_t position_of(const sequence *s, size_t i)
     return s->offset > INT64_MAX - (int64_t)i ? INT64_MAX : (int64_t)i + s->offset;
 }
 
+/* What the mask has for query i and key j. */
+static ref_real mask_at(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
+{
+    return ref_get(&d->mask, present(&d->cu_seqlens_q) ? 0 : batch, head, s->q_base + i, s->k_base + j);
+}
+
+/* Does an interval of the query have the key in it? */
+static int within_bounds(const attn_desc *d, const sequence *s, size_t batch, size_t i, int64_t key)
+{
+    for (size_t n = 0; n + 1 < ref_length(&d->q_bounds, 1); n += 2) {
+        const size_t at = present(&d->cu_seqlens_q) ? 0 : batch, row = s->q_base + i;
+        if (ref_get(&d->q_bounds, 0, at, row, n) <= (ref_real)key &&
+            (ref_real)key < ref_get(&d->q_bounds, 0, at, row, n + 1))
+            return 1;
+    }
+    return 0;
+}
+
 /* Visibility: the one rule, independent of the library's. */
 static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
 {
@@ -390,8 +410,9 @@ static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_
     if (d->causal && key > p) return 0;
     if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left) return 0;
     if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right) return 0;
+    if (present(&d->q_bounds) && !within_bounds(d, s, batch, i, key)) return 0;
     if (present(&d->mask)) {
-        const ref_real mask = ref_get(&d->mask, batch, head, i, j);
+        const ref_real mask = mask_at(d, s, batch, head, i, j);
         if (d->mask.dtype == ATTN_BOOL ? mask == 0 : mask == -(ref_real)INFINITY) return 0;
     }
     return 1;
@@ -433,8 +454,8 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
     h->weights = ref_malloc(h->kv_len, sizeof *h->weights);
     h->out = ref_malloc(h->head_dim_v, sizeof *h->out);
     loaded = h->kv_len;
-    if (present(&desc->block_table) && h->s.length < (int64_t)loaded) /* the block table may end there */
-        loaded = (size_t)h->s.length;
+    if (present(&desc->block_table) && h->s.length < (int64_t)(desc->kv_begin + loaded)) /* the table may end there */
+        loaded = h->s.length > (int64_t)desc->kv_begin ? (size_t)h->s.length - desc->kv_begin : 0;
     for (size_t j = 0; j < loaded; j++) {
         size_t at = batch, row = j;
         if (present(&desc->block_table)) {
@@ -606,7 +627,7 @@ static void compute_scores(ref_head *h, size_t i)
             delta += ref_ldexp(2 * t.eta, -h->shift) + own_eta * (1 + steps);
         }
         if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL) {
-            const ref_real mask = ref_ldexp(ref_get(&desc->mask, h->batch, h->head, i, j), -h->shift);
+            const ref_real mask = ref_ldexp(mask_at(desc, &h->s, h->batch, h->head, i, j), -h->shift);
             s += mask;
             in_units_of_ln2 += gamma_n((ref_real)(1 + t.products), t.u) * ref_abs(mask);
             delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s)) + own_eta;
@@ -942,12 +963,12 @@ ref_report ref_check(const attn_desc *desc, size_t step)
                     check_number(&report, "lse", stored(row->lse, desc->lse.dtype, compute),
                                  ref_get(&desc->lse, 0, at, h, query), b, h, i, 0);
                 if (present(&desc->scores) && h - desc->scores_head < ref_length(&desc->scores, 3) &&
-                    i - desc->scores_query <
+                    query - desc->scores_query <
                         ref_length(&desc->scores, 2)) { /* negative differences wrap to huge numbers */
                     ref_sum sum = {0, 0};
                     for (size_t j = 0; j < row->kv_len; j++) {
                         const ref_real score =
-                            ref_get(&desc->scores, b, h - desc->scores_head, i - desc->scores_query, j);
+                            ref_get(&desc->scores, at, h - desc->scores_head, query - desc->scores_query, j);
                         check_number(&report, "scores", stored(row->scores[j], desc->scores.dtype, compute), score, b,
                                      h, i, j);
                         ref_add(&sum, score);
@@ -972,7 +993,8 @@ ref_report ref_check(const attn_desc *desc, size_t step)
                         columns[j].high += error;
                     }
                     check_number(&report, "colsum", stored(columns[j], desc->colsum.dtype, compute),
-                                 ref_get(&desc->colsum, 0, b, h, j), b, h, 0, j);
+                                 ref_get(&desc->colsum, 0, present(&desc->cu_seqlens_k) ? 0 : b, h, head->s.k_base + j),
+                                 b, h, 0, j);
                 }
             free(columns);
             ref_close(head);

@@ -16,6 +16,7 @@ EXTRA_DIST += \
 	examples/python/sentence.py \
 	examples/python/steps.py \
 	examples/quick_start.c \
+	examples/shared_prefix.c \
 	examples/shares.c \
 	examples/tutorial.c \
 	examples/vit.c \

@@ -137,6 +137,30 @@ static void check_poisoned(fuzz_case *c, const fuzz_outputs *scalar)
     fuzz_same_outputs(c, "what is masked is NaN", &d, "poisoned", scalar, "scalar", &skip);
 }
 
+/* Intervals: a mask that drops what they leave out. */
+static void check_intervals(fuzz_case *c, const fuzz_outputs *scalar)
+{
+    attn_desc d = fuzz_into_copies(&c->desc), only = c->desc;
+    if (!d.q_bounds.ndim) return;
+    only.mask = only.kv_lens = test_absent;
+    only.causal = only.window = 0;
+    if (!d.mask.ndim) {
+        d.mask = test_4d(ATTN_BOOL, 1, 1, 1, ref_length(&d.k, 2));
+        test_fill(&d.mask, 1);
+    }
+    d.mask = full_mask(&d);
+    d.q_bounds = test_absent;
+    for (size_t b = 0; b < ref_length(&d.mask, 4); b++)
+        for (size_t h = 0; h < ref_length(&d.mask, 3); h++)
+            for (size_t i = 0; i < ref_length(&d.mask, 2); i++)
+                for (size_t j = 0; j < ref_length(&d.mask, 1); j++)
+                    if (!ref_sees(&only, b, h, i, j))
+                        ref_set(&d.mask, b, h, i, j, d.mask.dtype == ATTN_BOOL ? 0 : -(double)INFINITY);
+    fuzz_expect(c, "a mask for intervals", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)),
+                ATTN_OK);
+    fuzz_same_outputs(c, "a mask for intervals", &d, "mask", scalar, "scalar", NULL);
+}
+
 /* ---- pages, packed sequences, parts ---- */
 
 /* Does any row see one of the keys from `first` on, before its mask? */
@@ -177,48 +201,53 @@ static attn_array scale_pages(fuzz_case *c, const attn_array *a, size_t count, s
     return pages;
 }
 
-/* Keys in pages in random places; what lies beyond the length, or what no row sees, is not looked at. */
-static void check_paged(fuzz_case *c, const fuzz_outputs *scalar)
+/* Takes k, v and their scales to pages in random places; what lies beyond the length, or if it is `freed` what no row
+ * sees, is not looked at. Returns 0 where there is no key. */
+static int into_pages(fuzz_case *c, attn_desc *d, int freed)
 {
-    const attn_desc *p = &c->desc;
-    const size_t batch = ref_length(&p->q, 4), kv_len = ref_length(&p->k, 2);
-    size_t page_size = 1 + c->cut % (fuzz_has_codes(p) ? 40 : 17), pages, count, place = 0;
-    attn_desc d = fuzz_into_copies(&c->desc);
-    const int raw = d.scores.ndim && (d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED);
-    const int freed = !raw && test_u64(&c->rng) & 1;
-    if (kv_len == 0) return;
+    const attn_desc p = *d;
+    const size_t batch = ref_batches(d), kv_len = ref_length(&p.k, 2);
+    size_t page_size = 1 + c->cut % (fuzz_has_codes(d) ? 40 : 17), pages, count, place = 0;
+    if (kv_len == 0) return 0;
     while (kv_len % page_size) page_size--;
     pages = kv_len / page_size;
     count = batch * pages + 1 + test_below(&c->rng, 3); /* some to spare */
-    d.k = pages_for(c, &p->k, count, page_size);
-    d.v = pages_for(c, &p->v, count, page_size);
-    fuzz_fill(&d.k, FUZZ_SOME_NAN, &c->rng);
-    fuzz_fill(&d.v, FUZZ_SOME_NAN, &c->rng);
-    d.k_scale = scale_pages(c, &p->k_scale, count, page_size);
-    d.v_scale = scale_pages(c, &p->v_scale, count, page_size);
-    d.k_zero = scale_pages(c, &p->k_zero, count, page_size);
-    d.v_zero = scale_pages(c, &p->v_zero, count, page_size);
-    d.block_table = test_2d(c->cut & 1 ? ATTN_I32 : ATTN_I64, batch, pages);
-    if (!d.kv_lens.ndim) {
-        d.kv_lens = test_1d(ATTN_I64, batch);
-        test_fill(&d.kv_lens, (double)kv_len);
+    d->k = pages_for(c, &p.k, count, page_size);
+    d->v = pages_for(c, &p.v, count, page_size);
+    fuzz_fill(&d->k, FUZZ_SOME_NAN, &c->rng);
+    fuzz_fill(&d->v, FUZZ_SOME_NAN, &c->rng);
+    d->k_scale = scale_pages(c, &p.k_scale, count, page_size);
+    d->v_scale = scale_pages(c, &p.v_scale, count, page_size);
+    d->k_zero = scale_pages(c, &p.k_zero, count, page_size);
+    d->v_zero = scale_pages(c, &p.v_zero, count, page_size);
+    d->block_table = test_2d(c->cut & 1 ? ATTN_I32 : ATTN_I64, batch, pages);
+    if (!d->kv_lens.ndim) {
+        d->kv_lens = test_1d(ATTN_I64, batch);
+        test_fill(&d->kv_lens, (double)kv_len);
     }
     for (size_t b = 0; b < batch; b++)
         for (size_t i = 0; i < pages; i++) {
             const size_t page = count - 1 - place++, first = i * page_size;
-            const int beyond = first >= (size_t)ref_get(&d.kv_lens, 0, 0, 0, b);
-            if (beyond || (freed && !any_sees(&d, b, first, page_size))) {
-                ref_set(&d.block_table, 0, 0, b, i, i % 2 ? -7 : 1 << 30);
+            const int beyond = first >= (size_t)ref_get(&d->kv_lens, 0, 0, 0, b);
+            if (beyond || (freed && !any_sees(d, b, first, page_size))) {
+                ref_set(&d->block_table, 0, 0, b, i, i % 2 ? -7 : 1 << 30);
                 continue;
             }
-            ref_set(&d.block_table, 0, 0, b, i, (double)page);
-            fill_page(&d.k, page, page_size, &p->k, b, first);
-            fill_page(&d.v, page, page_size, &p->v, b, first);
-            fill_page(&d.k_scale, page, page_size, &p->k_scale, b, first);
-            fill_page(&d.v_scale, page, page_size, &p->v_scale, b, first);
-            fill_page(&d.k_zero, page, page_size, &p->k_zero, b, first);
-            fill_page(&d.v_zero, page, page_size, &p->v_zero, b, first);
+            ref_set(&d->block_table, 0, 0, b, i, (double)page);
+            fill_page(&d->k, page, page_size, &p.k, b, first);
+            fill_page(&d->v, page, page_size, &p.v, b, first);
+            fill_page(&d->k_scale, page, page_size, &p.k_scale, b, first);
+            fill_page(&d->v_scale, page, page_size, &p.v_scale, b, first);
+            fill_page(&d->k_zero, page, page_size, &p.k_zero, b, first);
+            fill_page(&d->v_zero, page, page_size, &p.v_zero, b, first);
         }
+    return 1;
+}
+static void check_paged(fuzz_case *c, const fuzz_outputs *scalar)
+{
+    attn_desc d = fuzz_into_copies(&c->desc);
+    const int raw = d.scores.ndim && (d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED);
+    if (!into_pages(c, &d, !raw && test_u64(&c->rng) & 1)) return;
     fuzz_expect(c, "pages", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     /* raw scores of keys beyond the length are not promised */
     if (raw) d.scores = test_absent;
@@ -272,7 +301,7 @@ static void check_packed(fuzz_case *c)
     d.k_zero = packed_scales(&p->k_zero, k_at[batch]);
     d.v_zero = packed_scales(&p->v_zero, k_at[batch]);
     if (d.lse.ndim) d.lse = test_2d(p->lse.dtype, heads, q_at[batch]);
-    d.mask = d.kv_lens = d.scores = d.colsum = test_absent;
+    d.mask = d.kv_lens = d.q_bounds = d.scores = d.colsum = test_absent;
     d.scores_head = d.scores_query = 0;
     d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
     d.cu_seqlens_k = test_1d(ATTN_I64, batch + 1);
@@ -306,6 +335,81 @@ static void check_packed(fuzz_case *c)
         fuzz_same(c, "out", &out, "packed", &one.out, "the sequence alone", NULL);
         if (d.lse.ndim) one.lse = attn_array_2d(d.lse.dtype, one.lse.data, heads, n);
         fuzz_same(c, "lse", &lse, "packed", &one.lse, "the sequence alone", NULL);
+    }
+}
+
+/* Batch b of what broadcasts, or may be absent. */
+static attn_array batch_of(const attn_array *a, int axis, size_t b)
+{
+    return ref_length(a, axis) > 1 ? fuzz_slice(a, axis, b, 1) : *a;
+}
+
+/* Each batch is a sequence, some with fewer queries than the problem has: over caches, or pages, with all that they
+ * have, and the same sequences alone, of which rows may be left over. */
+static void check_packed_caches(fuzz_case *c)
+{
+    enum { MOST = 3 };
+    const attn_desc *p = &c->desc;
+    const size_t batch = ref_length(&p->q, 4), heads = ref_length(&p->q, 3), kv_len = ref_length(&p->k, 2);
+    size_t q_at[MOST + 1] = {0}, total;
+    attn_desc d = *p;
+    if (batch > MOST || (batch != 1 && ref_length(&p->k, 4) != batch)) return;
+    for (size_t b = 0; b < batch; b++) q_at[b + 1] = q_at[b] + test_below(&c->rng, ref_length(&p->q, 2) + 1);
+    total = q_at[batch] + test_below(&c->rng, 2);
+    d.q = test_3d(p->q.dtype, heads, total, ref_length(&p->q, 1));
+    d.out = test_3d(p->out.dtype, heads, total, ref_length(&p->out, 1));
+    if (d.lse.ndim) d.lse = test_2d(p->lse.dtype, heads, total);
+    if (d.mask.ndim && (ref_length(&p->mask, 4) != 1 || ref_length(&p->mask, 2) != 1))
+        d.mask = test_3d(p->mask.dtype, ref_length(&p->mask, 3), total, kv_len);
+    if (d.scores.ndim) d.scores = test_3d(p->scores.dtype, heads, total, kv_len);
+    if (d.colsum.ndim) d.colsum = test_3d(p->colsum.dtype, batch, heads, kv_len);
+    d.scores_head = d.scores_query = 0;
+    if (d.q_bounds.ndim) {
+        d.q_bounds = test_2d(p->q_bounds.dtype, total, ref_length(&p->q_bounds, 1));
+        test_fill(&d.q_bounds, 0);
+    }
+    d.cu_seqlens_q = test_1d(c->cut & 1 ? ATTN_I64 : ATTN_I32, batch + 1);
+    for (size_t b = 0; b <= batch; b++) ref_set(&d.cu_seqlens_q, 0, 0, 0, b, (double)q_at[b]);
+    for (size_t b = 0; b < batch; b++) {
+        const size_t n = q_at[b + 1] - q_at[b];
+        const attn_array mask = batch_of(&p->mask, 4, b);
+        pack_rows(&d.q, &p->q, b, q_at[b], n);
+        if (d.q_bounds.ndim) {
+            const attn_array from = batch_of(&p->q_bounds, 3, b), rows = fuzz_slice(&from, 2, 0, n),
+                             to = fuzz_slice(&d.q_bounds, 2, q_at[b], n);
+            test_assign(&to, &rows);
+        }
+        for (size_t i = 0; i < n && d.mask.data != p->mask.data; i++) {
+            const attn_array to = fuzz_slice(&d.mask, 2, q_at[b] + i, 1), from = batch_of(&mask, 2, i);
+            test_assign(&to, &from);
+        }
+    }
+    if (test_u64(&c->rng) & 1) into_pages(c, &d, 0);
+    fuzz_expect(c, "packed queries", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    for (size_t b = 0; b < batch; b++) {
+        const size_t n = q_at[b + 1] - q_at[b];
+        attn_desc one = *p, packed = d;
+        packed.out = fuzz_slice(&d.out, 2, q_at[b], n);
+        if (d.lse.ndim) packed.lse = fuzz_slice(&d.lse, 1, q_at[b], n);
+        if (d.scores.ndim) packed.scores = fuzz_slice(&d.scores, 2, q_at[b], n);
+        if (d.colsum.ndim) packed.colsum = fuzz_slice(&d.colsum, 3, b, 1);
+        one.scores_head = one.scores_query = 0;
+        one.q = fuzz_slice(&d.q, 2, q_at[b], n);
+        one.k = batch_of(&p->k, 4, b);
+        one.v = batch_of(&p->v, 4, b);
+        one.k_scale = batch_of(&p->k_scale, 4, b), one.v_scale = batch_of(&p->v_scale, 4, b);
+        one.k_zero = batch_of(&p->k_zero, 4, b), one.v_zero = batch_of(&p->v_zero, 4, b);
+        one.alibi = batch_of(&p->alibi, 2, b);
+        if (d.kv_lens.ndim) one.kv_lens = fuzz_slice(&d.kv_lens, 1, b, 1);
+        if (d.mask.ndim) one.mask = ref_length(&d.mask, 2) == 1 ? d.mask : fuzz_slice(&d.mask, 2, q_at[b], n);
+        if (d.q_bounds.ndim) one.q_bounds = fuzz_slice(&d.q_bounds, 2, q_at[b], n);
+        one.out = packed.out, one.lse = packed.lse, one.scores = packed.scores, one.colsum = packed.colsum;
+        one = fuzz_into_copies(&one);
+        fuzz_expect(c, "a sequence alone", fuzz_forward(&one, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
+        {
+            const fuzz_outputs want = fuzz_outputs_of(&one);
+            fuzz_same_outputs(c, "queries over caches", &packed, "packed", &want, "the sequence alone", NULL);
+        }
     }
 }
 
@@ -518,9 +622,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     fuzz_within(&c, "scalar", ref_check(&c.desc, 1));
     if (fuzz_has_codes(&c.desc)) check_codes(&c, &scalar);
     check_poisoned(&c, &scalar);
+    check_intervals(&c, &scalar);
     switch (c.variant) {
     case FUZZ_PAGED: check_paged(&c, &scalar); break;
-    case FUZZ_PACKED: check_packed(&c); break;
+    case FUZZ_PACKED:
+        check_packed(&c);
+        check_packed_caches(&c);
+        break;
     case FUZZ_PART: check_part(&c); break;
     default: check_states(&c, &scalar); break;
     }

@@ -60,6 +60,8 @@ one_target() {
     [ -f "$source/$TARGET.c" ] || die "no target $TARGET ($targets)"
 }
 
+all_seconds() { echo $(($(echo "${TARGET:-$targets}" | wc -w) * SECONDS_EACH)); }
+
 a_file() {
     one_target
     [ -f "$FILE" ] || die "which input? FILE=..."
@@ -102,14 +104,14 @@ smoke) # seconds for each target, from the corpus on; or RUNS inputs, always the
     need_build
     failed=0
     done=0
-    all=$(($(echo "${TARGET:-$targets}" | wc -w) * SECONDS_EACH))
+    all=$(all_seconds)
     for t in ${TARGET:-$targets}; do
         echo "== $t"
         if [ -n "$RUNS" ]; then
             progress_on "fuzz.sh: $t"
             fixed "$t" >"$out/$t.log" 2>&1 || failed=1
         else
-            progress_on "fuzz.sh: $t" $done $all
+            progress_on "fuzz.sh: $t" $done "$all"
             run "$t" -max_total_time="$SECONDS_EACH" ${SEED:+"-seed=$SEED"} >"$out/$t.log" 2>&1 || failed=1
         fi
         progress_off
@@ -120,8 +122,13 @@ smoke) # seconds for each target, from the corpus on; or RUNS inputs, always the
     ;;
 campaign)
     need_build
+    done=0
+    all=$(all_seconds)
     for t in ${TARGET:-$targets}; do
+        [ -t 1 ] || progress_on "fuzz.sh: $t" $done "$all" # on a terminal the engine's lines tell
         run "$t" -fork="$JOBS" -ignore_crashes=1 -ignore_timeouts=1 -max_total_time="$SECONDS_EACH" 2>&1 | tee "$out/$t.log" | grep -E 'FAILED|ERROR|cov:' || true
+        progress_off
+        done=$((done + SECONDS_EACH))
     done
     find fuzz-crashes -type f
     ;;

@@ -386,6 +386,25 @@ static void decode_mask(fuzz_case *c, const dimensions *n, unsigned kind)
     if (ndim & 0x80) shorten(&d->mask, 1 + (ndim >> 4 & 3), 1);
 }
 
+/* Ascending intervals, some empty; bits 0 and 1 of the mask's density: how many. */
+static void decode_bounds(fuzz_case *c, const dimensions *n, size_t batch)
+{
+    const size_t count = fuzz_byte(&c->input, FUZZ_AT_DENSITY) & 3;
+    const attn_dtype type = fuzz_byte(&c->input, FUZZ_AT_MORE_TYPES) & 128 ? ATTN_I64 : ATTN_I32;
+    const attn_array bounds = c->desc.q_bounds =
+        batch > 1 ? test_3d(type, batch, n->q_len, 2 * count) : test_2d(type, n->q_len, 2 * count);
+    for (size_t b = 0; b < batch; b++)
+        for (size_t i = 0; i < n->q_len; i++) {
+            const uint64_t row = test_u64(&c->rng); /* some begin before the first key */
+            int64_t at = row % 8 ? 0 : -(int64_t)(row >> 8 & 15);
+            for (size_t r = 0; r < 2 * count; r++) {
+                const int empty = r % 2 && (row >> (16 + r) & 3) == 0;
+                if (!empty) at += (int64_t)test_below(&c->rng, n->kv_len / count + 2);
+                ref_set(&bounds, 0, b, i, r, (double)(empty ? at - (int64_t)(row >> 32 & 7) : at));
+            }
+        }
+}
+
 static attn_array decode_lens(fuzz_case *c, size_t n, size_t most)
 {
     const attn_dtype type = fuzz_byte(&c->input, FUZZ_AT_MORE_TYPES) & 128 ? ATTN_I64 : ATTN_I32;
@@ -413,6 +432,7 @@ static void decode_options(fuzz_case *c, const dimensions *n)
         fuzz_fill(&d->sinks, c->values[5], &c->rng);
     }
     if ((flags >> 4 & 3) == 1 || (flags >> 4 & 3) == 2) decode_mask(c, n, flags >> 4 & 3);
+    if (flags & 64) decode_bounds(c, n, flags & 128 ? n->batch : 1);
 }
 
 static void decode_outputs(fuzz_case *c, const dimensions *n)
@@ -585,6 +605,7 @@ void fuzz_print_desc(const attn_desc *d)
     fuzz_print_array("out", &d->out);
     fuzz_print_array("mask", &d->mask);
     fuzz_print_array("kv_lens", &d->kv_lens);
+    fuzz_print_array("q_bounds", &d->q_bounds);
     fuzz_print_array("alibi", &d->alibi);
     fuzz_print_array("sinks", &d->sinks);
     fuzz_print_array("block_table", &d->block_table);

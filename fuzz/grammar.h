@@ -15,8 +15,8 @@
  *    7  head_dim                         34  which queries and heads have scores
  *    8  head_dim_v                       35  where keys are cut; page size
  *    9  causal, align, window, caps      36  rounding mode, flush to zero
- *   10  kv_lens, alibi, sinks, mask      37  extra dimensions left out
- *   11  outputs, stage                   38  how dense masks are
+ *   10  lengths, slopes, sinks, masks    37  extra dimensions left out
+ *   11  outputs, stage                   38  how dense masks are; intervals
  *   12  variant: plain, paged, ...       39  keys, values of 8 bits
  *   13  broadcast mask, q, k, v, slopes  40  patches: operand (1), element (2), raw
  *   14  scale                                bytes of the element (of ATTN_Q8_0: scale

@@ -210,6 +210,8 @@ static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head
         if (ref_length(&p->mask, 2) > 1) d.mask = fuzz_slice(&d.mask, 2, first, count);
     }
     if (d.kv_lens.ndim) d.kv_lens = fuzz_slice(&d.kv_lens, 1, b, 1);
+    if (ref_length(&d.q_bounds, 3) > 1) d.q_bounds = fuzz_slice(&d.q_bounds, 3, b, 1);
+    if (d.q_bounds.ndim) d.q_bounds = fuzz_slice(&d.q_bounds, 2, first, count);
     if (ref_length(&d.alibi, 2) > 1) d.alibi = fuzz_slice(&d.alibi, 2, b, 1);
     if (d.alibi.ndim && heads == 1) d.alibi = part_of(&d.alibi, 1, head, 1);
     if (d.sinks.ndim && heads == 1) d.sinks = part_of(&d.sinks, 1, head, 1);
@@ -250,7 +252,7 @@ static void permuted(fuzz_case *c)
     attn_desc d = fuzz_into_copies(&c->desc), original;
     attn_array *const arrays[7] = {&d.mask, &d.k, &d.v, &d.k_scale, &d.v_scale, &d.k_zero, &d.v_zero};
     const size_t n = ref_length(&d.k, 2);
-    if (d.causal || d.window || d.kv_lens.ndim || d.alibi.ndim) return;
+    if (d.causal || d.window || d.kv_lens.ndim || d.alibi.ndim || d.q_bounds.ndim) return;
     d.scores = d.colsum = test_absent;
     original = d;
     for (int a = 0; a < 7; a++)

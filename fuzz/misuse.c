@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    ARRAYS = 18,
+    ARRAYS = 19,
     BEFORE_SCALES = 14, /* of them */
     FAULT = 5,
     MOST_FAULTS = 4,
@@ -302,7 +302,7 @@ static void arguments_of(const call *k, unsigned *given, unsigned *written)
     static const struct {
         unsigned given, written;
     } arguments[FUNCTIONS] = {
-        {0x3ffff, 0x3808}, {0x100f, 0x1008}, {0x000b, 0x0008}, {0x000d, 0x0008}, {0x1003, 0x1000},
+        {0x7ffff, 0x3808}, {0x100f, 0x1008}, {0x000b, 0x0008}, {0x000d, 0x0008}, {0x1003, 0x1000},
         {0x1010, 0x1000},  {0x0029, 0x0008}, {0x0129, 0x0008}, {0x301f, 0x3008}, {0x30df, 0x1008},
     };
     *given = arguments[k->function].given;
@@ -699,8 +699,9 @@ static void shape_for(call *k, const fuzz_case *c)
             test_fill(&d->block_table, 0);
         } else if (fuzz_byte(&c->input, 1) & 32) { /* sequences */
             d->cu_seqlens_q = test_1d(ATTN_I32, 3);
-            d->cu_seqlens_k = test_1d(ATTN_I64, 3);
             test_fill(&d->cu_seqlens_q, 0);
+            if (fuzz_byte(&c->input, 1) & 64) break; /* a cache of each, as many or not */
+            d->cu_seqlens_k = test_1d(ATTN_I64, 3);
             test_fill(&d->cu_seqlens_k, 0);
         }
         break;
@@ -911,7 +912,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     k.arrays[12] = &k.desc.scores;
     k.arrays[13] = &k.desc.colsum;
     k.arrays[14] = &k.desc.k_scale, k.arrays[15] = &k.desc.v_scale, k.arrays[16] = &k.desc.k_zero,
-    k.arrays[17] = &k.desc.v_zero;
+    k.arrays[17] = &k.desc.v_zero, k.arrays[18] = &k.desc.q_bounds;
     remember(&k);
     faults = fuzz_byte(&in, 1) % (MOST_FAULTS + 1);
     for (size_t i = 0; i < faults; i++) {

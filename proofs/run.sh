@@ -6,6 +6,10 @@
 # Usage: run.sh [NAME ...]
 
 cd "$(dirname "$0")/.." || exit 99
+# shellcheck source=check/progress.sh
+. check/progress.sh
+trap progress_off EXIT
+trap 'exit 99' HUP INT TERM
 CBMC=${CBMC:-cbmc}
 if ! "$CBMC" --version >/dev/null 2>&1; then
     echo "no $CBMC (in Debian: the package cbmc)"
@@ -19,9 +23,13 @@ for name in "$@"; do
         pages) loops=10 ;;
         *) loops=14 ;;
     esac
-    if "$CBMC" "proofs/$name.c" -I. --unwind $loops --unwinding-assertions --bounds-check --pointer-check \
+    progress_on "run.sh: $name"
+    "$CBMC" "proofs/$name.c" -I. --unwind $loops --unwinding-assertions --bounds-check --pointer-check \
         --signed-overflow-check --div-by-zero-check --undefined-shift-check --drop-unused-functions --slice-formula \
-        >"proofs-$name.log" 2>&1; then
+        >"proofs-$name.log" 2>&1
+    status=$?
+    progress_off
+    if [ $status = 0 ]; then
         echo "proved: $name"
         rm -f "proofs-$name.log"
     else

@@ -10,9 +10,10 @@ array([[1.6604769, 2.6604769],
 
 Arrays are float64, float32 or float16 and keep their type: what is computed of several has the type that NumPy
 gives to their product. Integers, booleans and lists become float64. float16 is computed in float32 and rounded once.
-Inputs are read where they lie, whatever their strides, and copied only to change their type or byte order, or where
-their elements are not aligned. An `out` has the shape and the type of the result, and no element in common with an
-input. Masked arrays are refused: use .filled(), or the attn_mask of scaled_dot_product_attention.
+Inputs are read where they lie, whatever their strides, and copied only to change their type or byte order, where
+their elements are not aligned, or to make one of several leading dimensions, if strides do not allow that. An `out` has
+the shape and the type of the result, and no element in common with an input that is read where it lies, but softmax
+works in place. Masked arrays are refused: use .filled(), or the attn_mask of scaled_dot_product_attention.
 Keys and values may have 8 bits: see quantize, Cache and the k_scale of scaled_dot_product_attention.
 
 What is wrong with an argument is a ValueError or a TypeError that names it and shows shapes and types.
@@ -26,6 +27,7 @@ import ctypes
 import math
 import operator
 import os
+import reprlib
 import shutil
 import struct
 import sys
@@ -78,7 +80,7 @@ _scores = _function("scores", "q k s")
 _softmax = _function("softmax", "x y", ctypes.c_int)
 _weighted_sum = _function("weighted_sum", "w v o")
 _self_attention = _function("self_attention", "q k v out")
-_forward = _function("forward", "q k v out mask kv_lens alibi sinks scores lse k_scale k_zero v_scale v_zero",
+_forward = _function("forward", "q k v out mask kv_lens q_bounds alibi sinks scores lse k_scale k_zero v_scale v_zero",
                      ctypes.c_double, ctypes.c_double, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _layer = _function("layer", "x w_q w_k w_v w_o b_q b_k b_v b_o out weights mask", ctypes.c_size_t, ctypes.c_size_t,
                    ctypes.c_int)
@@ -121,6 +123,16 @@ def _show(name: str, a: Array) -> str:
     return f"{name} {_NAMES.get(a.dtype, a.dtype)} {a.shape}"
 
 
+def _brief(value: Any) -> str:
+    """What it is, for messages about what should have been something else."""
+    if isinstance(value, _ndarray):
+        return _show("an array,", value)
+    try:
+        return reprlib.repr(value)
+    except Exception:  # as of a number of very many digits
+        return f"a {type(value).__name__}"
+
+
 def _record(a: Array) -> bytes:
     """What _attention.c calls a record."""
     # the shorter way takes a third of the time, but has no place for empty, strided or read-only arrays
@@ -128,11 +140,13 @@ def _record(a: Array) -> bytes:
     return _RECORDS[a.ndim](address, _TYPES[a.dtype], a.ndim, *a.shape, *a.strides)
 
 
-def _call(function: Any, labels: Sequence[str], arrays: Sequence[Optional[Array]], *numbers: Any) -> None:
-    """Calls a function of the shared object; labels are what the caller's arguments are called."""
+def _call(function: Any, labels: Sequence[str], given: Sequence[Any], arrays: Sequence[Optional[Array]],
+          *numbers: Any) -> None:
+    """Calls a function of the shared object. labels are what the caller's arguments are called, and given those
+    arguments themselves, both for errors: first what the arrays were made of, then numbers."""
     records = [None if a is None else _record(a) for a in arrays]
     threads = num_threads
-    if threads != 1:
+    if type(threads) is not int or threads != 1:
         threads = _count("attention.num_threads", threads, _MOST_THREADS)
     status = function(*records, *numbers, threads, None)
     if not status:
@@ -145,8 +159,14 @@ def _call(function: Any, labels: Sequence[str], arrays: Sequence[Optional[Array]
     argument = (name.value or b"").decode()
     label = {**dict(window_left="window", window_right="window", kv_num_heads="num_kv_heads"),
              **dict(zip(function.names, labels))}.get(argument, argument)
-    shown = ", ".join(_show(n, a) for n, a in zip(labels, arrays) if a is not None)
-    raise ValueError(f"{label + ': ' if label else ''}{text} ({shown})")
+    raise ValueError(f"{label + ': ' if label else ''}{text}{_arguments(labels, given, len(arrays))}")
+
+
+def _arguments(labels: Sequence[str], given: Sequence[Any], arrays: int) -> str:
+    """Those that are there, of which so many are arrays, as the end of a message."""
+    shown = [_show(n, _array(n, a)) if i < arrays else f"{n} {_brief(a)}"
+             for i, (n, a) in enumerate(zip(labels, given)) if a is not None]
+    return f" ({', '.join(shown)})"
 
 
 def _array(name: str, value: ArrayLike) -> Array:
@@ -173,6 +193,23 @@ def _taken(a: Array, dtype: Any) -> Array:
     if a.dtype != dtype:
         return a.astype(dtype)
     return a.copy() if not a.flags.carray and _misplaced(a) else a
+
+
+def _overlaps_itself(a: Array) -> bool:
+    """Could two elements lie in one place? attention.h's rule: not if each stride steps over what the smaller span."""
+    span = a.itemsize
+    for step, count in sorted((abs(step), count) for step, count in zip(a.strides, a.shape) if count > 1):
+        if step < span:
+            return a.size > 0
+        span += step * (count - 1)
+    return False
+
+
+def _empty(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+    try:
+        return np.empty(shape, dtype)
+    except ValueError:  # NumPy's, where there are more bytes than numbers for them
+        raise MemoryError(f"{name} would be {dtype} {shape}: more than fits in memory") from None
 
 
 def _floats(labels: Sequence[str], values: Sequence[Any], least: int = 2,
@@ -211,27 +248,40 @@ def _option(name: str, value: ArrayLike, dtype: Any) -> Array:
     return _taken(a if a.ndim else a.reshape(1), dtype)
 
 
-def _mask(value: ArrayLike, dtype: Any) -> Array:
+def _mask(value: ArrayLike, dtype: Any, kv_len: int) -> Array:
     a = _array("attn_mask", value)
     if a.dtype.kind not in "bf" or a.dtype.itemsize > 8:
         raise TypeError(f"{_show('attn_mask', a)}: it must be bool (True takes part) or floats, which are added")
-    return _taken(a if a.ndim else a.reshape(1), a.dtype if a.dtype.kind == "b" else dtype)
+    if a.ndim == 0 or a.shape[-1] == 1:  # attention.h has a mask say something of each key
+        a = np.broadcast_to(a, a.shape[:-1] + (kv_len,))
+    with np.errstate(over="ignore"):  # what is too low for the type is -inf, which masks
+        return _taken(a, a.dtype if a.dtype.kind == "b" else dtype)
 
 
 def _number(name: str, value: Any) -> float:
     try:
+        if isinstance(value, (str, bytes, bytearray, np.ma.MaskedArray)) or isinstance(value, _ndarray) and value.ndim:
+            raise TypeError
         return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large: {_brief(value)}") from None
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, not {value!r}") from None
+        raise TypeError(f"{name} must be a number, not {_brief(value)}") from None
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (int, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {_brief(value)}")
+    return bool(value)
 
 
 def _count(name: str, value: Any, most: int, least: int = 1) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+        raise TypeError(f"{name} must be an integer, not {_brief(value)}") from None
     if not least <= number <= most:
-        raise ValueError(f"{name} must be from {least} to {most}, not {number}")
+        raise ValueError(f"{name} must be from {least} to {most}, not {_brief(number)}")
     return number
 
 
@@ -244,8 +294,12 @@ def _check_out(out: Array, shape: tuple[int, ...], dtype: Any) -> None:
         raise TypeError(f"{_show('out', out)} has not the type of the result, {dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{_show('out', out)} is read-only")
-    if _misplaced(out):
-        raise ValueError(f"{_show('out', out)} has strides {out.strides}, or an address, that do not fit its elements")
+    if not out.flags.carray:
+        if _misplaced(out):
+            raise ValueError(f"{_show('out', out)} has strides {out.strides}, or an address, that do not fit its "
+                             "elements")
+        if _overlaps_itself(out):
+            raise ValueError(f"{_show('out', out)} has strides {out.strides}, which make its elements overlap")
 
 
 def _target(out: Optional[Array], shape: tuple[int, ...], dtype: Any, types: Mapping[Any, Any] = _SAME) -> Array:
@@ -254,7 +308,7 @@ def _target(out: Optional[Array], shape: tuple[int, ...], dtype: Any, types: Map
         _check_out(out, shape, dtype)
         if dtype not in types:
             return out
-    return np.empty(shape, types.get(dtype, dtype))
+    return _empty("the result", shape, types.get(dtype, dtype))
 
 
 def _result(computed: Array, dtype: Any, out: Optional[Array]) -> Array:
@@ -265,15 +319,15 @@ def _result(computed: Array, dtype: Any, out: Optional[Array]) -> Array:
     return out
 
 
-def _leading(labels: Sequence[str], *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """What leading dimensions broadcast to."""
+def _leading(labels: Sequence[str], given: Sequence[Any], *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """What leading dimensions broadcast to; labels and given as for _call."""
     if all(shape == shapes[0] for shape in shapes):
         return shapes[0]
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         raise ValueError(" and ".join(labels) + ": leading dimensions " + " and ".join(map(str, shapes)) +
-                         " do not agree") from None
+                         " do not agree" + _arguments(labels, given, len(labels))) from None
 
 
 # ------------------------------------------------------------------ the steps --
@@ -287,8 +341,8 @@ def compute_qkv(X: ArrayLike, W_q: ArrayLike, W_k: ArrayLike, W_v: ArrayLike) ->
     labels = ("X", "W_q", "W_k", "W_v", "Q", "K", "V")
     dtype, arrays = _floats(labels[:4], (X, W_q, W_k, W_v), 2, _STEP_TYPES)
     x = arrays[0]
-    results = [np.empty(x.shape[:-1] + w.shape[-1:], x.dtype) for w in arrays[1:]]
-    _call(_compute_qkv, labels, [*arrays, *results])
+    results = [_empty(name, x.shape[:-1] + w.shape[-1:], x.dtype) for name, w in zip(labels[4:], arrays[1:])]
+    _call(_compute_qkv, labels, (X, W_q, W_k, W_v), [*arrays, *results])
     q, k, v = (_result(r, dtype, None) for r in results)
     return q, k, v
 
@@ -298,10 +352,11 @@ def compute_self_attention_scores(Q: ArrayLike, K: ArrayLike, *, out: Optional[A
 
     Q is (..., q_len, d), K is (..., kv_len, d); leading dimensions broadcast. Returns (..., q_len, kv_len).
     """
-    dtype, (q, k) = _floats(("Q", "K"), (Q, K), 2, _STEP_TYPES)
-    shape = _leading(("Q", "K"), q.shape[:-2], k.shape[:-2]) + (q.shape[-2], k.shape[-2])
+    labels = ("Q", "K", "out")
+    dtype, (q, k) = _floats(labels[:2], (Q, K), 2, _STEP_TYPES)
+    shape = _leading(labels[:2], (Q, K), q.shape[:-2], k.shape[:-2]) + (q.shape[-2], k.shape[-2])
     scores = _target(out, shape, dtype, _STEP_TYPES)
-    _call(_scores, ("Q", "K", "out"), (q, k, scores))
+    _call(_scores, labels, (Q, K, out), (q, k, scores))
     return _result(scores, dtype, out)
 
 
@@ -317,7 +372,7 @@ def softmax(x: ArrayLike, axis: int = -1, *, out: Optional[Array] = None) -> Arr
     dtype, (a,) = _floats(("x",), (x,), 1, _STEP_TYPES)
     axis = _count("axis", axis, a.ndim - 1, -a.ndim)
     y = _target(out, a.shape, dtype, _STEP_TYPES)
-    _call(_softmax, ("x", "out"), (a, y), axis)
+    _call(_softmax, ("x", "out"), (x, out), (a, y), axis)
     return _result(y, dtype, out)
 
 
@@ -325,7 +380,7 @@ def softmax_attention_weights(scores: ArrayLike, *, out: Optional[Array] = None)
     """The weights of scores (..., q_len, kv_len): their softmax along the keys, so that rows sum to 1."""
     dtype, (a,) = _floats(("scores",), (scores,), 1, _STEP_TYPES)
     weights = _target(out, a.shape, dtype, _STEP_TYPES)
-    _call(_softmax, ("scores", "out"), (a, weights), -1)
+    _call(_softmax, ("scores", "out"), (scores, out), (a, weights), -1)
     return _result(weights, dtype, out)
 
 
@@ -337,9 +392,9 @@ def compute_attention_output(weights: ArrayLike, V: ArrayLike, *, out: Optional[
     """
     labels = ("weights", "V", "out")
     dtype, (w, v) = _floats(labels[:2], (weights, V), 2, _STEP_TYPES)
-    shape = _leading(labels[:2], w.shape[:-2], v.shape[:-2]) + (w.shape[-2], v.shape[-1])
+    shape = _leading(labels[:2], (weights, V), w.shape[:-2], v.shape[:-2]) + (w.shape[-2], v.shape[-1])
     output = _target(out, shape, dtype, _STEP_TYPES)
-    _call(_weighted_sum, labels, (w, v, output))
+    _call(_weighted_sum, labels, (weights, V, out), (w, v, output))
     return _result(output, dtype, out)
 
 
@@ -347,22 +402,24 @@ def compute_attention_output(weights: ArrayLike, V: ArrayLike, *, out: Optional[
 
 _NOTEBOOK = ("Q", "K", "V", "out")
 _SCALES = ("k_scale", "k_zero", "v_scale", "v_zero")
-_PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "alibi", "sinks", "weights", "lse") + _SCALES
+_PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "q_bounds", "alibi", "sinks", "weights", "lse",
+            *_SCALES, "scale", "softcap", "window")
 _PLAIN = (0.0, 0.0, 0, 0, -1, -1)
 _Scales = Sequence[Optional[Array]]
 _UNSCALED: _Scales = (None, None, None, None)
+_CACHED = "float32, float16, bfloat16 (uint16), int8, float8_e4m3 or float8_e5m2"
 
 
-def _spread(labels: Sequence[str], arrays: Sequence[Array], grouped: bool) -> list[Array]:
+def _spread(labels: Sequence[str], given: Sequence[Any], arrays: Sequence[Array], grouped: bool) -> list[Array]:
     """q, k and v with leading dimensions that agree, but that k and v may have fewer heads than q."""
     ndim = max(a.ndim for a in arrays)
     lead, *others = ((1,) * (ndim - a.ndim) + a.shape[:-2] for a in arrays)
-    keys = _leading(labels[1:3], *others)
+    keys = _leading(labels[1:3], given[1:3], *others)
     if lead[-1:] != (1,) and (grouped or keys[-1:] == (1,)):
-        batch = _leading(labels[:2], lead[:-1], keys[:-1])
+        batch = _leading(labels[:2], given, lead[:-1], keys[:-1])
         lead, keys = batch + lead[-1:], batch + keys[-1:]
     else:
-        lead = keys = _leading(labels[:2], lead, keys)
+        lead = keys = _leading(labels[:2], given, lead, keys)
     return [np.broadcast_to(a, to + a.shape[-2:]) for a, to in zip(arrays, (lead, keys, keys))]
 
 
@@ -377,9 +434,20 @@ def _folded(name: str, a: Optional[Array], lead: tuple[int, ...], kept: int) -> 
     return spread.reshape((math.prod(lead),) + a.shape[-kept:])
 
 
+def _integers(name: str, a: Array) -> Array:
+    if a.dtype.kind not in "iu":
+        raise TypeError(f"{_show(name, a)}: it must have integers")
+    return a
+
+
+def _intervals(q_bounds: Array, batch: tuple[int, ...]) -> Array:
+    """(q_len, 2 R), or (B, q_len, 2 R) with all of the batch in one."""
+    folded = _folded("q_bounds", _integers("q_bounds", q_bounds), batch, 2)
+    return np.ascontiguousarray(folded, np.int64)
+
+
 def _lengths(kv_lens: Array, batch: tuple[int, ...]) -> Array:
-    if kv_lens.dtype.kind not in "iu":
-        raise TypeError(f"{_show('kv_lens', kv_lens)}: it must have integers")
+    _integers("kv_lens", kv_lens)
     if kv_lens.size == 1:
         kv_lens = kv_lens.reshape(())
     elif kv_lens.shape != batch:
@@ -387,17 +455,20 @@ def _lengths(kv_lens: Array, batch: tuple[int, ...]) -> Array:
     return np.broadcast_to(kv_lens, batch).astype(np.int64).ravel()
 
 
-def _attend(labels: Sequence[str], dtype: Any, arrays: Sequence[Array], out: Optional[Array] = None,
-            mask: Optional[Array] = None, kv_lens: Optional[Array] = None, alibi: Optional[Array] = None,
-            sinks: Optional[Array] = None, numbers: Sequence[Any] = _PLAIN, grouped: bool = False,
-            return_weights: bool = False, return_lse: bool = False, scales: _Scales = _UNSCALED) -> Any:
+def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Sequence[Array],
+            out: Optional[Array] = None, mask: Optional[Array] = None, kv_lens: Optional[Array] = None,
+            alibi: Optional[Array] = None, sinks: Optional[Array] = None, q_bounds: Optional[Array] = None,
+            numbers: Sequence[Any] = _PLAIN, grouped: bool = False, return_weights: bool = False,
+            return_lse: bool = False, scales: _Scales = _UNSCALED) -> Any:
     q, k, v = arrays
     lead = q.shape[:-2]
     if k.shape[:-2] != lead or v.shape[:-2] != lead:
-        q, k, v = _spread(labels, arrays, grouped)
+        q, k, v = _spread(labels, given, arrays, grouped)
         lead = q.shape[:-2]
     if kv_lens is not None:
         kv_lens = _lengths(kv_lens, lead[:-1])
+    if q_bounds is not None:
+        q_bounds = _intervals(q_bounds, lead[:-1])
     shape = lead + (q.shape[-2], v.shape[-1])
     folded = len(lead) > 2  # all but the heads into one: attention.h takes four dimensions
     if folded:
@@ -407,14 +478,15 @@ def _attend(labels: Sequence[str], dtype: Any, arrays: Sequence[Array], out: Opt
         scales = [_folded(name, a, lead[:-1], 3) for name, a in zip(_SCALES, scales)]
     if out is not None:
         _check_out(out, shape, dtype)
-    results: list[Optional[Array]] = [np.empty(shape, dtype) if out is None or folded else out, None, None]
+    results: list[Optional[Array]] = [_empty("the result", shape, dtype) if out is None or folded else out, None, None]
     if return_weights:
-        results[1] = np.empty(lead + (q.shape[-2], k.shape[-2]), dtype)
+        results[1] = _empty("the weights", lead + (q.shape[-2], k.shape[-2]), dtype)
     if return_lse:
-        results[2] = np.empty(lead + q.shape[-2:-1], _STEP_TYPES.get(dtype, dtype))
+        results[2] = _empty("the logarithms", lead + q.shape[-2:-1], _STEP_TYPES.get(dtype, dtype))
     output, weights, lse = (r if r is None or not folded else r.reshape((count,) + r.shape[len(lead) - 1:])
                             for r in results)
-    _call(_forward, labels, (q, k, v, output, mask, kv_lens, alibi, sinks, weights, lse, *scales), *numbers)
+    _call(_forward, labels, given, (q, k, v, output, mask, kv_lens, q_bounds, alibi, sinks, weights, lse, *scales),
+          *numbers)
     if folded and out is not None:
         out[...] = results[0]
         results[0] = out
@@ -432,9 +504,9 @@ def self_attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, out: Optional[Ar
     q, k, v = arrays
     if q.ndim == k.ndim == v.ndim == 2:  # the least work for the least problems
         output = _target(out, (q.shape[0], v.shape[1]), dtype)
-        _call(_self_attention, _NOTEBOOK, (q, k, v, output))
+        _call(_self_attention, _NOTEBOOK, (Q, K, V, out), (q, k, v, output))
     else:
-        output = _attend(_NOTEBOOK, dtype, arrays, out)
+        output = _attend(_NOTEBOOK, (Q, K, V, out), dtype, arrays, out)
     return output
 
 
@@ -443,7 +515,7 @@ def scaled_dot_product_attention(
         dropout_p: float = 0.0, is_causal: bool = False, scale: Optional[float] = None, enable_gqa: bool = False, *,
         lower_right: bool = False, window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
         alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None,
-        k_scale: Optional[ArrayLike] = None, k_zero: Optional[ArrayLike] = None, v_scale: Optional[ArrayLike] = None,
+        q_bounds: Optional[ArrayLike] = None, k_scale: Optional[ArrayLike] = None, k_zero: Optional[ArrayLike] = None, v_scale: Optional[ArrayLike] = None,
         v_zero: Optional[ArrayLike] = None, kv_dtype: Optional[str] = None, return_weights: bool = False,
         return_lse: bool = False, out: Optional[Array] = None) -> Any:
     """PyTorch's function of this name, and what attention.h adds.
@@ -463,6 +535,8 @@ def scaled_dot_product_attention(
     alibi        (heads) or (batch, heads): slope * distance from the query's position is subtracted
     sinks        (heads): a score that only the sum of weights counts
     kv_lens      (batch), or one for all: the number of keys of each batch; others are not looked at
+    q_bounds     (batch, q_len, 2 R) or (q_len, 2 R): R intervals of keys of each query, begin and end in turn, in
+                 ascending order; the query sees none but theirs
     k_scale      with it or k_zero, key is int8 or uint8, and an element is (number - k_zero) * k_scale in float32:
                  (..., kv_heads, kv_len, c) or what broadcasts to it, where c divides d
     k_zero       of the same shape or one of 1
@@ -485,8 +559,10 @@ def scaled_dot_product_attention(
         scales = [None if a is None else _option(name, a, _F32)
                   for name, a in zip(_SCALES, (k_scale, k_zero, v_scale, v_zero))]
         dtype, arrays = _with_codes((query, key, value), scales, kv_dtype)
-    return _with_options(dtype, arrays, attn_mask, is_causal, scale, enable_gqa, lower_right, window, softcap, alibi,
-                         sinks, kv_lens, return_weights, return_lse, out, scales)
+    return _with_options((query, key, value), dtype, arrays, attn_mask, _flag("is_causal", is_causal), scale,
+                         _flag("enable_gqa", enable_gqa), _flag("lower_right", lower_right), window, softcap, alibi,
+                         sinks, kv_lens, q_bounds, return_weights, return_lse, out, scales,
+                         (k_scale, k_zero, v_scale, v_zero))
 
 
 def _with_codes(values: Sequence[Any], scales: _Scales, kv_dtype: Optional[str]) -> tuple[Any, list[Array]]:
@@ -513,30 +589,34 @@ def _with_codes(values: Sequence[Any], scales: _Scales, kv_dtype: Optional[str])
 
 
 def _with_options(
-        dtype: Any, arrays: Sequence[Array], attn_mask: Optional[ArrayLike] = None, is_causal: bool = False,
-        scale: Optional[float] = None, enable_gqa: bool = False, lower_right: bool = False,
-        window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None, alibi: Optional[ArrayLike] = None,
-        sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None, return_weights: bool = False,
-        return_lse: bool = False, out: Optional[Array] = None, scales: _Scales = _UNSCALED) -> Any:
+        given: tuple[Any, ...], dtype: Any, arrays: Sequence[Array], attn_mask: Optional[ArrayLike],
+        is_causal: bool, scale: Optional[float], enable_gqa: bool, lower_right: bool,
+        window: Optional[tuple[int, int]], softcap: Optional[float], alibi: Optional[ArrayLike],
+        sinks: Optional[ArrayLike], kv_lens: Optional[ArrayLike], q_bounds: Optional[ArrayLike],
+        return_weights: bool, return_lse: bool, out: Optional[Array], scales: _Scales,
+        given_scales: Sequence[Any]) -> Any:
     compute = _STEP_TYPES.get(dtype, dtype)
     factor = 0.0 if scale is None else _number("scale", scale)
     if factor == 0 and scale is not None:  # 0 has attention.h take its default
-        arrays = [arrays[0] * dtype.type(0), *arrays[1:]]
+        with np.errstate(invalid="ignore"):  # infinity gives NaN, as it does in a score
+            arrays = [arrays[0] * dtype.type(0), *arrays[1:]]
     left, right = -1, -1
     if window is not None:
         try:
             left, right = window
         except (TypeError, ValueError):
-            raise TypeError(f"window must be (left, right), not {window!r}") from None
+            raise TypeError(f"window must be (left, right), not {_brief(window)}") from None
         left, right = (_count("window", side, _MOST_KEYS, -1) for side in (left, right))
+    given = (*given, out, attn_mask, kv_lens, q_bounds, alibi, sinks, None, None, *given_scales, scale, softcap, window)
     return _attend(
-        _PYTORCH, dtype, arrays, out,
-        None if attn_mask is None else _mask(attn_mask, compute),
+        _PYTORCH, given, dtype, arrays, out,
+        None if attn_mask is None else _mask(attn_mask, compute, arrays[1].shape[-2]),
         None if kv_lens is None else _array("kv_lens", kv_lens),
         None if alibi is None else _option("alibi", alibi, compute),
         None if sinks is None else _option("sinks", sinks, compute),
-        (factor, 0.0 if softcap is None else _number("softcap", softcap), bool(is_causal), bool(lower_right), left,
-         right), bool(enable_gqa), bool(return_weights), bool(return_lse), scales)
+        None if q_bounds is None else _array("q_bounds", q_bounds),
+        (factor, 0.0 if softcap is None else _number("softcap", softcap), is_causal, lower_right, left, right),
+        enable_gqa, _flag("return_weights", return_weights), _flag("return_lse", return_lse), scales)
 
 
 # ----------------------------------------------------------------- eight bits --
@@ -581,7 +661,7 @@ def quantize(x: ArrayLike, dtype: DTypeLike = "int8", *, scale_shape: Optional[t
             raise TypeError("scale_shape is for scales that are found")
         scales = np.ones(1, np.float32) if scale is None else _option("scale", scale, _F32)
         zeros = None if zero is None else _option("zero", zero, _F32)
-        _call(_quantize, ("x", "codes", "scale", "zero"), (a, codes, scales, zeros), False)
+        _call(_quantize, ("x", "codes", "scale", "zero"), (a, codes, scales, zeros), (a, codes, scales, zeros), False)
         return _bytes(codes), scales
     if held == _U8:
         raise TypeError("uint8 needs a scale, or a zero: they are not found")
@@ -592,7 +672,7 @@ def quantize(x: ArrayLike, dtype: DTypeLike = "int8", *, scale_shape: Optional[t
     else:
         scales = np.empty(scale_shape, np.float32)
         views = a, codes, scales
-    _call(_quantize, ("x", "codes", "scale"), (*views, None), True)
+    _call(_quantize, ("x", "codes", "scale"), (a, codes, scales), (*views, None), True)
     return _bytes(codes), scales
 
 
@@ -618,12 +698,13 @@ def dequantize(codes: ArrayLike, scale: Optional[ArrayLike] = None, zero: Option
     if a.ndim > 4:  # as in _attend
         arrays = [_folded(n, s, lead, 3) for n, s in zip(labels, arrays)]
         numbers = np.empty((math.prod(lead),) + a.shape[-3:], np.float32)
-    _call(_dequantize, labels, (*arrays, numbers))
+    _call(_dequantize, labels, (a, scales, zeros, y), (*arrays, numbers))
     return _result(numbers if numbers is y else numbers.reshape(a.shape), _F32, y)
 
 
 class Cache:
-    """The keys and values of the tokens so far, for decoding step by step.
+    """The keys and values of the tokens so far, for decoding step by step. While one thread appends, no other may
+    use the same cache.
 
     >>> rng = np.random.default_rng(0)
     >>> cache = Cache(capacity=100, kv_heads=2, head_dim=8, dtype="bfloat16")
@@ -640,17 +721,20 @@ class Cache:
         "float8_e4m3" or "float8_e5m2", which NumPy sees as uint8, with a scale for each row of each head: a quarter of
         the memory of float32, and 4 bytes."""
         text = dtype if isinstance(dtype, str) else ""
-        self._dtype = _BF16 if str(dtype) == "bfloat16" else _F8[text] if text in _F8 else np.dtype(dtype)
+        try:
+            self._dtype = _BF16 if str(dtype) == "bfloat16" else _F8[text] if text in _F8 else np.dtype(dtype)
+        except Exception:
+            raise TypeError(f"dtype must be {_CACHED}, not {_brief(dtype)}") from None
         self._coded = self._dtype in _NAMES
         if self._dtype not in (_F32, _F16, _BF16, _I8, *_F8.values()):
-            raise TypeError("dtype must be float32, float16, bfloat16 (uint16), int8, float8_e4m3 or float8_e5m2, not "
-                            f"{self._dtype}")
+            raise TypeError(f"dtype must be {_CACHED}, not {self._dtype}")
         shape = (_count("batch", batch, _MOST_KEYS), _count("kv_heads", kv_heads, _MOST_HEADS),
                  _count("capacity", capacity, _MOST_KEYS))
-        dims = (_count("head_dim", head_dim, _MOST_KEYS),
-                _count("head_dim_v", head_dim if head_dim_v is None else head_dim_v, _MOST_KEYS))
-        self._keys, self._values = (np.zeros(shape + (dim,), self._dtype) for dim in dims)
-        self._scales = [np.zeros(shape + (1,), np.float32) if self._coded else None for _ in dims]
+        shapes = [shape + (_count(name, columns, _MOST_KEYS),)
+                  for name, columns in (("head_dim", head_dim),
+                                        ("head_dim_v", head_dim if head_dim_v is None else head_dim_v))]
+        self._keys, self._values = (_empty(name, s, self._dtype) for name, s in zip(("keys", "values"), shapes))
+        self._scales = [_empty("the scales", shape + (1,), _F32) if self._coded else None for _ in shapes]
         self._length = 0
 
     def __len__(self) -> int:
@@ -692,20 +776,21 @@ class Cache:
         if end > self._keys.shape[2]:
             raise ValueError(f"{_show('key', rows[0])}: the cache holds {self._length} of {self._keys.shape[2]} tokens")
         for name, a, cache, scale in zip(("key", "value"), rows, (self._keys, self._values), self._scales):
-            _call(_cache_append, ("the cache", name),
-                  (cache[:, :, self._length:end], a, None if scale is None else scale[:, :, self._length:end]))
+            to = cache[:, :, self._length:end]
+            _call(_cache_append, ("the cache", name), (to, a),
+                  (to, a, None if scale is None else scale[:, :, self._length:end]))
         self._length = end
 
-    def attend(self, query: ArrayLike, **options: Any) -> Any:
+    def attend(self, query: ArrayLike, attn_mask: Optional[ArrayLike] = None, scale: Optional[float] = None, *,
+               window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
+               alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, return_weights: bool = False,
+               return_lse: bool = False, out: Optional[Array] = None) -> Any:
         """The attention of the last q_len tokens, each of which sees those up to itself.
 
         query is (batch, heads, q_len, head_dim), or without the batch if that is 1; heads may be a multiple of
         kv_heads. It is computed in float32, and the result has that type unless query has float16. Options are those
-        of scaled_dot_product_attention that are not about key, value and causality.
+        of scaled_dot_product_attention.
         """
-        for name in ("is_causal", "lower_right", "enable_gqa", "kv_lens", "kv_dtype", *_SCALES):
-            if name in options:
-                raise TypeError(f"{name} is not for attend: the tokens of the cache decide it")
         dtype, (q,) = _floats(("query",), (query,), 3)
         dtype = _F16 if dtype is _F16 else _F32
         q = _taken(q, dtype)
@@ -715,8 +800,8 @@ class Cache:
             k, v, scales = k[0], v[0], [None if s is None else s[0] for s in scales]
         if q.shape[:-3] != k.shape[:-3]:
             raise ValueError(f"{_show('query', q)}: the batch of the cache is {self._keys.shape[0]}")
-        return _with_options(dtype, (q, k, v), is_causal=True, lower_right=True, enable_gqa=True, scales=scales,
-                             **options)
+        return _with_options((query, k, v), dtype, (q, k, v), attn_mask, True, scale, True, True, window, softcap,
+                             alibi, sinks, None, None, return_weights, return_lse, out, scales, (None,) * 4)
 
     def _rows(self, name: str, a: Array) -> Array:
         if a.ndim == 3 and self._keys.shape[0] == 1:
@@ -726,7 +811,8 @@ class Cache:
 
 # --------------------------------------------------------------------- layers --
 
-_LAYER = ("X", "W_q", "W_k", "W_v", "W_o", "b_q", "b_k", "b_v", "b_o", "out", "weights", "attn_mask")
+_LAYER = ("X", "W_q", "W_k", "W_v", "W_o", "b_q", "b_k", "b_v", "b_o", "out", "weights", "attn_mask", "num_heads",
+          "num_kv_heads")
 
 
 def self_attention_layer(X: ArrayLike, W_q: ArrayLike, W_k: ArrayLike, W_v: ArrayLike) -> tuple[Array, Array]:
@@ -754,16 +840,17 @@ def multi_head_attention(
     """
     heads = _count("num_heads", num_heads, _MOST_HEADS)
     kv_heads = heads if num_kv_heads is None else _count("num_kv_heads", num_kv_heads, _MOST_HEADS)
-    given = {n: a for n, a in zip(_LAYER, (X, W_q, W_k, W_v, W_o, b_q, b_k, b_v, b_o)) if a is not None}
-    dtype, taken = _floats(list(given), list(given.values()), 1, _STEP_TYPES)
-    arrays: list[Any] = [dict(zip(given, taken)).get(name) for name in _LAYER]
+    given = (X, W_q, W_k, W_v, W_o, b_q, b_k, b_v, b_o, out, None, attn_mask, num_heads, num_kv_heads)
+    there = {n: a for n, a in zip(_LAYER[:9], given) if n in _LAYER[:4] or a is not None}
+    dtype, taken = _floats(list(there), list(there.values()), 1, _STEP_TYPES)
+    arrays: list[Any] = [dict(zip(there, taken)).get(name) for name in _LAYER[:12]]
     x = arrays[0]
     for name, a in zip(_LAYER[:5], arrays):
         if a is not None and a.ndim < 2:
             raise ValueError(f"{_show(name, a)} has too few dimensions: at least 2 are needed")
     if arrays[1].shape[1] % heads:
         raise ValueError(f"{_show('W_q', arrays[1])}: the number of columns is not a multiple of num_heads, {heads}")
-    mask = None if attn_mask is None else _mask(attn_mask, x.dtype)
+    mask = None if attn_mask is None else _mask(attn_mask, x.dtype, x.shape[-2])
     lead, tokens = x.shape[:-2], x.shape[-2]
     batch = math.prod(lead)
     joined = arrays[3].shape[-1] // kv_heads * heads if W_o is None else arrays[4].shape[-1]
@@ -771,11 +858,12 @@ def multi_head_attention(
         _check_out(out, lead + (tokens, joined), dtype)
     if len(lead) > 1:
         mask = _folded("attn_mask", mask, lead, 3)
-    output = np.empty((batch, tokens, joined), x.dtype)
-    weights = np.empty((batch, heads, tokens, tokens), x.dtype) if return_weights else None
+    output = _empty("the result", (batch, tokens, joined), x.dtype)
+    weights = (_empty("the weights", (batch, heads, tokens, tokens), x.dtype)
+               if _flag("return_weights", return_weights) else None)
     arrays[0] = x.reshape((batch,) + x.shape[-2:])
     arrays[9:] = output, weights, mask
-    _call(_layer, _LAYER, arrays, heads, kv_heads, bool(is_causal))
+    _call(_layer, _LAYER, given, arrays, heads, kv_heads, _flag("is_causal", is_causal))
     output = _result(output.reshape(lead + output.shape[1:]), dtype, out)
     if weights is None:
         return output
@@ -790,7 +878,7 @@ _VIEWS = ("map", "lines")
 
 def _text(name: str, value: Any) -> bytes:
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {value!r}")
+        raise TypeError(f"{name} must be a str, not {_brief(value)}")
     return value.replace("\0", "\ufffd").encode("utf-8", "replace")
 
 
@@ -843,10 +931,14 @@ class Picture:
 
     def save(self, path: Union[str, os.PathLike[str]]) -> None:
         """Writes a file whose name ends in .svg or, if built with libpng, .png; on an error, what was there stays."""
-        target = os.fspath(path)
+        target = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+        if not isinstance(target, str):
+            raise TypeError(f"path must be a str or an os.PathLike of one, not {_brief(path)}")
         ending = os.path.splitext(target)[1].lower()
         if ending not in (".svg", ".png"):
             raise ValueError(f"path: {target!r} ends neither in .svg nor in .png")
+        if "\0" in target:
+            raise ValueError(f"path: {target!r} has a null character")
         data = self.svg.encode() if ending == ".svg" else self._drawn(_PNG)
         real = os.path.realpath(target)  # a link to a file stays one
         temporary = f"{real}.{os.getpid()}-{threading.get_ident()}.tmp"
@@ -885,8 +977,8 @@ def show(weights: ArrayLike, tokens: Union[str, Sequence[str], None] = None, *,
         raise ValueError(f"{_show('weights', a)} has {a.shape[0]} batches: choose one, as in weights[0]")
     if a.ndim > 4:
         raise ValueError(f"{_show('weights', a)} has too many dimensions: at most heads, queries and keys are drawn")
-    if view not in _VIEWS:
-        raise ValueError(f"view must be 'map' or 'lines', not {view!r}")
+    if not isinstance(view, str) or view not in _VIEWS:
+        raise ValueError(f"view must be 'map' or 'lines', not {_brief(view)}")
     name, labels = ("tokens", tokens) if keys is None else ("keys", keys)
     return Picture((a[0] if a.ndim == 4 else a).copy(), _words("tokens", tokens, a, -2), _words(name, labels, a, -1),
-                   None if title is None else _text("title", title), _VIEWS.index(view), bool(dark))
+                   None if title is None else _text("title", title), _VIEWS.index(view), _flag("dark", dark))

@@ -23,6 +23,7 @@
     X(block_table, 2, 2, 0)                                                                                            \
     X(cu_seqlens_q, 1, 1, 0)                                                                                           \
     X(cu_seqlens_k, 1, 1, 0)                                                                                           \
+    X(q_bounds, 2, 3, 2)                                                                                               \
     X(k_scale, 1, 4, 15)                                                                                               \
     X(v_scale, 1, 4, 15)                                                                                               \
     X(k_zero, 1, 4, 15)                                                                                                \
@@ -42,19 +43,22 @@ static const struct {
     ARRAYS(X)
 #undef X
 };
-enum { COUNT = sizeof arrays / sizeof *arrays, OUTPUTS = 14 /* from here on */ };
+enum { COUNT = sizeof arrays / sizeof *arrays, OUTPUTS = 15 /* from here on */ };
 
 static attn_array *array_of(attn_desc *d, size_t which) { return (attn_array *)(void *)((char *)d + arrays[which].at); }
 
-enum { PLAIN, CODES, PAGES, PACKED, KINDS }; /* all but the first with keys and values of eight bits */
-static const char *const kind_names[KINDS] = {"", ", int8", ", pages", ", packed sequences"};
+enum { PLAIN, CODES, PAGES, PACKED, CACHES, KINDS }; /* all but the first with keys and values of eight bits */
+static const char *const kind_names[KINDS] = {"", ", int8", ", pages", ", packed sequences",
+                                              ", packed queries over caches"};
 enum { SEQUENCES = 3, Q_LEN = 5, PAGE = 4, KV_LEN = 2 * PAGE, DIM = 6, DIM_V = 3 };
 
 /* With all arrays that go together, each in its longest form. */
 static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, attn_dtype mask)
 {
-    const size_t all = kind == PACKED ? SEQUENCES : 1, pages = kind == PAGES ? 2 * batch : batch,
-                 rows = kind == PAGES ? PAGE : all * KV_LEN;
+    const size_t all = kind >= PACKED ? SEQUENCES : 1; /* in the rows of an array, or as batches of it: */
+    const size_t sequences = all * batch, caches = kind == PACKED ? batch : sequences,
+                 keys = kind == PACKED ? all * KV_LEN : KV_LEN, pages = kind == PAGES ? 2 * batch : caches,
+                 rows = kind == PAGES ? PAGE : keys;
     attn_desc d = attn_desc_default();
     test_rng rng = {batch + 10 * q_heads};
     d.q = test_4d(ATTN_F32, batch, q_heads, all * Q_LEN, DIM);
@@ -62,7 +66,7 @@ static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, a
     d.v = test_4d(kind == PLAIN ? ATTN_F32 : ATTN_I8, pages, k_heads, rows, DIM_V);
     d.out = test_4d(ATTN_F32, batch, q_heads, all * Q_LEN, DIM_V);
     d.lse = test_3d(ATTN_F32, batch, q_heads, all * Q_LEN);
-    d.alibi = test_2d(ATTN_F32, batch, q_heads);
+    d.alibi = test_2d(ATTN_F32, sequences, q_heads);
     d.sinks = test_1d(ATTN_F32, q_heads);
     test_fill_normal(&d.q, &rng, 1);
     test_fill_normal(&d.k, &rng, kind == PLAIN ? 1 : 30);
@@ -76,23 +80,24 @@ static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, a
     }
     test_fill_normal(&d.alibi, &rng, 0.3);
     test_fill_normal(&d.sinks, &rng, 1);
-    if (kind == PACKED) {
-        d.cu_seqlens_q = test_1d(ATTN_I32, SEQUENCES + 1);
-        d.cu_seqlens_k = test_1d(ATTN_I32, SEQUENCES + 1);
-        for (size_t n = 0; n <= SEQUENCES; n++) {
-            ref_set(&d.cu_seqlens_q, 0, 0, 0, n, (double)(n * Q_LEN));
-            ref_set(&d.cu_seqlens_k, 0, 0, 0, n, (double)(n * KV_LEN));
-        }
-        return d;
+    if (kind >= PACKED) d.cu_seqlens_q = test_1d(ATTN_I32, SEQUENCES + 1);
+    if (kind == PACKED) d.cu_seqlens_k = test_1d(ATTN_I32, SEQUENCES + 1);
+    for (size_t n = 0; n <= SEQUENCES; n++) {
+        if (kind >= PACKED) ref_set(&d.cu_seqlens_q, 0, 0, 0, n, (double)(n * Q_LEN));
+        if (kind == PACKED) ref_set(&d.cu_seqlens_k, 0, 0, 0, n, (double)(n * KV_LEN));
     }
-    d.scores = test_4d(ATTN_F32, batch, q_heads, Q_LEN, KV_LEN);
-    d.colsum = test_3d(ATTN_F32, batch, q_heads, KV_LEN);
-    d.kv_lens = test_1d(ATTN_I64, batch);
-    d.mask = test_4d(mask, batch, q_heads, Q_LEN, KV_LEN);
+    if (kind != PACKED) d.scores = test_4d(ATTN_F32, batch, q_heads, all * Q_LEN, KV_LEN);
+    d.colsum = test_3d(ATTN_F32, caches, q_heads, keys);
+    d.kv_lens = test_1d(ATTN_I64, sequences);
+    d.q_bounds = test_3d(ATTN_I32, batch, all * Q_LEN, 4);
+    for (size_t i = 0; i < batch * all * Q_LEN; i++) /* two intervals, between which lies a key */
+        for (size_t n = 0; n < 4; n++)
+            ref_set(&d.q_bounds, 0, i / (all * Q_LEN), i % (all * Q_LEN), n, (double)(i % 3 + (n < 2 ? 3 * n : 2 * n)));
+    d.mask = test_4d(mask, batch, q_heads, all * Q_LEN, keys);
     test_fill_normal(&d.mask, &rng, 1);
-    for (size_t i = 0; mask == ATTN_BOOL && i < batch * q_heads * Q_LEN * KV_LEN; i++)
+    for (size_t i = 0; mask == ATTN_BOOL && i < batch * q_heads * all * Q_LEN * keys; i++)
         ((unsigned char *)d.mask.data)[i] = test_below(&rng, 4) > 0;
-    for (size_t b = 0; b < batch; b++) ref_set(&d.kv_lens, 0, 0, 0, b, (double)(KV_LEN - b));
+    for (size_t b = 0; b < sequences; b++) ref_set(&d.kv_lens, 0, 0, 0, b, (double)(KV_LEN - b));
     if (kind == PAGES) {
         d.block_table = test_2d(ATTN_I32, batch, 2);
         for (size_t i = 0; i < 2 * batch; i++) ref_set(&d.block_table, 0, 0, i / 2, i % 2, (double)(2 * batch - 1 - i));
@@ -212,7 +217,7 @@ int main(void)
 {
     static const size_t heads[3][2] = {{1, 1}, {2, 2}, {4, 1}};
     for (int kind = 0; kind < KINDS; kind++)
-        for (size_t batch = 1; batch <= (kind == PACKED ? 1 : 3); batch += 2)
+        for (size_t batch = 1; batch <= (kind >= PACKED ? 1 : 3); batch += 2)
             for (size_t h = 0; h < 3; h++)
                 for (size_t which = 0; which < COUNT; which++) {
                     char name[80];

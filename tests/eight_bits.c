@@ -373,6 +373,68 @@ static void try_special(void)
         }
 }
 
+/* Scores that show what becomes of a small scale, and of a large zero point. */
+static void try_small_scales(void)
+{
+    static const double scales[] = {1e-45, 1e-42, 1e-38, 1e-32, 1e-30}, zeros[] = {0, 3e35, -1e38};
+    for (size_t t = 0; t < TYPES; t++) {
+        int pass = 1;
+        for (size_t i = 0; i < 5 && takes_scales(types[t]) && pass; i++)
+            for (size_t z = 0; z < (types[t] == ATTN_U8 ? 3u : 1u) && pass; z++) {
+                test_rng rng = {i};
+                attn_desc d = with_codes(&problems[0], types[t], types[t], &rng);
+                d.k_scale = scales_for(&d.k, 7, 1, &rng, 0), test_fill(&d.k_scale, scales[i]);
+                if (z > 0) d.k_zero = scales_for(&d.k, 7, 1, &rng, 0), test_fill(&d.k_zero, zeros[z]);
+                d.scale = 1e35;
+                d.scores = test_4d(ATTN_F32, 1, 4, 1, 700);
+                d.stage = ATTN_STAGE_RAW;
+                pass = same_as_decoded(&d) && test_release();
+                if (!pass) test_note("scales of %g, zero points of %g", scales[i], zeros[z]);
+            }
+        test_ok(pass, "%s: keys of small scales", attn_dtype_name(types[t]));
+    }
+}
+
+/* As many rows as there are heights of tiles, and more; keys that fill no panel; a float that is not finite here or
+ * there.
+ */
+static void try_heights(void)
+{
+    for (size_t t = 0; t < TYPES; t++)
+        for (size_t rows = 1; rows <= 9; rows++) {
+            const problem of = {1, rows, 1, 1, 139, 96, 160};
+            int pass = 1;
+            for (size_t bad = 0; bad < 4 && pass; bad++) {
+                test_rng rng = {rows};
+                attn_desc d = with_codes(&of, types[t], types[t], &rng);
+                if (takes_scales(types[t])) d.k_scale = d.v_scale = scales_for(&d.k, 7, 1, &rng, 0.01);
+                if (takes_zeros(types[t]) && bad) d.k_zero = d.v_zero = scales_for(&d.k, 7, 1, &rng, 3);
+                if (bad > 1 && takes_scales(types[t])) *(uint8_t *)ref_at(&d.k, 0, 0, bad == 2 ? 3 : 138, 7) = 0x7f;
+                d.scores = test_4d(ATTN_F32, 1, rows, 1, 139);
+                pass = same_as_decoded(&d) && test_release();
+            }
+            test_ok(pass, "%s: %zu rows", attn_dtype_name(types[t]), rows);
+        }
+}
+
+/* Each code by itself, in a key. */
+static void try_keys(void)
+{
+    for (size_t t = 0; t < TYPES; t++) {
+        test_rng rng = {5};
+        const problem of = {1, 3, 1, 1, 256, 32, 32};
+        attn_desc d = with_codes(&of, types[t], types[t], &rng);
+        for (size_t j = 0; j < 256; j++) {
+            const int finite =
+                (types[t] != ATTN_F8_E4M3 || (j & 0x7f) != 0x7f) && (types[t] != ATTN_F8_E5M2 || (j & 0x7c) != 0x7c);
+            memset((uint8_t *)ref_at(&d.k, 0, 0, j, 0) + (types[t] == ATTN_Q8_0 ? 2 : 0), finite ? (int)j : 0, 32);
+        }
+        d.scores = test_4d(ATTN_F32, 1, 3, 1, 256);
+        d.stage = ATTN_STAGE_RAW;
+        test_ok(same_as_decoded(&d) && test_release(), "%s: each code, in a key", attn_dtype_name(types[t]));
+    }
+}
+
 /* Each code by itself, as a value of weight 1. */
 static void try_codes(void)
 {
@@ -412,5 +474,8 @@ int main(void)
     try_packed();
     try_parts();
     try_special();
+    try_small_scales();
+    try_heights();
+    try_keys();
     return test_done();
 }

@@ -327,6 +327,15 @@ static void try_descriptor(void)
     REFUSE(do_forward, ATTN_ERR_ALIAS, (c.desc.sinks = test_1d(ATTN_F32, 4), c.desc.lse.data = c.desc.sinks.data));
     REFUSE(do_forward, ATTN_ERR_ALIAS, (lengths(&c, 7), c.desc.out.data = c.desc.kv_lens.data));
     REFUSE(do_forward, ATTN_ERR_ALIAS, (page(&c, 0), c.desc.lse.data = c.desc.block_table.data));
+    REFUSE(do_forward, ATTN_ERR_ALIAS,
+           (c.desc.q_bounds = test_2d(ATTN_I32, 5, 2), test_fill(&c.desc.q_bounds, 0),
+            c.desc.lse.data = c.desc.q_bounds.data));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.q_bounds = test_2d(ATTN_I32, 5, 3));
+    REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.q_bounds = test_2d(ATTN_I32, 4, 2));
+    REFUSE(do_forward, ATTN_ERR_LENGTH,
+           (c.desc.q_bounds = test_2d(ATTN_I32, 5, 4), test_fill(&c.desc.q_bounds, 0),
+            ref_set(&c.desc.q_bounds, 0, 0, 1, 1, 4), ref_set(&c.desc.q_bounds, 0, 0, 1, 2, 3),
+            ref_set(&c.desc.q_bounds, 0, 0, 1, 3, 6)));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.alibi = test_1d(ATTN_F32, 3));
     REFUSE(do_forward, ATTN_ERR_SHAPE, c.desc.alibi = test_1d(ATTN_F32, 1)); /* heads do not broadcast */
     REFUSE(do_forward, ATTN_ERR_DTYPE, c.desc.colsum = test_3d(ATTN_F16, 2, 4, 7));

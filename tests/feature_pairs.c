@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { BATCH = 2, Q_LEN = 4, KV_LEN = 530, PAGE = 53, PAGES_EACH = KV_LEN / PAGE, CUT = 512 };
+enum { BATCH = 2, Q_LEN = 4, KV_LEN = 528, PAGE = 16, PAGES_EACH = KV_LEN / PAGE, CUT = 512, SEQUENCES = 3 };
 
 typedef enum feature {
     SCALE,
@@ -65,12 +65,8 @@ static const struct {
     {"packed sequences", OWN},
 };
 
-static int refused(const int *has)
-{
-    const int whole_arrays =
-        has[BOOLEAN] || has[ADDITIVE] || has[LENGTHS] || has[RAW] || has[SOFTCAPPED] || has[BIASED] || has[COLUMNS];
-    return (has[PACKED] && (whole_arrays || has[STATES] || has[PAGED])) || (has[PAGED] && has[STATES]);
-}
+/* Scores of packed keys: their columns would be those of all sequences. */
+static int refused(const int *has) { return has[PACKED] && (has[RAW] || has[SOFTCAPPED] || has[BIASED]); }
 
 static attn_array stored_as(const attn_array *a, attn_dtype type)
 {
@@ -105,8 +101,11 @@ static attn_array integers(size_t n, const double *values)
 
 static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
 {
-    static const double lengths[BATCH] = {519, 40}, whole[BATCH] = {KV_LEN, KV_LEN};
+    static const double lengths[BATCH] = {519, 40};
     static const double begins_q[] = {0, 1, 1, Q_LEN}, begins_k[] = {0, 3, 7, KV_LEN};
+    static const double sequence_lengths[SEQUENCES] = {2, 4, 500}, all[SEQUENCES] = {KV_LEN, KV_LEN, KV_LEN};
+    const int caches = has[PACKED] && (has[PAGED] || has[STATES]); /* or keys are packed, too */
+    const size_t sequences = has[PACKED] ? SEQUENCES : BATCH;
     test_shape shape = {type, BATCH, 2, 2, Q_LEN, KV_LEN, 6, 5};
     attn_desc d;
     shape.batch = has[PACKED] ? 1 : BATCH;
@@ -130,9 +129,9 @@ static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
                 ref_set(&d.mask, 0, 0, i, j, i != 2 && test_below(rng, 3) ? 1 : 0); /* one row sees nothing */
     }
     if (has[ADDITIVE]) {
-        d.mask = test_4d(type, BATCH, 1, 1, KV_LEN);
+        d.mask = test_4d(type, shape.batch, 1, 1, KV_LEN);
         test_fill_normal(&d.mask, rng, 1);
-        for (size_t j = 0; j < KV_LEN; j += 5) ref_set(&d.mask, 1, 0, 0, j, -(double)INFINITY);
+        for (size_t j = 0; j < KV_LEN; j += 5) ref_set(&d.mask, shape.batch - 1, 0, 0, j, -(double)INFINITY);
     }
     d.causal = has[UPPER_LEFT] || has[LOWER_RIGHT] || has[OFFSET];
     d.align = has[LOWER_RIGHT] ? ATTN_ALIGN_LOWER_RIGHT : has[OFFSET] ? ATTN_ALIGN_OFFSET : ATTN_ALIGN_UPPER_LEFT;
@@ -142,7 +141,7 @@ static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
         d.window_left = 12;
         d.window_right = has[UPPER_LEFT] ? 600 : 2;
     }
-    if (has[LENGTHS]) d.kv_lens = integers(BATCH, lengths);
+    if (has[LENGTHS]) d.kv_lens = integers(sequences, has[PACKED] ? sequence_lengths : lengths);
     if (has[HALF] || has[BFLOAT]) {
         d.k = stored_as(&d.k, has[HALF] ? ATTN_F16 : ATTN_BF16);
         d.v = stored_as(&d.v, has[HALF] ? ATTN_F16 : ATTN_BF16);
@@ -154,15 +153,21 @@ static attn_desc problem(attn_dtype type, const int *has, test_rng *rng)
     if (has[COLUMNS]) d.colsum = test_3d(type, shape.batch, shape.q_heads, KV_LEN);
     if (has[PACKED]) {
         d.cu_seqlens_q = integers(sizeof begins_q / sizeof *begins_q, begins_q);
-        d.cu_seqlens_k = integers(sizeof begins_k / sizeof *begins_k, begins_k);
+        if (!caches) d.cu_seqlens_k = integers(sizeof begins_k / sizeof *begins_k, begins_k);
+    }
+    if (caches && !has[PAGED]) {                                        /* one cache for all */
+        d.k = test_part(&d.k, 4, 0, 1), d.v = test_part(&d.v, 4, 0, 1); /* explicit strides */
+        d.k.shape[0] = d.v.shape[0] = SEQUENCES;
+        d.k.stride[0] = d.v.stride[0] = 0;
     }
     if (has[PAGED]) {
         d.k = paged(&d.k);
         d.v = paged(&d.v);
-        d.block_table = test_2d(ATTN_I32, shape.batch, PAGES_EACH);
-        for (size_t b = 0; b < shape.batch; b++)
-            for (size_t j = 0; j < KV_LEN; j += PAGE) ref_set(&d.block_table, 0, 0, b, j / PAGE, (double)page_of(b, j));
-        if (!has[LENGTHS]) d.kv_lens = integers(shape.batch, whole);
+        d.block_table = test_2d(ATTN_I32, sequences, PAGES_EACH);
+        for (size_t b = 0; b < sequences; b++)
+            for (size_t j = 0; j < KV_LEN; j += PAGE)
+                ref_set(&d.block_table, 0, 0, b, j / PAGE, (double)page_of(has[PACKED] ? 0 : b, j));
+        if (!has[LENGTHS]) d.kv_lens = integers(sequences, all);
     }
     return d;
 }
@@ -174,8 +179,12 @@ static attn_status part_state(const attn_desc *whole, size_t begin, size_t end, 
     attn_desc d = *whole;
     size_t bytes;
     attn_status status;
-    d.k = test_part(&whole->k, 2, begin, end - begin);
-    d.v = test_part(&whole->v, 2, begin, end - begin);
+    if (d.block_table.ndim > 0) {
+        d.block_table = test_part(&whole->block_table, 1, begin / PAGE, (end - begin + PAGE - 1) / PAGE);
+    } else {
+        d.k = test_part(&whole->k, 2, begin, end - begin);
+        d.v = test_part(&whole->v, 2, begin, end - begin);
+    }
     if (whole->mask.ndim > 0) d.mask = test_part(&whole->mask, 1, begin, end - begin);
     d.kv_begin = begin;
     if (d.align == ATTN_ALIGN_LOWER_RIGHT && d.kv_lens.ndim == 0) {

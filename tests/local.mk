@@ -20,12 +20,14 @@ test_programs = \
 	tests/matmul \
 	tests/onnx \
 	tests/optional_outputs \
+	tests/packed_caches \
 	tests/packed_sequences \
 	tests/partial_states \
 	tests/pictures \
 	tests/plain_call \
 	tests/pthread_adapter \
 	tests/quantizing \
+	tests/query_intervals \
 	tests/recipes \
 	tests/rotary \
 	tests/rounding_modes \

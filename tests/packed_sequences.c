@@ -339,7 +339,7 @@ static void try_errors(void)
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_q, 0, 0, 0, SEQUENCES, (double)all_q + 1));
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES, (double)all_k + 1));
     REFUSE(ATTN_ERR_LENGTH, ref_set(&d.cu_seqlens_k, 0, 0, 0, SEQUENCES, (double)all_k + 4294967296.0));
-    REFUSE(ATTN_ERR_NULL, d.cu_seqlens_k = test_absent);
+    REFUSE(ATTN_ERR_SHAPE, d.cu_seqlens_k = test_absent); /* a cache of each, then */
     REFUSE(ATTN_ERR_NULL, d.cu_seqlens_q = test_absent);
     REFUSE(ATTN_ERR_NULL, d.cu_seqlens_q.data = NULL);
     REFUSE(ATTN_ERR_DTYPE, d.cu_seqlens_q.dtype = ATTN_F32);
@@ -349,11 +349,10 @@ static void try_errors(void)
     REFUSE(ATTN_ERR_SHAPE, d.lse.shape[1] = all_q - 1);
     REFUSE(ATTN_ERR_ALIAS, d.lse = over(&d.cu_seqlens_q, HEADS, all_q));
     REFUSE(ATTN_ERR_ALIAS, d.lse = over(&d.cu_seqlens_k, HEADS, all_q));
-    REFUSE(ATTN_ERR_UNSUPPORTED, d.mask = test_1d(ATTN_BOOL, all_k));
-    REFUSE(ATTN_ERR_UNSUPPORTED, (d.kv_lens = test_1d(ATTN_I32, 1), test_fill(&d.kv_lens, 1)));
+    REFUSE(ATTN_ERR_SHAPE, (d.kv_lens = test_1d(ATTN_I32, 1), test_fill(&d.kv_lens, 1)));
+    REFUSE(ATTN_ERR_LENGTH, (d.kv_lens = test_1d(ATTN_I32, SEQUENCES), test_fill(&d.kv_lens, 3))); /* one has less */
     REFUSE(ATTN_ERR_UNSUPPORTED, d.scores = test_3d(ATTN_F32, HEADS, all_q, all_k));
-    REFUSE(ATTN_ERR_UNSUPPORTED, d.colsum = test_2d(ATTN_F32, HEADS, all_k));
-    REFUSE(ATTN_ERR_UNSUPPORTED, d.kv_begin = 512);
+    REFUSE(ATTN_ERR_SHAPE, d.colsum = test_3d(ATTN_F32, SEQUENCES, HEADS, all_k));
     { /* sequences are the batches, so there can be no other batch */
         const test_shape shape = {ATTN_F32, 2, HEADS, KV_HEADS, 8, 8, DIM, DIM_V};
         static const size_t lens[2] = {4, 4};

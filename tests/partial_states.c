@@ -516,8 +516,9 @@ static void try_partial_errors(void)
     REFUSE_PARTIAL(ATTN_ERR_OVERFLOW, d.kv_begin = SIZE_MAX);
     REFUSE_PARTIAL(ATTN_ERR_ALIAS, to = d.v.data);
     REFUSE_PARTIAL(ATTN_ERR_ALIAS, to = shifted(d.k.data, 16));
-    REFUSE_PARTIAL(ATTN_ERR_UNSUPPORTED, (d.block_table = test_2d(ATTN_I32, BATCH, 0), d.kv_begin = 0,
-                                          d.mask = test_absent, test_fill(&d.kv_lens, 0)));
+    REFUSE_PARTIAL(ATTN_ERR_PAGE,
+                   (d.mask = test_absent, d.causal = d.window = 0, d.block_table = test_2d(ATTN_I32, BATCH, 1),
+                    test_fill(&d.block_table, 1e6), test_fill(&d.kv_lens, (double)d.kv_begin + 1)));
     { /* lengths as the only optional array; sinks, which are ignored, whatever they are */
         attn_desc d = problem(ATTN_F32, 40, PLAIN);
         size_t bytes = 0;

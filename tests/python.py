@@ -182,11 +182,15 @@ def check_attention():
         mask, bias = rng.random((2, 1, 6, 9)) < 0.6, normal(4, 6, 9, dtype=dtype)
         mask[0, 0, 2] = False
         lens = np.array([3, 9])
+        bounds = np.stack([np.full((2, 6), 1), rng.integers(0, 9, (2, 6))], -1).astype(np.int32)
         below = -slopes.astype(REAL)[:, np.newaxis, np.newaxis] * np.abs(i - j)
         for options, exact in (
                 ({}, {}),
                 (dict(attn_mask=mask), dict(keep=mask)),
+                (dict(attn_mask=mask[..., :1]), dict(keep=mask[..., :1])),
+                (dict(attn_mask=np.array(True)), {}),
                 (dict(attn_mask=bias), dict(bias=bias)),
+                (dict(attn_mask=bias[..., :1]), dict(bias=bias[..., :1])),
                 (dict(attn_mask=bias.astype(np.float64)), dict(bias=bias)),
                 (dict(is_causal=True), dict(keep=j <= i)),
                 (dict(is_causal=True, lower_right=True), dict(keep=j <= i + 3)),
@@ -202,12 +206,18 @@ def check_attention():
                 (dict(sinks=sinks, attn_mask=mask), dict(sinks=sinks, keep=mask)),
                 (dict(kv_lens=lens), dict(keep=j < lens[:, np.newaxis, np.newaxis, np.newaxis])),
                 (dict(kv_lens=4), dict(keep=j < 4)),
+                (dict(q_bounds=[[0, 2, 4, 7]] * 6), dict(keep=(j < 2) | ((j >= 4) & (j < 7)))),
+                (dict(q_bounds=bounds, is_causal=True), dict(keep=(j >= 1) & (j <= i) & (j < bounds[:, None, :, 1:]))),
                 (dict(attn_mask=mask, is_causal=True, scale=0.5, window=(3, 0), softcap=5, alibi=slopes, sinks=sinks),
                  dict(keep=mask & (j <= i) & (j >= i - 3), scale=0.5, softcap=5, bias=below, sinks=sinks))):
             got = scaled_dot_product_attention(q, k, v, **options, **both)
             attention_within(got, f"scaled_dot_product_attention, {list(options)}, {name}", q, k, v, dtype, **exact)
             plain = scaled_dot_product_attention(q, k, v, **options)
             ok(plain.tobytes() == got[0].tobytes(), "... whose bits do not depend on what is returned beside it")
+        if dtype != np.float64:
+            low = np.where(mask, 0, np.finfo(np.float64).min)
+            ok(scaled_dot_product_attention(q, k, v, low).tobytes() ==
+               scaled_dot_product_attention(q, k, v, mask).tobytes(), f"what is too low for {name} masks")
         k, v = k[:, :2], v[:, :2]
         got = scaled_dot_product_attention(q, k, v, enable_gqa=True, **both)
         attention_within(got, f"enable_gqa, {name}", q, k.repeat(2, 1), v.repeat(2, 1), dtype)
@@ -236,6 +246,10 @@ def check_layers():
                got[1].tobytes() == want[1].tobytes() and got[1].shape == want[1].shape,
                f"multi_head_attention, {name}, {lead}: the bits of its parts")
             out = np.empty_like(output)
+            column = mask[..., :1]
+            ok(multi_head_attention(x, w_q, w_k, w_v, w_o, 3, attn_mask=column).tobytes() ==
+               multi_head_attention(x, w_q, w_k, w_v, w_o, 3, attn_mask=np.repeat(column, 5, -1)).tobytes(),
+               "... a mask of one column is for all keys")
             plain = multi_head_attention(x, w_q, w_k, w_v, w_o, 3, attn_mask=mask, is_causal=True, out=out)
             ok(plain is out and out.tobytes() == output.tobytes(), "... into out")
             b = [normal(12, dtype=dtype) for _ in range(3)]
@@ -280,6 +294,8 @@ def check_cache():
     raises(ValueError, ["(2, 5, 10, 8)", "heads"], cache.attend, q[:, :5])
     raises(TypeError, ["is_causal"], cache.attend, q, is_causal=False)
     raises(TypeError, ["dtype", "float64"], Cache, 10, 2, 8, dtype=np.float64)
+    raises(TypeError, ["dtype", "'nonsense'"], Cache, 10, 2, 8, dtype="nonsense")
+    raises(MemoryError, ["keys", str(2**60)], Cache, 2**60, 2, 8)
     raises(ValueError, ["capacity", "0"], Cache, 0, 2, 8)
     one = Cache(4, 2, 8, head_dim_v=3)
     one.append(k[0, :, :2], v[0, :, :2, :3])
@@ -439,8 +455,8 @@ def check_codes():
     raises(TypeError, ["key float32 (2, 6, 7, 12)", "k_scale (1,)"], f, q, q, q, k_scale=1.0)
     raises(TypeError, ["value float32", "v_scale (2,)", "v_zero"], f, q, q, q, v_scale=[1, 1], v_zero=1)
     raises(ValueError, ["kv_dtype", "float8_e4m3", "fp8"], f, q, k, v, kv_dtype="fp8")
-    raises(ValueError, ["k_scale", "k_scale float32 (5,)", "key uint8"], f, q, k, v, k_scale=[1] * 5, enable_gqa=True)
-    raises(ValueError, ["v_zero", "no zero points", "value float8_e5m2"], f, q, k, v, v_zero=1, kv_dtype="float8_e5m2",
+    raises(ValueError, ["k_scale", "k_scale int64 (5,)", "key uint8"], f, q, k, v, k_scale=[1] * 5, enable_gqa=True)
+    raises(ValueError, ["v_zero", "no zero points", "value uint8"], f, q, k, v, v_zero=1, kv_dtype="float8_e5m2",
            enable_gqa=True)
     raises(ValueError, ["key uint8 (12,)", "dimensions"], f, q, k[0, 0, 0], v, k_scale=1)
 
@@ -559,6 +575,10 @@ def check_out():
         raises(ValueError, ["out", "read-only"], function, *arguments, out=np.broadcast_to(0.0, (6, 8)))
         one = np.zeros(48)
         raises(ValueError, ["out"], function, *arguments, out=np.lib.stride_tricks.as_strided(one, (6, 8), (0, 0)))
+        for dtype in (np.float64, np.float16):  # where they are computed in a copy, and where not
+            given = [a.astype(dtype) if isinstance(a, np.ndarray) else a for a in arguments]
+            near = np.lib.stride_tricks.as_strided(one.astype(dtype), (6, 8), (np.dtype(dtype).itemsize,) * 2)
+            raises(ValueError, ["out", "(6, 8)", "overlap"], function, *given, out=near)
         ok(not one.any() and before.tobytes() == room.tobytes(), "... and nothing is written")
     raises(ValueError, ["out", "overlap"], self_attention, q, q, q, out=q)
     x = q.copy()
@@ -594,10 +614,17 @@ def check_errors():
             (dict(attn_mask=np.ma.ones((5, 5))), TypeError, ["masked"]),
             (dict(window=3), TypeError, ["3"]), (dict(window=(-2, 3)), ValueError, ["-2"]),
             (dict(window=(1, 2**63)), ValueError, [str(2**63)]), (dict(window=(0.5, 1)), TypeError, ["0.5"]),
-            (dict(scale=np.nan), ValueError, []), (dict(scale="a"), TypeError, ["'a'"]),
-            (dict(softcap=-1), ValueError, []), (dict(kv_lens=6), ValueError, ["length"]),
+            (dict(scale=np.nan), ValueError, ["scale nan"]), (dict(scale="a"), TypeError, ["'a'"]),
+            (dict(scale="1"), TypeError, ["'1'"]), (dict(scale=x), TypeError, ["float64", "(5, 4)"]),
+            (dict(scale=10**400), ValueError, ["100"]), (dict(scale=np.ma.masked), TypeError, ["an array"]),
+            (dict(softcap=-1), ValueError, ["softcap -1"]), (dict(softcap=10**5000), ValueError, ["too large"]),
+            (dict(is_causal=x), TypeError, ["True or False", "(5, 4)"]), (dict(return_lse="no"), TypeError, ["'no'"]),
+            (dict(kv_lens=6), ValueError, ["length"]),
             (dict(kv_lens=-1), ValueError, ["length"]), (dict(kv_lens=[1, 2]), ValueError, ["(2,)"]),
             (dict(kv_lens=2.0), TypeError, ["float64"]), (dict(alibi=[1, 2]), ValueError, ["(2,)"]),
+            (dict(q_bounds=[[0, 1, 2]] * 5), ValueError, ["(5, 3)"]), (dict(q_bounds=[[0.5, 1]]), TypeError, ["float64"]),
+            (dict(q_bounds=[[3, 5, 1, 2]] * 5), ValueError, ["length"]),
+            (dict(q_bounds=np.zeros((2, 5, 2), int)), ValueError, ["(2, 5, 2)"]),
             (dict(alibi=["a"]), TypeError, ["<U1"]), (dict(sinks=[1, 2]), ValueError, ["(2,)"])):
         raises(kind, [*options, *words], sdpa, x, x, x, **options)
     raises(ValueError, ["attn_mask", "(3, 2, 5, 5)", "(2, 2)"], sdpa, normal(2, 2, 2, 5, 4), x, x,
@@ -606,6 +633,10 @@ def check_errors():
     raises(ValueError, ["W_v", "(5, 4)"], compute_qkv, x, w, w, x)
     raises(ValueError, ["K", "(5, 2)"], compute_self_attention_scores, x, x[:, :2])
     raises(ValueError, ["V", "(5, 4)"], compute_attention_output, x, x)
+    raises(ValueError, ["K: ", "Q int64 (1, 2), K float32 (1, 3), V bool (1, 1)"],
+           self_attention, [[1, 2]], np.zeros((1, 3), np.float32), np.ones((1, 1), bool))  # as they were given
+    raises(ValueError, ["X float16 (1, 2, 5, 4)", "W_k float64 (5, 4)", "num_heads 2"], multi_head_attention,
+           np.zeros((1, 2, 5, 4), np.float16), w, x, w, w, 2)
     raises(ValueError, ["axis", "2"], softmax, x, 2)
     raises(TypeError, ["axis", "None"], softmax, x, None)
     raises(ValueError, ["x", "()"], softmax, np.array(1.0))
@@ -624,6 +655,8 @@ def check_errors():
     if sys.maxsize > 2**32:  # more scratch memory than there are addresses
         endless = np.broadcast_to(x[:, :1], (5, 2**46))
         raises(MemoryError, ["no memory"], self_attention, endless, endless, x)
+        endless = np.zeros((2**40, 0))
+        raises(MemoryError, ["result", str(2**40)], compute_self_attention_scores, endless, endless)
 
 
 # ------------------------------------------------------------------ threads --
@@ -638,7 +671,7 @@ def check_threads():
         attention.num_threads = threads
         got = [self_attention(*problem).tobytes() for problem in problems]
         ok(got == want, f"num_threads = {threads}: the bits of one")
-    for bad, kind in ((0, ValueError), (-1, ValueError), (2**40, ValueError), ("2", TypeError)):
+    for bad, kind in ((0, ValueError), (-1, ValueError), (2**40, ValueError), ("2", TypeError), (1.0, TypeError)):
         attention.num_threads = bad
         raises(kind, ["attention.num_threads", str(bad)], softmax, [1.0])
     attention.num_threads = 1
@@ -783,6 +816,8 @@ def check_pictures():
         os.mkdir(os.path.join(folder, "folder.svg"))
         before = sorted(os.listdir(folder))
         raises(ValueError, ["path", "w.jpg", ".svg"], picture.save, os.path.join(folder, "w.jpg"))
+        raises(ValueError, ["path", "null"], picture.save, os.path.join(folder, "w\0.svg"))
+        raises(TypeError, ["path", "b'w.svg'"], picture.save, b"w.svg")
         raises(FileNotFoundError, ["none/w.svg'"], picture.save, os.path.join(folder, "none/w.svg"))
         raises(IsADirectoryError, ["folder.svg'"], picture.save, os.path.join(folder, "folder.svg"))
         ok(sorted(os.listdir(folder)) == before, "save: an error leaves no file behind", os.listdir(folder))
@@ -794,6 +829,8 @@ def check_pictures():
     raises(TypeError, ["keys", "int"], show, x, keys=3)
     raises(TypeError, ["title", "5"], show, x, title=5)
     raises(ValueError, ["view", "'lines'", "'pie'"], show, x, view="pie")
+    raises(ValueError, ["view", "(2, 3)"], show, x, view=x)
+    raises(TypeError, ["dark", "(2, 3)"], show, x, dark=x)
     raises(ValueError, ["weights", "(2, 1, 2, 3)", "2 batches", "weights[0]"], show, np.ones((2, 1, 2, 3)))
     raises(ValueError, ["weights", "too many dimensions"], show, np.ones((1, 1, 1, 2, 3)))
     raises(ValueError, ["weights", "too few dimensions"], show, x[0])

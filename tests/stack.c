@@ -405,6 +405,24 @@ static void packed(attn_dtype type)
     with.desc.causal = 1;
 }
 
+/* The same over pages, with intervals, scores and column sums. */
+static void packed_pages(attn_dtype type)
+{
+    packed(type);
+    with.desc.cu_seqlens_k.ndim = 0, with.desc.cu_seqlens_k.data = NULL;
+    with.desc.k = filled(type, 80, 2, 8, 16);
+    with.desc.v = filled(type, 80, 2, 8, 16);
+    with.desc.block_table = matrix(ATTN_I64, 2, 75);
+    with.desc.kv_lens = vector(ATTN_I64, 2);
+    with.desc.q_bounds = matrix(ATTN_I64, 30, 4);
+    for (size_t i = 0; i < 2 * 75; i++) put(&with.desc.block_table, i, (double)(i * 7 % 80));
+    for (size_t i = 0; i < 2; i++) put(&with.desc.kv_lens, i, (double)(600 - 9 * i));
+    for (size_t i = 0; i < 30 * 4; i++) put(&with.desc.q_bounds, i, (double)(i % 4 * 200));
+    with.desc.scores = filled(type, 1, 4, 30, 600);
+    with.desc.colsum = filled(type, 1, 2, 4, 600);
+    with.desc.colsum = attn_array_3d(type, with.desc.colsum.data, 2, 4, 600);
+}
+
 static void try_plain_call(attn_dtype type)
 {
     used = 0;
@@ -462,6 +480,10 @@ static void try_forward(attn_dtype type)
         run(NUMBER_attn_forward, "decode, pages");
         packed(type);
         run(NUMBER_attn_forward, "packed sequences");
+        packed_pages(type);
+        run(NUMBER_attn_forward, "packed queries over pages");
+        overflow(type, 0);
+        run(NUMBER_attn_forward, "packed queries over pages, rows that overflow");
     }
 }
 

@@ -241,6 +241,22 @@ if option '--mask' --mask "$dir/mask.npy"; then
         ok "--mask: a triangle of ones and zeros, $type, too"
     done
 fi
+awk 'BEGIN { for (i = 0; i < 17; i++) printf "0 %d ", i + 1 }' | npy "$dir/bounds.npy" i4 '(17, 2)'
+sdpa -o "$dir/out.npy" --q-bounds "$dir/bounds.npy" && sdpa -o "$dir/o2.npy" --causal upper-left && cmp -s "$dir/out.npy" "$dir/o2.npy"
+ok '--q-bounds: from 0 to each query are --causal upper-left'
+echo 0 17 | npy "$dir/cu1.npy" i8 '(2,)'
+for how in '' '--paged 6'; do
+    # shellcheck disable=SC2086
+    run sdpa --q "$dir/q.npy" --k "$dir/k4.npy" --v "$dir/v4.npy" -o "$dir/o2.npy" --cu-seqlens-q "$dir/cu1.npy" $how &&
+        cmp -s "$dir/o.npy" "$dir/o2.npy"
+    ok "--cu-seqlens-q: one sequence is a batch of one${how:+, $how}"
+done
+{ values "$dir/k.npy" f4 && values "$dir/k.npy" f4; } | npy "$dir/kk.npy" f4 '(2, 1, 40, 9)'
+{ values "$dir/v.npy" f4 && values "$dir/v.npy" f4; } | npy "$dir/vv.npy" f4 '(2, 1, 40, 9)'
+echo 0 5 17 | npy "$dir/cu.npy" i4 '(3,)'
+run sdpa --q "$dir/q.npy" --k "$dir/kk.npy" --v "$dir/vv.npy" -o "$dir/o2.npy" --cu-seqlens-q "$dir/cu.npy" --colsum "$dir/c.npy" &&
+    near 1e-5 "$(values "$dir/o2.npy" f4)" "$(values "$dir/o.npy" f4)" && has "$(header "$dir/c.npy")" "'shape': (2, 2, 40)"
+ok '--cu-seqlens-q: two sequences over the same keys'
 echo 1 | npy "$dir/len.npy" i8 '(1,)'
 if option '--kv-lens' --kv-lens "$dir/len.npy"; then
     near 0 "$(values "$dir/out.npy" f4 | cut -d' ' -f11-19)" "$(values "$dir/v.npy" f4 | cut -d' ' -f2-10)"
@@ -413,6 +429,7 @@ same_by_cache 'float16 keys' --kv-dtype f16 --causal lower-right
 same_by_cache 'int8 keys' --kv-dtype i8 --causal lower-right
 same_by_cache 'e4m3 keys' --kv-dtype e4m3 --window 3,5
 same_by_cache 'bfloat16' --dtype bf16
+same_by_cache 'intervals' --q-bounds "$dir/bounds.npy"
 k_npy=$dir/k-u8.npy v_npy=$dir/v-u8.npy
 # shellcheck disable=SC2086 # options and their values
 same_by_cache 'stored uint8' $scales --causal lower-right
@@ -545,7 +562,14 @@ refused 'u8 without scales' "--kv-dtype: u8 needs --v-scale or --v-zero, as scal
     sdpa --q "$q" --k "$u8" --v "$v" --kv-dtype u8 -o "$no"
 refused 'queries of int8' "$i8: has element type int8, but must have floats" sdpa --q "$i8" --k "$k" --v "$v" -o "$no"
 refused 'float64 queries over int8 keys' 'sdpa: an element type' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --dtype f64 --kv-dtype i8
+echo 0 4 | npy "$dir/cu2.npy" i4 '(1, 2)'
+echo 0 9 | npy "$dir/cu3.npy" i4 '(2,)'
 refused 'lengths that are no integers' "$dir/one.npy: has element type" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --kv-lens "$dir/one.npy"
+refused 'intervals of floats' "$dir/one.npy: has element type" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --q-bounds "$dir/one.npy"
+refused 'intervals of other queries' "$dir/cu2.npy: has 1 rows" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --q-bounds "$dir/cu2.npy"
+refused 'sequences of three dimensions' "$k: has shape (1, 40, 9)" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --cu-seqlens-q "$dir/cu1.npy"
+refused 'sequences that leave out queries' "$dir/cu3.npy: ends with 9" sdpa --q "$q" --k "$dir/k4.npy" --v "$dir/v4.npy" -o "$no" --cu-seqlens-q "$dir/cu3.npy"
+refused 'sequences in steps' '--cache' sdpa --q "$q" --k "$dir/k4.npy" --v "$dir/v4.npy" -o "$no" --cu-seqlens-q "$dir/cu1.npy" --cache
 refused 'integers for floats' "$dir/len.npy: has element type int64" softmax --in "$dir/len.npy" -o "$no"
 echo 1e300 | npy "$dir/huge.npy" f8 '(1,)'
 refused 'a number too large for float32' "$dir/huge.npy: 1e+300" softmax --in "$dir/huge.npy" -o "$no" --dtype f32

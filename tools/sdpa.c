@@ -24,6 +24,10 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "                   scores, -inf = hidden; (B, H, q_len, kv_len), where all but\n"
                          "                   kv_len broadcast\n"
                          "  --kv-lens N.npy  (B): the number of keys in each batch; int32 or int64\n"
+                         "  --q-bounds I.npy    (q_len, 2 R) or (B, q_len, 2 R): intervals of keys, begin\n"
+                         "                   and end in turn, of each query; int32 or int64\n"
+                         "  --cu-seqlens-q C.npy    (N + 1), from 0 up: Q is (H, total, D), its rows\n"
+                         "                   C[n] to C[n + 1] are a batch, K and V (N, H, kv_len, D)\n"
                          "Scores:\n"
                          "  --scale X        instead of 1/sqrt(head dimension)\n"
                          "  --softcap C      C tanh(score / C)\n"
@@ -55,6 +59,7 @@ typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum;
     const char *scale, *causal, *window, *mask, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype, *paged, *cache;
     const char *k_scale, *k_zero, *v_scale, *v_zero;
+    const char *q_bounds, *cu_seqlens_q;
     picture_arguments picture;
     run_options run;
 } sdpa_options;
@@ -90,23 +95,27 @@ static int scalars_read(const sdpa_options *o, attn_desc *desc)
     return 1;
 }
 
-static int inputs_fit(const tensor *q, const tensor *k, const tensor *v)
+/* Packed queries have the heads first, and as many keys and values as there are sequences. */
+static int inputs_fit(const tensor *q, const tensor *k, const tensor *v, int packed)
 {
     static const char wanted[] = "(S, D), (H, S, D) or (B, H, S, D)";
-    const int rank = q->array.ndim;
+    const int rank = q->array.ndim + packed;
+    if (packed && !tensor_rank(q, 3, 3, "(H, total, D)")) return 0;
     if (!tensor_rank(q, 2, 4, wanted) || !tensor_rank(k, 2, 4, wanted) || !tensor_rank(v, 2, 4, wanted)) return 0;
+    if (packed && (!tensor_rank(k, 4, 4, "(N, H, S, D)") || !tensor_rank(v, 4, 4, "(N, H, S, D)"))) return 0;
     if (k->array.ndim != rank)
         return fail("%s: has %d dimensions, but %s has %d", k->file, k->array.ndim, q->file, rank);
     if (v->array.ndim != rank)
         return fail("%s: has %d dimensions, but %s has %d", v->file, v->array.ndim, q->file, rank);
     if (!tensor_same(k, -1, q, -1, "the head dimension") || !tensor_same(v, -2, k, -2, "the number of keys")) return 0;
     if (rank > 2) {
-        const size_t heads = q->array.shape[rank - 3], kv_heads = k->array.shape[rank - 3];
+        const size_t heads = q->array.shape[rank - 3 - packed], kv_heads = k->array.shape[rank - 3];
         if (!tensor_same(v, -3, k, -3, "the number of heads")) return 0;
         if (kv_heads == 0 || heads % kv_heads != 0)
             return fail("%s: has %zu heads, which do not divide the %zu heads of %s", k->file, kv_heads, heads,
                         q->file);
     }
+    if (packed) return tensor_same(v, 0, k, 0, "the batch");
     return rank < 4 || (tensor_same(k, 0, q, 0, "the batch") && tensor_same(v, 0, q, 0, "the batch"));
 }
 
@@ -253,31 +262,80 @@ static int vector_fits(const tensor *t, size_t first, size_t last, int two, cons
     return fail("%s: has shape %s, but must have %zu elements, one per %s", t->file, text, last, meaning);
 }
 
+static attn_array slice(const attn_array *a, int axis, size_t first, size_t count)
+{
+    attn_array part = *a;
+    if (a->ndim == 0) return part;
+    part.data = (char *)a->data + (ptrdiff_t)first * a->stride[axis] * (ptrdiff_t)attn_dtype_size(a->dtype);
+    part.shape[axis] = count;
+    return part;
+}
+
+/* The first of an array of integers. */
+static int64_t integer_at(const attn_array *a)
+{
+    int64_t wide = 0;
+    int32_t narrow = 0;
+    memcpy(a->dtype == ATTN_I64 ? (void *)&wide : (void *)&narrow, a->data, attn_dtype_size(a->dtype));
+    return a->dtype == ATTN_I64 ? wide : narrow;
+}
+
+static int integers(const tensor *t)
+{
+    if (!t->file || t->array.dtype == ATTN_I32 || t->array.dtype == ATTN_I64) return 1;
+    return fail("%s: has element type %s, but must have int32 or int64", t->file, attn_dtype_name(t->array.dtype));
+}
+
+/* (rows, 2 R), or one of these for each batch. */
+static int bounds_fit(const tensor *t, size_t batch, size_t rows)
+{
+    const attn_array *a = &t->array;
+    if (!t->file) return 1;
+    if (!integers(t) || !tensor_rank(t, 2, 3, "(q_len, 2 R) or (B, q_len, 2 R)")) return 0;
+    if (a->shape[a->ndim - 2] != rows)
+        return fail("%s: has %zu rows, but there are %zu queries", t->file, a->shape[a->ndim - 2], rows);
+    if (a->ndim == 3 && a->shape[0] != 1 && a->shape[0] != batch)
+        return fail("%s: has a batch of %zu instead of %zu", t->file, a->shape[0], batch);
+    if (a->shape[a->ndim - 1] % 2)
+        return fail("%s: has %zu columns, but each interval has two", t->file, a->shape[a->ndim - 1]);
+    return 1;
+}
+
 /* Masks are extended to `capacity` keys, of which those beyond kv_len do not count. */
 static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype, size_t capacity)
 {
     const attn_array *q = &desc->q;
     size_t full[4] = {1, 1, 1, 1};
-    tensor mask, alibi, sinks, kv_lens;
+    const size_t sequences = o->cu_seqlens_q ? desc->k.shape[0] : q->ndim == 4 ? q->shape[0] : 1;
+    tensor mask, alibi, sinks, kv_lens, q_bounds, cu_seqlens_q;
     int i;
     for (i = 1; i <= q->ndim; i++) full[4 - i] = q->shape[q->ndim - i];
-    full[3] = desc->k.shape[q->ndim - 2];
+    full[3] = desc->k.shape[desc->k.ndim - 2];
     if (!tensor_load(&mask, o->mask) || !tensor_load(&alibi, o->alibi) || !tensor_load(&sinks, o->sinks) ||
-        !tensor_load(&kv_lens, o->kv_lens))
+        !tensor_load(&kv_lens, o->kv_lens) || !tensor_load(&q_bounds, o->q_bounds) ||
+        !tensor_load(&cu_seqlens_q, o->cu_seqlens_q))
         return 0;
-    if (!mask_fits(&mask, full, dtype) || !vector_fits(&alibi, full[0], full[1], 1, "head") ||
-        !vector_fits(&sinks, full[0], full[1], 0, "head") || !vector_fits(&kv_lens, 0, full[0], 0, "batch"))
+    if (!mask_fits(&mask, full, dtype) || !vector_fits(&alibi, sequences, full[1], 1, "head") ||
+        !vector_fits(&sinks, full[0], full[1], 0, "head") || !vector_fits(&kv_lens, 0, sequences, 0, "batch") ||
+        !bounds_fit(&q_bounds, full[0], full[2]) ||
+        !vector_fits(&cu_seqlens_q, 0, sequences + 1, 0, "sequence and one more"))
         return 0;
     if (alibi.file && (!tensor_is_float(&alibi) || !tensor_convert(&alibi, dtype))) return 0;
     if (sinks.file && (!tensor_is_float(&sinks) || !tensor_convert(&sinks, dtype))) return 0;
-    if (kv_lens.file && kv_lens.array.dtype != ATTN_I32 && kv_lens.array.dtype != ATTN_I64)
-        return fail("%s: has element type %s, but must have int32 or int64", kv_lens.file,
-                    attn_dtype_name(kv_lens.array.dtype));
+    if (!integers(&kv_lens) || !integers(&cu_seqlens_q)) return 0;
+    if (cu_seqlens_q.file) { /* rows of no sequence would not be computed */
+        const attn_array last = slice(&cu_seqlens_q.array, 0, sequences, 1);
+        const int64_t end = integer_at(&last);
+        if (end >= 0 && (uint64_t)end < full[2])
+            return fail("%s: ends with %lld, but there are %zu queries", cu_seqlens_q.file, (long long)end, full[2]);
+    }
     if (!tensor_resize(&mask, capacity)) return 0;
     desc->mask = mask.array;
     desc->alibi = alibi.array;
     desc->sinks = sinks.array;
     desc->kv_lens = kv_lens.array;
+    desc->q_bounds = q_bounds.array;
+    desc->cu_seqlens_q = cu_seqlens_q.array;
     return 1;
 }
 
@@ -317,15 +375,6 @@ static attn_array lift(const attn_array *a, int ndim)
         lifted.stride[i] = i < more ? 0 : a->stride[i - more];
     }
     return lifted;
-}
-
-static attn_array slice(const attn_array *a, int axis, size_t first, size_t count)
-{
-    attn_array part = *a;
-    if (a->ndim == 0) return part;
-    part.data = (char *)a->data + (ptrdiff_t)first * a->stride[axis] * (ptrdiff_t)attn_dtype_size(a->dtype);
-    part.shape[axis] = count;
-    return part;
 }
 
 /* Room for `blocks` (H, rows, n) of each part that there is of keys or values, filled with NaN. */
@@ -387,13 +436,7 @@ static int lengths_new(cached *c, const attn_array *kv_lens, size_t batch, size_
     c->ends = (int64_t *)ends.array.data;
     for (b = 0; b < batch; b++) {
         const attn_array len = slice(kv_lens, 0, b, 1);
-        int32_t narrow;
-        c->ends[b] = (int64_t)kv_len;
-        if (len.ndim && len.dtype == ATTN_I64) memcpy(&c->ends[b], len.data, sizeof c->ends[b]);
-        if (len.ndim && len.dtype == ATTN_I32) {
-            memcpy(&narrow, len.data, sizeof narrow);
-            c->ends[b] = narrow;
-        }
+        c->ends[b] = len.ndim ? integer_at(&len) : (int64_t)kv_len;
         if (c->ends[b] < 0 || (uint64_t)c->ends[b] > kv_len)
             return fail("sdpa: %s", attn_status_string(ATTN_ERR_LENGTH));
     }
@@ -414,6 +457,7 @@ static int cached_new(cached *c, const attn_desc *desc, attn_dtype kv_type, size
     c->desc.mask = lift(&desc->mask, 4);
     c->desc.scores = lift(&desc->scores, 4);
     c->desc.lse = lift(&desc->lse, 3);
+    c->desc.q_bounds = lift(&desc->q_bounds, 3);
     c->desc.colsum = lift(&desc->colsum, 3);
     for (kv = 0; kv < 2; kv++)
         for (part = NUMBERS; part < PARTS; part++) c->from[kv][part] = lift(part_of(&c->desc, kv, part), 4);
@@ -505,6 +549,7 @@ static attn_desc step_of(const cached *c, size_t i)
     d.out = slice(&d.out, 2, i, one);
     d.lse = slice(&d.lse, 2, i, one);
     d.scores = slice(&d.scores, 2, i, one);
+    d.q_bounds = slice(&d.q_bounds, 1, i, one);
     if (d.mask.ndim && d.mask.shape[2] != 1) d.mask = slice(&d.mask, 2, i, one);
     /* With lower-right alignment, the query is at the last of the keys so far. */
     if (d.align != ATTN_ALIGN_LOWER_RIGHT) {
@@ -555,7 +600,7 @@ static attn_status from_pages(const void *arguments, const attn_exec *exec)
     attn_desc d = c->desc;
     size_t b;
     d.colsum = c->sums;
-    for (b = 0; b < d.q.shape[0] && !exec->query; b++) {
+    for (b = 0; b < c->from[0]->shape[0] && !exec->query; b++) {
         const attn_status status = append_until(c, b, c->ends[b]);
         if (status) return status;
     }
@@ -590,16 +635,18 @@ static int sdpa(const sdpa_options *o)
     size_t shape[ATTN_MAX_DIMS] = {0}, kv_len, capacity;
     int64_t page_size = 0;
     pictures drawn;
+    const int packed = o->cu_seqlens_q != NULL;
     int rank, in_cache, kv = -1;
     if (!pictures_allowed(&o->picture) || !scalars_read(o, &desc) ||
         !option_word("--kv-dtype", o->kv_dtype, kv_names, KV_TYPES, &kv) ||
         !option_integer("--paged", o->paged, 1, MAX_PAGE, &page_size))
         return 0;
+    if (packed && o->cache) return fail("--cache does not go with --cu-seqlens-q (see attn sdpa --help)");
     if (!tensor_load(&q, o->q) || !stored_load(&k, o->k, "--k-scale", o->k_scale, "--k-zero", o->k_zero) ||
         !stored_load(&v, o->v, "--v-scale", o->v_scale, "--v-zero", o->v_zero))
         return 0;
     if (!tensor_is_float(&q) || !stored_type(&k.numbers, kv) || !stored_type(&v.numbers, kv) ||
-        !inputs_fit(&q, &k.numbers, &v.numbers) || !run_dtype(&o->run, 1, inputs, 3, &dtype))
+        !inputs_fit(&q, &k.numbers, &v.numbers, packed) || !run_dtype(&o->run, 1, inputs, 3, &dtype))
         return 0;
     compute_type = dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     rank = q.array.ndim;
@@ -607,7 +654,7 @@ static int sdpa(const sdpa_options *o)
     in_cache = o->paged || o->cache;
     if (!tensor_convert(&q, dtype) || !stored_convert(&k, kv_type, in_cache) || !stored_convert(&v, kv_type, in_cache))
         return 0;
-    kv_len = capacity = k.numbers.array.shape[rank - 2];
+    kv_len = capacity = k.numbers.array.shape[k.numbers.array.ndim - 2];
     if (page_size) capacity = (kv_len / (size_t)page_size + (kv_len % (size_t)page_size ? 1 : 0)) * (size_t)page_size;
     desc.q = q.array;
     desc.k = k.numbers.array;
@@ -619,7 +666,7 @@ static int sdpa(const sdpa_options *o)
     if (!extras_load(o, &desc, compute_type, capacity)) return 0;
 
     memcpy(shape, q.array.shape, sizeof shape);
-    shape[rank - 1] = v.numbers.array.shape[rank - 1];
+    shape[rank - 1] = v.numbers.array.shape[v.numbers.array.ndim - 1];
     if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute_type, rank - 1, shape))
         return 0;
     shape[rank - 1] = capacity;
@@ -627,7 +674,12 @@ static int sdpa(const sdpa_options *o)
         !tensor_new(&scores, o->scores, compute_type, rank, shape))
         return 0;
     shape[rank - 2] = capacity;
-    if (!tensor_new(&colsum, o->colsum, compute_type, rank - 1, shape)) return 0;
+    if (packed) { /* of each sequence */
+        shape[0] = k.numbers.array.shape[0];
+        shape[1] = q.array.shape[0];
+        shape[2] = capacity;
+    }
+    if (!tensor_new(&colsum, o->colsum, compute_type, rank - 1 + packed, shape)) return 0;
     desc.out = out.array;
     desc.lse = lse.array;
     desc.colsum = colsum.array;
@@ -666,6 +718,8 @@ int sdpa_command(int argc, char **argv)
         {"--alibi", &o.alibi},
         {"--sinks", &o.sinks},
         {"--kv-lens", &o.kv_lens},
+        {"--q-bounds", &o.q_bounds},
+        {"--cu-seqlens-q", &o.cu_seqlens_q},
         {"--kv-dtype", &o.kv_dtype},
         {"--k-scale", &o.k_scale},
         {"--k-zero", &o.k_zero},

@@ -475,9 +475,17 @@ for (const moves of ['pointermove', 'pointerdown']) $('panel').addEventListener(
 async function take(list) {
     if (!list.length) return;
     $('panel').setAttribute('aria-busy', 'true');
-    const files = await Promise.all([...list].map(async (file) =>
-        ({name: file.name, bytes: new Uint8Array(await file.arrayBuffer())})));
+    const files = await Promise.all([...list].map(async (file) => {
+        const bytes = await file.arrayBuffer().catch(() => null);
+        return {name: file.name, bytes: bytes && new Uint8Array(bytes)};
+    }));
     await busy;
+    const unreadable = files.find((file) => !file.bytes); // a folder, or no longer there
+    if (unreadable) {
+        $('panel').removeAttribute('aria-busy');
+        complain(`${unreadable.name} cannot be read.`);
+        return;
+    }
     const before = {projections, weights};
     projections = {...projections};
     weights = null;
