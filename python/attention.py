@@ -515,9 +515,9 @@ def scaled_dot_product_attention(
         dropout_p: float = 0.0, is_causal: bool = False, scale: Optional[float] = None, enable_gqa: bool = False, *,
         lower_right: bool = False, window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
         alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None,
-        q_bounds: Optional[ArrayLike] = None, k_scale: Optional[ArrayLike] = None, k_zero: Optional[ArrayLike] = None, v_scale: Optional[ArrayLike] = None,
-        v_zero: Optional[ArrayLike] = None, kv_dtype: Optional[str] = None, return_weights: bool = False,
-        return_lse: bool = False, out: Optional[Array] = None) -> Any:
+        q_bounds: Optional[ArrayLike] = None, k_scale: Optional[ArrayLike] = None, k_zero: Optional[ArrayLike] = None,
+        v_scale: Optional[ArrayLike] = None, v_zero: Optional[ArrayLike] = None, kv_dtype: Optional[str] = None,
+        return_weights: bool = False, return_lse: bool = False, out: Optional[Array] = None) -> Any:
     """PyTorch's function of this name, and what attention.h adds.
 
     query is (..., heads, q_len, d), key is (..., kv_heads, kv_len, d), value is (..., kv_heads, kv_len, d_v); leading
