@@ -1666,7 +1666,7 @@ static float attn__found_scale(float max, float top, int half)
     if (!attn__finite_f32(max)) return attn__from_bits_f32(0x7fc00000u);
     if (half && code > 0x7bffu) code = 0x7bffu;
     if (half) scale = attn__f16_to_f32(code);
-    if (!(max > scale * (top + 0.5f))) return scale;
+    if (!((double)max > (double)scale * ((double)top + 0.5))) return scale; /* as float, 127.5 units would be 128 */
     return half ? attn__f16_to_f32((uint16_t)(code < 0x7bffu ? code + 1 : code))
                 : attn__from_bits_f32(attn__bits_f32(scale) + 1);
 }

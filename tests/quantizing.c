@@ -158,6 +158,7 @@ static int within_half_a_step(attn_dtype type, float max, test_rng *rng)
            test_status(attn_dequantize(&codes, scales, NULL, &y), ATTN_OK);
     step = type == ATTN_Q8_0 ? (double)attn__f16_to_f32(*(const uint16_t *)codes.data) : (double)*(float *)scale.data;
     if (max > 0 && !(step > 0)) pass = 0;
+    pass &= step >= (double)ref_found_scale(max, type) && step <= (double)ref_found_scale(max, type);
     for (size_t i = 0; i < N; i++) {
         const double number = (double)((float *)x.data)[i], back = (double)((float *)y.data)[i];
         double allowed = step / 2;
