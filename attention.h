@@ -1643,7 +1643,7 @@ ATTN__INLINE uint8_t attn__f32_to_f8(float x, uint32_t fraction_bits, uint32_t b
     const uint32_t unit = (127 + 24 - bias - fraction_bits)
                           << 23; /* where the least code is a unit in the last place */
     uint32_t code;
-    if (a > 0x7f800000u) return (uint8_t)(sign | 0x7fu);
+    if (a > 0x7f800000u) return 0x7fu; /* of which sign, machines differ where infinity is divided by infinity */
     if (a < (128 - bias) << 23) code = attn__bits_f32(attn__from_bits_f32(a) + attn__from_bits_f32(unit)) - unit;
     else code = ((a + (1u << (shift - 1)) - 1 + (a >> shift & 1)) >> shift) - ((127 - bias) << fraction_bits);
     return (uint8_t)(sign | (code < largest ? code : largest));

@@ -106,7 +106,7 @@ static uint8_t f8_encode(double value, double (*decode)(unsigned), unsigned larg
 {
     const double magnitude = fabs(value);
     unsigned best = 0;
-    if (isnan(value)) return (uint8_t)(signbit(value) ? 0xff : 0x7f);
+    if (isnan(value)) return 0x7f;
     for (unsigned code = 1; code <= largest; code++) {
         const double here = fabs(decode(code) - magnitude), there = fabs(decode(best) - magnitude);
         if (here < there || (here <= there && code % 2 == 0)) best = code;

@@ -56,12 +56,6 @@ static uint8_t nearest(attn_dtype type, float x, float s)
     ref_encode(&a, 0, 0, 0, 0, x, s, 0);
     return *code;
 }
-static int same_code(attn_dtype type, uint8_t got, uint8_t want)
-{
-    if (got == want) return 1;
-    return (type == ATTN_F8_E4M3 || type == ATTN_F8_E5M2) && (got & 0x7f) == 0x7f && (want & 0x7f) == 0x7f;
-}
-
 static void try_nearest(void)
 {
     static const float scales[] = {1, 0.013f, -3, 1e-40f, 1e30f, 0, NAN, INFINITY};
@@ -81,7 +75,7 @@ static void try_nearest(void)
                 kernel->encode(codes, x, &how, 0, n);
                 for (size_t j = 0; j < n; j++) {
                     const uint8_t want = nearest(types[t], x[j], scales[i]);
-                    if (same_code(types[t], codes[j], want)) continue;
+                    if (codes[j] == want) continue;
                     if (!wrong++)
                         test_note("%g / %g is %d, wanted %d", (double)x[j], (double)scales[i], codes[j], want);
                 }
