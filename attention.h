@@ -1722,7 +1722,7 @@ ATTN__INLINE uint8_t attn__f32_to_f8(float x, uint32_t fraction_bits, uint32_t b
     const uint32_t unit = (127 + 24 - bias - fraction_bits)
                           << 23; /* where the least code is a unit in the last place */
     uint32_t code;
-    if (a > 0x7f800000u) return (uint8_t)(sign | 0x7fu);
+    if (a > 0x7f800000u) return 0x7fu; /* of which sign, machines differ where infinity is divided by infinity */
     if (a < (128 - bias) << 23) code = attn__bits_f32(attn__from_bits_f32(a) + attn__from_bits_f32(unit)) - unit;
     else code = ((a + (1u << (shift - 1)) - 1 + (a >> shift & 1)) >> shift) - ((127 - bias) << fraction_bits);
     return (uint8_t)(sign | (code < largest ? code : largest));
@@ -1745,7 +1745,7 @@ static float attn__found_scale(float max, float top, int half)
     if (!attn__finite_f32(max)) return attn__from_bits_f32(0x7fc00000u);
     if (half && code > 0x7bffu) code = 0x7bffu;
     if (half) scale = attn__f16_to_f32(code);
-    if (!(max > scale * (top + 0.5f))) return scale;
+    if (!((double)max > (double)scale * ((double)top + 0.5))) return scale; /* as float, 127.5 units would be 128 */
     return half ? attn__f16_to_f32((uint16_t)(code < 0x7bffu ? code + 1 : code))
                 : attn__from_bits_f32(attn__bits_f32(scale) + 1);
 }

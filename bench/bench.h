@@ -165,9 +165,10 @@ const char *bench_dnnl_core(void);
 /* external.c: programs of other languages. A command reads lines from its input
  * and answers each with one line; bench/peer.py shows how.
  *   (start)                      name and description, or "skip" and the reason
- *   case KIND HEADS KV_HEADS M N K CAUSAL AXIS DIRECTORY
+ *   case KIND HEADS KV_HEADS M N K CAUSAL AXIS DIRECTORY UNIT
  *                                "ready" and perhaps how, or "skip" and the reason;
- *                                a, b and c are in that directory as plain float32
+ *                                a, b and c are in that directory as plain float32.
+ *                                UNIT: not 0 where b and c are int8, times this number
  *   run COUNT                    does it COUNT times; seconds of processor time
  *   write                        "written": the output is in the same directory, as out
  * The program ends when its input ends. */

@@ -190,8 +190,8 @@ static int introduce(program *p, const bench_job *job, char *line)
         snprintf(line, LINE, "skip its files could not be written");
         return 0;
     }
-    snprintf(line, LINE, "case %s %zu %zu %zu %zu %zu %d %d %.*s", kinds[s->kind], s->heads, s->kv_heads, s->m, s->n,
-             s->k, s->causal, s->axis, LINE - 192, p->directory);
+    snprintf(line, LINE, "case %s %zu %zu %zu %zu %zu %d %d %.*s %.9g", kinds[s->kind], s->heads, s->kv_heads, s->m,
+             s->n, s->k, s->causal, s->axis, LINE - 224, p->directory, job->scales ? (double)job->scales[0] : 0);
     return ask(p, line, line) && !strncmp(line, "ready", 5);
 }
 
@@ -212,6 +212,7 @@ size_t bench_external(const bench_job *job, bench_entry *entries, size_t count)
         if (introduce(p, job, line)) {
             size_t length = strlen(e->name);
             snprintf(e->name + length, sizeof e->name - length, "%.*s", (int)(sizeof e->name - length - 1), line + 5);
+            if (strstr(line, "int8")) e->bytes = job->bytes;
             continue;
         }
         snprintf(skipped[i].description, sizeof skipped[i].description, "%s",

@@ -28,7 +28,7 @@ EXTRA_LIBRARIES += bench/libpeer.a
 bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
 bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math $(VECLIB_CFLAGS)
 CLEANFILES += bench/simd128.js
-EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/cost.sh bench/hot_loop.awk bench/neon_mca.sh bench/simd128.c
+EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/cost.sh bench/hot_loop.awk bench/int8_scores.c bench/neon_mca.sh bench/simd128.c
 
 .PHONY: bench bench-peers bench-plot bench-wasm cost neon-mca
 bench: bench/bench$(EXEEXT)

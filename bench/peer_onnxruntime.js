@@ -21,7 +21,13 @@ function bytes(field, ...parts) {
     const all = Buffer.concat(parts.map((part) => Buffer.from(part)));
     return Buffer.concat([varint(field * 8 + 2), varint(all.length), all]);
 }
-const FLOAT = 1, INT32 = 6, INT = 2;
+const FLOAT = 1, INT8 = 3, INT32 = 6, INT = 2, STRING = 3;
+const NAMES = { [FLOAT]: "float32", [INT8]: "int8", [INT32]: "int32" };
+
+function attribute(name, x) {
+    const held = typeof x === "string" ? [bytes(4, x), number(20, STRING)] : [number(3, x), number(20, INT)];
+    return bytes(5, bytes(1, name), ...held);
+}
 
 function value(field, name, type, shape) {
     const dims = shape.map((n) => bytes(1, number(1, n)));
@@ -32,7 +38,7 @@ function value(field, name, type, shape) {
 function model(op, domain, attributes, inputs, outputs) {
     const node = bytes(1,
         ...inputs.map(([name]) => bytes(1, name)), ...outputs.map(([name]) => bytes(2, name)), bytes(4, op),
-        ...Object.entries(attributes).map(([name, n]) => bytes(5, bytes(1, name), number(3, n), number(20, INT))), bytes(7, domain));
+        ...Object.entries(attributes).map((pair) => attribute(...pair)), bytes(7, domain));
     const graph = bytes(7, node, bytes(2, "one"), ...inputs.filter(([name]) => name).map((v) => value(11, ...v)),
         ...outputs.filter(([, , shape]) => shape).map((v) => value(12, ...v)));
     return Buffer.concat([number(1, 10), graph, bytes(8, bytes(1, ""), number(2, 23)), bytes(8, bytes(1, "com.microsoft"), number(2, 1))]);
@@ -53,9 +59,16 @@ function turn(x, heads, rows, d) {
     return y;
 }
 
+// The last row of each head.
+function newest(x, heads, rows, d) {
+    const y = new Float32Array(heads * d);
+    for (let h = 0; h < heads; h++) y.set(x.subarray(((h + 1) * rows - 1) * d, (h + 1) * rows * d), h * d);
+    return y;
+}
+
 // What could do the case: each an operator with its inputs, and how the output is turned back.
 function candidates(c, load) {
-    const { heads, kv, m, n, k, causal, axis } = c;
+    const { heads, kv, m, n, k, causal, axis, unit } = c;
     if (c.kind === "softmax") {
         const x = ["x", FLOAT, [m, n]];
         return [{ op: "Softmax", domain: "", attributes: axis ? { axis } : { axis: 0 }, inputs: [x], data: { x: load("a", m * n) }, out: [m, n] }];
@@ -70,6 +83,20 @@ function candidates(c, load) {
         inputs: [["q", FLOAT, [1, heads, m, k]], ["k", FLOAT, [1, kv, n, k]], ["v", FLOAT, [1, kv, n, k]]],
         data: { q, k: keys, v: values }, out: [1, heads, m, k],
     }];
+    if (m === 1 && unit) { // a cache of int8, to which the last key is appended where it lies
+        const cache = (name) => [name, INT8, [1, kv, n, k]], codes = (x) => Int8Array.from(x, (y) => Math.round(y / unit));
+        all.push({
+            op: "GroupQueryAttention", label: "GQA, int8", domain: "com.microsoft", out: [1, 1, heads * k],
+            attributes: { num_heads: heads, kv_num_heads: kv, k_quant_type: "PER_TENSOR", v_quant_type: "PER_TENSOR", kv_cache_bit_width: 8 },
+            inputs: [["q", FLOAT, [1, 1, heads * k]], ["k", FLOAT, [1, 1, kv * k]], ["v", FLOAT, [1, 1, kv * k]], cache("past_k"), cache("past_v"),
+                ["lengths", INT32, [1]], ["total", INT32, [1]], [""], [""], [""], [""], [""], ["k_scale", FLOAT, [1]], ["v_scale", FLOAT, [1]]],
+            data: {
+                q, k: newest(keys, kv, n, k), v: newest(values, kv, n, k), past_k: codes(keys), past_v: codes(values),
+                lengths: Int32Array.of(n - 1), total: Int32Array.of(n), k_scale: Float32Array.of(unit), v_scale: Float32Array.of(unit),
+            },
+            more: [cache("present_k"), cache("present_v")], shared: { present_k: "past_k", present_v: "past_v" },
+        });
+    }
     if (m > 1) {
         const inputs = [["q", FLOAT, [1, m, heads * k]], ["k", FLOAT, [1, n, kv * k]], ["v", FLOAT, [1, n, kv * k]]];
         const data = { q: turn(q, heads, m, k), k: turn(keys, kv, n, k), v: turn(values, kv, n, k) };
@@ -91,12 +118,17 @@ async function open(ort, c) {
     const y = new ort.Tensor("float32", new Float32Array(c.out.reduce((a, b) => a * b)), c.out);
     const session = await ort.InferenceSession.create(model(c.op, c.domain, c.attributes, c.inputs, [["y", FLOAT, c.out], ...(c.more || [])]),
         { intraOpNumThreads: 1, interOpNumThreads: 1, executionMode: "sequential", graphOptimizationLevel: "all" });
-    const feeds = {}, fetches = c.more ? ["y", ...c.more.map(([name]) => name)] : { y };
+    const feeds = {};
     for (const [name, type, shape] of c.inputs)
-        if (name) feeds[name] = new ort.Tensor(type === FLOAT ? "float32" : "int32", c.data[name], shape);
+        if (name) feeds[name] = new ort.Tensor(NAMES[type], c.data[name], shape);
+    let fetches = c.more ? ["y", ...c.more.map(([name]) => name)] : { y };
+    if (c.shared) {
+        fetches = { y };
+        for (const [present, past] of Object.entries(c.shared)) fetches[present] = feeds[past];
+    }
     let last = y;
     const run = async () => { last = (await session.run(feeds, fetches)).y; };
-    return { run, op: c.op, release: () => session.release(), result: () => (c.back ? c.back(last.data) : last.data) };
+    return { run, op: c.label || c.op, release: () => session.release(), result: () => (c.back ? c.back(last.data) : last.data) };
 }
 
 async function seconds(run, count) {
@@ -146,11 +178,11 @@ async function main() {
         let answer = "";
         try {
             if (words[0] === "case") {
-                const [heads, kv, m, n, k, causal, axis] = words.slice(2, 9).map(Number);
+                const [heads, kv, m, n, k, causal, axis] = words.slice(2, 9).map(Number), unit = Number(words[10]);
                 directory = words[9];
                 if (work) await work.release();
                 work = null;
-                work = await fastest(ort, candidates({ kind: words[1], heads, kv, m, n, k, causal, axis }, (name, count) => floats(directory, name, count)));
+                work = await fastest(ort, candidates({ kind: words[1], heads, kv, m, n, k, causal, axis, unit }, (name, count) => floats(directory, name, count)));
                 answer = "ready " + work.op;
             } else if (words[0] === "run")
                 answer = String(await seconds(work.run, Number(words[1])));

@@ -62,6 +62,11 @@ static size_t count_of(const attn_array *a)
     return n;
 }
 
+static size_t bytes_of(const attn_array *a)
+{
+    return count_of(a) / attn_dtype_block(a->dtype) * attn_dtype_size(a->dtype);
+}
+
 static uint64_t hash_array(uint64_t h, const attn_array *a)
 {
     size_t i, n = count_of(a);
@@ -126,7 +131,7 @@ static char workspace[1 << 22];
 static attn_array array_4d(attn_dtype dtype, size_t n0, size_t n1, size_t n2, size_t n3)
 {
     const attn_array a = attn_array_4d(dtype, (char *)memory + taken, n0, n1, n2, n3);
-    taken += (count_of(&a) * attn_dtype_size(dtype) + 63) / 64 * 64;
+    taken += (bytes_of(&a) + 63) / 64 * 64;
     if (taken > sizeof memory) {
         failures++;
         taken = 0;
@@ -370,6 +375,77 @@ static uint64_t case_layer(attn_path path, int f64)
     return hash_array(h, &layer.out);
 }
 
+/* Numbers rounded to 8 bits: how, and in what shape their scales are. With zero points both are given. */
+typedef struct coded_case {
+    attn_dtype dtype;
+    int each_head, each_row, zeros;
+    size_t groups;
+} coded_case;
+
+static const coded_case coded_cases[] = {
+    {ATTN_I8, 1, 1, 0, 1},      {ATTN_U8, 1, 0, 1, 4},   {ATTN_F8_E4M3, 0, 0, 0, 32},
+    {ATTN_F8_E5M2, 0, 0, 0, 1}, {ATTN_Q8_0, 0, 0, 0, 0},
+};
+
+static uint64_t quantize(uint64_t h, const coded_case *c, const attn_array *x, attn_array *codes, attn_array *scale,
+                         attn_array *zero)
+{
+    const size_t heads = x->shape[1], rows = x->shape[2];
+    const attn_scaling scaling = c->zeros ? ATTN_SCALES_GIVEN : ATTN_SCALES_FOUND;
+    const unsigned char *bytes;
+    size_t i;
+    *codes = array_4d(c->dtype, 1, heads, rows, x->shape[3]);
+    if (c->groups) *scale = array_4d(ATTN_F32, 1, c->each_head ? heads : 1, c->each_row ? rows : 1, c->groups);
+    if (c->zeros) {
+        *zero = array_4d(ATTN_F32, 1, c->each_head ? heads : 1, c->each_row ? rows : 1, c->groups);
+        fill(scale, -6);
+        fill(zero, 6);
+    }
+    h = hash_status(h, attn_quantize(x, codes, c->groups ? scale : NULL, c->zeros ? zero : NULL, scaling));
+    bytes = (const unsigned char *)codes->data;
+    for (i = 0; i < bytes_of(codes); i++) h = hash_bits(h, bytes[i], 1);
+    return c->groups ? hash_array(h, scale) : h;
+}
+
+static uint64_t case_quantize(attn_path path, int number)
+{
+    const coded_case *c = &coded_cases[number];
+    const attn_array x = array_4d(ATTN_F32, 1, 3, 50, 64), y = array_4d(ATTN_F32, 1, 3, 50, 64);
+    attn_array codes, scale, zero;
+    uint64_t h = 0;
+    int e;
+    (void)path;
+    for (e = -140; e < 120; e += 47) { /* from subnormal numbers on */
+        const size_t before = taken;
+        fill(&x, e);
+        h = quantize(h, c, &x, &codes, &scale, &zero);
+        h = hash_status(h, attn_dequantize(&codes, c->groups ? &scale : NULL, c->zeros ? &zero : NULL, &y));
+        h = hash_array(h, &y);
+        taken = before;
+    }
+    return h;
+}
+
+/* Few queries and many. */
+static uint64_t case_coded(attn_path path, int number)
+{
+    static const forward_case shapes[2] = {{ATTN_F32, 4, 2, 1, 600, 64, 32, 1, 1, 0, 0, 0},
+                                           {ATTN_F16, 4, 2, 20, 100, 64, 32, 1, 1, 1, 0, 0}};
+    const attn_exec run = on(path);
+    uint64_t h = 0;
+    int i;
+    for (i = 0; i < 2; i++) {
+        attn_desc d = problem_of(&shapes[i]);
+        const attn_array k = d.k, v = d.v;
+        h = quantize(h, &coded_cases[number], &k, &d.k, &d.k_scale, &d.k_zero);
+        h = quantize(h, &coded_cases[number], &v, &d.v, &d.v_scale, &d.v_zero);
+        h = hash_status(h, attn_forward(&d, &run));
+        h = hash_array(hash_array(hash_array(h, &d.out), &d.lse), &d.scores);
+        taken = 0;
+    }
+    return h;
+}
+
 typedef struct hash_case {
     const char *name;
     case_function function;
@@ -408,6 +484,16 @@ static const hash_case cases[] = {
     {"rotary_bf16", case_rotary, 3},
     {"layer_f32", case_layer, 0},
     {"layer_f64", case_layer, 1},
+    {"quantize_i8", case_quantize, 0},
+    {"quantize_u8", case_quantize, 1},
+    {"quantize_e4m3", case_quantize, 2},
+    {"quantize_e5m2", case_quantize, 3},
+    {"quantize_q8_0", case_quantize, 4},
+    {"forward_i8", case_coded, 0},
+    {"forward_u8", case_coded, 1},
+    {"forward_e4m3", case_coded, 2},
+    {"forward_e5m2", case_coded, 3},
+    {"forward_q8_0", case_coded, 4},
 };
 
 static void print_hash(uint64_t h)

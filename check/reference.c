@@ -106,7 +106,7 @@ static uint8_t f8_encode(double value, double (*decode)(unsigned), unsigned larg
 {
     const double magnitude = fabs(value);
     unsigned best = 0;
-    if (isnan(value)) return (uint8_t)(signbit(value) ? 0xff : 0x7f);
+    if (isnan(value)) return 0x7f;
     for (unsigned code = 1; code <= largest; code++) {
         const double here = fabs(decode(code) - magnitude), there = fabs(decode(best) - magnitude);
         if (here < there || (here <= there && code % 2 == 0)) best = code;
@@ -186,6 +186,30 @@ ref_real ref_decoded(const attn_array *a, const attn_array *scale, const attn_ar
     if (scale->ndim == 0 && zero->ndim == 0) return number;
     return scaled(number, zero->ndim ? ref_get(zero, i0, i1, i2, i3 / (n / ref_length(zero, 1))) : 0,
                   scale->ndim ? ref_get(scale, i0, i1, i2, i3 / (n / ref_length(scale, 1))) : 1);
+}
+
+void ref_encode(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, float x, float scale, float zero)
+{
+    const int divides = scale < 0 || scale > 0 || isnan(scale);
+    const volatile float quotient = x / (divides ? scale : 1), moved = quotient + zero;
+    if (!divides && !isfinite(x)) ref_set(a, i0, i1, i2, i3, (double)NAN);
+    else if (a->dtype != ATTN_I8 && a->dtype != ATTN_U8) /* -0 has a code */
+        ref_set(a, i0, i1, i2, i3, divides ? (double)quotient : copysign(0.0, (double)x));
+    else ref_set(a, i0, i1, i2, i3, (double)(divides ? moved : zero));
+}
+
+/* The nearest, but the next one where the largest number would otherwise be more than half a step beyond the top. */
+float ref_found_scale(float max, attn_dtype type)
+{
+    const float top = type == ATTN_F8_E4M3 ? 448 : type == ATTN_F8_E5M2 ? 57344 : 127;
+    const volatile float quotient = max / top;
+    const double nearest =
+        type == ATTN_Q8_0 ? small_decode(small_encode((double)quotient, 10, -14), 10, -14) : (double)quotient;
+    if (!isfinite(max)) return NAN;
+    if (type == ATTN_Q8_0 && !(nearest < 65504)) return 65504;
+    if ((double)max <= nearest * ((double)top + 0.5)) return (float)nearest;
+    return type == ATTN_Q8_0 ? (float)small_decode(small_encode(nearest, 10, -14) + 1u, 10, -14)
+                             : nextafterf((float)nearest, INFINITY);
 }
 
 /* ------------------------------------------------------------ rounding -- */

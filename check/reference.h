@@ -59,6 +59,12 @@ ref_real ref_decoded(const attn_array *a, const attn_array *scale, const attn_ar
 /* Sets an element of any type but ATTN_Q8_0, rounding to nearest even, types of 8 bits within their range. */
 void ref_set(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, double value);
 
+/* Sets an element of 8 bits, not of ATTN_Q8_0, to what quantising makes of x: x / scale + zero, in float, as above; by
+ * a scale of 0, zero for finite numbers. And the scale that is found for numbers up to max, which ATTN_Q8_0 stores as
+ * float16. */
+void ref_encode(const attn_array *a, size_t i0, size_t i1, size_t i2, size_t i3, float x, float scale, float zero);
+float ref_found_scale(float max, attn_dtype type);
+
 /* One query row of one head. The pointers stay valid until the next row. */
 typedef struct ref_row {
     size_t kv_len, head_dim_v;

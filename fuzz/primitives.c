@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * The steps, alone: softmax along any axis (and with it exp), matmul, scores and
- * weighted sum, Q K V projections, rotary embedding, caches, layers. Every path
- * gives the same bits; then the reference's bounds, or the same by other means.
+ * weighted sum, Q K V projections, rotary embedding, caches, numbers in 8 bits,
+ * layers. Every path gives the same bits; then the reference's bounds, or the same
+ * by other means.
  */
 #include "oracle.h"
 
@@ -445,6 +446,220 @@ static void check_cache(step *s)
                 }
 }
 
+/* ---- numbers in 8 bits ---- */
+
+/* A scale or zero point for each group of columns of each index of an axis, or for all of them: bits 0 to 2 are axes
+ * that have one for all, 3 to 5 choose among the numbers of groups, 6 drops dimensions of 1. */
+static attn_array scales_of(step *s, const attn_array *codes, size_t groups, unsigned code, unsigned layout)
+{
+    size_t n[4];
+    attn_array a;
+    for (int axis = 0; axis < 3; axis++) n[axis] = code >> axis & 1 ? 1 : codes->shape[axis];
+    n[3] = groups;
+    a = fuzz_array(ATTN_F32, n, layout & 15, layout >> 6);
+    fuzz_fill(&a, (fuzz_values)(fuzz_byte(&s->in, 22) % FUZZ_VALUES_COUNT), &s->c.rng);
+    for (int drop = 0; code & 64 && drop < 3 && a.shape[0] == 1; drop++) {
+        for (int i = 0; i + 1 < a.ndim; i++) a.shape[i] = a.shape[i + 1], a.stride[i] = a.stride[i + 1];
+        a.ndim--;
+    }
+    return a;
+}
+
+static size_t divisor_of(size_t n, unsigned code)
+{
+    size_t divisors[64], count = 0;
+    for (size_t i = 1; i <= n && count < 64; i++)
+        if (n % i == 0) divisors[count++] = i;
+    return count ? divisors[code % count] : 1;
+}
+
+/* The scale of an element, found or given; NULL: 1. */
+static size_t group_of(const attn_array *scale, size_t dim, size_t e) { return e / (dim / ref_length(scale, 1)); }
+static float scale_at(const attn_array *scale, size_t b, size_t h, size_t i, size_t dim, size_t e, float absent)
+{
+    return scale->ndim ? (float)ref_get(scale, b, h, i, group_of(scale, dim, e)) : absent;
+}
+
+/* What row i of x becomes as row `at` of place `to`. */
+static void encode_row(const attn_array *codes, const attn_array *scale, const attn_array *zero, size_t to, size_t at,
+                       const attn_array *x, size_t b, size_t h, size_t i)
+{
+    const size_t dim = ref_length(x, 1);
+    for (size_t e = 0; e < dim; e++) {
+        if (codes->dtype == ATTN_Q8_0) {
+            unsigned char *const block = ref_at(codes, to, h, at, e);
+            const attn_array stored = attn_array_1d(ATTN_F16, block, 1), code = attn_array_1d(ATTN_I8, block + 2, 32);
+            float most = 0, found;
+            for (size_t j = e / 32 * 32; j < e / 32 * 32 + 32; j++) {
+                const float size = fabsf((float)ref_get(x, b, h, i, j));
+                if (!isfinite(size)) most = NAN;
+                else if (size > most) most = size;
+            }
+            found = ref_found_scale(most, ATTN_Q8_0);
+            ref_set(&stored, 0, 0, 0, 0, (double)found);
+            ref_encode(&code, 0, 0, 0, e % 32, (float)ref_get(x, b, h, i, e), found, 0);
+        } else
+            ref_encode(codes, to, h, at, e, (float)ref_get(x, b, h, i, e), scale_at(scale, to, h, at, dim, e, 1),
+                       scale_at(zero, to, h, at, dim, e, 0));
+    }
+}
+
+/* Found scales become the largest magnitudes of what shares them, NaN where not all is finite; then scales. */
+static void raise_scales(const attn_array *scale, size_t to, size_t at, const attn_array *x, size_t b, size_t h,
+                         size_t i)
+{
+    const size_t dim = ref_length(x, 1);
+    for (size_t e = 0; e < dim; e++) {
+        const size_t g = group_of(scale, dim, e);
+        const float most = (float)ref_get(scale, to, h, at, g), size = fabsf((float)ref_get(x, b, h, i, e));
+        if (!isfinite(size)) ref_set(scale, to, h, at, g, (double)NAN);
+        else if (size > most) ref_set(scale, to, h, at, g, (double)size);
+    }
+}
+static void settle_scale(const attn_array *scale, attn_dtype type, size_t b, size_t h, size_t i, size_t g)
+{
+    ref_set(scale, b, h, i, g, (double)ref_found_scale((float)ref_get(scale, b, h, i, g), type));
+}
+
+static void same_codes(step *s, const char *what, const attn_array *got, const attn_array *want)
+{
+    const size_t block = attn_dtype_block(got->dtype), size = attn_dtype_size(got->dtype);
+    for (size_t b = 0; b < ref_length(got, 4); b++)
+        for (size_t h = 0; h < ref_length(got, 3); h++)
+            for (size_t i = 0; i < ref_length(got, 2); i++)
+                for (size_t e = 0; e < ref_length(got, 1); e += block) {
+                    const unsigned char *x = ref_at(got, b, h, i, e), *y = ref_at(want, b, h, i, e);
+                    size_t j = 0;
+                    while (j < size && x[j] == y[j]) j++;
+                    if (j == size) continue;
+                    fuzz_fail(&s->c, "%s: byte %zu of [%zu, %zu, %zu, %zu] is %d, wanted %d", what, j, b, h, i, e, x[j],
+                              y[j]);
+                }
+}
+
+/* Rows [0, n) of a batch to their places in a cache. */
+typedef struct placing {
+    attn_array lens, table;
+    size_t page;
+} placing;
+static void place_of(const placing *p, size_t b, size_t i, size_t *to, size_t *at)
+{
+    const size_t row = (size_t)ref_get(&p->lens, 0, 0, 0, b) + i;
+    *to = p->table.ndim ? (size_t)ref_get(&p->table, 0, 0, b, row / p->page) : b;
+    *at = p->table.ndim ? row % p->page : row;
+}
+
+static void check_append(step *s, const attn_array *x, attn_dtype type, int found, int scaled, int zeros)
+{
+    const unsigned flags = fuzz_byte(&s->in, 8), shared = found ? 0 : fuzz_byte(&s->in, 19);
+    const size_t batch = x->shape[0], dim = x->shape[3], pages = 3,
+                 groups = divisor_of(dim, fuzz_byte(&s->in, 19) >> 3);
+    attn_array cache, scale = test_absent, zero = test_absent, want, want_scale = test_absent;
+    placing p = {test_1d(flags & 4 ? ATTN_I64 : ATTN_I32, batch), test_absent, 1 + fuzz_byte(&s->in, 10) / 4 % 9};
+    size_t shape[4], most;
+    while (p.page * pages < x->shape[2]) p.page++;
+    most = p.page * pages - x->shape[2];
+    if (flags & 8) p.table = test_2d(flags & 2 ? ATTN_I64 : ATTN_I32, batch, pages);
+    shape[0] = flags & 8 ? batch * pages + 1 : batch, shape[1] = x->shape[1], shape[3] = dim;
+    shape[2] = flags & 8 ? p.page : p.page * pages;
+    cache = s->out = fuzz_array(type, shape, fuzz_byte(&s->in, 18) & 15, fuzz_byte(&s->in, 18) >> 6);
+    if (scaled) scale = scales_of(s, &cache, groups, shared, fuzz_byte(&s->in, 20));
+    if (zeros) zero = scales_of(s, &cache, flags & 64 ? 1 : groups, fuzz_byte(&s->in, 21), fuzz_byte(&s->in, 20));
+    for (size_t b = 0; b < batch; b++) {
+        ref_set(&p.lens, 0, 0, 0, b, (double)test_below(&s->c.rng, most + 1));
+        for (size_t i = 0; p.table.ndim && i < pages; i++)
+            ref_set(&p.table, 0, 0, b, i, (double)(batch * pages - b * pages - i));
+    }
+    s->c.desc.out = cache, s->c.desc.k_scale = scale, s->c.desc.k_zero = zero;
+    fuzz_poison(&s->c.desc);
+    want = test_copy(&cache);
+    if (scaled) want_scale = test_copy(&scale);
+    for (size_t b = 0; b < batch; b++)
+        for (size_t h = 0; h < shape[1]; h++)
+            for (size_t i = 0, to, at; i < x->shape[2]; i++) {
+                place_of(&p, b, i, &to, &at);
+                for (size_t g = 0; found && g < groups; g++) ref_set(&want_scale, to, h, at, g, 0);
+                if (found) raise_scales(&want_scale, to, at, x, b, h, i);
+                for (size_t g = 0; found && g < groups; g++) settle_scale(&want_scale, type, to, h, at, g);
+                encode_row(&want, &want_scale, &zero, to, at, x, b, h, i);
+            }
+    fuzz_expect(&s->c, "cache of 8 bits",
+                attn_cache_append_scaled(&cache, scaled ? &scale : NULL, zeros ? &zero : NULL,
+                                         found ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN, x, &p.lens,
+                                         p.table.ndim ? &p.table : NULL),
+                ATTN_OK);
+    if (scaled) fuzz_same(&s->c, "scales", &scale, "of the cache", &want_scale, "the reference", NULL);
+    same_codes(s, "cache of 8 bits", &cache, &want);
+    no_gap_written(s);
+}
+
+/* Quantised, back, and appended to a cache, by scales that are given or found: the reference's bits. */
+static void check_codes(step *s)
+{
+    static const attn_dtype types[5] = {ATTN_I8, ATTN_U8, ATTN_F8_E4M3, ATTN_F8_E5M2, ATTN_Q8_0},
+                            floats[4] = {ATTN_F32, ATTN_F16, ATTN_BF16, ATTN_F32};
+    const unsigned flags = fuzz_byte(&s->in, 8), kind = fuzz_byte(&s->in, 9);
+    const attn_dtype type = types[kind % 5];
+    const int found = flags & 1 && type != ATTN_U8 && type != ATTN_Q8_0,
+              scaled = found || (type != ATTN_Q8_0 && flags & 2),
+              zeros = !found && flags & 4 && (type == ATTN_I8 || type == ATTN_U8);
+    attn_array scale = test_absent, zero = test_absent, want, want_scale = test_absent, x, y;
+    size_t shape[4], groups;
+    shape[0] = 1 + (fuzz_byte(&s->in, 10) & 1), shape[1] = 1 + (fuzz_byte(&s->in, 10) >> 1 & 1);
+    shape[2] = fuzz_byte(&s->in, 11) % 10, shape[3] = length_at(s, 12);
+    if (type == ATTN_Q8_0) shape[3] = (shape[3] + 31) / 32 * 32;
+    if (shape[3] > 300) shape[0] = shape[1] = 1, shape[2] = shape[2] % 2;
+    groups = divisor_of(shape[3], fuzz_byte(&s->in, 19) >> 3);
+    s->type = floats[kind >> 6];
+    x = operand(s, shape, 16, 1);
+    if (flags & 16) {
+        check_append(s, &x, type, found, scaled, zeros);
+        return;
+    }
+    s->out = fuzz_array(type, shape, fuzz_byte(&s->in, 18) & 15, fuzz_byte(&s->in, 18) >> 6);
+    if (scaled) scale = scales_of(s, &s->out, groups, fuzz_byte(&s->in, 19), fuzz_byte(&s->in, 20));
+    if (zeros) zero = scales_of(s, &s->out, flags & 64 ? 1 : groups, fuzz_byte(&s->in, 21), fuzz_byte(&s->in, 20));
+    s->c.desc.out = s->out, s->c.desc.k_scale = scale, s->c.desc.k_zero = zero;
+    fuzz_poison(&s->c.desc);
+    want = test_copy(&s->out);
+    if (scaled) want_scale = test_copy(&scale);
+    if (found) {
+        test_fill(&want_scale, 0);
+        for (size_t b = 0; b < shape[0]; b++)
+            for (size_t h = 0; h < shape[1]; h++)
+                for (size_t i = 0; i < shape[2]; i++) raise_scales(&want_scale, b, i, &x, b, h, i);
+        for (size_t b = 0; b < ref_length(&scale, 4); b++)
+            for (size_t h = 0; h < ref_length(&scale, 3); h++)
+                for (size_t i = 0; i < ref_length(&scale, 2); i++)
+                    for (size_t g = 0; g < groups; g++) settle_scale(&want_scale, type, b, h, i, g);
+    }
+    for (size_t b = 0; b < shape[0]; b++)
+        for (size_t h = 0; h < shape[1]; h++)
+            for (size_t i = 0; i < shape[2]; i++) encode_row(&want, &want_scale, &zero, b, i, &x, b, h, i);
+    fuzz_expect(&s->c, "quantize",
+                attn_quantize(&x, &s->out, scaled ? &scale : NULL, zeros ? &zero : NULL,
+                              found ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN),
+                ATTN_OK);
+    if (scaled) fuzz_same(&s->c, "scales", &scale, "quantize", &want_scale, "the reference", NULL);
+    same_codes(s, "quantize", &s->out, &want);
+
+    y = fuzz_array(floats[kind >> 4 & 3], shape, fuzz_byte(&s->in, 23) & 15, 0);
+    fuzz_expect(&s->c, "dequantize", attn_dequantize(&s->out, scaled ? &scale : NULL, zeros ? &zero : NULL, &y),
+                ATTN_OK);
+    want = test_copy(&y);
+    for (size_t b = 0; b < shape[0]; b++)
+        for (size_t h = 0; h < shape[1]; h++)
+            for (size_t i = 0; i < shape[2]; i++)
+                for (size_t e = 0; e < shape[3]; e++)
+                    ref_set(&want, b, h, i, e, (double)ref_decoded(&s->out, &scale, &zero, b, h, i, e));
+    one_nan(&want);
+    one_nan(&y);
+    fuzz_same(&s->c, "numbers", &y, "dequantize", &want, "the reference", NULL);
+    no_gap_written(s);
+    s->out = y;
+    no_gap_written(s);
+}
+
 /* ---- layers ---- */
 
 static void add_bias(const attn_array *rows, const attn_array *bias)
@@ -600,8 +815,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     s.c.path = ATTN_PATH_SCALAR;
     s.c.workers = 1 + fuzz_byte(&s.in, 6) % 3;
     s.c.desc = attn_desc_default();
-    switch (fuzz_byte(&s.in, 0) == 255 ? 8 : fuzz_byte(&s.in, 0) % 8) {
-    case 8: check_small(&s); break;
+    switch (fuzz_byte(&s.in, 0) == 255 ? 9 : fuzz_byte(&s.in, 0) % 9) {
+    case 9: check_small(&s); break;
     case 0:
     case 6: check_softmax(&s); break;
     case 1:
@@ -609,7 +824,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     case 2: check_steps(&s); break;
     case 3: (fuzz_byte(&s.in, 9) & 128 ? check_rotation : check_rotary)(&s); break;
     case 4: check_cache(&s); break;
-    default: check_layer(&s); break;
+    case 5: check_layer(&s); break;
+    default: check_codes(&s); break;
     }
     if (fuzz_shows) fuzz_print(&s.c);
     fuzz_end(&s.c);

@@ -105,7 +105,8 @@ EXPORT int attention_self_attention(const int64_t *q, const int64_t *k, const in
 
 EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *v, const int64_t *out,
                              const int64_t *mask, const int64_t *kv_lens, const int64_t *q_bounds, const int64_t *alibi,
-                             const int64_t *sinks, const int64_t *scores, const int64_t *lse, double scale,
+                             const int64_t *sinks, const int64_t *scores, const int64_t *lse, const int64_t *k_scale,
+                             const int64_t *k_zero, const int64_t *v_scale, const int64_t *v_zero, double scale,
                              double softcap, int causal, int lower_right, int64_t window_left, int64_t window_right,
                              int mask_place, size_t threads, const char **argument)
 {
@@ -124,6 +125,10 @@ EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *
     d.sinks = array_of(sinks);
     d.scores = array_of(scores);
     d.lse = array_of(lse);
+    d.k_scale = array_of(k_scale);
+    d.k_zero = array_of(k_zero);
+    d.v_scale = array_of(v_scale);
+    d.v_zero = array_of(v_zero);
     d.scale = scale;
     d.softcap = softcap;
     d.causal = causal;
@@ -160,12 +165,31 @@ EXPORT int attention_layer(const int64_t *x, const int64_t *w_q, const int64_t *
     return finish(&run, attn_layer_forward(&layer, &run));
 }
 
-/* At the first row of the cache, on this thread. */
-EXPORT int attention_cache_append(const int64_t *cache, const int64_t *rows, size_t threads, const char **argument)
+/* At the first row of the cache, on this thread. Scales, where there are some, are found. */
+EXPORT int attention_cache_append(const int64_t *cache, const int64_t *rows, const int64_t *scale, size_t threads,
+                                  const char **argument)
 {
-    const attn_array to = array_of(cache), from = array_of(rows);
+    const attn_array to = array_of(cache), from = array_of(rows), scales = array_of(scale);
     (void)threads, (void)argument;
-    return (int)attn_cache_append(&to, &from, NULL, NULL);
+    return (int)attn_cache_append_scaled(&to, scale ? &scales : NULL, NULL,
+                                         scale ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN, &from, NULL, NULL);
+}
+
+EXPORT int attention_quantize(const int64_t *x, const int64_t *codes, const int64_t *scale, const int64_t *zero,
+                              int found, size_t threads, const char **argument)
+{
+    const attn_array from = array_of(x), to = array_of(codes), scales = array_of(scale), zeros = array_of(zero);
+    (void)threads, (void)argument;
+    return (int)attn_quantize(&from, &to, scale ? &scales : NULL, zero ? &zeros : NULL,
+                              found ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN);
+}
+
+EXPORT int attention_dequantize(const int64_t *codes, const int64_t *scale, const int64_t *zero, const int64_t *y,
+                                size_t threads, const char **argument)
+{
+    const attn_array from = array_of(codes), scales = array_of(scale), zeros = array_of(zero), to = array_of(y);
+    (void)threads, (void)argument;
+    return (int)attn_dequantize(&from, scale ? &scales : NULL, zero ? &zeros : NULL, &to);
 }
 
 /* As attention.py numbers them. */

@@ -14,6 +14,7 @@ Inputs are read where they lie, whatever their strides, and copied only to chang
 their elements are not aligned, or to make one of several leading dimensions, if strides do not allow that. An `out` has
 the shape and the type of the result, and no element in common with an input that is read where it lies, but softmax
 works in place. Masked arrays are refused: use .filled(), or the attn_mask of scaled_dot_product_attention.
+Keys and values may have 8 bits: see quantize, Cache and the k_scale of scaled_dot_product_attention.
 
 What is wrong with an argument is a ValueError or a TypeError that names it and shows shapes and types.
 
@@ -37,9 +38,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = [
-    "Cache", "compute_attention_output", "compute_qkv", "compute_self_attention_scores", "multi_head_attention",
-    "num_threads", "Picture", "scaled_dot_product_attention", "self_attention", "self_attention_layer", "show",
-    "softmax", "softmax_attention_weights",
+    "Cache", "compute_attention_output", "compute_qkv", "compute_self_attention_scores", "dequantize",
+    "multi_head_attention", "num_threads", "Picture", "quantize", "scaled_dot_product_attention", "self_attention",
+    "self_attention_layer", "show", "softmax", "softmax_attention_weights",
 ]
 
 Array = NDArray[Any]
@@ -79,11 +80,14 @@ _scores = _function("scores", "q k s")
 _softmax = _function("softmax", "x y", ctypes.c_int)
 _weighted_sum = _function("weighted_sum", "w v o")
 _self_attention = _function("self_attention", "q k v out")
-_forward = _function("forward", "q k v out mask kv_lens q_bounds alibi sinks scores lse", ctypes.c_double,
-                     ctypes.c_double, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int)
+_forward = _function("forward", "q k v out mask kv_lens q_bounds alibi sinks scores lse k_scale k_zero v_scale v_zero",
+                     ctypes.c_double, ctypes.c_double, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64,
+                     ctypes.c_int)
 _layer = _function("layer", "x w_q w_k w_v w_o b_q b_k b_v b_o out weights mask", ctypes.c_size_t, ctypes.c_size_t,
                    ctypes.c_int)
-_cache_append = _function("cache_append", "cache rows")
+_cache_append = _function("cache_append", "cache rows scale")
+_quantize = _function("quantize", "x codes scale zero", ctypes.c_int)
+_dequantize = _function("dequantize", "codes scale zero y")
 _picture = _library.attention_picture
 _picture.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(ctypes.c_char_p), ctypes.POINTER(ctypes.c_char_p),
                      ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_void_p),
@@ -97,9 +101,13 @@ __version__: str = _library.attention_version().decode()
 
 _F16, _F32, _F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 _BF16 = np.dtype(np.uint16)  # NumPy has no bfloat16
+_I8, _U8 = np.dtype(np.int8), np.dtype(np.uint8)
+_F8: dict[str, Any] = {name: np.dtype([(name, np.uint8)]) for name in ("float8_e4m3", "float8_e5m2")}  # nor these
+_CODES: dict[str, Any] = {"int8": _I8, "uint8": _U8, **_F8}
+_NAMES = {dtype: name for name, dtype in _CODES.items()}
 _TYPES: dict[Any, int] = {}
-while (_name := _library.attention_dtype_name(len(_TYPES)).decode()) != "int8":  # after it, what arrays here are not
-    _TYPES[_BF16 if _name == "bfloat16" else np.dtype(_name)] = len(_TYPES)
+while (_name := _library.attention_dtype_name(len(_TYPES)).decode()) != "q8_0":  # ggml's blocks are not for Python
+    _TYPES[_BF16 if _name == "bfloat16" else _CODES[_name] if _name in _CODES else np.dtype(_name)] = len(_TYPES)
 _SAME: Mapping[Any, Any] = {}
 _STEP_TYPES = {_F16: _F32}  # the single steps and layers compute in the type of their arrays
 _RECORDS = [struct.Struct(f"={3 + 2 * ndim}q").pack for ndim in range(65)]
@@ -113,7 +121,7 @@ _addressof = ctypes.addressof
 
 
 def _show(name: str, a: Array) -> str:
-    return f"{name} {a.dtype} {a.shape}"
+    return f"{name} {_NAMES.get(a.dtype, a.dtype)} {a.shape}"
 
 
 def _brief(value: Any) -> str:
@@ -394,10 +402,14 @@ def compute_attention_output(weights: ArrayLike, V: ArrayLike, *, out: Optional[
 # ------------------------------------------------------------------ attention --
 
 _NOTEBOOK = ("Q", "K", "V", "out")
+_SCALES = ("k_scale", "k_zero", "v_scale", "v_zero")
 _PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "q_bounds", "alibi", "sinks", "weights", "lse",
-            "scale", "softcap", "window")
+            *_SCALES, "scale", "softcap", "window")
 _PLAIN = (0.0, 0.0, 0, 0, -1, -1, 0)
 _MASK_PLACES = ("all", "keys", "tail")
+_Scales = Sequence[Optional[Array]]
+_UNSCALED: _Scales = (None, None, None, None)
+_CACHED = "float32, float16, bfloat16 (uint16), int8, float8_e4m3 or float8_e5m2"
 
 
 def _spread(labels: Sequence[str], given: Sequence[Any], arrays: Sequence[Array], grouped: bool) -> list[Array]:
@@ -449,7 +461,7 @@ def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Seq
             out: Optional[Array] = None, mask: Optional[Array] = None, kv_lens: Optional[Array] = None,
             alibi: Optional[Array] = None, sinks: Optional[Array] = None, q_bounds: Optional[Array] = None,
             numbers: Sequence[Any] = _PLAIN, grouped: bool = False, return_weights: bool = False,
-            return_lse: bool = False) -> Any:
+            return_lse: bool = False, scales: _Scales = _UNSCALED) -> Any:
     q, k, v = arrays
     lead = q.shape[:-2]
     if k.shape[:-2] != lead or v.shape[:-2] != lead:
@@ -465,6 +477,7 @@ def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Seq
         count = math.prod(lead[:-1])
         q, k, v = (a.reshape((count,) + a.shape[-3:]) for a in (q, k, v))
         mask, alibi = _folded("attn_mask", mask, lead[:-1], 3), _folded("alibi", alibi, lead[:-1], 1)
+        scales = [_folded(name, a, lead[:-1], 3) for name, a in zip(_SCALES, scales)]
     if out is not None:
         _check_out(out, shape, dtype)
     results: list[Optional[Array]] = [_empty("the result", shape, dtype) if out is None or folded else out, None, None]
@@ -474,7 +487,8 @@ def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Seq
         results[2] = _empty("the logarithms", lead + q.shape[-2:-1], _STEP_TYPES.get(dtype, dtype))
     output, weights, lse = (r if r is None or not folded else r.reshape((count,) + r.shape[len(lead) - 1:])
                             for r in results)
-    _call(_forward, labels, given, (q, k, v, output, mask, kv_lens, q_bounds, alibi, sinks, weights, lse), *numbers)
+    _call(_forward, labels, given, (q, k, v, output, mask, kv_lens, q_bounds, alibi, sinks, weights, lse, *scales),
+          *numbers)
     if folded and out is not None:
         out[...] = results[0]
         results[0] = out
@@ -503,8 +517,9 @@ def scaled_dot_product_attention(
         dropout_p: float = 0.0, is_causal: bool = False, scale: Optional[float] = None, enable_gqa: bool = False, *,
         lower_right: bool = False, window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
         alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None,
-        q_bounds: Optional[ArrayLike] = None, mask_place: str = "all", return_weights: bool = False,
-        return_lse: bool = False,
+        q_bounds: Optional[ArrayLike] = None, mask_place: str = "all", k_scale: Optional[ArrayLike] = None,
+        k_zero: Optional[ArrayLike] = None, v_scale: Optional[ArrayLike] = None, v_zero: Optional[ArrayLike] = None,
+        kv_dtype: Optional[str] = None, return_weights: bool = False, return_lse: bool = False,
         out: Optional[Array] = None) -> Any:
     """PyTorch's function of this name, and what attention.h adds.
 
@@ -527,6 +542,14 @@ def scaled_dot_product_attention(
                  ascending order; the query sees none but theirs
     mask_place   what keys the columns of attn_mask are for, if there are fewer: "keys", the first, and others take no
                  part; or "tail", the last (of each batch), and others take part
+    k_scale      with it or k_zero, key is int8 or uint8, and an element is (number - k_zero) * k_scale in float32:
+                 (..., kv_heads, kv_len, c) or what broadcasts to it, where c divides d
+    k_zero       of the same shape or one of 1
+    v_scale, v_zero    the same for value
+    kv_dtype     "float8_e4m3" or "float8_e5m2": key and value that are uint8 hold these floats
+
+    With keys or values of 8 bits the rest is float32, or float16 if query is: the result has the bits of the same call
+    on dequantize(key, k_scale, k_zero). Without scales, zero points and kv_dtype, integers are numbers like others.
 
     With return_weights, (..., heads, q_len, kv_len), or return_lse, the logarithm of the sum of exp(score),
     (..., heads, q_len): a tuple of output, weights and logarithm, as far as they are asked for. A query that sees no
@@ -534,10 +557,40 @@ def scaled_dot_product_attention(
     """
     if _number("dropout_p", dropout_p) != 0:
         raise ValueError(f"dropout_p must be 0, not {dropout_p!r}: there is no dropout here")
-    dtype, arrays = _floats(_PYTORCH, (query, key, value))
+    scales = _UNSCALED
+    if k_scale is None and k_zero is None and v_scale is None and v_zero is None and kv_dtype is None:
+        dtype, arrays = _floats(_PYTORCH, (query, key, value))
+    else:
+        scales = [None if a is None else _option(name, a, _F32)
+                  for name, a in zip(_SCALES, (k_scale, k_zero, v_scale, v_zero))]
+        dtype, arrays = _with_codes((query, key, value), scales, kv_dtype)
     return _with_options((query, key, value), dtype, arrays, attn_mask, _flag("is_causal", is_causal), scale,
                          _flag("enable_gqa", enable_gqa), _flag("lower_right", lower_right), window, softcap, alibi,
-                         sinks, kv_lens, q_bounds, return_weights, return_lse, out, mask_place)
+                         sinks, kv_lens, q_bounds, return_weights, return_lse, out, mask_place,
+                         scales, (k_scale, k_zero, v_scale, v_zero))
+
+
+def _with_codes(values: Sequence[Any], scales: _Scales, kv_dtype: Optional[str]) -> tuple[Any, list[Array]]:
+    """The type of what is computed where key or value have 8 bits, and these arrays."""
+    if kv_dtype is not None and kv_dtype not in _F8:
+        raise ValueError(f"kv_dtype must be {' or '.join(map(repr, _F8))}, not {kv_dtype!r}")
+    query, *others = (_array(name, a) for name, a in zip(_PYTORCH, values))
+    dtype, (q,) = _floats(_PYTORCH, (query,))
+    dtype = _F16 if dtype == _F16 else _F32
+    arrays = [_taken(q, dtype)]
+    for i, (name, a) in enumerate(zip(_PYTORCH[1:3], others)):
+        given = [f"{n} {s.shape}" for n, s in zip(_SCALES[2 * i:], scales[2 * i:2 * i + 2]) if s is not None]
+        held = _F8[kv_dtype] if kv_dtype is not None and a.dtype == _U8 else a.dtype
+        if held not in _NAMES or (held in (_I8, _U8) and not given):
+            if given:
+                raise TypeError(f"{_show(name, a)}: it must be int8 or uint8 beside {' and '.join(given)}")
+            taken, = _floats((name,), (a,))[1]
+            arrays.append(_taken(taken, _F16 if taken.dtype == _F16 else _F32))
+            continue
+        if a.ndim < 2:
+            raise ValueError(f"{_show(name, a)} has too few dimensions: at least 2 are needed")
+        arrays.append(_taken(a.view(held), held))
+    return dtype, arrays
 
 
 def _with_options(
@@ -545,7 +598,8 @@ def _with_options(
         is_causal: bool, scale: Optional[float], enable_gqa: bool, lower_right: bool,
         window: Optional[tuple[int, int]], softcap: Optional[float], alibi: Optional[ArrayLike],
         sinks: Optional[ArrayLike], kv_lens: Optional[ArrayLike], q_bounds: Optional[ArrayLike],
-        return_weights: bool, return_lse: bool, out: Optional[Array], mask_place: str) -> Any:
+        return_weights: bool, return_lse: bool, out: Optional[Array], mask_place: str,
+        scales: _Scales, given_scales: Sequence[Any]) -> Any:
     if mask_place not in _MASK_PLACES:
         raise ValueError(f"mask_place must be one of {', '.join(_MASK_PLACES)}, not {mask_place!r}")
     compute = _STEP_TYPES.get(dtype, dtype)
@@ -560,7 +614,7 @@ def _with_options(
         except (TypeError, ValueError):
             raise TypeError(f"window must be (left, right), not {_brief(window)}") from None
         left, right = (_count("window", side, _MOST_KEYS, -1) for side in (left, right))
-    given = (*given, out, attn_mask, kv_lens, q_bounds, alibi, sinks, None, None, scale, softcap, window)
+    given = (*given, out, attn_mask, kv_lens, q_bounds, alibi, sinks, None, None, *given_scales, scale, softcap, window)
     return _attend(
         _PYTORCH, given, dtype, arrays, out,
         None if attn_mask is None else _mask(attn_mask, compute, arrays[1].shape[-2]),
@@ -570,7 +624,90 @@ def _with_options(
         None if q_bounds is None else _array("q_bounds", q_bounds),
         (factor, 0.0 if softcap is None else _number("softcap", softcap), is_causal, lower_right, left, right,
          _MASK_PLACES.index(mask_place)),
-        enable_gqa, _flag("return_weights", return_weights), _flag("return_lse", return_lse))
+        enable_gqa, _flag("return_weights", return_weights), _flag("return_lse", return_lse), scales)
+
+
+# ----------------------------------------------------------------- eight bits --
+
+def _code_type(name: str, value: Any) -> Any:
+    dtype = _CODES.get(value) if isinstance(value, str) else np.dtype(value)
+    if dtype not in _NAMES:
+        raise TypeError(f"{name} must be {', '.join(_CODES)}, not {value!r}")
+    return dtype
+
+
+def _bytes(a: Array) -> Array:
+    """What NumPy calls an array of this type."""
+    return a if a.dtype in (_I8, _U8) else a.view(_U8)
+
+
+def quantize(x: ArrayLike, dtype: DTypeLike = "int8", *, scale_shape: Optional[tuple[int, ...]] = None,
+             scale: Optional[ArrayLike] = None, zero: Optional[ArrayLike] = None) -> tuple[Array, Array]:
+    """Numbers in 8 bits: codes and their scales, so that x is about codes * scale.
+
+    dtype is int8, uint8, "float8_e4m3" or "float8_e5m2", whose codes are uint8. Scales are found, one for each row
+    (x.shape[:-1] + (1,)), or of a scale_shape that broadcasts to x, whose last dimension may also divide that of x:
+    the largest magnitude / 127 (448, 57344). Or scale and zero are given, which uint8 needs: codes are then
+    x / scale + zero, rounded to nearest even and limited to the type. x is taken as float32, or float16.
+
+    >>> codes, scale = quantize([[1.0, -0.5, 0.25], [30.0, 20.0, 10.0]])
+    >>> codes
+    array([[127, -64,  32],
+           [127,  85,  42]], dtype=int8)
+    >>> scale.ravel() * 127
+    array([ 1., 30.], dtype=float32)
+    >>> dequantize(codes, scale).round(2)
+    array([[ 1.  , -0.5 ,  0.25],
+           [30.  , 20.08,  9.92]], dtype=float32)
+    """
+    held = _code_type("dtype", dtype)
+    taken, = _floats(("x",), (x,), 1)[1]
+    a = _taken(taken, _F16 if taken.dtype == _F16 else _F32)
+    codes = np.empty(a.shape, held)
+    if scale is not None or zero is not None:
+        if scale_shape is not None:
+            raise TypeError("scale_shape is for scales that are found")
+        scales = np.ones(1, np.float32) if scale is None else _option("scale", scale, _F32)
+        zeros = None if zero is None else _option("zero", zero, _F32)
+        _call(_quantize, ("x", "codes", "scale", "zero"), (a, codes, scales, zeros), (a, codes, scales, zeros), False)
+        return _bytes(codes), scales
+    if held == _U8:
+        raise TypeError("uint8 needs a scale, or a zero: they are not found")
+    if scale_shape is None:  # rows, whatever the number of dimensions
+        scales = np.empty(a.shape[:-1] + (1,), np.float32)
+        rows = math.prod(a.shape[:-1])
+        views = a.reshape(rows, a.shape[-1]), codes.reshape(rows, a.shape[-1]), scales.reshape(rows, 1)
+    else:
+        scales = np.empty(scale_shape, np.float32)
+        views = a, codes, scales
+    _call(_quantize, ("x", "codes", "scale"), (a, codes, scales), (*views, None), True)
+    return _bytes(codes), scales
+
+
+def dequantize(codes: ArrayLike, scale: Optional[ArrayLike] = None, zero: Optional[ArrayLike] = None, *,
+               dtype: Optional[DTypeLike] = None, out: Optional[Array] = None) -> Array:
+    """The numbers that codes stand for, (codes - zero) * scale in float32.
+
+    codes are int8 or uint8; with dtype "float8_e4m3" or "float8_e5m2", uint8 that hold these. scale and zero are arrays
+    that broadcast to codes, or whose last dimension divides that of codes.
+    """
+    a = _array("codes", codes)
+    if a.dtype not in (_I8, _U8):
+        raise TypeError(f"{_show('codes', a)}: they must be int8 or uint8")
+    held = a.dtype if dtype is None else _code_type("dtype", dtype)
+    if held != a.dtype and not (a.dtype == _U8 and held in _F8.values()):
+        raise TypeError(f"{_show('codes', a)} do not hold {_NAMES[held]}")
+    if a.ndim < 1:
+        raise ValueError(f"{_show('codes', a)} has too few dimensions: at least 1 is needed")
+    y = _target(out, a.shape, _F32)
+    scales, zeros = (None if s is None else _option(n, s, _F32) for n, s in (("scale", scale), ("zero", zero)))
+    labels, lead, numbers = ("codes", "scale", "zero", "out"), a.shape[:-3], y
+    arrays: Sequence[Optional[Array]] = [_taken(a.view(held), held), scales, zeros]
+    if a.ndim > 4:  # as in _attend
+        arrays = [_folded(n, s, lead, 3) for n, s in zip(labels, arrays)]
+        numbers = np.empty((math.prod(lead),) + a.shape[-3:], np.float32)
+    _call(_dequantize, labels, (a, scales, zeros, y), (*arrays, numbers))
+    return _result(numbers if numbers is y else numbers.reshape(a.shape), _F32, y)
 
 
 class Cache:
@@ -588,19 +725,24 @@ class Cache:
 
     def __init__(self, capacity: int, kv_heads: int, head_dim: int, *, batch: int = 1,
                  head_dim_v: Optional[int] = None, dtype: DTypeLike = np.float32) -> None:
-        """Room for `capacity` tokens; dtype is float32, float16 or bfloat16, which NumPy sees as uint16."""
+        """Room for `capacity` tokens. dtype is float32, float16 or bfloat16, which NumPy sees as uint16; or int8,
+        "float8_e4m3" or "float8_e5m2", which NumPy sees as uint8, with a scale for each row of each head: a quarter of
+        the memory of float32, and 4 bytes."""
+        text = dtype if isinstance(dtype, str) else ""
         try:
-            self._dtype = _BF16 if str(dtype) == "bfloat16" else np.dtype(dtype)
+            self._dtype = _BF16 if str(dtype) == "bfloat16" else _F8[text] if text in _F8 else np.dtype(dtype)
         except Exception:
-            raise TypeError(f"dtype must be float32, float16 or bfloat16 (uint16), not {_brief(dtype)}") from None
-        if self._dtype not in (_F32, _F16, _BF16):
-            raise TypeError(f"dtype must be float32, float16 or bfloat16 (uint16), not {self._dtype}")
+            raise TypeError(f"dtype must be {_CACHED}, not {_brief(dtype)}") from None
+        self._coded = self._dtype in _NAMES
+        if self._dtype not in (_F32, _F16, _BF16, _I8, *_F8.values()):
+            raise TypeError(f"dtype must be {_CACHED}, not {self._dtype}")
         shape = (_count("batch", batch, _MOST_KEYS), _count("kv_heads", kv_heads, _MOST_HEADS),
                  _count("capacity", capacity, _MOST_KEYS))
         shapes = [shape + (_count(name, columns, _MOST_KEYS),)
                   for name, columns in (("head_dim", head_dim),
                                         ("head_dim_v", head_dim if head_dim_v is None else head_dim_v))]
         self._keys, self._values = (_empty(name, s, self._dtype) for name, s in zip(("keys", "values"), shapes))
+        self._scales = [_empty("the scales", shape + (1,), _F32) if self._coded else None for _ in shapes]
         self._length = 0
 
     def __len__(self) -> int:
@@ -610,16 +752,29 @@ class Cache:
     @property
     def keys(self) -> Array:
         """(batch, kv_heads, tokens, head_dim), a view."""
-        return self._keys[:, :, :self._length]
+        return self._shown(self._keys)
 
     @property
     def values(self) -> Array:
         """(batch, kv_heads, tokens, head_dim_v), a view."""
-        return self._values[:, :, :self._length]
+        return self._shown(self._values)
+
+    @property
+    def k_scale(self) -> Optional[Array]:
+        """(batch, kv_heads, tokens, 1), a view, in a cache of 8 bits: keys are keys * k_scale; else None."""
+        return None if self._scales[0] is None else self._scales[0][:, :, :self._length]
+
+    @property
+    def v_scale(self) -> Optional[Array]:
+        """The same for values."""
+        return None if self._scales[1] is None else self._scales[1][:, :, :self._length]
+
+    def _shown(self, cache: Array) -> Array:
+        return (_bytes(cache) if self._coded else cache)[:, :, :self._length]
 
     def append(self, key: ArrayLike, value: ArrayLike) -> None:
         """Adds n tokens: key is (batch, kv_heads, n, head_dim), value (batch, kv_heads, n, head_dim_v), or both
-        without the batch if that is 1. They are rounded to the type of the cache."""
+        without the batch if that is 1. They are rounded to the type of the cache; of 8 bits as by quantize."""
         rows = [self._rows(name, a) for name, a in zip(("key", "value"), _floats(("key", "value"), (key, value), 3)[1])]
         end = self._length + rows[0].shape[2]
         for name, a, cache in zip(("key", "value"), rows, (self._keys, self._values)):
@@ -628,9 +783,10 @@ class Cache:
                 raise ValueError(f"{_show(name, a)}: the cache needs {needed}")
         if end > self._keys.shape[2]:
             raise ValueError(f"{_show('key', rows[0])}: the cache holds {self._length} of {self._keys.shape[2]} tokens")
-        for name, a, cache in zip(("key", "value"), rows, (self._keys, self._values)):
+        for name, a, cache, scale in zip(("key", "value"), rows, (self._keys, self._values), self._scales):
             to = cache[:, :, self._length:end]
-            _call(_cache_append, ("the cache", name), (to, a), (to, a))
+            _call(_cache_append, ("the cache", name), (to, a),
+                  (to, a, None if scale is None else scale[:, :, self._length:end]))
         self._length = end
 
     def attend(self, query: ArrayLike, attn_mask: Optional[ArrayLike] = None, scale: Optional[float] = None, *,
@@ -646,13 +802,14 @@ class Cache:
         dtype, (q,) = _floats(("query",), (query,), 3)
         dtype = _F16 if dtype is _F16 else _F32
         q = _taken(q, dtype)
-        k, v = self.keys, self.values
+        k, v = self._keys[:, :, :self._length], self._values[:, :, :self._length]
+        scales: list[Optional[Array]] = [self.k_scale, None, self.v_scale, None]
         if q.ndim == 3 and k.shape[0] == 1:
-            k, v = k[0], v[0]
+            k, v, scales = k[0], v[0], [None if s is None else s[0] for s in scales]
         if q.shape[:-3] != k.shape[:-3]:
             raise ValueError(f"{_show('query', q)}: the batch of the cache is {self._keys.shape[0]}")
         return _with_options((query, k, v), dtype, (q, k, v), attn_mask, True, scale, True, True, window, softcap,
-                             alibi, sinks, None, None, return_weights, return_lse, out, "all")
+                             alibi, sinks, None, None, return_weights, return_lse, out, "all", scales, (None,) * 4)
 
     def _rows(self, name: str, a: Array) -> Array:
         if a.ndim == 3 and self._keys.shape[0] == 1:

@@ -12,12 +12,12 @@ unset ATTN_PATH
 run() { $attn "$@" 2>"$dir/stderr"; }
 
 # escapes TYPE ORDER: the numbers of standard input as printf escapes of their bytes. TYPE is
-# f2, f4, f8, i4, i8 or b1, ORDER little or big. Floats are truncated, not rounded.
+# f2, f4, f8, i1, u1, i4, i8 or b1, ORDER little or big. Floats are truncated, not rounded.
 escapes() {
     awk -v type="$1" -v order="$2" '
     function binary(x, n,  s) { for (s = ""; n > 0; n--) { s = (x % 2) s; x = int(x / 2) } return s }
     function bits(x,  exponent, sign) {
-        if (type == "b1") return binary(x, 8)
+        if (size == 1) return binary(x < 0 ? x + 256 : x, 8)
         if (type ~ /i/) return binary(0, size * 8 - 32) binary(x, 32)
         sign = x < 0 ? 1 : 0
         if (x == 0) return binary(0, size * 8)
@@ -50,6 +50,7 @@ escapes() {
 npy() {
     sign='<'
     if [ "$4" = big ]; then sign='>'; fi
+    case $2 in ?1) sign='|' ;; esac
     printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '$sign$2', 'fortran_order': ${5:-False}, 'shape': $3, }" >"$1"
     # shellcheck disable=SC2059
     printf "$(escapes "$2" "${4:-little}")" >>"$1"

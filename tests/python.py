@@ -22,9 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 import attention
-from attention import (Cache, compute_attention_output, compute_qkv, compute_self_attention_scores,
-                       multi_head_attention, scaled_dot_product_attention, self_attention, self_attention_layer,
-                       show, softmax, softmax_attention_weights)
+from attention import (Cache, compute_attention_output, compute_qkv, compute_self_attention_scores, dequantize,
+                       multi_head_attention, quantize, scaled_dot_product_attention, self_attention,
+                       self_attention_layer, show, softmax, softmax_attention_weights)
 
 number = 0
 rng = np.random.default_rng(1)
@@ -304,6 +304,187 @@ def check_cache():
     one = Cache(4, 2, 8, head_dim_v=3)
     one.append(k[0, :, :2], v[0, :, :2, :3])
     ok(one.attend(q[0, :, :1]).shape == (6, 1, 3), "Cache of one batch: arrays without it")
+
+
+# ----------------------------------------------------------------- eight bits --
+
+F8 = {"float8_e4m3": (8, 7, 448, 0x7e), "float8_e5m2": (4, 15, 57344, 0x7b)}  # fractions, bias, largest, its code
+
+
+def float8(codes, name):
+    """The numbers that uint8 codes stand for."""
+    fractions, bias, _, last = F8[name]
+    magnitude = codes & 0x7f
+    exponent, fraction = np.divmod(magnitude.astype(np.int32), fractions)
+    value = np.where(exponent > 0, np.ldexp(1 + fraction / fractions, exponent - bias),
+                     np.ldexp(fraction / fractions, 1 - bias))
+    value = np.where(magnitude <= last, value, np.inf if name == "float8_e5m2" else np.nan)
+    value = np.where(magnitude > 0x7c, np.nan, value) if name == "float8_e5m2" else value
+    return np.where(codes & 0x80, -value, value).astype(np.float32)
+
+
+def nearest8(x, name):
+    """The codes of the nearest numbers, the even one of two that are equally near."""
+    last = F8[name][3]
+    table = float8(np.arange(last + 1, dtype=np.uint8), name).astype(np.float64)
+    magnitude = np.minimum(np.abs(x), F8[name][2]).astype(np.float64)
+    low = np.clip(np.searchsorted(table, magnitude, "right") - 1, 0, last - 1)
+    below, above = magnitude - table[low], table[low + 1] - magnitude
+    code = low + ((above < below) | ((above == below) & (low % 2 == 1)))
+    return (code + 128 * np.signbit(x)).astype(np.uint8)
+
+
+def coded(x, dtype, scale, zero=np.float32(0)):
+    """Codes by scales and zero points that broadcast, in NumPy."""
+    with np.errstate(over="ignore"):
+        quotient = (x.astype(np.float32) / scale).astype(np.float32) + zero
+    if dtype in F8:
+        return nearest8(quotient, dtype)
+    limits = (0, 255) if dtype == "uint8" else (-128, 127)
+    return np.clip(np.rint(quotient), *limits).astype(dtype)
+
+
+def meant(codes, dtype, scale, zero=np.float32(0)):
+    numbers = float8(codes, dtype) if dtype in F8 else codes.astype(np.float32) - zero
+    return (numbers * scale).astype(np.float32)
+
+
+def columns(scale, n):
+    """A scale for each column, of one for each group of them."""
+    return np.repeat(scale, n // scale.shape[-1], axis=-1)
+
+
+def check_quantize():
+    x = normal(2, 3, 5, 12, dtype=np.float32)
+    for dtype, top in (("int8", 127), ("float8_e4m3", 448), ("float8_e5m2", 57344)):
+        for shape in (None, (1,), (3, 1, 1), (12,), (2, 3, 5, 4), (5, 1), (2, 1, 1, 6)):
+            codes, scale = quantize(x, dtype, scale_shape=shape)
+            full = (2, 3, 5, 1) if shape is None else (1,) * (4 - len(shape)) + shape
+            groups = np.abs(x).reshape(2, 3, 5, full[-1], -1)
+            axes = tuple(i for i in range(4) if full[i] == 1 and groups.shape[i] > 1) + (4,)
+            want = (groups.max(axis=axes, keepdims=True).reshape(full) / np.float32(top)).astype(np.float32)
+            ok(scale.dtype == np.float32 and scale.shape == (full if shape is None else shape) and
+               scale.tobytes() == want.tobytes() and codes.shape == x.shape and
+               codes.tobytes() == coded(x, dtype, columns(want, 12)).tobytes(),
+               f"quantize, {dtype}, scales {shape}: NumPy's bits")
+            back = dequantize(codes, scale, dtype=dtype)
+            ok(back.dtype == np.float32 and back.tobytes() == meant(codes, dtype, columns(want, 12)).tobytes(),
+               "... and back")
+    codes, scale = quantize(x[..., ::-1], "int8")
+    plain = quantize(x[..., ::-1].copy(), "int8")
+    ok(codes.tobytes() == plain[0].tobytes() and scale.tobytes() == plain[1].tobytes(), "quantize: strides")
+    half = x.astype(np.float16)
+    ok(quantize(half)[0].tobytes() == quantize(half.astype(np.float32))[0].tobytes(), "quantize: float16 is float32")
+    deep, one = x.reshape(2, 1, 3, 1, 5, 12), x[0, 0, 0]
+    codes, scale = quantize(deep)
+    ok(scale.shape == (2, 1, 3, 1, 5, 1) and
+       dequantize(codes, scale).tobytes() == dequantize(codes.reshape(x.shape), scale.reshape(2, 3, 5, 1)).tobytes() and
+       dequantize(codes, scale).shape == deep.shape, "quantize, dequantize: six dimensions")
+    ok(quantize(one)[0].shape == (12,) and quantize(one)[1].shape == (1,), "quantize: one dimension")
+    ok([a.shape for a in quantize(np.zeros((0, 4), np.float32))] == [(0, 4), (0, 1)], "quantize: nothing")
+    scale, zero = np.float32([[0.02, 0.01, 0.03]]), np.float32([[120, 128, 100.5]])
+    for dtype in ("uint8", "int8"):
+        codes, given = quantize(x, dtype, scale=scale, zero=zero)
+        ok(given.tobytes() == scale.tobytes() and
+           codes.tobytes() == coded(x, dtype, columns(scale, 12), columns(zero, 12)).tobytes(),
+           f"quantize, {dtype}: scales and zero points that are given")
+        out = np.empty(x.shape, np.float32)
+        back = dequantize(codes, scale, zero, out=out)
+        ok(back is out and out.tobytes() == meant(codes, dtype, columns(scale, 12), columns(zero, 12)).tobytes(),
+           "... and back, into out")
+    every = np.arange(256, dtype=np.uint8)
+    for name in F8:
+        ok(np.array_equal(dequantize(every, dtype=name), float8(every, name), equal_nan=True), f"{name}: every code")
+    ok(dequantize(every.view(np.int8)).tobytes() == every.view(np.int8).astype(np.float32).tobytes(),
+       "int8: every code, without scales")
+    raises(TypeError, ["dtype", "int16"], quantize, x, "int16")
+    raises(TypeError, ["uint8", "scale"], quantize, x, "uint8")
+    raises(TypeError, ["scale_shape"], quantize, x, scale=1.0, scale_shape=(1,))
+    raises(ValueError, ["x float32 (2, 3, 5, 12)", "scale float32 (5,)"], quantize, x, scale_shape=(5,))
+    raises(ValueError, ["scale float32 (4, 1)"], quantize, x, scale=np.ones((4, 1)))
+    raises(ValueError, ["no zero points", "codes float8_e4m3 (2, 3, 5, 12)"], quantize, x, "float8_e4m3", zero=1)
+    raises(TypeError, ["codes float32", "int8"], dequantize, x)
+    raises(TypeError, ["codes int8", "float8_e4m3"], dequantize, every.view(np.int8), dtype="float8_e4m3")
+    raises(TypeError, ["out", "float64"], dequantize, every, out=np.empty(256))
+
+
+def check_codes():
+    """Attention over keys and values of 8 bits has the bits of that over the numbers that they are."""
+    q = normal(2, 6, 7, 12, dtype=np.float32)
+    k, v = (rng.integers(0, 256, (2, 3, 9, n)).astype(np.uint8) for n in (12, 8))
+    options = dict(enable_gqa=True, is_causal=True, lower_right=True, return_weights=True)
+
+    def same(name, dtype, kept, *, query=q, key=k, value=v, kv_dtype=None, **scales):
+        floats = []
+        for a, side in ((key, "k"), (value, "v")):
+            parts = [scales.get(f"{side}_{part}") for part in ("scale", "zero")]
+            floats.append(dequantize(a, *parts, dtype=kv_dtype) if a.dtype.itemsize == 1 else a)
+        want = scaled_dot_product_attention(query.astype(dtype), *floats, **options)
+        got = scaled_dot_product_attention(query, key, value, **scales, kv_dtype=kv_dtype, **options)
+        want = [a.astype(kept) for a in want]
+        ok([a.dtype for a in got] == [a.dtype for a in want] and
+           [a.tobytes() for a in got] == [a.tobytes() for a in want], f"keys and values of 8 bits: {name}")
+
+    def random(*shape):
+        return rng.uniform(0.005, 0.02, shape).astype(np.float32)
+
+    f32 = np.float32
+    for shape in ((1,), (9, 1), (3, 1, 1), (2, 3, 9, 1), (2, 3, 9, 4), (1, 1, 2)):
+        same(f"uint8, scales {shape}", f32, f32, k_scale=random(*shape), v_scale=random(*shape),
+             k_zero=100 + random(*shape), v_zero=random(*shape[:-1], 1))
+        same(f"int8, scales {shape}", f32, f32, key=k.view(np.int8), value=v.view(np.int8), k_scale=random(*shape),
+             v_scale=random(*shape))
+    same("strides", f32, f32, key=np.ascontiguousarray(np.swapaxes(k, 2, 3)).swapaxes(2, 3), value=v[:, :, ::-1],
+         k_scale=random(12), v_scale=random(9, 1)[::-1])
+    fine = k % 0x7c, v % 0x7c  # without NaN
+    for name in F8:
+        same(name, f32, f32, key=fine[0], value=fine[1], kv_dtype=name)
+        same(f"{name}, scales", f32, f32, key=fine[0], value=fine[1], kv_dtype=name, k_scale=random(9, 1), v_scale=[2])
+    same("float64 queries are computed in float32", f32, f32, query=q.astype(np.float64), k_scale=0.01, v_scale=0.02)
+    same("values of float32", f32, f32, value=normal(2, 3, 9, 8, dtype=f32), k_scale=random(9, 1))
+    half = q.astype(np.float16)
+    got = scaled_dot_product_attention(half, k, v, k_scale=random(1), v_scale=random(1), **options)
+    ok([a.dtype for a in got] == [np.float16] * 2, "keys and values of 8 bits: float16 queries, float16 results")
+    lead, scale = (2, 1, 2), random(2, 1, 2, 3, 9, 1)
+    wide = np.broadcast_to(q, (2, 1) + q.shape)
+    got = scaled_dot_product_attention(wide, k.view(np.int8), v.view(np.int8), enable_gqa=True, k_scale=scale,
+                                       v_scale=0.5)
+    floats = [np.broadcast_to(a, (2, 1) + a.shape).view(np.int8).astype(f32) for a in (k, v)]
+    want = scaled_dot_product_attention(wide, floats[0] * scale, floats[1] * f32(0.5), enable_gqa=True)
+    ok(got.shape == lead + (6, 7, 8) and got.tobytes() == want.tobytes(), "keys and values of 8 bits: five dimensions")
+    want = scaled_dot_product_attention(q, k.astype(f32), v.astype(f32), enable_gqa=True)
+    ok(scaled_dot_product_attention(q, k, v, enable_gqa=True).tobytes() == want.tobytes(),
+       "without scales, integers are numbers like others")
+    f = scaled_dot_product_attention
+    raises(TypeError, ["key float32 (2, 6, 7, 12)", "k_scale (1,)"], f, q, q, q, k_scale=1.0)
+    raises(TypeError, ["value float32", "v_scale (2,)", "v_zero"], f, q, q, q, v_scale=[1, 1], v_zero=1)
+    raises(ValueError, ["kv_dtype", "float8_e4m3", "fp8"], f, q, k, v, kv_dtype="fp8")
+    raises(ValueError, ["k_scale", "k_scale int64 (5,)", "key uint8"], f, q, k, v, k_scale=[1] * 5, enable_gqa=True)
+    raises(ValueError, ["v_zero", "no zero points", "value uint8"], f, q, k, v, v_zero=1, kv_dtype="float8_e5m2",
+           enable_gqa=True)
+    raises(ValueError, ["key uint8 (12,)", "dimensions"], f, q, k[0, 0, 0], v, k_scale=1)
+
+    for dtype in ("int8", *F8):
+        k32, v32 = (normal(2, 2, 10, 8, dtype=f32) for _ in range(2))
+        q32 = normal(2, 6, 10, 8, dtype=f32)
+        cache, outputs = Cache(12, 2, 8, batch=2, dtype=dtype), []
+        for first, last in ((0, 3), (3, 4), (4, 10)):
+            cache.append(k32[:, :, first:last], v32[:, :, first:last])
+            outputs.append(cache.attend(q32[:, :, first:last], window=(5, 0)))
+        parts = [quantize(a, dtype) for a in (k32, v32)]
+        floats = [dequantize(*part, dtype=dtype) for part in parts]
+        want = f(q32, *floats, is_causal=True, enable_gqa=True, window=(5, 0))
+        ok(np.concatenate(outputs, axis=2).tobytes() == want.tobytes(), f"Cache, {dtype}: the bits of all at once")
+        got = cache.keys, cache.k_scale, cache.values, cache.v_scale
+        ok(all(a.tobytes() == b.tobytes() and a.dtype == b.dtype and a.shape == b.shape
+               for a, b in zip(got, (*parts[0], *parts[1]))), "... its codes and scales are those of quantize")
+    ok(Cache(4, 2, 8).k_scale is None and Cache(4, 2, 8, dtype="float16").v_scale is None, "Cache: no scales of floats")
+    one = Cache(4, 2, 8, dtype=np.int8)
+    one.append(k32[0, :, :2], v32[0, :, :2])
+    want = f(q32[0, :, :1], *(dequantize(*quantize(a[0, :, :2])) for a in (k32, v32)), enable_gqa=True)
+    ok(one.attend(q32[0, :, :1]).tobytes() == want.tobytes(), "Cache of one batch, int8: arrays without it")
+    raises(TypeError, ["k_scale"], one.attend, q32[0, :, :1], k_scale=1)
+    raises(TypeError, ["dtype", "uint8"], Cache, 4, 2, 8, dtype="uint8")
 
 
 # ---------------------------------------------------- types, shapes, strides --
@@ -683,8 +864,8 @@ def check_docstrings():
     ok(not missing, "all that is public has a docstring", missing)
 
 
-for check in (check_steps, check_attention, check_layers, check_cache, check_types, check_shapes, check_strides,
-              check_out, check_errors, check_threads, check_extremes, check_pictures, check_docstrings):
+for check in (check_steps, check_attention, check_layers, check_cache, check_quantize, check_codes, check_types,
+              check_shapes, check_strides, check_out, check_errors, check_threads, check_extremes, check_pictures, check_docstrings):
     check()
 check_examples(sys.argv[1])
 print(f"1..{number}")

@@ -153,7 +153,8 @@ noise $kv_count 3 | npy "$dir/v.npy" f4 '(1, 40, 9)'
 noise $q_count 1 | npy "$dir/q4.npy" f4 '(1, 2, 17, 9)'
 noise $kv_count 2 | npy "$dir/k4.npy" f4 '(1, 1, 40, 9)'
 noise $kv_count 3 | npy "$dir/v4.npy" f4 '(1, 1, 40, 9)'
-sdpa() { run sdpa --q "$dir/q.npy" --k "$dir/k.npy" --v "$dir/v.npy" "$@"; }
+k_npy=$dir/k.npy v_npy=$dir/v.npy
+sdpa() { run sdpa --q "$dir/q.npy" --k "$k_npy" --v "$v_npy" "$@"; }
 
 sdpa -o "$dir/o.npy" --weights "$dir/w.npy" --lse "$dir/l.npy" && has "$(header "$dir/o.npy")" "'shape': (2, 17, 9)" &&
     has "$(header "$dir/w.npy")" "'shape': (2, 17, 40)" && has "$(header "$dir/l.npy")" "'shape': (2, 17)"
@@ -234,7 +235,7 @@ awk 'BEGIN { for (i = 0; i < 17; i++) for (j = 0; j < 40; j++) printf "%d ", j <
 if option '--mask' --mask "$dir/mask.npy"; then
     sdpa -o "$dir/o2.npy" --causal upper-left && cmp -s "$dir/out.npy" "$dir/o2.npy"
     ok '--mask: a triangle of bool is --causal upper-left'
-    for type in i4 i8; do
+    for type in i1 u1 i4 i8; do
         awk 'BEGIN { for (i = 0; i < 17; i++) for (j = 0; j < 40; j++) printf "%d ", j <= i }' | npy "$dir/mask.npy" $type '(17, 40)'
         sdpa -o "$dir/out.npy" --mask "$dir/mask.npy" && cmp -s "$dir/out.npy" "$dir/o2.npy"
         ok "--mask: a triangle of ones and zeros, $type, too"
@@ -310,12 +311,94 @@ if option '--kv-dtype f16' --kv-dtype f16; then
     near .002 "$(values "$dir/out.npy" f4)" "$(values "$dir/o.npy" f4)" && ! cmp -s "$dir/out.npy" "$dir/o.npy"
     ok '--kv-dtype f16 is near float32'
 fi
+
+# ---------------------------------------------------------------- eight bits --
+
+# coded TYPE WHAT: rows of 9 float32 numbers of standard input in 8 bits (i8, e4m3, e5m2), with a scale that is found
+# for each row. Prints the codes, the scales or the float32 numbers that they stand for. What is rounded to float32 here
+# was computed in double: for quotients and products of few bits that is the same as rounding once.
+coded() {
+    awk -v type="$1" -v what="$2" '
+    function rounded(x, bits, least,   sign, e, n, i) { # to nearest even
+        if (x == 0) return 0
+        sign = x < 0 ? -1 : 1
+        x *= sign
+        for (e = 0; x >= 2 ^ (e + 1); e++);
+        for (; x < 2 ^ e; e--);
+        if (e < least) e = least
+        n = x / 2 ^ (e - bits + 1)
+        i = int(n)
+        if (n - i > .5 || (n - i == .5 && i % 2)) i++
+        return sign * i * 2 ^ (e - bits + 1)
+    }
+    function f32(x) { return rounded(x, 24, -126) }
+    function nearest(x) { return type == "i8" ? rounded(x, 9, 8) : type == "e4m3" ? rounded(x, 4, -6) : rounded(x, 3, -14) }
+    function code(x,   least, fraction, e, sign) {
+        if (type == "i8") return x
+        least = type == "e4m3" ? -6 : -14
+        fraction = type == "e4m3" ? 8 : 4
+        sign = x < 0 ? 128 : 0
+        x = x < 0 ? -x : x
+        for (e = least; x >= 2 ^ (e + 1); e++);
+        return sign + (x < 2 ^ least ? 0 : (e - least) * fraction) + x / 2 ^ e * fraction
+    }
+    BEGIN { top = type == "i8" ? 127 : type == "e4m3" ? 448 : 57344 }
+    {
+        for (i = 1; i <= NF; i += 9) {
+            most = 0
+            for (j = i; j < i + 9; j++) if ($j > most) most = $j; else if (-$j > most) most = -$j
+            scale = f32(most / top)
+            if (what == "scales") printf "%.17g ", scale
+            for (j = i; j < i + 9 && what != "scales"; j++) {
+                x = nearest(f32($j / scale))
+                printf "%.17g ", what == "codes" ? code(x) : f32(x * scale)
+            }
+        }
+    }'
+}
 for type in i8 e4m3 e5m2; do
-    if option "--kv-dtype $type" --kv-dtype $type; then
-        near .2 "$(values "$dir/out.npy" f4)" "$(values "$dir/o.npy" f4)" && ! cmp -s "$dir/out.npy" "$dir/o.npy"
-        ok "--kv-dtype $type is near float32"
-    fi
+    sdpa -o "$dir/o1.npy" --kv-dtype $type
+    noise $kv_count 2 | coded $type numbers | npy "$dir/kn.npy" f4 '(1, 40, 9)'
+    noise $kv_count 3 | coded $type numbers | npy "$dir/vn.npy" f4 '(1, 40, 9)'
+    run sdpa --q "$dir/q.npy" --k "$dir/kn.npy" --v "$dir/vn.npy" -o "$dir/o2.npy" && cmp -s "$dir/o1.npy" "$dir/o2.npy" &&
+        ! cmp -s "$dir/o1.npy" "$dir/o.npy"
+    ok "--kv-dtype $type: as the float32 numbers that are left"
+    bytes=u1 stored="--kv-dtype $type"
+    if [ $type = i8 ]; then bytes=i1 stored=''; fi
+    noise $kv_count 2 | coded $type codes | npy "$dir/k-$type.npy" $bytes '(1, 40, 9)'
+    noise $kv_count 3 | coded $type codes | npy "$dir/v-$type.npy" $bytes '(1, 40, 9)'
+    noise $kv_count 2 | coded $type scales | npy "$dir/ks-$type.npy" f4 '(40, 1)'
+    noise $kv_count 3 | coded $type scales | npy "$dir/vs-$type.npy" f4 '(1, 40, 1)'
+    # shellcheck disable=SC2086 # an option and its value
+    run sdpa --q "$dir/q.npy" --k "$dir/k-$type.npy" --v "$dir/v-$type.npy" -o "$dir/o2.npy" $stored \
+        --k-scale "$dir/ks-$type.npy" --v-scale "$dir/vs-$type.npy" && cmp -s "$dir/o1.npy" "$dir/o2.npy"
+    ok "files of $bytes hold $type, with --k-scale and --v-scale"
+    # shellcheck disable=SC2086
+    run sdpa --q "$dir/q.npy" --k "$dir/k-$type.npy" --v "$dir/v.npy" -o "$dir/o2.npy" --kv-dtype $type \
+        --k-scale "$dir/ks-$type.npy" && cmp -s "$dir/o1.npy" "$dir/o2.npy"
+    ok "keys in a file of $bytes, values that are converted to $type"
 done
+# uint8 with scales and zero points: of each key and group of columns; of all, and of each key.
+codes() { awk -v n="$kv_count" -v x="$1" 'BEGIN { for (; n > 0; n--) { x = (x * 75 + 74) % 65537; printf "%d ", x % 256 } }'; }
+meant() { # SCALE ZERO: awk expressions of row r and column c
+    awk "{ for (i = 0; i < NF; i++) { r = int(i / 9); c = i % 9; printf \"%.17g \", (\$(i + 1) - ($2)) * ($1) } }"
+}
+codes 1 | npy "$dir/k-u8.npy" u1 '(1, 40, 9)'
+codes 2 | npy "$dir/v-u8.npy" u1 '(1, 40, 9)'
+codes 1 | meant '2 ^ (int(c / 3) - 8 - r % 5)' '128 + int(c / 3)' | npy "$dir/kn.npy" f4 '(1, 40, 9)'
+codes 2 | meant '2 ^ -7' '100 + r' | npy "$dir/vn.npy" f4 '(1, 40, 9)'
+awk 'BEGIN { for (r = 0; r < 40; r++) for (g = 0; g < 3; g++) printf "%.17g ", 2 ^ (g - 8 - r % 5) }' | npy "$dir/ks.npy" f4 '(40, 3)'
+echo '128 129 130' | npy "$dir/kz.npy" f4 '(3,)'
+awk 'BEGIN { print 2 ^ -7 }' | npy "$dir/vs.npy" f8 '(1,)'
+awk 'BEGIN { for (r = 0; r < 40; r++) printf "%d ", 100 + r }' | npy "$dir/vz.npy" f2 '(1, 40, 1)'
+scales="--k-scale $dir/ks.npy --k-zero $dir/kz.npy --v-scale $dir/vs.npy --v-zero $dir/vz.npy"
+# shellcheck disable=SC2086 # options and their values
+run sdpa --q "$dir/q.npy" --k "$dir/kn.npy" --v "$dir/vn.npy" -o "$dir/o1.npy" &&
+    run sdpa --q "$dir/q.npy" --k "$dir/k-u8.npy" --v "$dir/v-u8.npy" -o "$dir/o2.npy" $scales && cmp -s "$dir/o1.npy" "$dir/o2.npy"
+ok 'files of u1 hold uint8, with scales and zero points of several shapes and types'
+# shellcheck disable=SC2086
+run sdpa --q "$dir/q.npy" --k "$dir/kn.npy" --v "$dir/vn.npy" -o "$dir/o2.npy" --kv-dtype u8 $scales && cmp -s "$dir/o1.npy" "$dir/o2.npy"
+ok '--kv-dtype u8 by scales and zero points that are given'
 
 # --------------------------------------------------------- caches and pages --
 
@@ -368,6 +451,12 @@ same_by_cache 'int8 keys' --kv-dtype i8 --causal lower-right
 same_by_cache 'e4m3 keys' --kv-dtype e4m3 --window 3,5
 same_by_cache 'bfloat16' --dtype bf16
 same_by_cache 'intervals' --q-bounds "$dir/bounds.npy"
+k_npy=$dir/k-u8.npy v_npy=$dir/v-u8.npy
+# shellcheck disable=SC2086 # options and their values
+same_by_cache 'stored uint8' $scales --causal lower-right
+k_npy=$dir/k.npy v_npy=$dir/v-e4m3.npy
+same_by_cache 'stored e4m3 values' --kv-dtype e4m3 --v-scale "$dir/vs-e4m3.npy"
+v_npy=$dir/v.npy
 sdpa -o "$dir/o1.npy" --scores "$dir/s1.npy" --stage biased --causal lower-right &&
     sdpa -o "$dir/o2.npy" --scores "$dir/s2.npy" --stage biased --causal lower-right --cache --paged 6 && cmp -s "$dir/s1.npy" "$dir/s2.npy"
 ok '--scores --stage biased: the same by --cache and --paged'
@@ -466,6 +555,33 @@ awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", i == 7 ? 10000 : i % 2 }' | 
 refused 'a mask of integers that may be added' "$dir/added.npy: has the integer 10000" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/added.npy"
 awk 'BEGIN { for (i = 0; i < 40; i++) printf "0 " }' | npy "$dir/zeros.npy" i4 '(40,)'
 refused 'a mask of integers that are all 0' "$dir/zeros.npy: has only the integer 0" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/zeros.npy"
+i8=$dir/k-i8.npy u8=$dir/k-u8.npy
+noise $((17 * 9)) 1 | npy "$dir/few.npy" f4 '(1, 17, 9)'
+echo '1 1' | npy "$dir/pair.npy" f4 '(2,)'
+echo '1 1 1 1 1 1 1 1 1' | npy "$dir/nine.npy" f4 '(9,)'
+refused 'scales that do not divide the head dimension' \
+    "--k-scale: $dir/pair.npy has shape (2,), which does not fit shape (1, 40, 9) of $i8" \
+    sdpa --q "$q" --k "$i8" --v "$v" --k-scale "$dir/pair.npy" -o "$no"
+refused 'scales of other keys' "--v-scale: $dir/k2.npy has shape (40, 9), which does not fit shape (1, 17, 9) of $dir/few.npy" \
+    sdpa --q "$q" --k "$dir/few.npy" --v "$dir/few.npy" --kv-dtype i8 --v-scale "$dir/k2.npy" -o "$no"
+refused 'scales with more axes' "--k-scale: $dir/k4.npy has shape (1, 1, 40, 9), which does not fit" \
+    sdpa --q "$q" --k "$i8" --v "$v" --k-scale "$dir/k4.npy" -o "$no"
+refused 'scales that are integers' "--k-scale: $dir/len.npy has element type int64 and shape (1,)" \
+    sdpa --q "$q" --k "$i8" --v "$v" --k-scale "$dir/len.npy" -o "$no"
+refused 'zero points of other columns than the scales' \
+    "--k-zero: $dir/nine.npy has shape (9,), but $dir/ks.npy has shape (40, 3)" \
+    sdpa --q "$q" --k "$u8" --v "$v" --k-scale "$dir/ks.npy" --k-zero "$dir/nine.npy" -o "$no"
+refused 'scales of floats' "--k-scale: there are no scales for $k of element type float32" \
+    sdpa --q "$q" --k "$k" --v "$v" --k-scale "$dir/nine.npy" -o "$no"
+refused 'zero points of floats of 8 bits' "--v-zero: there are no zero points for $v of element type float8_e4m3" \
+    sdpa --q "$q" --k "$k" --v "$v" --kv-dtype e4m3 --v-zero "$dir/nine.npy" -o "$no"
+refused 'int8 as e5m2' "--kv-dtype: $i8 has element type int8, which is not converted to e5m2" \
+    sdpa --q "$q" --k "$i8" --v "$v" --kv-dtype e5m2 -o "$no"
+refused 'uint8 as f16' "--kv-dtype: $u8 has element type uint8, which is not converted to f16" \
+    sdpa --q "$q" --k "$k" --v "$u8" --kv-dtype f16 -o "$no"
+refused 'u8 without scales' "--kv-dtype: u8 needs --v-scale or --v-zero, as scales and zero points of $v are not found" \
+    sdpa --q "$q" --k "$u8" --v "$v" --kv-dtype u8 -o "$no"
+refused 'queries of int8' "$i8: has element type int8, but must have floats" sdpa --q "$i8" --k "$k" --v "$v" -o "$no"
 refused 'float64 queries over int8 keys' 'sdpa: an element type' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --dtype f64 --kv-dtype i8
 echo 0 4 | npy "$dir/cu2.npy" i4 '(1, 2)'
 echo 0 9 | npy "$dir/cu3.npy" i4 '(2,)'

@@ -131,17 +131,29 @@ int tensor_pack(tensor *t, attn_dtype dtype)
 
 int tensor_convert(tensor *t, attn_dtype dtype) { return t->array.dtype == dtype || tensor_pack(t, dtype); }
 
+static int64_t integer_at(const attn_array *a, ptrdiff_t at)
+{
+    switch (a->dtype) {
+    case ATTN_I8: return ((const int8_t *)a->data)[at];
+    case ATTN_U8: return ((const uint8_t *)a->data)[at];
+    case ATTN_I32: return ((const int32_t *)a->data)[at];
+    default: return ((const int64_t *)a->data)[at];
+    }
+}
+
 int tensor_truth(tensor *t)
 {
     const attn_array from = t->array;
     const size_t count = element_count(&from);
     size_t index[ATTN_MAX_DIMS] = {0}, i, ones = 0;
     ptrdiff_t at = 0;
-    if (!t->file || (from.dtype != ATTN_I32 && from.dtype != ATTN_I64)) return 1;
+    if (!t->file ||
+        (from.dtype != ATTN_I8 && from.dtype != ATTN_U8 && from.dtype != ATTN_I32 && from.dtype != ATTN_I64))
+        return 1;
     if (!tensor_new(t, t->file, ATTN_BOOL, from.ndim, from.shape)) return 0;
     progress_begin();
     for (i = 0; i < count; i++) {
-        const int64_t x = from.dtype == ATTN_I64 ? ((const int64_t *)from.data)[at] : ((const int32_t *)from.data)[at];
+        const int64_t x = integer_at(&from, at);
         if (i % STEP == 0) show_step(t, i, count);
         if (x != 0 && x != 1)
             return fail("%s: has the integer %lld; integers must be 1 (true) or 0. In NumPy: a.astype(bool) if other "

@@ -18,6 +18,7 @@ static const struct element_type {
 } element_types[] = {
     {"f2", "e", "float16", ATTN_F16, 2}, {"f4", "f", "float32", ATTN_F32, 4}, {"f8", "d", "float64", ATTN_F64, 8},
     {"b1", "?", "bool", ATTN_BOOL, 1},   {"i4", "i", "int32", ATTN_I32, 4},   {"i8", "q", "int64", ATTN_I64, 8},
+    {"i1", "b", "int8", ATTN_I8, 1},     {"u1", "B", "uint8", ATTN_U8, 1},
 };
 enum { ELEMENT_TYPES = sizeof element_types / sizeof element_types[0] };
 
@@ -132,7 +133,8 @@ static int parse_descr(parser *p, dictionary *d)
         d->swapped = e->size > 1 && order == (native_is_little() ? '>' : '<');
         return 1;
     }
-    return complain(p, "element type '%.*s' is not one of f2, f4, f8, b1, i4, i8", shown(d->descr), d->descr.text);
+    return complain(p, "element type '%.*s' is not one of f2, f4, f8, b1, i1, u1, i4, i8", shown(d->descr),
+                    d->descr.text);
 }
 
 static int parse_bool(parser *p, int *value)

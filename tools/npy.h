@@ -3,7 +3,7 @@
  * npy.h - NumPy's .npy format (versions 1.0, 2.0, 3.0), read as arrays of attention.h.
  *
  * Works on bytes in memory: no files, no allocation. Element types f2, f4, f8,
- * b1, i4 and i8, either byte order, C or Fortran order, 0 to 8 dimensions.
+ * b1, i1, u1, i4 and i8, either byte order, C or Fortran order, 0 to 8 dimensions.
  */
 #ifndef NPY_H
 #define NPY_H

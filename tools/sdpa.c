@@ -46,8 +46,14 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n"
                          "                   one of them is float64, else f32). NumPy has no bfloat16: a\n"
                          "                   bf16 result is written as float32, which holds it exactly.\n"
-                         "  --kv-dtype f16|bf16|i8|e4m3|e5m2    convert k and v to this type; those of 8\n"
-                         "                   bits with a scale for each key and each value of a head\n"
+                         "  --kv-dtype f16|bf16|i8|u8|e4m3|e5m2    convert k and v to this type; of 8 bits\n"
+                         "                   with the scales given, or with a scale found for each row of\n"
+                         "                   each head (u8: given). Files of int8 and uint8 are taken as\n"
+                         "                   they are; e4m3 and e5m2 say that uint8 holds floats.\n"
+                         "  --k-scale S.npy, --k-zero Z.npy, --v-scale S.npy, --v-zero Z.npy    what an\n"
+                         "                   element of 8 bits stands for: (number - zero) * scale, in\n"
+                         "                   float32; (B, H, kv_len, C), where all broadcast and C\n"
+                         "                   divides the head dimension. i8 and u8 have zero points.\n"
                          "  --paged N        store k and v in shuffled pages of N keys, with a block table\n"
                          "  --cache          append k and v to a cache and compute one query at a time; with\n"
                          "                   --paged the cache has pages. Neither option changes a byte,\n"
@@ -57,7 +63,7 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum, *rowmax, *rowsum;
     const char *scale, *causal, *window, *mask, *mask_place, *mask_bits, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype,
-        *paged, *cache, *q_bounds, *cu_seqlens_q;
+        *paged, *cache, *k_scale, *k_zero, *v_scale, *v_zero, *q_bounds, *cu_seqlens_q;
     picture_arguments picture;
     run_options run;
 } sdpa_options;
@@ -123,6 +129,118 @@ static int inputs_fit(const tensor *q, const tensor *k, const tensor *v, int pac
     if (packed) return tensor_same(v, 0, k, 0, "the batch");
     return rank < 4 || (tensor_same(k, 0, q, 0, "the batch") && tensor_same(v, 0, q, 0, "the batch"));
 }
+
+/* ------------------------------------------------- keys and values of 8 bits -- */
+
+static const char *const kv_names[] = {"f16", "bf16", "i8", "u8", "e4m3", "e5m2"};
+static const attn_dtype kv_types[] = {ATTN_F16, ATTN_BF16, ATTN_I8, ATTN_U8, ATTN_F8_E4M3, ATTN_F8_E5M2};
+enum { KV_TYPES = sizeof kv_types / sizeof kv_types[0] };
+
+static int has_scales(attn_dtype type) { return type >= ATTN_I8; }
+
+/* Keys or values, and what belongs to those of 8 bits. */
+typedef struct stored {
+    tensor numbers, scale, zero;
+    const char *scale_option, *zero_option;
+} stored;
+
+static int stored_load(stored *s, const char *file, const char *scale_option, const char *scale_file,
+                       const char *zero_option, const char *zero_file)
+{
+    s->scale_option = scale_option;
+    s->zero_option = zero_option;
+    return tensor_load(&s->numbers, file) && tensor_load(&s->scale, scale_file) && tensor_load(&s->zero, zero_file);
+}
+
+/* Floats, or bytes that are what --kv-dtype, `kv` of its words or -1, says. */
+static int stored_type(tensor *t, int kv)
+{
+    const attn_dtype held = t->array.dtype, wanted = kv < 0 ? held : kv_types[kv];
+    if (!has_scales(held)) return tensor_is_float(t);
+    if (wanted != held && (held != ATTN_U8 || (wanted != ATTN_F8_E4M3 && wanted != ATTN_F8_E5M2)))
+        return fail("--kv-dtype: %s has element type %s, which is not converted to %s", t->file, attn_dtype_name(held),
+                    kv_names[kv]);
+    t->array.dtype = wanted;
+    return 1;
+}
+
+/* Scales or zero points for elements of t, which have or will have this type. */
+static int scales_fit(const char *name, tensor *scales, int zero, const tensor *t, attn_dtype type)
+{
+    const attn_array *s = &scales->array, *a = &t->array;
+    char have[NPY_SHAPE_SIZE], elements[NPY_SHAPE_SIZE];
+    int i, fits = s->ndim >= 1 && s->ndim <= a->ndim;
+    if (!scales->file) return 1;
+    if (!has_scales(type) || (zero && type != ATTN_I8 && type != ATTN_U8))
+        return fail("%s: there are no %s for %s of element type %s", name, zero ? "zero points" : "scales", t->file,
+                    attn_dtype_name(type));
+    for (i = 1; fits && i <= s->ndim; i++) {
+        const size_t n = s->shape[s->ndim - i], whole = a->shape[a->ndim - i];
+        fits = n == 1 || n == whole || (i == 1 && n != 0 && whole % n == 0);
+    }
+    npy_shape_text(s, have);
+    npy_shape_text(a, elements);
+    if (!fits)
+        return fail("%s: %s has shape %s, which does not fit shape %s of %s: axes count from the last one, and are as "
+                    "long or 1; the last one divides %zu",
+                    name, scales->file, have, elements, t->file, a->shape[a->ndim - 1]);
+    if (s->dtype != ATTN_F32 && s->dtype != ATTN_F64 && s->dtype != ATTN_F16)
+        return fail("%s: %s has element type %s and shape %s, but must have floats (in NumPy: a.astype('float32'))",
+                    name, scales->file, attn_dtype_name(s->dtype), have);
+    return tensor_convert(scales, ATTN_F32);
+}
+
+/* Both, which have the same number in a row or one of them 1. */
+static int stored_scales(stored *s, attn_dtype type)
+{
+    const tensor *t = &s->numbers;
+    const attn_array *scale = &s->scale.array, *zero = &s->zero.array;
+    char scales[NPY_SHAPE_SIZE], zeros[NPY_SHAPE_SIZE];
+    size_t columns, zero_columns;
+    if (!scales_fit(s->scale_option, &s->scale, 0, t, type) || !scales_fit(s->zero_option, &s->zero, 1, t, type))
+        return 0;
+    if (!s->scale.file || !s->zero.file) return 1;
+    columns = scale->shape[scale->ndim - 1];
+    zero_columns = zero->shape[zero->ndim - 1];
+    if (columns == zero_columns || columns == 1 || zero_columns == 1) return 1;
+    npy_shape_text(scale, scales);
+    npy_shape_text(zero, zeros);
+    return fail("%s: %s has shape %s, but %s has shape %s: the last axes must agree, or one be 1", s->zero_option,
+                s->zero.file, zeros, s->scale.file, scales);
+}
+
+/* Floats in 8 bits, by scales and zero points that are given, or else by scales found. */
+static int stored_coded(stored *s, attn_dtype type)
+{
+    const attn_scaling scaling = s->scale.file || s->zero.file ? ATTN_SCALES_GIVEN : ATTN_SCALES_FOUND;
+    const attn_array *a = &s->numbers.array;
+    tensor codes;
+    size_t shape[ATTN_MAX_DIMS];
+    attn_status status;
+    memcpy(shape, a->shape, sizeof shape);
+    if (!tensor_new(&codes, s->numbers.file, type, a->ndim, shape)) return 0;
+    shape[a->ndim - 1] = 1;
+    if (scaling == ATTN_SCALES_FOUND && !tensor_new(&s->scale, "the scales", ATTN_F32, a->ndim, shape)) return 0;
+    status = attn_quantize(a, &codes.array, s->scale.file ? &s->scale.array : NULL,
+                           s->zero.file ? &s->zero.array : NULL, scaling);
+    if (status) return fail("sdpa: %s", attn_status_string(status));
+    s->numbers = codes;
+    return 1;
+}
+
+/* Converts to a type. `in_cache`: scales that are found are found there, row by row. */
+static int stored_convert(stored *s, attn_dtype type, int in_cache)
+{
+    const int given = s->scale.file || s->zero.file;
+    if (has_scales(s->numbers.array.dtype)) return stored_scales(s, s->numbers.array.dtype);
+    if (!stored_scales(s, type) || !tensor_convert(&s->numbers, has_scales(type) ? ATTN_F32 : type)) return 0;
+    if (type == ATTN_U8 && !given)
+        return fail("--kv-dtype: u8 needs %s or %s, as scales and zero points of %s are not found", s->scale_option,
+                    s->zero_option, s->numbers.file);
+    return !has_scales(type) || (in_cache && !given) || stored_coded(s, type);
+}
+
+/* ------------------------------------------------------------- other arrays -- */
 
 /* Checks the shape, and converts integer masks to booleans, float masks to the compute type. `full` is
  * (B, H, q_len, kv_len). */
@@ -259,14 +377,25 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
 
 enum { MAX_PAGE = 1 << 20 };
 
+enum { NUMBERS, SCALES, ZEROS, PARTS }; /* of keys or values */
+
 /* Keys and values on their way through a cache. */
 typedef struct cached {
-    attn_desc desc;  /* all arrays have 4 dimensions (lse, rowmax, rowsum, colsum: 3); k and v are the
-                        cache, kv_lens (B) is the number of keys in it */
-    attn_array k, v; /* (B, H, kv_len, D): what will be appended */
-    int64_t *ends;   /* (B): the number of keys that each batch will have */
-    attn_array sums; /* (B, H, kv_len): column sums over all queries, if asked for */
+    attn_desc desc; /* all arrays have 4 dimensions (lse, rowmax, rowsum, colsum: 3); k and v, with what belongs to
+                       them, are the cache, kv_lens (B) is the number of keys in it */
+    attn_array from[2][PARTS]; /* (B, H, kv_len, D or C): what will be appended to these parts */
+    attn_array to[2][PARTS];   /* of the cache */
+    int64_t *ends;             /* (B): the number of keys that each batch will have */
+    attn_array sums;           /* (B, H, kv_len): column sums over all queries, if asked for */
 } cached;
+
+/* Of keys (0) or values (1). */
+static attn_array *part_of(attn_desc *desc, int kv, int part)
+{
+    attn_array *const parts[2][PARTS] = {{&desc->k, &desc->k_scale, &desc->k_zero},
+                                         {&desc->v, &desc->v_scale, &desc->v_zero}};
+    return parts[kv][part];
+}
 
 static attn_array lift(const attn_array *a, int ndim)
 {
@@ -282,18 +411,30 @@ static attn_array lift(const attn_array *a, int ndim)
     return lifted;
 }
 
-static int has_scales(attn_dtype kv_type) { return kv_type >= ATTN_I8; }
-
-/* Room for n blocks (H, rows, D) of keys or values of a type, and for their scales, if they have some, filled with
- * NaN. */
-static int cache_new(tensor *t, tensor *scale, const attn_array *like, attn_dtype type, size_t n, size_t rows)
+/* Room for `blocks` (H, rows, n) of each part that there is of keys or values, filled with NaN. */
+static int cache_new(cached *c, int kv, attn_dtype kv_type, size_t blocks, size_t rows)
 {
-    const size_t shape[4] = {n, like->shape[1], rows, like->shape[3]}, each[4] = {n, like->shape[1], rows, 1};
-    if (!tensor_new(t, "the cache", type, 4, shape) ||
-        !tensor_new(scale, has_scales(type) ? "the scales" : NULL, ATTN_F32, 4, each))
-        return 0;
-    memset(t->array.data, 0xff, n * shape[1] * rows * shape[3] * attn_dtype_size(type));
-    if (scale->file) memset(scale->array.data, 0xff, n * shape[1] * rows * sizeof(float));
+    attn_array *from = c->from[kv];
+    const int found = has_scales(kv_type) && !has_scales(from[NUMBERS].dtype);
+    int part, axis;
+    for (part = NUMBERS; part < PARTS; part++) {
+        attn_array *a = &from[part], *cache = &c->to[kv][part];
+        const int there = a->ndim != 0;
+        size_t shape[4] = {blocks, from->shape[1], rows, there ? a->shape[3] : 1};
+        tensor t;
+        for (axis = 0; there && axis < 3; axis++) { /* broadcast */
+            if (a->shape[axis] == 1) a->stride[axis] = 0;
+            a->shape[axis] = from->shape[axis];
+        }
+        if (!tensor_new(&t, there || (found && part == SCALES) ? "the cache" : NULL,
+                        part != NUMBERS ? ATTN_F32
+                        : found         ? kv_type
+                                        : a->dtype,
+                        4, shape))
+            return 0;
+        *cache = *part_of(&c->desc, kv, part) = t.array;
+        if (t.file) memset(cache->data, 0xff, blocks * shape[1] * rows * shape[3] * attn_dtype_size(cache->dtype));
+    }
     return 1;
 }
 
@@ -340,8 +481,9 @@ static int lengths_new(cached *c, const attn_array *kv_lens, size_t batch, size_
  * page_size (0: no pages). Other arrays with an axis of keys must be of that length. */
 static int cached_new(cached *c, const attn_desc *desc, attn_dtype kv_type, size_t page_size, size_t capacity)
 {
-    tensor k, v, k_scale, v_scale, table, sums;
-    size_t batch, pages;
+    tensor table, sums;
+    size_t batch, pages, blocks, rows;
+    int kv, part;
     memset(c, 0, sizeof *c);
     c->desc = *desc;
     c->desc.q = lift(&desc->q, 4);
@@ -353,23 +495,43 @@ static int cached_new(cached *c, const attn_desc *desc, attn_dtype kv_type, size
     c->desc.rowmax = lift(&desc->rowmax, 3);
     c->desc.rowsum = lift(&desc->rowsum, 3);
     c->desc.colsum = lift(&desc->colsum, 3);
-    c->k = lift(&desc->k, 4);
-    c->v = lift(&desc->v, 4);
-    batch = c->k.shape[0];
+    for (kv = 0; kv < 2; kv++)
+        for (part = NUMBERS; part < PARTS; part++) c->from[kv][part] = lift(part_of(&c->desc, kv, part), 4);
+    batch = c->from[0]->shape[0];
     pages = page_size ? capacity / page_size : 0;
-    if (!lengths_new(c, &desc->kv_lens, batch, c->k.shape[2]) || (page_size && !table_new(&table, batch, pages)) ||
-        !cache_new(&k, &k_scale, &c->k, kv_type, page_size ? batch * pages : batch, page_size ? page_size : capacity) ||
-        !cache_new(&v, &v_scale, &c->v, kv_type, page_size ? batch * pages : batch, page_size ? page_size : capacity) ||
+    blocks = page_size ? batch * pages : batch;
+    rows = page_size ? page_size : capacity;
+    if (!lengths_new(c, &desc->kv_lens, batch, c->from[0]->shape[2]) ||
+        (page_size && !table_new(&table, batch, pages)) || !cache_new(c, 0, kv_type, blocks, rows) ||
+        !cache_new(c, 1, kv_type, blocks, rows) ||
         !tensor_new(&sums, desc->colsum.ndim ? "the sums" : NULL, c->desc.colsum.dtype, 3, c->desc.colsum.shape))
         return 0;
-    c->desc.k = k.array;
-    c->desc.v = v.array;
-    c->desc.k_scale = k_scale.array;
-    c->desc.v_scale = v_scale.array;
     if (page_size) c->desc.block_table = table.array;
     c->sums = c->desc.colsum;
     c->desc.colsum = sums.array;
     return 1;
+}
+
+/* Copies rows [begin, end) of batch b to their places in the cache. */
+static void place_rows(const attn_desc *desc, const attn_array *cache, const attn_array *from, size_t b, size_t begin,
+                       size_t end)
+{
+    const attn_array *table = &desc->block_table;
+    const size_t size = attn_dtype_size(from->dtype), page_size = cache->shape[2];
+    size_t h, j, i;
+    for (j = begin; j < end; j++) {
+        const size_t page = table->ndim ? (size_t)((int64_t *)table->data)[b * table->shape[1] + j / page_size] : b;
+        for (h = 0; h < from->shape[1]; h++) {
+            const attn_array block = slice(cache, 0, page, 1), head = slice(&block, 1, h, 1),
+                             to = slice(&head, 2, table->ndim ? j % page_size : j, 1);
+            const char *row =
+                (const char *)from->data +
+                ((ptrdiff_t)b * from->stride[0] + (ptrdiff_t)h * from->stride[1] + (ptrdiff_t)j * from->stride[2]) *
+                    (ptrdiff_t)size;
+            for (i = 0; i < from->shape[3]; i++)
+                memcpy((char *)to.data + i * size, row + (ptrdiff_t)i * from->stride[3] * (ptrdiff_t)size, size);
+        }
+    }
 }
 
 /* Appends keys and values to the cache of batch b until it has `end` of them. */
@@ -378,17 +540,22 @@ static attn_status append_until(const cached *c, size_t b, int64_t end)
     int64_t *len = (int64_t *)c->desc.kv_lens.data + b;
     const int paged = c->desc.block_table.ndim > 0;
     const attn_array at = slice(&c->desc.kv_lens, 0, b, 1), table = slice(&c->desc.block_table, 0, b, 1);
-    int i;
+    int kv, part;
     if (*len >= end) return ATTN_OK;
-    for (i = 0; i < 2; i++) {
-        const attn_array *whole = i ? &c->desc.v : &c->desc.k;
-        const attn_array cache = paged ? *whole : slice(whole, 0, b, 1), batch = slice(i ? &c->v : &c->k, 0, b, 1);
+    for (kv = 0; kv < 2; kv++) {
+        const attn_array *from = c->from[kv], *to = c->to[kv];
+        const attn_array cache = paged ? to[NUMBERS] : slice(&to[NUMBERS], 0, b, 1), batch = slice(from, 0, b, 1);
         const attn_array rows = slice(&batch, 2, (size_t)*len, (size_t)(end - *len));
-        const attn_array *scales = i ? &c->desc.v_scale : &c->desc.k_scale;
-        const attn_array scale = paged ? *scales : slice(scales, 0, b, 1);
-        const attn_status status = attn_cache_append_scaled(&cache, scale.ndim ? &scale : NULL, NULL,
-                                                            scale.ndim ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN, &rows,
-                                                            &at, paged ? &table : NULL);
+        const attn_array scale = paged ? to[SCALES] : slice(&to[SCALES], 0, b, 1);
+        attn_status status;
+        if (has_scales(from->dtype)) {
+            for (part = NUMBERS; part < PARTS; part++)
+                if (from[part].ndim) place_rows(&c->desc, &to[part], &from[part], b, (size_t)*len, (size_t)end);
+            continue;
+        }
+        status = attn_cache_append_scaled(&cache, scale.ndim ? &scale : NULL, NULL,
+                                          scale.ndim ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN, &rows, &at,
+                                          paged ? &table : NULL);
         if (status) return status;
     }
     *len = end;
@@ -444,7 +611,7 @@ static void add_sums(const attn_array *sums, const attn_array *one)
 /* One query at a time, with the keys that are in the cache by then. */
 static attn_status decode(const void *arguments, const attn_exec *exec)
 {
-    const cached *c = (const cached *)arguments;
+    cached *c = (cached *)(uintptr_t)arguments;
     const size_t batch = c->desc.q.shape[0];
     attn_desc d = step_of(c, 0);
     attn_status status = ATTN_OK;
@@ -471,7 +638,7 @@ static attn_status from_pages(const void *arguments, const attn_exec *exec)
     attn_desc d = c->desc;
     size_t b;
     d.colsum = c->sums;
-    for (b = 0; b < c->k.shape[0] && !exec->query; b++) {
+    for (b = 0; b < c->from[0]->shape[0] && !exec->query; b++) {
         const attn_status status = append_until(c, b, c->ends[b]);
         if (status) return status;
     }
@@ -483,23 +650,6 @@ static attn_status from_pages(const void *arguments, const attn_exec *exec)
 static attn_status forward(const void *desc, const attn_exec *exec)
 {
     return attn_forward((const attn_desc *)desc, exec);
-}
-
-/* Keys or values in 8 bits. */
-static int codes_new(attn_array *a, attn_array *scale, attn_dtype type)
-{
-    tensor codes, scales;
-    size_t shape[ATTN_MAX_DIMS];
-    attn_status status;
-    memcpy(shape, a->shape, sizeof shape);
-    if (!tensor_new(&codes, "the keys and values", type, a->ndim, shape)) return 0;
-    shape[a->ndim - 1] = 1;
-    if (!tensor_new(&scales, "the scales", ATTN_F32, a->ndim, shape)) return 0;
-    status = attn_quantize(a, &codes.array, &scales.array, NULL, ATTN_SCALES_FOUND);
-    if (status) return fail("sdpa: %s", attn_status_string(status));
-    *a = codes.array;
-    *scale = scales.array;
-    return 1;
 }
 
 static int compute(const sdpa_options *o, const attn_desc *desc, attn_dtype kv_type, size_t page_size, size_t capacity)
@@ -514,45 +664,47 @@ static int compute(const sdpa_options *o, const attn_desc *desc, attn_dtype kv_t
 /* Loads the inputs, computes, saves the outputs. */
 static int sdpa(const sdpa_options *o)
 {
-    static const char *const kv_names[] = {"f16", "bf16", "i8", "e4m3", "e5m2"};
-    static const attn_dtype kv_types[] = {ATTN_F16, ATTN_BF16, ATTN_I8, ATTN_F8_E4M3, ATTN_F8_E5M2};
     attn_desc desc = attn_desc_default();
-    tensor q, k, v, out, weights, scores, lse, colsum, rowmax, rowsum;
-    const tensor *const inputs[3] = {&q, &k, &v};
+    tensor q, out, weights, scores, lse, colsum, rowmax, rowsum;
+    stored k, v;
+    const tensor *const inputs[3] = {&q, &k.numbers, &v.numbers};
     tensor *const outputs[] = {&out, &weights, &scores, &lse, &colsum, &rowmax, &rowsum};
     attn_dtype dtype, compute_type, kv_type;
     size_t shape[ATTN_MAX_DIMS] = {0}, kv_len, capacity;
     int64_t page_size = 0;
     pictures drawn;
     const int packed = o->cu_seqlens_q != NULL;
-    int rank, kv = -1;
+    int rank, in_cache, kv = -1;
     if (!pictures_allowed(&o->picture) || !scalars_read(o, &desc) ||
-        !option_word("--kv-dtype", o->kv_dtype, kv_names, (int)(sizeof kv_names / sizeof *kv_names), &kv) ||
+        !option_word("--kv-dtype", o->kv_dtype, kv_names, KV_TYPES, &kv) ||
         !option_integer("--paged", o->paged, 1, MAX_PAGE, &page_size))
         return 0;
     if (packed && o->cache) return fail("--cache does not go with --cu-seqlens-q (see attn sdpa --help)");
-    if (!tensor_load(&q, o->q) || !tensor_load(&k, o->k) || !tensor_load(&v, o->v)) return 0;
-    if (!tensor_is_float(&q) || !tensor_is_float(&k) || !tensor_is_float(&v) || !inputs_fit(&q, &k, &v, packed))
+    if (!tensor_load(&q, o->q) || !stored_load(&k, o->k, "--k-scale", o->k_scale, "--k-zero", o->k_zero) ||
+        !stored_load(&v, o->v, "--v-scale", o->v_scale, "--v-zero", o->v_zero))
         return 0;
-    if (!run_dtype(&o->run, 1, inputs, 3, &dtype)) return 0;
+    if (!tensor_is_float(&q) || !stored_type(&k.numbers, kv) || !stored_type(&v.numbers, kv) ||
+        !inputs_fit(&q, &k.numbers, &v.numbers, packed) || !run_dtype(&o->run, 1, inputs, 3, &dtype))
+        return 0;
     compute_type = dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32;
     rank = q.array.ndim;
-    if (!tensor_convert(&q, dtype)) return 0;
     kv_type = kv < 0 ? dtype : kv_types[kv];
-    if (!tensor_convert(&k, has_scales(kv_type) ? ATTN_F32 : kv_type)) return 0;
-    if (!tensor_convert(&v, has_scales(kv_type) ? ATTN_F32 : kv_type)) return 0;
-    kv_len = capacity = k.array.shape[k.array.ndim - 2];
+    in_cache = o->paged || o->cache;
+    if (!tensor_convert(&q, dtype) || !stored_convert(&k, kv_type, in_cache) || !stored_convert(&v, kv_type, in_cache))
+        return 0;
+    kv_len = capacity = k.numbers.array.shape[k.numbers.array.ndim - 2];
     if (page_size) capacity = (kv_len / (size_t)page_size + (kv_len % (size_t)page_size ? 1 : 0)) * (size_t)page_size;
     desc.q = q.array;
-    desc.k = k.array;
-    desc.v = v.array;
-    if (has_scales(kv_type) && !o->paged && !o->cache && /* a cache gets its own, step by step */
-        (!codes_new(&desc.k, &desc.k_scale, kv_type) || !codes_new(&desc.v, &desc.v_scale, kv_type)))
-        return 0;
+    desc.k = k.numbers.array;
+    desc.k_scale = k.scale.array;
+    desc.k_zero = k.zero.array;
+    desc.v = v.numbers.array;
+    desc.v_scale = v.scale.array;
+    desc.v_zero = v.zero.array;
     if (!extras_load(o, &desc, compute_type, capacity)) return 0;
 
     memcpy(shape, q.array.shape, sizeof shape);
-    shape[rank - 1] = v.array.shape[v.array.ndim - 1];
+    shape[rank - 1] = v.numbers.array.shape[v.numbers.array.ndim - 1];
     if (!tensor_new(&out, o->out, dtype, rank, shape) || !tensor_new(&lse, o->lse, compute_type, rank - 1, shape) ||
         !tensor_new(&rowmax, o->rowmax, compute_type, rank - 1, shape) ||
         !tensor_new(&rowsum, o->rowsum, compute_type, rank - 1, shape))
@@ -563,7 +715,7 @@ static int sdpa(const sdpa_options *o)
         return 0;
     shape[rank - 2] = capacity;
     if (packed) { /* of each sequence */
-        shape[0] = k.array.shape[0];
+        shape[0] = k.numbers.array.shape[0];
         shape[1] = q.array.shape[0];
         shape[2] = capacity;
     }
@@ -615,6 +767,10 @@ int sdpa_command(int argc, char **argv)
         {"--q-bounds", &o.q_bounds},
         {"--cu-seqlens-q", &o.cu_seqlens_q},
         {"--kv-dtype", &o.kv_dtype},
+        {"--k-scale", &o.k_scale},
+        {"--k-zero", &o.k_zero},
+        {"--v-scale", &o.v_scale},
+        {"--v-zero", &o.v_zero},
         {"--paged", &o.paged},
         {"--cache!", &o.cache},
         PICTURE_OPTIONS(o.picture),
