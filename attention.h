@@ -4323,7 +4323,7 @@ static size_t attn__bits_behind(const char *row, ptrdiff_t step, size_t from, si
 static int attn__bit_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t from,
                            attn__range *keys)
 {
-    const char *row = attn__at(&p->mask, rows->b, h, i, 0);
+    const char *row = attn__at(&p->mask, rows->b, h, rows->q_base + i, 0);
     const ptrdiff_t step = p->mask.stride[ATTN__D];
     const size_t end = keys->hi - rows->mask_key;
     size_t begin = from - rows->mask_key;

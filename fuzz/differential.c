@@ -139,9 +139,10 @@ static void check_intervals(fuzz_case *c, const fuzz_outputs *scalar)
     only.causal = only.window = 0;
     if (!d.mask.ndim) {
         d.mask = test_4d(ATTN_BOOL, 1, 1, 1, ref_length(&d.k, 2));
+        d.mask_place = ATTN_MASK_ALL;
         test_fill(&d.mask, 1);
     }
-    d.mask = full_mask(&d);
+    d = test_whole_mask(&d);
     d.q_bounds = test_absent;
     for (size_t b = 0; b < ref_length(&d.mask, 4); b++)
         for (size_t h = 0; h < ref_length(&d.mask, 3); h++)
