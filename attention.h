@@ -175,9 +175,10 @@
  *   attn_cache_append_scaled rounds new rows to such a cache, attn_quantize whole arrays: a number
  *   becomes x / scale (a division) + zero, rounded to nearest even and limited to the type; what is
  *   too large for a float of 8 bits becomes the largest, infinity too. NaN becomes 0 as an integer,
- *   and stays NaN as a float; by a scale of 0 all finite numbers become 0. A found scale is the largest magnitude / 127
- * (448 for e4m3, 57344 for e5m2), rounded to what is stored, up where it is subnormal, so that integers come back
- * within half a step; NaN, and with it every element, if one of them is not finite.
+ *   and stays NaN as a float; by a scale of 0 all finite numbers become 0. A found scale is the
+ *   largest magnitude / 127 (448 for e4m3, 57344 for e5m2), rounded to what is stored, up where it
+ *   is subnormal, so that integers come back within half a step; NaN, and with it every element, if
+ *   one of them is not finite.
  *
  * RECIPES
  *
@@ -424,8 +425,8 @@
 #define attn_desc_onnx ATTN__PREFIXED(ATTN_PREFIX, desc_onnx)
 #define attn_desc_pytorch ATTN__PREFIXED(ATTN_PREFIX, desc_pytorch)
 #define attn_dtype ATTN__PREFIXED(ATTN_PREFIX, dtype)
-#define attn_dtype_name ATTN__PREFIXED(ATTN_PREFIX, dtype_name)
 #define attn_dtype_block ATTN__PREFIXED(ATTN_PREFIX, dtype_block)
+#define attn_dtype_name ATTN__PREFIXED(ATTN_PREFIX, dtype_name)
 #define attn_dtype_size ATTN__PREFIXED(ATTN_PREFIX, dtype_size)
 #define attn_exec ATTN__PREFIXED(ATTN_PREFIX, exec)
 #define attn_exec_default ATTN__PREFIXED(ATTN_PREFIX, exec_default)
@@ -634,8 +635,8 @@ typedef struct attn_desc {
     int64_t window_right; /* keys after p that stay visible; -1: all */
 
     attn_array mask;            /* optional, (B, Hq, q_len, kv_len), fewer dimensions and
-                                   dimensions of 1 broadcast: ATTN_BOOL or ATTN_BIT, true =
-                                   keep, or a float type that is added, -inf = drop */
+                                   dimensions of 1 but the last broadcast: ATTN_BOOL or ATTN_BIT,
+                                   true = keep, or a float type that is added, -inf = drop */
     attn_mask_place mask_place; /* other than ATTN_MASK_ALL: the mask has any number of columns up to kv_begin + kv_len
                                    (of attn_partial: any number) */
     attn_array kv_lens;         /* optional, (B): visible keys per batch, i32 or i64 */
@@ -839,10 +840,10 @@ ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_worke
 /* States: attention over a part of the keys, to be merged with that over others
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
  * from kv_begin on (so ATTN_ALIGN_LOWER_RIGHT needs kv_lens, the lengths of the
- * whole, where positions count: causal, window, alibi; and so does ATTN_MASK_TAIL); its outputs and sinks are
- * ignored. Rows of packed sequences are those of one batch of total_q,
- * of which attn_state_finish knows no more. A state is plain bytes without pointers, 8-byte aligned, of a
- * size that attn_state_size gives.
+ * whole, where positions count: causal, window, alibi; and so does ATTN_MASK_TAIL);
+ * its outputs and sinks are ignored. Rows of packed sequences are those of one batch
+ * of total_q, of which attn_state_finish knows no more. A state is plain bytes without
+ * pointers, 8-byte aligned, of a size that attn_state_size gives.
  *
  * attn_state_merge joins the states of two adjacent parts, `a` before `b`, into
  * that of both (its size: attn_state_merged_size). attn_state_finish divides, and
@@ -894,9 +895,10 @@ ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *
  * dimensions; positions (S) or (B, S), i32 or i64, or NULL for 0, 1, 2, ... The
  * first rotary_dim (even; 0: D) elements of a row are rotated in pairs, pair i by
  * position * base^(-2 i / rotary_dim) radians: (2i, 2i + 1) if interleaved, else
- * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Positions lie between -2^31 and 2^31. Angles, sines
- * and cosines are computed in double, with an error below 2^-50 (1 + |angle|), on every
- * machine the same, and what they give is rounded once, to y. y may be x itself. */
+ * (i, i + rotary_dim / 2). The rest is copied. base 0 means 10000. Positions lie
+ * between -2^31 and 2^31. Angles, sines and cosines are computed in double, with an error
+ * below 2^-50 (1 + |angle|), on every machine the same, and what they give is rounded
+ * once, to y. y may be x itself. */
 ATTN_DEF attn_status attn_rotary(const attn_array *x, const attn_array *positions, double base, size_t rotary_dim,
                                  int interleaved, const attn_array *y);
 

@@ -295,9 +295,9 @@ static void summarise(contestant *all, size_t count, size_t rounds, double *buff
             c->result->speedup = quartiles(buffer, rounds);
             c->result->has_peer = 1;
         }
-        if (c->beside) {
-            for (size_t k = 0; k < rounds; k++)
-                buffer[k] = c->result->work / c->seconds[k] / (c->beside->result->work / c->beside->seconds[k]);
+        if (c->beside) { /* work per second; what is read for it is no work */
+            const double work = c->job->shape->bound == BENCH_BY_FMA ? c->result->work / c->beside->result->work : 1;
+            for (size_t k = 0; k < rounds; k++) buffer[k] = work * c->beside->seconds[k] / c->seconds[k];
             c->result->beside = quartiles(buffer, rounds);
             c->result->has_beside = 1;
         }
