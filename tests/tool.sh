@@ -763,8 +763,8 @@ refused 'two names of one file' 'is used for two outputs' sdpa --q "$q" --k "$k"
 # A signal while it waits for a reader: the other output has been written, under another name.
 for signal in TERM HUP INT; do
     unignored=
-    if [ $signal = INT ]; then # which a shell has its background commands ignore
-        unignored='env --default-signal=INT'
+    if [ $signal != TERM ]; then # nohup ignores HUP, and a shell has its background commands ignore INT
+        unignored="env --default-signal=$signal"
         if ! $unignored true; then
             skip "killed by $signal" "env cannot have commands not ignore it"
             continue
