@@ -4852,13 +4852,18 @@ static void attn__drop(const attn__problem *p, const attn__rows *rows, size_t r,
         char *masked = row + (from - lo) * kernel->size;
         if (p->mask.dtype == ATTN_BIT) {
             const size_t skip = (from - rows->mask_key) % 8;
-            for (size_t k = 0; k < skip + hi - from; k += 8, at += p->mask.stride[ATTN__D])
-                for (size_t bit = 0; bit < 8; bit++) keep[k + bit] = (unsigned char)(*at & 1 << bit);
+            for (size_t k = 0; k < skip + hi - from; k += 8, at += p->mask.stride[ATTN__D]) { /* in each byte its bit */
+                static const unsigned char one[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+                uint64_t bits;
+                attn__memcpy(&bits, one, sizeof bits);
+                bits &= *(const unsigned char *)at * UINT64_C(0x0101010101010101);
+                attn__memcpy(keep + k, &bits, sizeof bits);
+            }
             kernel->mask(masked, keep + skip, 1, hi - from, infinite);
         } else kernel->mask(masked, at, p->mask.stride[ATTN__D], hi - from, infinite);
     }
     if (!ATTN__HAS(p, q_bounds)) return;
-    attn__memset(keep, 0, sizeof keep);
+    attn__memset(keep, 0, hi - lo);
     for (size_t n = 0; n < p->bounds / 2; n++) {
         const attn__range keys = {lo, hi}, part = attn__interval(p, rows, i, n, keys);
         if (part.lo < part.hi) attn__memset(keep + (part.lo - lo), 1, part.hi - part.lo);
@@ -8281,10 +8286,7 @@ static attn_status attn__fit_tables(attn__turning *t)
 
 static int64_t attn__turn_position(const attn__turning *t, size_t b, size_t section, size_t i)
 {
-    const void *at;
-    if (!t->has_positions) return t->start + (int64_t)i;
-    at = attn__at(&t->positions, 0, b, section, i);
-    return t->positions.dtype == ATTN_I64 ? *(const int64_t *)at : (int64_t) * (const int32_t *)at;
+    return t->has_positions ? attn__integer_in(&t->positions, b, section, i) : t->start + (int64_t)i;
 }
 
 /* The positions of all rows; how far a cache has them go where none are given is for who appends to it. */
@@ -8557,8 +8559,7 @@ ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fa
     if (!(beta_fast > 0)) beta_fast = 32;
     if (!(beta_slow > 0)) beta_slow = 1;
     if (beta_fast < beta_slow) return ATTN_ERR_PARAMETER;
-    for (int k = 0; k < 2;
-         k++) { /* the pair that turns so often within the original length: down to a whole one, or up */
+    for (int k = 0; k < 2; k++) { /* the pair that turns so often within that length: down to a whole one, or up */
         const double most = (double)(2 * v.shape[ATTN__D]) - 1,
                      pair = (double)v.shape[ATTN__D] *
                             (attn__log_f64(original_len / ATTN__TWO_PI) - attn__log_f64(k ? beta_slow : beta_fast)) /
