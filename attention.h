@@ -1336,7 +1336,9 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__CARE_ROWS 32 /* most in a window of those that are done again */
 #define ATTN__CHAIN 16     /* keys whose weights are added one after the other */
 #define ATTN__CHAINS (ATTN__BLOCK / ATTN__CHAIN)
-#define ATTN__NR_MAX 32 /* columns of the widest panel */
+#define ATTN__NR_MAX 32         /* columns of the widest panel */
+#define ATTN__NEAR_KEYS 64      /* that are copied at a time for one panel, ... */
+#define ATTN__NEAR_VALUES 65536 /* ... and elements of values that are used at a time */
 
 /* A masked score while it waits for exp. It is finite so that the search for
  * overflow need not tell it apart; a row whose maximum comes near it is redone. */
@@ -2030,10 +2032,10 @@ typedef struct attn__kernel {
      * where an element is not, or is too large for what is to come. */
     double (*copy)(void *to, size_t to_stride, const void *from, attn_dtype dtype, ptrdiff_t stride,
                    ptrdiff_t row_stride, size_t rows, size_t n);
-    /* scores[j][c] (+)= sum_k keys[j * KEY_STRIDE + k] queries[k][c], the same chain as multiply's; max[c] is
-     * the largest, if max is not NULL. Fetches some of the rows ahead, if that is not. */
+    /* scores[j][c] (+)= sum_k keys[j * KEY_STRIDE + k] queries[k][c], the same chain as multiply's; max[c] becomes
+     * the largest, or is raised to it, if max is not NULL. Fetches some of the rows ahead, if that is not. */
     void (*score_keys)(size_t n, size_t cols, size_t depth, const void *keys, const void *queries, void *scores,
-                       int accumulate, void *max, attn__soon *ahead);
+                       int accumulate, void *max, int raise, attn__soon *ahead);
     /* Scores to weights. Column c sees rows [lo, hi) of ranges[c] (all that are there, if that is NULL), counted from
      * `first`, a multiple of step within the block; rows [from, to) of the tile are there. `seen`: rows that every
      * column sees, whose maxima are in max if `looked`, and then all scores are finite. Gives max and sum; -inf and 0
@@ -4798,20 +4800,30 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
     }
 }
 
-/* Scores of a panel of queries with keys [from, to), counted from the first that was copied, to s->tile[key][query].
- * The largest of each query to max, if that is not NULL. */
-static void attn__score_panel(const attn__problem *p, attn__scratch *s, size_t r0, size_t count, size_t from, size_t to,
-                              void *max, attn__soon *ahead)
+/* Is there one panel of queries alone? Then no other needs keys and values that are copied for it. */
+static int attn__one_panel(const attn__problem *p, const attn__rows *rows) { return rows->count <= p->run.kernel->nr; }
+
+/* Scores of a panel of queries with keys [from, to), counted from `first`, to s->tile[key][query]. The largest of each
+ * query to max, if that is not NULL. Keys were copied, or for one panel are now, a few at a time, so that they are
+ * still near when they are read: then returns the sum of their squares, else 0. */
+static double attn__score_panel(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0,
+                                size_t count, size_t first, size_t from, size_t to, void *max, attn__soon *ahead)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, nr = kernel->nr;
-    if (from >= to) return;
-    if (!p->dim) attn__memset(s->tile + from * nr * es, 0, (to - from) * nr * es);
-    for (size_t c = 0; c < p->dim; c += ATTN__KEY_DEPTH)
-        kernel->score_keys(to - from, count, attn__min(p->dim - c, ATTN__KEY_DEPTH),
-                           s->k + (c / ATTN__KEY_DEPTH * p->keys + from) * ATTN__KEY_STRIDE * es,
-                           s->q + (r0 * p->dim + c * nr) * es, s->tile + from * nr * es, c != 0,
-                           c + ATTN__KEY_DEPTH < p->dim ? NULL : max, ahead);
+    const size_t es = kernel->size, nr = kernel->nr, start = from;
+    const int copies = attn__one_panel(p, rows);
+    double squares = 0;
+    if (!p->dim && from < to) attn__memset(s->tile + from * nr * es, 0, (to - from) * nr * es);
+    for (size_t next; from < to; from = next) {
+        next = copies ? attn__min(from + ATTN__NEAR_KEYS, to) : to;
+        if (copies) squares += attn__copy_keys(p, rows, s, first + from, first + next, 0);
+        for (size_t c = 0; c < p->dim; c += ATTN__KEY_DEPTH)
+            kernel->score_keys(next - from, count, attn__min(p->dim - c, ATTN__KEY_DEPTH),
+                               s->k + (c / ATTN__KEY_DEPTH * p->keys + (copies ? 0 : from)) * ATTN__KEY_STRIDE * es,
+                               s->q + (r0 * p->dim + c * nr) * es, s->tile + from * nr * es, c != 0,
+                               c + ATTN__KEY_DEPTH < p->dim ? NULL : max, from > start, ahead);
+    }
+    return squares;
 }
 
 /* What ALiBi and an additive mask add to keys [lo, hi) of row r, times `unit`: to `bias`. Adding the 0 of a mask that
@@ -5170,7 +5182,7 @@ typedef struct attn__key_block {
     size_t base;                     /* its first key */
     attn__range keys;                /* what any row sees of it */
     size_t first;                    /* the first that is in a panel's tile, a multiple of step */
-    int bounded;                     /* no score can overflow */
+    double squares, limit;           /* no score can overflow if the sum of the keys' squares is below this limit */
     const attn__block_range *ranges; /* (rows), NULL if all of them see `keys` */
     char *acc;                       /* its slot's */
     double *max, *sum;
@@ -5292,11 +5304,11 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     const size_t es = kernel->size, nr = kernel->nr, base = block->base, first = block->first;
     const attn__block_range *ranges = block->ranges ? block->ranges + r0 : NULL;
     char *acc = block->acc + r0 * p->width * es;
-    const char *values = s->v;
-    ptrdiff_t stride = (ptrdiff_t)p->dim_v;
-    double max[ATTN__NR_MAX]; /* of T */
+    const int one = attn__one_panel(p, rows);
+    const size_t piece = attn__max(ATTN__NEAR_VALUES / attn__max(p->dim_v, 1), ATTN__NEAR_KEYS);
+    double max[ATTN__NR_MAX], squares; /* max: of T */
     attn__range within = {ATTN__BLOCK, 0}, seen = {0, ATTN__BLOCK};
-    int looked = block->bounded && p->softcap <= 0 && p->dim > 0 && !ATTN__HAS(p, alibi);
+    int looked = p->softcap <= 0 && p->dim > 0 && !ATTN__HAS(p, alibi);
     if (!ranges) within = seen = block->keys;
     for (size_t c = 0; c < count && ranges; c++) {
         if (ranges[c].mask_state == ATTN__MASK_DROPS_ALL) {
@@ -5315,9 +5327,12 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     if (count <= nr / 2 &&
         (p->softcap > 0 || p->modified)) /* the other half of the tile is not written: nothing may trap */
         attn__memset(s->tile + within.lo * nr * es, 0, (within.hi - within.lo) * nr * es);
-    attn__score_panel(p, s, r0, count, within.lo, seen.lo, NULL, block->ahead);
-    attn__score_panel(p, s, r0, count, seen.lo, seen.hi, looked ? max : NULL, block->ahead);
-    attn__score_panel(p, s, r0, count, seen.hi, within.hi, NULL, block->ahead);
+    squares = block->squares;
+    squares += attn__score_panel(p, rows, s, r0, count, base + first, within.lo, seen.lo, NULL, block->ahead);
+    squares +=
+        attn__score_panel(p, rows, s, r0, count, base + first, seen.lo, seen.hi, looked ? max : NULL, block->ahead);
+    squares += attn__score_panel(p, rows, s, r0, count, base + first, seen.hi, within.hi, NULL, block->ahead);
+    looked &= squares < block->limit;
     if (p->softcap > 0)
         kernel->softcap(s->tile + within.lo * nr * es, (within.hi - within.lo) * nr, p->softcap * ATTN__UNIT_LN2);
     if (p->modified) attn__bias_panel(p, rows, s, r0, count, ranges, base, first, first + within.lo, first + within.hi);
@@ -5331,23 +5346,32 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
             attn__store_weights(p, rows, s, r0 + c, block, first + within.lo, first + within.hi,
                                 s->panel + c * ATTN__TILE_STRIDE * es);
     }
-    if (!p->v_copied) values = attn__key_at(p, &p->v, rows, base + first, 0), stride = p->v.stride[ATTN__S];
-    kernel->sum_values(p->dim_v, count, within.hi - within.lo, values + (ptrdiff_t)within.lo * stride * (ptrdiff_t)es,
-                       stride, s->tile + within.lo * nr * es, s->panel, 0);
+    for (size_t from = within.lo, to; from < within.hi; from = to) {
+        const char *values = s->v + (one ? 0 : from) * p->dim_v * es;
+        ptrdiff_t stride = (ptrdiff_t)p->dim_v;
+        to = attn__min(from + piece, within.hi);
+        if (!p->v_copied) values = attn__key_at(p, &p->v, rows, base + first + from, 0), stride = p->v.stride[ATTN__S];
+        else if (one)
+            attn__copy_rows(p, rows, &p->v, base + first + from, base + first + to, 0, p->dim_v, s->v, p->dim_v);
+        kernel->sum_values(p->dim_v, count, to - from, values, stride, s->tile + from * nr * es, s->panel,
+                           from > within.lo);
+    }
     kernel->turn(acc, p->width, s->panel, (ptrdiff_t)nr, p->dim_v, count);
 }
 
-/* Keys of a block, and values if they are not used where they lie, to their places in the workspace. `squares`: the
- * sum of the queries'. */
+/* Where several panels need them: keys of a block, and values if they are not used where they lie, to their places in
+ * the workspace. `squares`: the sum of the queries'. */
 static void attn__copy_block(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__key_block *block,
                              double squares)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const double limit = kernel->dtype == ATTN_F64 ? 1e300 : 1e75; /* of a score's square */
     const size_t first = block->keys.lo / kernel->step * kernel->step, skip = block->keys.lo - first,
                  from = block->base + block->keys.lo, to = block->base + block->keys.hi;
     block->first = first;
-    block->bounded = squares * attn__copy_keys(p, rows, s, from, to, skip) < limit;
+    block->squares = 0;
+    block->limit = (kernel->dtype == ATTN_F64 ? 1e300 : 1e75) / squares; /* a score's square is at most the product */
+    if (attn__one_panel(p, rows)) return;
+    block->squares = attn__copy_keys(p, rows, s, from, to, skip);
     if (p->v_copied)
         attn__copy_rows(p, rows, &p->v, from, to, 0, p->dim_v, s->v + skip * p->dim_v * kernel->size, p->dim_v);
 }
@@ -5849,12 +5873,13 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                      height = p->few ? rows->count : kernel->nr;
         const int scored = !stored && begin < end;
         care.start = care.end = 0;
-        if (scored && !p->few) attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
+        if (scored && !p->few && !attn__one_panel(p, rows))
+            attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
             const size_t count = attn__min(height, rows->count - r0);
             if (scored && p->few) attn__score_rows(p, rows, s, base, from, to);
             else if (scored) {
-                attn__score_panel(p, s, r0, count, begin - from, end - from, NULL, NULL);
+                attn__score_panel(p, rows, s, r0, count, base + from, begin - from, end - from, NULL, NULL);
                 attn__pad_rows(p, s->panel, count, end);
                 kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
                              (ptrdiff_t)kernel->nr, end - begin, count);
@@ -5921,10 +5946,13 @@ static void attn__clear_sums(const attn__problem *p, const attn__rows *rows)
 /* So many rows at once, of a problem that is cut otherwise. */
 static void attn__shape_tile(attn__problem *p, const attn__kernel *kernel, size_t rows)
 {
+    const size_t lanes = attn__round_up(rows, kernel->nr / 2);
     p->rows = rows;
     p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
-    /* or not many, and they would leave lanes empty: then it costs less to turn the keys several times */
-    p->few = rows <= kernel->few_rows || (rows < 3 * kernel->few_rows && rows % (kernel->nr / 2));
+    /* or not many, and they would leave lanes empty. Measured, a row of few takes 11 / 8 of the time of a lane, and
+     * copying keys and values that of a lane for every 160 columns. */
+    p->few = rows <= kernel->few_rows ||
+             (rows <= 3 * kernel->few_rows && rows < lanes && rows * 11 <= (lanes + (p->dim + p->dim_v) / 160) * 8);
     if (p->few && (attn__coded(p->k.dtype) || attn__coded(p->v.dtype))) p->gather = 1;
 }
 
@@ -10813,10 +10841,10 @@ ATTN__INLINE void ATTN__V(tiles)(const int apart, size_t n, size_t cols, size_t 
 }
 
 static void ATTN__V(score_keys)(size_t n, size_t cols, size_t depth, const void *keys, const void *queries,
-                                void *scores, int accumulate, void *max_, attn__soon *ahead)
+                                void *scores, int accumulate, void *max_, int raise, attn__soon *ahead)
 {
     attn__real *max = (attn__real *)max_;
-    for (size_t c = 0; c < ATTN__NR && max; c++) max[c] = ATTN__C(MASKED);
+    for (size_t c = 0; c < ATTN__NR && max && !raise; c++) max[c] = ATTN__C(MASKED);
     ATTN__V(tiles)
     (ATTN__KEY_STRIDE, n, cols, depth, (const attn__real *)keys, 0, (const char *)queries, (attn__real *)scores,
      accumulate, max, ahead);
