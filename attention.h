@@ -1337,6 +1337,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__CHAIN 16     /* keys whose weights are added one after the other */
 #define ATTN__CHAINS (ATTN__BLOCK / ATTN__CHAIN)
 #define ATTN__NR_MAX 32         /* columns of the widest panel */
+#define ATTN__ROWS_AHEAD 32     /* between the row of values that is used and the one that is fetched */
 #define ATTN__NEAR_KEYS 64      /* that are copied at a time for one panel, ... */
 #define ATTN__NEAR_VALUES 65536 /* ... and elements of values that are used at a time */
 
@@ -1919,6 +1920,16 @@ typedef enum attn__column_kind {
     ATTN__COLUMNS_MANY  /* memory: columns to come, in four streams */
 } attn__column_kind;
 
+/* A panel of columns, each contiguous: those of either vector, and what is fetched meanwhile, a quarter of a panel from
+ * each place on. */
+typedef struct attn__columns {
+    const char *at[2];
+    uintptr_t after[4];
+    ptrdiff_t stride; /* in elements */
+    attn_dtype dtype;
+    attn__column_kind kind;
+} attn__columns;
+
 /* Sizes and distances (in elements) of a small problem, and places in the workspace. */
 typedef struct attn__small {
     size_t q_len, kv_len, dim, dim_v;
@@ -1969,6 +1980,7 @@ typedef struct attn__codes {
     const float *scale, *zero; /* of the first row and column; NULL: 1 and 0 */
     ptrdiff_t scale_row, scale_step, zero_row, zero_step;
     size_t group;
+    uintptr_t ahead; /* what is fetched is so many bytes from what is read */
 } attn__codes;
 
 /* What a path offers to the driver, for one compute type T (float or double).
@@ -1986,9 +1998,12 @@ typedef struct attn__kernel {
     size_t few_rows;
     void (*dot_keys)(size_t m, size_t n, size_t depth, const void *a, const void *keys, attn_dtype dtype,
                      ptrdiff_t stride, attn__column_kind kind, void *c, int accumulate);
-    /* The same for values: c[i][j] (+)= sum_k a[i][k] values[k * stride + j], n a multiple of nr. */
+    /* The same for one panel, whose halves may be apart, as pages are. */
+    void (*dot_panel)(size_t m, size_t depth, const void *a, const attn__columns *keys, void *c, int accumulate);
+    /* The same for values: c[i][j] (+)= sum_k a[i][k] values[k * stride + j], n a multiple of nr. What is
+     * `ahead` bytes further is fetched, wherever that is. */
     void (*add_values)(size_t m, size_t n, size_t depth, const void *a, const void *values, attn_dtype dtype,
-                       size_t stride, void *c, size_t ldc, int accumulate);
+                       size_t stride, uintptr_t ahead, void *c, size_t ldc, int accumulate);
 
     /* panels[column / nr][depth][nr] = src[column * column_stride + k * depth_stride],
      * converted to T, columns beyond `cols` up to a multiple of nr / 2 are 0 */
@@ -2102,11 +2117,11 @@ typedef struct attn__kernel {
     /* n elements to 8 bits, the first of which is in column `first`; scales and zero points (may be NULL) as in
      * attn__codes, whose other members are not read. A scale of 0 gives 0. */
     void (*encode)(uint8_t *to, const float *x, const attn__codes *codes, size_t first, size_t n);
-    /* dot_keys and add_values for these, where it costs less to decode them in registers, once for all rows. They
-     * return for how many keys they did it, or whether; NULL: never. add_codes takes up to CODE_ROWS keys, which stay
-     * in the nearest cache. */
-    size_t (*dot_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, size_t first,
-                        float *c, int accumulate);
+    /* dot_panel, of halves of a panel, and add_values for these, where it costs less to decode them in registers, once
+     * for all rows. They return whether they did it; NULL: never. add_codes takes up to CODE_ROWS keys, which stay in
+     * the nearest cache. */
+    int (*dot_codes)(size_t m, size_t depth, const float *a, const attn__codes panel[2], size_t first, float *c,
+                     int accumulate);
     int (*add_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, float *c, size_t ldc,
                      int accumulate);
 } attn__kernel;
@@ -3446,6 +3461,11 @@ ATTN__INLINE char *attn__at(const attn__view *v, size_t b, size_t h, size_t s, s
                       (ptrdiff_t)s * v->stride[ATTN__S] + (ptrdiff_t)d * v->stride[ATTN__D]) *
                          v->size;
 }
+/* Bytes from a row to the n-th behind it, for what is fetched: it may be beyond the array. */
+static uintptr_t attn__rows_ahead(const attn__view *v, size_t n)
+{
+    return n * (uintptr_t)v->stride[ATTN__S] * (uintptr_t)v->size;
+}
 static double attn__element(const attn__view *v, size_t s, size_t d)
 {
     return attn__get(attn__at(v, 0, 0, s, d), v->dtype);
@@ -3722,7 +3742,8 @@ static void attn__gemm_task(void *arg, size_t index, size_t worker)
             for (size_t t = 0; t < depth || t == 0; t += ATTN__DIRECT_ROWS)
                 kernel->add_values(i1 - i0, width, attn__min(depth - t, ATTN__DIRECT_ROWS), a_tile + t * es,
                                    attn__at(&b, 0, 0, k0 + t, j0), b.dtype, (size_t)b.stride[ATTN__S],
-                                   attn__at(&c, 0, 0, i0, j0), (size_t)c.stride[ATTN__S], k0 + t > 0);
+                                   attn__rows_ahead(&b, ATTN__ROWS_AHEAD), attn__at(&c, 0, 0, i0, j0),
+                                   (size_t)c.stride[ATTN__S], k0 + t > 0);
         }
         j0 += width;
         n -= width;
@@ -4138,6 +4159,13 @@ static char *attn__key_at(const attn__problem *p, const attn__view *v, const att
 static size_t attn__together(const attn__problem *p, size_t j, size_t to)
 {
     return ATTN__HAS(p, block_table) ? attn__min(to - j, p->kv_rows - (j - p->kv_begin) % p->kv_rows) : to - j;
+}
+/* Bytes from row j of keys or values, which is there, to the n-th behind it, for what is fetched. */
+static uintptr_t attn__keys_ahead(const attn__problem *p, const attn__rows *rows, const attn__view *v, const void *at,
+                                  size_t j, size_t n)
+{
+    if (!ATTN__HAS(p, block_table) || j + n >= rows->kv_end) return attn__rows_ahead(v, n);
+    return (uintptr_t)attn__key_at(p, v, rows, j + n, 0) - (uintptr_t)at;
 }
 static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
@@ -4556,12 +4584,21 @@ static attn__codes attn__codes_of(const attn__problem *p, const attn__rows *rows
     codes.dtype = v->dtype;
     codes.row = v->stride[ATTN__S] * v->size;
     codes.step = v->stride[ATTN__D] * v->size;
+    codes.ahead = 0;
     codes.group = keys ? p->dim / p->k_groups : p->dim_v / p->v_groups;
     codes.scale = attn__scales_of(p, rows, keys ? ATTN__HAS(p, k_scale) : ATTN__HAS(p, v_scale),
                                   keys ? &p->k_scale : &p->v_scale, j, &codes.scale_row, &codes.scale_step);
     codes.zero = attn__scales_of(p, rows, keys ? ATTN__HAS(p, k_zero) : ATTN__HAS(p, v_zero),
                                  keys ? &p->k_zero : &p->v_zero, j, &codes.zero_row, &codes.zero_step);
     return codes;
+}
+static attn__codes attn__codes_from(const attn__codes *codes, size_t row)
+{
+    attn__codes from = *codes;
+    from.at += (ptrdiff_t)row * from.row;
+    if (from.scale) from.scale += (ptrdiff_t)row * from.scale_row;
+    if (from.zero) from.zero += (ptrdiff_t)row * from.zero_row;
+    return from;
 }
 
 /* Rows [from, to) of keys or values, columns [c, c + n), `stride` apart. Returns the sum of their squares. */
@@ -4686,12 +4723,15 @@ static void attn__pack_values(const attn__problem *p, const attn__rows *rows, at
                      p->v.stride[ATTN__S]);
 }
 
-/* Do rows [from, to) of keys or values lie there, at one distance, each contiguous? */
+/* Are rows [from, to) of keys or values there, each contiguous, and used as they are? And at one distance? */
+static int attn__usable(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from, size_t to)
+{
+    return !p->careful && v->stride[ATTN__D] == 1 && from >= p->kv_begin && to <= rows->kv_end &&
+           !attn__coded(v->dtype);
+}
 static int attn__in_place(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from, size_t to)
 {
-    if (p->careful || v->stride[ATTN__D] != 1 || from < p->kv_begin || to > rows->kv_end || attn__coded(v->dtype))
-        return 0;
-    return attn__together(p, from, to) == to - from;
+    return attn__usable(p, rows, v, from, to) && attn__together(p, from, to) == to - from;
 }
 
 /* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. */
@@ -4747,11 +4787,64 @@ static void attn__pad_rows(const attn__problem *p, char *tile, size_t count, siz
 static size_t attn__dot_codes(const attn__problem *p, const attn__rows *rows, size_t from, size_t to, size_t first,
                               size_t depth, const char *q, char *scores, int accumulate)
 {
-    attn__codes codes;
-    if (!p->run.kernel->dot_codes || from < p->kv_begin || to - from < p->run.kernel->nr) return 0;
-    codes = attn__codes_of(p, rows, &p->k, from);
-    return p->run.kernel->dot_codes(rows->count, attn__together(p, from, to), depth, (const float *)(const void *)q,
-                                    &codes, first, (float *)(void *)scores, accumulate);
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t nr = kernel->nr, half = nr / 2;
+    attn__codes start, panel[2];
+    size_t j = from, known = 0; /* whose codes start has */
+    if (!kernel->dot_codes || from < p->kv_begin || to - from < nr) return 0;
+    for (size_t next; j < to; j = next) {
+        next = attn__min(j + nr, to);
+        if (next < j + nr && accumulate) break;
+        j = next - nr; /* the last ones perhaps again, which changes nothing */
+        if (attn__together(p, j, j + half) < half || attn__together(p, j + half, next) < half) break;
+        if (j == from || ATTN__HAS(p, block_table)) start = attn__codes_of(p, rows, &p->k, known = j);
+        panel[0] = attn__codes_from(&start, j - known);
+        panel[1] =
+            attn__together(p, j, next) < nr ? attn__codes_of(p, rows, &p->k, j + half) : attn__codes_from(panel, half);
+        panel[0].ahead = attn__keys_ahead(p, rows, &p->k, panel[0].at, j, 2 * nr);
+        if (!kernel->dot_codes(rows->count, depth, (const float *)(const void *)q, panel, first,
+                               (float *)(void *)scores + (j - from), accumulate))
+            break;
+    }
+    return j < to ? (j - from) / nr * nr : to - from;
+}
+
+/* Where n groups of `apart` keys or values each lie, from row j on and column d on. Beside what is there, anywhere: the
+ * last that is. Returns 0 if a group is cut, by pages. */
+static int attn__places(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t j, size_t d,
+                        size_t apart, size_t n, const char **at)
+{
+    size_t left = 0; /* in the same page */
+    int whole = 1;
+    for (size_t i = 0; i < n; i++, j += apart) {
+        if (left > 0) at[i] = at[i - 1] + (ptrdiff_t)apart * v->stride[ATTN__S] * v->size;
+        else if (j < rows->kv_end) {
+            at[i] = attn__key_at(p, v, rows, j, d);
+            left = attn__together(p, j, (size_t)-1);
+        } else if (i) at[i] = at[i - 1];
+        else at[i] = v->data;
+        whole &= left >= apart;
+        left -= attn__min(left, apart);
+    }
+    return whole;
+}
+
+/* The same chains with a panel of keys from base + j on that is in several pages. Returns 0 if vectors are cut. */
+static int attn__dot_pages(const attn__problem *p, const attn__rows *rows, size_t j, size_t first, size_t depth,
+                           const char *q, char *scores, int accumulate)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t nr = kernel->nr;
+    const char *after[4];
+    attn__columns panel;
+    if (!attn__places(p, rows, &p->k, j, first, nr / 2, 2, panel.at)) return 0;
+    attn__places(p, rows, &p->k, j + 2 * nr, first, nr / 4, 4, after);
+    for (int i = 0; i < 4; i++) panel.after[i] = (uintptr_t)after[i];
+    panel.stride = p->k.stride[ATTN__S];
+    panel.dtype = p->k.dtype;
+    panel.kind = p->kind;
+    kernel->dot_panel(rows->count, depth, q, &panel, scores, accumulate);
+    return 1;
 }
 
 /* Scores of few rows with keys base + [from, to), from a multiple of nr, to s->tile[row][key - base]. */
@@ -4769,6 +4862,9 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
             char *scores = s->tile + j * es;
             const int in_place = attn__in_place(p, rows, &p->k, base + j, base + end);
             next = in_place ? end : attn__min(j + nr, end);
+            if (next == j + nr && ATTN__HAS(p, block_table) && attn__usable(p, rows, &p->k, base + j, base + next) &&
+                attn__dot_pages(p, rows, base + j, first, depth, q, scores, c != 0))
+                continue;
             if (in_place || attn__in_place(p, rows, &p->k, base + j, base + next))
                 kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
                                  p->k.dtype, p->k.stride[ATTN__S], p->kind, scores, c != 0);
@@ -5198,11 +5294,13 @@ static void attn__add_values(const attn__problem *p, const attn__rows *rows, att
     const size_t es = kernel->size, width = p->width;
     const char *weights = s->tile + from * es;
     if (whole && attn__coded(p->v.dtype))
-        kernel->add_values(rows->count, whole, to - from, weights, s->rows, kernel->dtype, p->dim_v, acc, width,
+        kernel->add_values(rows->count, whole, to - from, weights, s->rows, kernel->dtype, p->dim_v, 0, acc, width,
                            accumulate);
-    else if (whole)
-        kernel->add_values(rows->count, whole, to - from, weights, attn__key_at(p, &p->v, rows, base + from, 0),
-                           p->v.dtype, (size_t)p->v.stride[ATTN__S], acc, width, accumulate);
+    else if (whole) {
+        const char *at = attn__key_at(p, &p->v, rows, base + from, 0);
+        kernel->add_values(rows->count, whole, to - from, weights, at, p->v.dtype, (size_t)p->v.stride[ATTN__S],
+                           attn__keys_ahead(p, rows, &p->v, at, base + from, ATTN__ROWS_AHEAD), acc, width, accumulate);
+    }
     if (whole < width)
         attn__multiply_rows(kernel, rows->count, width - whole, to - from, weights, s->v, (to - from) * kernel->nr,
                             acc + whole * es, width, accumulate);
@@ -5218,6 +5316,7 @@ static size_t attn__add_codes(const attn__problem *p, const attn__rows *rows, at
     if (!kernel->add_codes || base + from < p->kv_begin) return 0;
     to = from + attn__together(p, base + from, base + to);
     codes = attn__codes_of(p, rows, &p->v, base + from);
+    codes.ahead = attn__keys_ahead(p, rows, &p->v, codes.at, base + from, ATTN__CODE_ROWS);
     return kernel->add_codes(rows->count, p->dim_v, to - from,
                              (const float *)(const void *)(s->tile + from * kernel->size), &codes,
                              (float *)(void *)block->acc, p->width, accumulate)
@@ -5287,6 +5386,7 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
             continue;
         }
         next = attn__min((lo / step + 1) * step, block->keys.hi);
+        if (attn__usable(p, rows, &p->v, base + lo, base + next)) next = lo + attn__together(p, base + lo, base + next);
         if (coded && cols) {
             attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
         } else if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
@@ -8947,8 +9047,8 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
  * c[i][j] (+)= sum_k a(i, k) b[k][j]. a(i, k) is a[i * apart + k], or a[k * lda + i] if `apart` is 0. Maxima of columns
  * raise max, if that is not NULL. height, vecs, apart and the type of b are constants wherever this is inlined. */
 ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apart, const attn_dtype dtype, size_t depth,
-                                const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, attn__real *c,
-                                size_t ldc, int accumulate, attn__real *max)
+                                const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, uintptr_t ahead,
+                                attn__real *c, size_t ldc, int accumulate, attn__real *max)
 {
     const size_t size = attn__size_of(dtype), second = ATTN__VL * size;
     size_t k;
@@ -8978,7 +9078,7 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         c##i##1 = vecs > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x[i], ATTN__AT) : c##i##1;
 #define ATTN__STEP                                                                                                     \
     b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;                         \
-    ATTN__PREFETCH(b, 16 * ldb);                                                                                       \
+    ATTN__PREFETCH(b, ahead);                                                                                          \
     b += ldb;                                                                                                          \
     ATTN__EACH_ROW(ATTN__X)
 #define ATTN__AT 0
@@ -9017,8 +9117,8 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
     for (; k < depth; k++, a += apart ? 1 : lda, b += ldb) {
         attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
         if (height <= 8 && apart == ATTN__TILE_STRIDE) { /* few rows: b comes from memory as fast as it can */
-            ATTN__PREFETCH(b, 32 * ldb);
-            ATTN__PREFETCH(b, 32 * ldb + second);
+            ATTN__PREFETCH(b, ahead);
+            ATTN__PREFETCH(b, ahead + second);
         }
 #define ATTN__X(i)                                                                                                     \
     if (height > i) {                                                                                                  \
@@ -9055,8 +9155,8 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
     default: break;                                                                                                    \
     }
 
-static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, const void *b_, size_t ldb,
-                              size_t panel_stride, void *c_, size_t ldc, int accumulate)
+static void ATTN__V(multiply_ahead)(size_t m, size_t n, size_t depth, const void *a_, const void *b_, size_t ldb,
+                                    size_t panel_stride, uintptr_t ahead, void *c_, size_t ldc, int accumulate)
 {
     const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
     const attn__real *a = (const attn__real *)a_;
@@ -9066,14 +9166,19 @@ static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a_, 
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
         ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, c, ldc, accumulate, NULL);                           \
+        (i + 1, 2, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL);                    \
         break;                                                                                                         \
     case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, c, ldc, accumulate, NULL);              \
+        ATTN__V(tile)(i + 1, 1, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL);       \
         break;
         ATTN__TILES(m, n - j > ATTN__VL, ATTN__X) /* a narrow tile where the rest of a panel is no more */
 #undef ATTN__X
     }
+}
+static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb,
+                              size_t panel_stride, void *c, size_t ldc, int accumulate)
+{
+    ATTN__V(multiply_ahead)(m, n, depth, a, b, ldb, panel_stride, 32 * ldb * sizeof(attn__real), c, ldc, accumulate);
 }
 
 static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, ptrdiff_t a_step, const void *b_,
@@ -9459,13 +9564,14 @@ ATTN__INLINE void ATTN__V(turn_columns)(const char *p, const attn_dtype dtype, p
     (void)dtype;
 }
 ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, size_t depth, const attn__real *a,
-                                    const char *keys, ptrdiff_t stride, attn__column_kind kind, attn__real *c,
-                                    int accumulate)
+                                    const attn__columns *panel, attn__real *c, int accumulate)
 {
-    const ptrdiff_t size = (ptrdiff_t)attn__size_of(dtype);
-    const uintptr_t distance = (uintptr_t)(stride * size), quarter = ATTN__NR / 4 * distance;
-    uintptr_t after = (uintptr_t)keys + 2 * ATTN__NR * distance;
-    size_t k = 0, at = 0;
+    const ptrdiff_t size = (ptrdiff_t)attn__size_of(dtype), stride = panel->stride, apart = panel->at[1] - panel->at[0];
+    const uintptr_t distance = (uintptr_t)(stride * size);
+    const attn__column_kind kind = panel->kind;
+    const char *keys = panel->at[0];
+    uintptr_t after = 0; /* each place */
+    size_t k = 0, line = 0;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
@@ -9490,7 +9596,7 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
     for (; k + ATTN__QUAD <= depth; k += ATTN__QUAD, a += ATTN__QUAD, keys += ATTN__QUAD * size) {
         attn__vec x[ATTN__QUAD], y[ATTN__QUAD];
         ATTN__V(turn_columns)(keys, dtype, stride, x);
-        ATTN__V(turn_columns)(keys + ATTN__VL * stride * size, dtype, stride, y);
+        ATTN__V(turn_columns)(keys + apart, dtype, stride, y);
         if (kind == ATTN__COLUMNS_LONG) { /* a line of each column in turn */
             const size_t fetched = ATTN__NR * ATTN__QUAD * (size_t)size / 64, first = k * ATTN__NR * (size_t)size / 64;
             for (size_t j = 0; j < fetched; j++)
@@ -9498,12 +9604,10 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         }
         for (size_t j = 0; kind == ATTN__COLUMNS_MANY && j < ATTN__NR * (size_t)size;
              j += 64) { /* often as many pages */
-            ATTN__PREFETCH((const char *)after, at);
-            ATTN__PREFETCH((const char *)after, quarter + at);
-            ATTN__PREFETCH((const char *)after, 2 * quarter + at);
-            ATTN__PREFETCH((const char *)after, 3 * quarter + at);
-            at += 64;
-            if (at >= depth * (size_t)size) at = 0, after += distance;
+            for (int i = 0; i < 4; i++) ATTN__PREFETCH((const char *)panel->after[i], after);
+            after += 64;
+            line += 64;
+            if (line >= depth * (size_t)size) after += distance - line, line = 0;
         }
         ATTN__STEP(0)
         ATTN__STEP(1)
@@ -9515,8 +9619,10 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
     for (; k < depth; k++, a++, keys += size) {
         attn__real column[ATTN__NR];
         attn__vec x[1], y[1];
-        for (size_t j = 0; j < ATTN__NR; j++)
-            ATTN__V(load_row)(column + j, keys + (ptrdiff_t)j * stride * size, dtype, 1, 1);
+        for (ptrdiff_t j = 0; j < ATTN__VL; j++) {
+            ATTN__V(load_row)(column + j, keys + j * stride * size, dtype, 1, 1);
+            ATTN__V(load_row)(column + ATTN__VL + j, keys + apart + j * stride * size, dtype, 1, 1);
+        }
         x[0] = attn__vload(column);
         y[0] = attn__vload(column + ATTN__VL);
         ATTN__STEP(0)
@@ -9530,23 +9636,25 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
 #undef ATTN__X
 }
 
-static void ATTN__V(dot_columns)(size_t m, size_t depth, const attn__real *a, const char *keys, attn_dtype dtype,
-                                 ptrdiff_t stride, attn__column_kind kind, attn__real *c, int accumulate)
+static void ATTN__V(dot_panel)(size_t m, size_t depth, const void *a_, const attn__columns *keys, void *c_,
+                               int accumulate)
 {
+    const attn__real *a = (const attn__real *)a_;
+    attn__real *c = (attn__real *)c_;
     for (; m > 0; a += 4 * ATTN__TILE_STRIDE, c += 4 * ATTN__TILE_STRIDE) {
         const size_t n = m < 4 ? m : 4;
-        switch (n + (dtype == ATTN_F16 ? 4 : dtype == ATTN_BF16 ? 8 : 0)) {
+        switch (n + (keys->dtype == ATTN_F16 ? 4 : keys->dtype == ATTN_BF16 ? 8 : 0)) {
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, stride, kind, c, accumulate);        \
+        ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, c, accumulate);                      \
         break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 #if !ATTN__F64
 #define ATTN__X(i)                                                                                                     \
-    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, stride, kind, c, accumulate); break;                \
+    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, c, accumulate); break;                              \
     case i + 9:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, stride, kind, c, accumulate);                              \
+        ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, c, accumulate);                                            \
         break;
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
@@ -9561,29 +9669,44 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
                               ptrdiff_t stride, attn__column_kind kind, void *c_, int accumulate)
 {
     const attn__real *a = (const attn__real *)a_;
-    const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(dtype);
+    const ptrdiff_t distance = stride * (ptrdiff_t)attn_dtype_size(dtype);
     attn__real *c = (attn__real *)c_;
+    attn__columns panel;
     size_t j, i;
-    for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) ATTN__V(dot_columns)
-    (m, depth, a, (const char *)keys + (ptrdiff_t)j * stride * size, dtype, stride, kind, c + j, accumulate);
+    panel.stride = stride;
+    panel.dtype = dtype;
+    panel.kind = kind;
+    for (i = 0; i < 2; i++) panel.at[i] = (const char *)keys + (ptrdiff_t)(i * ATTN__VL) * distance;
+    for (i = 0; i < 4; i++) /* the panel after the next */
+        panel.after[i] = (uintptr_t)keys + (2 * ATTN__NR + i * ATTN__NR / 4) * (uintptr_t)distance;
+    for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) {
+        ATTN__V(dot_panel)(m, depth, a, &panel, c + j, accumulate);
+        for (i = 0; i < 2; i++) panel.at[i] += ATTN__NR * distance;
+        for (i = 0; i < 4 && kind == ATTN__COLUMNS_MANY; i++) panel.after[i] += ATTN__NR * (uintptr_t)distance;
+    }
     for (size_t k = 0; j < n && (k < depth || k == 0);
          k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
         attn__real piece[ATTN__NR][64];
         const size_t part = depth - k < 64 ? depth - k : 64;
         for (i = 0; i < n - j; i++) ATTN__V(load_row)
-        (piece[i], (const char *)keys + ((ptrdiff_t)(j + i) * stride + (ptrdiff_t)k) * size, dtype, 1, part);
+        (piece[i],
+         (const char *)keys + (ptrdiff_t)(j + i) * distance + (ptrdiff_t)k * (ptrdiff_t)attn_dtype_size(dtype), dtype,
+         1, part);
         for (; i < ATTN__NR; i++) attn__memset(piece[i], 0, part * sizeof piece[i][0]);
-        ATTN__V(dot_columns)
-        (m, part, a + k, (const char *)piece[0], ATTN__F64 ? ATTN_F64 : ATTN_F32, 64, ATTN__COLUMNS_NEAR, c + j,
-         accumulate || k);
+        panel.at[0] = (const char *)piece[0];
+        panel.at[1] = (const char *)piece[ATTN__VL];
+        panel.stride = 64;
+        panel.dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
+        panel.kind = ATTN__COLUMNS_NEAR;
+        ATTN__V(dot_panel)(m, part, a + k, &panel, c + j, accumulate || k);
     }
 }
 
 /* The same chains for one row, `vecs` vectors of b at a time. Returns how many columns those are. */
 ATTN__INLINE size_t ATTN__V(add_row)(const size_t vecs, size_t n, size_t depth, const attn__real *a,
-                                     const attn__real *b, size_t stride, attn__real *c, int accumulate)
+                                     const attn__real *b, size_t stride, uintptr_t ahead, attn__real *c, int accumulate)
 {
-    const int ahead = n <= ATTN__BLOCK; /* memory is fastest along longer ones */
+    const int fetches = n <= ATTN__BLOCK; /* memory is fastest along longer ones */
     attn__vec sum[8];
     size_t j = 0;
     for (; j + vecs * ATTN__VL <= n; j += vecs * ATTN__VL) {
@@ -9594,7 +9717,8 @@ ATTN__INLINE size_t ATTN__V(add_row)(const size_t vecs, size_t n, size_t depth, 
 #undef ATTN__X
         for (size_t k = 0; k < depth; k++, at += stride) {
             const attn__vec factor = attn__vset1(a[k]);
-            for (size_t i = 0; ahead && i < vecs * ATTN__VL; i += 64 / sizeof *at) ATTN__PREFETCH(at + i, 32 * stride);
+            for (size_t i = 0; fetches && i < vecs * ATTN__VL; i += 64 / sizeof *at)
+                ATTN__PREFETCH((const char *)(at + i), ahead);
 #define ATTN__X(i)                                                                                                     \
     if (vecs > i) sum[i] = attn__vfma(factor, attn__vload(at + i * ATTN__VL), sum[i]);
             ATTN__REPEAT_8(ATTN__X)
@@ -9609,15 +9733,15 @@ ATTN__INLINE size_t ATTN__V(add_row)(const size_t vecs, size_t n, size_t depth, 
 }
 
 static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_, const void *values, attn_dtype dtype,
-                                size_t stride, void *c_, size_t ldc, int accumulate)
+                                size_t stride, uintptr_t ahead, void *c_, size_t ldc, int accumulate)
 {
     const size_t height = attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR;
     const attn__real *a = (const attn__real *)a_;
     attn__real *c = (attn__real *)c_;
     if (m == 1 && dtype == (ATTN__F64 ? ATTN_F64 : ATTN_F32)) {
         const attn__real *b = (const attn__real *)values;
-        size_t done = ATTN__V(add_row)(8, n, depth, a, b, stride, c, accumulate);
-        done += ATTN__V(add_row)(4, n - done, depth, a, b + done, stride, c + done, accumulate);
+        size_t done = ATTN__V(add_row)(8, n, depth, a, b, stride, ahead, c, accumulate);
+        done += ATTN__V(add_row)(4, n - done, depth, a, b + done, stride, ahead, c + done, accumulate);
         values = (const attn__real *)values + done;
         c += done;
         n -= done;
@@ -9625,19 +9749,22 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
     for (; m > 0; a += height * ATTN__TILE_STRIDE, c += height * ldc) {
         const size_t rows = m < height ? m : height;
 #if ATTN__F64
-        ATTN__V(multiply)(rows, n, depth, a, values, stride, ATTN__NR, c, ldc, accumulate);
+        ATTN__V(multiply_ahead)(rows, n, depth, a, values, stride, ATTN__NR, ahead, c, ldc, accumulate);
 #else
         const char *b = (const char *)values;
         size_t j;
-        if (dtype == ATTN_F32) ATTN__V(multiply)(rows, n, depth, a, values, stride, ATTN__NR, c, ldc, accumulate);
+        if (dtype == ATTN_F32)
+            ATTN__V(multiply_ahead)(rows, n, depth, a, values, stride, ATTN__NR, ahead, c, ldc, accumulate);
         for (j = 0; j < n && dtype != ATTN_F32; j += ATTN__NR, b += ATTN__NR * sizeof(uint16_t)) {
             switch (dtype == ATTN_F16 ? rows : rows + 4) {
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
-        ATTN__V(tile)(i + 1, 2, ATTN__TILE_STRIDE, ATTN_F16, depth, a, 0, b, stride, c + j, ldc, accumulate, NULL);    \
+        ATTN__V(tile)                                                                                                  \
+        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_F16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL);          \
         break;                                                                                                         \
     case i + 5:                                                                                                        \
-        ATTN__V(tile)(i + 1, 2, ATTN__TILE_STRIDE, ATTN_BF16, depth, a, 0, b, stride, c + j, ldc, accumulate, NULL);   \
+        ATTN__V(tile)                                                                                                  \
+        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_BF16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL);         \
         break;
                 ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
@@ -9669,15 +9796,16 @@ ATTN__INLINE attn__vec ATTN__V(load_halves_apart)(const uint8_t *at, ptrdiff_t r
  * multiples of 2^24, which scales make up for. `like` is a constant: ATTN_I8 (also for blocks), ATTN_U8, or
  * ATTN_F8_E4M3 (also for e5m2). 0, and nothing done, where a scale is too small for that, or a float not finite. */
 ATTN__INLINE int ATTN__V(dot_codes_tile)(const int height, const attn_dtype like, size_t depth, const float *a,
-                                         const attn__codes *codes, size_t first, float *c, int accumulate)
+                                         const attn__codes panel[2], size_t first, float *c, int accumulate)
 {
+    const attn__codes *codes = panel;
     const int blocks = like == ATTN_I8 && codes->dtype == ATTN_Q8_0, floats = like == ATTN_F8_E4M3,
               mantissa = codes->dtype == ATTN_F8_E4M3 ? 3 : 2;
     const size_t group = blocks ? ATTN__Q8_BLOCK : codes->group, row = (size_t)codes->row;
-    const ptrdiff_t apart = ATTN__VL * codes->row;
+    const ptrdiff_t apart = panel[1].at - panel[0].at;
     const attn__vec up = attn__vset1(16777216), down = attn__vset1(1.0f / 16777216);
     attn__vec special = attn__vset1(0), scale[2], zero[2], turned[2][4];
-    uintptr_t after = (uintptr_t)codes->at + 2 * ATTN__NR * row;
+    uintptr_t after = (uintptr_t)codes->at + codes->ahead;
     size_t at = 0;
     float lane[ATTN__VL];
     uint32_t any = 0;
@@ -9693,14 +9821,11 @@ ATTN__INLINE int ATTN__V(dot_codes_tile)(const int height, const attn_dtype like
         next = ((size_t)g + 1) * group < end ? ((size_t)g + 1) * group : end;
         for (int v = 0; v < 2; v++) {
             attn__vec s = attn__vset1(1), rest;
-            if (blocks) s = ATTN__V(load_halves_apart)(codes->at + g * codes->step + v * apart, codes->row, ATTN__VL);
-            else if (codes->scale)
-                s = ATTN__V(load_apart)(codes->scale + g * codes->scale_step + v * ATTN__VL * codes->scale_row,
-                                        codes->scale_row);
+            if (blocks) s = ATTN__V(load_halves_apart)(panel[v].at + g * codes->step, codes->row, ATTN__VL);
+            else if (codes->scale) s = ATTN__V(load_apart)(panel[v].scale + g * codes->scale_step, codes->scale_row);
             zero[v] = attn__vset1(0);
             if (like == ATTN_U8 && codes->zero)
-                zero[v] = ATTN__V(load_apart)(codes->zero + g * codes->zero_step + v * ATTN__VL * codes->zero_row,
-                                              codes->zero_row);
+                zero[v] = ATTN__V(load_apart)(panel[v].zero + g * codes->zero_step, codes->zero_row);
             scale[v] = s;
             if (like != ATTN_I8) continue;
             scale[v] = attn__vmul(s, down);
@@ -9786,7 +9911,7 @@ ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int vecs, cons
     }
     for (ptrdiff_t k = 0; k < (ptrdiff_t)depth; k++, a++) {
         ATTN__REPEAT_4(ATTN__ROW)
-        ATTN__PREFETCH((const char *)from[0], (k + ATTN__CODE_ROWS) * codes->row);
+        ATTN__PREFETCH((const char *)from[0] + k * codes->row, codes->ahead);
 #define ATTN__OF(v)                                                                                                    \
     if (vecs > v) {                                                                                                    \
         attn__vec x = ATTN__V(load_code)(from[v] + k * codes->row, dtype);                                             \
@@ -9815,43 +9940,31 @@ static int ATTN__V(codes_in_place)(const attn__codes *codes, size_t first, size_
     if (codes->step != 1 || (codes->zero && codes->dtype != ATTN_U8)) return 0;
     return (codes->group % each == 0 || codes->group >= first + n) && n % each == 0 && first % each == 0;
 }
-static size_t ATTN__V(dot_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes,
-                                 size_t first, float *c, int accumulate)
+static int ATTN__V(dot_codes)(size_t m, size_t depth, const float *a, const attn__codes panel[2], size_t first,
+                              float *c, int accumulate)
 {
-    const int floats = codes->dtype == ATTN_F8_E4M3 || codes->dtype == ATTN_F8_E5M2;
-    size_t j = 0, height;
-    if (n < ATTN__NR || !ATTN__V(codes_in_place)(codes, first, depth, 16)) return 0;
-    for (; j < n; j += ATTN__NR) {
-        attn__codes from = *codes;
-        if (j + ATTN__NR > n) { /* the last ones again, if that changes nothing */
-            if (accumulate) break;
-            j = n - ATTN__NR;
-        }
-        from.at += (ptrdiff_t)j * from.row;
-        if (from.scale) from.scale += (ptrdiff_t)j * from.scale_row;
-        if (from.zero) from.zero += (ptrdiff_t)j * from.zero_row;
-        for (size_t r = 0; r < m; r += height) {
-            const float *rows = a + r * ATTN__TILE_STRIDE;
-            float *to = c + r * ATTN__TILE_STRIDE + j;
-            int done = 0;
-            height = m - r < 2 ? 1 : m - r < 4 ? 2 : 4;
-            switch (height + (codes->dtype == ATTN_U8 ? 8 : floats ? 16 : 0)) {
+    const int floats = panel->dtype == ATTN_F8_E4M3 || panel->dtype == ATTN_F8_E5M2;
+    size_t height;
+    if (!ATTN__V(codes_in_place)(panel, first, depth, 16)) return 0;
+    for (; m > 0; m -= height, a += height * ATTN__TILE_STRIDE, c += height * ATTN__TILE_STRIDE) {
+        int done = 0; /* or not, by the first rows already */
+        height = m < 2 ? 1 : m < 4 ? 2 : 4;
+        switch (height + (panel->dtype == ATTN_U8 ? 8 : floats ? 16 : 0)) {
 #define ATTN__OF(number, height, like)                                                                                 \
     case (number) + (height):                                                                                          \
-        done = ATTN__V(dot_codes_tile)(height, like, depth, rows, &from, first, to, accumulate);                       \
+        done = ATTN__V(dot_codes_tile)(height, like, depth, a, panel, first, c, accumulate);                           \
         break;
 #define ATTN__X(number, like) ATTN__OF(number, 1, like) ATTN__OF(number, 2, like) ATTN__OF(number, 4, like)
-                ATTN__X(0, ATTN_I8)
-                ATTN__X(8, ATTN_U8)
-                ATTN__X(16, ATTN_F8_E4M3)
+            ATTN__X(0, ATTN_I8)
+            ATTN__X(8, ATTN_U8)
+            ATTN__X(16, ATTN_F8_E4M3)
 #undef ATTN__X
 #undef ATTN__OF
-            default: break;
-            }
-            if (!done) return j;
+        default: break;
         }
+        if (!done) return 0;
     }
-    return j < n ? j : n;
+    return 1;
 }
 static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, const attn__codes *codes, float *c,
                               size_t ldc, int accumulate)
@@ -10829,10 +10942,10 @@ ATTN__INLINE void ATTN__V(tiles)(const int apart, size_t n, size_t cols, size_t 
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
         ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, apart, dtype, depth, a, lda, b, ATTN__NR, c, ATTN__NR, accumulate, max);                            \
+        (i + 1, 2, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max);                         \
         break;                                                                                                         \
     case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, apart, dtype, depth, a, lda, b, ATTN__NR, c, ATTN__NR, accumulate, max);               \
+        ATTN__V(tile)(i + 1, 1, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max);            \
         break;
         ATTN__TILES(rows, cols > ATTN__VL, ATTN__X)
 #undef ATTN__X
@@ -10984,9 +11097,11 @@ static const attn__kernel ATTN__V(kernel) = {
 #if ATTN__VL > 1
     /* .few_rows         = */ ATTN__FEW_ROWS,
     /* .dot_keys         = */ ATTN__V(dot_keys),
+    /* .dot_panel        = */ ATTN__V(dot_panel),
     /* .add_values       = */ ATTN__V(add_values),
 #else
     /* no lanes: nothing to gain */ 0,
+    NULL,
     NULL,
     NULL,
 #endif
