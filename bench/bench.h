@@ -73,6 +73,7 @@ typedef struct bench_case {
     int alibi;      /* slopes per head */
     bench_weights weights;
     int by_position;     /* keys and values are stored (position, head, d) */
+    size_t page;         /* keys and values are in pages of so many positions; 0: they are not */
     bench_mask mask;     /* boolean */
     bench_poison poison; /* NULL: none */
     int threads;         /* 0: one */
@@ -87,6 +88,7 @@ typedef struct bench_job {
     void *a, *b, *c, *out;
     void *b_narrow, *c_narrow; /* K and V in 8 or 16 bits, holding the same values */
     float *scales;             /* (kv_heads, n), of those of 8 bits */
+    int32_t *table, len;       /* (n / page): where pages are; n */
     void *scratch;             /* for the peers */
     uint8_t *mask;             /* (m, n) */
     float *slopes;             /* (heads) */

@@ -94,6 +94,29 @@ static const bench_case cases[] = {
      .by_position = 1,
      .alone = 1,
      .beside = "decode-4096"},
+    {.name = "decode-4096-pages-16",
+     .what = "decode, 32 query and 8 key heads, 4096 keys in pages of 16, d 128",
+     SHAPE(32, 8, 1, 4096, 128),
+     .bound = BENCH_BY_READ,
+     .page = 16,
+     .alone = 1,
+     .beside = "decode-4096"},
+    {.name = "decode-4096-pages-64",
+     .what = "decode, 32 query and 8 key heads, 4096 keys in pages of 64, d 128",
+     SHAPE(32, 8, 1, 4096, 128),
+     .bound = BENCH_BY_READ,
+     .page = 64,
+     .alone = 1,
+     .beside = "decode-4096"},
+    {.name = "decode-4096-group-64",
+     .what = "decode, 64 query heads of one key head, 4096 keys, d 512",
+     SHAPE(64, 1, 1, 4096, 512),
+     .alone = 1},
+    {.name = "decode-4096-group-16",
+     .what = "decode, 16 query heads of one key head, 4096 keys, d 512",
+     SHAPE(16, 1, 1, 4096, 512),
+     .alone = 1,
+     .beside = "decode-4096-group-64"},
     {.name = "decode-1-hot", .what = "decode, 12 heads, one key, d 64", SHAPE(12, 12, 1, 1, 64)},
     {.name = "decode-16-hot", .what = "decode, 12 heads, 16 keys, d 64", SHAPE(12, 12, 1, 16, 64)},
     {.name = "decode-256-hot", .what = "decode, 12 heads, 256 keys, d 64", SHAPE(12, 12, 1, 256, 64)},
@@ -381,12 +404,14 @@ static int allocate(bench_job *job)
         job->c_narrow = bench_allocate(job->c_count * narrow_size(s));
     }
     if (s->type == BENCH_I8) job->scales = bench_allocate(s->kv_heads * s->n * sizeof(float));
+    if (s->page) job->table = bench_allocate(s->n / s->page * sizeof(int32_t));
     if (s->mask) job->mask = bench_allocate(s->m * s->n);
     if (s->alibi) job->slopes = bench_allocate(s->heads * sizeof(float));
     if (s->weights) job->weights = bench_allocate(s->heads * s->m * s->n * job->element);
     if ((s->mask && !job->mask) || (s->alibi && !job->slopes) || (s->weights && !job->weights)) return 0;
     if (!job->a || !job->b || !job->c || !job->out || !job->scratch ||
-        (narrow_size(s) && (!job->b_narrow || !job->c_narrow)) || (s->type == BENCH_I8 && !job->scales))
+        (narrow_size(s) && (!job->b_narrow || !job->c_narrow)) || (s->type == BENCH_I8 && !job->scales) ||
+        (s->page && !job->table))
         return 0;
     /* Touch the memory now, so that no timed run pays for that. */
     memset(job->scratch, 0, scratch);
@@ -445,6 +470,9 @@ bench_job *bench_job_open(const bench_case *s)
     fill(s->type, job->b, job->b_narrow, job->b_count, 2);
     fill(s->type, job->c, job->c_narrow, job->c_count, 3);
     for (size_t i = 0; job->scales && i < s->kv_heads * s->n; i++) job->scales[i] = SCALE;
+    job->len = (int32_t)s->n;
+    for (size_t i = 0; job->table && i < s->n / s->page; i++) /* neighbours are not */
+        job->table[i] = (int32_t)(i * 7 % (s->n / s->page));
     put_poison(job, 'a', job->a, job->a_count);
     put_poison(job, 'b', job->b, job->b_count);
     put_poison(job, 'c', job->c, job->c_count);
@@ -469,6 +497,7 @@ void bench_job_close(bench_job *job)
     free(job->b_narrow);
     free(job->c_narrow);
     free(job->scales);
+    free(job->table);
     free(job->scratch);
     free(job->mask);
     free(job->slopes);

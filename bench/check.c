@@ -24,6 +24,13 @@ bench_arrays bench_describe(const bench_job *job)
                                   : attn_array_4d(kv_type, job->span[0], 1, s->kv_heads, s->n, s->k);
         t.desc.v = s->by_position ? attn_array_bshd(kv_type, job->span[1], 1, s->n, s->kv_heads, s->k)
                                   : attn_array_4d(kv_type, job->span[1], 1, s->kv_heads, s->n, s->k);
+        if (job->table) {
+            const size_t pages = s->n / s->page;
+            t.desc.k = attn_array_4d(kv_type, job->span[0], pages, s->kv_heads, s->page, s->k);
+            t.desc.v = attn_array_4d(kv_type, job->span[1], pages, s->kv_heads, s->page, s->k);
+            t.desc.block_table = attn_array_2d(ATTN_I32, job->table, 1, pages);
+            t.desc.kv_lens = attn_array_1d(ATTN_I32, &job->len, 1);
+        }
         if (job->scales)
             t.desc.k_scale = t.desc.v_scale = attn_array_4d(ATTN_F32, job->scales, 1, s->kv_heads, s->n, 1);
         t.desc.out = attn_array_4d(type, job->out, 1, s->heads, s->m, s->k);
