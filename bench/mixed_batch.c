@@ -3,7 +3,7 @@
  * mixed_batch.c - a batch as a server has it, in one call and one by one: a prompt of 512, 128 queries after 4,096
  * keys, and six users who decode after 1,000 to 32,000; 32 query and 8 key heads, d 128, pages of 64. With one worker
  * and with two, all in turn; the results must be the same bits. Wall-clock time: a second worker needs a processor of
- * its own, and how much of one it had is printed, too, as what two workers make of one task alone.
+ * its own.
  */
 #define ATTENTION_IMPLEMENTATION
 #include "attention.h"
