@@ -6062,6 +6062,7 @@ static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
 {
     const size_t most = sizeof(double), mr = attn__max(kernel->mr, p->doubles->mr),
                  step = attn__max(kernel->step, p->doubles->step), rows = p->rows, width = p->width;
+    const int again = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum); /* scores are computed */
     attn__layout own;
     attn_status status = p->few
                              ? attn__scratch_layout(p, most, mr, kernel->nr, step, &p->layout)
@@ -6070,12 +6071,12 @@ static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
     own = p->layout;
     if (!status && !p->few) {
         const size_t stored_blocks = p->stored_blocks;
-        status = attn__careful_layout(p, most, mr, kernel->nr, step, attn__min(rows, 4));
+        status = attn__careful_layout(p, most, mr, kernel->nr, step, attn__min(rows, again ? ATTN__CARE_ROWS : 4));
         size = p->layout.size;
         p->layout = own;
         p->rows = rows, p->width = width, p->few = 0, p->stored_blocks = stored_blocks;
     }
-    p->care_at = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum) ? own.size : own.q;
+    p->care_at = again ? own.size : own.q;
     if (status || size > (size_t)-1 / 4 - p->care_at) return ATTN_ERR_OVERFLOW;
     p->layout.size = attn__max(own.size, p->care_at + size);
     return ATTN_OK;
