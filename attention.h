@@ -642,7 +642,7 @@ typedef struct attn_desc {
                                    dimensions of 1 but the last broadcast: ATTN_BOOL or ATTN_BIT,
                                    true = keep, or a float type that is added, -inf = drop */
     attn_mask_place mask_place; /* other than ATTN_MASK_ALL: the mask has any number of columns up to kv_begin + kv_len
-                                   (of attn_partial: any number) */
+                                   (of attn_partial and of rings: any number) */
     attn_array kv_lens;         /* optional, (B): visible keys per batch, i32 or i64 */
     attn_array q_bounds;        /* optional, (q_len, 2 R) or (B, q_len, 2 R), i32 or i64: a row
                                    is R intervals of positions, begin and end in turn, and a
@@ -6925,7 +6925,7 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
         p->mask_cols = p->mask.shape[ATTN__D];
         p->mask_keys = given[ATTN__ARRAY_mask]->shape[given[ATTN__ARRAY_mask]->ndim - 1];
         if (d->mask_place == ATTN_MASK_ALL ? p->mask_keys != p->kv_len
-                                           : ATTN__HAS(p, out) && p->mask_keys > p->kv_begin + p->kv_len)
+                                           : ATTN__HAS(p, out) && !p->ring && p->mask_keys > p->kv_begin + p->kv_len)
             return ATTN__ABOUT(p, mask, ATTN_ERR_SHAPE);
         if (p->mask_keys > limit) return ATTN__ABOUT(p, mask, ATTN_ERR_OVERFLOW);
     }
