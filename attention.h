@@ -53,7 +53,7 @@
  *                   packed sequences; log-sum-exp, weights, scores, column sums, row
  *                   statistics.
  *                   attn_partial and its states: over parts of the keys.
- *                   attn_cache_append, attn_cache_append_scaled, attn_quantize,
+ *                   attn_cache_append, attn_cache_write (to any cache), attn_quantize,
  *                   attn_dequantize, attn_rotary, attn_rotate: for decoding.
  *     4. layers     attn_layer_forward: projections, heads, output projection
  *
@@ -159,6 +159,31 @@
  *   A prompt that all users share need not be read for each: attn_partial of all rows over
  *   its keys, as one plain batch, and of the packed rows over what is each one's own, with
  *   kv_begin; then attn_state_merge (examples/shared_prefix.c).
+ *
+ *   A cache may be a ring of fewer rows than there are positions: the first ring_sinks keys stay,
+ *   and the others take the remaining rows in turn. It needs rows for all keys that a call's
+ *   queries see: for a window, and one more for each query but the first. StreamingLLM, whose
+ *   queries see 4 sinks and the last w keys, decodes for ever with 4 + w rows:
+ *
+ *     attn_cache keys = attn_cache_default();                              // and values
+ *     keys.data = attn_array_4d(ATTN_F16, k, 1, kv_heads, 4 + w, head_dim);
+ *     keys.ring = 1;
+ *     keys.ring_sinks = 4;
+ *     for (int32_t pos = 0;; pos++) {
+ *         int32_t len = pos + 1, bounds[4] = {0, 4, len - w > 4 ? len - w : 4, len};
+ *         attn_array at = attn_array_1d(ATTN_I32, &pos, 1);
+ *         attn_cache_write(&keys, &new_k, &at, NULL, NULL);                // and values
+ *         d.k = keys.data;
+ *         d.ring = 1;
+ *         d.ring_sinks = 4;
+ *         d.kv_lens = attn_array_1d(ATTN_I32, &len, 1);
+ *         d.q_bounds = attn_array_2d(ATTN_I32, bounds, 1, 4);
+ *         attn_forward(&d, &run);
+ *     }
+ *
+ *   A model with a window alone needs d.window in place of sinks and q_bounds. A prompt that is
+ *   longer than the ring goes to it in chunks, each followed by its attn_forward, or as a whole
+ *   after an attn_forward over its own keys. Pages are a ring where the entries of a table repeat.
  *
  * EIGHT BITS
  *
@@ -952,7 +977,7 @@ ATTN_DEF attn_status attn_cache_append_rotated(const attn_array *cache, const at
                                                const attn_array *lens, const attn_array *block_table);
 
 /* A cache of keys, or of values, with all that these functions do in one: zero-initialised, with `data` set, it is that
- * of attn_cache_append. What is rotated and has 8 bits is rounded to float32 between both, in rows of up to 4096
+ * of attn_cache_append. What is rotated and has 8 bits is rounded to float32 between both, in rows of up to 2048
  * elements (else ATTN_ERR_UNSUPPORTED). */
 typedef struct attn_cache {
     attn_array data;
@@ -1352,7 +1377,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__COLUMN_MAXIMA 8       /* ... whose first blocks' maxima are kept for the second pass, if there is room */
 #define ATTN__LINE_BYTES 32768      /* of a line of a softmax that wait for its sum in a copy */
 #define ATTN__AHEAD 4096 /* bytes between what is read and what is fetched in a softmax, half for what is written */
-#define ATTN__TURNED_ELEMENTS 4096 /* of rotated rows that wait to be quantised */
+#define ATTN__TURNED_ELEMENTS 2048 /* of rotated rows that wait to be quantised */
 #define ATTN__ALIAS_TRIES 1000     /* to find a byte that two arrays have in common: 10 microseconds */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
