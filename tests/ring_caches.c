@@ -293,6 +293,41 @@ static void try_far(attn_dtype type)
     test_ok(pass, "%s: positions beyond 2^50", attn_dtype_name(type));
 }
 
+/* Blocks 0, 5, 6 and 7, of which no two are joined before the last has been computed: no ring of so few rows has more
+ * states that wait. */
+static void try_states(attn_dtype type, size_t queries)
+{
+    enum { SINKS = 4, TURNS = 1000, LEN = 3612 };
+    const test_shape shape = {type, 1, HEADS, KV_HEADS, queries, LEN, DIM, DIM_V};
+    test_rng rng = {queries};
+    attn_desc flat = test_problem(&shape, &rng), d;
+    attn_cache cache = attn_cache_default();
+    int pass;
+    flat.scores = test_absent;
+    flat.causal = 1;
+    flat.align = ATTN_ALIGN_LOWER_RIGHT;
+    flat.kv_lens = test_1d(ATTN_I64, 1);
+    flat.q_bounds = test_2d(ATTN_I32, queries, 4);
+    ref_set(&flat.kv_lens, 0, 0, 0, 0, LEN);
+    for (size_t i = 0; i < queries; i++) {
+        ref_set(&flat.q_bounds, 0, 0, i, 0, 0);
+        ref_set(&flat.q_bounds, 0, 0, i, 1, SINKS);
+        ref_set(&flat.q_bounds, 0, 0, i, 2, LEN - TURNS);
+        ref_set(&flat.q_bounds, 0, 0, i, 3, LEN);
+    }
+    d = test_again(&flat);
+    d.ring = cache.ring = 1;
+    d.ring_sinks = cache.ring_sinks = SINKS;
+    d.k = cache.data = test_4d(type, 1, KV_HEADS, SINKS + TURNS, DIM);
+    pass = test_status(attn_cache_write(&cache, &flat.k, NULL, NULL, NULL), ATTN_OK);
+    d.v = cache.data = test_4d(type, 1, KV_HEADS, SINKS + TURNS, DIM_V);
+    pass = pass && test_status(attn_cache_write(&cache, &flat.v, NULL, NULL, NULL), ATTN_OK) &&
+           test_status(test_forward(&flat, test_on(ATTN_PATH_SCALAR)), ATTN_OK) &&
+           test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same_outputs(&d, &flat);
+    test_ok(test_release() && pass, "%s, %zu queries: as many states at once as there can be", attn_dtype_name(type),
+            queries);
+}
+
 /* --------------------------------------------------------------- StreamingLLM -- */
 
 /* As in the manual: a decoder that never ends, with 4 sinks of position and a window. */
@@ -483,6 +518,9 @@ static void try_errors(void)
     REFUSE(ATTN_ERR_RING, "ring", ref_set(&d.kv_lens, 0, 0, 0, 1, 1e15); d.align = ATTN_ALIGN_OFFSET; d.q_offset = 74);
     REFUSE(ATTN_ERR_RING, "ring", d.window = 0; d.q_bounds = test_2d(ATTN_I32, 3, 2); test_fill(&d.q_bounds, 5);
            ref_set(&d.q_bounds, 0, 0, 2, 1, 6));
+    REFUSE(ATTN_ERR_RING, "ring", d.window = 0; d.q_bounds = test_2d(ATTN_I32, 3, 2); test_fill(&d.q_bounds, 4);
+           for (size_t i = 0; i < 3; i++) ref_set(&d.q_bounds, 0, 0, i, 1, 5)); /* the first that is gone */
+    REFUSE(ATTN_ERR_LENGTH, "kv_lens", ref_set(&d.kv_lens, 0, 0, 0, 0, 4611686018427387904.0));
     REFUSE(ATTN_ERR_PARAMETER, "ring_sinks", d.ring_sinks = 20);
     REFUSE(ATTN_ERR_PARAMETER, "ring_sinks", d.ring_sinks = (size_t)-1);
     REFUSE(ATTN_ERR_NULL, "kv_lens", d.kv_lens = test_absent);
@@ -517,6 +555,7 @@ int main(void)
     try_random(ATTN_F32, ATTN_I8, 25);
     try_random(ATTN_BF16, ATTN_BF16, 15);
     for (size_t t = 0; t < 2; t++) try_far(test_types[t]);
+    for (size_t t = 0; t < 2; t++) try_states(test_types[t], 1), try_states(test_types[t], 60);
     try_streaming();
     try_rotated_codes(ATTN_F32, ATTN_I8, 2, 12);
     try_rotated_codes(ATTN_BF16, ATTN_F8_E4M3, 3, 64);
