@@ -4173,8 +4173,9 @@ static attn__rows attn__window(const attn__rows *rows, size_t r, size_t limit, s
     return window;
 }
 
-/* The row of a ring in which a position lies, those below `capacity` in that of their number. */
-static size_t attn__ring_row(size_t position, size_t capacity, size_t ring)
+/* The row of a ring in which a position lies, those below `capacity` in that of their number. Not inlined, as what asks
+ * for places is, where there are no rings. */
+ATTN__NOINLINE static size_t attn__ring_row(size_t position, size_t capacity, size_t ring)
 {
     return position < capacity ? position : capacity - ring + (position - (capacity - ring)) % ring;
 }
@@ -4836,9 +4837,13 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
         size_t next;
         for (size_t j = from; j < end; j = next) {
             char *scores = s->tile + j * es;
-            const size_t run = attn__together(p, base + j, base + end), whole = run < end - j ? run / nr * nr : run;
-            const int in_place = whole > 0 && attn__in_place(p, rows, &p->k, base + j, base + j + whole);
-            next = in_place ? j + whole : attn__min(j + nr, end);
+            int in_place = attn__in_place(p, rows, &p->k, base + j, base + end);
+            next = end;
+            if (!in_place) { /* whole panels up to where a page or a ring ends, or one */
+                next = attn__min(j + attn__max(attn__together(p, base + j, base + end) / nr * nr, nr), end);
+                in_place = attn__in_place(p, rows, &p->k, base + j, base + next);
+                if (!in_place) next = attn__min(j + nr, end);
+            }
             if (in_place)
                 kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
                                  p->k.dtype, p->k.stride[ATTN__S], p->kind, scores, c != 0);
@@ -5445,7 +5450,8 @@ static void attn__look_beyond(const attn__problem *p, const attn__rows *rows, at
 }
 
 /* The first key from `from` on that position and intervals leave to any row: far away between sinks and a window. */
-static size_t attn__next_seen(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t from)
+ATTN__NOINLINE static size_t attn__next_seen(const attn__problem *p, const attn__rows *rows, const attn__scratch *s,
+                                             size_t from)
 {
     size_t next = (size_t)-1;
     for (size_t r = 0; r < rows->count; r++) {
@@ -6897,10 +6903,23 @@ static attn_status attn__check_memory(const attn__problem *p, const void *memory
     return ATTN_OK;
 }
 
+/* What a ring goes with, and how many of its rows are taken in turn. */
+ATTN__NOINLINE static attn_status attn__check_ring(attn__problem *p, const attn_desc *d)
+{
+    if (ATTN__HAS(p, block_table) || ATTN__HAS(p, cu_seqlens_k) || p->kv_begin || ATTN__HAS(p, scores) ||
+        ATTN__HAS(p, colsum) || !ATTN__HAS(p, out) || (ATTN__HAS(p, mask) && d->mask_place == ATTN_MASK_ALL))
+        return ATTN__ABOUT(p, ring, ATTN_ERR_UNSUPPORTED);
+    if (!ATTN__HAS(p, kv_lens)) return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* which keys the rows hold */
+    if (d->ring_sinks >= p->kv_rows) return ATTN__ABOUT(p, ring_sinks, ATTN_ERR_PARAMETER);
+    p->ring = p->kv_rows - d->ring_sinks;
+    return ATTN_OK;
+}
+
 /* The sizes of a problem, from arrays that are right by themselves. */
 static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_array *const *given)
 {
     const size_t limit = (size_t)-1 / 4;
+    attn_status status;
     size_t n;
     p->one = 1;
     p->batch = p->seqs = p->kv_seqs = p->q.shape[ATTN__B];
@@ -6938,14 +6957,7 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
             return ATTN__ABOUT(p, block_table, ATTN_ERR_OVERFLOW);
     }
     p->ring = 0;
-    if (d->ring) {
-        if (ATTN__HAS(p, block_table) || ATTN__HAS(p, cu_seqlens_k) || p->kv_begin || ATTN__HAS(p, scores) ||
-            ATTN__HAS(p, colsum) || !ATTN__HAS(p, out) || (ATTN__HAS(p, mask) && d->mask_place == ATTN_MASK_ALL))
-            return ATTN__ABOUT(p, ring, ATTN_ERR_UNSUPPORTED);
-        if (!ATTN__HAS(p, kv_lens)) return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* which keys the rows hold */
-        if (d->ring_sinks >= p->kv_rows) return ATTN__ABOUT(p, ring_sinks, ATTN_ERR_PARAMETER);
-        p->ring = p->kv_rows - d->ring_sinks;
-    }
+    if (d->ring && (status = attn__check_ring(p, d))) return status;
     if (ATTN__HAS(p, mask)) {
         p->mask_cols = p->mask.shape[ATTN__D];
         p->mask_keys = given[ATTN__ARRAY_mask]->shape[given[ATTN__ARRAY_mask]->ndim - 1];
@@ -7165,9 +7177,11 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->chunks = p->dim ? (p->dim + ATTN__BLOCK - 1) / ATTN__BLOCK : 1;
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
     p->slot_count = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
-    if (p->ring) p->slot_count += 2; /* sinks, and what lies before the highest level that a ring crosses */
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
-    if (p->ring) p->keys = ATTN__BLOCK; /* sinks and what is far from them may be of one */
+    if (p->ring) {
+        p->slot_count += 2;    /* sinks, and what lies before the highest level that a ring crosses */
+        p->keys = ATTN__BLOCK; /* sinks and what is far from them may be of one */
+    }
     p->careful = p->find = 0;
     p->kind = p->k.dtype == kernel->dtype && /* to convert numbers leaves time enough to fetch them */
                       !attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->seqs * p->kv_heads)
