@@ -116,8 +116,8 @@ static struct {
     X(attn_cache_append_rotated, \
       with.status = attn_cache_append_rotated(&with.c, &with.rotation, &with.a, &with.b, NULL, NULL)) \
     X(attn_cache_default, with.cache = attn_cache_default()) \
-    X(attn_cache_write, with.status = attn_cache_write(&with.cache, &with.b, &with.c, with.flag ? &with.rotation : NULL, \
-                                                       NULL)) \
+    X(attn_cache_write, with.status = attn_cache_write(&with.cache, &with.b, &with.c, \
+                                                       with.flag ? &with.rotation : NULL, NULL)) \
     X(attn_rotary_llama3, with.status = attn_rotary_llama3(5e5, 8, 1, 4, 8192, &with.e)) \
     X(attn_rotary_yarn, with.status = attn_rotary_yarn(1e6, 4, 0, 0, 32768, &with.e, &with.number)) \
     X(attn_rotary_tables, with.status = attn_rotary_tables(&with.a, &with.b, &with.d, with.flag, &with.c)) \
