@@ -53,7 +53,7 @@
  *                   packed sequences; log-sum-exp, weights, scores, column sums, row
  *                   statistics.
  *                   attn_partial and its states: over parts of the keys.
- *                   attn_cache_append, attn_cache_append_scaled, attn_quantize,
+ *                   attn_cache_append, attn_cache_write (to any cache), attn_quantize,
  *                   attn_dequantize, attn_rotary, attn_rotate: for decoding.
  *     4. layers     attn_layer_forward: projections, heads, output projection
  *
@@ -159,6 +159,31 @@
  *   A prompt that all users share need not be read for each: attn_partial of all rows over
  *   its keys, as one plain batch, and of the packed rows over what is each one's own, with
  *   kv_begin; then attn_state_merge (examples/shared_prefix.c).
+ *
+ *   A cache may be a ring of fewer rows than there are positions: the first ring_sinks keys stay,
+ *   and the others take the remaining rows in turn. It needs rows for all keys that a call's
+ *   queries see: for a window, and one more for each query but the first. StreamingLLM, whose
+ *   queries see 4 sinks and the last w keys, decodes for ever with 4 + w rows:
+ *
+ *     attn_cache keys = attn_cache_default();                              // and values
+ *     keys.data = attn_array_4d(ATTN_F16, k, 1, kv_heads, 4 + w, head_dim);
+ *     keys.ring = 1;
+ *     keys.ring_sinks = 4;
+ *     for (int32_t pos = 0;; pos++) {
+ *         int32_t len = pos + 1, bounds[4] = {0, 4, len - w > 4 ? len - w : 4, len};
+ *         attn_array at = attn_array_1d(ATTN_I32, &pos, 1);
+ *         attn_cache_write(&keys, &new_k, &at, NULL, NULL);                // and values
+ *         d.k = keys.data;
+ *         d.ring = 1;
+ *         d.ring_sinks = 4;
+ *         d.kv_lens = attn_array_1d(ATTN_I32, &len, 1);
+ *         d.q_bounds = attn_array_2d(ATTN_I32, bounds, 1, 4);
+ *         attn_forward(&d, &run);
+ *     }
+ *
+ *   A model with a window alone needs d.window in place of sinks and q_bounds. A prompt that is
+ *   longer than the ring goes to it in chunks, each followed by its attn_forward, or as a whole
+ *   after an attn_forward over its own keys. Pages are a ring where the entries of a table repeat.
  *
  * EIGHT BITS
  *
@@ -414,9 +439,12 @@
 #define attn_array_strided ATTN__PREFIXED(ATTN_PREFIX, array_strided)
 #define attn_array_swap ATTN__PREFIXED(ATTN_PREFIX, array_swap)
 #define attn_best_path ATTN__PREFIXED(ATTN_PREFIX, best_path)
+#define attn_cache ATTN__PREFIXED(ATTN_PREFIX, cache)
 #define attn_cache_append ATTN__PREFIXED(ATTN_PREFIX, cache_append)
 #define attn_cache_append_rotated ATTN__PREFIXED(ATTN_PREFIX, cache_append_rotated)
 #define attn_cache_append_scaled ATTN__PREFIXED(ATTN_PREFIX, cache_append_scaled)
+#define attn_cache_default ATTN__PREFIXED(ATTN_PREFIX, cache_default)
+#define attn_cache_write ATTN__PREFIXED(ATTN_PREFIX, cache_write)
 #define attn_compute_qkv ATTN__PREFIXED(ATTN_PREFIX, compute_qkv)
 #define attn_dequantize ATTN__PREFIXED(ATTN_PREFIX, dequantize)
 #define attn_desc ATTN__PREFIXED(ATTN_PREFIX, desc)
@@ -498,6 +526,7 @@ extern "C" {
     X(ATTN_ERR_PARAMETER, "a parameter is out of range") /* a scalar option: NaN scale, negative softcap, ... */       \
     X(ATTN_ERR_LENGTH, "a key/value length or sequence offset is out of range")                                        \
     X(ATTN_ERR_PAGE, "a page index is out of range")                                                                   \
+    X(ATTN_ERR_RING, "a query sees a key that its ring cache no longer holds")                                         \
     X(ATTN_ERR_PATH, "this path is not compiled in, or this machine does not support it")                              \
     X(ATTN_ERR_WORKSPACE, "the workspace is missing or too small")                                                     \
     X(ATTN_ERR_MEMORY, "there is no memory for a workspace")                                                           \
@@ -638,7 +667,7 @@ typedef struct attn_desc {
                                    dimensions of 1 but the last broadcast: ATTN_BOOL or ATTN_BIT,
                                    true = keep, or a float type that is added, -inf = drop */
     attn_mask_place mask_place; /* other than ATTN_MASK_ALL: the mask has any number of columns up to kv_begin + kv_len
-                                   (of attn_partial: any number) */
+                                   (of attn_partial and of rings: any number) */
     attn_array kv_lens;         /* optional, (B): visible keys per batch, i32 or i64 */
     attn_array q_bounds;        /* optional, (q_len, 2 R) or (B, q_len, 2 R), i32 or i64: a row
                                    is R intervals of positions, begin and end in turn, and a
@@ -676,6 +705,14 @@ typedef struct attn_desc {
     size_t kv_begin;         /* position of the first key of k, v, mask and block_table,
                                 for parts of a longer sequence; window, causal and
                                 kv_lens count positions from 0 */
+    int ring;          /* not 0: k and v are rings of `capacity` rows, and so are their scales. The key at position
+                          p lies in row p if that is below ring_sinks, else in row ring_sinks + (p - ring_sinks) %
+                          (capacity - ring_sinks). kv_lens, which there must be, may then be larger than capacity:
+                          ATTN_ERR_RING if a query sees, by length, causality, window and q_bounds, a key whose
+                          row was taken by a later one. The bits are those of a cache that holds all. Not with
+                          block_table (whose entries may repeat, which is a ring of pages), cu_seqlens_k,
+                          kv_begin, a mask without mask_place, scores, colsum or attn_partial */
+    size_t ring_sinks; /* with ring, smaller than capacity: so many first keys keep their rows */
 
     attn_array lse;    /* optional output, (B, Hq, q_len) */
     attn_array scores; /* optional output at `stage`, (B, heads, queries, kv_len): of heads
@@ -933,11 +970,28 @@ ATTN_DEF attn_rotation attn_rotation_default(void);
 ATTN_DEF attn_status attn_rotate(const attn_rotation *rotation, const attn_array *x, const attn_array *positions,
                                  const attn_array *y);
 
-/* attn_cache_append of rows that are rotated on their way: one pass, one rounding, to the cache's type (not one of 8
- * bits). positions NULL: where in the cache they go to. */
+/* attn_cache_append of rows that are rotated on their way: one pass, one rounding, to the cache's type. positions NULL:
+ * those that they have in the cache. */
 ATTN_DEF attn_status attn_cache_append_rotated(const attn_array *cache, const attn_rotation *rotation,
                                                const attn_array *rows, const attn_array *positions,
                                                const attn_array *lens, const attn_array *block_table);
+
+/* A cache of keys, or of values, with all that these functions do in one: zero-initialised, with `data` set, it is that
+ * of attn_cache_append. What is rotated and has 8 bits is rounded to float32 between both, in rows of up to 2048
+ * elements (else ATTN_ERR_UNSUPPORTED). */
+typedef struct attn_cache {
+    attn_array data;
+    attn_array scale, zero; /* optional, see attn_cache_append_scaled */
+    attn_scaling scaling;
+    attn_array block_table; /* optional; not with ring (ATTN_ERR_UNSUPPORTED) */
+    int ring;               /* as in attn_desc: rows go to any position, and take the rows of earlier ones */
+    size_t ring_sinks;
+} attn_cache;
+ATTN_DEF attn_cache attn_cache_default(void);
+
+/* Appends rows at positions lens[b] ...; rotation NULL: as they are. */
+ATTN_DEF attn_status attn_cache_write(const attn_cache *cache, const attn_array *rows, const attn_array *lens,
+                                      const attn_rotation *rotation, const attn_array *positions);
 
 /* The factors of Llama 3.1 and of YaRN (Peng et al. 2023), (rotary_dim / 2), float32 or float64, from the numbers that
  * models publish: factor, low_freq_factor, high_freq_factor and original_max_position_embeddings (Llama 3.1: 8, 1, 4,
@@ -1323,7 +1377,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__COLUMN_MAXIMA 8       /* ... whose first blocks' maxima are kept for the second pass, if there is room */
 #define ATTN__LINE_BYTES 32768      /* of a line of a softmax that wait for its sum in a copy */
 #define ATTN__AHEAD 4096 /* bytes between what is read and what is fetched in a softmax, half for what is written */
-#define ATTN__ALIAS_TRIES 1000 /* to find a byte that two arrays have in common: 10 microseconds */
+#define ATTN__TURNED_ELEMENTS 2048 /* of rotated rows that wait to be quantised */
+#define ATTN__ALIAS_TRIES 1000     /* to find a byte that two arrays have in common: 10 microseconds */
 /* Distance between rows of a tile, in elements: a constant, so that rows are
  * immediate offsets, and not a multiple of 4 KiB, so that they spread over the
  * sets of the cache. */
@@ -3982,6 +4037,7 @@ typedef struct attn__problem {
     int64_t mask_end;            /* keys from here on are dropped for want of columns */
     size_t width;                /* dim_v padded to panels */
     size_t kv_begin;
+    size_t ring; /* rows that keys take in turn, 0 if none do */
     size_t group, head_chunk, head_chunks, query_block, query_blocks, rows;
     size_t chunks, slot_count, keys; /* keys: packed at most, of one block */
     int gather;                      /* keys and values are copied together before use */
@@ -4107,7 +4163,7 @@ static void attn__take_sequence(const attn__problem *p, size_t b, attn__rows *r)
     }
     r->kv_end = p->kv_begin + r->keys;
     r->kv_total = ATTN__HAS(p, kv_lens) ? attn__length(&p->kv_lens, b) : r->kv_end;
-    r->kv_end = attn__min(r->kv_end, r->kv_total);
+    r->kv_end = p->ring ? r->kv_total : attn__min(r->kv_end, r->kv_total);
     r->mask_key = r->mask_from = 0;
     if (p->desc->mask_place == ATTN_MASK_ALL) r->mask_key = p->kv_begin - r->k_base;
     else if (p->desc->mask_place == ATTN_MASK_TAIL) {
@@ -4140,6 +4196,19 @@ static attn__rows attn__window(const attn__rows *rows, size_t r, size_t limit, s
     return window;
 }
 
+/* The row of a ring in which a position lies, those below `capacity` in that of their number. Not inlined, as what asks
+ * for places is, where there are no rings. */
+ATTN__NOINLINE static size_t attn__ring_row(size_t position, size_t capacity, size_t ring)
+{
+    return position < capacity ? position : capacity - ring + (position - (capacity - ring)) % ring;
+}
+/* Keys whose rows were taken by later ones, if any. */
+static attn__range attn__gone(const attn__problem *p, const attn__rows *rows)
+{
+    attn__range gone = {p->kv_rows - p->ring, attn__max(rows->kv_total, p->kv_rows) - p->ring};
+    return gone;
+}
+
 /* Row i of q or out, element d of key or value j, the mask of row i and key j (of ATTN_BIT: the byte of that column),
  * if that has one. */
 static char *attn__query_at(const attn__view *v, const attn__rows *rows, size_t h, size_t i)
@@ -4150,21 +4219,24 @@ static char *attn__key_at(const attn__problem *p, const attn__view *v, const att
 {
     size_t page;
     j -= p->kv_begin;
+    if (p->ring) j = attn__ring_row(j, p->kv_rows, p->ring);
     if (!ATTN__HAS(p, block_table)) return attn__at(v, rows->b, rows->kv_head, rows->k_base + j, d);
     page = (size_t)attn__integer(&p->block_table, rows->b, j / p->kv_rows);
     if (page >= p->kv_batch) page = 0; /* beside what rows see, in the same tile: any memory will do */
     return attn__at(v, page, rows->kv_head, j % p->kv_rows, d);
 }
-/* How many of keys [j, to) lie where j does: all, or those on its page. */
+/* How many of keys [j, to) lie where j does: all, or those on its page, or up to the last row of a ring. */
 static size_t attn__together(const attn__problem *p, size_t j, size_t to)
 {
+    if (p->ring) return attn__min(to - j, p->kv_rows - attn__ring_row(j, p->kv_rows, p->ring));
     return ATTN__HAS(p, block_table) ? attn__min(to - j, p->kv_rows - (j - p->kv_begin) % p->kv_rows) : to - j;
 }
+static int attn__scattered(const attn__problem *p) { return ATTN__HAS(p, block_table) || p->ring; }
 /* Bytes from row j of keys or values, which is there, to the n-th behind it, for what is fetched. */
 static uintptr_t attn__keys_ahead(const attn__problem *p, const attn__rows *rows, const attn__view *v, const void *at,
                                   size_t j, size_t n)
 {
-    if (!ATTN__HAS(p, block_table) || j + n >= rows->kv_end) return attn__rows_ahead(v, n);
+    if (!attn__scattered(p) || j + n >= rows->kv_end) return attn__rows_ahead(v, n);
     return (uintptr_t)attn__key_at(p, v, rows, j + n, 0) - (uintptr_t)at;
 }
 static char *attn__mask_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
@@ -4747,7 +4819,8 @@ static attn__soon attn__rows_at(const attn__view *v, const char *at, size_t coun
 static attn__soon attn__soon_of(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
                                 size_t to, size_t n)
 {
-    return attn__rows_at(v, attn__key_at(p, v, rows, from, 0), ATTN__HAS(p, block_table) ? 0 : to - from, n);
+    return attn__rows_at(v, attn__key_at(p, v, rows, from, 0),
+                         ATTN__HAS(p, block_table) ? 0 : attn__together(p, from, to), n);
 }
 
 /* All columns of keys [from, to), to rows from `skip` on. Returns the sum of their squares. */
@@ -4797,7 +4870,7 @@ static size_t attn__dot_codes(const attn__problem *p, const attn__rows *rows, si
         if (next < j + nr && accumulate) break;
         j = next - nr; /* the last ones perhaps again, which changes nothing */
         if (attn__together(p, j, j + half) < half || attn__together(p, j + half, next) < half) break;
-        if (j == from || ATTN__HAS(p, block_table)) start = attn__codes_of(p, rows, &p->k, known = j);
+        if (j == from || attn__scattered(p)) start = attn__codes_of(p, rows, &p->k, known = j);
         panel[0] = attn__codes_from(&start, j - known);
         panel[1] =
             attn__together(p, j, next) < nr ? attn__codes_of(p, rows, &p->k, j + half) : attn__codes_from(panel, half);
@@ -4860,12 +4933,15 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
         size_t next;
         for (size_t j = from; j < end; j = next) {
             char *scores = s->tile + j * es;
-            const int in_place = attn__in_place(p, rows, &p->k, base + j, base + end);
-            next = in_place ? end : attn__min(j + nr, end);
-            if (next == j + nr && ATTN__HAS(p, block_table) && attn__usable(p, rows, &p->k, base + j, base + next) &&
+            const int pages = ATTN__HAS(p, block_table);
+            const size_t run = attn__together(p, base + j, base + end); /* and whole panels of it before a seam */
+            next = attn__min(j + nr, end);
+            if (!pages && (run >= nr || j + run == end)) next = j + run < end ? j + run / nr * nr : end;
+            if (!attn__usable(p, rows, &p->k, base + j, base + next)) next = attn__min(j + nr, end);
+            if (pages && next == j + nr && attn__usable(p, rows, &p->k, base + j, base + next) &&
                 attn__dot_pages(p, rows, base + j, first, depth, q, scores, c != 0))
                 continue;
-            if (in_place || attn__in_place(p, rows, &p->k, base + j, base + next))
+            if (attn__in_place(p, rows, &p->k, base + j, base + next))
                 kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
                                  p->k.dtype, p->k.stride[ATTN__S], p->kind, scores, c != 0);
             else if (attn__coded(p->k.dtype) && !p->careful) {
@@ -5496,6 +5572,19 @@ static void attn__look_beyond(const attn__problem *p, const attn__rows *rows, at
     }
 }
 
+/* The first key from `from` on that position and intervals leave to any row: far away between sinks and a window. */
+ATTN__NOINLINE static size_t attn__next_seen(const attn__problem *p, const attn__rows *rows, const attn__scratch *s,
+                                             size_t from)
+{
+    size_t next = (size_t)-1;
+    for (size_t r = 0; r < rows->count; r++) {
+        attn__range keys = {attn__max(s->row[r].keys.lo, from), s->row[r].keys.hi};
+        if (keys.lo < keys.hi && attn__bounds_range(p, rows, attn__query_of(rows, r), &keys) != ATTN__MASK_DROPS_ALL)
+            next = attn__min(next, keys.lo);
+    }
+    return next;
+}
+
 /* The states of all rows over the keys of `within` that they see, in slot 0.
  *
  * Each block of 512 keys gives a state (max, sum of exp(score - max), sum of
@@ -5548,7 +5637,10 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
                 block.keys.lo = attn__min(block.keys.lo, block.ranges[r].lo);
                 block.keys.hi = attn__max(block.keys.hi, block.ranges[r].hi);
             }
-        if (block.keys.lo >= block.keys.hi) continue;
+        if (block.keys.lo >= block.keys.hi) {
+            if (ATTN__HAS(p, q_bounds)) number = attn__next_seen(p, rows, s, base + ATTN__BLOCK) / ATTN__BLOCK - 1;
+            continue;
+        }
         if (!p->find) attn__join_slots(p, count, s, number);
         slot = p->find ? 0 : attn__tree_push(&s->tree, number);
         block.acc = s->acc + slot * p->rows * p->width * es;
@@ -6048,7 +6140,7 @@ static void attn__shape_tile(attn__problem *p, const attn__kernel *kernel, size_
 {
     const size_t lanes = attn__round_up(rows, kernel->nr / 2);
     p->rows = rows;
-    p->gather = ATTN__HAS(p, block_table) || (p->kv_begin & (kernel->step - 1)) != 0;
+    p->gather = attn__scattered(p) || (p->kv_begin & (kernel->step - 1)) != 0;
     /* or not many, and they would leave lanes empty. Measured, a row of few takes 11 / 8 of the time of a lane, and
      * copying keys and values that of a lane for every 160 columns. */
     p->few = rows <= kernel->few_rows ||
@@ -6203,19 +6295,31 @@ static int attn__node_size(size_t rows, size_t width, size_t element, size_t *by
     return attn__multiply_size(width * element + 2 * sizeof(double), rows, bytes);
 }
 
+/* Which of the subtrees is a part. Those of a ring have its sinks, and then what it holds behind them. */
+static size_t attn__part_number(const attn__problem *p, const attn__rows *rows, size_t part)
+{
+    const size_t keys = p->part_blocks * ATTN__BLOCK;
+    size_t sinks;
+    if (!p->ring) return p->first_part + part;
+    sinks = attn__pieces(p->kv_rows - p->ring, keys);
+    return part < sinks ? part : attn__max(attn__gone(p, rows).hi / keys, sinks) + part - sinks;
+}
+
 /* Few rows and many keys: parts of whole subtrees of blocks are tasks of their
  * own, and joined in a second round. A row that has to be done again has a maximum of NaN. */
 static void attn__part_task(void *arg, size_t index, size_t worker)
 {
     const attn__problem *all = (const attn__problem *)arg;
-    const size_t number = all->first_part + index % all->parts, keys = all->part_blocks * ATTN__BLOCK;
-    const attn__range part = {number * keys, (number + 1) * keys};
+    const size_t keys = all->part_blocks * ATTN__BLOCK;
+    attn__range part;
     const attn__node node = attn__node_at(all->part_states + index * all->part_bytes, all->rows);
     attn__problem own;
     attn__rows rows;
     const attn__problem *p = attn__take_task(all, index / all->parts, &own, &rows);
     attn__scratch s;
     if (!rows.count) return;
+    part.lo = attn__part_number(p, &rows, index % all->parts) * keys;
+    part.hi = part.lo + keys;
     attn__scratch_of(p, worker, &s);
     attn__states(p, &rows, &s, part);
     attn__memcpy(node.acc, s.acc, rows.count * p->width * p->run.kernel->size);
@@ -6239,10 +6343,11 @@ static void attn__join_task(void *arg, size_t index, size_t worker)
     for (size_t part = 0; part < p->parts; part++) {
         const attn__node node =
             attn__node_at(all->part_states + (index * all->parts + part) * all->part_bytes, all->rows);
+        const size_t number = attn__part_number(p, &rows, part);
         size_t slot;
         double *max;
-        attn__join_slots(p, rows.count, &s, p->first_part + part);
-        slot = attn__tree_push(&s.tree, p->first_part + part);
+        attn__join_slots(p, rows.count, &s, number);
+        slot = attn__tree_push(&s.tree, number);
         max = s.max + slot * p->rows;
         attn__memcpy(s.acc + slot * p->rows * row_size, node.acc, rows.count * row_size);
         attn__memcpy(s.sum + slot * p->rows, node.sum, rows.count * sizeof *s.sum);
@@ -6926,10 +7031,23 @@ static attn_status attn__check_memory(const attn__problem *p, const void *memory
     return ATTN_OK;
 }
 
+/* What a ring goes with, and how many of its rows are taken in turn. */
+ATTN__NOINLINE static attn_status attn__check_ring(attn__problem *p, const attn_desc *d)
+{
+    if (ATTN__HAS(p, block_table) || ATTN__HAS(p, cu_seqlens_k) || p->kv_begin || ATTN__HAS(p, scores) ||
+        ATTN__HAS(p, colsum) || !ATTN__HAS(p, out) || (ATTN__HAS(p, mask) && d->mask_place == ATTN_MASK_ALL))
+        return ATTN__ABOUT(p, ring, ATTN_ERR_UNSUPPORTED);
+    if (!ATTN__HAS(p, kv_lens)) return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* which keys the rows hold */
+    if (d->ring_sinks >= p->kv_rows) return ATTN__ABOUT(p, ring_sinks, ATTN_ERR_PARAMETER);
+    p->ring = p->kv_rows - d->ring_sinks;
+    return ATTN_OK;
+}
+
 /* The sizes of a problem, from arrays that are right by themselves. */
 static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_array *const *given)
 {
     const size_t limit = (size_t)-1 / 4;
+    attn_status status;
     size_t n;
     p->one = 1;
     p->batch = p->seqs = p->kv_seqs = p->q.shape[ATTN__B];
@@ -6966,11 +7084,13 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
         if (!attn__multiply_size(p->kv_rows, p->pages, &p->kv_len))
             return ATTN__ABOUT(p, block_table, ATTN_ERR_OVERFLOW);
     }
+    p->ring = 0;
+    if (d->ring && (status = attn__check_ring(p, d))) return status;
     if (ATTN__HAS(p, mask)) {
         p->mask_cols = p->mask.shape[ATTN__D];
         p->mask_keys = given[ATTN__ARRAY_mask]->shape[given[ATTN__ARRAY_mask]->ndim - 1];
         if (d->mask_place == ATTN_MASK_ALL ? p->mask_keys != p->kv_len
-                                           : ATTN__HAS(p, out) && p->mask_keys > p->kv_begin + p->kv_len)
+                                           : ATTN__HAS(p, out) && !p->ring && p->mask_keys > p->kv_begin + p->kv_len)
             return ATTN__ABOUT(p, mask, ATTN_ERR_SHAPE);
         if (p->mask_keys > limit) return ATTN__ABOUT(p, mask, ATTN_ERR_OVERFLOW);
     }
@@ -7107,8 +7227,9 @@ static attn_status attn__check_lengths(const attn__problem *p)
         attn__rows rows;
         if (len < 0 || len > (int64_t)1 << 62) return ATTN__ABOUT(p, kv_lens, ATTN_ERR_LENGTH);
         attn__take_sequence(p, b, &rows);
-        if (ATTN__HAS(p, out) && (uint64_t)len > p->kv_begin + rows.keys)
+        if (p->ring ? (uint64_t)len > (size_t)-1 / 4 : ATTN__HAS(p, out) && (uint64_t)len > p->kv_begin + rows.keys)
             return ATTN__ABOUT(p, kv_lens, ATTN_ERR_LENGTH); /* a part of the keys may end before */
+        if (p->ring && attn__any_sees(p, &rows, attn__gone(p, &rows))) return ATTN__ABOUT(p, ring, ATTN_ERR_RING);
         if (ATTN__HAS(p, block_table)) status = attn__check_pages(p, &rows);
     }
     return status;
@@ -7153,11 +7274,18 @@ static int attn__stores_weights(const attn__problem *p, const attn__kernel *kern
            !ATTN__HAS(p, colsum);
 }
 
+/* How many subtrees of so many blocks the keys of a ring may lie in, wherever it begins. */
+static size_t attn__ring_blocks(const attn__problem *p, size_t blocks)
+{
+    const size_t keys = blocks * ATTN__BLOCK;
+    return attn__pieces(p->kv_rows - p->ring, keys) + attn__pieces(p->ring, keys) + 1;
+}
+
 /* Cuts a problem into tasks for a kernel and a number of workers. */
 static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_t workers)
 {
-    const size_t end = p->kv_begin + p->kv_len, blocks = (end + ATTN__BLOCK - 1) / ATTN__BLOCK,
-                 begin = p->kv_begin / ATTN__BLOCK;
+    const size_t end = p->kv_begin + p->kv_len, begin = p->kv_begin / ATTN__BLOCK;
+    const size_t blocks = p->ring ? attn__ring_blocks(p, 1) : (end + ATTN__BLOCK - 1) / ATTN__BLOCK;
     const int sequences = ATTN__HAS(p, cu_seqlens_q);
     p->group = p->kv_heads == p->q_heads ? p->kv_heads > 0 : p->q_heads / p->kv_heads;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
@@ -7178,12 +7306,16 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
     p->width = attn__round_up(p->dim_v, kernel->nr / 2);
     p->slot_count = blocks > begin ? (size_t)attn__level(blocks - 1, begin) + 1 : 1;
     p->keys = attn__min(ATTN__BLOCK, attn__round_up(p->kv_len, kernel->step) + kernel->step);
+    if (p->ring) {
+        p->slot_count += 2;    /* sinks, and what lies before the highest level that a ring crosses */
+        p->keys = ATTN__BLOCK; /* sinks and what is far from them may be of one */
+    }
     p->careful = p->find = 0;
     p->kind = p->k.dtype == kernel->dtype && /* to convert numbers leaves time enough to fetch them */
                       !attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->seqs * p->kv_heads)
                   ? ATTN__COLUMNS_NEAR
                   : ATTN__COLUMNS_MANY;
-    p->v_copied = p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || ATTN__HAS(p, block_table) ||
+    p->v_copied = p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || attn__scattered(p) ||
                   attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
     p->modified = attn__masked(p) || ATTN__HAS(p, alibi);
     p->one_mask = ATTN__HAS(p, mask) && p->mask.stride[ATTN__H] == 0 &&
@@ -7201,6 +7333,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
         while ((blocks - begin + p->part_blocks - 1) / p->part_blocks > needed) p->part_blocks *= 2;
         p->first_part = begin / p->part_blocks;
         p->parts = (blocks + p->part_blocks - 1) / p->part_blocks - p->first_part;
+        if (p->ring) p->parts = attn__ring_blocks(p, p->part_blocks);
         if (p->parts > 1 && !attn__node_size(p->rows, p->width, kernel->size, &p->part_bytes)) return ATTN_ERR_OVERFLOW;
         p->part_bytes = attn__round_up(p->part_bytes, 64);
     }
@@ -7327,7 +7460,7 @@ ATTN_DEF attn_status attn_forward(const attn_desc *desc, const attn_exec *exec)
 /* The most that attn__ready may ask for, of p and shorter problems, by a kernel. */
 static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *kernel, size_t workers, size_t *bytes)
 {
-    const size_t blocks = attn__pieces(p->kv_begin + p->kv_len, ATTN__BLOCK);
+    const size_t blocks = p->ring ? attn__ring_blocks(p, 1) : attn__pieces(p->kv_begin + p->kv_len, ATTN__BLOCK);
     size_t rows, most, parts, one;
     attn_status status;
     if ((status = attn__cut(p, kernel, workers))) return status;
@@ -7339,7 +7472,8 @@ static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *ke
         rows = attn__min(rows, attn__max(ATTN__ROWS / 8, p->head_chunk));
         if (!attn__node_size(rows, p->width, kernel->size, &one)) return ATTN_ERR_OVERFLOW;
         one = attn__round_up(one, 64);
-        parts = blocks < 2 ? 0 : 6; /* a worker: 2 w / tasks rounded up and one more of each of less than 2 w tasks */
+        /* a worker: 2 w / tasks rounded up and one more, or of a ring two, of each of less than 2 w tasks */
+        parts = blocks < 2 ? 0 : p->ring ? 8 : 6;
         if (!attn__multiply_size(one, parts, &one) || one > (size_t)-1 / 4 - most) return ATTN_ERR_OVERFLOW;
         most += one;
     }
@@ -8708,25 +8842,66 @@ ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fa
 
 /* ---- appending to caches ---- */
 
-/* With a rotation, rows are turned on their way; without, t is not looked at. */
+/* Heads [h, h + n) of an array. */
+static attn__view attn__some_heads(attn__view v, size_t h, size_t n)
+{
+    v.data = attn__at(&v, 0, h, 0, 0);
+    v.shape[ATTN__H] = n;
+    return v;
+}
+
+/* Rows that are turned on their way to 8 bits: as many heads, and rows of them, as there is room for. */
+static void attn__turn_codes(attn__turning *t, const attn__coding *coding, size_t b, size_t i, size_t n, int64_t start,
+                             size_t place, size_t row)
+{
+    float room[ATTN__TURNED_ELEMENTS];
+    const attn__view from = t->from, to = t->to;
+    const size_t most = ATTN__TURNED_ELEMENTS / attn__max(coding->dim, 1), all = from.shape[ATTN__H],
+                 heads = attn__min(all, most);
+    for (size_t h = 0, some; h < all; h += some) {
+        attn__coding part = *coding;
+        some = attn__min(heads, all - h);
+        part.codes = attn__some_heads(coding->codes, h, some);
+        if (part.has_scale) part.scale = attn__some_heads(coding->scale, h, some);
+        if (part.has_zero) part.zero = attn__some_heads(coding->zero, h, some);
+        for (size_t j = 0, m; j < n; j += m) {
+            attn_array turned;
+            m = attn__min(n - j, most / some);
+            turned = attn_array_3d(ATTN_F32, room, some, m, coding->dim);
+            attn__check(&turned, 3, 3, ~0u, ATTN__INPUT, 0, &t->to); /* is right */
+            t->from = attn__some_heads(from, h, some);
+            t->singles_alone = from.dtype == ATTN_F32 && from.stride[ATTN__D] == 1;
+            attn__turn_rows(t, b, i + j, m, start + (int64_t)j, 0, 0);
+            attn__encode_rows(&part, place, row + j, &t->to, 0, 0, m);
+        }
+    }
+    t->from = from, t->to = to;
+}
+
+/* With t, rows are turned on their way. What is not there is NULL. */
 static attn_status attn__append(const attn_array *cache, const attn_array *scale, const attn_array *zero,
-                                attn_scaling scaling, const attn_array *rows, const attn_array *lens,
-                                const attn_array *block_table, const attn_rotation *rotation,
+                                attn_scaling scaling, const attn_array *block_table, const attn_cache *ring,
+                                const attn_array *rows, const attn_array *lens, const attn_rotation *rotation,
                                 const attn_array *positions, attn__turning *t)
 {
     attn__view to, from, at, table;
     attn__coding coding;
     attn_status status;
-    size_t capacity, page_size;
+    size_t capacity, page_size, turns = 0; /* rows of a ring that are taken in turn */
     int coded;
     const unsigned floats = cache && cache->dtype == ATTN_F64 ? 1u << ATTN_F64 : ATTN__HALVES;
     if (!cache || !rows) return ATTN_ERR_NULL;
-    if ((status = attn__check(cache, 2, 4, rotation ? floats : floats | ATTN__CODES, ATTN__OUTPUT, 0, &to)))
-        return status;
+    if ((status = attn__check(cache, 2, 4, floats | ATTN__CODES, ATTN__OUTPUT, 0, &to))) return status;
     if ((status = attn__check(rows, 2, 4, floats, ATTN__INPUT, 0, &from))) return status;
     if (lens && (status = attn__check(lens, 1, 1, ATTN__INTS, ATTN__INPUT, 0, &at))) return status;
     if (block_table && (status = attn__check(block_table, 2, 2, ATTN__INTS, ATTN__INPUT, 0, &table))) return status;
     capacity = page_size = to.shape[ATTN__S];
+    if (ring) {
+        if (block_table) return ATTN_ERR_UNSUPPORTED;
+        if (ring->ring_sinks >= capacity) return ATTN_ERR_PARAMETER;
+        turns = capacity - ring->ring_sinks;
+        capacity = (size_t)-1 / 4;
+    }
     if (block_table) {
         if (table.shape[ATTN__S] != from.shape[ATTN__B] || page_size == 0) return ATTN_ERR_SHAPE;
         if (!attn__multiply_size(page_size, table.shape[ATTN__D], &capacity)) return ATTN_ERR_OVERFLOW;
@@ -8746,49 +8921,75 @@ static attn_status attn__append(const attn_array *cache, const attn_array *scale
                                                       (block_table && !attn__apart(v, &table)))))
             return ATTN_ERR_ALIAS;
     }
-    if (rotation) {
+    if (t) {
+        if (coded && coding.dim > ATTN__TURNED_ELEMENTS) return ATTN_ERR_UNSUPPORTED;
         t->from = from;
         t->to = to;
         if ((status = attn__check_rotation(rotation, positions, t))) return status;
+        if (coding.found && coding.has_scale &&
+            ((t->has_positions && !attn__apart(&coding.scale, &t->positions)) ||
+             (t->has_factors && !attn__apart(&coding.scale, &t->factors)) ||
+             (t->has_tables &&
+              (!attn__apart(&coding.scale, &t->tables[0]) || !attn__apart(&coding.scale, &t->tables[1])))))
+            return ATTN_ERR_ALIAS;
     }
     for (int pass = 0; pass < 2; pass++) { /* checks everything, then writes */
         for (size_t b = 0; b < from.shape[ATTN__B]; b++) {
             const int64_t len = lens ? attn__integer(&at, 0, b) : 0;
             if (len < 0 || (uint64_t)len > capacity || from.shape[ATTN__S] > capacity - (size_t)len)
                 return ATTN_ERR_LENGTH;
-            if (rotation && !pass && !t->has_positions && t->farthest < len + (int64_t)from.shape[ATTN__S] - 1)
+            if (t && !pass && !t->has_positions && t->farthest < len + (int64_t)from.shape[ATTN__S] - 1)
                 t->farthest = len + (int64_t)from.shape[ATTN__S] - 1;
-            for (size_t i = 0, n; i < from.shape[ATTN__S]; i += n) { /* rows of one page */
+            for (size_t i = 0, n; i < from.shape[ATTN__S]; i += n) { /* rows that lie together */
                 size_t row = (size_t)len + i, place = b;
                 if (block_table) {
                     const int64_t page = attn__integer(&table, b, row / page_size);
                     if (page < 0 || (uint64_t)page >= to.shape[ATTN__B]) return ATTN_ERR_PAGE;
                     place = (size_t)page;
                     row %= page_size;
-                }
+                } else if (ring) row = attn__ring_row(row, page_size, turns);
                 n = attn__min(from.shape[ATTN__S] - i, page_size - row);
                 if (!pass) continue;
-                if (rotation) attn__turn_rows(t, b, i, n, len + (int64_t)i, place, row);
+                if (t && coded) attn__turn_codes(t, &coding, b, i, n, len + (int64_t)i, place, row);
+                else if (t) attn__turn_rows(t, b, i, n, len + (int64_t)i, place, row);
                 else if (coded) attn__encode_rows(&coding, place, row, &from, b, i, n);
                 else attn__convert_rows(&to, place, row, &from, b, i, n);
             }
         }
-        if (rotation && !pass && (status = attn__check_angles(t))) return status;
+        if (t && !pass && (status = attn__check_angles(t))) return status;
     }
     return ATTN_OK;
+}
+
+ATTN_DEF attn_cache attn_cache_default(void)
+{
+    attn_cache c;
+    attn__memset(&c, 0, sizeof c);
+    return c;
+}
+
+ATTN_DEF attn_status attn_cache_write(const attn_cache *cache, const attn_array *rows, const attn_array *lens,
+                                      const attn_rotation *rotation, const attn_array *positions)
+{
+    attn__turning t;
+    if (!cache) return ATTN_ERR_NULL;
+    return attn__append(&cache->data, attn__present(&cache->scale) ? &cache->scale : NULL,
+                        attn__present(&cache->zero) ? &cache->zero : NULL, cache->scaling,
+                        attn__present(&cache->block_table) ? &cache->block_table : NULL, cache->ring ? cache : NULL,
+                        rows, lens, rotation, positions, rotation ? &t : NULL);
 }
 
 ATTN_DEF attn_status attn_cache_append(const attn_array *cache, const attn_array *rows, const attn_array *lens,
                                        const attn_array *block_table)
 {
-    return attn__append(cache, NULL, NULL, ATTN_SCALES_GIVEN, rows, lens, block_table, NULL, NULL, NULL);
+    return attn__append(cache, NULL, NULL, ATTN_SCALES_GIVEN, block_table, NULL, rows, lens, NULL, NULL, NULL);
 }
 
 ATTN_DEF attn_status attn_cache_append_scaled(const attn_array *cache, const attn_array *scale, const attn_array *zero,
                                               attn_scaling scaling, const attn_array *rows, const attn_array *lens,
                                               const attn_array *block_table)
 {
-    return attn__append(cache, scale, zero, scaling, rows, lens, block_table, NULL, NULL, NULL);
+    return attn__append(cache, scale, zero, scaling, block_table, NULL, rows, lens, NULL, NULL, NULL);
 }
 
 ATTN_DEF attn_status attn_cache_append_rotated(const attn_array *cache, const attn_rotation *rotation,
@@ -8797,7 +8998,7 @@ ATTN_DEF attn_status attn_cache_append_rotated(const attn_array *cache, const at
 {
     attn__turning t;
     if (!rotation) return ATTN_ERR_NULL;
-    return attn__append(cache, NULL, NULL, ATTN_SCALES_GIVEN, rows, lens, block_table, rotation, positions, &t);
+    return attn__append(cache, NULL, NULL, ATTN_SCALES_GIVEN, block_table, NULL, rows, lens, rotation, positions, &t);
 }
 
 /* ---- layers ---- */

@@ -377,6 +377,7 @@ static sequence sequence_of(const attn_desc *desc, size_t batch)
     }
     s.length = (int64_t)(desc->kv_begin + s.kv_len);
     if (present(&desc->kv_lens)) s.length = (int64_t)integer(&desc->kv_lens, 0, batch);
+    if (desc->ring) s.kv_len = (size_t)s.length;
     if (desc->align == ATTN_ALIGN_LOWER_RIGHT) s.offset = s.length - (int64_t)s.q_len;
     else if (desc->align == ATTN_ALIGN_OFFSET) s.offset = desc->q_offset;
     return s;
@@ -483,6 +484,8 @@ ref_head *ref_open(const attn_desc *desc, size_t batch, size_t head)
         } else if (present(&desc->cu_seqlens_k)) {
             at = 0;
             row = h->s.k_base + j;
+        } else if (desc->ring && j >= desc->ring_sinks) {
+            row = desc->ring_sinks + (j - desc->ring_sinks) % (ref_length(&desc->k, 2) - desc->ring_sinks);
         }
         for (size_t c = 0; c < h->head_dim; c++)
             h->k[j * h->head_dim + c] = ref_decoded(&desc->k, &desc->k_scale, &desc->k_zero, at, kv_head, row, c);

@@ -248,6 +248,69 @@ static void check_paged(fuzz_case *c, const fuzz_outputs *scalar)
     fuzz_same_outputs(c, "pages", &d, "paged", scalar, "scalar", NULL);
 }
 
+/* Keys, values or scales of each sequence in the order of their positions into a ring, where later ones take the rows
+ * of earlier ones. */
+static attn_array into_ring(fuzz_case *c, const attn_desc *d, const attn_array *a, size_t sinks, size_t turns)
+{
+    const size_t batch = ref_batches(d), size = attn_dtype_size(a->dtype);
+    attn_array ring = *a, shape;
+    if (!a->ndim || (a != &d->k && a != &d->v && ref_length(a, 2) == 1)) return ring; /* one scale for all keys */
+    shape = attn_array_4d(a->dtype, NULL, batch, ref_length(a, 3), 1, ref_length(a, 1));
+    ring = pages_for(c, &shape, batch, sinks + turns);
+    fuzz_fill(&ring, FUZZ_SOME_NAN, &c->rng);
+    for (size_t b = 0; b < batch; b++)
+        for (size_t j = 0; j < (size_t)ref_get(&d->kv_lens, 0, 0, 0, b); j++)
+            for (size_t h = 0; h < ref_length(a, 3); h++)
+                for (size_t e = 0; e < ref_length(a, 1); e++)
+                    memcpy(ref_at(&ring, b, h, j < sinks ? j : sinks + (j - sinks) % turns, e), ref_at(a, b, h, j, e),
+                           size);
+    return ring;
+}
+
+/* A ring that is just large enough for what is seen, or a little larger; and refused, if it is too small. */
+static void check_ring(fuzz_case *c, const fuzz_outputs *scalar)
+{
+    attn_desc flat = fuzz_into_copies(&c->desc), d;
+    const size_t batch = ref_batches(&flat), kv_len = ref_length(&flat.k, 2);
+    size_t sinks, turns = 1;
+    int refused = 0;
+    if (kv_len == 0) return;
+    flat.scores = flat.colsum = test_absent;
+    if (flat.mask_place == ATTN_MASK_ALL) flat.mask_place = ATTN_MASK_KEYS;
+    if (!flat.kv_lens.ndim) {
+        flat.kv_lens = test_1d(ATTN_I32, batch);
+        test_fill(&flat.kv_lens, (double)kv_len);
+    }
+    sinks = test_below(&c->rng, test_u64(&c->rng) & 1 ? kv_len : 1 + kv_len / 8);
+    for (size_t b = 0; b < batch; b++) {
+        const size_t len = (size_t)ref_get(&flat.kv_lens, 0, 0, 0, b);
+        size_t j = sinks;
+        while (j < len && !any_sees(&flat, b, j, 1)) j++;
+        if (j < len && len - j > turns) turns = len - j;
+    }
+    turns += test_u64(&c->rng) & 1 ? test_below(&c->rng, 9) : 0;
+    d = flat;
+    d.k = into_ring(c, &flat, &flat.k, sinks, turns);
+    d.v = into_ring(c, &flat, &flat.v, sinks, turns);
+    d.k_scale = into_ring(c, &flat, &flat.k_scale, sinks, turns);
+    d.v_scale = into_ring(c, &flat, &flat.v_scale, sinks, turns);
+    d.k_zero = into_ring(c, &flat, &flat.k_zero, sinks, turns);
+    d.v_zero = into_ring(c, &flat, &flat.v_zero, sinks, turns);
+    d.ring = 1;
+    d.ring_sinks = sinks;
+    fuzz_expect(c, "a ring", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
+    fuzz_same_outputs(c, "a ring", &d, "ring", scalar, "scalar", NULL);
+    d.ring_sinks++;
+    for (size_t b = 0; b < batch && turns > 1; b++) {
+        const size_t len = (size_t)ref_get(&flat.kv_lens, 0, 0, 0, b);
+        refused |= len > sinks + turns && any_sees(&flat, b, sinks + 1, len - turns - sinks);
+    }
+    fuzz_expect(c, "a smaller ring", fuzz_forward(&d, test_on(fuzz_random_path(c))),
+                turns == 1 ? ATTN_ERR_PARAMETER
+                : refused  ? ATTN_ERR_RING
+                           : ATTN_OK);
+}
+
 static attn_array rows_of(const attn_array *a, size_t b, size_t count)
 {
     attn_array part = ref_length(a, 4) > 1 ? fuzz_slice(a, 4, b, 1) : *a;
@@ -646,7 +709,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     check_poisoned(&c, &scalar);
     check_intervals(&c, &scalar);
     switch (c.variant) {
-    case FUZZ_PAGED: check_paged(&c, &scalar); break;
+    case FUZZ_PAGED:
+        check_paged(&c, &scalar);
+        check_ring(&c, &scalar);
+        break;
     case FUZZ_PACKED:
         check_packed(&c);
         check_packed_caches(&c);

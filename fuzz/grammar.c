@@ -632,6 +632,7 @@ void fuzz_print_desc(const attn_desc *d)
             (long long)d->window_left, (long long)d->window_right, d->kv_begin);
     fprintf(stderr, "  .stage = ATTN_STAGE_%s, .scores_head = %zu, .scores_query = %zu\n",
             stages[(unsigned)d->stage % 4], d->scores_head, d->scores_query);
+    if (d->ring) fprintf(stderr, "  .ring = %d, .ring_sinks = %zu\n", d->ring, d->ring_sinks);
     if (d->mask.ndim) fprintf(stderr, "  .mask_place = ATTN_MASK_%s\n", places[(unsigned)d->mask_place % 3]);
     for (size_t b = 0; d->kv_lens.ndim && d->kv_lens.data && b < ref_length(&d->kv_lens, 1); b++)
         fprintf(stderr, "  kv_lens[%zu] = %lld\n", b, (long long)ref_get(&d->kv_lens, 0, 0, 0, b));

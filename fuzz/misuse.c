@@ -93,6 +93,14 @@ static attn_status do_call(const call *k, const attn_exec *run)
         if (d->mask.ndim && d->alibi.ndim) return attn_rotary_tables(q, &d->mask, &d->alibi, d->causal, out);
         return attn_rotary(q, d->kv_lens.ndim ? &d->kv_lens : NULL, k->base, k->rotary_dim, d->causal, out);
     default:
+        if (d->ring) {
+            attn_cache c = attn_cache_default();
+            c.data = *out;
+            c.block_table = d->block_table;
+            c.ring = d->ring;
+            c.ring_sinks = d->ring_sinks;
+            return attn_cache_write(OR_NULL(0, &c), q, d->kv_lens.ndim ? &d->kv_lens : NULL, NULL, NULL);
+        }
         return attn_cache_append(out, q, d->kv_lens.ndim ? &d->kv_lens : NULL,
                                  d->block_table.ndim ? &d->block_table : NULL);
     }
@@ -200,7 +208,7 @@ static void spoil_scalar(call *k, unsigned index, unsigned value)
     case 2: d->causal = (int)odd_integer(value); break;
     case 3: d->align = (attn_align)(value & 1 ? value >> 1 & 7 : value); break;
     case 4: d->q_offset = odd_integer(value), d->align = ATTN_ALIGN_OFFSET; break;
-    case 5: d->window = 1; break;
+    case 5: d->window = 1, d->ring = value & 1, d->ring_sinks = odd_size(value >> 1); break;
     case 6: d->window_left = odd_integer(value); break;
     case 7: d->window_right = odd_integer(value); break;
     case 8: d->kv_begin = odd_size(value); break;

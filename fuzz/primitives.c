@@ -540,13 +540,13 @@ static void same_codes(step *s, const char *what, const attn_array *got, const a
 /* Rows [0, n) of a batch to their places in a cache. */
 typedef struct placing {
     attn_array lens, table;
-    size_t page;
+    size_t page, turns, sinks; /* turns: 0 if it is no ring */
 } placing;
 static void place_of(const placing *p, size_t b, size_t i, size_t *to, size_t *at)
 {
     const size_t row = (size_t)ref_get(&p->lens, 0, 0, 0, b) + i;
     *to = p->table.ndim ? (size_t)ref_get(&p->table, 0, 0, b, row / p->page) : b;
-    *at = p->table.ndim ? row % p->page : row;
+    *at = p->table.ndim ? row % p->page : p->turns && row >= p->sinks ? p->sinks + (row - p->sinks) % p->turns : row;
 }
 
 static void check_append(step *s, const attn_array *x, attn_dtype type, int found, int scaled, int zeros)
@@ -555,13 +555,21 @@ static void check_append(step *s, const attn_array *x, attn_dtype type, int foun
     const size_t batch = x->shape[0], dim = x->shape[3], pages = 3,
                  groups = divisor_of(dim, fuzz_byte(&s->in, 19) >> 3);
     attn_array cache, scale = test_absent, zero = test_absent, want, want_scale = test_absent;
-    placing p = {test_1d(flags & 4 ? ATTN_I64 : ATTN_I32, batch), test_absent, 1 + fuzz_byte(&s->in, 10) / 4 % 9};
+    placing p = {test_1d(flags & 4 ? ATTN_I64 : ATTN_I32, batch), test_absent, 1 + fuzz_byte(&s->in, 10) / 4 % 9, 0, 0};
+    const int ring = !(flags & 8) && flags & 128;
+    attn_cache c = attn_cache_default();
     size_t shape[4], most;
     while (p.page * pages < x->shape[2]) p.page++;
     most = p.page * pages - x->shape[2];
     if (flags & 8) p.table = test_2d(flags & 2 ? ATTN_I64 : ATTN_I32, batch, pages);
     shape[0] = flags & 8 ? batch * pages + 1 : batch, shape[1] = x->shape[1], shape[3] = dim;
     shape[2] = flags & 8 ? p.page : p.page * pages;
+    if (ring) { /* of any number of rows */
+        shape[2] = p.page;
+        p.sinks = fuzz_byte(&s->in, 11) / 10 % p.page;
+        p.turns = p.page - p.sinks;
+        most = 1000;
+    }
     cache = s->out = fuzz_array(type, shape, fuzz_byte(&s->in, 18) & 15, fuzz_byte(&s->in, 18) >> 6);
     if (scaled) scale = scales_of(s, &cache, groups, shared, fuzz_byte(&s->in, 20));
     if (zeros) zero = scales_of(s, &cache, flags & 64 ? 1 : groups, fuzz_byte(&s->in, 21), fuzz_byte(&s->in, 20));
@@ -583,10 +591,13 @@ static void check_append(step *s, const attn_array *x, attn_dtype type, int foun
                 for (size_t g = 0; found && g < groups; g++) settle_scale(&want_scale, type, to, h, at, g);
                 encode_row(&want, &want_scale, &zero, to, at, x, b, h, i);
             }
+    c.data = cache, c.scale = scale, c.zero = zero, c.block_table = p.table;
+    c.scaling = found ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN;
+    c.ring = ring, c.ring_sinks = p.sinks;
     fuzz_expect(&s->c, "cache of 8 bits",
-                attn_cache_append_scaled(&cache, scaled ? &scale : NULL, zeros ? &zero : NULL,
-                                         found ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN, x, &p.lens,
-                                         p.table.ndim ? &p.table : NULL),
+                flags & 128 ? attn_cache_write(&c, x, &p.lens, NULL, NULL)
+                            : attn_cache_append_scaled(&cache, scaled ? &scale : NULL, zeros ? &zero : NULL, c.scaling,
+                                                       x, &p.lens, p.table.ndim ? &p.table : NULL),
                 ATTN_OK);
     if (scaled) fuzz_same(&s->c, "scales", &scale, "of the cache", &want_scale, "the reference", NULL);
     same_codes(s, "cache of 8 bits", &cache, &want);

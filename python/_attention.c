@@ -105,10 +105,11 @@ EXPORT int attention_self_attention(const int64_t *q, const int64_t *k, const in
 
 EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *v, const int64_t *out,
                              const int64_t *mask, const int64_t *kv_lens, const int64_t *q_bounds, const int64_t *alibi,
-                             const int64_t *sinks, const int64_t *scores, const int64_t *lse, const int64_t *k_scale,
-                             const int64_t *k_zero, const int64_t *v_scale, const int64_t *v_zero, double scale,
-                             double softcap, int causal, int lower_right, int64_t window_left, int64_t window_right,
-                             int mask_place, size_t threads, const char **argument)
+                             const int64_t *sinks, const int64_t *scores, const int64_t *lse, const int64_t *rowmax,
+                             const int64_t *rowsum, const int64_t *k_scale, const int64_t *k_zero,
+                             const int64_t *v_scale, const int64_t *v_zero, double scale, double softcap, int causal,
+                             int lower_right, int64_t window_left, int64_t window_right, int mask_place,
+                             int64_t ring_sinks, size_t threads, const char **argument)
 {
     attn_desc d = attn_desc_default();
     attn_pthreads pool;
@@ -119,12 +120,16 @@ EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *
     d.out = array_of(out);
     d.mask = array_of(mask);
     d.mask_place = (attn_mask_place)mask_place;
+    if (d.mask.dtype == ATTN_BIT && d.mask.ndim > 0 && d.k.ndim > 1) /* its bytes were counted */
+        d.mask.shape[d.mask.ndim - 1] = d.k.shape[d.k.ndim - 2];
     d.kv_lens = array_of(kv_lens);
     d.q_bounds = array_of(q_bounds);
     d.alibi = array_of(alibi);
     d.sinks = array_of(sinks);
     d.scores = array_of(scores);
     d.lse = array_of(lse);
+    d.rowmax = array_of(rowmax);
+    d.rowsum = array_of(rowsum);
     d.k_scale = array_of(k_scale);
     d.k_zero = array_of(k_zero);
     d.v_scale = array_of(v_scale);
@@ -136,6 +141,8 @@ EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *
     d.window = window_left != -1 || window_right != -1;
     d.window_left = window_left;
     d.window_right = window_right;
+    d.ring = ring_sinks >= 0; /* -1: none */
+    d.ring_sinks = d.ring ? (size_t)ring_sinks : 0;
     return finish(&run, attn_forward(&d, &run));
 }
 
@@ -165,14 +172,52 @@ EXPORT int attention_layer(const int64_t *x, const int64_t *w_q, const int64_t *
     return finish(&run, attn_layer_forward(&layer, &run));
 }
 
-/* At the first row of the cache, on this thread. Scales, where there are some, are found. */
-EXPORT int attention_cache_append(const int64_t *cache, const int64_t *rows, const int64_t *scale, size_t threads,
-                                  const char **argument)
+/* On this thread. Scales, where there are some, are found. ring_sinks: as above. */
+EXPORT int attention_cache_append(const int64_t *cache, const int64_t *rows, const int64_t *scale, const int64_t *lens,
+                                  int64_t ring_sinks, size_t threads, const char **argument)
 {
-    const attn_array to = array_of(cache), from = array_of(rows), scales = array_of(scale);
+    attn_cache to = attn_cache_default();
+    const attn_array from = array_of(rows), at = array_of(lens);
     (void)threads, (void)argument;
-    return (int)attn_cache_append_scaled(&to, scale ? &scales : NULL, NULL,
-                                         scale ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN, &from, NULL, NULL);
+    to.data = array_of(cache);
+    to.scale = array_of(scale);
+    to.scaling = scale ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN;
+    to.ring = ring_sinks >= 0;
+    to.ring_sinks = to.ring ? (size_t)ring_sinks : 0;
+    return (int)attn_cache_write(&to, &from, &at, NULL, NULL);
+}
+
+EXPORT int attention_rotate(const int64_t *x, const int64_t *positions, const int64_t *factors, const int64_t *y,
+                            double base, size_t rotary_dim, int interleaved, int inverse, double scale,
+                            double magnitude, size_t threads, const char **argument)
+{
+    attn_rotation r = attn_rotation_default();
+    const attn_array from = array_of(x), at = array_of(positions), to = array_of(y);
+    (void)threads, (void)argument;
+    r.base = base;
+    r.rotary_dim = rotary_dim;
+    r.interleaved = interleaved;
+    r.inverse = inverse;
+    r.scale = scale;
+    r.magnitude = magnitude;
+    r.factors = array_of(factors);
+    return (int)attn_rotate(&r, &from, positions ? &at : NULL, &to);
+}
+
+EXPORT int attention_llama3(const int64_t *factors, double base, double factor, double low, double high,
+                            double original, size_t threads, const char **argument)
+{
+    const attn_array to = array_of(factors);
+    (void)threads, (void)argument;
+    return (int)attn_rotary_llama3(base, factor, low, high, original, &to);
+}
+
+EXPORT int attention_yarn(const int64_t *factors, const int64_t *magnitude, double base, double factor, double fast,
+                          double slow, double original, size_t threads, const char **argument)
+{
+    const attn_array to = array_of(factors), grows = array_of(magnitude);
+    (void)threads, (void)argument;
+    return (int)attn_rotary_yarn(base, factor, fast, slow, original, &to, (double *)grows.data);
 }
 
 EXPORT int attention_quantize(const int64_t *x, const int64_t *codes, const int64_t *scale, const int64_t *zero,

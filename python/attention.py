@@ -39,8 +39,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = [
     "Cache", "compute_attention_output", "compute_qkv", "compute_self_attention_scores", "dequantize",
-    "multi_head_attention", "num_threads", "Picture", "quantize", "scaled_dot_product_attention", "self_attention",
-    "self_attention_layer", "show", "softmax", "softmax_attention_weights",
+    "llama3_factors", "multi_head_attention", "num_threads", "Picture", "quantize", "rotary",
+    "scaled_dot_product_attention", "self_attention", "self_attention_layer", "show", "softmax",
+    "softmax_attention_weights", "yarn_factors",
 ]
 
 Array = NDArray[Any]
@@ -80,12 +81,16 @@ _scores = _function("scores", "q k s")
 _softmax = _function("softmax", "x y", ctypes.c_int)
 _weighted_sum = _function("weighted_sum", "w v o")
 _self_attention = _function("self_attention", "q k v out")
-_forward = _function("forward", "q k v out mask kv_lens q_bounds alibi sinks scores lse k_scale k_zero v_scale v_zero",
-                     ctypes.c_double, ctypes.c_double, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64,
-                     ctypes.c_int)
+_forward = _function("forward", "q k v out mask kv_lens q_bounds alibi sinks scores lse rowmax rowsum k_scale k_zero "
+                     "v_scale v_zero", ctypes.c_double, ctypes.c_double, ctypes.c_int, ctypes.c_int, ctypes.c_int64,
+                     ctypes.c_int64, ctypes.c_int, ctypes.c_int64)
 _layer = _function("layer", "x w_q w_k w_v w_o b_q b_k b_v b_o out weights mask", ctypes.c_size_t, ctypes.c_size_t,
                    ctypes.c_int)
-_cache_append = _function("cache_append", "cache rows scale")
+_cache_append = _function("cache_append", "cache rows scale lens", ctypes.c_int64)
+_rotate = _function("rotate", "x positions factors y", ctypes.c_double, ctypes.c_size_t, ctypes.c_int, ctypes.c_int,
+                    ctypes.c_double, ctypes.c_double)
+_llama3 = _function("llama3", "factors", *[ctypes.c_double] * 5)
+_yarn = _function("yarn", "factors magnitude", *[ctypes.c_double] * 5)
 _quantize = _function("quantize", "x codes scale zero", ctypes.c_int)
 _dequantize = _function("dequantize", "codes scale zero y")
 _picture = _library.attention_picture
@@ -108,6 +113,8 @@ _NAMES = {dtype: name for name, dtype in _CODES.items()}
 _TYPES: dict[Any, int] = {}
 while (_name := _library.attention_dtype_name(len(_TYPES)).decode()) != "q8_0":  # ggml's blocks are not for Python
     _TYPES[_BF16 if _name == "bfloat16" else _CODES[_name] if _name in _CODES else np.dtype(_name)] = len(_TYPES)
+_BITS: Any = np.dtype([("bit", np.uint8)])
+_TYPES[_BITS] = len(_TYPES) + 1
 _SAME: Mapping[Any, Any] = {}
 _STEP_TYPES = {_F16: _F32}  # the single steps and layers compute in the type of their arrays
 _RECORDS = [struct.Struct(f"={3 + 2 * ndim}q").pack for ndim in range(65)]
@@ -249,10 +256,15 @@ def _option(name: str, value: ArrayLike, dtype: Any) -> Array:
     return _taken(a if a.ndim else a.reshape(1), dtype)
 
 
-def _mask(value: ArrayLike, dtype: Any, kv_len: int) -> Array:
+def _mask(value: ArrayLike, dtype: Any, kv_len: int, place: str = "all") -> Array:
     a = _array("attn_mask", value)
+    if a.dtype == _U8:
+        if a.ndim == 0 or a.shape[-1] != (kv_len + 7) // 8 or place != "all":
+            raise ValueError(f"{_show('attn_mask', a)}: bits of a mask have a byte for 8 keys, of all {kv_len}")
+        return _taken(a.view(_BITS), _BITS)
     if a.dtype.kind not in "bf" or a.dtype.itemsize > 8:
-        raise TypeError(f"{_show('attn_mask', a)}: it must be bool (True takes part) or floats, which are added")
+        raise TypeError(f"{_show('attn_mask', a)}: it must be bool (True takes part) or floats, which are added, or "
+                        "uint8, bits as by np.packbits(mask, axis=-1, bitorder='little')")
     if a.ndim == 0 or a.shape[-1] == 1:  # attention.h has a mask say something of each key
         a = np.broadcast_to(a, a.shape[:-1] + (kv_len,))
     with np.errstate(over="ignore"):  # what is too low for the type is -inf, which masks
@@ -404,8 +416,8 @@ def compute_attention_output(weights: ArrayLike, V: ArrayLike, *, out: Optional[
 _NOTEBOOK = ("Q", "K", "V", "out")
 _SCALES = ("k_scale", "k_zero", "v_scale", "v_zero")
 _PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "q_bounds", "alibi", "sinks", "weights", "lse",
-            *_SCALES, "scale", "softcap", "window")
-_PLAIN = (0.0, 0.0, 0, 0, -1, -1, 0)
+            "rowmax", "rowsum", *_SCALES, "scale", "softcap", "window")
+_PLAIN = (0.0, 0.0, 0, 0, -1, -1, 0, -1)
 _MASK_PLACES = ("all", "keys", "tail")
 _Scales = Sequence[Optional[Array]]
 _UNSCALED: _Scales = (None, None, None, None)
@@ -461,7 +473,7 @@ def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Seq
             out: Optional[Array] = None, mask: Optional[Array] = None, kv_lens: Optional[Array] = None,
             alibi: Optional[Array] = None, sinks: Optional[Array] = None, q_bounds: Optional[Array] = None,
             numbers: Sequence[Any] = _PLAIN, grouped: bool = False, return_weights: bool = False,
-            return_lse: bool = False, scales: _Scales = _UNSCALED) -> Any:
+            return_lse: bool = False, return_statistics: bool = False, scales: _Scales = _UNSCALED) -> Any:
     q, k, v = arrays
     lead = q.shape[:-2]
     if k.shape[:-2] != lead or v.shape[:-2] != lead:
@@ -480,14 +492,15 @@ def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Seq
         scales = [_folded(name, a, lead[:-1], 3) for name, a in zip(_SCALES, scales)]
     if out is not None:
         _check_out(out, shape, dtype)
-    results: list[Optional[Array]] = [_empty("the result", shape, dtype) if out is None or folded else out, None, None]
+    results: list[Optional[Array]] = [_empty("the result", shape, dtype) if out is None or folded else out, *[None] * 4]
     if return_weights:
         results[1] = _empty("the weights", lead + (q.shape[-2], k.shape[-2]), dtype)
-    if return_lse:
-        results[2] = _empty("the logarithms", lead + q.shape[-2:-1], _STEP_TYPES.get(dtype, dtype))
-    output, weights, lse = (r if r is None or not folded else r.reshape((count,) + r.shape[len(lead) - 1:])
-                            for r in results)
-    _call(_forward, labels, given, (q, k, v, output, mask, kv_lens, q_bounds, alibi, sinks, weights, lse, *scales),
+    for i, wanted in ((2, return_lse), (3, return_statistics), (4, return_statistics)):
+        if wanted:
+            results[i] = _empty("a number for each query", lead + q.shape[-2:-1], _STEP_TYPES.get(dtype, dtype))
+    computed = (r if r is None or not folded else r.reshape((count,) + r.shape[len(lead) - 1:])
+                for r in results)
+    _call(_forward, labels, given, (q, k, v, next(computed), mask, kv_lens, q_bounds, alibi, sinks, *computed, *scales),
           *numbers)
     if folded and out is not None:
         out[...] = results[0]
@@ -520,14 +533,15 @@ def scaled_dot_product_attention(
         q_bounds: Optional[ArrayLike] = None, mask_place: str = "all", k_scale: Optional[ArrayLike] = None,
         k_zero: Optional[ArrayLike] = None, v_scale: Optional[ArrayLike] = None, v_zero: Optional[ArrayLike] = None,
         kv_dtype: Optional[str] = None, return_weights: bool = False, return_lse: bool = False,
-        out: Optional[Array] = None) -> Any:
+        return_statistics: bool = False, out: Optional[Array] = None) -> Any:
     """PyTorch's function of this name, and what attention.h adds.
 
     query is (..., heads, q_len, d), key is (..., kv_heads, kv_len, d), value is (..., kv_heads, kv_len, d_v); leading
     dimensions, all of them optional, broadcast. Returns (..., heads, q_len, d_v).
 
     attn_mask    (..., heads, q_len, kv_len) or what broadcasts to it: bool, True takes part; or floats, which are
-                 added to the scores. Together with is_causal, both count
+                 added to the scores; or the bits of bool, np.packbits(mask, axis=-1, bitorder="little"). Together
+                 with is_causal, both count
     dropout_p    0: there is no dropout here
     is_causal    query i sees keys up to its position, which is i, or with lower_right i + kv_len - q_len (with
                  kv_lens, the length of that batch - q_len)
@@ -552,8 +566,9 @@ def scaled_dot_product_attention(
     on dequantize(key, k_scale, k_zero). Without scales, zero points and kv_dtype, integers are numbers like others.
 
     With return_weights, (..., heads, q_len, kv_len), or return_lse, the logarithm of the sum of exp(score),
-    (..., heads, q_len): a tuple of output, weights and logarithm, as far as they are asked for. A query that sees no
-    key gets an output and weights of 0.
+    (..., heads, q_len), or return_statistics, a query's largest score and the sum of exp(score - it), both without
+    sinks: a tuple of output, weights, logarithm, largest score and sum, as far as they are asked for. A query that sees
+    no key gets an output and weights of 0.
     """
     if _number("dropout_p", dropout_p) != 0:
         raise ValueError(f"dropout_p must be 0, not {dropout_p!r}: there is no dropout here")
@@ -566,7 +581,7 @@ def scaled_dot_product_attention(
         dtype, arrays = _with_codes((query, key, value), scales, kv_dtype)
     return _with_options((query, key, value), dtype, arrays, attn_mask, _flag("is_causal", is_causal), scale,
                          _flag("enable_gqa", enable_gqa), _flag("lower_right", lower_right), window, softcap, alibi,
-                         sinks, kv_lens, q_bounds, return_weights, return_lse, out, mask_place,
+                         sinks, kv_lens, q_bounds, return_weights, return_lse, return_statistics, out, mask_place,
                          scales, (k_scale, k_zero, v_scale, v_zero))
 
 
@@ -598,8 +613,8 @@ def _with_options(
         is_causal: bool, scale: Optional[float], enable_gqa: bool, lower_right: bool,
         window: Optional[tuple[int, int]], softcap: Optional[float], alibi: Optional[ArrayLike],
         sinks: Optional[ArrayLike], kv_lens: Optional[ArrayLike], q_bounds: Optional[ArrayLike],
-        return_weights: bool, return_lse: bool, out: Optional[Array], mask_place: str,
-        scales: _Scales, given_scales: Sequence[Any]) -> Any:
+        return_weights: bool, return_lse: bool, return_statistics: bool, out: Optional[Array], mask_place: str,
+        scales: _Scales, given_scales: Sequence[Any], ring_sinks: int = -1) -> Any:
     if mask_place not in _MASK_PLACES:
         raise ValueError(f"mask_place must be one of {', '.join(_MASK_PLACES)}, not {mask_place!r}")
     compute = _STEP_TYPES.get(dtype, dtype)
@@ -614,17 +629,19 @@ def _with_options(
         except (TypeError, ValueError):
             raise TypeError(f"window must be (left, right), not {_brief(window)}") from None
         left, right = (_count("window", side, _MOST_KEYS, -1) for side in (left, right))
-    given = (*given, out, attn_mask, kv_lens, q_bounds, alibi, sinks, None, None, *given_scales, scale, softcap, window)
+    given = (*given, out, attn_mask, kv_lens, q_bounds, alibi, sinks, *[None] * 4, *given_scales, scale, softcap,
+             window)
     return _attend(
         _PYTORCH, given, dtype, arrays, out,
-        None if attn_mask is None else _mask(attn_mask, compute, arrays[1].shape[-2]),
+        None if attn_mask is None else _mask(attn_mask, compute, arrays[1].shape[-2], mask_place),
         None if kv_lens is None else _array("kv_lens", kv_lens),
         None if alibi is None else _option("alibi", alibi, compute),
         None if sinks is None else _option("sinks", sinks, compute),
         None if q_bounds is None else _array("q_bounds", q_bounds),
         (factor, 0.0 if softcap is None else _number("softcap", softcap), is_causal, lower_right, left, right,
-         _MASK_PLACES.index(mask_place)),
-        enable_gqa, _flag("return_weights", return_weights), _flag("return_lse", return_lse), scales)
+         _MASK_PLACES.index(mask_place), ring_sinks),
+        enable_gqa, _flag("return_weights", return_weights), _flag("return_lse", return_lse),
+        _flag("return_statistics", return_statistics), scales)
 
 
 # ----------------------------------------------------------------- eight bits --
@@ -710,6 +727,63 @@ def dequantize(codes: ArrayLike, scale: Optional[ArrayLike] = None, zero: Option
     return _result(numbers if numbers is y else numbers.reshape(a.shape), _F32, y)
 
 
+# --------------------------------------------------------------------- rotary --
+
+_LLAMA3 = ("base", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+_YARN = ("base", "factor", "beta_fast", "beta_slow", "original_max_position_embeddings")
+
+
+def rotary(x: ArrayLike, positions: Optional[ArrayLike] = None, *, base: float = 10000.0,
+           rotary_dim: Optional[int] = None, interleaved: bool = False, inverse: bool = False, scale: float = 1.0,
+           magnitude: float = 1.0, factors: Optional[ArrayLike] = None, out: Optional[Array] = None) -> Array:
+    """Rotary position embedding of queries or keys x, (..., heads, tokens, d).
+
+    positions are (tokens), or (batch, tokens) for x (batch, heads, tokens, d); None: 0, 1, 2, ... The first rotary_dim
+    elements (None: d) of a row are turned in pairs, pair i by position * base^(-2i / rotary_dim) / factors[i] * scale
+    radians: (2i, 2i + 1) if interleaved, else (i, i + rotary_dim / 2); inverse: back. What is turned is multiplied by
+    magnitude. factors are those of llama3_factors or yarn_factors. out may be x.
+
+    >>> rotary([[1.0, 0.0], [1.0, 0.0]]).round(4)
+    array([[1.    , 0.    ],
+           [0.5403, 0.8415]])
+    """
+    dtype, (a,) = _floats(("x",), (x,))
+    y = _target(out, a.shape, dtype)
+    places = None if positions is None else _integers("positions", _array("positions", positions)).astype(np.int64)
+    divisors = None if factors is None else _option("factors", factors, _F64)
+    folded = a.ndim > 4
+    if folded:
+        places = _folded("positions", places, a.shape[:-3], 1)
+    from_x, to = (b.reshape((-1,) + b.shape[-3:]) if folded else b for b in (a, y))
+    _call(_rotate, ("x", "positions", "factors", "out", "base", "rotary_dim", "scale", "magnitude"),
+          (x, positions, factors, out, base, rotary_dim, scale, magnitude), (from_x, places, divisors, to),
+          _number("base", base),
+          0 if rotary_dim is None else _count("rotary_dim", rotary_dim, _MOST_KEYS),
+          _flag("interleaved", interleaved), _flag("inverse", inverse), _number("scale", scale),
+          _number("magnitude", magnitude))
+    if folded and not np.shares_memory(to, y):
+        y[...] = to.reshape(y.shape)
+    return y
+
+
+def llama3_factors(rotary_dim: int, base: float = 500000.0, factor: float = 8.0, low_freq_factor: float = 1.0,
+                   high_freq_factor: float = 4.0, original_max_position_embeddings: float = 8192.0) -> Array:
+    """The factors of Llama 3.1 for rotary, from the numbers that its models publish as rope_scaling."""
+    factors = np.empty(_count("rotary_dim", rotary_dim, _MOST_HEADS, 2) // 2)
+    numbers = (base, factor, low_freq_factor, high_freq_factor, original_max_position_embeddings)
+    _call(_llama3, ("", *_LLAMA3), (None, *numbers), (factors,), *map(_number, _LLAMA3, numbers))
+    return factors
+
+
+def yarn_factors(rotary_dim: int, base: float = 10000.0, factor: float = 1.0, beta_fast: float = 32.0,
+                 beta_slow: float = 1.0, original_max_position_embeddings: float = 4096.0) -> tuple[Array, float]:
+    """The factors and the magnitude of YaRN for rotary, from the numbers that models publish as rope_scaling."""
+    factors, magnitude = np.empty(_count("rotary_dim", rotary_dim, _MOST_HEADS, 2) // 2), np.empty(1)
+    numbers = (base, factor, beta_fast, beta_slow, original_max_position_embeddings)
+    _call(_yarn, ("", "", *_YARN), (None, None, *numbers), (factors, magnitude), *map(_number, _YARN, numbers))
+    return factors, float(magnitude[0])
+
+
 class Cache:
     """The keys and values of the tokens so far, for decoding step by step. While one thread appends, no other may
     use the same cache.
@@ -721,13 +795,26 @@ class Cache:
     ...     output = cache.attend(rng.standard_normal((4, 1, 8)))
     >>> len(cache), output.shape, output.dtype
     (3, (4, 1, 8), dtype('float32'))
+
+    With a window, a cache never fills: tokens take the rows of earlier ones.
+
+    >>> streaming = Cache(capacity=4 + 60, kv_heads=2, head_dim=8, window=60, sinks=4)
+    >>> for token in range(1000):
+    ...     streaming.append(rng.standard_normal((2, 1, 8)), rng.standard_normal((2, 1, 8)))
+    >>> len(streaming), streaming.keys.shape, streaming.attend(rng.standard_normal((4, 1, 8))).shape
+    (1000, (1, 2, 64, 8), (4, 1, 8))
     """
 
     def __init__(self, capacity: int, kv_heads: int, head_dim: int, *, batch: int = 1,
-                 head_dim_v: Optional[int] = None, dtype: DTypeLike = np.float32) -> None:
+                 head_dim_v: Optional[int] = None, dtype: DTypeLike = np.float32, window: Optional[int] = None,
+                 sinks: int = 0) -> None:
         """Room for `capacity` tokens. dtype is float32, float16 or bfloat16, which NumPy sees as uint16; or int8,
         "float8_e4m3" or "float8_e5m2", which NumPy sees as uint8, with a scale for each row of each head: a quarter of
-        the memory of float32, and 4 bytes."""
+        the memory of float32, and 4 bytes.
+
+        With a window, a token sees the last `window` tokens, itself among them, and the first `sinks` (StreamingLLM),
+        and any number of tokens may be appended: the first `sinks` keep their rows, others take those of earlier ones.
+        capacity is then at least sinks + window; attend needs one more for each of its queries but the first."""
         text = dtype if isinstance(dtype, str) else ""
         try:
             self._dtype = _BF16 if str(dtype) == "bfloat16" else _F8[text] if text in _F8 else np.dtype(dtype)
@@ -744,6 +831,12 @@ class Cache:
         self._keys, self._values = (_empty(name, s, self._dtype) for name, s in zip(("keys", "values"), shapes))
         self._scales = [_empty("the scales", shape + (1,), _F32) if self._coded else None for _ in shapes]
         self._length = 0
+        self._window, self._sinks = None, -1  # no ring
+        if window is not None:
+            self._sinks = _count("sinks", sinks, shape[2] - 1, 0)
+            self._window = _count("window", window, shape[2] - self._sinks)
+        elif sinks != 0:
+            raise ValueError("sinks are beside a window")
 
     def __len__(self) -> int:
         """The number of tokens."""
@@ -751,7 +844,7 @@ class Cache:
 
     @property
     def keys(self) -> Array:
-        """(batch, kv_heads, tokens, head_dim), a view."""
+        """(batch, kv_heads, tokens, head_dim), a view. With a window, the rows as they lie."""
         return self._shown(self._keys)
 
     @property
@@ -777,39 +870,54 @@ class Cache:
         without the batch if that is 1. They are rounded to the type of the cache; of 8 bits as by quantize."""
         rows = [self._rows(name, a) for name, a in zip(("key", "value"), _floats(("key", "value"), (key, value), 3)[1])]
         end = self._length + rows[0].shape[2]
+        lens = np.full(self._keys.shape[0], self._length, np.int64)
         for name, a, cache in zip(("key", "value"), rows, (self._keys, self._values)):
             needed = cache.shape[:2] + rows[0].shape[2:3] + cache.shape[3:]
             if a.shape != needed:
                 raise ValueError(f"{_show(name, a)}: the cache needs {needed}")
-        if end > self._keys.shape[2]:
+        if self._window is None and end > self._keys.shape[2]:
             raise ValueError(f"{_show('key', rows[0])}: the cache holds {self._length} of {self._keys.shape[2]} tokens")
         for name, a, cache, scale in zip(("key", "value"), rows, (self._keys, self._values), self._scales):
-            to = cache[:, :, self._length:end]
-            _call(_cache_append, ("the cache", name), (to, a),
-                  (to, a, None if scale is None else scale[:, :, self._length:end]))
+            _call(_cache_append, ("the cache", name), (cache, a), (cache, a, scale, lens), self._sinks)
         self._length = end
 
     def attend(self, query: ArrayLike, attn_mask: Optional[ArrayLike] = None, scale: Optional[float] = None, *,
                window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
                alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, return_weights: bool = False,
-               return_lse: bool = False, out: Optional[Array] = None) -> Any:
+               return_lse: bool = False, return_statistics: bool = False, out: Optional[Array] = None) -> Any:
         """The attention of the last q_len tokens, each of which sees those up to itself.
 
         query is (batch, heads, q_len, head_dim), or without the batch if that is 1; heads may be a multiple of
         kv_heads. It is computed in float32, and the result has that type unless query has float16. Options are those
-        of scaled_dot_product_attention.
+        of scaled_dot_product_attention; attn_mask, window and return_weights are not for a cache that has a window.
         """
         dtype, (q,) = _floats(("query",), (query,), 3)
         dtype = _F16 if dtype is _F16 else _F32
         q = _taken(q, dtype)
-        k, v = self._keys[:, :, :self._length], self._values[:, :, :self._length]
-        scales: list[Optional[Array]] = [self.k_scale, None, self.v_scale, None]
+        kept = self._length if self._window is None else self._keys.shape[2]
+        k, v = self._keys[:, :, :kept], self._values[:, :, :kept]
+        scales: list[Optional[Array]] = [None if s is None else s[:, :, :kept] for s in self._scales]
+        scales[1:1], scales[3:3] = [None], [None]
         if q.ndim == 3 and k.shape[0] == 1:
             k, v, scales = k[0], v[0], [None if s is None else s[0] for s in scales]
         if q.shape[:-3] != k.shape[:-3]:
             raise ValueError(f"{_show('query', q)}: the batch of the cache is {self._keys.shape[0]}")
+        lens = bounds = None
+        if self._window is not None:
+            for name, option in (("attn_mask", attn_mask), ("window", window), ("return_weights", return_weights)):
+                if option is not None and option is not False:
+                    raise ValueError(f"{name} is not for a cache that has a window")
+            lens = np.array(self._length)
+            window = (self._window - 1, 0)
+            if self._sinks:
+                ends = np.arange(self._length - q.shape[-2], self._length) + 1
+                bounds = np.zeros((len(ends), 4), np.int64)
+                bounds[:, 1], bounds[:, 3] = self._sinks, ends
+                bounds[:, 2] = np.maximum(self._sinks, ends - self._window)
+                window = None
         return _with_options((query, k, v), dtype, (q, k, v), attn_mask, True, scale, True, True, window, softcap,
-                             alibi, sinks, None, None, return_weights, return_lse, out, "all", scales, (None,) * 4)
+                             alibi, sinks, lens, bounds, return_weights, return_lse, return_statistics, out, "all",
+                             scales, (None,) * 4, self._sinks)
 
     def _rows(self, name: str, a: Array) -> Array:
         if a.ndim == 3 and self._keys.shape[0] == 1:

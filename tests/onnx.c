@@ -9,6 +9,7 @@
  *   3-D inputs  (batch, sequence, heads * head_size) are strides
  *   lengths     nonpad_kv_seqlen: keys beyond have no weight, with or without softcap
  *   masks       fewer columns than keys: keys beyond have no weight
+ *   nodes       which keys each query sees in the operator's own tests of opsets 23 to 25
  */
 #include "check/harness.h"
 
@@ -168,6 +169,79 @@ static void try_short_mask(attn_dtype type, attn_path path, attn_dtype mask, int
             attn_dtype_name(mask), causal ? ", causal" : "");
 }
 
+/* Which keys [from, to) each query sees in the operator's own tests of opsets 23 to 25, by their names there. With keys
+ * of 0, an output is the mean of these numbers. */
+typedef struct node {
+    const char *name;
+    size_t batch, q_len, kv_len, past;
+    double lens[2];     /* nonpad_kv_seqlen; 0: none */
+    int causal, window; /* left_window_size and right_window_size: opset 25 */
+    int64_t left, right;
+    size_t columns;            /* of an additive mask that is 0 */
+    const unsigned char *bits; /* of a boolean one */
+    size_t sees[2][5][2];
+} node;
+
+static void try_node(const node *n, attn_dtype type, attn_path path)
+{
+    attn_desc d = attn_desc_onnx(n->causal, n->past);
+    int pass;
+    d.q = test_4d(type, n->batch, 4, n->q_len, 8);
+    d.k = test_4d(type, n->batch, 2, n->kv_len, 8);
+    d.v = test_4d(type, n->batch, 2, n->kv_len, 1);
+    d.out = test_4d(type, n->batch, 4, n->q_len, 1);
+    test_fill(&d.q, 1);
+    test_fill(&d.k, 0);
+    for (size_t b = 0; b < n->batch; b++)
+        for (size_t h = 0; h < 2; h++)
+            for (size_t j = 0; j < n->kv_len; j++) ref_set(&d.v, b, h, j, 0, (double)j);
+    if (n->lens[0] > 0) {
+        d.kv_lens = test_1d(ATTN_I64, n->batch);
+        for (size_t b = 0; b < n->batch; b++) ref_set(&d.kv_lens, 0, 0, 0, b, n->lens[b]);
+        d.align = ATTN_ALIGN_LOWER_RIGHT;
+    }
+    d.window = n->window, d.window_left = n->left, d.window_right = n->right;
+    if (n->columns) {
+        d.mask = test_4d(type, n->batch, 4, n->q_len, n->columns);
+        test_fill(&d.mask, 0);
+    }
+    if (n->bits) d.mask = attn_array_2d(ATTN_BOOL, n->bits, n->q_len, n->kv_len);
+    pass = test_status(test_forward(&d, test_on(path)), ATTN_OK);
+    for (size_t b = 0; b < n->batch && pass; b++)
+        for (size_t i = 0; i < n->q_len && pass; i++) {
+            const size_t lo = n->sees[b][i][0], hi = n->sees[b][i][1];
+            const double mean = lo < hi ? (double)(lo + hi - 1) / 2 : 0;
+            for (size_t h = 0; h < 4 && pass; h++) {
+                const attn_array got = attn_array_1d(type, ref_at(&d.out, b, h, i, 0), 1);
+                pass = near("Y", &got, &mean, 1);
+            }
+        }
+    test_ok(pass && test_release(), "%s, %s: %s", attn_path_name(path), attn_dtype_name(type), n->name);
+}
+
+static void try_nodes(attn_dtype type, attn_path path)
+{
+    static const unsigned char causal_bits[4] = {1, 0, 0, 0}, empty_row[4] = {0, 0, 1, 1};
+    /* clang-format off */
+    static const node nodes[] = {
+        {"4d_gqa_causal_nonpad_decode", 2, 1, 8, 0, {8, 5}, 1, 0, 0, 0, 0, NULL, {{{0, 8}}, {{0, 5}}}},
+        {"4d_causal_nonpad_continued_prefill", 1, 2, 4, 0, {4}, 1, 0, 0, 0, 0, NULL, {{{0, 3}, {0, 4}}}},
+        {"4d_causal_nonpad_negative_offset_structural_empty", 1, 4, 4, 0, {2}, 1, 0, 0, 0, 0, NULL,
+         {{{0, 0}, {0, 0}, {0, 1}, {0, 2}}}},
+        {"4d_diff_heads_mask4d_padded_kv", 2, 4, 6, 0, {3, 4}, 0, 0, 0, 0, 4, NULL,
+         {{{0, 3}, {0, 3}, {0, 3}, {0, 3}}, {{0, 4}, {0, 4}, {0, 4}, {0, 4}}}},
+        {"4d_causal_with_past_and_present", 1, 4, 7, 3, {0}, 1, 0, 0, 0, 0, NULL, {{{0, 4}, {0, 5}, {0, 6}, {0, 7}}}},
+        {"causal_boolmask_nan_robustness", 1, 2, 2, 0, {0}, 1, 0, 0, 0, 0, causal_bits, {{{0, 1}, {0, 0}}}},
+        {"23_boolmask_fullymasked_row_nan_robustness", 1, 2, 2, 0, {0}, 0, 0, 0, 0, 0, empty_row, {{{0, 0}, {0, 2}}}},
+        {"asymmetric_bidirectional_window", 1, 5, 5, 0, {0}, 0, 1, 1, 2, 0, NULL,
+         {{{0, 3}, {0, 4}, {1, 5}, {2, 5}, {3, 5}}}},
+        {"external_cache, causal, left_window_size 2 and a mask", 2, 2, 4, 0, {3, 4}, 1, 1, 2, -1, 4, NULL,
+         {{{0, 2}, {0, 3}}, {{0, 3}, {1, 4}}}},
+    };
+    /* clang-format on */
+    for (size_t n = 0; n < sizeof nodes / sizeof *nodes; n++) try_node(&nodes[n], type, path);
+}
+
 int main(void)
 {
     static const attn_dtype types[] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
@@ -176,6 +250,7 @@ int main(void)
     for (size_t p = 0; p < num_paths; p++)
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             if (t < 2) try_order(types[t], paths[p]);
+            if (t < 3) try_nodes(types[t], paths[p]);
             for (int packed = 0; packed < 2; packed++) {
                 try_heads(types[t], paths[p], 4, 4, packed);
                 try_heads(types[t], paths[p], 9, 3, packed);

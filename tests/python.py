@@ -23,8 +23,8 @@ import numpy as np
 
 import attention
 from attention import (Cache, compute_attention_output, compute_qkv, compute_self_attention_scores, dequantize,
-                       multi_head_attention, quantize, scaled_dot_product_attention, self_attention,
-                       self_attention_layer, show, softmax, softmax_attention_weights)
+                       llama3_factors, multi_head_attention, quantize, rotary, scaled_dot_product_attention,
+                       self_attention, self_attention_layer, show, softmax, softmax_attention_weights, yarn_factors)
 
 number = 0
 rng = np.random.default_rng(1)
@@ -218,6 +218,13 @@ def check_attention():
             attention_within(got, f"scaled_dot_product_attention, {list(options)}, {name}", q, k, v, dtype, **exact)
             plain = scaled_dot_product_attention(q, k, v, **options)
             ok(plain.tobytes() == got[0].tobytes(), "... whose bits do not depend on what is returned beside it")
+        bits = np.packbits(mask, axis=-1, bitorder="little")
+        ok(scaled_dot_product_attention(q, k, v, bits, is_causal=True).tobytes() ==
+           scaled_dot_product_attention(q, k, v, mask, is_causal=True).tobytes(), f"bits of a mask, {name}")
+        _, lse, top, total = scaled_dot_product_attention(q, k, v, mask, return_lse=True, return_statistics=True)
+        seen = mask.any(-1).repeat(4, 1)
+        ok(np.allclose((top + np.log(np.where(seen, total, 1)))[seen], lse[seen], rtol=16 * unit(lse.dtype),
+                       atol=1e-6) and (total[~seen] == 0).all() and np.isneginf(top[~seen]).all(), f"largest scores and sums, {name}")
         if dtype != np.float64:
             low = np.where(mask, 0, np.finfo(np.float64).min)
             ok(scaled_dot_product_attention(q, k, v, low).tobytes() ==
@@ -304,6 +311,67 @@ def check_cache():
     one = Cache(4, 2, 8, head_dim_v=3)
     one.append(k[0, :, :2], v[0, :, :2, :3])
     ok(one.attend(q[0, :, :1]).shape == (6, 1, 3), "Cache of one batch: arrays without it")
+
+
+def check_windows():
+    for dtype in ("float32", "bfloat16", "int8", "float8_e5m2"):
+        for sinks in (0, 3):
+            ring = Cache(30, 2, 8, batch=2, head_dim_v=5, dtype=dtype, window=20, sinks=sinks)
+            every = Cache(400, 2, 8, batch=2, head_dim_v=5, dtype=dtype)
+            same = True
+            while len(every) < 380:
+                n = int(rng.integers(1, 8))
+                k, v, q = (normal(2, h, n, d, dtype=np.float32) for h, d in ((2, 8), (2, 5), (4, 8)))
+                ring.append(k, v)
+                every.append(k, v)
+                p, j = np.arange(len(every) - n, len(every))[:, np.newaxis], np.arange(len(every))
+                results = (ring.attend(q, softcap=5, return_lse=True),
+                           every.attend(q, (j < sinks) | (j > p - 20), softcap=5, return_lse=True))
+                same = same and all(a.tobytes() == b.tobytes() for a, b in zip(*results))
+            ok(same and len(ring) == len(every) and ring.keys.shape == (2, 2, 30, 8),
+               f"Cache with a window and {sinks} sinks, {dtype}: the bits of a cache of all tokens")
+    raises(ValueError, ["window", "from 1 to 10", "11"], Cache, 10, 2, 8, window=11)
+    raises(ValueError, ["window", "from 1 to 8", "9"], Cache, 10, 2, 8, window=9, sinks=2)
+    raises(ValueError, ["sinks", "from 0 to 9", "10"], Cache, 10, 2, 8, window=5, sinks=10)
+    raises(ValueError, ["sinks", "window"], Cache, 10, 2, 8, sinks=1)
+    for name, value in (("attn_mask", True), ("window", (1, 0)), ("return_weights", True)):
+        raises(ValueError, [name, "has a window"], ring.attend, q, **{name: value})
+    raises(ValueError, ["ring", "no longer holds"], ring.attend, normal(2, 4, 12, 8))
+    raises(ValueError, ["attn_mask", "(4, 2)", "bits", "9"], scaled_dot_product_attention, normal(4, 8), normal(9, 8),
+           normal(9, 8), np.zeros((4, 2), np.uint8), mask_place="tail")
+    raises(ValueError, ["attn_mask", "(4, 1)", "bits", "9"], scaled_dot_product_attention, normal(4, 8), normal(9, 8),
+           normal(9, 8), np.zeros((4, 1), np.uint8))
+
+
+def check_rotary():
+    x, positions = normal(3, 2, 5, 12), rng.integers(-1000, 1000, (3, 5))
+    factors = llama3_factors(8)
+    angle = (positions[:, np.newaxis, :, np.newaxis] * 500000.0 ** (-np.arange(4) / 4) / factors * 0.5).astype(REAL)
+    for interleaved in (False, True):
+        pair = (slice(0, 8, 2), slice(1, 8, 2)) if interleaved else (slice(0, 4), slice(4, 8))
+        a, b = (x[..., half].astype(REAL) for half in pair)
+        want = x.astype(REAL)
+        want[..., pair[0]] = 3 * (a * np.cos(angle) - b * np.sin(angle))
+        want[..., pair[1]] = 3 * (b * np.cos(angle) + a * np.sin(angle))
+        options = dict(base=500000, rotary_dim=8, interleaved=interleaved, scale=0.5, magnitude=3, factors=factors)
+        got = rotary(x, positions, **options)
+        ok(np.abs(got - want).max() < 1e-11, f"rotary, interleaved {interleaved}: the formula")
+        back = rotary(got, positions, inverse=True, **{**options, "magnitude": 1 / 3})
+        ok(np.abs(back - x).max() < 1e-12, "... and back")
+        ok(rotary(x[np.newaxis], positions, **options).tobytes() == got.tobytes(), "... of five dimensions")
+    for dtype in TYPES:
+        y = normal(2, 5, 8, dtype=dtype)
+        want = rotary(y, np.arange(5))
+        ok(rotary(y, out=y) is y and y.dtype == dtype and y.tobytes() == want.tobytes(), f"rotary in place, {dtype}")
+    stretched, magnitude = yarn_factors(64, factor=4)
+    ok(stretched[0] == 1 and stretched[-1] == 4 and abs(magnitude - (0.1 * np.log(4) + 1)) < 1e-15, "yarn_factors")
+    raises(TypeError, ["positions", "integers"], rotary, x, np.ones(5))
+    raises(ValueError, ["shapes", "positions", "(4,)"], rotary, x, np.arange(4))
+    raises(ValueError, ["shapes", "factors", "(3,)"], rotary, x, factors=np.ones(3))
+    raises(ValueError, ["parameter", "base 0.5"], rotary, x, base=0.5)
+    raises(ValueError, ["rotary_dim 7"], rotary, x, rotary_dim=7)
+    raises(ValueError, ["parameter", "low_freq_factor 9"], llama3_factors, 8, low_freq_factor=9)
+    raises(ValueError, ["parameter", "beta_slow 99"], yarn_factors, 8, beta_slow=99)
 
 
 # ----------------------------------------------------------------- eight bits --
@@ -864,8 +932,9 @@ def check_docstrings():
     ok(not missing, "all that is public has a docstring", missing)
 
 
-for check in (check_steps, check_attention, check_layers, check_cache, check_quantize, check_codes, check_types,
-              check_shapes, check_strides, check_out, check_errors, check_threads, check_extremes, check_pictures, check_docstrings):
+for check in (check_steps, check_attention, check_layers, check_cache, check_windows, check_rotary, check_quantize,
+              check_codes, check_types, check_shapes, check_strides, check_out, check_errors, check_threads,
+              check_extremes, check_pictures, check_docstrings):
     check()
 check_examples(sys.argv[1])
 print(f"1..{number}")

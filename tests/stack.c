@@ -48,6 +48,7 @@ static struct {
     attn_layer made_layer;
     attn_path made_path;
     attn_rotation rotation;
+    attn_cache cache;
     const char *text;
     size_t count;
 } with;
@@ -114,6 +115,9 @@ static struct {
     X(attn_rotation_default, with.rotation = attn_rotation_default()) \
     X(attn_cache_append_rotated, \
       with.status = attn_cache_append_rotated(&with.c, &with.rotation, &with.a, &with.b, NULL, NULL)) \
+    X(attn_cache_default, with.cache = attn_cache_default()) \
+    X(attn_cache_write, with.status = attn_cache_write(&with.cache, &with.b, &with.c, \
+                                                       with.flag ? &with.rotation : NULL, NULL)) \
     X(attn_rotary_llama3, with.status = attn_rotary_llama3(5e5, 8, 1, 4, 8192, &with.e)) \
     X(attn_rotary_yarn, with.status = attn_rotary_yarn(1e6, 4, 0, 0, 32768, &with.e, &with.number)) \
     X(attn_rotary_tables, with.status = attn_rotary_tables(&with.a, &with.b, &with.d, with.flag, &with.c)) \
@@ -724,7 +728,14 @@ static void try_cache(attn_dtype type, attn_dtype rows)
         with.e = with.flag ? filled(ATTN_F32, 4, 2, 16, 2) : filled(ATTN_F32, 2, 2, 32, 2);
         take(NUMBER_attn_cache_append_scaled, "int8");
     }
+    take(NUMBER_attn_cache_default, attn_dtype_name(type));
     if (type == ATTN_F64) return;
+    with.cache.ring = 1;
+    with.cache.data = with.a, with.cache.scale = with.e;
+    with.cache.data.shape[0] = with.cache.scale.shape[0] = 2; /* rows that are rotated, and then quantised, too */
+    with.cache.scaling = ATTN_SCALES_FOUND;
+    with.rotation = attn_rotation_default();
+    for (with.flag = 0; with.flag < 2; with.flag++) take(NUMBER_attn_cache_write, "int8, a ring");
     with.a = filled(ATTN_F32, 2, 2, 5, 20);
     with.a.dtype = ATTN_I8;
     with.e = filled(ATTN_F32, 2, 2, 5, 4);

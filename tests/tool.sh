@@ -460,6 +460,20 @@ v_npy=$dir/v.npy
 sdpa -o "$dir/o1.npy" --scores "$dir/s1.npy" --stage biased --causal lower-right &&
     sdpa -o "$dir/o2.npy" --scores "$dir/s2.npy" --stage biased --causal lower-right --cache --paged 6 && cmp -s "$dir/s1.npy" "$dir/s2.npy"
 ok '--scores --stage biased: the same by --cache and --paged'
+everything "$dir/plain" --causal lower-right --window 8,0 --mask "$dir/keys.npy"
+# shellcheck disable=SC2086 # options and their values
+for how in '--ring 9' '--ring 11 --ring-sinks 2' '--ring 9 --threads 2'; do
+    rm -f "$dir"/[oln]2.npy
+    sdpa -o "$dir/o2.npy" --lse "$dir/l2.npy" --rowsum "$dir/n2.npy" --causal lower-right --window 8,0 --mask "$dir/keys.npy" --cache $how &&
+        cmp -s "$dir/plain/o.npy" "$dir/o2.npy" && cmp -s "$dir/plain/l.npy" "$dir/l2.npy" && cmp -s "$dir/plain/n.npy" "$dir/n2.npy"
+    ok "--cache $how: the same bytes"
+done
+k_npy=$dir/k-u8.npy v_npy=$dir/v-u8.npy
+# shellcheck disable=SC2086 # options and their values
+sdpa -o "$dir/o1.npy" $scales --causal lower-right --window 8,0 &&
+    sdpa -o "$dir/o2.npy" $scales --causal lower-right --window 8,0 --cache --ring 10 --ring-sinks 1 && cmp -s "$dir/o1.npy" "$dir/o2.npy"
+ok '--cache --ring, stored uint8: the same bytes'
+k_npy=$dir/k.npy v_npy=$dir/v.npy
 run sdpa --q "$dir/q4.npy" --k "$dir/k4.npy" --v "$dir/v4.npy" -o "$dir/o2.npy" --cache --paged 3 &&
     [ "$(values "$dir/o2.npy" x1)" = "$(values "$dir/o.npy" x1)" ]
 ok '4-D by a cache of pages'
@@ -518,6 +532,11 @@ refused 'a scale that is no number' "--scale: 'x'" sdpa --q "$q" --k "$k" --v "$
 refused 'an offset that is no number' "--causal: 'lower'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --causal lower
 refused 'half a window' "--window: '3'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --window 3
 refused 'a window of -2' "--window: -2" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --window -2,0
+refused 'a ring without a cache' '--ring needs --cache' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --ring 9
+refused 'sinks without a ring' '--ring-sinks needs --ring' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --cache --ring-sinks 1
+refused 'sinks of all rows' '--ring-sinks: 9' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --cache --ring 9 --ring-sinks 9
+refused 'a ring of pages' '--ring goes neither with --paged' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --cache --ring 9 --paged 3
+refused 'a ring that is too small' 'no longer holds' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --cache --ring 2
 refused 'pages of nothing' "--paged: 0" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --paged 0
 refused 'a page size that is no number' "--paged: '4k'" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --paged 4k
 refused 'a value for --cache' "option '--cache' takes no value" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --cache=yes

@@ -58,12 +58,15 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --cache          append k and v to a cache and compute one query at a time; with\n"
                          "                   --paged the cache has pages. Neither option changes a byte,\n"
                          "                   except that raw and softcapped scores of keys that are not\n"
-                         "                   yet in the cache are -inf.\n" RUN_HELP;
+                         "                   yet in the cache are -inf.\n"
+                         "  --ring N, --ring-sinks S    with --cache: it has N rows, of which keys after the\n"
+                         "                   first S take N - S in turn. Changes no byte either; refused\n"
+                         "                   if a query sees a key that is gone (--window, --q-bounds).\n" RUN_HELP;
 
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum, *rowmax, *rowsum;
     const char *scale, *causal, *window, *mask, *mask_place, *mask_bits, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype,
-        *paged, *cache, *k_scale, *k_zero, *v_scale, *v_zero, *q_bounds, *cu_seqlens_q;
+        *paged, *cache, *ring, *ring_sinks, *k_scale, *k_zero, *v_scale, *v_zero, *q_bounds, *cu_seqlens_q;
     picture_arguments picture;
     run_options run;
 } sdpa_options;
@@ -91,13 +94,18 @@ static int scalars_read(const sdpa_options *o, attn_desc *desc)
     int stage = ATTN_STAGE_PROBS, place = ATTN_MASK_ALL;
     if ((o->mask_place || o->mask_bits) && !o->mask)
         return fail("%s needs --mask (see attn sdpa --help)", o->mask_place ? "--mask-place" : "--mask-bits");
+    if ((o->ring && !o->cache) || (o->ring_sinks && !o->ring))
+        return fail("%s (see attn sdpa --help)", o->ring ? "--ring needs --cache" : "--ring-sinks needs --ring");
+    if (o->ring && (o->paged || o->weights || o->scores || o->colsum || pictures_wanted(&o->picture)))
+        return fail("--ring goes neither with --paged nor with weights, scores or their sums (see attn sdpa --help)");
     if (o->stage && !o->scores) return fail("--stage needs --scores (see attn sdpa --help)");
     if (!option_number("--scale", o->scale, &desc->scale) || !option_number("--softcap", o->softcap, &desc->softcap) ||
         !option_word("--stage", o->stage, stages, ATTN_STAGE_COUNT, &stage) || !causal_read(o->causal, desc) ||
         !window_read(o->window, desc) ||
         !option_word("--mask-place", o->mask_place, places, ATTN_MASK_PLACE_COUNT, &place))
         return 0;
-    desc->mask_place = (attn_mask_place)place;
+    desc->ring = o->ring != NULL;
+    desc->mask_place = desc->ring && !place ? ATTN_MASK_KEYS : (attn_mask_place)place; /* of all keys, as they come */
     if (place == ATTN_MASK_TAIL && o->cache && o->causal)
         return fail("--mask-place tail: the last keys are others at every step of --cache with --causal");
     /* In the descriptor 0 means the default scale, which is not what was asked for. */
@@ -375,7 +383,7 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
 
 /* ------------------------------------------------------- caches and pages -- */
 
-enum { MAX_PAGE = 1 << 20 };
+enum { MAX_PAGE = 1 << 20, MAX_RING = 1 << 30 };
 
 enum { NUMBERS, SCALES, ZEROS, PARTS }; /* of keys or values */
 
@@ -517,13 +525,16 @@ static void place_rows(const attn_desc *desc, const attn_array *cache, const att
                        size_t end)
 {
     const attn_array *table = &desc->block_table;
-    const size_t size = attn_dtype_size(from->dtype), page_size = cache->shape[2];
+    const size_t size = attn_dtype_size(from->dtype), page_size = cache->shape[2], sinks = desc->ring_sinks;
     size_t h, j, i;
     for (j = begin; j < end; j++) {
         const size_t page = table->ndim ? (size_t)((int64_t *)table->data)[b * table->shape[1] + j / page_size] : b;
+        const size_t place = table->ndim                ? j % page_size
+                             : desc->ring && j >= sinks ? sinks + (j - sinks) % (page_size - sinks)
+                                                        : j;
         for (h = 0; h < from->shape[1]; h++) {
             const attn_array block = slice(cache, 0, page, 1), head = slice(&block, 1, h, 1),
-                             to = slice(&head, 2, table->ndim ? j % page_size : j, 1);
+                             to = slice(&head, 2, place, 1);
             const char *row =
                 (const char *)from->data +
                 ((ptrdiff_t)b * from->stride[0] + (ptrdiff_t)h * from->stride[1] + (ptrdiff_t)j * from->stride[2]) *
@@ -539,23 +550,25 @@ static attn_status append_until(const cached *c, size_t b, int64_t end)
 {
     int64_t *len = (int64_t *)c->desc.kv_lens.data + b;
     const int paged = c->desc.block_table.ndim > 0;
-    const attn_array at = slice(&c->desc.kv_lens, 0, b, 1), table = slice(&c->desc.block_table, 0, b, 1);
+    const attn_array at = slice(&c->desc.kv_lens, 0, b, 1);
     int kv, part;
     if (*len >= end) return ATTN_OK;
     for (kv = 0; kv < 2; kv++) {
         const attn_array *from = c->from[kv], *to = c->to[kv];
-        const attn_array cache = paged ? to[NUMBERS] : slice(&to[NUMBERS], 0, b, 1), batch = slice(from, 0, b, 1);
-        const attn_array rows = slice(&batch, 2, (size_t)*len, (size_t)(end - *len));
-        const attn_array scale = paged ? to[SCALES] : slice(&to[SCALES], 0, b, 1);
+        const attn_array batch = slice(from, 0, b, 1), rows = slice(&batch, 2, (size_t)*len, (size_t)(end - *len));
+        attn_cache cache = attn_cache_default();
         attn_status status;
         if (has_scales(from->dtype)) {
             for (part = NUMBERS; part < PARTS; part++)
                 if (from[part].ndim) place_rows(&c->desc, &to[part], &from[part], b, (size_t)*len, (size_t)end);
             continue;
         }
-        status = attn_cache_append_scaled(&cache, scale.ndim ? &scale : NULL, NULL,
-                                          scale.ndim ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN, &rows, &at,
-                                          paged ? &table : NULL);
+        cache.data = paged ? to[NUMBERS] : slice(&to[NUMBERS], 0, b, 1);
+        cache.scale = paged ? to[SCALES] : slice(&to[SCALES], 0, b, 1);
+        cache.scaling = cache.scale.ndim ? ATTN_SCALES_FOUND : ATTN_SCALES_GIVEN;
+        cache.block_table = slice(&c->desc.block_table, 0, b, 1);
+        cache.ring = c->desc.ring, cache.ring_sinks = c->desc.ring_sinks;
+        status = attn_cache_write(&cache, &rows, &at, NULL, NULL);
         if (status) return status;
     }
     *len = end;
@@ -671,14 +684,17 @@ static int sdpa(const sdpa_options *o)
     tensor *const outputs[] = {&out, &weights, &scores, &lse, &colsum, &rowmax, &rowsum};
     attn_dtype dtype, compute_type, kv_type;
     size_t shape[ATTN_MAX_DIMS] = {0}, kv_len, capacity;
-    int64_t page_size = 0;
+    int64_t page_size = 0, ring = 0, ring_sinks = 0;
     pictures drawn;
     const int packed = o->cu_seqlens_q != NULL;
     int rank, in_cache, kv = -1;
     if (!pictures_allowed(&o->picture) || !scalars_read(o, &desc) ||
         !option_word("--kv-dtype", o->kv_dtype, kv_names, KV_TYPES, &kv) ||
-        !option_integer("--paged", o->paged, 1, MAX_PAGE, &page_size))
+        !option_integer("--paged", o->paged, 1, MAX_PAGE, &page_size) ||
+        !option_integer("--ring", o->ring, 1, MAX_RING, &ring) ||
+        !option_integer("--ring-sinks", o->ring_sinks, 0, ring - 1, &ring_sinks))
         return 0;
+    desc.ring_sinks = (size_t)ring_sinks;
     if (packed && o->cache) return fail("--cache does not go with --cu-seqlens-q (see attn sdpa --help)");
     if (!tensor_load(&q, o->q) || !stored_load(&k, o->k, "--k-scale", o->k_scale, "--k-zero", o->k_zero) ||
         !stored_load(&v, o->v, "--v-scale", o->v_scale, "--v-zero", o->v_zero))
@@ -728,6 +744,7 @@ static int sdpa(const sdpa_options *o)
 
     /* A run gives one matrix of scores; asking for it changes no bit of the other outputs. */
     desc.scores = scores.array;
+    if (ring) capacity = (size_t)ring;
     if ((scores.file || !weights.file) && !compute(o, &desc, kv_type, (size_t)page_size, capacity)) return 0;
     desc.scores = weights.array;
     desc.stage = ATTN_STAGE_PROBS;
@@ -773,6 +790,8 @@ int sdpa_command(int argc, char **argv)
         {"--v-zero", &o.v_zero},
         {"--paged", &o.paged},
         {"--cache!", &o.cache},
+        {"--ring", &o.ring},
+        {"--ring-sinks", &o.ring_sinks},
         PICTURE_OPTIONS(o.picture),
         RUN_OPTIONS(o.run),
     };
