@@ -49,9 +49,9 @@
  *     2. attention  attn_sdpa_f32, attn_sdpa_f64, attn_self_attention:
  *                   softmax(Q K^T / sqrt(d)) V
  *     3. fused      attn_forward: one descriptor for batches, grouped heads,
- *                   masks, windows, intervals, ALiBi, softcap, sinks, lengths, pages,
- *                   packed sequences; log-sum-exp, weights, scores, column sums, row
- *                   statistics.
+ *                   masks, windows, intervals, ALiBi, biases by distance, softcap,
+ *                   sinks, lengths, pages, packed sequences; log-sum-exp, weights,
+ *                   scores, column sums, row statistics.
  *                   attn_partial and its states: over parts of the keys.
  *                   attn_cache_append, attn_cache_append_scaled, attn_quantize,
  *                   attn_dequantize, attn_rotary, attn_rotate: for decoding.
@@ -113,7 +113,7 @@
  *
  *   score  = scale * (q . k)                 scale defaults to 1 / sqrt(head_dim)
  *   score  = softcap * tanh(score / softcap) if softcap > 0
- *   score += -slope[h] * |p - j| + mask      ALiBi, additive mask
+ *   score += -slope[h] * |p - j| + (r + mask)    ALiBi, relative bias, additive mask
  *   weight = exp(score) / sum exp(score)     over the visible keys j (and the sink)
  *   out    = sum of weight * v
  *   lse    = log(sum exp(score))             natural logarithm, sink included
@@ -126,7 +126,8 @@
  *   causal: key j is visible when j <= p. Window: p - left <= j <= p + right,
  *   both ends included. Intervals: begin <= j < end in one of the query's. A key counts
  *   only where everything allows it. A mask has a column for every key, or by mask_place
- *   for the first or the last ones.
+ *   for the first or the last ones. r is entry p - j - rel_first of rel_bias. A relative
+ *   bias or an additive mask of -inf drops the key.
  *
  *   A row without a visible key gives +0, weights +0, lse and rowmax -inf and rowsum
  *   +0, with or without a sink. The masks alone decide this, never the scores. What is
@@ -189,9 +190,19 @@
  *     d.v = d.k; d.v.shape[2] = 512; d.v.stride[0] = d.v.stride[1] = 576; d.v.stride[2] = 1;
  *   One prefix for all of a batch, or one head for several: a stride of 0.
  *     d.k = attn_array_strided(ATTN_F32, k, batch, heads, kv_len, dim, 0, kv_len * dim, dim, 1);
- *   A bias by distance (T5, Transformer-XL), r[h][j - i + q_len - 1], without its matrix:
+ *   A bias by distance, r[h][j - i + q_len - 1], without its matrix, as a mask. (rel_bias
+ *   need not have all distances, stays what it is while a cache grows, and leaves the mask.)
  *     d.mask = attn_array_strided(ATTN_F32, r + q_len - 1, 1, heads, q_len, kv_len,
  *                                 0, q_len + kv_len - 1, -1, 1);
+ *   T5: bias[bucket][h] for buckets of j - p, which from 128 on, and from -128, is one.
+ *     for (int h = 0; h < heads; h++)
+ *         for (int e = 0; e < 257; e++) r[h][e] = bias[bucket_of(128 - e)][h];
+ *     d.rel_bias = attn_array_3d(ATTN_F32, r, heads, 1, 257);
+ *     d.rel_first = -128, d.rel_clamp = 1, d.scale = 1;
+ *   Transformer-XL, Conformer: u is q and a bias, e (heads, n, head_dim) what stands for
+ *   distances from `first` on; r (heads, q_len, n).
+ *     attn_scores(&u, &e, 0, &r, NULL);
+ *     d.rel_bias = r, d.rel_first = first;
  *   A tree of n drafts after a cache (speculative decoding), of which each sees the cache and
  *   its ancestors: n x n bits, a row of bytes for each. Without the cache's part of the mask.
  *     d.mask = attn_array_2d(ATTN_BIT, ancestors, n, n);
