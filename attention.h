@@ -4278,12 +4278,10 @@ static int64_t attn__relative_key(const attn__problem *p, const attn__rows *rows
 static const char *attn__relative_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
     const int64_t first = attn__relative_key(p, rows, i), key = (int64_t)j;
-    const int before = key > first, beyond = !before && (uint64_t)(first - key) >= p->rel_entries;
+    const size_t last = p->rel_entries - 1;
+    const int before = key > first, beyond = !before && (uint64_t)(first - key) > last;
     if ((before || beyond) && !p->desc->rel_clamp) return NULL;
-    return attn__at(&p->rel_bias, rows->b, h, rows->q_base + i,
-                    before   ? 0
-                    : beyond ? p->rel_entries - 1
-                             : (size_t)(first - key));
+    return attn__at(&p->rel_bias, rows->b, h, rows->q_base + i, before ? 0 : beyond ? last : (size_t)(first - key));
 }
 static int attn__relative_keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
 {
@@ -7026,7 +7024,7 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
     if ((unsigned)d->mask_place >= ATTN_MASK_PLACE_COUNT) return ATTN__ABOUT(p, mask_place, ATTN_ERR_PARAMETER);
     p->mask_end = d->mask_place == ATTN_MASK_KEYS && ATTN__HAS(p, mask) ? (int64_t)p->mask_keys : INT64_MAX;
     if (d->rel_first > farthest / 2 || d->rel_first < -farthest / 2)
-        return ATTN__ABOUT(p, rel_first, ATTN_ERR_PARAMETER); /* a position less it is a number */
+        return ATTN__ABOUT(p, rel_first, ATTN_ERR_PARAMETER); /* positions less it are within int64_t */
     return ATTN_OK;
 }
 
@@ -9199,24 +9197,42 @@ static void ATTN__V(product)(size_t m, size_t n, size_t depth, const void *a_, p
     }
 }
 
+static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n)
+{
+#if ATTN__F64
+    const float *single = (const float *)from;
+    double *out = (double *)to;
+    size_t i = 0;
+    if (stride == 1 && dtype == ATTN_F32)
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(out + i, ATTN__V(load_f32)(single + i));
+    attn__load_f64(out + i, (const char *)from + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype,
+                   stride, n - i);
+#else
+    const uint16_t *half = (const uint16_t *)from;
+    float *out = (float *)to;
+    size_t i = 0;
+    if (stride == 1 && dtype == ATTN_F16)
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(out + i, ATTN__V(load_f16)(half + i));
+    if (stride == 1 && dtype == ATTN_BF16)
+        for (; i + ATTN__VL <= n; i += ATTN__VL) attn__vstore(out + i, ATTN__V(load_bf16)(half + i));
+    attn__load_f32(out + i, (const char *)from + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype,
+                   stride, n - i);
+#endif
+}
 #ifndef ATTN__OWN_REVERSE
 ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a) { ATTN__BY_LANES(a, a, a, x[ATTN__VL - 1 - i]); }
 #endif
-/* to[i] = from[i * stride]: in vectors forwards, backwards (a relative bias), and where all are one number */
-static void ATTN__V(load_row)(void *to, const void *from_, attn_dtype dtype, ptrdiff_t stride, size_t n)
+/* The same, in vectors also from the last element back, as a relative bias is read, and where all are one number. */
+static void ATTN__V(load_any)(void *to, const void *from_, attn_dtype dtype, ptrdiff_t stride, size_t n)
 {
     const char *from = (const char *)from_;
     attn__real *out = (attn__real *)to;
-    const int same = dtype == (ATTN__F64 ? ATTN_F64 : ATTN_F32);
-    const size_t whole = stride == -1 || stride == 0 || (stride == 1 && !same) ? n / ATTN__VL * ATTN__VL : 0;
+    const size_t whole = n / ATTN__VL * ATTN__VL;
     size_t i = 0;
 #define ATTN__X(TYPE, type, load)                                                                                      \
-    if (dtype == TYPE) {                                                                                               \
-        const type *x = (const type *)(const void *)from;                                                              \
-        for (; i < whole && stride == 1; i += ATTN__VL) attn__vstore(out + i, load(x + i));                            \
-        for (; i < whole && stride == -1; i += ATTN__VL)                                                               \
-            attn__vstore(out + i, ATTN__V(reverse)(load(x - (ptrdiff_t)(i + ATTN__VL - 1))));                          \
-    }
+    if (dtype == TYPE)                                                                                                 \
+        for (const type *x = (const type *)(const void *)from; i < whole && stride == -1; i += ATTN__VL)               \
+            attn__vstore(out + i, ATTN__V(reverse)(load(x - (ptrdiff_t)(i + ATTN__VL - 1))));
 #if ATTN__F64
     ATTN__X(ATTN_F64, double, attn__vload)
     ATTN__X(ATTN_F32, float, ATTN__V(load_f32))
@@ -9227,11 +9243,11 @@ static void ATTN__V(load_row)(void *to, const void *from_, attn_dtype dtype, ptr
 #endif
 #undef ATTN__X
     if (!stride && whole) {
-        ATTN__FUNCTION(load)(out, from, dtype, 0, 1);
+        ATTN__V(load_row)(out, from, dtype, 0, 1);
         for (const attn__vec all = attn__vset1(*out); i < whole; i += ATTN__VL) attn__vstore(out + i, all);
     }
-    ATTN__FUNCTION(load)
-    (out + i, from + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype, stride, n - i);
+    from += (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype);
+    ATTN__V(load_row)(out + i, from, dtype, stride, n - i);
 }
 static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n)
 {
@@ -11148,7 +11164,7 @@ static const attn__kernel ATTN__V(kernel) = {
     NULL,
     NULL,
 #endif
-    /* .load             = */ ATTN__V(load_row),
+    /* .load             = */ ATTN__V(load_any),
     /* .store            = */ ATTN__V(store_row),
 #if ATTN__F64
     NULL,
