@@ -5034,15 +5034,12 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
         char *row = s->panel + c * ATTN__TILE_STRIDE * es;
         const size_t lo = ranges ? ranges[c].lo : from, hi = ranges ? ranges[c].hi : to;
         const int mask_state = ranges ? ranges[c].mask_state : ATTN__MASK_KEEPS_ALL;
-        if (mask_state == ATTN__MASK_DROPS_ALL) {
-            attn__memset(row, 0, (to - from) * es);
-            continue;
-        }
-        attn__memset(row, 0, (lo - from) * es);
-        attn__memset(row + (hi - from) * es, 0, (to - hi) * es);
-        if (attn__bias_of(p, rows, r0 + c, base + lo, base + hi, mask_state, row + (lo - from) * es, ATTN__UNIT_1))
+        if (mask_state != ATTN__MASK_DROPS_ALL &&
+            attn__bias_of(p, rows, r0 + c, base + lo, base + hi, mask_state, row + (lo - from) * es, ATTN__UNIT_1)) {
+            attn__memset(row, 0, (lo - from) * es);
+            attn__memset(row + (hi - from) * es, 0, (to - hi) * es);
             any = 1;
-        else attn__memset(row + (lo - from) * es, 0, (hi - lo) * es);
+        } else attn__memset(row, 0, (to - from) * es);
         if (!attn__drops(p, mask_state)) continue;
         attn__drop(p, rows, r0 + c, base + lo, base + hi, row + (lo - from) * es, 1);
         any = 1;
