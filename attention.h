@@ -49,9 +49,9 @@
  *     2. attention  attn_sdpa_f32, attn_sdpa_f64, attn_self_attention:
  *                   softmax(Q K^T / sqrt(d)) V
  *     3. fused      attn_forward: one descriptor for batches, grouped heads,
- *                   masks, windows, intervals, ALiBi, softcap, sinks, lengths, pages,
- *                   packed sequences; log-sum-exp, weights, scores, column sums, row
- *                   statistics.
+ *                   masks, windows, intervals, ALiBi, biases by distance, softcap,
+ *                   sinks, lengths, pages, packed sequences; log-sum-exp, weights,
+ *                   scores, column sums, row statistics.
  *                   attn_partial and its states: over parts of the keys.
  *                   attn_cache_append, attn_cache_write (to any cache), attn_quantize,
  *                   attn_dequantize, attn_rotary, attn_rotate: for decoding.
@@ -113,7 +113,7 @@
  *
  *   score  = scale * (q . k)                 scale defaults to 1 / sqrt(head_dim)
  *   score  = softcap * tanh(score / softcap) if softcap > 0
- *   score += -slope[h] * |p - j| + mask      ALiBi, additive mask
+ *   score += -slope[h] * |p - j| + (r + mask)    ALiBi, relative bias, additive mask
  *   weight = exp(score) / sum exp(score)     over the visible keys j (and the sink)
  *   out    = sum of weight * v
  *   lse    = log(sum exp(score))             natural logarithm, sink included
@@ -126,7 +126,8 @@
  *   causal: key j is visible when j <= p. Window: p - left <= j <= p + right,
  *   both ends included. Intervals: begin <= j < end in one of the query's. A key counts
  *   only where everything allows it. A mask has a column for every key, or by mask_place
- *   for the first or the last ones.
+ *   for the first or the last ones. r is entry p - j - rel_first of rel_bias. A relative
+ *   bias or an additive mask of -inf drops the key.
  *
  *   A row without a visible key gives +0, weights +0, lse and rowmax -inf and rowsum
  *   +0, with or without a sink. The masks alone decide this, never the scores. What is
@@ -214,9 +215,19 @@
  *     d.v = d.k; d.v.shape[2] = 512; d.v.stride[0] = d.v.stride[1] = 576; d.v.stride[2] = 1;
  *   One prefix for all of a batch, or one head for several: a stride of 0.
  *     d.k = attn_array_strided(ATTN_F32, k, batch, heads, kv_len, dim, 0, kv_len * dim, dim, 1);
- *   A bias by distance (T5, Transformer-XL), r[h][j - i + q_len - 1], without its matrix:
+ *   A bias by distance, r[h][j - i + q_len - 1], without its matrix, as a mask. (rel_bias
+ *   need not have all distances, stays what it is while a cache grows, and leaves the mask.)
  *     d.mask = attn_array_strided(ATTN_F32, r + q_len - 1, 1, heads, q_len, kv_len,
  *                                 0, q_len + kv_len - 1, -1, 1);
+ *   T5: bias[bucket][h] for buckets of j - p, which from 128 on, and from -128, is one.
+ *     for (int h = 0; h < heads; h++)
+ *         for (int e = 0; e < 257; e++) r[h][e] = bias[bucket_of(128 - e)][h];
+ *     d.rel_bias = attn_array_3d(ATTN_F32, r, heads, 1, 257);
+ *     d.rel_first = -128, d.rel_clamp = 1, d.scale = 1;
+ *   Transformer-XL, Conformer: u is q and a bias, e (heads, n, head_dim) what stands for
+ *   distances from `first` on; r (heads, q_len, n).
+ *     attn_scores(&u, &e, 0, &r, NULL);
+ *     d.rel_bias = r, d.rel_first = first;
  *   A tree of n drafts after a cache (speculative decoding), of which each sees the cache and
  *   its ancestors: n x n bits, a row of bytes for each. Without the cache's part of the mask.
  *     d.mask = attn_array_2d(ATTN_BIT, ancestors, n, n);
@@ -603,7 +614,7 @@ typedef enum attn_stage {
     ATTN_STAGE_PROBS = 0, /* the weights: rows sum to 1, +0 where masked */
     ATTN_STAGE_RAW,       /* scale * (q . k) */
     ATTN_STAGE_SOFTCAPPED,
-    ATTN_STAGE_BIASED, /* with ALiBi and mask; -inf where masked */
+    ATTN_STAGE_BIASED, /* with ALiBi, relative bias and mask; -inf where masked */
     ATTN_STAGE_COUNT
 } attn_stage;
 
@@ -675,6 +686,12 @@ typedef struct attn_desc {
                                    that ends where it begins, or before, is empty; of the
                                    others each begins where the last one ends, or later */
     attn_array alibi;           /* optional, (Hq) or (B, Hq): slopes */
+    attn_array rel_bias;        /* optional, (B, Hq, q_len, R), fewer dimensions and dimensions of
+                                   1 but the last broadcast: entry (p - j) - rel_first is added
+                                   to the score of position p and key j; a float type, -inf = drop */
+    int64_t rel_first;          /* the distance p - j of the first entry, from -2^61 to 2^61 */
+    int rel_clamp;              /* not 0: distances beyond the table have its first or last entry;
+                                   0: nothing is added to them */
     attn_array sinks;           /* optional, (Hq): a logit in the denominator only */
 
     /* Optional, float32, for k and v of 8 bits: an element is (number - zero) * scale. (B, Hkv, kv_len, C), fewer
@@ -697,7 +714,8 @@ typedef struct attn_desc {
                                 of them, and a batch of its own, of N: k, v, kv_lens,
                                 block_table, alibi and colsum are as of N batches; mask
                                 and scores have the rows of q, (Hq, total_q, kv_len),
-                                and so has q_bounds, (total_q, 2 R).
+                                and so have q_bounds, (total_q, 2 R), and rel_bias,
+                                (Hq, total_q, R), where it has one for each query.
                                 Rows of no sequence are not written */
     attn_array cu_seqlens_k; /* optional, beside it: the same for k and v, which are
                                 (Hkv, total_k, D), and so are the columns of mask and
@@ -877,7 +895,7 @@ ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_worke
 /* States: attention over a part of the keys, to be merged with that over others
  * (other tasks, other machines). desc gives the part: k, v and mask hold keys
  * from kv_begin on (so ATTN_ALIGN_LOWER_RIGHT needs kv_lens, the lengths of the
- * whole, where positions count: causal, window, alibi; and so does ATTN_MASK_TAIL);
+ * whole, where positions count: causal, window, alibi, rel_bias; and so does ATTN_MASK_TAIL);
  * its outputs and sinks are ignored. Rows of packed sequences are those of one batch
  * of total_q, of which attn_state_finish knows no more. A state is plain bytes without
  * pointers, 8-byte aligned, of a size that attn_state_size gives.
@@ -2137,10 +2155,12 @@ typedef struct attn__kernel {
     int (*little)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out, void *weights);
 
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
-     * redone. This and the next three may go on to the end of a vector. */
+     * redone. This and the next four may go on to the end of a vector. */
     void (*softcap)(void *row, size_t n, double softcap);
     /* bias[i] -= |distance - i| * slope, NaN where that overflows */
     void (*alibi)(void *bias, size_t n, int64_t distance, double slope);
+    /* bias[i] += other[i], -inf where one is, NaN where the sum overflows to it */
+    void (*join_bias)(void *bias, const void *other, size_t n);
     /* row[i] += bias[i] * unit, or MASKED where bias is -inf */
     void (*bias)(void *row, const void *bias, size_t n, double unit);
     /* The same for n rows of a tile of a panel; bias[column * TILE_STRIDE + row] */
@@ -2202,6 +2222,7 @@ typedef struct attn__kernel {
  * What a path may have besides, as the template has a general form of each:
  *   ATTN__OWN_PARTS              load_part(p, n): n lanes, fewer than all, the others 0;
  *                                store_part(p, a, n): only the first n lanes
+ *   ATTN__OWN_REVERSE            reverse(a): the last lane first
  *   ATTN__OWN_MADD               madd(a, b, c): attn__madd_f64 by an instruction
  *   ATTN__OWN_FMA_LANE           fma_lane(c, b, a, lane): c + b * lane of a
  *   ATTN__OWN_HALVES             store_f16(p, a), store_bf16(p, a): narrowed to uint16_t
@@ -2609,6 +2630,11 @@ ATTN__INLINE attn__vec ATTN__V(load_e4m3)(const uint8_t *p)
         nan = _mm_and_si128(_mm_add_epi16(x, _mm_set1_epi16(0x80)), _mm_set1_epi16(0x4000));
     return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(x, nan)), _mm256_set1_ps(256));
 }
+#define ATTN__OWN_REVERSE
+ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a)
+{
+    return _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+}
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
 {
@@ -2666,6 +2692,7 @@ typedef ATTN__VECTOR(__m256d) attn__vec;
 ATTN__BASICS(ATTN__W256, pd, epi64, si256, 52)
 ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { return ATTN__W256(cvtps_pd)(ATTN__W128(loadu_ps)(p)); }
 #if ATTN__X86
+ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a) { return _mm256_permute4x64_pd(a, 27); }
 #define ATTN__OWN_SINGLES
 ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
 ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
@@ -2705,6 +2732,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__MR
 #undef ATTN__SET
 #undef ATTN__ISA
+#undef ATTN__OWN_REVERSE
 #undef ATTN__OWN_HALVES
 #undef ATTN__OWN_BYTES
 #undef ATTN__OWN_F8
@@ -2845,6 +2873,11 @@ ATTN__INLINE void ATTN__V(transpose_bf16)(const uint16_t *p, ptrdiff_t stride, a
 #undef ATTN__EIGHT
 #undef ATTN__WIDEN_BF16
 #if ATTN__X86
+#define ATTN__OWN_REVERSE
+ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a)
+{
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), a);
+}
 #define ATTN__OWN_PARTS
 ATTN__INLINE __m512 ATTN__V(load_part)(const float *p, size_t n)
 {
@@ -2905,6 +2938,10 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
     out[1] = ATTN__W512(unpackhi_pd)(r0, r1);
 }
 #if ATTN__X86
+ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a)
+{
+    return _mm512_permutexvar_pd(_mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0), a);
+}
 ATTN__INLINE __m512d ATTN__V(load_part)(const double *p, size_t n)
 {
     return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
@@ -2922,6 +2959,7 @@ ATTN__INLINE void ATTN__V(store_part)(double *p, __m512d a, size_t n)
 #undef ATTN__SET
 #undef ATTN__ISA
 #undef ATTN__OWN_PARTS
+#undef ATTN__OWN_REVERSE
 #undef ATTN__OWN_HALVES
 #undef ATTN__OWN_BYTES
 #undef ATTN__OWN_F8
@@ -3023,6 +3061,12 @@ ATTN__INLINE float attn__vmax_across(attn__vec a)
     return ATTN__GREATER(ATTN__GREATER(x[0], x[2]), ATTN__GREATER(x[1], x[3]));
 }
 #if ATTN__A64
+#define ATTN__OWN_REVERSE
+ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a)
+{
+    a = vrev64q_f32(a);
+    return vextq_f32(a, a, 2);
+}
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a))); }
 ATTN__INLINE void ATTN__V(store_bf16)(uint16_t *p, attn__vec a)
@@ -3132,6 +3176,7 @@ typedef ATTN__VECTOR(float64x2_t) attn__vec;
 ATTN__BASICS(f64, s64, 52)
 ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { ATTN__LOAD_LANES((double)p[i]); }
 #if ATTN__A64
+ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a) { return vextq_f64(a, a, 1); }
 #define ATTN__OWN_SINGLES
 ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a) { vst1_f32(p, vcvt_f32_f64(a)); }
 ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
@@ -3165,6 +3210,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__SET
 #undef ATTN__ISA
 #undef ATTN__OWN_FMA_LANE
+#undef ATTN__OWN_REVERSE
 #undef ATTN__OWN_HALVES
 #undef ATTN__OWN_BYTES
 #undef ATTN__OWN_F8
@@ -3955,6 +4001,7 @@ static const attn__range attn__all_keys = {0, (size_t)-1};
     X(mask, 0, 1, 4, MASK, ATTN__INPUT, batch, q_heads, q_len, mask_cols, 7)                                           \
     X(kv_lens, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, seqs, 0)                                                  \
     X(alibi, 0, 1, 2, FLOAT, ATTN__INPUT, one, one, seqs, q_heads, 4)                                                  \
+    X(rel_bias, 0, 1, 4, FLOAT, ATTN__INPUT, batch, q_heads, q_len, rel_entries, 7)                                    \
     X(sinks, 0, 1, 1, FLOAT, ATTN__INPUT, one, one, one, q_heads, 0)                                                   \
     X(block_table, 0, 2, 2, INTEGER, ATTN__INPUT, one, one, seqs, pages, 0)                                            \
     X(cu_seqlens_q, 0, 1, 1, INTEGER, ATTN__INPUT, one, one, one, cu_entries, 0)                                       \
@@ -4035,6 +4082,7 @@ typedef struct attn__problem {
     size_t scores_heads, scores_queries;
     size_t mask_cols, mask_keys; /* of a row of the mask, as it is stored, and what they are for */
     int64_t mask_end;            /* keys from here on are dropped for want of columns */
+    size_t rel_entries;          /* of a row of the relative bias */
     size_t width;                /* dim_v padded to panels */
     size_t kv_begin;
     size_t ring; /* rows that keys take in turn, 0 if none do */
@@ -4318,7 +4366,30 @@ ATTN__INLINE int attn__zero(const char *at, ptrdiff_t size) /* +0 */
     return !x;
 }
 /* May keys between the first and the last that a row sees be hidden from it? */
-static int attn__masked(const attn__problem *p) { return ATTN__HAS(p, mask) || ATTN__HAS(p, q_bounds); }
+static int attn__masked(const attn__problem *p)
+{
+    return ATTN__HAS(p, mask) || ATTN__HAS(p, q_bounds) || ATTN__HAS(p, rel_bias);
+}
+
+/* The key that entry 0 of the relative bias is for; that of the next entry is the one before. */
+static int64_t attn__relative_key(const attn__problem *p, const attn__rows *rows, size_t i)
+{
+    return attn__position(p, rows, i) - p->desc->rel_first;
+}
+/* The entry for key j of query i, NULL if it has none. */
+static const char *attn__relative_at(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
+{
+    const int64_t first = attn__relative_key(p, rows, i), key = (int64_t)j;
+    const size_t last = p->rel_entries - 1;
+    const int before = key > first, beyond = !before && (uint64_t)(first - key) > last;
+    if ((before || beyond) && !p->desc->rel_clamp) return NULL;
+    return attn__at(&p->rel_bias, rows->b, h, rows->q_base + i, before ? 0 : beyond ? last : (size_t)(first - key));
+}
+static int attn__relative_keeps(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t j)
+{
+    const char *at = attn__relative_at(p, rows, h, i, j);
+    return !at || !(attn__get(at, p->rel_bias.dtype) <= -attn__infinity());
+}
 
 /* Does an element of a mask keep its key? */
 static int attn__mask_keeps(const char *at, attn_dtype dtype)
@@ -4329,6 +4400,7 @@ static int attn__keeps(const attn__problem *p, const attn__rows *rows, size_t h,
 {
     const char *at;
     if (!attn__within_bounds(p, rows, i, j)) return 0;
+    if (ATTN__HAS(p, rel_bias) && !attn__relative_keeps(p, rows, h, i, j)) return 0;
     if (!ATTN__HAS(p, mask) || j < rows->mask_from) return 1;
     at = attn__mask_at(p, rows, h, i, j);
     return p->mask.dtype == ATTN_BIT ? *(const unsigned char *)at >> (j - rows->mask_key) % 8 & 1
@@ -4479,8 +4551,9 @@ static int attn__mask_range(const attn__problem *p, const attn__rows *rows, size
     return ATTN__MASK_KEEPS_ALL;
 }
 
-/* Cuts keys to what lies between the first and the last that intervals and mask leave row i. Returns how they are
- * there. Where there are both, one may end within what the other leaves out, so that they take turns. */
+/* Cuts keys to what lies between the first and the last that intervals, relative bias and mask leave row i. Returns how
+ * intervals and mask are there; a bias is added in any case, and drops what it drops. Where there are several, one may
+ * end within what another leaves out, so that they take turns. */
 static int attn__hidden_range(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, attn__range *keys)
 {
     int by_bounds = ATTN__MASK_KEEPS_ALL, by_mask = ATTN__MASK_KEEPS_ALL;
@@ -4488,8 +4561,16 @@ static int attn__hidden_range(const attn__problem *p, const attn__rows *rows, si
     do {
         if (ATTN__HAS(p, q_bounds)) by_bounds = attn__bounds_range(p, rows, i, keys);
         before = *keys;
-        if (ATTN__HAS(p, mask) && by_bounds != ATTN__MASK_DROPS_ALL) by_mask = attn__mask_range(p, rows, h, i, keys);
-    } while (ATTN__HAS(p, q_bounds) && (keys->lo > before.lo || keys->hi < before.hi) && keys->lo < keys->hi);
+        if (ATTN__HAS(p, rel_bias)) {
+            for (; keys->lo < keys->hi && !attn__relative_keeps(p, rows, h, i, keys->lo); keys->lo++) {
+            }
+            for (; keys->lo < keys->hi && !attn__relative_keeps(p, rows, h, i, keys->hi - 1); keys->hi--) {
+            }
+        }
+        if (keys->lo == keys->hi) return ATTN__MASK_DROPS_ALL;
+        if (ATTN__HAS(p, mask)) by_mask = attn__mask_range(p, rows, h, i, keys);
+    } while ((ATTN__HAS(p, q_bounds) || ATTN__HAS(p, rel_bias)) && (keys->lo > before.lo || keys->hi < before.hi) &&
+             keys->lo < keys->hi);
     return by_bounds < by_mask ? by_bounds : by_mask;
 }
 
@@ -4998,8 +5079,28 @@ static double attn__score_panel(const attn__problem *p, const attn__rows *rows, 
     return squares;
 }
 
-/* What ALiBi and an additive mask add to keys [lo, hi) of row r, times `unit`: to `bias`. Adding the 0 of a mask that
- * keeps all is left out: a score stays -0, whose weight is that of 0. Returns 0 if that is nothing. */
+/* What the relative bias adds to keys [lo, hi) of query i: to `bias`, and 0 to the end of a vector. */
+static void attn__relative_of(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t lo, size_t hi,
+                              char *bias)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const int64_t end = attn__relative_key(p, rows, i) + 1, begin = end - (int64_t)p->rel_entries;
+    const size_t es = kernel->size, from = begin > (int64_t)lo ? attn__min((size_t)begin, hi) : lo,
+                 to = end > (int64_t)from ? attn__min((size_t)end, hi) : from;
+    const size_t cut[4] = {lo, from, to, hi};
+    for (int part = 0; part < 3; part++) {
+        const size_t j = cut[part], n = cut[part + 1] - j;
+        const char *at = n ? attn__relative_at(p, rows, h, i, j) : NULL;
+        if (at)
+            kernel->load(bias + (j - lo) * es, at, p->rel_bias.dtype, part == 1 ? -p->rel_bias.stride[ATTN__D] : 0, n);
+        else attn__memset(bias + (j - lo) * es, 0, n * es);
+    }
+    attn__memset(bias + (hi - lo) * es, 0, 16 * es); /* see attn__pad_rows */
+}
+
+/* What ALiBi, relative bias and an additive mask add to keys [lo, hi) of row r, times `unit`: to `bias`, first the sum
+ * of the last two. Adding the 0 of a mask that keeps all is left out: a score stays -0, whose weight is that of 0.
+ * Returns 0 if that is nothing. */
 static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t r, size_t lo, size_t hi, int mask_state,
                          char *bias, double unit)
 {
@@ -5007,13 +5108,19 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     const int additive = ATTN__HAS(p, mask) && !attn__boolean(p) && mask_state != ATTN__MASK_KEEPS_ALL;
     const size_t open = additive ? attn__masked_from(rows, lo, hi) - lo : hi - lo;
-    if (!ATTN__HAS(p, alibi) && !additive) return 0;
-    attn__memset(bias, 0, open * kernel->size);
+    double relative[ATTN__TILE_STRIDE]; /* of T */
+    if (!ATTN__HAS(p, alibi) && !ATTN__HAS(p, rel_bias) && !additive) return 0;
+    if (ATTN__HAS(p, rel_bias)) attn__relative_of(p, rows, h, i, lo, hi, additive ? (char *)relative : bias);
+    if (additive || !ATTN__HAS(p, rel_bias)) attn__memset(bias, 0, open * kernel->size);
     if (open < hi - lo)
         kernel->load(bias + open * kernel->size, attn__mask_at(p, rows, h, i, lo + open), p->mask.dtype,
                      p->mask.stride[ATTN__D], hi - lo - open);
     if (unit < 1) kernel->scale(bias, bias, hi - lo, unit);
     attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* see attn__pad_rows */
+    if (additive && ATTN__HAS(p, rel_bias)) {
+        if (unit < 1) kernel->scale(relative, relative, hi - lo, unit);
+        kernel->join_bias(bias, relative, hi - lo);
+    }
     if (ATTN__HAS(p, alibi))
         kernel->alibi(bias, hi - lo, attn__position(p, rows, i) - (int64_t)lo,
                       attn__element(&p->alibi, rows->b, h) * unit);
@@ -5065,12 +5172,15 @@ static void attn__steep_row(const attn__problem *p, const attn__rows *rows, size
         const double mask = ATTN__HAS(p, mask) && !attn__boolean(p) && base + j >= rows->mask_from
                                 ? attn__get(attn__mask_at(p, rows, h, i, base + j), p->mask.dtype)
                                 : 0;
-        row[j] = attn__keeps(p, rows, h, i, base + j) ? row[j] + (distance > 0 ? -distance : distance) * slope + mask
-                                                      : ATTN__MASKED_F64;
+        const char *at = ATTN__HAS(p, rel_bias) ? attn__relative_at(p, rows, h, i, base + j) : NULL;
+        const double relative = at ? attn__get(at, p->rel_bias.dtype) : 0;
+        row[j] = attn__keeps(p, rows, h, i, base + j)
+                     ? row[j] + (distance > 0 ? -distance : distance) * slope + relative + mask
+                     : ATTN__MASKED_F64;
     }
 }
 
-/* ALiBi and mask on row r's scores of keys base + [lo, hi): MASKED where the mask drops the key. `bias` is room. */
+/* Biases and mask on row r's scores of keys base + [lo, hi): MASKED where one drops the key. `bias` is room. */
 static void attn__bias_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
                            char *bias, size_t base, size_t lo, size_t hi, int mask_state, double unit)
 {
@@ -5108,9 +5218,12 @@ static void attn__bias_panel(const attn__problem *p, const attn__rows *rows, att
         char *row = s->panel + c * ATTN__TILE_STRIDE * es;
         const size_t lo = ranges ? ranges[c].lo : from, hi = ranges ? ranges[c].hi : to;
         const int mask_state = ranges ? ranges[c].mask_state : ATTN__MASK_KEEPS_ALL;
-        attn__memset(row, 0, (to - from) * es);
-        if (mask_state == ATTN__MASK_DROPS_ALL) continue;
-        any |= attn__bias_of(p, rows, r0 + c, base + lo, base + hi, mask_state, row + (lo - from) * es, ATTN__UNIT_1);
+        if (mask_state != ATTN__MASK_DROPS_ALL &&
+            attn__bias_of(p, rows, r0 + c, base + lo, base + hi, mask_state, row + (lo - from) * es, ATTN__UNIT_1)) {
+            attn__memset(row, 0, (lo - from) * es);
+            attn__memset(row + (hi - from) * es, 0, (to - hi) * es);
+            any = 1;
+        } else attn__memset(row, 0, (to - from) * es);
         if (!attn__drops(p, mask_state)) continue;
         attn__drop(p, rows, r0 + c, base + lo, base + hi, row + (lo - from) * es, 1);
         any = 1;
@@ -5484,7 +5597,7 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     const size_t piece = attn__max(ATTN__NEAR_VALUES / attn__max(p->dim_v, 1), ATTN__NEAR_KEYS);
     double max[ATTN__NR_MAX], squares; /* max: of T */
     attn__range within = {ATTN__BLOCK, 0}, seen = {0, ATTN__BLOCK};
-    int looked = p->softcap <= 0 && p->dim > 0 && !ATTN__HAS(p, alibi);
+    int looked = p->softcap <= 0 && p->dim > 0 && !ATTN__HAS(p, alibi) && !ATTN__HAS(p, rel_bias);
     if (!ranges) within = seen = block->keys;
     for (size_t c = 0; c < count && ranges; c++) {
         if (ranges[c].mask_state == ATTN__MASK_DROPS_ALL) {
@@ -5985,7 +6098,7 @@ static void attn__nan_weights(const attn__problem *p, const attn__rows *rows, co
     attn__put(row + lo * es, kernel->dtype, attn__from_bits_f64(0x7ff8000000000000u));
     for (size_t n = 1; n < hi - lo; n *= 2)
         attn__memcpy(row + (lo + n) * es, row + lo * es, attn__min(n, hi - lo - n) * es);
-    for (size_t j = lo; j < hi && range->mask_state == ATTN__MASK_MIXED; j++)
+    for (size_t j = lo; j < hi && attn__masked(p); j++)
         if (!attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j))
             attn__put(row + j * es, kernel->dtype, 0);
 }
@@ -7094,6 +7207,11 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
             return ATTN__ABOUT(p, mask, ATTN_ERR_SHAPE);
         if (p->mask_keys > limit) return ATTN__ABOUT(p, mask, ATTN_ERR_OVERFLOW);
     }
+    if (ATTN__HAS(p, rel_bias)) {
+        p->rel_entries = p->rel_bias.shape[ATTN__D];
+        if (p->rel_entries == 0) return ATTN__ABOUT(p, rel_bias, ATTN_ERR_SHAPE);
+        if (p->rel_entries > limit) return ATTN__ABOUT(p, rel_bias, ATTN_ERR_OVERFLOW);
+    }
     if (ATTN__HAS(p, scores)) {
         p->scores_heads = p->scores.shape[ATTN__H];
         p->scores_queries = p->scores.shape[ATTN__S];
@@ -7151,6 +7269,8 @@ static attn_status attn__options(attn__problem *p, const attn_desc *d, attn_dtyp
     if (d->causal) p->right = 0;
     if ((unsigned)d->mask_place >= ATTN_MASK_PLACE_COUNT) return ATTN__ABOUT(p, mask_place, ATTN_ERR_PARAMETER);
     p->mask_end = d->mask_place == ATTN_MASK_KEYS && ATTN__HAS(p, mask) ? (int64_t)p->mask_keys : INT64_MAX;
+    if (d->rel_first > farthest / 2 || d->rel_first < -farthest / 2)
+        return ATTN__ABOUT(p, rel_first, ATTN_ERR_PARAMETER); /* positions less it are within int64_t */
     return ATTN_OK;
 }
 
@@ -7254,7 +7374,8 @@ static attn_status attn__describe(const attn_desc *d, const attn_array *const *g
     if (p->kv_heads == 0 ? p->q_heads != 0 : p->q_heads % p->kv_heads != 0) return ATTN__ABOUT(p, k, ATTN_ERR_HEADS);
     if ((status = attn__options(p, d, compute))) return status;
     if (ATTN__HAS(p, cu_seqlens_q)) {
-        p->q.stride[ATTN__B] = p->mask.stride[ATTN__B] = p->out.stride[ATTN__B] = p->scores.stride[ATTN__B] = 0;
+        p->q.stride[ATTN__B] = p->mask.stride[ATTN__B] = p->rel_bias.stride[ATTN__B] = p->out.stride[ATTN__B] =
+            p->scores.stride[ATTN__B] = 0;
         p->lse.stride[ATTN__H] = p->rowmax.stride[ATTN__H] = p->rowsum.stride[ATTN__H] = p->q_bounds.stride[ATTN__H] =
             0;
     }
@@ -7319,6 +7440,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
                   attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
     p->modified = attn__masked(p) || ATTN__HAS(p, alibi);
     p->one_mask = ATTN__HAS(p, mask) && p->mask.stride[ATTN__H] == 0 &&
+                  (!ATTN__HAS(p, rel_bias) || p->rel_bias.stride[ATTN__H] == 0) &&
                   !ATTN__HAS(p, colsum); /* column sums add up over queries in order */
     if (!attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
 
@@ -7807,9 +7929,9 @@ static attn_status attn__describe_part(const attn_desc *desc, const attn_exec *e
         if (attn__specs[i].output) given[i] = NULL;
     given[ATTN__ARRAY_sinks] = NULL;
     if ((status = attn__describe(desc, given, exec, p))) return status;
-    if (!ATTN__HAS(p, kv_lens) &&
-        ((desc->align == ATTN_ALIGN_LOWER_RIGHT && (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi))) ||
-         (desc->mask_place == ATTN_MASK_TAIL && ATTN__HAS(p, mask))))
+    if (!ATTN__HAS(p, kv_lens) && ((desc->align == ATTN_ALIGN_LOWER_RIGHT &&
+                                    (p->left >= 0 || p->right >= 0 || ATTN__HAS(p, alibi) || ATTN__HAS(p, rel_bias))) ||
+                                   (desc->mask_place == ATTN_MASK_TAIL && ATTN__HAS(p, mask))))
         return ATTN__ABOUT(p, kv_lens, ATTN_ERR_NULL); /* where the last key is, nobody says */
     part->rows = p->batch * p->q_heads * p->q_len;
     part->node_count = attn__nodes(p->kv_begin, p->kv_begin + p->kv_len, part->node);
@@ -9429,6 +9551,36 @@ static void ATTN__V(load_row)(void *to, const void *from, attn_dtype dtype, ptrd
                    stride, n - i);
 #endif
 }
+#ifndef ATTN__OWN_REVERSE
+ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a) { ATTN__BY_LANES(a, a, a, x[ATTN__VL - 1 - i]); }
+#endif
+/* The same, in vectors also from the last element back, as a relative bias is read, and where all are one number. */
+static void ATTN__V(load_any)(void *to, const void *from_, attn_dtype dtype, ptrdiff_t stride, size_t n)
+{
+    const char *from = (const char *)from_;
+    attn__real *out = (attn__real *)to;
+    const size_t whole = n / ATTN__VL * ATTN__VL;
+    size_t i = 0;
+#define ATTN__X(TYPE, type, load)                                                                                      \
+    if (dtype == TYPE)                                                                                                 \
+        for (const type *x = (const type *)(const void *)from; i < whole && stride == -1; i += ATTN__VL)               \
+            attn__vstore(out + i, ATTN__V(reverse)(load(x - (ptrdiff_t)(i + ATTN__VL - 1))));
+#if ATTN__F64
+    ATTN__X(ATTN_F64, double, attn__vload)
+    ATTN__X(ATTN_F32, float, ATTN__V(load_f32))
+#else
+    ATTN__X(ATTN_F32, float, attn__vload)
+    ATTN__X(ATTN_F16, uint16_t, ATTN__V(load_f16))
+    ATTN__X(ATTN_BF16, uint16_t, ATTN__V(load_bf16))
+#endif
+#undef ATTN__X
+    if (!stride && whole) {
+        ATTN__V(load_row)(out, from, dtype, 0, 1);
+        for (const attn__vec all = attn__vset1(*out); i < whole; i += ATTN__VL) attn__vstore(out + i, all);
+    }
+    from += (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype);
+    ATTN__V(load_row)(out + i, from, dtype, stride, n - i);
+}
 static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n)
 {
 #if ATTN__F64
@@ -10520,6 +10672,19 @@ static void ATTN__V(alibi)(void *bias_, size_t n, int64_t distance, double slope
     }
 }
 
+static void ATTN__V(join_bias)(void *bias_, const void *other_, size_t n)
+{
+    const attn__vec lowest = attn__vset1(ATTN__C(MASKED)), dropped = attn__vset1(-(attn__real)attn__infinity()),
+                    beyond = attn__vset1((attn__real)attn__from_bits_f64(0x7ff8000000000000u));
+    attn__real *bias = (attn__real *)bias_;
+    const attn__real *other = (const attn__real *)other_;
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const attn__vec a = attn__vload(bias + i), b = attn__vload(other + i), sum = attn__vadd(a, b);
+        attn__vstore(bias + i, attn__vchoose(attn__vchoose(attn__vchoose(sum, sum, lowest, beyond), b, lowest, dropped),
+                                             a, lowest, dropped));
+    }
+}
+
 /* x + b * unit, or MASKED where b is -inf. The lowest numbers stay finite, by being less low; beside those, a score so
  * large that the sum would not be as low is NaN, which has its row redone. */
 ATTN__INLINE attn__vec ATTN__V(biased)(attn__vec x, attn__vec b, attn__vec unit, attn__vec least, attn__vec most)
@@ -11326,6 +11491,7 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .small            = */ ATTN__V(small),
     /* .softcap          = */ ATTN__V(softcap),
     /* .alibi            = */ ATTN__V(alibi),
+    /* .join_bias        = */ ATTN__V(join_bias),
     /* .bias             = */ ATTN__V(bias),
     /* .bias_panel       = */ ATTN__V(bias_panel),
     /* .mask             = */ ATTN__V(mask),
@@ -11340,7 +11506,7 @@ static const attn__kernel ATTN__V(kernel) = {
     NULL,
     NULL,
 #endif
-    /* .load             = */ ATTN__V(load_row),
+    /* .load             = */ ATTN__V(load_any),
     /* .store            = */ ATTN__V(store_row),
 #if ATTN__F64
     NULL,

@@ -67,10 +67,11 @@ typedef struct bench_case {
      * softmax: (m, n); append, rotary: (heads, m, n) */
     size_t m, n, k;
     int causal;
-    int axis;       /* softmax: 0 or 1; matmul: 1 where the second factor is stored (n, k) */
-    size_t window;  /* keys that a query sees, itself included; 0: all */
-    double softcap; /* 0: none */
-    int alibi;      /* slopes per head */
+    int axis;         /* softmax: 0 or 1; matmul: 1 where the second factor is stored (n, k) */
+    size_t window;    /* keys that a query sees, itself included; 0: all */
+    double softcap;   /* 0: none */
+    int alibi;        /* slopes per head */
+    size_t distances; /* entries of a relative bias, from distance 0 on, not causal: up to it; 0: none */
     bench_weights weights;
     int by_position;     /* keys and values are stored (position, head, d) */
     size_t page;         /* keys and values are in pages of so many positions; 0: they are not */
@@ -89,6 +90,7 @@ typedef struct bench_job {
     void *b_narrow, *c_narrow; /* K and V in 8 or 16 bits, holding the same values */
     float *scales;             /* (kv_heads, n), of those of 8 bits */
     int32_t *table, len;       /* (n / page): where pages are; n */
+    float *biases;             /* (heads, 1, distances) */
     void *scratch;             /* for the peers */
     uint8_t *mask;             /* (m, n) */
     float *slopes;             /* (heads) */

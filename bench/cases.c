@@ -213,6 +213,25 @@ static const bench_case cases[] = {
      .causal = 1,
      .alibi = 1,
      .beside = "prefill-2048-d64"},
+    {.name = "distances-2048",
+     .what = "bias by distance, causal prefill, 8 heads, 2048 tokens, d 64",
+     SHAPE(8, 8, 2048, 2048, 64),
+     .causal = 1,
+     .distances = 2048,
+     .beside = "prefill-2048-d64"},
+    {.name = "distances-128-gqa",
+     .what = "bias by distances below 128, causal prefill, 8 query and 2 key heads, 2048 tokens, d 128",
+     SHAPE(8, 2, 2048, 2048, 128),
+     .causal = 1,
+     .distances = 128,
+     .beside = "prefill-gqa-2048-d128"},
+    {.name = "distances-decode-4096",
+     .what = "bias by distance, decode, 32 query and 8 key heads, 4096 keys, d 128",
+     SHAPE(32, 8, 1, 4096, 128),
+     .bound = BENCH_BY_READ,
+     .distances = 4096,
+     .alone = 1,
+     .beside = "decode-4096"},
     {.name = "softcap-2048",
      .what = "softcap 20, causal prefill, 8 heads, 2048 tokens, d 64",
      SHAPE(8, 8, 2048, 2048, 64),
@@ -283,7 +302,7 @@ const bench_case *bench_case_named(const char *name)
 int bench_case_has_peers(const bench_case *s)
 {
     /* Cases with any of these options are compared with another case, not with peers. */
-    return !s->alone && s->threads < 2 && !s->window && !(s->softcap > 0) && !s->alibi && !s->mask;
+    return !s->alone && s->threads < 2 && !s->window && !(s->softcap > 0) && !s->alibi && !s->distances && !s->mask;
 }
 
 bench_unit bench_case_unit(const bench_case *shape) { return shape->bound == BENCH_BY_FMA ? BENCH_GFLOPS : BENCH_GBS; }
@@ -407,8 +426,11 @@ static int allocate(bench_job *job)
     if (s->page) job->table = bench_allocate(s->n / s->page * sizeof(int32_t));
     if (s->mask) job->mask = bench_allocate(s->m * s->n);
     if (s->alibi) job->slopes = bench_allocate(s->heads * sizeof(float));
+    if (s->distances) job->biases = bench_allocate(s->heads * s->distances * sizeof(float));
     if (s->weights) job->weights = bench_allocate(s->heads * s->m * s->n * job->element);
-    if ((s->mask && !job->mask) || (s->alibi && !job->slopes) || (s->weights && !job->weights)) return 0;
+    if ((s->mask && !job->mask) || (s->alibi && !job->slopes) || (s->distances && !job->biases) ||
+        (s->weights && !job->weights))
+        return 0;
     if (!job->a || !job->b || !job->c || !job->out || !job->scratch ||
         (narrow_size(s) && (!job->b_narrow || !job->c_narrow)) || (s->type == BENCH_I8 && !job->scales) ||
         (s->page && !job->table))
@@ -479,6 +501,7 @@ bench_job *bench_job_open(const bench_case *s)
     if (s->mask) fill_mask(job);
     for (size_t h = 0; s->alibi && h < s->heads; h++)
         job->slopes[h] = (float)exp2(-8 * (double)(h + 1) / (double)s->heads);
+    if (job->biases) fill(BENCH_F32, job->biases, NULL, s->heads * s->distances, 4);
     size_t element = narrow_size(s) ? narrow_size(s) : job->element;
     job->span[0] = narrow_size(s) ? job->b_narrow : job->b;
     job->span[1] = narrow_size(s) ? job->c_narrow : job->c;
@@ -501,6 +524,7 @@ void bench_job_close(bench_job *job)
     free(job->scratch);
     free(job->mask);
     free(job->slopes);
+    free(job->biases);
     free(job->weights);
     free(job);
 }

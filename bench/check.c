@@ -42,6 +42,9 @@ bench_arrays bench_describe(const bench_job *job)
         if (s->mask) t.desc.mask = attn_array_2d(ATTN_BOOL, job->mask, s->m, s->n);
         if (s->weights) t.desc.scores = attn_array_4d(type, job->weights, 1, s->heads, s->m, s->n);
         if (s->alibi) t.desc.alibi = attn_array_1d(ATTN_F32, job->slopes, s->heads);
+        if (s->distances) t.desc.rel_bias = attn_array_3d(ATTN_F32, job->biases, s->heads, 1, s->distances);
+        t.desc.rel_clamp = 1;
+        t.desc.rel_first = s->causal ? 0 : 1 - (int64_t)s->distances;
     } else if (s->kind == BENCH_APPEND || s->kind == BENCH_ROTARY) {
         t.a = attn_array_4d(type, job->a, 1, s->heads, s->m, s->n);
         t.out = attn_array_4d(s->kind == BENCH_APPEND ? kv_type : type, job->out, 1, s->heads, s->m, s->n);

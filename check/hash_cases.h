@@ -446,6 +446,27 @@ static uint64_t case_coded(attn_path path, int number)
     return h;
 }
 
+/* Beside a mask and ALiBi, and alone; clamped, and not. */
+static uint64_t case_relative(attn_path path, int f64)
+{
+    const attn_exec run = on(path);
+    uint64_t h = 0;
+    int i;
+    for (i = 0; i < 4; i++) {
+        const forward_case c = {f64 ? ATTN_F64 : ATTN_F32, 4, 2, i < 2 ? 30 : 1, 90, 8, 8, 1, 1, i % 2, 0, 0};
+        attn_desc d = problem_of(&c);
+        d.rel_bias = array_4d(c.dtype, 1, 4, 1, 40);
+        fill(&d.rel_bias, 1);
+        plant(&d.rel_bias, 3, 7, MINUS_INFINITE);
+        d.rel_first = -10;
+        d.rel_clamp = i % 2;
+        h = hash_status(h, attn_forward(&d, &run));
+        h = hash_array(hash_array(hash_array(h, &d.out), &d.lse), &d.scores);
+        taken = 0;
+    }
+    return h;
+}
+
 typedef struct hash_case {
     const char *name;
     case_function function;
@@ -494,6 +515,8 @@ static const hash_case cases[] = {
     {"forward_e4m3", case_coded, 2},
     {"forward_e5m2", case_coded, 3},
     {"forward_q8_0", case_coded, 4},
+    {"relative_f32", case_relative, 0},
+    {"relative_f64", case_relative, 1},
 };
 
 static void print_hash(uint64_t h)

@@ -418,6 +418,19 @@ static ref_real mask_of(const attn_desc *d, const sequence *s, size_t batch, siz
     return mask;
 }
 
+/* What the relative bias adds to the score of key j. */
+static ref_real relative_of(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
+{
+    const size_t n = ref_length(&d->rel_bias, 1);
+    const int64_t entry = position_of(s, i) - d->rel_first - (int64_t)(d->kv_begin + j);
+    const int before = entry < 0, beyond = entry >= (int64_t)n;
+    if (!present(&d->rel_bias) || ((before || beyond) && !d->rel_clamp)) return 0;
+    return ref_get(&d->rel_bias, present(&d->cu_seqlens_q) ? 0 : batch, head, s->q_base + i,
+                   before   ? 0
+                   : beyond ? n - 1
+                            : (size_t)entry);
+}
+
 /* Visibility: the one rule, independent of the library's. */
 static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_t head, size_t i, size_t j)
 {
@@ -427,6 +440,7 @@ static int is_visible(const attn_desc *d, const sequence *s, size_t batch, size_
     if (d->window && d->window_left >= 0 && key < p && distance(p, key) > (uint64_t)d->window_left) return 0;
     if (d->window && d->window_right >= 0 && key > p && distance(p, key) > (uint64_t)d->window_right) return 0;
     if (present(&d->q_bounds) && !within_bounds(d, s, batch, i, key)) return 0;
+    if (relative_of(d, s, batch, head, i, j) == -(ref_real)INFINITY) return 0;
     return mask_of(d, s, batch, head, i, j) != -(ref_real)INFINITY;
 }
 
@@ -434,6 +448,12 @@ ref_real ref_mask(const attn_desc *desc, size_t batch, size_t head, size_t query
 {
     const sequence s = sequence_of(desc, batch);
     return mask_of(desc, &s, batch, head, query, key);
+}
+
+ref_real ref_relative(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key)
+{
+    const sequence s = sequence_of(desc, batch);
+    return relative_of(desc, &s, batch, head, query, key);
 }
 
 int ref_sees(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key)
@@ -541,8 +561,9 @@ static void choose_units(ref_head *h)
         ref_frexp((ref_real)h->desc->softcap, &cap);
         exponent = cap > exponent ? cap : exponent;
     }
-    /* a slope times a distance, or a mask */
-    if (h->compute == ATTN_F64 && (present(&h->desc->alibi) || present(&h->desc->mask)) && exponent < 1024 + 64)
+    /* a slope times a distance, a relative bias, or a mask */
+    if (h->compute == ATTN_F64 &&
+        (present(&h->desc->alibi) || present(&h->desc->rel_bias) || present(&h->desc->mask)) && exponent < 1024 + 64)
         exponent = 1024 + 64;
     if (exponent > limit) h->shift = exponent - limit;
     if (q > 500 && (h->shift || q > limit)) h->shift_q = q - 500;
@@ -574,7 +595,8 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
  *            of c, 1 / c and two products. Those before tanh count in full, since
  *            |x| tanh'(x) <= tanh |x|
  *   bias:    fl(mask - slope distance), with rounded slope and distance (unfused: also a
- *            rounded product), then one addition to the score
+ *            rounded product), then one addition to the score. With a relative bias, the mask is
+ *            fl(relative bias + mask)
  *
  * Scores that become weights are computed in units of ln 2: one more rounding, of scale log2 e (two, if that is too
  * large for a number, and q is multiplied by one after the other); the cap has its own
@@ -646,11 +668,16 @@ static void compute_scores(ref_head *h, size_t i)
             delta += gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s);
             delta += ref_ldexp(2 * t.eta, -h->shift) + own_eta * (1 + steps);
         }
-        if (present(&desc->mask) && desc->mask.dtype != ATTN_BOOL && desc->mask.dtype != ATTN_BIT) {
-            const ref_real mask = ref_ldexp(mask_of(desc, &h->s, h->batch, h->head, i, j), -h->shift);
-            s += mask;
-            in_units_of_ln2 += gamma_n((ref_real)(1 + t.products), t.u) * ref_abs(mask);
-            delta += gamma_n(1, t.u) * (ref_abs(mask) + ref_abs(s)) + own_eta;
+        for (int relative = 1; relative >= 0; relative--) {
+            ref_real bias;
+            if (relative ? !present(&desc->rel_bias)
+                         : !present(&desc->mask) || desc->mask.dtype == ATTN_BOOL || desc->mask.dtype == ATTN_BIT)
+                continue;
+            bias = ref_ldexp((relative ? relative_of : mask_of)(desc, &h->s, h->batch, h->head, i, j), -h->shift);
+            s += bias;
+            in_units_of_ln2 += gamma_n((ref_real)(1 + t.products), t.u) * ref_abs(bias);
+            delta += gamma_n(present(&desc->rel_bias) ? 2 : 1, t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s);
+            delta += own_eta;
         }
         if (desc->stage == ATTN_STAGE_BIASED) shown = s, shown_delta = delta;
         h->score[j] = s;

@@ -89,6 +89,9 @@ int ref_sees(const attn_desc *desc, size_t batch, size_t head, size_t query, siz
 /* What its mask adds to that score: -inf where the key goes, 0 where it just stays, or has no column and stays. */
 ref_real ref_mask(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key);
 
+/* What its relative bias adds to that score. */
+ref_real ref_relative(const attn_desc *desc, size_t batch, size_t head, size_t query, size_t key);
+
 /* The worst number in a whole result. */
 typedef struct ref_report {
     attn_dtype type;  /* of the first input */

@@ -135,7 +135,7 @@ static void check_intervals(fuzz_case *c, const fuzz_outputs *scalar)
 {
     attn_desc d = fuzz_into_copies(&c->desc), only = c->desc;
     if (!d.q_bounds.ndim) return;
-    only.mask = only.kv_lens = test_absent;
+    only.mask = only.rel_bias = only.kv_lens = test_absent;
     only.causal = only.window = 0;
     if (!d.mask.ndim) {
         d.mask = test_4d(ATTN_BOOL, 1, 1, 1, ref_length(&d.k, 2));
@@ -161,7 +161,7 @@ static void check_intervals(fuzz_case *c, const fuzz_outputs *scalar)
 static int any_sees(const attn_desc *desc, size_t b, size_t first, size_t count)
 {
     attn_desc d = *desc;
-    d.mask = test_absent;
+    d.mask = d.rel_bias = test_absent;
     for (size_t i = 0; i < ref_length(&d.q, 2); i++)
         for (size_t j = first; j < first + count; j++)
             if (ref_sees(&d, b, 0, i, j)) return 1;
@@ -362,6 +362,7 @@ static void check_packed(fuzz_case *c)
         if (a->ndim) *a = test_2d(a->dtype, heads, q_at[batch]);
     }
     d.mask = d.kv_lens = d.q_bounds = d.scores = d.colsum = test_absent;
+    if (ref_length(&p->rel_bias, 4) > 1 || ref_length(&p->rel_bias, 2) > 1) d.rel_bias = test_absent;
     d.scores_head = d.scores_query = 0;
     d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
     d.cu_seqlens_k = test_1d(ATTN_I64, batch + 1);
@@ -408,6 +409,25 @@ static attn_array batch_of(const attn_array *a, int axis, size_t b)
     return ref_length(a, axis) > 1 ? fuzz_slice(a, axis, b, 1) : *a;
 }
 
+/* The rows of a mask or of a relative bias as packed queries have them, or the one that it has for all. */
+static attn_array packed_masks(const attn_array *a, const size_t *q_at, size_t batch, size_t total)
+{
+    attn_array packed;
+    if (!a->ndim || (ref_length(a, 4) == 1 && ref_length(a, 2) == 1)) return *a;
+    packed = test_3d(a->dtype, ref_length(a, 3), total, ref_length(a, 1));
+    for (size_t b = 0; b < batch; b++)
+        for (size_t i = q_at[b]; i < q_at[b + 1]; i++) {
+            const attn_array to = fuzz_slice(&packed, 2, i, 1), all = batch_of(a, 4, b),
+                             from = batch_of(&all, 2, i - q_at[b]);
+            test_assign(&to, &from);
+        }
+    return packed;
+}
+static attn_array masks_of(const attn_array *packed, size_t first, size_t count)
+{
+    return ref_length(packed, 2) == 1 ? *packed : fuzz_slice(packed, 2, first, count);
+}
+
 /* Each batch is a sequence, some with fewer queries than the problem has: over caches, or pages, with all that they
  * have, and the same sequences alone, of which rows may be left over. */
 static void check_packed_caches(fuzz_case *c)
@@ -426,8 +446,8 @@ static void check_packed_caches(fuzz_case *c)
         attn_array *row_output = fuzz_row_output(&d, i);
         if (row_output->ndim) *row_output = test_2d(row_output->dtype, heads, total);
     }
-    if (d.mask.ndim && (ref_length(&p->mask, 4) != 1 || ref_length(&p->mask, 2) != 1))
-        d.mask = test_3d(p->mask.dtype, ref_length(&p->mask, 3), total, ref_length(&p->mask, 1));
+    d.mask = packed_masks(&p->mask, q_at, batch, total);
+    d.rel_bias = packed_masks(&p->rel_bias, q_at, batch, total);
     if (d.scores.ndim) d.scores = test_3d(p->scores.dtype, heads, total, kv_len);
     if (d.colsum.ndim) d.colsum = test_3d(p->colsum.dtype, batch, heads, kv_len);
     d.scores_head = d.scores_query = 0;
@@ -439,16 +459,11 @@ static void check_packed_caches(fuzz_case *c)
     for (size_t b = 0; b <= batch; b++) ref_set(&d.cu_seqlens_q, 0, 0, 0, b, (double)q_at[b]);
     for (size_t b = 0; b < batch; b++) {
         const size_t n = q_at[b + 1] - q_at[b];
-        const attn_array mask = batch_of(&p->mask, 4, b);
         pack_rows(&d.q, &p->q, b, q_at[b], n);
         if (d.q_bounds.ndim) {
             const attn_array from = batch_of(&p->q_bounds, 3, b), rows = fuzz_slice(&from, 2, 0, n),
                              to = fuzz_slice(&d.q_bounds, 2, q_at[b], n);
             test_assign(&to, &rows);
-        }
-        for (size_t i = 0; i < n && d.mask.data != p->mask.data; i++) {
-            const attn_array to = fuzz_slice(&d.mask, 2, q_at[b] + i, 1), from = batch_of(&mask, 2, i);
-            test_assign(&to, &from);
         }
     }
     if (test_u64(&c->rng) & 1) into_pages(c, &d, 0);
@@ -471,7 +486,8 @@ static void check_packed_caches(fuzz_case *c)
         one.k_zero = batch_of(&p->k_zero, 4, b), one.v_zero = batch_of(&p->v_zero, 4, b);
         one.alibi = batch_of(&p->alibi, 2, b);
         if (d.kv_lens.ndim) one.kv_lens = fuzz_slice(&d.kv_lens, 1, b, 1);
-        if (d.mask.ndim) one.mask = ref_length(&d.mask, 2) == 1 ? d.mask : fuzz_slice(&d.mask, 2, q_at[b], n);
+        one.mask = masks_of(&d.mask, q_at[b], n);
+        one.rel_bias = masks_of(&d.rel_bias, q_at[b], n);
         if (d.q_bounds.ndim) one.q_bounds = fuzz_slice(&d.q_bounds, 2, q_at[b], n);
         one.out = packed.out, one.lse = packed.lse, one.rowmax = packed.rowmax, one.rowsum = packed.rowsum;
         one.scores = packed.scores, one.colsum = packed.colsum;

@@ -410,6 +410,32 @@ static void decode_bounds(fuzz_case *c, const dimensions *n, size_t batch)
         }
 }
 
+/* Of a shape and from a distance that no byte says; values and layout are the mask's. */
+static void decode_relative(fuzz_case *c, const dimensions *n, int clamp)
+{
+    const fuzz_input *in = &c->input;
+    const uint64_t random = test_u64(&c->rng);
+    attn_desc *d = &c->desc;
+    size_t shape[4];
+    shape[0] = random & 1 ? n->batch : 1;
+    shape[1] = random & 2 ? n->kv_heads * n->group : 1;
+    shape[2] = random & 4 ? n->q_len : 1;
+    shape[3] = 1 + test_below(&c->rng, random & 8 ? n->q_len + n->kv_len + 1 : 20);
+    d->rel_bias = fuzz_array(type_of(fuzz_byte(in, FUZZ_AT_MORE_TYPES), d->q.dtype), shape,
+                             fuzz_byte(in, FUZZ_AT_LAYOUT_MS) & 15, 0);
+    fuzz_fill(&d->rel_bias, c->values[3], &c->rng);
+    for (size_t b = 0; random & 16 && b < shape[0]; b++) /* drops runs of keys */
+        for (size_t h = 0; h < shape[1]; h++)
+            for (size_t i = 0; i < shape[2]; i++)
+                for (size_t e = test_below(&c->rng, shape[3] + 1), to = e + test_below(&c->rng, shape[3] + 1 - e);
+                     e < to; e++)
+                    ref_set(&d->rel_bias, b, h, i, e, -(double)INFINITY);
+    d->rel_first = (random & 32 ? d->q_offset / 4 : 0) - (int64_t)test_below(&c->rng, n->kv_len + 20) +
+                   (int64_t)test_below(&c->rng, n->q_len + 20);
+    if (random & 64) shorten(&d->rel_bias, 1 + (random >> 7 & 3), 1);
+    d->rel_clamp = clamp;
+}
+
 static attn_array decode_lens(fuzz_case *c, size_t n, size_t most)
 {
     const attn_dtype type = fuzz_byte(&c->input, FUZZ_AT_MORE_TYPES) & 128 ? ATTN_I64 : ATTN_I32;
@@ -438,6 +464,7 @@ static void decode_options(fuzz_case *c, const dimensions *n)
     }
     if ((flags >> 4 & 3) == 1 || (flags >> 4 & 3) == 2) decode_mask(c, n, flags >> 4 & 3);
     if (flags & 64) decode_bounds(c, n, flags & 128 ? n->batch : 1);
+    if (fuzz_byte(in, FUZZ_AT_POSITION) & 64) decode_relative(c, n, fuzz_byte(in, FUZZ_AT_POSITION) > 127);
 }
 
 static void decode_outputs(fuzz_case *c, const dimensions *n)
@@ -617,6 +644,7 @@ void fuzz_print_desc(const attn_desc *d)
     fuzz_print_array("kv_lens", &d->kv_lens);
     fuzz_print_array("q_bounds", &d->q_bounds);
     fuzz_print_array("alibi", &d->alibi);
+    fuzz_print_array("rel_bias", &d->rel_bias);
     fuzz_print_array("sinks", &d->sinks);
     fuzz_print_array("block_table", &d->block_table);
     fuzz_print_array("cu_seqlens_q", &d->cu_seqlens_q);
@@ -633,6 +661,8 @@ void fuzz_print_desc(const attn_desc *d)
     fprintf(stderr, "  .stage = ATTN_STAGE_%s, .scores_head = %zu, .scores_query = %zu\n",
             stages[(unsigned)d->stage % 4], d->scores_head, d->scores_query);
     if (d->ring) fprintf(stderr, "  .ring = %d, .ring_sinks = %zu\n", d->ring, d->ring_sinks);
+    if (d->rel_bias.ndim)
+        fprintf(stderr, "  .rel_first = %lld, .rel_clamp = %d\n", (long long)d->rel_first, d->rel_clamp);
     if (d->mask.ndim) fprintf(stderr, "  .mask_place = ATTN_MASK_%s\n", places[(unsigned)d->mask_place % 3]);
     for (size_t b = 0; d->kv_lens.ndim && d->kv_lens.data && b < ref_length(&d->kv_lens, 1); b++)
         fprintf(stderr, "  kv_lens[%zu] = %lld\n", b, (long long)ref_get(&d->kv_lens, 0, 0, 0, b));

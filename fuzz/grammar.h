@@ -15,7 +15,7 @@
  *    7  head_dim                         34  which queries and heads have scores
  *    8  head_dim_v                       35  where keys are cut; page size
  *    9  causal, align, window, caps,     36  rounding mode, flush to zero
- *       mask of bits                     37  extra dimensions left out
+ *       mask of bits, relative bias      37  extra dimensions left out
  *   10  kv_lens, alibi, sinks, mask      38  how dense masks are; intervals
  *       and its place                    39  keys, values of 8 bits
  *   11  outputs, stage

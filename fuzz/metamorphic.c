@@ -61,7 +61,7 @@ static void scaled_values(fuzz_case *c)
     size_t at[4];
     if (fuzz_coded(&d.v) || /* has not these numbers */
         (d.out.dtype != ATTN_F32 && d.out.dtype != ATTN_F64) || c->values[0] > FUZZ_ONES || c->values[1] > FUZZ_ONES ||
-        !fuzz_tame(&d) || d.mask.ndim || d.alibi.ndim || d.sinks.ndim || fabs(d.scale) > 1 ||
+        !fuzz_tame(&d) || d.mask.ndim || d.alibi.ndim || d.rel_bias.ndim || d.sinks.ndim || fabs(d.scale) > 1 ||
         c->values[0] == FUZZ_LARGE || c->values[1] == FUZZ_LARGE)
         return;
     d.v = test_copy(&d.v);
@@ -205,10 +205,12 @@ static void alone(fuzz_case *c, const fuzz_outputs *whole, size_t b, size_t head
         *scales[i] = part_of(scales[i], 4, ref_length(scales[i], 4) == 1 ? 0 : b, 1);
         if (kv_heads == 1) *scales[i] = part_of(scales[i], 3, ref_length(scales[i], 3) == 1 ? 0 : kv_head, 1);
     }
-    if (d.mask.ndim) {
-        d.mask = part_of(&d.mask, 4, b, 1);
-        if (heads == 1) d.mask = part_of(&d.mask, 3, head, 1);
-        if (ref_length(&p->mask, 2) > 1) d.mask = fuzz_slice(&d.mask, 2, first, count);
+    for (int i = 0; i < 2; i++) {
+        attn_array *mask = i ? &d.rel_bias : &d.mask;
+        if (!mask->ndim) continue;
+        *mask = part_of(mask, 4, b, 1);
+        if (heads == 1) *mask = part_of(mask, 3, head, 1);
+        if (ref_length(mask, 2) > 1) *mask = fuzz_slice(mask, 2, first, count);
     }
     if (d.kv_lens.ndim) d.kv_lens = fuzz_slice(&d.kv_lens, 1, b, 1);
     if (ref_length(&d.q_bounds, 3) > 1) d.q_bounds = fuzz_slice(&d.q_bounds, 3, b, 1);
@@ -260,7 +262,7 @@ static void permuted(fuzz_case *c)
     attn_desc d = fuzz_into_copies(&c->desc), original;
     attn_array *const arrays[7] = {&d.mask, &d.k, &d.v, &d.k_scale, &d.v_scale, &d.k_zero, &d.v_zero};
     const size_t n = ref_length(&d.k, 2);
-    if (d.causal || d.window || d.kv_lens.ndim || d.alibi.ndim || d.q_bounds.ndim) return;
+    if (d.causal || d.window || d.kv_lens.ndim || d.alibi.ndim || d.rel_bias.ndim || d.q_bounds.ndim) return;
     d.scores = d.colsum = test_absent;
     original = d;
     for (int a = 0; a < 7; a++)

@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    ARRAYS = 21,
+    ARRAYS = 22,
     BEFORE_SCALES = 14, /* of them */
     FAULT = 5,
     MOST_FAULTS = 4,
@@ -202,7 +202,7 @@ static void spoil_contents(call *k, unsigned index, unsigned value)
 static void spoil_scalar(call *k, unsigned index, unsigned value)
 {
     attn_desc *d = &k->desc;
-    switch (index % 19) {
+    switch (index % 21) {
     case 0: d->scale = odd_number(value); break;
     case 1: d->softcap = odd_number(value); break;
     case 2: d->causal = (int)odd_integer(value); break;
@@ -221,6 +221,8 @@ static void spoil_scalar(call *k, unsigned index, unsigned value)
     case 15: k->base = odd_number(value); break;
     case 16: k->rotary_dim = odd_size(value); break;
     case 17: d->mask_place = (attn_mask_place)(value & 1 ? value >> 1 & 3 : value); break;
+    case 18: d->rel_first = odd_integer(value); break;
+    case 19: d->rel_clamp = (int)odd_integer(value); break;
     default: k->run.parallel_for = NULL; break;
     }
 }
@@ -326,7 +328,7 @@ static void arguments_of(const call *k, unsigned *given, unsigned *written)
     static const struct {
         unsigned given, written;
     } arguments[FUNCTIONS] = {
-        {0x1fffff, 0x183808}, {0x100f, 0x1008}, {0x000b, 0x0008}, {0x000d, 0x0008}, {0x1003, 0x1000},
+        {0x3fffff, 0x183808}, {0x100f, 0x1008}, {0x000b, 0x0008}, {0x000d, 0x0008}, {0x1003, 0x1000},
         {0x1010, 0x1000},     {0x0029, 0x0008}, {0x0129, 0x0008}, {0x301f, 0x3008}, {0x30df, 0x1008},
     };
     *given = arguments[k->function].given;
@@ -602,9 +604,9 @@ static void check_finish(call *k, const fuzz_input *in, const attn_desc *whole, 
 /* A state that would lie on one of the inputs. */
 static void check_overlap(call *k, size_t bytes, const attn_exec *run)
 {
-    static const int inputs[10] = {0, 1, 2, 4, 5, 6, 14, 15, 16, 17};
+    static const int inputs[11] = {0, 1, 2, 4, 5, 6, 14, 15, 16, 17, 21};
     const snapshot before = take(k);
-    for (size_t i = 0; i < 10; i++) {
+    for (size_t i = 0; i < 11; i++) {
         const attn_array *a = k->arrays[inputs[i]];
         attn_status status;
         int empty = a->ndim == 0;
@@ -937,7 +939,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     k.arrays[13] = &k.desc.colsum;
     k.arrays[14] = &k.desc.k_scale, k.arrays[15] = &k.desc.v_scale, k.arrays[16] = &k.desc.k_zero,
     k.arrays[17] = &k.desc.v_zero, k.arrays[18] = &k.desc.q_bounds;
-    k.arrays[19] = &k.desc.rowmax, k.arrays[20] = &k.desc.rowsum;
+    k.arrays[19] = &k.desc.rowmax, k.arrays[20] = &k.desc.rowsum, k.arrays[21] = &k.desc.rel_bias;
     remember(&k);
     faults = fuzz_byte(&in, 1) % (MOST_FAULTS + 1);
     for (size_t i = 0; i < faults; i++) {

@@ -370,7 +370,7 @@ int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
         if (!finite_at(&d->q, b, h, i, c)) return 0;
     for (size_t j = 0; j < ref_length(&d->k, 2); j++) {
         if (!ref_sees(d, b, h, i, j)) continue;
-        if (!isfinite((double)ref_mask(d, b, h, i, j))) return 0;
+        if (!isfinite((double)ref_mask(d, b, h, i, j)) || !isfinite((double)ref_relative(d, b, h, i, j))) return 0;
         for (size_t c = 0; c < ref_length(&d->k, 1); c++)
             if (!isfinite(ref_decoded(&d->k, &d->k_scale, &d->k_zero, b, kv_head, j, c))) return 0;
         for (size_t c = 0; c < ref_length(&d->v, 1); c++)
@@ -406,7 +406,8 @@ int fuzz_tame(const attn_desc *d)
     const double reach = 1e6 + (double)(d->q_offset < 0 ? -d->q_offset : d->q_offset);
     return q < limit && k < limit && q * k * (double)(1 + ref_length(&d->q, 1)) < limit &&
            largest_value(d) * (double)(1 + ref_length(&d->k, 2)) < limit &&
-           largest_of(&d->mask, &test_absent, &test_absent, 1) < limit && fuzz_largest(&d->alibi) * reach < limit &&
+           largest_of(&d->mask, &test_absent, &test_absent, 1) < limit &&
+           largest_of(&d->rel_bias, &test_absent, &test_absent, 1) < limit && fuzz_largest(&d->alibi) * reach < limit &&
            fuzz_largest(&d->sinks) < limit && (d->softcap == 0 || (d->softcap > 1 / limit && d->softcap < limit));
 }
 

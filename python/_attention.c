@@ -105,11 +105,12 @@ EXPORT int attention_self_attention(const int64_t *q, const int64_t *k, const in
 
 EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *v, const int64_t *out,
                              const int64_t *mask, const int64_t *kv_lens, const int64_t *q_bounds, const int64_t *alibi,
-                             const int64_t *sinks, const int64_t *scores, const int64_t *lse, const int64_t *rowmax,
-                             const int64_t *rowsum, const int64_t *k_scale, const int64_t *k_zero,
-                             const int64_t *v_scale, const int64_t *v_zero, double scale, double softcap, int causal,
-                             int lower_right, int64_t window_left, int64_t window_right, int mask_place,
-                             int64_t ring_sinks, size_t threads, const char **argument)
+                             const int64_t *rel_bias, const int64_t *sinks, const int64_t *scores, const int64_t *lse,
+                             const int64_t *rowmax, const int64_t *rowsum, const int64_t *k_scale,
+                             const int64_t *k_zero, const int64_t *v_scale, const int64_t *v_zero, double scale,
+                             double softcap, int causal, int lower_right, int64_t window_left, int64_t window_right,
+                             int mask_place, int64_t rel_first, int rel_clamp, int64_t ring_sinks, size_t threads,
+                             const char **argument)
 {
     attn_desc d = attn_desc_default();
     attn_pthreads pool;
@@ -125,6 +126,9 @@ EXPORT int attention_forward(const int64_t *q, const int64_t *k, const int64_t *
     d.kv_lens = array_of(kv_lens);
     d.q_bounds = array_of(q_bounds);
     d.alibi = array_of(alibi);
+    d.rel_bias = array_of(rel_bias);
+    d.rel_first = rel_first;
+    d.rel_clamp = rel_clamp;
     d.sinks = array_of(sinks);
     d.scores = array_of(scores);
     d.lse = array_of(lse);

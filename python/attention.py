@@ -81,9 +81,9 @@ _scores = _function("scores", "q k s")
 _softmax = _function("softmax", "x y", ctypes.c_int)
 _weighted_sum = _function("weighted_sum", "w v o")
 _self_attention = _function("self_attention", "q k v out")
-_forward = _function("forward", "q k v out mask kv_lens q_bounds alibi sinks scores lse rowmax rowsum k_scale k_zero "
-                     "v_scale v_zero", ctypes.c_double, ctypes.c_double, ctypes.c_int, ctypes.c_int, ctypes.c_int64,
-                     ctypes.c_int64, ctypes.c_int, ctypes.c_int64)
+_forward = _function("forward", "q k v out mask kv_lens q_bounds alibi rel_bias sinks scores lse rowmax rowsum k_scale "
+                     "k_zero v_scale v_zero", ctypes.c_double, ctypes.c_double, ctypes.c_int, ctypes.c_int,
+                     ctypes.c_int64, ctypes.c_int64, ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_int64)
 _layer = _function("layer", "x w_q w_k w_v w_o b_q b_k b_v b_o out weights mask", ctypes.c_size_t, ctypes.c_size_t,
                    ctypes.c_int)
 _cache_append = _function("cache_append", "cache rows scale lens", ctypes.c_int64)
@@ -415,9 +415,9 @@ def compute_attention_output(weights: ArrayLike, V: ArrayLike, *, out: Optional[
 
 _NOTEBOOK = ("Q", "K", "V", "out")
 _SCALES = ("k_scale", "k_zero", "v_scale", "v_zero")
-_PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "q_bounds", "alibi", "sinks", "weights", "lse",
-            "rowmax", "rowsum", *_SCALES, "scale", "softcap", "window")
-_PLAIN = (0.0, 0.0, 0, 0, -1, -1, 0, -1)
+_PYTORCH = ("query", "key", "value", "out", "attn_mask", "kv_lens", "q_bounds", "alibi", "rel_bias", "sinks", "weights",
+            "lse", "rowmax", "rowsum", *_SCALES, "scale", "softcap", "window")
+_PLAIN = (0.0, 0.0, 0, 0, -1, -1, 0, 0, 0, -1)
 _MASK_PLACES = ("all", "keys", "tail")
 _Scales = Sequence[Optional[Array]]
 _UNSCALED: _Scales = (None, None, None, None)
@@ -471,9 +471,10 @@ def _lengths(kv_lens: Array, batch: tuple[int, ...]) -> Array:
 
 def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Sequence[Array],
             out: Optional[Array] = None, mask: Optional[Array] = None, kv_lens: Optional[Array] = None,
-            alibi: Optional[Array] = None, sinks: Optional[Array] = None, q_bounds: Optional[Array] = None,
-            numbers: Sequence[Any] = _PLAIN, grouped: bool = False, return_weights: bool = False,
-            return_lse: bool = False, return_statistics: bool = False, scales: _Scales = _UNSCALED) -> Any:
+            alibi: Optional[Array] = None, rel_bias: Optional[Array] = None, sinks: Optional[Array] = None,
+            q_bounds: Optional[Array] = None, numbers: Sequence[Any] = _PLAIN, grouped: bool = False,
+            return_weights: bool = False, return_lse: bool = False, return_statistics: bool = False,
+            scales: _Scales = _UNSCALED) -> Any:
     q, k, v = arrays
     lead = q.shape[:-2]
     if k.shape[:-2] != lead or v.shape[:-2] != lead:
@@ -489,6 +490,7 @@ def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Seq
         count = math.prod(lead[:-1])
         q, k, v = (a.reshape((count,) + a.shape[-3:]) for a in (q, k, v))
         mask, alibi = _folded("attn_mask", mask, lead[:-1], 3), _folded("alibi", alibi, lead[:-1], 1)
+        rel_bias = _folded("rel_bias", rel_bias, lead[:-1], 3)
         scales = [_folded(name, a, lead[:-1], 3) for name, a in zip(_SCALES, scales)]
     if out is not None:
         _check_out(out, shape, dtype)
@@ -500,8 +502,8 @@ def _attend(labels: Sequence[str], given: Sequence[Any], dtype: Any, arrays: Seq
             results[i] = _empty("a number for each query", lead + q.shape[-2:-1], _STEP_TYPES.get(dtype, dtype))
     computed = (r if r is None or not folded else r.reshape((count,) + r.shape[len(lead) - 1:])
                 for r in results)
-    _call(_forward, labels, given, (q, k, v, next(computed), mask, kv_lens, q_bounds, alibi, sinks, *computed, *scales),
-          *numbers)
+    _call(_forward, labels, given,
+          (q, k, v, next(computed), mask, kv_lens, q_bounds, alibi, rel_bias, sinks, *computed, *scales), *numbers)
     if folded and out is not None:
         out[...] = results[0]
         results[0] = out
@@ -529,7 +531,8 @@ def scaled_dot_product_attention(
         query: ArrayLike, key: ArrayLike, value: ArrayLike, attn_mask: Optional[ArrayLike] = None,
         dropout_p: float = 0.0, is_causal: bool = False, scale: Optional[float] = None, enable_gqa: bool = False, *,
         lower_right: bool = False, window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
-        alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None,
+        alibi: Optional[ArrayLike] = None, rel_bias: Optional[ArrayLike] = None, rel_first: int = 0,
+        rel_clamp: bool = False, sinks: Optional[ArrayLike] = None, kv_lens: Optional[ArrayLike] = None,
         q_bounds: Optional[ArrayLike] = None, mask_place: str = "all", k_scale: Optional[ArrayLike] = None,
         k_zero: Optional[ArrayLike] = None, v_scale: Optional[ArrayLike] = None, v_zero: Optional[ArrayLike] = None,
         kv_dtype: Optional[str] = None, return_weights: bool = False, return_lse: bool = False,
@@ -550,6 +553,8 @@ def scaled_dot_product_attention(
     window       (left, right): keys from so many before a query's position to so many after it; -1: all of them
     softcap      scores become softcap * tanh(score / softcap); None: they stay
     alibi        (heads) or (batch, heads): slope * distance from the query's position is subtracted
+    rel_bias     (..., heads, q_len, r) or what broadcasts to it: entry (position of the query - key) - rel_first is
+                 added to the score; to others nothing, or with rel_clamp the first or the last entry
     sinks        (heads): a score that only the sum of weights counts
     kv_lens      (batch), or one for all: the number of keys of each batch; others are not looked at
     q_bounds     (batch, q_len, 2 R) or (q_len, 2 R): R intervals of keys of each query, begin and end in turn, in
@@ -581,8 +586,8 @@ def scaled_dot_product_attention(
         dtype, arrays = _with_codes((query, key, value), scales, kv_dtype)
     return _with_options((query, key, value), dtype, arrays, attn_mask, _flag("is_causal", is_causal), scale,
                          _flag("enable_gqa", enable_gqa), _flag("lower_right", lower_right), window, softcap, alibi,
-                         sinks, kv_lens, q_bounds, return_weights, return_lse, return_statistics, out, mask_place,
-                         scales, (k_scale, k_zero, v_scale, v_zero))
+                         (rel_bias, rel_first, rel_clamp), sinks, kv_lens, q_bounds, return_weights, return_lse,
+                         return_statistics, out, mask_place, scales, (k_scale, k_zero, v_scale, v_zero))
 
 
 def _with_codes(values: Sequence[Any], scales: _Scales, kv_dtype: Optional[str]) -> tuple[Any, list[Array]]:
@@ -612,9 +617,10 @@ def _with_options(
         given: tuple[Any, ...], dtype: Any, arrays: Sequence[Array], attn_mask: Optional[ArrayLike],
         is_causal: bool, scale: Optional[float], enable_gqa: bool, lower_right: bool,
         window: Optional[tuple[int, int]], softcap: Optional[float], alibi: Optional[ArrayLike],
-        sinks: Optional[ArrayLike], kv_lens: Optional[ArrayLike], q_bounds: Optional[ArrayLike],
-        return_weights: bool, return_lse: bool, return_statistics: bool, out: Optional[Array], mask_place: str,
-        scales: _Scales, given_scales: Sequence[Any], ring_sinks: int = -1) -> Any:
+        relative: tuple[Optional[ArrayLike], int, bool], sinks: Optional[ArrayLike], kv_lens: Optional[ArrayLike],
+        q_bounds: Optional[ArrayLike], return_weights: bool, return_lse: bool, return_statistics: bool,
+        out: Optional[Array], mask_place: str, scales: _Scales, given_scales: Sequence[Any],
+        ring_sinks: int = -1) -> Any:
     if mask_place not in _MASK_PLACES:
         raise ValueError(f"mask_place must be one of {', '.join(_MASK_PLACES)}, not {mask_place!r}")
     compute = _STEP_TYPES.get(dtype, dtype)
@@ -629,17 +635,22 @@ def _with_options(
         except (TypeError, ValueError):
             raise TypeError(f"window must be (left, right), not {_brief(window)}") from None
         left, right = (_count("window", side, _MOST_KEYS, -1) for side in (left, right))
-    given = (*given, out, attn_mask, kv_lens, q_bounds, alibi, sinks, *[None] * 4, *given_scales, scale, softcap,
-             window)
+    rel_bias, rel_first, rel_clamp = relative
+    with np.errstate(over="ignore"):  # what is too low for the type is -inf, as in masks
+        table = None if rel_bias is None else _option("rel_bias", rel_bias, compute)
+    given = (*given, out, attn_mask, kv_lens, q_bounds, alibi, rel_bias, sinks, *[None] * 4, *given_scales, scale,
+             softcap, window)
     return _attend(
         _PYTORCH, given, dtype, arrays, out,
         None if attn_mask is None else _mask(attn_mask, compute, arrays[1].shape[-2], mask_place),
         None if kv_lens is None else _array("kv_lens", kv_lens),
         None if alibi is None else _option("alibi", alibi, compute),
+        table,
         None if sinks is None else _option("sinks", sinks, compute),
         None if q_bounds is None else _array("q_bounds", q_bounds),
         (factor, 0.0 if softcap is None else _number("softcap", softcap), is_causal, lower_right, left, right,
-         _MASK_PLACES.index(mask_place), ring_sinks),
+         _MASK_PLACES.index(mask_place), _count("rel_first", rel_first, _MOST_KEYS // 2, -_MOST_KEYS // 2),
+         _flag("rel_clamp", rel_clamp), ring_sinks),
         enable_gqa, _flag("return_weights", return_weights), _flag("return_lse", return_lse),
         _flag("return_statistics", return_statistics), scales)
 
@@ -883,7 +894,8 @@ class Cache:
 
     def attend(self, query: ArrayLike, attn_mask: Optional[ArrayLike] = None, scale: Optional[float] = None, *,
                window: Optional[tuple[int, int]] = None, softcap: Optional[float] = None,
-               alibi: Optional[ArrayLike] = None, sinks: Optional[ArrayLike] = None, return_weights: bool = False,
+               alibi: Optional[ArrayLike] = None, rel_bias: Optional[ArrayLike] = None, rel_first: int = 0,
+               rel_clamp: bool = False, sinks: Optional[ArrayLike] = None, return_weights: bool = False,
                return_lse: bool = False, return_statistics: bool = False, out: Optional[Array] = None) -> Any:
         """The attention of the last q_len tokens, each of which sees those up to itself.
 
@@ -916,8 +928,8 @@ class Cache:
                 bounds[:, 2] = np.maximum(self._sinks, ends - self._window)
                 window = None
         return _with_options((query, k, v), dtype, (q, k, v), attn_mask, True, scale, True, True, window, softcap,
-                             alibi, sinks, lens, bounds, return_weights, return_lse, return_statistics, out, "all",
-                             scales, (None,) * 4, self._sinks)
+                             alibi, (rel_bias, rel_first, rel_clamp), sinks, lens, bounds, return_weights, return_lse,
+                             return_statistics, out, "all", scales, (None,) * 4, self._sinks)
 
     def _rows(self, name: str, a: Array) -> Array:
         if a.ndim == 3 and self._keys.shape[0] == 1:

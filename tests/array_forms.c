@@ -19,6 +19,7 @@
     X(mask, 1, 4, 7)                                                                                                   \
     X(kv_lens, 1, 1, 0)                                                                                                \
     X(alibi, 1, 2, 4)                                                                                                  \
+    X(rel_bias, 1, 4, 7)                                                                                               \
     X(sinks, 1, 1, 0)                                                                                                  \
     X(block_table, 2, 2, 0)                                                                                            \
     X(cu_seqlens_q, 1, 1, 0)                                                                                           \
@@ -45,7 +46,7 @@ static const struct {
     ARRAYS(X)
 #undef X
 };
-enum { COUNT = sizeof arrays / sizeof *arrays, OUTPUTS = 15 /* from here on */ };
+enum { COUNT = sizeof arrays / sizeof *arrays, OUTPUTS = 16 /* from here on */ };
 
 static attn_array *array_of(attn_desc *d, size_t which) { return (attn_array *)(void *)((char *)d + arrays[which].at); }
 
@@ -83,6 +84,8 @@ static attn_desc whole(int kind, size_t batch, size_t q_heads, size_t k_heads, a
         }
     }
     test_fill_normal(&d.alibi, &rng, 0.3);
+    d.rel_bias = test_4d(ATTN_F32, batch, q_heads, all * Q_LEN, 5);
+    test_fill_normal(&d.rel_bias, &rng, 1);
     test_fill_normal(&d.sinks, &rng, 1);
     if (kind >= PACKED) d.cu_seqlens_q = test_1d(ATTN_I32, SEQUENCES + 1);
     if (kind == PACKED) d.cu_seqlens_k = test_1d(ATTN_I32, SEQUENCES + 1);

@@ -30,6 +30,7 @@ test_programs = \
 	tests/quantizing \
 	tests/query_intervals \
 	tests/recipes \
+	tests/relative_bias \
 	tests/ring_caches \
 	tests/rotary \
 	tests/rotary_models \

@@ -184,6 +184,8 @@ def check_attention():
         lens = np.array([3, 9])
         bounds = np.stack([np.full((2, 6), 1), rng.integers(0, 9, (2, 6))], -1).astype(np.int32)
         below = -slopes.astype(REAL)[:, np.newaxis, np.newaxis] * np.abs(i - j)
+        table, entry = normal(2, 4, 6, 4, dtype=dtype), np.broadcast_to(i + 3 - j + 2, (2, 4, 6, 9))
+        near = np.where((entry >= 0) & (entry < 4), np.take_along_axis(table, np.clip(entry, 0, 3), -1), 0)
         for options, exact in (
                 ({}, {}),
                 (dict(attn_mask=mask), dict(keep=mask)),
@@ -206,6 +208,8 @@ def check_attention():
                 (dict(softcap=2), dict(softcap=2)),
                 (dict(alibi=slopes), dict(bias=below)),
                 (dict(alibi=[slopes, slopes]), dict(bias=below)),
+                (dict(rel_bias=table[0, 0, 0], rel_clamp=True), dict(bias=table[0, 0, 0, np.clip(i - j, 0, 3)])),
+                (dict(rel_bias=table, rel_first=-2, is_causal=True, lower_right=True), dict(keep=j <= i + 3, bias=near)),
                 (dict(sinks=sinks), dict(sinks=sinks)),
                 (dict(sinks=sinks, attn_mask=mask), dict(sinks=sinks, keep=mask)),
                 (dict(kv_lens=lens), dict(keep=j < lens[:, np.newaxis, np.newaxis, np.newaxis])),
@@ -586,11 +590,13 @@ def check_shapes():
     keep, slopes, lens = rng.random((2, 1, 3, 6, 7)) < 0.7, normal(2, 1, 3), np.array([[1, 2], [3, 7]])
     i, j = np.arange(6)[:, np.newaxis], np.arange(7)
     out = np.full((2, 2, 3, 6, 5), np.nan)
-    got = scaled_dot_product_attention(q, k, v, keep, alibi=slopes, kv_lens=lens, return_weights=True, return_lse=True,
-                                       out=out)
+    table = normal(2, 1, 3, 1, 2)
+    got = scaled_dot_product_attention(q, k, v, keep, alibi=slopes, kv_lens=lens, rel_bias=table, rel_first=-1,
+                                       rel_clamp=True, return_weights=True, return_lse=True, out=out)
     attention_within(got, "five dimensions, with options", q, k, v, np.float64,
                      keep=keep & (j < lens[..., np.newaxis, np.newaxis, np.newaxis]),
-                     bias=-slopes[..., np.newaxis, np.newaxis] * np.abs(i - j))
+                     bias=table[..., 0, np.clip(i - j + 1, 0, 1)] -
+                     slopes[..., np.newaxis, np.newaxis] * np.abs(i - j))
     ok(got[0] is out, "... into out")
     for shape in ((0, 4), (5, 0), (0, 0), (0, 3, 4), (2, 0, 5, 4), (0, 2, 3, 5, 4)):
         e = np.zeros(shape)
@@ -698,6 +704,9 @@ def check_errors():
             (dict(q_bounds=[[0, 1, 2]] * 5), ValueError, ["(5, 3)"]), (dict(q_bounds=[[0.5, 1]]), TypeError, ["float64"]),
             (dict(q_bounds=[[3, 5, 1, 2]] * 5), ValueError, ["length"]),
             (dict(q_bounds=np.zeros((2, 5, 2), int)), ValueError, ["(2, 5, 2)"]),
+            (dict(rel_bias=np.zeros((3, 4))), ValueError, ["rel_bias", "(3, 4)"]),
+            (dict(rel_bias=[]), ValueError, ["rel_bias", "(0,)"]), (dict(rel_first=1.5), TypeError, ["1.5"]),
+            (dict(rel_first=2**61 + 1), ValueError, ["rel_first"]), (dict(rel_clamp="no"), TypeError, ["'no'"]),
             (dict(alibi=["a"]), TypeError, ["<U1"]), (dict(sinks=[1, 2]), ValueError, ["(2,)"])):
         raises(kind, [*options, *words], sdpa, x, x, x, **options)
     raises(ValueError, ["attn_mask", "(5, 6)"], sdpa, x, x, x, np.ones((5, 6), bool), mask_place="tail")

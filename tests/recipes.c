@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * What the manual says needs no option: latent attention as a view, a prefix and a head for
- * several by strides of 0, a bias by distance as a strided mask, softmax off by one by sinks of 0,
+ * several by strides of 0, a bias by distance as a strided mask, that of T5 and that of Transformer-XL
+ * as masks of all keys, softmax off by one by sinks of 0,
  * and lengths below q_len. Each gives the bits, or what a bound allows, of arrays without tricks.
  */
 #include "check/harness.h"
@@ -60,6 +61,70 @@ static void try_distances(attn_dtype type, size_t q_len, size_t kv_len)
     test_ok(ref_get(&d.mask, 0, 1, q_len - 1, 0) == ref_get(&r, 0, 0, 1, 0) &&
                 ref_get(&d.mask, 0, 0, 0, kv_len - 1) == ref_get(&r, 0, 0, 0, each - 1),
             "a bias by distance: from the most negative to the largest");
+    test_release();
+}
+
+/* The buckets of T5 in both directions, 32 of them up to a distance of 128 (Raffel et al. 2020). */
+static int bucket_of(int relative)
+{
+    const int n = relative < 0 ? -relative : relative, side = relative > 0 ? 16 : 0;
+    const int large = 8 + (n < 8 ? 0 : (int)(log(n / 8.0) / log(16) * 8 + 1e-9));
+    return side + (n < 8 ? n : large < 15 ? large : 15);
+}
+static void try_t5(attn_dtype type, size_t q_len, size_t kv_len)
+{
+    enum { HEADS = 2 };
+    const test_shape shape = {type, 1, HEADS, HEADS, q_len, kv_len, 8, 5};
+    test_rng rng = {kv_len};
+    attn_desc d = test_problem(&shape, &rng), m;
+    const attn_array bias = test_2d(type, 32, HEADS);
+    test_fill_normal(&bias, &rng, 2);
+    d.scale = 1;
+    d.align = ATTN_ALIGN_LOWER_RIGHT;
+    m = test_again(&d);
+    m.mask = test_3d(type, HEADS, q_len, kv_len);
+    d.rel_bias = test_3d(type, HEADS, 1, 257);
+    for (size_t h = 0; h < HEADS; h++) {
+        for (int e = 0; e < 257; e++)
+            ref_set(&d.rel_bias, 0, h, 0, (size_t)e, (double)ref_get(&bias, 0, 0, (size_t)bucket_of(128 - e), h));
+        for (size_t i = 0; i < q_len; i++)
+            for (size_t j = 0; j < kv_len; j++) {
+                const int relative = (int)j - (int)(i + kv_len - q_len);
+                ref_set(&m.mask, 0, h, i, j, (double)ref_get(&bias, 0, 0, (size_t)bucket_of(relative), h));
+            }
+    }
+    d.rel_first = -128;
+    d.rel_clamp = 1;
+    test_ok(test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+                test_status(test_forward(&m, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same_outputs(&d, &m),
+            "%s, %zu queries, %zu keys: T5", attn_dtype_name(type), q_len, kv_len);
+    test_release();
+}
+
+static void try_transformer_xl(attn_dtype type, size_t q_len, size_t kv_len)
+{
+    enum { HEADS = 2, DIM = 8 };
+    const test_shape shape = {type, 1, HEADS, HEADS, q_len, kv_len, DIM, 5};
+    const size_t n = q_len + kv_len - 1;
+    test_rng rng = {kv_len};
+    attn_desc d = test_problem(&shape, &rng), m;
+    const attn_array u = test_3d(type, HEADS, q_len, DIM), e = test_3d(type, HEADS, n, DIM),
+                     r = test_3d(type, HEADS, q_len, n);
+    int pass;
+    test_fill_normal(&u, &rng, 1);
+    test_fill_normal(&e, &rng, 1);
+    m = test_again(&d);
+    m.mask = test_3d(type, HEADS, q_len, kv_len);
+    pass = test_status(test_scores(&u, &e, 0, &r, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    for (size_t h = 0; h < HEADS; h++) /* the distance i - j is at i - j + kv_len - 1 */
+        for (size_t i = 0; i < q_len; i++)
+            for (size_t j = 0; j < kv_len; j++)
+                ref_set(&m.mask, 0, h, i, j, (double)ref_get(&r, 0, h, i, i - j + kv_len - 1));
+    d.rel_bias = r;
+    d.rel_first = 1 - (int64_t)kv_len;
+    pass = pass && test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+           test_status(test_forward(&m, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same_outputs(&d, &m);
+    test_ok(pass, "%s, %zu queries, %zu keys: Transformer-XL", attn_dtype_name(type), q_len, kv_len);
     test_release();
 }
 
@@ -123,6 +188,8 @@ int main(void)
             try_prefix(test_types[t], rows[i]);
             try_distances(test_types[t], rows[i], 17);
             try_distances(test_types[t], rows[i], 600);
+            try_t5(test_types[t], rows[i], 600);
+            try_transformer_xl(test_types[t], rows[i], 50);
             try_off_by_one(test_types[t], rows[i]);
         }
         try_short(test_types[t]);

@@ -355,6 +355,7 @@ static void options(attn_dtype type, attn_dtype mask)
     with.desc.softcap = 5;
     with.desc.mask = filled(mask, 1, 1, q_len, kv_len);
     with.desc.alibi = vector(type, 4);
+    with.desc.rel_bias = vector(type, 900);
     with.desc.sinks = vector(type, 4);
     with.desc.lse = filled(type, 1, 1, 4, q_len);
     with.desc.lse = attn_array_3d(type, with.desc.lse.data, 1, 4, q_len);

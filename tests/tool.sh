@@ -267,6 +267,15 @@ if option '--alibi' --alibi "$dir/slopes.npy"; then
     near 0 "$(values "$dir/out.npy" f4 | cut -d' ' -f2-154)" "$(values "$dir/v.npy" f4 | cut -d' ' -f2-154)"
     ok '--alibi: with steep slopes each query sees its own key'
 fi
+echo '0 -1e30' | npy "$dir/distances.npy" f4 '(2,)'
+if option '--rel-bias' --rel-bias "$dir/distances.npy" --rel-clamp --window -1,0; then
+    near 0 "$(values "$dir/out.npy" f4 | cut -d' ' -f2-154)" "$(values "$dir/v.npy" f4 | cut -d' ' -f2-154)"
+    ok '--rel-bias, --rel-clamp: 0 at a distance of 0 and little beyond, each query sees its own key'
+fi
+awk 'BEGIN { for (i = 0; i < 17; i++) for (j = 0; j < 40; j++) printf "%d ", i - j == 2 ? 3 : i - j == 3 ? -2 : 0 }' | npy "$dir/band.npy" f4 '(17, 40)'
+echo '3 -2' | npy "$dir/distances.npy" f4 '(2,)'
+sdpa -o "$dir/o1.npy" --mask "$dir/band.npy" && sdpa -o "$dir/o2.npy" --rel-bias "$dir/distances.npy" --rel-first 2 && cmp -s "$dir/o1.npy" "$dir/o2.npy"
+ok '--rel-first: distances from 2 on, and nothing elsewhere, as in a mask'
 echo '-1e30 1e30' | npy "$dir/sinks.npy" f4 '(2,)'
 if option '--sinks' --sinks "$dir/sinks.npy" --weights "$dir/w2.npy"; then
     values "$dir/w2.npy" f4 | awk '{ for (i = 1; i <= NF; i++) if (i <= 17 * 40) low += $i; else high += $i }
@@ -432,6 +441,8 @@ same_by_cache 'all keys'
 same_by_cache 'causal upper-left, mask' --causal upper-left --mask "$dir/keys.npy"
 same_by_cache 'causal lower-right, lengths, ALiBi' --causal lower-right --kv-lens "$dir/len.npy" --alibi "$dir/slopes.npy"
 same_by_cache 'causal with offset, window, additive mask, softcap' --causal 25 --window 20,0 --mask "$dir/bias.npy" --softcap 2
+noise 340 12 | npy "$dir/distances.npy" f4 '(2, 17, 10)'
+same_by_cache 'causal lower-right, relative bias' --causal lower-right --rel-bias "$dir/distances.npy" --rel-first -2 --rel-clamp
 same_by_cache 'causal, mask of bits' --causal upper-left --mask "$dir/keys.npy" --mask-bits
 awk 'BEGIN { for (i = 0; i < 23; i++) printf "%d ", (i % 3 > 0) }' | npy "$dir/few.npy" b1 '(23,)'
 awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", (i < 23 && i % 3 > 0) }' | npy "$dir/first.npy" b1 '(40,)'
@@ -567,7 +578,11 @@ refused 'matrices that do not fit' "$dir/wv.npy: the inner dimension is 2" matmu
 refused 'an axis that is not there' "$dir/rows.npy: axis 2 is out of range" softmax --in "$dir/rows.npy" --axis 2 -o "$no"
 refused 'a mask of another shape' "$dir/wv.npy: axis 1" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/wv.npy"
 refused 'slopes that are too few' "$dir/len.npy: has shape (1,)" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --alibi "$dir/len.npy"
+refused 'a relative bias of other queries' "$dir/distances.npy: axis 1 has length 17 instead of 40 or 1" sdpa --q "$k" --k "$k" --v "$v" -o "$no" --rel-bias "$dir/distances.npy"
+refused 'a relative bias of integers' "$dir/len.npy: " sdpa --q "$q" --k "$k" --v "$v" -o "$no" --rel-bias "$dir/len.npy"
+refused 'a first distance without a bias' '--rel-first needs --rel-bias' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --rel-first 3
 echo 40 | npy "$dir/one.npy" f4 '(1,)'
+refused 'a first distance too far' 'rel_first: a parameter is out of range' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --rel-bias "$dir/one.npy" --rel-first 3000000000000000000
 echo '1 1' | npy "$dir/short.npy" b1 '(2, 1)'
 refused 'a mask with one key' "$dir/short.npy: axis 1 has length 1 instead of 40" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/short.npy"
 awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", i == 7 ? 10000 : i % 2 }' | npy "$dir/added.npy" i8 '(40,)'

@@ -35,6 +35,10 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --scale X        instead of 1/sqrt(head dimension)\n"
                          "  --softcap C      C tanh(score / C)\n"
                          "  --alibi S.npy    (H) or (B, H): slopes\n"
+                         "  --rel-bias R.npy    (B, H, q_len, R), where all but R broadcast: added by the\n"
+                         "                   distance from a key to the query's position; -inf = hidden\n"
+                         "  --rel-first N    the distance of its first entry (default: 0)\n"
+                         "  --rel-clamp      distances beyond have the first or the last entry, not nothing\n"
                          "  --sinks S.npy    (H): a logit for the denominator only\n"
                          "More outputs:\n"
                          "  --weights W.npy  the attention weights\n"
@@ -65,8 +69,9 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
 
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum, *rowmax, *rowsum;
-    const char *scale, *causal, *window, *mask, *mask_place, *mask_bits, *softcap, *alibi, *sinks, *kv_lens, *kv_dtype,
-        *paged, *cache, *ring, *ring_sinks, *k_scale, *k_zero, *v_scale, *v_zero, *q_bounds, *cu_seqlens_q;
+    const char *scale, *causal, *window, *mask, *mask_place, *mask_bits, *softcap, *alibi, *rel_bias, *rel_first,
+        *rel_clamp, *sinks, *kv_lens, *kv_dtype, *paged, *cache, *ring, *ring_sinks, *k_scale, *k_zero, *v_scale,
+        *v_zero, *q_bounds, *cu_seqlens_q;
     picture_arguments picture;
     run_options run;
 } sdpa_options;
@@ -98,13 +103,17 @@ static int scalars_read(const sdpa_options *o, attn_desc *desc)
         return fail("%s (see attn sdpa --help)", o->ring ? "--ring needs --cache" : "--ring-sinks needs --ring");
     if (o->ring && (o->paged || o->weights || o->scores || o->colsum || pictures_wanted(&o->picture)))
         return fail("--ring goes neither with --paged nor with weights, scores or their sums (see attn sdpa --help)");
+    if ((o->rel_first || o->rel_clamp) && !o->rel_bias)
+        return fail("%s needs --rel-bias (see attn sdpa --help)", o->rel_first ? "--rel-first" : "--rel-clamp");
     if (o->stage && !o->scores) return fail("--stage needs --scores (see attn sdpa --help)");
     if (!option_number("--scale", o->scale, &desc->scale) || !option_number("--softcap", o->softcap, &desc->softcap) ||
         !option_word("--stage", o->stage, stages, ATTN_STAGE_COUNT, &stage) || !causal_read(o->causal, desc) ||
         !window_read(o->window, desc) ||
+        !option_integer("--rel-first", o->rel_first, INT64_MIN, INT64_MAX, &desc->rel_first) ||
         !option_word("--mask-place", o->mask_place, places, ATTN_MASK_PLACE_COUNT, &place))
         return 0;
     desc->ring = o->ring != NULL;
+    desc->rel_clamp = o->rel_clamp != NULL;
     desc->mask_place = desc->ring && !place ? ATTN_MASK_KEYS : (attn_mask_place)place; /* of all keys, as they come */
     if (place == ATTN_MASK_TAIL && o->cache && o->causal)
         return fail("--mask-place tail: the last keys are others at every step of --cache with --causal");
@@ -270,6 +279,19 @@ static int mask_fits(tensor *mask, attn_mask_place place, const size_t full[4], 
     return m->dtype == ATTN_BOOL || (tensor_is_float(mask) && tensor_convert(mask, dtype));
 }
 
+/* The same of a relative bias, which has any number of entries. */
+static int biases_fit(tensor *t, const size_t full[4], attn_dtype dtype)
+{
+    const attn_array *a = &t->array;
+    size_t wanted[4];
+    if (!t->file) return 1;
+    if (!tensor_is_float(t) || !tensor_rank(t, 1, 4, "(B, H, q_len, R) or one that broadcasts to it")) return 0;
+    memcpy(wanted, full, sizeof wanted);
+    wanted[3] = a->shape[a->ndim - 1];
+    if (wanted[3] == 0) return fail("%s: has no entries", t->file);
+    return mask_fits(t, ATTN_MASK_ALL, wanted, dtype);
+}
+
 /* A boolean mask as bits. */
 static int mask_pack(tensor *mask)
 {
@@ -348,17 +370,17 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
     const attn_array *q = &desc->q;
     size_t full[4] = {1, 1, 1, 1};
     const size_t sequences = o->cu_seqlens_q ? desc->k.shape[0] : q->ndim == 4 ? q->shape[0] : 1;
-    tensor mask, alibi, sinks, kv_lens, q_bounds, cu_seqlens_q;
+    tensor mask, alibi, rel_bias, sinks, kv_lens, q_bounds, cu_seqlens_q;
     int i;
     for (i = 1; i <= q->ndim; i++) full[4 - i] = q->shape[q->ndim - i];
     full[3] = desc->k.shape[desc->k.ndim - 2];
     if (!tensor_load(&mask, o->mask) || !tensor_load(&alibi, o->alibi) || !tensor_load(&sinks, o->sinks) ||
-        !tensor_load(&kv_lens, o->kv_lens) || !tensor_load(&q_bounds, o->q_bounds) ||
-        !tensor_load(&cu_seqlens_q, o->cu_seqlens_q))
+        !tensor_load(&rel_bias, o->rel_bias) || !tensor_load(&kv_lens, o->kv_lens) ||
+        !tensor_load(&q_bounds, o->q_bounds) || !tensor_load(&cu_seqlens_q, o->cu_seqlens_q))
         return 0;
     if (!mask_fits(&mask, desc->mask_place, full, dtype) || !vector_fits(&alibi, sequences, full[1], 1, "head") ||
         !vector_fits(&sinks, full[0], full[1], 0, "head") || !vector_fits(&kv_lens, 0, sequences, 0, "batch") ||
-        !bounds_fit(&q_bounds, full[0], full[2]) ||
+        !bounds_fit(&q_bounds, full[0], full[2]) || !biases_fit(&rel_bias, full, dtype) ||
         !vector_fits(&cu_seqlens_q, 0, sequences + 1, 0, "sequence and one more"))
         return 0;
     if (alibi.file && (!tensor_is_float(&alibi) || !tensor_convert(&alibi, dtype))) return 0;
@@ -374,6 +396,7 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
     if (o->mask_bits && !mask_pack(&mask)) return 0;
     desc->mask = mask.array;
     desc->alibi = alibi.array;
+    desc->rel_bias = rel_bias.array;
     desc->sinks = sinks.array;
     desc->kv_lens = kv_lens.array;
     desc->q_bounds = q_bounds.array;
@@ -497,6 +520,7 @@ static int cached_new(cached *c, const attn_desc *desc, attn_dtype kv_type, size
     c->desc.q = lift(&desc->q, 4);
     c->desc.out = lift(&desc->out, 4);
     c->desc.mask = lift(&desc->mask, 4);
+    c->desc.rel_bias = lift(&desc->rel_bias, 4);
     c->desc.scores = lift(&desc->scores, 4);
     c->desc.lse = lift(&desc->lse, 3);
     c->desc.q_bounds = lift(&desc->q_bounds, 3);
@@ -602,6 +626,7 @@ static attn_desc step_of(const cached *c, size_t i)
     d.scores = slice(&d.scores, 2, i, one);
     d.q_bounds = slice(&d.q_bounds, 1, i, one);
     if (d.mask.ndim && d.mask.shape[2] != 1) d.mask = slice(&d.mask, 2, i, one);
+    if (d.rel_bias.ndim && d.rel_bias.shape[2] != 1) d.rel_bias = slice(&d.rel_bias, 2, i, one);
     /* With lower-right alignment, the query is at the last of the keys so far. */
     if (d.align != ATTN_ALIGN_LOWER_RIGHT) {
         d.q_offset = d.align == ATTN_ALIGN_OFFSET ? d.q_offset : 0;
@@ -779,6 +804,9 @@ int sdpa_command(int argc, char **argv)
         {"--mask-bits!", &o.mask_bits},
         {"--softcap", &o.softcap},
         {"--alibi", &o.alibi},
+        {"--rel-bias", &o.rel_bias},
+        {"--rel-first", &o.rel_first},
+        {"--rel-clamp!", &o.rel_clamp},
         {"--sinks", &o.sinks},
         {"--kv-lens", &o.kv_lens},
         {"--q-bounds", &o.q_bounds},
