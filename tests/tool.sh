@@ -582,7 +582,7 @@ refused 'a relative bias of other queries' "$dir/distances.npy: axis 1 has lengt
 refused 'a relative bias of integers' "$dir/len.npy: " sdpa --q "$q" --k "$k" --v "$v" -o "$no" --rel-bias "$dir/len.npy"
 refused 'a first distance without a bias' '--rel-first needs --rel-bias' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --rel-first 3
 echo 40 | npy "$dir/one.npy" f4 '(1,)'
-refused 'a first distance too far' 'rel_first: a parameter is out of range' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --rel-bias "$dir/one.npy" --rel-first 3000000000000000000
+refused 'a first distance too far' '--rel-first: ' sdpa --q "$q" --k "$k" --v "$v" -o "$no" --rel-bias "$dir/one.npy" --rel-first 3000000000000000000
 echo '1 1' | npy "$dir/short.npy" b1 '(2, 1)'
 refused 'a mask with one key' "$dir/short.npy: axis 1 has length 1 instead of 40" sdpa --q "$q" --k "$k" --v "$v" -o "$no" --mask "$dir/short.npy"
 awk 'BEGIN { for (i = 0; i < 40; i++) printf "%d ", i == 7 ? 10000 : i % 2 }' | npy "$dir/added.npy" i8 '(40,)'

@@ -96,6 +96,7 @@ static int scalars_read(const sdpa_options *o, attn_desc *desc)
 {
     static const char *const stages[ATTN_STAGE_COUNT] = {"probs", "raw", "softcapped", "biased"};
     static const char *const places[ATTN_MASK_PLACE_COUNT] = {"all", "keys", "tail"};
+    const int64_t farthest = (int64_t)1 << 61; /* that the library accepts */
     int stage = ATTN_STAGE_PROBS, place = ATTN_MASK_ALL;
     if ((o->mask_place || o->mask_bits) && !o->mask)
         return fail("%s needs --mask (see attn sdpa --help)", o->mask_place ? "--mask-place" : "--mask-bits");
@@ -109,7 +110,7 @@ static int scalars_read(const sdpa_options *o, attn_desc *desc)
     if (!option_number("--scale", o->scale, &desc->scale) || !option_number("--softcap", o->softcap, &desc->softcap) ||
         !option_word("--stage", o->stage, stages, ATTN_STAGE_COUNT, &stage) || !causal_read(o->causal, desc) ||
         !window_read(o->window, desc) ||
-        !option_integer("--rel-first", o->rel_first, INT64_MIN, INT64_MAX, &desc->rel_first) ||
+        !option_integer("--rel-first", o->rel_first, -farthest, farthest, &desc->rel_first) ||
         !option_word("--mask-place", o->mask_place, places, ATTN_MASK_PLACE_COUNT, &place))
         return 0;
     desc->ring = o->ring != NULL;
