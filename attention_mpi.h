@@ -375,14 +375,13 @@ typedef struct attn__mpi_item {
 
 /* What each rank tells all others: see attn__mpi_describe. */
 enum { ATTN__MPI_OUTCOME = 0, ATTN__MPI_Q = 3, ATTN__MPI_KV = 7, ATTN__MPI_MASK_ROWS = 11, ATTN__MPI_FIRST_FIELD };
-#define ATTN__MPI_FIELDS(X)                                                                                            \
-    X(build)                                                                                                           \
-    X(batch)                                                                                                           \
-    X(q_heads)                                                                                                         \
-    X(kv_heads)                                                                                                        \
-    X(head_dim) X(head_dim_v) X(q_len) X(kv_len) X(q_everywhere) X(schedule) X(message) X(q) X(k) X(v) X(out) X(scale) \
-        X(softcap) X(causal) X(align) X(q_offset) X(window) X(window_left) X(window_right) X(mask) X(mask_place)       \
-            X(kv_lens) X(q_bounds) X(alibi) X(sinks) X(lse) X(rowmax) X(rowsum)
+/* clang-format off */
+#define ATTN__MPI_FIELDS(X)                                                                                           \
+    X(build) X(batch) X(q_heads) X(kv_heads) X(head_dim) X(head_dim_v) X(q_len) X(kv_len) X(q_everywhere)             \
+    X(schedule) X(message) X(q) X(k) X(v) X(out) X(scale) X(softcap) X(causal) X(align) X(q_offset) X(window)         \
+    X(window_left) X(window_right) X(mask) X(mask_place) X(kv_lens) X(q_bounds) X(alibi) X(sinks) X(lse) X(rowmax)    \
+    X(rowsum)
+/* clang-format on */
 enum {
 #define ATTN__X(name) ATTN__MPI_FIELD_##name,
     ATTN__MPI_FIELDS(ATTN__X)
