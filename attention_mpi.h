@@ -870,16 +870,27 @@ static attn_desc attn__mpi_rows_part(const attn__mpi_run *run, const attn_desc *
     return d;
 }
 
-/* The items of p, which has the rows of a shard: one for each piece, and for each batch where queries of batches are at
+/* Rows of an item: those whose states over one part of the keys are some megabytes, so that they are merged in caches,
+ * and in memory that a free has returned. */
+static size_t attn__mpi_item_rows(const attn_desc *p)
+{
+    const size_t row = (p->v.shape[3] + 64) * (p->q.dtype == ATTN_F64 ? 8 : 4) * p->q.shape[0] * p->q.shape[1],
+                 rows = row ? ((size_t)4 << 20) / row / 64 * 64 : 0;
+    return rows < 64 ? 64 : rows;
+}
+
+/* The items of p, which has the rows of a shard: some rows of a piece; of one batch where queries of batches are at
  * other positions. */
 static void attn__mpi_make_items(attn__mpi_run *run, const attn_desc *p, const attn_mpi_shard *s)
 {
-    const size_t batch = p->q.shape[0];
+    const size_t batch = p->q.shape[0], most = attn__mpi_item_rows(p);
     const int apart =
         p->kv_lens.ndim && p->align == ATTN_ALIGN_LOWER_RIGHT && (p->causal || p->window || p->alibi.ndim);
-    const size_t each = apart ? 1 : batch, groups = apart ? batch : 1;
+    const size_t each = apart ? 1 : batch, groups = apart ? batch : 1, first = s->end[0] - s->begin[0],
+                 second = s->end[1] - s->begin[1];
     attn_desc all = *p;
-    run->items = (attn__mpi_item *)attn__mpi_take(run, groups * 2 * sizeof *run->items);
+    run->items =
+        (attn__mpi_item *)attn__mpi_take(run, groups * (first / most + second / most + 2) * sizeof *run->items);
     if (p->mask_place == ATTN_MASK_TAIL && p->mask.ndim && !p->kv_lens.ndim) { /* parts do not know the last key */
         run->lens = (int64_t *)attn__mpi_take(run, batch * sizeof *run->lens);
         for (size_t b = 0; run->lens && b < batch; b++) run->lens[b] = (int64_t)run->d->kv_len;
@@ -888,14 +899,15 @@ static void attn__mpi_make_items(attn__mpi_run *run, const attn_desc *p, const a
     }
     if (!attn__mpi_fine(run)) return;
     for (size_t g = 0; g < groups; g++)
-        for (int i = 0; i < 2; i++) {
-            attn__mpi_item *item = &run->items[run->item_count];
-            const size_t rows = s->end[i] - s->begin[i], at = i ? s->end[0] - s->begin[0] : 0;
-            if (!rows) continue;
-            item->desc = attn__mpi_rows_part(run, &all, g, each, at, rows, s->begin[i]);
+        for (size_t at = 0, rows; at < first + second; at += rows) {
+            const int piece = at >= first;
+            const size_t left = (piece ? first + second : first) - at,
+                         begin = piece ? s->begin[1] + at - first : s->begin[0] + at;
+            attn__mpi_item *item = &run->items[run->item_count++];
+            rows = left < most ? left : most;
+            item->desc = attn__mpi_rows_part(run, &all, g, each, at, rows, begin);
             item->batch = g;
             item->states = NULL;
-            run->item_count++;
         }
 }
 

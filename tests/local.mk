@@ -67,7 +67,7 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/mpi.c tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt tests/terminal.py tests/web.py doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md doc/tutorial.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/mpi.c tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt tests/terminal.py tests/web.py doc/distributed.md doc/distributed.py doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md doc/tutorial.md
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a

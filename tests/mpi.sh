@@ -46,8 +46,8 @@ tool_tests() {
     done
     launch 3 "$dir/attn-mpi" sdpa --q "$dir/q.npy" --k "$dir/k.npy" --v "$dir/swapped.npy" --order contiguous --dtype f16 \
         -o "$dir/o.npy" >"$dir/log" 2>&1 &&
-        $attn sdpa --q "$dir/q.npy" --k "$dir/k.npy" --v "$dir/v.npy" --dtype f16 -o "$dir/o1.npy" &&
-        cmp "$dir/o.npy" "$dir/o1.npy" >>"$dir/log"
+        $attn sdpa --q "$dir/q.npy" --k "$dir/k.npy" --v "$dir/v.npy" --dtype f16 -o "$dir/o2.npy" &&
+        cmp "$dir/o.npy" "$dir/o2.npy" >>"$dir/log"
     ok "$name, attn-mpi: another byte order, converted to float16"
     inputs="--q $dir/q.npy --k $dir/k.npy"
     refused 'the number of keys is 3 ' sdpa $inputs --v "$dir/few.npy"
@@ -78,6 +78,10 @@ mpi_tests() { # NAME
     tool_tests
 }
 
+if [ -n "${PYTHON3-}" ] && "$PYTHON3" -c '' 2>/dev/null; then
+    "$PYTHON3" "$top/doc/distributed.py" --check >"$dir/log" 2>&1
+    ok 'doc/distributed.md has the tables of doc/distributed.py'
+fi
 if [ -n "${RUN-}" ]; then
     skip 'MPI' 'programs of another machine'
 elif [ "${MPICC:-no}" = no ]; then
