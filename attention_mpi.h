@@ -712,7 +712,9 @@ static void attn__mpi_describe(const attn__mpi_run *run, uint64_t *words)
 {
     const attn_mpi_desc *d = run->d;
     const attn_desc *p = &run->part;
-    const uint64_t build = attn__mpi_hash_bytes(sizeof(size_t), ATTN_VERSION, sizeof ATTN_VERSION);
+    const size_t width = sizeof(size_t); /* its bytes also tell their order */
+    const uint64_t build =
+        attn__mpi_hash_bytes(attn__mpi_hash_bytes(0, &width, sizeof width), ATTN_VERSION, sizeof ATTN_VERSION);
     uint64_t *field = words + ATTN__MPI_FIRST_FIELD;
     memset(words, 0, ATTN__MPI_WORDS * sizeof *words);
     memcpy(words + ATTN__MPI_OUTCOME, &run->outcome, sizeof run->outcome);

@@ -12,6 +12,8 @@ OMPI_CC=${CC:-cc} MPICH_CC=${CC:-cc} OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_
 export OMPI_CC MPICH_CC OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM
 flags="-O2 -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Werror ${SANITIZER_CFLAGS-} -I$top"
 
+[ -z "${SANITIZER_CFLAGS-}" ] || export ASAN_OPTIONS=detect_leaks=0 # those of MPI; tests/mpi.c counts ours
+
 # launch RANKS PROGRAM...: one that hangs has failed
 launch() {
     ranks=$1
@@ -65,7 +67,13 @@ mpi_tests() { # NAME
     name=$1
     if $mpirun --oversubscribe -n 1 true >/dev/null 2>&1; then oversubscribe=--oversubscribe; else oversubscribe=; fi
     $mpicc $flags "$top/tests/mpi.c" check/libcheck.a -lm -lpthread -o "$dir/mpi" >"$dir/log" 2>&1
-    ok "$name: attention_mpi.h compiles"
+    ok "$name: tests/mpi.c compiles"
+    printf '#define ATTENTION_MPI_IMPLEMENTATION\n#include "attention_mpi.h"\nint main(void) { return 0; }\n' >"$dir/header.c"
+    for options in -std=c99 '-DATTN_STATIC -DATTENTION_IMPLEMENTATION' '-DATTN_PREFIX=my_' '-x c++ -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX'; do
+        $mpicc $flags -Wno-unused-command-line-argument $options -fsyntax-only "$dir/header.c" >>"$dir/log" 2>&1 || break
+    done
+    [ ! -s "$dir/log" ]
+    ok "$name: attention_mpi.h compiles as C99 and C++, static, and with another prefix"
     for ranks in 1 2 3 4 7; do
         launch $ranks "$dir/mpi" >"$dir/out" 2>"$dir/err"
         status=$?
