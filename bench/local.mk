@@ -30,10 +30,10 @@ bench_mixed_batch_SOURCES = bench/mixed_batch.c examples/pthread_parallel_for.h
 EXTRA_LIBRARIES += bench/libpeer.a
 bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
 bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math $(VECLIB_CFLAGS)
-CLEANFILES += bench/simd128.js
-EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/cost.sh bench/hot_loop.awk bench/int8_scores.c bench/neon_mca.sh bench/simd128.c
+CLEANFILES += bench/mpi bench/simd128.js
+EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/cost.sh bench/hot_loop.awk bench/int8_scores.c bench/neon_mca.sh bench/simd128.c bench/mpi.c
 
-.PHONY: bench bench-batch bench-peers bench-plot bench-wasm cost neon-mca
+.PHONY: bench bench-batch bench-mpi bench-peers bench-plot bench-wasm cost neon-mca
 bench: bench/bench$(EXEEXT)
 	bench/bench$(EXEEXT) $(BENCH_ARGS)
 
@@ -44,6 +44,11 @@ bench-batch: bench/mixed_batch$(EXEEXT)
 # with the programs of other languages that configure found
 bench-peers: bench/bench$(EXEEXT)
 	bench/bench$(EXEEXT) $(BENCH_PEERS) $(BENCH_ARGS)
+
+# one and two ranks against one process: what doc/distributed.md has
+bench-mpi:
+	OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC) -O2 -I$(top_srcdir) $(srcdir)/bench/mpi.c -o bench/mpi$(EXEEXT) $(LIBS)
+	for n in 1 2; do $(MPIRUN) -n $$n bench/mpi$(EXEEXT) || exit 1; done
 
 # unfused arithmetic in WebAssembly, beside the ceiling of its four lanes
 bench-wasm:

@@ -57,6 +57,7 @@ test_scripts = \
 	tests/lists.sh \
 	tests/macros.sh \
 	tests/man.sh \
+	tests/mpi.sh \
 	tests/openmp_adapter.sh \
 	tests/progress.sh \
 	tests/python.sh \
@@ -68,7 +69,7 @@ test_scripts = \
 
 check_PROGRAMS += $(test_programs)
 TESTS += $(test_programs) $(test_scripts)
-EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt tests/terminal.py tests/web.py doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md doc/tutorial.md
+EXTRA_DIST += $(test_scripts) tests/cross.sh tests/golden.txt tests/golden-unfused.txt tests/mpi.c tests/npy.sh tests/picture.py tests/python.py tests/sizes.sh tests/stack.c tests/tap.sh tests/targets.txt tests/terminal.py tests/web.py doc/distributed.md doc/distributed.py doc/heatmap-heads.svg doc/heatmap.svg doc/pictures.sh doc/portability.md doc/tutorial.md
 
 # of the programs that say nothing else
 LDADD = check/libcheck.a
@@ -88,6 +89,10 @@ AM_TESTS_ENVIRONMENT = \
 	ATTN='$(abs_top_builddir)/attn$(EXEEXT)'; export ATTN; \
 	CC='$(CC)'; export CC; \
 	EXEEXT='$(EXEEXT)'; export EXEEXT; \
+	MPICC='$(MPICC)'; export MPICC; \
+	MPIRUN='$(MPIRUN)'; export MPIRUN; \
+	SANITIZER_CFLAGS='$(SANITIZER_CFLAGS)'; export SANITIZER_CFLAGS; \
+	PNG_LIBS='$(PNG_LIBS)'; export PNG_LIBS; \
 	PYTHON3='$(PYTHON3)'; export PYTHON3; \
 	RUN='$(LOG_COMPILER)'; export RUN; \
 	$(INSTALL_ENVIRONMENT)

@@ -34,6 +34,16 @@ attn_SOURCES = \
 	check/progress.h
 attn_LDADD = $(PNG_LIBS)
 
+# attn-mpi: the objects of attn but for its commands, linked by the compiler of MPI. MPI_PROGRAM is that, or nothing.
+EXTRA_SCRIPTS = attn-mpi
+bin_SCRIPTS = $(MPI_PROGRAM)
+CLEANFILES += $(MPI_PROGRAM)
+EXTRA_DIST += tools/mpi/attn_mpi.c
+attn-mpi: tools/mpi/attn_mpi.c attention.h attention_mpi.h $(attn_OBJECTS)
+	$(AM_V_CCLD)objects=`echo ' $(attn_OBJECTS)' | sed 's| tools/attn\.[a-z]*||'` && \
+		OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC) -I$(top_srcdir) $(CPPFLAGS) $(AM_CFLAGS) $(CFLAGS) $(AM_LDFLAGS) $(LDFLAGS) \
+		$(srcdir)/tools/mpi/attn_mpi.c $$objects -o $@.new $(attn_LDADD) $(LIBS) && mv $@.new $@
+
 # those that README.md shows
 pictures: attn$(EXEEXT)
 	ATTN='$(LOG_COMPILER) ./attn$(EXEEXT)' $(SHELL) $(srcdir)/doc/pictures.sh $(srcdir)/doc

@@ -258,6 +258,12 @@ static int find_header(parser *p, size_t length)
 
 int npy_parse(const unsigned char *bytes, size_t length, npy_header *header, char *error, size_t error_size)
 {
+    return npy_parse_begin(bytes, length, length, header, error, error_size);
+}
+
+int npy_parse_begin(const unsigned char *bytes, size_t have, size_t length, npy_header *header, char *error,
+                    size_t error_size)
+{
     parser p = {0};
     dictionary d = {{0}, 0, 0, 0, 0, {0}};
     char shape[NPY_SHAPE_SIZE];
@@ -265,7 +271,7 @@ int npy_parse(const unsigned char *bytes, size_t length, npy_header *header, cha
     p.error = error;
     p.error_size = error_size;
     memset(header, 0, sizeof *header);
-    if (!find_header(&p, length) || !parse_dictionary(&p, &d) || !lay_out(&p, &d, header)) return 0;
+    if (!find_header(&p, have) || !parse_dictionary(&p, &d) || !lay_out(&p, &d, header)) return 0;
     header->swapped = d.swapped;
     header->offset = p.end;
     if (header->size == length - p.end) return 1;

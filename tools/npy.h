@@ -21,11 +21,16 @@ enum {
     NPY_ERROR_SIZE = 512,  /* fits every message of npy_parse */
     NPY_SHAPE_SIZE = 192,  /* fits every npy_shape_text */
     NPY_HEADER_SIZE = 320, /* fits every npy_write_header */
-    NPY_HEADER_ALIGN = 64  /* what the format asks of the first element's offset */
+    NPY_HEADER_ALIGN = 64, /* what the format asks of the first element's offset */
+    NPY_BEGIN = 65546      /* has any header of version 1.0 */
 };
 
 /* Checks a whole file. Returns 1, or 0 with one line of explanation in `error`. */
 int npy_parse(const unsigned char *bytes, size_t length, npy_header *header, char *error, size_t error_size);
+
+/* The same of a file of `length` bytes of which the first ones are here, NPY_BEGIN or all. */
+int npy_parse_begin(const unsigned char *bytes, size_t have, size_t length, npy_header *header, char *error,
+                    size_t error_size);
 
 /* Turns the bytes of the file into its elements, in place: moves them to the front, where
  * the memory is aligned, and converts them to this machine's byte order. `bytes` must come

@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static void print_line(const char *line) { fprintf(stderr, "attn: %s\n", line); }
+void (*fail_line)(const char *line) = print_line;
+
 int fail(const char *format, ...)
 {
     char line[16384]; /* longer than two paths */
@@ -22,7 +25,7 @@ int fail(const char *format, ...)
     for (i = 0; line[i] != 0; i++)
         if ((unsigned char)line[i] < ' ' || line[i] == 127) line[i] = '?';
     progress_erase();
-    fprintf(stderr, "attn: %s\n", line);
+    fail_line(line);
     return 0;
 }
 

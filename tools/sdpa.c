@@ -76,6 +76,11 @@ typedef struct sdpa_options {
     run_options run;
 } sdpa_options;
 
+static int load(const sdpa_ranks *ranks, tensor *t, const char *file, sdpa_rows rows)
+{
+    return ranks ? ranks->load(t, file, rows) : tensor_load(t, file);
+}
+
 int causal_read(const char *text, attn_desc *desc)
 {
     if (!text) return 1;
@@ -162,12 +167,13 @@ typedef struct stored {
     const char *scale_option, *zero_option;
 } stored;
 
-static int stored_load(stored *s, const char *file, const char *scale_option, const char *scale_file,
-                       const char *zero_option, const char *zero_file)
+static int stored_load(stored *s, const sdpa_ranks *ranks, const char *file, const char *scale_option,
+                       const char *scale_file, const char *zero_option, const char *zero_file)
 {
     s->scale_option = scale_option;
     s->zero_option = zero_option;
-    return tensor_load(&s->numbers, file) && tensor_load(&s->scale, scale_file) && tensor_load(&s->zero, zero_file);
+    return load(ranks, &s->numbers, file, SDPA_KEYS) && tensor_load(&s->scale, scale_file) &&
+           tensor_load(&s->zero, zero_file);
 }
 
 /* Floats, or bytes that are what --kv-dtype, `kv` of its words or -1, says. */
@@ -366,7 +372,8 @@ static int bounds_fit(const tensor *t, size_t batch, size_t rows)
 }
 
 /* Masks are extended to `capacity` keys, of which those beyond kv_len do not count. */
-static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype, size_t capacity)
+static int extras_load(const sdpa_options *o, const sdpa_ranks *ranks, attn_desc *desc, attn_dtype dtype, size_t kv_len,
+                       size_t capacity)
 {
     const attn_array *q = &desc->q;
     size_t full[4] = {1, 1, 1, 1};
@@ -374,10 +381,10 @@ static int extras_load(const sdpa_options *o, attn_desc *desc, attn_dtype dtype,
     tensor mask, alibi, rel_bias, sinks, kv_lens, q_bounds, cu_seqlens_q;
     int i;
     for (i = 1; i <= q->ndim; i++) full[4 - i] = q->shape[q->ndim - i];
-    full[3] = desc->k.shape[desc->k.ndim - 2];
-    if (!tensor_load(&mask, o->mask) || !tensor_load(&alibi, o->alibi) || !tensor_load(&sinks, o->sinks) ||
+    full[3] = kv_len;
+    if (!load(ranks, &mask, o->mask, SDPA_MASK) || !tensor_load(&alibi, o->alibi) || !tensor_load(&sinks, o->sinks) ||
         !tensor_load(&rel_bias, o->rel_bias) || !tensor_load(&kv_lens, o->kv_lens) ||
-        !tensor_load(&q_bounds, o->q_bounds) || !tensor_load(&cu_seqlens_q, o->cu_seqlens_q))
+        !load(ranks, &q_bounds, o->q_bounds, SDPA_QUERIES) || !tensor_load(&cu_seqlens_q, o->cu_seqlens_q))
         return 0;
     if (!mask_fits(&mask, desc->mask_place, full, dtype) || !vector_fits(&alibi, sequences, full[1], 1, "head") ||
         !vector_fits(&sinks, full[0], full[1], 0, "head") || !vector_fits(&kv_lens, 0, sequences, 0, "batch") ||
@@ -691,17 +698,19 @@ static attn_status forward(const void *desc, const attn_exec *exec)
     return attn_forward((const attn_desc *)desc, exec);
 }
 
-static int compute(const sdpa_options *o, const attn_desc *desc, attn_dtype kv_type, size_t page_size, size_t capacity)
+static int compute(const sdpa_options *o, const sdpa_ranks *ranks, const attn_desc *desc, attn_dtype kv_type,
+                   size_t page_size, size_t capacity)
 {
     cached c;
     static const run_steps none = {0, {0}};
+    if (ranks) return run_in_steps(&o->run, "sdpa", ranks->compute, desc, &none);
     if (!o->paged && !o->cache) return run(&o->run, "sdpa", forward, desc);
     if (!cached_new(&c, desc, kv_type, page_size, capacity)) return 0;
     return o->cache ? run_in_steps(&o->run, "sdpa", decode, &c, &none) : run(&o->run, "sdpa", from_pages, &c);
 }
 
 /* Loads the inputs, computes, saves the outputs. */
-static int sdpa(const sdpa_options *o)
+static int sdpa(const sdpa_options *o, const sdpa_ranks *ranks)
 {
     attn_desc desc = attn_desc_default();
     tensor q, out, weights, scores, lse, colsum, rowmax, rowsum;
@@ -722,8 +731,9 @@ static int sdpa(const sdpa_options *o)
         return 0;
     desc.ring_sinks = (size_t)ring_sinks;
     if (packed && o->cache) return fail("--cache does not go with --cu-seqlens-q (see attn sdpa --help)");
-    if (!tensor_load(&q, o->q) || !stored_load(&k, o->k, "--k-scale", o->k_scale, "--k-zero", o->k_zero) ||
-        !stored_load(&v, o->v, "--v-scale", o->v_scale, "--v-zero", o->v_zero))
+    if (!load(ranks, &q, o->q, SDPA_QUERIES) ||
+        !stored_load(&k, ranks, o->k, "--k-scale", o->k_scale, "--k-zero", o->k_zero) ||
+        !stored_load(&v, ranks, o->v, "--v-scale", o->v_scale, "--v-zero", o->v_zero))
         return 0;
     if (!tensor_is_float(&q) || !stored_type(&k.numbers, kv) || !stored_type(&v.numbers, kv) ||
         !inputs_fit(&q, &k.numbers, &v.numbers, packed) || !run_dtype(&o->run, 1, inputs, 3, &dtype))
@@ -734,7 +744,7 @@ static int sdpa(const sdpa_options *o)
     in_cache = o->paged || o->cache;
     if (!tensor_convert(&q, dtype) || !stored_convert(&k, kv_type, in_cache) || !stored_convert(&v, kv_type, in_cache))
         return 0;
-    kv_len = capacity = k.numbers.array.shape[k.numbers.array.ndim - 2];
+    kv_len = capacity = ranks ? ranks->kv_len() : k.numbers.array.shape[k.numbers.array.ndim - 2];
     if (page_size) capacity = (kv_len / (size_t)page_size + (kv_len % (size_t)page_size ? 1 : 0)) * (size_t)page_size;
     desc.q = q.array;
     desc.k = k.numbers.array;
@@ -743,7 +753,7 @@ static int sdpa(const sdpa_options *o)
     desc.v = v.numbers.array;
     desc.v_scale = v.scale.array;
     desc.v_zero = v.zero.array;
-    if (!extras_load(o, &desc, compute_type, capacity)) return 0;
+    if (!extras_load(o, ranks, &desc, compute_type, kv_len, capacity)) return 0;
 
     memcpy(shape, q.array.shape, sizeof shape);
     shape[rank - 1] = v.numbers.array.shape[v.numbers.array.ndim - 1];
@@ -771,21 +781,40 @@ static int sdpa(const sdpa_options *o)
     /* A run gives one matrix of scores; asking for it changes no bit of the other outputs. */
     desc.scores = scores.array;
     if (ring) capacity = (size_t)ring;
-    if ((scores.file || !weights.file) && !compute(o, &desc, kv_type, (size_t)page_size, capacity)) return 0;
+    if ((scores.file || !weights.file) && !compute(o, ranks, &desc, kv_type, (size_t)page_size, capacity)) return 0;
     desc.scores = weights.array;
     desc.stage = ATTN_STAGE_PROBS;
-    if (weights.file && !compute(o, &desc, kv_type, (size_t)page_size, capacity)) return 0;
+    if (weights.file && !compute(o, ranks, &desc, kv_type, (size_t)page_size, capacity)) return 0;
     if (!tensor_resize(&weights, kv_len) || !tensor_resize(&scores, kv_len) || !tensor_resize(&colsum, kv_len) ||
         !pictures_draw(&o->picture, &weights, NULL, &drawn))
         return 0;
     weights.file = o->weights;
-    return tensors_save(outputs, sizeof outputs / sizeof outputs[0], &drawn);
+    return ranks ? ranks->save(outputs, sizeof outputs / sizeof outputs[0])
+                 : tensors_save(outputs, sizeof outputs / sizeof outputs[0], &drawn);
 }
 
-int sdpa_command(int argc, char **argv)
+/* What all processes together do not do. */
+static int ranks_allowed(const sdpa_options *o)
 {
+    const char *const given[] = {o->weights,     o->scores,      o->colsum,  o->cu_seqlens_q, o->paged,
+                                 o->cache,       o->k_scale,     o->k_zero,  o->v_scale,      o->v_zero,
+                                 o->picture.svg, o->picture.png, o->rel_bias};
+    static const char *const names[] = {"--weights", "--scores",  "--colsum",  "--cu-seqlens-q", "--paged",
+                                        "--cache",   "--k-scale", "--k-zero",  "--v-scale",      "--v-zero",
+                                        "--svg",     "--png",     "--rel-bias"};
+    size_t i;
+    for (i = 0; i < sizeof given / sizeof given[0]; i++)
+        if (given[i]) return fail("%s is for one process (attn)", names[i]);
+    return 1;
+}
+
+int sdpa_command(int argc, char **argv) { return sdpa_by(argc, argv, NULL); }
+
+int sdpa_by(int argc, char **argv, const sdpa_ranks *ranks)
+{
+    enum { MORE = 8 }; /* options of ranks */
     sdpa_options o = {0};
-    const option options[] = {
+    const option own[] = {
         {"--q", &o.q},
         {"--k", &o.k},
         {"--v", &o.v},
@@ -824,7 +853,11 @@ int sdpa_command(int argc, char **argv)
         PICTURE_OPTIONS(o.picture),
         RUN_OPTIONS(o.run),
     };
-    return options_read(argc, argv, options, sizeof options / sizeof options[0], NULL) &&
-           option_required("sdpa", "--q", o.q) && option_required("sdpa", "--k", o.k) &&
-           option_required("sdpa", "--v", o.v) && option_required("sdpa", "-o", o.out) && sdpa(&o);
+    option options[sizeof own / sizeof own[0] + MORE];
+    size_t count = sizeof own / sizeof own[0], i;
+    memcpy(options, own, sizeof own);
+    for (i = 0; ranks && i < ranks->option_count && i < MORE; i++) options[count++] = ranks->options[i];
+    return options_read(argc, argv, options, count, NULL) && option_required("sdpa", "--q", o.q) &&
+           option_required("sdpa", "--k", o.k) && option_required("sdpa", "--v", o.v) &&
+           option_required("sdpa", "-o", o.out) && (!ranks || ranks_allowed(&o)) && sdpa(&o, ranks);
 }

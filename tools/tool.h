@@ -20,6 +20,7 @@
 
 /* Prints "attn: ..." as one line, even if a file name contains newlines; returns 0. */
 int fail(const char *format, ...) LIKE_PRINTF;
+extern void (*fail_line)(const char *line); /* what it does with the line, without "attn: " */
 
 /* Memory that lives until the program ends: keep takes over memory from malloc, reserve
  * allocates. On failure they print a message and return NULL. */
@@ -188,5 +189,21 @@ int hash_print(void);
 
 /* Reads --causal, for sdpa and layer. */
 int causal_read(const char *text, attn_desc *desc);
+
+/* --------------------------------------------------------------- sdpa.c -- */
+
+typedef enum sdpa_rows { SDPA_QUERIES, SDPA_KEYS, SDPA_MASK } sdpa_rows;
+
+/* Several processes that do one sdpa: each has some rows of what has rows. */
+typedef struct sdpa_ranks {
+    const option *options; /* of their own */
+    size_t option_count;
+    /* tensor_load of this process's rows of q (and what has the same), of k and v, or of a mask. q and k come first. */
+    int (*load)(tensor *t, const char *file, sdpa_rows rows);
+    size_t (*kv_len)(void);                            /* of all */
+    operation compute;                                 /* of an attn_desc with rows of this process */
+    int (*save)(tensor *const *outputs, size_t count); /* tensors_save */
+} sdpa_ranks;
+int sdpa_by(int argc, char **argv, const sdpa_ranks *ranks); /* NULL: this process alone */
 
 #endif

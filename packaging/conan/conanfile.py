@@ -22,11 +22,12 @@ class AttentionConan(ConanFile):
         self.version = ".".join(re.findall(r"#define ATTN_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", header))
 
     def export_sources(self):
-        for name in ("attention.h", "LICENSE"):
+        for name in ("attention.h", "attention_mpi.h", "LICENSE"):
             copy(self, name, os.path.join(self.recipe_folder, "..", ".."), self.export_sources_folder)
 
     def package(self):
-        copy(self, "attention.h", self.source_folder, os.path.join(self.package_folder, "include"))
+        for name in ("attention.h", "attention_mpi.h"):
+            copy(self, name, self.source_folder, os.path.join(self.package_folder, "include"))
         copy(self, "LICENSE", self.source_folder, os.path.join(self.package_folder, "licenses"))
 
     def package_id(self):

@@ -5,7 +5,7 @@
 
 get_filename_component(SOURCE_PATH "${CURRENT_PORT_DIR}/../../.." ABSOLUTE)
 
-file(INSTALL "${SOURCE_PATH}/attention.h" DESTINATION "${CURRENT_PACKAGES_DIR}/include")
+file(INSTALL "${SOURCE_PATH}/attention.h" "${SOURCE_PATH}/attention_mpi.h" DESTINATION "${CURRENT_PACKAGES_DIR}/include")
 file(INSTALL "${CURRENT_PORT_DIR}/usage" DESTINATION "${CURRENT_PACKAGES_DIR}/share/${PORT}")
 
 set(includedir [[${prefix}/include]])
