@@ -267,7 +267,7 @@ static attn_array attn__mpi_slice(const attn_array *a, int axis, size_t first, s
 {
     attn_array part = *a;
     if (a->ndim == 0) return part;
-    if (first)
+    if (first && a->data)
         part.data = (char *)a->data +
                     (ptrdiff_t)attn__mpi_units(a, axis, first) * a->stride[axis] * (ptrdiff_t)attn_dtype_size(a->dtype);
     part.shape[axis] = count;
@@ -915,7 +915,7 @@ static void attn__mpi_make_items(attn__mpi_run *run, const attn_desc *p, const a
         }
 }
 
-/* The part of an item over keys [begin, begin + n), which k and v have. `mask`: so has a mask. */
+/* The part of an item over keys [begin, begin + n), which k and v have; a mask has all. */
 static attn_desc attn__mpi_keys_part(const attn__mpi_item *item, const attn_array *k, const attn_array *v, size_t begin,
                                      size_t n)
 {
@@ -931,14 +931,13 @@ static attn_desc attn__mpi_keys_part(const attn__mpi_item *item, const attn_arra
 /* The bytes of a state of an item over some keys: their number is all that it depends on. */
 static size_t attn__mpi_state_bytes(const attn__mpi_run *run, const attn__mpi_item *item, size_t begin, size_t end)
 {
-    attn_array k = attn__mpi_packed(&run->part.k, NULL), v = attn__mpi_packed(&run->part.v, NULL);
+    attn_array k = run->part.k, v = run->part.v;
     attn_desc d;
     size_t bytes = 0;
     k.shape[2] = v.shape[2] = end - begin;
     k = attn__mpi_packed(&k, NULL);
     v = attn__mpi_packed(&v, NULL);
     d = attn__mpi_keys_part(item, &k, &v, begin, end - begin);
-    d.k.data = d.v.data = NULL;
     return attn_state_size(&d, &bytes) ? 0 : bytes;
 }
 
