@@ -444,6 +444,8 @@ enum {
     OTHER_TYPE,
     ASKS_SCORES,
     HAS_KV_BEGIN,
+    HAS_RING,
+    HAS_DISTANCES,
     IN_PLACE,
     LONG_LENGTH,
     SHORT_SHARD,
@@ -475,6 +477,8 @@ static const struct {
     {"keys of another type", "k", ATTN_ERR_DTYPE},
     {"scores", "scores", ATTN_ERR_UNSUPPORTED},
     {"kv_begin", "kv_begin", ATTN_ERR_UNSUPPORTED},
+    {"a ring", "ring", ATTN_ERR_UNSUPPORTED},
+    {"a bias by distance", "rel_bias", ATTN_ERR_UNSUPPORTED},
     {"out is q", "out", ATTN_ERR_ALIAS},
     {"a length beyond the last key", "kv_lens", ATTN_ERR_LENGTH},
     {"a shard of fewer rows", "kv_shard", ATTN_MPI_ERR_SHARD},
@@ -503,6 +507,8 @@ static int add_fault(int fault, attn_mpi_desc *d, attn_exec *run)
     case OTHER_TYPE: d->part.k.dtype = ATTN_I32; return 1;
     case ASKS_SCORES: d->part.scores = d->part.out; return 1;
     case HAS_KV_BEGIN: d->part.kv_begin = 512; return 1;
+    case HAS_RING: d->part.ring = 1; return 1;
+    case HAS_DISTANCES: d->part.rel_bias = d->part.q; return 1;
     case IN_PLACE: d->part.out.data = d->part.q.data; return 1;
     case LONG_LENGTH:
         d->part.kv_lens = test_1d(ATTN_I64, 1);
