@@ -140,7 +140,8 @@
  *   kv_lens, and call attn_forward with the whole cache, kv_lens, causal and
  *   ATTN_ALIGN_LOWER_RIGHT. The rows have the bits of a single prefill, however
  *   they are cut into steps. Paged caches work alike: block_table says where the
- *   pages are. With several workers, few queries over many keys are cut into
+ *   pages are. (Pages of 64 keys are read nearly as fast as one cache, pages of 16 in 1.3
+ *   to 1.6 times the time.) With several workers, few queries over many keys are cut into
  *   tasks along the keys.
  *
  *   Prompts, chunks of them and decoding steps of several users are one call: their queries
