@@ -513,6 +513,21 @@ static void try_poisoned(attn_dtype type, double poison, double softcap)
         }
 }
 
+/* Queries that make one panel, whose keys are taken a few at a time: one of any of these few is found. */
+static void try_few_at_a_time(attn_dtype type)
+{
+    static const double poisons[] = {(double)INFINITY, (double)NAN};
+    for (size_t p = 0; p < 2; p++)
+        for (size_t key = 0; key < 200; key += 33) {
+            test_rng rng = {key};
+            attn_desc d = problem(type, 8, 200, 12, &rng); /* of two heads */
+            d.scores = test_absent;
+            ref_set(&d.k, 0, 0, key, 3, poisons[p]);
+            test_attention(&d, "%s, 16 rows, %g in key %zu", attn_dtype_name(type), poisons[p], key);
+            test_release();
+        }
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "table") == 0) {
@@ -532,6 +547,7 @@ int main(int argc, char **argv)
         try_hidden_giants(test_types[t]);
         try_stages(test_types[t]);
         try_subnormal_queries(test_types[t]);
+        try_few_at_a_time(test_types[t]);
         for (int softcap = 0; softcap <= 5; softcap += 5) {
             try_poisoned(test_types[t], (double)NAN, softcap);
             try_poisoned(test_types[t], (double)INFINITY, softcap);
