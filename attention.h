@@ -727,10 +727,10 @@ typedef struct attn_desc {
     int ring;          /* not 0: k and v are rings of `capacity` rows, and so are their scales. The key at position
                           p lies in row p if that is below ring_sinks, else in row ring_sinks + (p - ring_sinks) %
                           (capacity - ring_sinks). kv_lens, which there must be, may then be larger than capacity:
-                          ATTN_ERR_RING if a query sees, by length, causality, window and q_bounds, a key whose
-                          row was taken by a later one. The bits are those of a cache that holds all. Not with
-                          block_table (whose entries may repeat, which is a ring of pages), cu_seqlens_k,
-                          kv_begin, a mask without mask_place, scores, colsum or attn_partial */
+                          ATTN_ERR_RING if a query sees, by length, causality, window, q_bounds and how many columns
+                          a mask has, a key whose row was taken by a later one. The bits are those of a cache that
+                          holds all. Not with block_table (whose entries may repeat, which is a ring of pages),
+                          cu_seqlens_k, kv_begin, a mask without mask_place, scores, colsum or attn_partial */
     size_t ring_sinks; /* with ring, smaller than capacity: so many first keys keep their rows */
 
     attn_array lse;    /* optional output, (B, Hq, q_len) */
