@@ -794,7 +794,9 @@ ln -s loop "$dir/loop"
 refused 'a link to itself' "$dir/loop: " matmul --a "$dir/i3.npy" --b "$dir/i3.npy" -o "$dir/loop"
 refused 'two names of one file' 'is used for two outputs' sdpa --q "$q" --k "$k" --v "$v" -o "$dir/other" --weights "$dir/got"
 
-# A signal while it waits for a reader: the other output has been written, under another name.
+# A signal while it waits for a reader: the other output has been written, under another name. Without the shell's own
+# trap meanwhile: a subshell that is killed before it has dropped it would remove $dir.
+trap - TERM
 for signal in TERM HUP INT; do
     unignored=
     if [ $signal != TERM ]; then # nohup ignores HUP, and a shell has its background commands ignore INT
@@ -820,6 +822,7 @@ for signal in TERM HUP INT; do
     ok "killed by $signal: no file is left"
     kill $watch
 done 2>/dev/null
+trap 'exit 99' TERM
 (
     ulimit -f 64 || exit 1
     run matmul --a "$dir/large.npy" --b "$dir/large.npy" -o "$no" --dtype f64
