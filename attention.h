@@ -5080,14 +5080,20 @@ static double attn__score_panel(const attn__problem *p, const attn__rows *rows, 
     return squares;
 }
 
+/* key, which may be far away, or the end of [lo, hi] that is nearest to it. */
+static size_t attn__clamp(int64_t key, size_t lo, size_t hi)
+{
+    if (key < (int64_t)lo) return lo;
+    return key > (int64_t)hi ? hi : (size_t)key;
+}
+
 /* What the relative bias adds to keys [lo, hi) of query i: to `bias`, and 0 to the end of a vector. */
 static void attn__relative_of(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t lo, size_t hi,
                               char *bias)
 {
     const attn__kernel *kernel = p->run.kernel;
     const int64_t end = attn__relative_key(p, rows, i) + 1, begin = end - (int64_t)p->rel_entries;
-    const size_t es = kernel->size, from = begin > (int64_t)lo ? attn__min((size_t)begin, hi) : lo,
-                 to = end > (int64_t)from ? attn__min((size_t)end, hi) : from;
+    const size_t es = kernel->size, from = attn__clamp(begin, lo, hi), to = attn__clamp(end, from, hi);
     const size_t cut[4] = {lo, from, to, hi};
     for (int part = 0; part < 3; part++) {
         const size_t j = cut[part], n = cut[part + 1] - j;

@@ -201,7 +201,7 @@ static void try_poisoned_lines(attn_dtype type)
         test_fill_normal(&x, &rng, 3);
         for (size_t i = 1; i<lines; i += lines> 6 ? 4 : 1) {
             const size_t p = i / (lines > 6 ? 4 : 1) % 5, whole = p == 3 ? (n < 512 ? n : 512) : p == 4 ? n : 1;
-            for (size_t j = 0; j < whole; j++) ref_set(&x, 0, 0, i, whole > 1 ? j : test_u64(&rng) % n, poisons[p]);
+            for (size_t j = 0; j < whole; j++) ref_set(&x, 0, 0, i, whole > 1 ? j : test_below(&rng, n), poisons[p]);
         }
         test_assign(&across, &x);
         for (size_t i = 0; i < lines; i++) {

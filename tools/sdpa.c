@@ -35,10 +35,9 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "  --scale X        instead of 1/sqrt(head dimension)\n"
                          "  --softcap C      C tanh(score / C)\n"
                          "  --alibi S.npy    (H) or (B, H): slopes\n"
-                         "  --rel-bias R.npy    (B, H, q_len, R), where all but R broadcast: added by the\n"
-                         "                   distance from a key to the query's position; -inf = hidden\n"
+                         "  --rel-bias R.npy    (B, H, q_len, R), broadcast: added by distance\n"
                          "  --rel-first N    the distance of its first entry (default: 0)\n"
-                         "  --rel-clamp      distances beyond have the first or the last entry, not nothing\n"
+                         "  --rel-clamp      distances beyond have the first or the last entry\n"
                          "  --sinks S.npy    (H): a logit for the denominator only\n"
                          "More outputs:\n"
                          "  --weights W.npy  the attention weights\n"
@@ -63,9 +62,8 @@ const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
                          "                   --paged the cache has pages. Neither option changes a byte,\n"
                          "                   except that raw and softcapped scores of keys that are not\n"
                          "                   yet in the cache are -inf.\n"
-                         "  --ring N, --ring-sinks S    with --cache: it has N rows, of which keys after the\n"
-                         "                   first S take N - S in turn. Changes no byte either; refused\n"
-                         "                   if a query sees a key that is gone (--window, --q-bounds).\n" RUN_HELP;
+                         "  --ring N, --ring-sinks S    a cache of N rows, which keys after the first S take\n"
+                         "                   in turn; refused if a query sees one that is gone\n" RUN_HELP;
 
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum, *rowmax, *rowsum;
