@@ -5474,7 +5474,7 @@ typedef struct attn__key_block {
     size_t base;                     /* its first key */
     attn__range keys;                /* what any row sees of it */
     size_t first;                    /* the first that is in a panel's tile, a multiple of step */
-    double squares, limit;           /* no score can overflow if the sum of the keys' squares is below this limit */
+    double squares, queries;         /* sums of those of keys that were copied, and of the queries */
     const attn__block_range *ranges; /* (rows), NULL if all of them see `keys` */
     char *acc;                       /* its slot's */
     double *max, *sum;
@@ -5628,7 +5628,7 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     squares +=
         attn__score_panel(p, rows, s, r0, count, base + first, seen.lo, seen.hi, looked ? max : NULL, block->ahead);
     squares += attn__score_panel(p, rows, s, r0, count, base + first, seen.hi, within.hi, NULL, block->ahead);
-    looked &= squares < block->limit;
+    looked &= squares * block->queries < (kernel->dtype == ATTN_F64 ? 1e300 : 1e75); /* a score's square is no more */
     if (p->softcap > 0)
         kernel->softcap(s->tile + within.lo * nr * es, (within.hi - within.lo) * nr, p->softcap * ATTN__UNIT_LN2);
     if (p->modified) attn__bias_panel(p, rows, s, r0, count, ranges, base, first, first + within.lo, first + within.hi);
@@ -5665,7 +5665,7 @@ static void attn__copy_block(const attn__problem *p, const attn__rows *rows, att
                  from = block->base + block->keys.lo, to = block->base + block->keys.hi;
     block->first = first;
     block->squares = 0;
-    block->limit = (kernel->dtype == ATTN_F64 ? 1e300 : 1e75) / squares; /* a score's square is at most the product */
+    block->queries = squares;
     if (attn__one_panel(p, rows)) return;
     block->squares = attn__copy_keys(p, rows, s, from, to, skip);
     if (p->v_copied)
