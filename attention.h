@@ -50,8 +50,8 @@
  *                   softmax(Q K^T / sqrt(d)) V
  *     3. fused      attn_forward: one descriptor for batches, grouped heads,
  *                   masks, windows, intervals, ALiBi, biases by distance, softcap,
- *                   sinks, lengths, pages, packed sequences; log-sum-exp, weights,
- *                   scores, column sums, row statistics.
+ *                   sinks, lengths, pages, rings, packed sequences; log-sum-exp,
+ *                   weights, scores, column sums, row statistics.
  *                   attn_partial and its states: over parts of the keys.
  *                   attn_cache_append, attn_cache_write (to any cache), attn_quantize,
  *                   attn_dequantize, attn_rotary, attn_rotate: for decoding.
@@ -4305,14 +4305,20 @@ static int64_t attn__position(const attn__problem *p, const attn__rows *rows, si
     return (int64_t)i + offset;
 }
 
+/* key, which may be far away, or the end of [lo, hi] that is nearest to it. */
+static size_t attn__clamp(int64_t key, size_t lo, size_t hi)
+{
+    if (key < (int64_t)lo) return lo;
+    return key > (int64_t)hi ? hi : (size_t)key;
+}
+
 /* What interval n of query i has of these keys; hi <= lo if nothing. */
 static attn__range attn__interval(const attn__problem *p, const attn__rows *rows, size_t i, size_t n, attn__range keys)
 {
     const int64_t begin = attn__integer_in(&p->q_bounds, rows->b, rows->q_base + i, 2 * n),
                   end = attn__integer_in(&p->q_bounds, rows->b, rows->q_base + i, 2 * n + 1);
-    if (begin > (int64_t)keys.lo) keys.lo = begin < (int64_t)keys.hi ? (size_t)begin : keys.hi;
-    if (end < (int64_t)keys.hi) keys.hi = end > 0 ? (size_t)end : 0;
-    return keys;
+    const attn__range part = {attn__clamp(begin, keys.lo, keys.hi), attn__clamp(end, keys.lo, keys.hi)};
+    return part;
 }
 /* Cuts keys to what lies between the first and the last that the intervals of query i leave: ATTN__MASK_..., as they
  * would be as a mask. */
@@ -4877,15 +4883,10 @@ static void attn__pack_values(const attn__problem *p, const attn__rows *rows, at
                      p->v.stride[ATTN__S]);
 }
 
-/* Are rows [from, to) of keys or values there, each contiguous, and used as they are? And at one distance? */
-static int attn__usable(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from, size_t to)
+/* Are rows of keys or values from `from` on used where they lie, each contiguous? */
+static int attn__in_place(const attn__problem *p, const attn__view *v, size_t from)
 {
-    return !p->careful && v->stride[ATTN__D] == 1 && from >= p->kv_begin && to <= rows->kv_end &&
-           !attn__coded(v->dtype);
-}
-static int attn__in_place(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from, size_t to)
-{
-    return attn__usable(p, rows, v, from, to) && attn__together(p, from, to) == to - from;
+    return !p->careful && v->stride[ATTN__D] == 1 && from >= p->kv_begin && !attn__coded(v->dtype);
 }
 
 /* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. */
@@ -4990,10 +4991,10 @@ static int attn__dot_pages(const attn__problem *p, const attn__rows *rows, size_
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t nr = kernel->nr;
-    const char *after[4];
+    const char *after[4] = {NULL, NULL, NULL, NULL};
     attn__columns panel;
     if (!attn__places(p, rows, &p->k, j, first, nr / 2, 2, panel.at)) return 0;
-    attn__places(p, rows, &p->k, j + 2 * nr, first, nr / 4, 4, after);
+    if (p->kind == ATTN__COLUMNS_MANY) attn__places(p, rows, &p->k, j + 2 * nr, first, nr / 4, 4, after);
     for (int i = 0; i < 4; i++) panel.after[i] = (uintptr_t)after[i];
     panel.stride = p->k.stride[ATTN__S];
     panel.dtype = p->k.dtype;
@@ -5015,15 +5016,14 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
         size_t next;
         for (size_t j = from; j < end; j = next) {
             char *scores = s->tile + j * es;
-            const int pages = ATTN__HAS(p, block_table);
-            const size_t run = attn__together(p, base + j, base + end); /* and whole panels of it before a seam */
+            const int in_place = attn__in_place(p, &p->k, base + j), pages = ATTN__HAS(p, block_table);
+            const size_t run = attn__together(p, base + j, base + end);
             next = attn__min(j + nr, end);
-            if (!pages && (run >= nr || j + run == end)) next = j + run < end ? j + run / nr * nr : end;
-            if (!attn__usable(p, rows, &p->k, base + j, base + next)) next = attn__min(j + nr, end);
-            if (pages && next == j + nr && attn__usable(p, rows, &p->k, base + j, base + next) &&
+            if (in_place && pages && next == j + nr &&
                 attn__dot_pages(p, rows, base + j, first, depth, q, scores, c != 0))
                 continue;
-            if (attn__in_place(p, rows, &p->k, base + j, base + next))
+            if (in_place && !pages && run >= nr) next = j + run < end ? j + run / nr * nr : end; /* up to a seam */
+            if (in_place && run >= next - j)
                 kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
                                  p->k.dtype, p->k.stride[ATTN__S], p->kind, scores, c != 0);
             else if (attn__coded(p->k.dtype) && !p->careful) {
@@ -5080,14 +5080,7 @@ static double attn__score_panel(const attn__problem *p, const attn__rows *rows, 
     return squares;
 }
 
-/* key, which may be far away, or the end of [lo, hi] that is nearest to it. */
-static size_t attn__clamp(int64_t key, size_t lo, size_t hi)
-{
-    if (key < (int64_t)lo) return lo;
-    return key > (int64_t)hi ? hi : (size_t)key;
-}
-
-/* What the relative bias adds to keys [lo, hi) of query i: to `bias`, and 0 to the end of a vector. */
+/* What the relative bias adds to keys [lo, hi) of query i: to `bias`. */
 static void attn__relative_of(const attn__problem *p, const attn__rows *rows, size_t h, size_t i, size_t lo, size_t hi,
                               char *bias)
 {
@@ -5102,7 +5095,6 @@ static void attn__relative_of(const attn__problem *p, const attn__rows *rows, si
             kernel->load(bias + (j - lo) * es, at, p->rel_bias.dtype, part == 1 ? -p->rel_bias.stride[ATTN__D] : 0, n);
         else attn__memset(bias + (j - lo) * es, 0, n * es);
     }
-    attn__memset(bias + (hi - lo) * es, 0, 16 * es); /* see attn__pad_rows */
 }
 
 /* What ALiBi, relative bias and an additive mask add to keys [lo, hi) of row r, times `unit`: to `bias`, first the sum
@@ -5125,6 +5117,7 @@ static int attn__bias_of(const attn__problem *p, const attn__rows *rows, size_t 
     if (unit < 1) kernel->scale(bias, bias, hi - lo, unit);
     attn__memset(bias + (hi - lo) * kernel->size, 0, 16 * kernel->size); /* see attn__pad_rows */
     if (additive && ATTN__HAS(p, rel_bias)) {
+        attn__memset((char *)relative + (hi - lo) * kernel->size, 0, 16 * kernel->size);
         if (unit < 1) kernel->scale(relative, relative, hi - lo, unit);
         kernel->join_bias(bias, relative, hi - lo);
     }
@@ -5582,10 +5575,9 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
             continue;
         }
         next = attn__min((lo / step + 1) * step, block->keys.hi);
-        if (attn__usable(p, rows, &p->v, base + lo, base + next)) next = lo + attn__together(p, base + lo, base + next);
-        if (coded && cols) {
-            attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
-        } else if (!attn__in_place(p, rows, &p->v, base + lo, base + next)) cols = 0;
+        if (attn__in_place(p, &p->v, base + lo)) next = lo + attn__together(p, base + lo, base + next);
+        else if (coded && cols) attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
+        else cols = 0;
         if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
         attn__add_values(p, rows, s, base, lo, next, cols, block->acc, accumulate);
         accumulate = 1;

@@ -595,3 +595,52 @@ int test_same_outputs(const attn_desc *got, const attn_desc *want)
         }
     return 1;
 }
+
+int test_same_problem(const attn_desc *d, const attn_desc *want, test_rng *rng, int bounds)
+{
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    int pass = test_status(test_forward(want, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
+    for (size_t p = 0; p < num_paths && pass; p++) {
+        const attn_desc got = test_again(d);
+        const size_t workers = 1 + test_below(rng, 4);
+        pass =
+            test_status(test_forward(&got, test_shuffled(paths[p], workers)), ATTN_OK) && test_same_outputs(&got, want);
+        if (pass && p == 0 && bounds) {
+            const ref_report report = ref_check(&got, 1);
+            pass = test_within(&report);
+        }
+        if (!pass) test_note("%s, %zu workers", attn_path_name(paths[p]), workers);
+    }
+    return pass;
+}
+
+int test_in_parts(const attn_desc *d, const size_t *cuts, int parts, attn_exec run)
+{
+    const attn_desc whole = test_again(d), merged = test_again(d);
+    void *both = NULL;
+    int pass = test_status(test_forward(&whole, run), ATTN_OK);
+    for (int n = 0; n < parts && pass; n++) {
+        const size_t first = cuts[n], count = cuts[n + 1] - first;
+        attn_desc part = *d;
+        size_t bytes = 0;
+        void *state, *to;
+        attn_array *const by_key[] = {&part.k, &part.v, &part.k_scale, &part.v_scale, &part.k_zero, &part.v_zero};
+        for (int i = 0; i < 6; i++)
+            if (by_key[i]->ndim > 1 && ref_length(by_key[i], 2) > 1) *by_key[i] = test_part(by_key[i], 2, first, count);
+        if (d->mask.ndim && d->mask_place == ATTN_MASK_ALL && ref_length(&d->mask, 1) > 1)
+            part.mask = test_part(&d->mask, 1, first, count);
+        part.kv_begin = first;
+        pass = test_status(attn_state_size(&part, &bytes), ATTN_OK);
+        state = test_memory(bytes, 8);
+        pass = pass && test_status(test_partial(&part, state, bytes, run), ATTN_OK);
+        if (n == 0) both = state;
+        if (n == 0 || !pass) continue;
+        pass = test_status(attn_state_merged_size(both, state, &bytes), ATTN_OK);
+        to = test_memory(bytes, 8);
+        pass = pass && test_status(attn_state_merge(both, state, to, bytes, run.path), ATTN_OK);
+        both = to;
+    }
+    return pass && test_status(attn_state_finish(&merged, both, run.path), ATTN_OK) &&
+           test_same_outputs(&merged, &whole);
+}

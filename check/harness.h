@@ -135,4 +135,11 @@ attn_desc test_whole_mask(const attn_desc *desc);
 attn_desc test_again(const attn_desc *desc);
 int test_same_outputs(const attn_desc *got, const attn_desc *want);
 
+/* Has d, on every path and with tasks out of order, the outputs of `want` on the scalar path? `bounds`: and is it
+ * within them? */
+int test_same_problem(const attn_desc *d, const attn_desc *want, test_rng *rng, int bounds);
+
+/* Have parts of d's keys, from cuts[n] to cuts[n + 1], merged in turn, its outputs? It has no scores or column sums. */
+int test_in_parts(const attn_desc *d, const size_t *cuts, int parts, attn_exec run);
+
 #endif

@@ -43,6 +43,7 @@ int main(void)
     p.right = nondet_int64();
     p.mask_end = nondet_int64();
     ASSUME(p.left >= -1 && p.right >= -1 && p.mask_end >= 0);
+    p.ring = 0;
     p.kv_begin = below(MOST);
     p.q_len = below(MOST + 1);
     p.kv_rows = 1 + below(MOST);

@@ -305,34 +305,15 @@ static void try_packed(void)
 
 static void try_parts(void)
 {
+    static const size_t cuts[3] = {0, 512, 1200};
     for (size_t t = 0; t < TYPES; t++) {
         const problem of = {1, 4, 2, 3, 1200, 64, 64};
         test_rng rng = {13};
-        attn_desc d = with_codes(&of, types[t], types[t], &rng), parts[2], whole = test_again(&d);
-        void *states[3];
-        size_t bytes[3];
-        int pass = 1;
+        attn_desc d = with_codes(&of, types[t], types[t], &rng);
+        int pass;
         if (takes_scales(types[t]))
             d.k_scale = scales_for(&d.k, 7, 1, &rng, 0.005), d.v_scale = scales_for(&d.v, 7, 2, &rng, 0.005);
-        whole.k_scale = d.k_scale, whole.v_scale = d.v_scale;
-        for (int i = 0; i < 2; i++) {
-            const size_t first = i ? 512 : 0, count = i ? 1200 - 512 : 512;
-            parts[i] = d;
-            parts[i].kv_begin = first;
-            parts[i].k = test_part(&d.k, 2, first, count), parts[i].v = test_part(&d.v, 2, first, count);
-            if (takes_scales(types[t]))
-                parts[i].k_scale = test_part(&d.k_scale, 2, first, count),
-                parts[i].v_scale = test_part(&d.v_scale, 2, first, count);
-            pass &= test_status(attn_state_size(&parts[i], &bytes[i]), ATTN_OK);
-            states[i] = test_memory(bytes[i], 0);
-            pass &= test_status(test_partial(&parts[i], states[i], bytes[i], test_on(ATTN_PATH_AUTO)), ATTN_OK);
-        }
-        pass = pass && test_status(attn_state_merged_size(states[0], states[1], &bytes[2]), ATTN_OK);
-        states[2] = test_memory(pass ? bytes[2] : 0, 0);
-        pass = pass &&
-               test_status(attn_state_merge(states[0], states[1], states[2], bytes[2], ATTN_PATH_AUTO), ATTN_OK) &&
-               test_status(attn_state_finish(&d, states[2], ATTN_PATH_AUTO), ATTN_OK) &&
-               test_status(test_forward(&whole, test_on(ATTN_PATH_AUTO)), ATTN_OK) && test_same_outputs(&d, &whole);
+        pass = test_in_parts(&d, cuts, 2, test_on(ATTN_PATH_AUTO));
         test_ok(pass && test_release(), "%s: parts, merged", attn_dtype_name(types[t]));
     }
 }

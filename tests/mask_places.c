@@ -224,37 +224,16 @@ static void try_states(attn_dtype type, attn_dtype mask, attn_mask_place place)
 {
     static const size_t cuts[] = {0, 512, 1024, KV_LEN};
     test_rng rng = {5};
-    attn_desc d = problem(type, 5, &rng), m;
-    void *state[3], *both = NULL;
+    attn_desc d = problem(type, 5, &rng), part;
     size_t bytes = 0;
     int pass;
     add_mask(&d, mask, place, 600, 0, &rng);
     add_feature(&d, LENGTHS, &rng);
     d.scores = test_absent;
-    m = test_again(&d);
-    pass = test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-    for (int i = 0; i < 3 && pass; i++) {
-        attn_desc part = d;
-        part.k = test_part(&d.k, 2, cuts[i], cuts[i + 1] - cuts[i]);
-        part.v = test_part(&d.v, 2, cuts[i], cuts[i + 1] - cuts[i]);
-        part.kv_begin = cuts[i];
-        pass &= test_status(attn_state_size(&part, &bytes), ATTN_OK);
-        state[i] = test_memory(bytes, 8);
-        pass &= test_status(test_partial(&part, state[i], bytes, test_shuffled(ATTN_PATH_AUTO, 2)), ATTN_OK);
-        part.kv_lens = test_absent; /* where the last key is, nobody says */
-        if (place == ATTN_MASK_TAIL) pass &= test_status(attn_state_size(&part, &bytes), ATTN_ERR_NULL);
-        if (i == 0) {
-            both = state[0];
-            continue;
-        }
-        pass &= test_status(attn_state_merged_size(both, state[i], &bytes), ATTN_OK);
-        {
-            void *to = test_memory(bytes, 8);
-            pass &= test_status(attn_state_merge(both, state[i], to, bytes, ATTN_PATH_AUTO), ATTN_OK);
-            both = to;
-        }
-    }
-    pass &= test_status(attn_state_finish(&m, both, ATTN_PATH_AUTO), ATTN_OK) && test_same_outputs(&m, &d);
+    pass = test_in_parts(&d, cuts, 3, test_shuffled(ATTN_PATH_AUTO, 2));
+    part = d;
+    part.kv_lens = test_absent; /* where the last key is, nobody says */
+    if (place == ATTN_MASK_TAIL) pass &= test_status(attn_state_size(&part, &bytes), ATTN_ERR_NULL);
     test_ok(pass, "%s, %s mask for %s: parts merged", attn_dtype_name(type), attn_dtype_name(mask), place_names[place]);
     test_release();
 }

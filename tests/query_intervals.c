@@ -133,27 +133,15 @@ static void poison(attn_desc *d, test_rng *rng)
 
 static void try_random(attn_dtype type, int count, int poisoned)
 {
-    attn_path paths[ATTN_PATH_COUNT];
-    const size_t num_paths = test_paths(paths);
     int pass = 1;
     for (int i = 0; i < count && pass; i++) {
         test_rng rng = {(uint64_t)(i + 1000 * (int)type)};
         attn_desc d = make(type, &rng), m = masked(&d);
         if (d.scores.ndim && (d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED) && poisoned)
             d.scores = m.scores = test_absent; /* which are of all keys */
-        pass = test_status(test_forward(&m, test_on(ATTN_PATH_SCALAR)), ATTN_OK);
         if (poisoned) poison(&d, &rng);
-        for (size_t p = 0; p < num_paths && pass; p++) {
-            const attn_desc got = test_again(&d);
-            const size_t workers = 1 + test_below(&rng, 4);
-            pass = test_status(test_forward(&got, test_shuffled(paths[p], workers)), ATTN_OK) &&
-                   test_same_outputs(&got, &m);
-            if (pass && p == 0 && i % 20 == 0 && !poisoned) {
-                const ref_report report = ref_check(&got, 1);
-                pass = test_within(&report);
-            }
-            if (!pass) test_note("problem %d, %s, %zu workers", i, attn_path_name(paths[p]), workers);
-        }
+        pass = test_same_problem(&d, &m, &rng, i % 20 == 0 && !poisoned);
+        if (!pass) test_note("problem %d", i);
         pass = test_release() && pass;
     }
     test_ok(pass, "%s: %d random problems%s as with a mask", attn_dtype_name(type), count,
@@ -188,31 +176,12 @@ static void try_parts(attn_dtype type)
     int pass = 1, tried = 0;
     for (int i = 0; i < 40 && pass; i++) {
         test_rng rng = {(uint64_t)(7000 + i)};
-        attn_desc d = make(type, &rng), part, got;
-        size_t bytes[3] = {0}, cuts[3] = {0, 512, 0};
-        void *state[3];
+        attn_desc d = make(type, &rng);
+        const size_t cuts[3] = {0, 512, ref_length(&d.k, 2)};
         d.scores = d.colsum = test_absent;
-        cuts[2] = ref_length(&d.k, 2);
         if (cuts[2] > 512 && (d.align != ATTN_ALIGN_LOWER_RIGHT || d.kv_lens.ndim)) {
             tried++;
-            pass = test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
-            for (int n = 0; n < 2 && pass; n++) {
-                part = d;
-                part.k = test_part(&d.k, 2, cuts[n], cuts[n + 1] - cuts[n]);
-                part.v = test_part(&d.v, 2, cuts[n], cuts[n + 1] - cuts[n]);
-                if (d.mask.ndim) part.mask = test_part(&d.mask, 1, cuts[n], cuts[n + 1] - cuts[n]);
-                part.kv_begin = cuts[n];
-                pass = test_status(attn_state_size(&part, &bytes[n]), ATTN_OK);
-                state[n] = test_memory(bytes[n], 0);
-                pass = pass && test_status(test_partial(&part, state[n], bytes[n], test_on(ATTN_PATH_AUTO)), ATTN_OK);
-            }
-            got = test_again(&d);
-            pass = pass && test_status(attn_state_merged_size(state[0], state[1], &bytes[2]), ATTN_OK);
-            state[2] = test_memory(bytes[2], 0);
-            pass = pass &&
-                   test_status(attn_state_merge(state[0], state[1], state[2], bytes[2], ATTN_PATH_AUTO), ATTN_OK) &&
-                   test_status(attn_state_finish(&got, state[2], ATTN_PATH_AUTO), ATTN_OK) &&
-                   test_same_outputs(&got, &d);
+            pass = test_in_parts(&d, cuts, 2, test_on(ATTN_PATH_AUTO));
         }
         pass = test_release() && pass;
     }
