@@ -140,8 +140,8 @@
  *   kv_lens, and call attn_forward with the whole cache, kv_lens, causal and
  *   ATTN_ALIGN_LOWER_RIGHT. The rows have the bits of a single prefill, however
  *   they are cut into steps. Paged caches work alike: block_table says where the
- *   pages are. (Pages of 64 keys are read nearly as fast as one cache, pages of 16 in 1.3
- *   to 1.6 times the time.) With several workers, few queries over many keys are cut into
+ *   pages are. (Pages of 64 keys are read nearly as fast as one cache, pages of 16 in 1.2
+ *   to 1.7 times the time.) With several workers, few queries over many keys are cut into
  *   tasks along the keys.
  *
  *   Prompts, chunks of them and decoding steps of several users are one call: their queries
@@ -4093,10 +4093,10 @@ typedef struct attn__problem {
     int one_mask;                    /* one mask for all heads: those of a query are done one after the other */
     int few;                /* so few rows that lanes are keys, and keys and values used where they lie, if they can */
     attn__column_kind kind; /* then: of keys */
-    int v_copied;           /* otherwise: are values copied together before use? */
-    int modified;           /* something is added to scores, or some are dropped */
-    int careful;            /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
-    int find;               /* only looks at scores, for the largest that is beyond the range */
+    int v_copied; /* otherwise: are values copied together before use? 1: where several panels read them; 2: yes */
+    int modified; /* something is added to scores, or some are dropped */
+    int careful;  /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
+    int find;     /* only looks at scores, for the largest that is beyond the range */
     const attn__kernel *singles, *doubles; /* of the same path */
     size_t stored_blocks; /* of keys, whose weights are stored as they come, and finished when sums are known; or 0 */
     size_t care_at;       /* where in a worker's workspace the room for rows that are done again begins */
@@ -5638,7 +5638,8 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
         const char *values = s->v + (one ? 0 : from) * p->dim_v * es;
         ptrdiff_t stride = (ptrdiff_t)p->dim_v;
         to = attn__min(from + piece, within.hi);
-        if (!p->v_copied) values = attn__key_at(p, &p->v, rows, base + first + from, 0), stride = p->v.stride[ATTN__S];
+        if (p->v_copied <= one)
+            values = attn__key_at(p, &p->v, rows, base + first + from, 0), stride = p->v.stride[ATTN__S];
         else if (one)
             attn__copy_rows(p, rows, &p->v, base + first + from, base + first + to, 0, p->dim_v, s->v, p->dim_v);
         kernel->sum_values(p->dim_v, count, to - from, values, stride, s->tile + from * nr * es, s->panel,
@@ -7435,8 +7436,10 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
                       !attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->seqs * p->kv_heads)
                   ? ATTN__COLUMNS_NEAR
                   : ATTN__COLUMNS_MANY;
-    p->v_copied = p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || attn__scattered(p) ||
-                  attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
+    p->v_copied = attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
+    if (p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || attn__scattered(p) ||
+        attn__distance(p->v.stride[ATTN__S]) > p->dim_v + p->dim_v / 2) /* in few sets of a cache, perhaps */
+        p->v_copied = 2;
     p->modified = attn__masked(p) || ATTN__HAS(p, alibi);
     p->one_mask = ATTN__HAS(p, mask) && p->mask.stride[ATTN__H] == 0 &&
                   (!ATTN__HAS(p, rel_bias) || p->rel_bias.stride[ATTN__H] == 0) &&
