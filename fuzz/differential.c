@@ -365,7 +365,7 @@ static void check_packed(fuzz_case *c)
         if (a->ndim) *a = test_2d(a->dtype, heads, q_at[batch]);
     }
     d.mask = d.kv_lens = d.q_bounds = d.scores = d.colsum = test_absent;
-    if (ref_length(&p->rel_bias, 4) > 1 || ref_length(&p->rel_bias, 2) > 1) d.rel_bias = test_absent;
+    if (ref_length(&p->rel_bias, 4) != 1 || ref_length(&p->rel_bias, 2) != 1) d.rel_bias = test_absent;
     d.scores_head = d.scores_query = 0;
     d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
     d.cu_seqlens_k = test_1d(ATTN_I64, batch + 1);
