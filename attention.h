@@ -1412,8 +1412,9 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__CHAINS (ATTN__BLOCK / ATTN__CHAIN)
 #define ATTN__NR_MAX 32         /* columns of the widest panel */
 #define ATTN__ROWS_AHEAD 32     /* between the row of values that is used and the one that is fetched */
-#define ATTN__NEAR_KEYS 64      /* that are copied at a time for one panel, ... */
-#define ATTN__NEAR_VALUES 65536 /* ... and elements of values that are used at a time */
+#define ATTN__NEAR_KEYS 84      /* that are copied at a time, ... */
+#define ATTN__NEAR_VALUES 65536 /* ... elements of values that are used at a time, ... */
+#define ATTN__NEAR_BYTES 524288 /* ... and of blocks that are fetched whole */
 
 /* A masked score while it waits for exp. It is finite so that the search for
  * overflow need not tell it apart; a row whose maximum comes near it is redone. */
@@ -2017,16 +2018,21 @@ typedef struct attn__small {
     void *acc;     /* (mr or fewer, dim_v up to whole vectors) */
 } attn__small;
 
-/* Rows that will be wanted soon, fetched a few at a time while others are computed. */
+/* Rows that will be wanted soon: tiles fetch a line of 64 bytes at each step, so that there are never more on the way
+ * than the machine keeps track of. */
 typedef struct attn__soon {
-    const char *at;
-    ptrdiff_t step; /* bytes to the next row */
-    size_t bytes, rows;
+    const char *at;          /* the next line */
+    size_t left, lines;      /* in its row; in each row */
+    ptrdiff_t skip;          /* bytes from a row's last line to the next row */
+    size_t rows;             /* with that of `at`; 0: there is nothing to fetch */
+    struct attn__soon *then; /* what comes after the last, or NULL */
 } attn__soon;
-ATTN__INLINE void attn__fetch(attn__soon *ahead, size_t rows)
+/* A row is done, and `at` beyond it. */
+ATTN__NOINLINE static void attn__next_soon(attn__soon *soon)
 {
-    for (; rows > 0 && ahead->rows > 0; rows--, ahead->rows--, ahead->at += ahead->step)
-        for (size_t i = 0; i < ahead->bytes; i += 64) ATTN__PREFETCH(ahead->at, i);
+    if (soon->rows > 1) soon->rows--, soon->at += soon->skip, soon->left = soon->lines;
+    else if (soon->then) *soon = *soon->then;
+    else soon->rows = 0, soon->at -= 64;
 }
 
 /* Softmax of contiguous lines: what one loop does to three blocks, of at most BLOCK elements each (0: to none of them),
@@ -2131,9 +2137,9 @@ typedef struct attn__kernel {
      * where nothing is seen, and for max NaN where softmax would return 1. */
     void (*weigh)(void *scores, size_t cols, const attn__block_range *ranges, size_t first, attn__range within,
                   attn__range seen, void *max, int looked, double *max_out, double *sum_out);
-    /* sums[d][c] (+)= sum_j values[j * stride + d] weights[j][c], j in order */
+    /* sums[d][c] (+)= sum_j values[j * stride + d] weights[j][c], j in order. Fetches likewise. */
     void (*sum_values)(size_t dims, size_t cols, size_t keys, const void *values, ptrdiff_t stride, const void *weights,
-                       void *sums, int accumulate);
+                       void *sums, int accumulate, attn__soon *ahead);
 
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
     void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b,
@@ -4892,11 +4898,14 @@ static int attn__in_place(const attn__problem *p, const attn__view *v, size_t fr
 /* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. */
 static attn__soon attn__rows_at(const attn__view *v, const char *at, size_t count, size_t n)
 {
+    const ptrdiff_t step = v->stride[ATTN__S] * v->size;
+    const size_t bytes = attn__stored(v->dtype, n) * (size_t)v->size;
     attn__soon soon;
     soon.at = at;
-    soon.step = v->stride[ATTN__S] * v->size;
-    soon.bytes = attn__stored(v->dtype, n) * (size_t)v->size;
-    soon.rows = v->stride[ATTN__D] == 1 ? count : 0;
+    soon.rows = v->stride[ATTN__D] == 1 && bytes ? count : 0;
+    soon.left = soon.lines = attn__pieces(bytes, 64);
+    soon.skip = step - 64 * (ptrdiff_t)soon.lines;
+    soon.then = NULL;
     return soon;
 }
 static attn__soon attn__soon_of(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
@@ -4906,16 +4915,58 @@ static attn__soon attn__soon_of(const attn__problem *p, const attn__rows *rows, 
                          ATTN__HAS(p, block_table) ? 0 : attn__together(p, from, to), n);
 }
 
-/* All columns of keys [from, to), to rows from `skip` on. Returns the sum of their squares. */
+/* A block of keys while its rows are done. */
+typedef struct attn__key_block {
+    size_t base;             /* its first key */
+    attn__range keys;        /* what any row sees of it */
+    size_t first;            /* the first that is in a panel's tile, a multiple of step */
+    attn__range copied[2];   /* of keys and values: those, from `first`, that are at their places in s->k and s->v */
+    double squares, queries; /* sums of those of keys that were copied, and of the queries */
+    const attn__block_range *ranges; /* (rows), NULL if all of them see `keys` */
+    char *acc;                       /* its slot's */
+    double *max, *sum;
+    attn__soon ahead[2]; /* see attn__look_beyond */
+} attn__key_block;
+
+/* Columns of keys [from, to) from c on, to row `row` of s->k. Returns the sum of their squares. */
 static double attn__copy_keys(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to,
-                              size_t skip)
+                              size_t c, size_t row)
 {
-    double squares = 0;
-    for (size_t c = 0; c < p->dim; c += ATTN__KEY_DEPTH)
-        squares += attn__copy_rows(
-            p, rows, &p->k, from, to, c, attn__min(p->dim - c, ATTN__KEY_DEPTH),
-            s->k + (c / ATTN__KEY_DEPTH * p->keys + skip) * ATTN__KEY_STRIDE * p->run.kernel->size, ATTN__KEY_STRIDE);
-    return squares;
+    return attn__copy_rows(p, rows, &p->k, from, to, c, attn__min(p->dim - c, ATTN__KEY_DEPTH),
+                           s->k + row * ATTN__KEY_STRIDE * p->run.kernel->size, ATTN__KEY_STRIDE);
+}
+
+/* Is there one panel of queries alone? Then no other needs keys and values that are copied for it. */
+static int attn__one_panel(const attn__problem *p, const attn__rows *rows) { return rows->count <= p->run.kernel->nr; }
+/* Is a block so small, and used so often, that the whole next one is fetched while it is at work? Otherwise a few keys
+ * or values are. */
+static int attn__whole_blocks(const attn__problem *p, const attn__rows *rows)
+{
+    return !attn__one_panel(p, rows) && (p->dim + p->dim_v) * p->run.kernel->size <= ATTN__NEAR_BYTES / ATTN__BLOCK;
+}
+
+/* Of keys or values [from, to), the first that has to be copied. Others then count as copied, those of a range. */
+static int attn__all_copied(const attn__range *copied, size_t from, size_t to)
+{
+    return from >= copied->lo && to <= copied->hi;
+}
+static size_t attn__not_copied(attn__range *copied, size_t from, size_t to)
+{
+    if (from < copied->lo || from > copied->hi) copied->lo = copied->hi = from;
+    from = attn__min(copied->hi, to);
+    copied->hi = attn__max(copied->hi, to);
+    return from;
+}
+
+/* What to fetch next: rows [from, to), n long, of keys or values, or if there are none, what `after` has. */
+static attn__soon attn__fetch_next(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
+                                   size_t to, size_t n, attn__soon *after)
+{
+    attn__soon soon;
+    if (from < to) return attn__soon_of(p, rows, v, from, to, n);
+    soon = *after;
+    after->rows = 0;
+    return soon;
 }
 
 /* ---- scores ---- */
@@ -5054,30 +5105,35 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
     }
 }
 
-/* Is there one panel of queries alone? Then no other needs keys and values that are copied for it. */
-static int attn__one_panel(const attn__problem *p, const attn__rows *rows) { return rows->count <= p->run.kernel->nr; }
-
-/* Scores of a panel of queries with keys [from, to), counted from `first`, to s->tile[key][query]. The largest of each
- * query to max, if that is not NULL. Keys were copied, or for one panel are now, a few at a time, so that they are
- * still near when they are read: then returns the sum of their squares, else 0. */
-static double attn__score_panel(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r0,
-                                size_t count, size_t first, size_t from, size_t to, void *max, attn__soon *ahead)
+/* Scores of a panel of queries with keys [from, to) of a block, counted from its `first`, to s->tile[key][query]. The
+ * largest of each query to max, if that is not NULL. Keys that were not copied before are now, a few at a time, so that
+ * they are still near when they are read. */
+static void attn__score_panel(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__key_block *block,
+                              size_t r0, size_t count, size_t from, size_t to, void *max)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t es = kernel->size, nr = kernel->nr, start = from;
-    const int copies = attn__one_panel(p, rows);
-    double squares = 0;
+    const size_t es = kernel->size, nr = kernel->nr, start = from, first = block->base + block->first;
+    const int one = attn__one_panel(p, rows), whole = attn__whole_blocks(p, rows);
+    attn__soon soon;
     if (!p->dim && from < to) attn__memset(s->tile + from * nr * es, 0, (to - from) * nr * es);
     for (size_t next; from < to; from = next) {
+        const int copies = one || !attn__all_copied(&block->copied[0], from, to);
+        size_t absent = from; /* from here on keys are copied */
         next = copies ? attn__min(from + ATTN__NEAR_KEYS, to) : to;
-        if (copies) squares += attn__copy_keys(p, rows, s, first + from, first + next, 0);
-        for (size_t c = 0; c < p->dim; c += ATTN__KEY_DEPTH)
+        if (!one) absent = attn__not_copied(&block->copied[0], from, next);
+        if (copies && !whole)
+            soon = attn__fetch_next(p, rows, &p->k, first + next, first + attn__min(next + ATTN__NEAR_KEYS, to), p->dim,
+                                    &block->ahead[1]);
+        for (size_t c = 0; c < p->dim; c += ATTN__KEY_DEPTH) {
+            const size_t row = one ? 0 : c / ATTN__KEY_DEPTH * p->keys + from;
+            if (copies)
+                block->squares += attn__copy_keys(p, rows, s, first + absent, first + next, c, row + (absent - from));
             kernel->score_keys(next - from, count, attn__min(p->dim - c, ATTN__KEY_DEPTH),
-                               s->k + (c / ATTN__KEY_DEPTH * p->keys + (copies ? 0 : from)) * ATTN__KEY_STRIDE * es,
-                               s->q + (r0 * p->dim + c * nr) * es, s->tile + from * nr * es, c != 0,
-                               c + ATTN__KEY_DEPTH < p->dim ? NULL : max, from > start, ahead);
+                               s->k + row * ATTN__KEY_STRIDE * es, s->q + (r0 * p->dim + c * nr) * es,
+                               s->tile + from * nr * es, c != 0, c + ATTN__KEY_DEPTH < p->dim ? NULL : max,
+                               from > start, copies && !whole ? &soon : block->ahead);
+        }
     }
-    return squares;
 }
 
 /* What the relative bias adds to keys [lo, hi) of query i: to `bias`. */
@@ -5462,18 +5518,6 @@ static void attn__join_slots(const attn__problem *p, size_t count, attn__scratch
     }
 }
 
-/* A block of keys while its rows are done. */
-typedef struct attn__key_block {
-    size_t base;                     /* its first key */
-    attn__range keys;                /* what any row sees of it */
-    size_t first;                    /* the first that is in a panel's tile, a multiple of step */
-    double squares, queries;         /* sums of those of keys that were copied, and of the queries */
-    const attn__block_range *ranges; /* (rows), NULL if all of them see `keys` */
-    char *acc;                       /* its slot's */
-    double *max, *sum;
-    attn__soon ahead[2]; /* keys and values of the next block, or the next queries */
-} attn__key_block;
-
 /* Few rows: acc += weights of s->tile * values base + [from, to), of which [0, whole) columns are where they lie, or
  * those of 8 bits in s->rows. */
 static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
@@ -5584,6 +5628,12 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     }
 }
 
+/* How many values are summed at a time. */
+static size_t attn__near_values(const attn__problem *p)
+{
+    return attn__max(ATTN__NEAR_VALUES / attn__max(p->dim_v, 1), ATTN__NEAR_KEYS);
+}
+
 /* A panel of rows [r0, r0 + count), which are in lanes, over one block of keys. */
 static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__key_block *block,
                            size_t r0, size_t count)
@@ -5592,9 +5642,10 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     const size_t es = kernel->size, nr = kernel->nr, base = block->base, first = block->first;
     const attn__block_range *ranges = block->ranges ? block->ranges + r0 : NULL;
     char *acc = block->acc + r0 * p->width * es;
-    const int one = attn__one_panel(p, rows);
-    const size_t piece = attn__max(ATTN__NEAR_VALUES / attn__max(p->dim_v, 1), ATTN__NEAR_KEYS);
-    double max[ATTN__NR_MAX], squares; /* max: of T */
+    const int one = attn__one_panel(p, rows), whole = attn__whole_blocks(p, rows);
+    const size_t piece = attn__near_values(p);
+    attn__soon soon;
+    double max[ATTN__NR_MAX]; /* of T */
     attn__range within = {ATTN__BLOCK, 0}, seen = {0, ATTN__BLOCK};
     int looked = p->softcap <= 0 && p->dim > 0 && !ATTN__HAS(p, alibi) && !ATTN__HAS(p, rel_bias);
     if (!ranges) within = seen = block->keys;
@@ -5615,12 +5666,11 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     if (count <= nr / 2 &&
         (p->softcap > 0 || p->modified)) /* the other half of the tile is not written: nothing may trap */
         attn__memset(s->tile + within.lo * nr * es, 0, (within.hi - within.lo) * nr * es);
-    squares = block->squares;
-    squares += attn__score_panel(p, rows, s, r0, count, base + first, within.lo, seen.lo, NULL, block->ahead);
-    squares +=
-        attn__score_panel(p, rows, s, r0, count, base + first, seen.lo, seen.hi, looked ? max : NULL, block->ahead);
-    squares += attn__score_panel(p, rows, s, r0, count, base + first, seen.hi, within.hi, NULL, block->ahead);
-    looked &= squares * block->queries < (kernel->dtype == ATTN_F64 ? 1e300 : 1e75); /* a score's square is no more */
+    attn__score_panel(p, rows, s, block, r0, count, within.lo, seen.lo, NULL);
+    attn__score_panel(p, rows, s, block, r0, count, seen.lo, seen.hi, looked ? max : NULL);
+    attn__score_panel(p, rows, s, block, r0, count, seen.hi, within.hi, NULL);
+    looked &= block->squares * block->queries < (kernel->dtype == ATTN_F64 ? 1e300 : 1e75); /* a score's square is no
+                                                                                                more */
     if (p->softcap > 0)
         kernel->softcap(s->tile + within.lo * nr * es, (within.hi - within.lo) * nr, p->softcap * ATTN__UNIT_LN2);
     if (p->modified) attn__bias_panel(p, rows, s, r0, count, ranges, base, first, first + within.lo, first + within.hi);
@@ -5635,54 +5685,52 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
                                 s->panel + c * ATTN__TILE_STRIDE * es);
     }
     for (size_t from = within.lo, to; from < within.hi; from = to) {
-        const char *values = s->v + (one ? 0 : from) * p->dim_v * es;
-        ptrdiff_t stride = (ptrdiff_t)p->dim_v;
+        const char *values = attn__key_at(p, &p->v, rows, base + first + from, 0);
+        ptrdiff_t stride = p->v.stride[ATTN__S];
+        int fetches = !whole && r0 == 0;
         to = attn__min(from + piece, within.hi);
-        if (p->v_copied <= one)
-            values = attn__key_at(p, &p->v, rows, base + first + from, 0), stride = p->v.stride[ATTN__S];
-        else if (one)
-            attn__copy_rows(p, rows, &p->v, base + first + from, base + first + to, 0, p->dim_v, s->v, p->dim_v);
+        if (p->v_copied > one) {
+            char *copy = s->v + (one ? 0 : from) * p->dim_v * es;
+            const size_t absent = one ? from : attn__not_copied(&block->copied[1], from, to);
+            fetches &= absent < to;
+            attn__copy_rows(p, rows, &p->v, base + first + absent, base + first + to, 0, p->dim_v,
+                            copy + (absent - from) * p->dim_v * es, p->dim_v);
+            values = copy, stride = (ptrdiff_t)p->dim_v;
+        }
+        if (fetches)
+            soon = attn__fetch_next(p, rows, &p->v, base + first + to, base + first + attn__min(to + piece, within.hi),
+                                    p->dim_v, &block->ahead[0]);
         kernel->sum_values(p->dim_v, count, to - from, values, stride, s->tile + from * nr * es, s->panel,
-                           from > within.lo);
+                           from > within.lo, fetches ? &soon : block->ahead);
     }
     kernel->turn(acc, p->width, s->panel, (ptrdiff_t)nr, p->dim_v, count);
 }
 
-/* Where several panels need them: keys of a block, and values if they are not used where they lie, to their places in
- * the workspace. `squares`: the sum of the queries'. */
-static void attn__copy_block(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__key_block *block,
-                             double squares)
-{
-    const attn__kernel *kernel = p->run.kernel;
-    const size_t first = block->keys.lo / kernel->step * kernel->step, skip = block->keys.lo - first,
-                 from = block->base + block->keys.lo, to = block->base + block->keys.hi;
-    block->first = first;
-    block->squares = 0;
-    block->queries = squares;
-    if (attn__one_panel(p, rows)) return;
-    block->squares = attn__copy_keys(p, rows, s, from, to, skip);
-    if (p->v_copied)
-        attn__copy_rows(p, rows, &p->v, from, to, 0, p->dim_v, s->v + skip * p->dim_v * kernel->size, p->dim_v);
-}
-
-/* What to fetch while a block is at work: the keys and values of the next one, below `end`; after the last, the queries
- * of the next task, and where results will go. */
+/* What to fetch while a block is at work: keys and values of the next one, below `end`; after the last, the queries of
+ * the next task, and where results will go. Or, where it is not whole blocks, keys of the next one, or queries, and
+ * first of all values of this one. */
 static void attn__look_beyond(const attn__problem *p, const attn__rows *rows, attn__key_block *block, size_t end)
 {
-    const size_t next = block->base + ATTN__BLOCK, query = rows->query + p->query_block;
-    const attn__soon none = {NULL, 0, 0, 0};
+    const size_t next = block->base + ATTN__BLOCK, query = rows->query + p->query_block,
+                 lo = block->base + block->keys.lo;
+    const int whole = attn__whole_blocks(p, rows);
+    const attn__soon none = {NULL, 0, 0, 0, 0, NULL};
     block->ahead[0] = block->ahead[1] = none;
+    if (!whole)
+        block->ahead[1] = attn__soon_of(p, rows, &p->v, lo,
+                                        attn__min(lo + attn__near_values(p), block->base + block->keys.hi), p->dim_v);
     if (next < end) {
-        end = attn__min(next + ATTN__BLOCK, end);
+        end = attn__min(next + (whole ? ATTN__BLOCK : ATTN__NEAR_KEYS), end);
         block->ahead[0] = attn__soon_of(p, rows, &p->k, next, end, p->dim);
-        block->ahead[1] = attn__soon_of(p, rows, &p->v, next, end, p->dim_v);
+        if (whole) block->ahead[1] = attn__soon_of(p, rows, &p->v, next, end, p->dim_v);
     } else if (query < rows->q_len) {
         block->ahead[0] = attn__rows_at(&p->q, attn__query_at(&p->q, rows, rows->head, query),
                                         attn__min(p->query_block, rows->q_len - query), p->dim);
-        if (ATTN__HAS(p, out)) /* a part has none */
+        if (whole && ATTN__HAS(p, out)) /* a part has none */
             block->ahead[1] = attn__rows_at(&p->out, attn__query_at(&p->out, rows, rows->head, rows->query),
                                             p->query_block, p->dim_v);
     }
+    if (whole && block->ahead[1].rows) block->ahead[0].then = &block->ahead[1];
 }
 
 /* The first key from `from` on that position and intervals leave to any row: far away between sinks and a window. */
@@ -5709,9 +5757,9 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, count = rows->count;
     attn__range all = {(size_t)-1, 0}, each = {0, (size_t)-1}; /* what any row sees, and what every row sees */
+    const attn__range nothing = {0, 0};
     attn__key_block block;
     size_t known = (size_t)-1; /* ranges are */
-    double squares;
 
     for (size_t r = 0; r < count; r++) {
         attn__row *row = s->row + r;
@@ -5728,7 +5776,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         s->sum[r] = 0;
     }
     for (size_t i = 0; i < count * p->stored_blocks; i++) s->block_max[i] = -attn__infinity();
-    squares = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
+    block.queries = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
 
     s->tree.depth = 0;
     for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
@@ -5763,7 +5811,9 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             attn__do_rows(p, rows, s, &block);
             continue;
         }
-        attn__copy_block(p, rows, s, &block, squares);
+        block.first = block.keys.lo / kernel->step * kernel->step;
+        block.copied[0] = block.copied[1] = nothing;
+        block.squares = 0;
         attn__look_beyond(p, rows, &block, all.hi);
         for (size_t r = 0; r < count; r += kernel->nr)
             attn__do_panel(p, rows, s, &block, r, attn__min(kernel->nr, count - r));
@@ -6178,13 +6228,15 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
                      height = p->few ? rows->count : kernel->nr;
         const int scored = !stored && begin < end;
         care.start = care.end = 0;
-        if (scored && !p->few && !attn__one_panel(p, rows))
-            attn__copy_keys(p, rows, s, base + begin, base + end, begin - from);
+        attn__key_block block;
+        attn__memset(&block, 0, sizeof block);
+        block.base = base;
+        block.first = from;
         for (size_t r0 = 0; r0 < rows->count; r0 += height) {
             const size_t count = attn__min(height, rows->count - r0);
             if (scored && p->few) attn__score_rows(p, rows, s, base, from, to);
             else if (scored) {
-                attn__score_panel(p, rows, s, r0, count, base + from, begin - from, end - from, NULL, NULL);
+                attn__score_panel(p, rows, s, &block, r0, count, begin - from, end - from, NULL);
                 attn__pad_rows(p, s->panel, count, end);
                 kernel->turn(s->panel + begin * es, ATTN__TILE_STRIDE, s->tile + (begin - from) * kernel->nr * es,
                              (ptrdiff_t)kernel->nr, end - begin, count);
@@ -9374,10 +9426,22 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
  * raise max, if that is not NULL. height, vecs, apart and the type of b are constants wherever this is inlined. */
 ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apart, const attn_dtype dtype, size_t depth,
                                 const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, uintptr_t ahead,
-                                attn__real *c, size_t ldc, int accumulate, attn__real *max)
+                                attn__real *c, size_t ldc, int accumulate, attn__real *max, attn__soon *soon)
 {
     const size_t size = attn__size_of(dtype), second = ATTN__VL * size;
-    size_t k;
+    const char *line = soon && soon->rows ? soon->at : b; /* what is fetched next */
+    size_t k, left = soon && soon->rows ? soon->left : (size_t)-1;
+    ptrdiff_t hop = soon && soon->rows ? 64 : 0;
+#define ATTN__SOON                                                                                                     \
+    if (soon) {                                                                                                        \
+        ATTN__PREFETCH(line, 0);                                                                                       \
+        line += hop;                                                                                                   \
+        if (--left == 0) {                                                                                             \
+            soon->at = line;                                                                                           \
+            attn__next_soon(soon);                                                                                     \
+            line = soon->at, left = soon->rows ? soon->left : (size_t)-1, hop = soon->rows ? 64 : 0;                   \
+        }                                                                                                              \
+    }
     ldb *= size;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__EACH_ROW(ATTN__X)
@@ -9404,7 +9468,8 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         c##i##1 = vecs > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x[i], ATTN__AT) : c##i##1;
 #define ATTN__STEP                                                                                                     \
     b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;                         \
-    ATTN__PREFETCH(b, ahead);                                                                                          \
+    if (!soon) ATTN__PREFETCH(b, ahead);                                                                               \
+    ATTN__SOON                                                                                                         \
     b += ldb;                                                                                                          \
     ATTN__EACH_ROW(ATTN__X)
 #define ATTN__AT 0
@@ -9426,6 +9491,7 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
     }
     for (; !apart && k < depth; k++, a += lda, b += ldb) {
         attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
+        ATTN__SOON
 #define ATTN__X(i)                                                                                                     \
     if (height > i / ATTN__VL * ATTN__VL + ATTN__VL - 1) {                                                             \
         if (i % ATTN__VL == 0) x[i] = attn__vload(a + i);                                                              \
@@ -9446,6 +9512,7 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
             ATTN__PREFETCH(b, ahead);
             ATTN__PREFETCH(b, ahead + second);
         }
+        ATTN__SOON
 #define ATTN__X(i)                                                                                                     \
     if (height > i) {                                                                                                  \
         attn__vec ai = attn__vset1(a[apart ? i * apart : i]);                                                          \
@@ -9472,6 +9539,8 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         attn__vstore(max, attn__vmax(max0, odd0));
         if (vecs > 1) attn__vstore(max + ATTN__VL, attn__vmax(max1, odd1));
     }
+    if (soon && soon->rows) soon->at = line, soon->left = left;
+#undef ATTN__SOON
 }
 
 /* X of a tile of so many rows and one or two vectors */
@@ -9492,10 +9561,10 @@ static void ATTN__V(multiply_ahead)(size_t m, size_t n, size_t depth, const void
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
         ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL);                    \
+        (i + 1, 2, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL, NULL);              \
         break;                                                                                                         \
     case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL);       \
+        ATTN__V(tile)(i + 1, 1, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL, NULL); \
         break;
         ATTN__TILES(m, n - j > ATTN__VL, ATTN__X) /* a narrow tile where the rest of a panel is no more */
 #undef ATTN__X
@@ -10116,11 +10185,11 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
         ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_F16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL);          \
+        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_F16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL, NULL);    \
         break;                                                                                                         \
     case i + 5:                                                                                                        \
         ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_BF16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL);         \
+        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_BF16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL, NULL);   \
         break;
                 ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
@@ -11302,7 +11371,7 @@ static double ATTN__V(copy)(void *to_, size_t to_stride, const void *from_, attn
 /* As many tiles as n rows of `a` need, over a panel b. */
 ATTN__INLINE void ATTN__V(tiles)(const int apart, size_t n, size_t cols, size_t depth, const attn__real *a,
                                  ptrdiff_t lda, const char *b, attn__real *c, int accumulate, attn__real *max,
-                                 attn__soon *ahead)
+                                 attn__soon *soon)
 {
     const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
     size_t rows;
@@ -11311,14 +11380,13 @@ ATTN__INLINE void ATTN__V(tiles)(const int apart, size_t n, size_t cols, size_t 
 #define ATTN__X(i)                                                                                                     \
     case i + 1:                                                                                                        \
         ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max);                         \
+        (i + 1, 2, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max, soon);                   \
         break;                                                                                                         \
     case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max);            \
+        ATTN__V(tile)(i + 1, 1, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max, soon);      \
         break;
         ATTN__TILES(rows, cols > ATTN__VL, ATTN__X)
 #undef ATTN__X
-        for (int i = 0; ahead && i < 2; i++) attn__fetch(&ahead[i], 2);
     }
 }
 
@@ -11333,11 +11401,11 @@ static void ATTN__V(score_keys)(size_t n, size_t cols, size_t depth, const void 
 }
 
 static void ATTN__V(sum_values)(size_t dims, size_t cols, size_t keys, const void *values, ptrdiff_t stride,
-                                const void *weights, void *sums, int accumulate)
+                                const void *weights, void *sums, int accumulate, attn__soon *ahead)
 {
     ATTN__V(tiles)
     (0, dims, cols, keys, (const attn__real *)values, stride, (const char *)weights, (attn__real *)sums, accumulate,
-     NULL, NULL);
+     NULL, ahead);
 }
 
 /* Rows [from, to) of a tile, `vecs` vectors wide: MASKED where a column does not see them, if lo is not NULL. Raises
