@@ -1964,6 +1964,10 @@ static void attn__saturate_row(double *x, size_t n, attn_dtype dtype)
     for (size_t i = 0; i < n; i++) x[i] = attn__saturate(x[i], dtype);
 }
 
+ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
+ATTN__INLINE size_t attn__max(size_t a, size_t b) { return a > b ? a : b; }
+ATTN__INLINE size_t attn__round_up(size_t n, size_t to) { return (n + to - 1) & ~(to - 1); } /* a power of two */
+
 /* ---------------------------------------------------------- kernel table -- */
 
 /* How many of n rows the next tile takes: tiles are balanced, as one of few rows is slow. */
@@ -2027,12 +2031,14 @@ typedef struct attn__soon {
     size_t rows;             /* with that of `at`; 0: there is nothing to fetch */
     struct attn__soon *then; /* what comes after the last, or NULL */
 } attn__soon;
-/* A row is done, and `at` beyond it. */
-ATTN__NOINLINE static void attn__next_soon(attn__soon *soon)
+/* n lines more are fetched, of the same row. */
+ATTN__INLINE void attn__fetched(attn__soon *soon, size_t n)
 {
-    if (soon->rows > 1) soon->rows--, soon->at += soon->skip, soon->left = soon->lines;
-    else if (soon->then) *soon = *soon->then;
-    else soon->rows = 0, soon->at -= 64;
+    soon->at += 64 * n;
+    soon->left -= attn__min(n, soon->left);
+    if (soon->left > 0) return;
+    soon->at += soon->skip, soon->left = soon->lines;
+    if (--soon->rows == 0 && soon->then) *soon = *soon->then;
 }
 
 /* Softmax of contiguous lines: what one loop does to three blocks, of at most BLOCK elements each (0: to none of them),
@@ -3586,9 +3592,6 @@ static int64_t attn__integer_in(const attn__view *v, size_t h, size_t s, size_t 
 static int64_t attn__integer(const attn__view *v, size_t s, size_t d) { return attn__integer_in(v, 0, s, d); }
 static size_t attn__length(const attn__view *v, size_t i) { return (size_t)attn__integer(v, 0, i); }
 
-ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
-ATTN__INLINE size_t attn__max(size_t a, size_t b) { return a > b ? a : b; }
-ATTN__INLINE size_t attn__round_up(size_t n, size_t to) { return (n + to - 1) & ~(to - 1); } /* a power of two */
 /* How many pieces of no more than `each`; a division, which takes as long as ten additions, only where there are
  * several. */
 ATTN__INLINE size_t attn__pieces(size_t n, size_t each) { return n <= each ? n > 0 : (n - 1) / each + 1; }
@@ -4898,13 +4901,14 @@ static int attn__in_place(const attn__problem *p, const attn__view *v, size_t fr
 /* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. */
 static attn__soon attn__rows_at(const attn__view *v, const char *at, size_t count, size_t n)
 {
-    const ptrdiff_t step = v->stride[ATTN__S] * v->size;
     const size_t bytes = attn__stored(v->dtype, n) * (size_t)v->size;
     attn__soon soon;
     soon.at = at;
     soon.rows = v->stride[ATTN__D] == 1 && bytes ? count : 0;
-    soon.left = soon.lines = attn__pieces(bytes, 64);
-    soon.skip = step - 64 * (ptrdiff_t)soon.lines;
+    soon.lines = attn__pieces(bytes, 64);
+    soon.skip = v->stride[ATTN__S] * v->size - 64 * (ptrdiff_t)soon.lines;
+    if (soon.rows && soon.skip == 0) soon.lines *= soon.rows, soon.rows = 1; /* all in one row */
+    soon.left = soon.lines;
     soon.then = NULL;
     return soon;
 }
@@ -9428,20 +9432,13 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
                                 const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, uintptr_t ahead,
                                 attn__real *c, size_t ldc, int accumulate, attn__real *max, attn__soon *soon)
 {
-    const size_t size = attn__size_of(dtype), second = ATTN__VL * size;
-    const char *line = soon && soon->rows ? soon->at : b; /* what is fetched next */
-    size_t k, left = soon && soon->rows ? soon->left : (size_t)-1;
-    ptrdiff_t hop = soon && soon->rows ? 64 : 0;
-#define ATTN__SOON                                                                                                     \
-    if (soon) {                                                                                                        \
-        ATTN__PREFETCH(line, 0);                                                                                       \
-        line += hop;                                                                                                   \
-        if (--left == 0) {                                                                                             \
-            soon->at = line;                                                                                           \
-            attn__next_soon(soon);                                                                                     \
-            line = soon->at, left = soon->rows ? soon->left : (size_t)-1, hop = soon->rows ? 64 : 0;                   \
-        }                                                                                                              \
-    }
+    const size_t size = attn__size_of(dtype), second = ATTN__VL * size, panel = ATTN__NR * size;
+#ifdef ATTN__OWN_FMA_LANE
+    const size_t unrolled = apart ? ATTN__VL : 1;
+#else
+    const size_t unrolled = 1;
+#endif
+    size_t k = 0;
     ldb *= size;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
     ATTN__EACH_ROW(ATTN__X)
@@ -9453,14 +9450,24 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
-    k = 0;
+    while (k < depth) { /* for as many steps as a row of `soon` has lines left, which are `next` bytes from b */
+        const int fetches = apart != ATTN__TILE_STRIDE && soon->rows;
+        const size_t start = k,
+                     steps = fetches ? attn__round_up((soon->left * 64 + panel - 1) / panel, unrolled) : depth,
+                     end = k + attn__min(steps, depth - k);
+        const uintptr_t next = fetches ? (uintptr_t)soon->at - (uintptr_t)b : 0;
+#define ATTN__SOON                                                                                                     \
+    if (apart != ATTN__TILE_STRIDE) {                                                                                  \
+        ATTN__PREFETCH(b, next);                                                                                       \
+        if (panel > 64) ATTN__PREFETCH(b, next + 64);                                                                  \
+    }
 #ifdef ATTN__OWN_FMA_LANE /* one load for several factors, of a row along the depth or of a column */
-    attn__vec x[ATTN__MR];
-    for (; apart && k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
-        attn__vec b0, b1;
+        attn__vec x[ATTN__MR];
+        for (; apart && k + ATTN__VL <= end; k += ATTN__VL, a += ATTN__VL) {
+            attn__vec b0, b1;
 #define ATTN__X(i)                                                                                                     \
     if (height > i) x[i] = attn__vload(a + i * apart);
-        ATTN__EACH_ROW(ATTN__X)
+            ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (height > i)                                                                                                    \
@@ -9468,30 +9475,30 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         c##i##1 = vecs > 1 ? ATTN__V(fma_lane)(c##i##1, b1, x[i], ATTN__AT) : c##i##1;
 #define ATTN__STEP                                                                                                     \
     b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;                         \
-    if (!soon) ATTN__PREFETCH(b, ahead);                                                                               \
+    if (apart == ATTN__TILE_STRIDE) ATTN__PREFETCH(b, ahead);                                                          \
     ATTN__SOON                                                                                                         \
     b += ldb;                                                                                                          \
     ATTN__EACH_ROW(ATTN__X)
 #define ATTN__AT 0
-        ATTN__STEP
+            ATTN__STEP
 #undef ATTN__AT
 #define ATTN__AT 1
-        ATTN__STEP
+            ATTN__STEP
 #undef ATTN__AT
 #if ATTN__VL > 2
 #define ATTN__AT 2
-        ATTN__STEP
+            ATTN__STEP
 #undef ATTN__AT
 #define ATTN__AT 3
-        ATTN__STEP
+            ATTN__STEP
 #undef ATTN__AT
 #endif
 #undef ATTN__STEP
 #undef ATTN__X
-    }
-    for (; !apart && k < depth; k++, a += lda, b += ldb) {
-        attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
-        ATTN__SOON
+        }
+        for (; !apart && k < end; k++, a += lda, b += ldb) {
+            attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
+            ATTN__SOON
 #define ATTN__X(i)                                                                                                     \
     if (height > i / ATTN__VL * ATTN__VL + ATTN__VL - 1) {                                                             \
         if (i % ATTN__VL == 0) x[i] = attn__vload(a + i);                                                              \
@@ -9502,25 +9509,28 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         c##i##0 = attn__vfma(x[i], b0, c##i##0);                                                                       \
         if (vecs > 1) c##i##1 = attn__vfma(x[i], b1, c##i##1);                                                         \
     }
-        ATTN__EACH_ROW(ATTN__X)
+            ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
-    }
-#endif
-    for (; k < depth; k++, a += apart ? 1 : lda, b += ldb) {
-        attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
-        if (height <= 8 && apart == ATTN__TILE_STRIDE) { /* few rows: b comes from memory as fast as it can */
-            ATTN__PREFETCH(b, ahead);
-            ATTN__PREFETCH(b, ahead + second);
         }
-        ATTN__SOON
+#endif
+        for (; k < end; k++, a += apart ? 1 : lda, b += ldb) {
+            attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
+            if (height <= 8 && apart == ATTN__TILE_STRIDE) { /* few rows: b comes from memory as fast as it can */
+                ATTN__PREFETCH(b, ahead);
+                ATTN__PREFETCH(b, ahead + second);
+            }
+            ATTN__SOON
 #define ATTN__X(i)                                                                                                     \
     if (height > i) {                                                                                                  \
         attn__vec ai = attn__vset1(a[apart ? i * apart : i]);                                                          \
         c##i##0 = attn__vfma(ai, b0, c##i##0);                                                                         \
         if (vecs > 1) c##i##1 = attn__vfma(ai, b1, c##i##1);                                                           \
     }
-        ATTN__EACH_ROW(ATTN__X)
+            ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
+        }
+#undef ATTN__SOON
+        if (fetches) attn__fetched(soon, (end - start) * panel / 64);
     }
 #define ATTN__X(i)                                                                                                     \
     if (height > i) {                                                                                                  \
@@ -9539,8 +9549,6 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         attn__vstore(max, attn__vmax(max0, odd0));
         if (vecs > 1) attn__vstore(max + ATTN__VL, attn__vmax(max1, odd1));
     }
-    if (soon && soon->rows) soon->at = line, soon->left = left;
-#undef ATTN__SOON
 }
 
 /* X of a tile of so many rows and one or two vectors */
