@@ -179,6 +179,28 @@ static void try_sums(attn_dtype type)
     }
 }
 
+/* Equal scores of float64 beyond its range, in which the mask counts for more than the table: no bound tells which. */
+static void try_beyond(void)
+{
+    const test_shape shape = {ATTN_F64, 1, 1, 1, 1, 10, 8, 8};
+    test_rng rng = {7};
+    attn_desc d = test_problem(&shape, &rng);
+    int pass;
+    test_fill(&d.q, sqrt(DBL_MAX / 2));
+    test_fill(&d.k, sqrt(DBL_MAX / 2));
+    d.align = ATTN_ALIGN_LOWER_RIGHT;
+    d.mask = test_2d(ATTN_F64, 1, 10);
+    d.rel_bias = test_1d(ATTN_F64, 10);
+    for (size_t j = 0; j < 10; j++) { /* at distance 9 - j */
+        ref_set(&d.mask, 0, 0, 0, j, DBL_MAX / (j % 2 ? 8 : 4));
+        ref_set(&d.rel_bias, 0, 0, 0, 9 - j, DBL_MAX / 1e8 * (j % 2 ? 2 : 1));
+    }
+    pass = test_status(test_forward(&d, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+    for (size_t j = 0; j < 10; j++) pass &= ref_get(&d.scores, 0, 0, 0, j) == (j % 2 ? 0 : (ref_real)(1 / 5.0));
+    test_ok(pass, "float64: a mask and a table beside scores beyond the range");
+    test_release();
+}
+
 /* NaN and infinity in the table: rows that see them, and no others. */
 static void try_special(attn_dtype type)
 {
@@ -190,6 +212,7 @@ static void try_special(attn_dtype type)
         int pass;
         d.rel_bias = test_3d(type, 2, 1, 40); /* of keys 500 to 568 */
         test_fill_normal(&d.rel_bias, &rng, 1);
+        ref_set(&d.rel_bias, 0, 0, 0, 20, -(double)INFINITY); /* seen beside the others, and dropped */
         ref_set(&d.rel_bias, 0, 0, 0, 39, special[which]);
         d.rel_first = -539;
         d.align = ATTN_ALIGN_UPPER_LEFT;
@@ -363,6 +386,7 @@ int main(void)
         try_far(test_types[t]);
         try_parts(test_types[t]);
     }
+    try_beyond();
     try_packed(0);
     try_packed(1);
     try_errors();
