@@ -9432,12 +9432,14 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
                                 const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, uintptr_t ahead,
                                 attn__real *c, size_t ldc, int accumulate, attn__real *max, attn__soon *soon)
 {
-    const size_t size = attn__size_of(dtype), second = ATTN__VL * size, panel = ATTN__NR * size;
+    const size_t size = attn__size_of(dtype), second = ATTN__VL * size;
 #ifdef ATTN__OWN_FMA_LANE
     const size_t unrolled = apart ? ATTN__VL : 1;
 #else
     const size_t unrolled = 1;
 #endif
+    const size_t hop =
+        ATTN__VL * sizeof(attn__real) < 64 ? 32 : 64; /* a line for at least ten cycles of multiply-adds */
     size_t k = 0;
     ldb *= size;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
@@ -9450,16 +9452,15 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
-    while (k < depth) { /* for as many steps as a row of `soon` has lines left, which are `next` bytes from b */
+    while (k < depth) { /* for as many steps as a row of `soon` has lines left */
         const int fetches = apart != ATTN__TILE_STRIDE && soon->rows;
-        const size_t start = k,
-                     steps = fetches ? attn__round_up((soon->left * 64 + panel - 1) / panel, unrolled) : depth,
+        const size_t start = k, steps = fetches ? attn__round_up(soon->left * (64 / hop), unrolled) : depth,
                      end = k + attn__min(steps, depth - k);
-        const uintptr_t next = fetches ? (uintptr_t)soon->at - (uintptr_t)b : 0;
+        const char *line = fetches ? soon->at : b;
 #define ATTN__SOON                                                                                                     \
     if (apart != ATTN__TILE_STRIDE) {                                                                                  \
-        ATTN__PREFETCH(b, next);                                                                                       \
-        if (panel > 64) ATTN__PREFETCH(b, next + 64);                                                                  \
+        ATTN__PREFETCH(line, 0);                                                                                       \
+        line += hop;                                                                                                   \
     }
 #ifdef ATTN__OWN_FMA_LANE /* one load for several factors, of a row along the depth or of a column */
         attn__vec x[ATTN__MR];
@@ -9530,7 +9531,7 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
 #undef ATTN__X
         }
 #undef ATTN__SOON
-        if (fetches) attn__fetched(soon, (end - start) * panel / 64);
+        if (fetches) attn__fetched(soon, (end - start + 64 / hop - 1) / (64 / hop));
     }
 #define ATTN__X(i)                                                                                                     \
     if (height > i) {                                                                                                  \
