@@ -39,8 +39,10 @@ bad=0
 # core | 128-bit vector instructions that it starts in a cycle
 cores='neoverse-n1|2 neoverse-v1|4 neoverse-v2|4'
 
+# An address that an instruction moves on is there in the next cycle; llvm-mca has it wait for what is loaded or stored.
 judge() { # COMPILER FUNCTION WHAT TO-COUNT LEAST
-    awk -v name="$2" -v wanted='^fmla$' -f "$top/bench/hot_loop.awk" "$dir/code.s" >"$dir/loop.s"
+    awk -v name="$2" -v wanted='^fmla$' -f "$top/bench/hot_loop.awk" "$dir/code.s" |
+        sed -E 's/^(.*\[(x[0-9]+)\]), #(-?[0-9]+)$/\1\n\tadd \2, \2, #\3/' >"$dir/loop.s"
     for core in $cores; do
         width=${core#*|}
         core=${core%|*}
@@ -72,9 +74,11 @@ for compiler in "${AARCH64_GCC:-aarch64-linux-gnu-gcc}" "${AARCH64_CLANG:-${clan
     fi
     name=$(basename "${compiler%% *}")
     for type in f32 f64; do
-        judge "$name" attn__neon_${type}_multiply "register tile, $type" '^[[:space:]]*fmla[[:space:]]' 0.95
+        for loop in multiply_ahead score_keys sum_values; do
+            judge "$name" "attn__neon_${type}_$loop" "$loop, $type" '^[[:space:]]*fmla[[:space:]]' 0.95
+        done
     done
-    judge "$name" attn__neon_f32_softmax "exp, f32" '^[[:space:]]*[a-z0-9]+[[:space:]]+v[0-9]+\.' 0.9
+    judge "$name" attn__neon_f32_weigh "exp, f32" '^[[:space:]]*[a-z0-9]+[[:space:]]+v[0-9]+\.' 0.9
 done
 echo "1..$number"
 exit $bad
