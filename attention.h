@@ -334,7 +334,8 @@
  *   may fill. Scratch memory ("workspace") is the caller's, who learns its size by
  *   attn_workspace_size or, for one call of any function, by exec.query; it depends on
  *   head_dim and the number of workers, and hardly on the lengths (never on
- *   q_len * kv_len). A call without any (exec is NULL, or its workspace NULL and of
+ *   q_len * kv_len); for few queries over keys of several heads side by side also on
+ *   the heads: up to 64 rows of values for each query. A call without any (exec is NULL, or its workspace NULL and of
  *   size 0) allocates it, once, and frees it: by malloc and free, or by
  *   ATTN_MALLOC(bytes) and ATTN_FREE(pointer), if you define these; without memory
  *   it returns ATTN_ERR_MEMORY and writes nothing. With ATTN_NO_MALLOC, and in
@@ -1412,6 +1413,7 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__CHAINS (ATTN__BLOCK / ATTN__CHAIN)
 #define ATTN__NR_MAX 32         /* columns of the widest panel */
 #define ATTN__ROWS_AHEAD 32     /* between the row of values that is used and the one that is fetched */
+#define ATTN__PARTS 64          /* most of keys of heads that lie side by side */
 #define ATTN__NEAR_KEYS 84      /* that are copied at a time, ... */
 #define ATTN__NEAR_VALUES 65536 /* ... elements of values that are used at a time, ... */
 #define ATTN__NEAR_BYTES 524288 /* ... and of blocks that are fetched whole */
@@ -6475,7 +6477,8 @@ static size_t attn__part_number(const attn__problem *p, const attn__rows *rows, 
 }
 
 /* Few rows and many keys: parts of whole subtrees of blocks are tasks of their
- * own, and joined in a second round. A row that has to be done again has a maximum of NaN. */
+ * own, one part of all heads after the other, and joined in a second round. A row that has to be done again has a
+ * maximum of NaN. */
 static void attn__part_task(void *arg, size_t index, size_t worker)
 {
     const attn__problem *all = (const attn__problem *)arg;
@@ -6484,10 +6487,10 @@ static void attn__part_task(void *arg, size_t index, size_t worker)
     const attn__node node = attn__node_at(all->part_states + index * all->part_bytes, all->rows);
     attn__problem own;
     attn__rows rows;
-    const attn__problem *p = attn__take_task(all, index / all->parts, &own, &rows);
+    const attn__problem *p = attn__take_task(all, index % all->tasks, &own, &rows);
     attn__scratch s;
     if (!rows.count) return;
-    part.lo = attn__part_number(p, &rows, index % all->parts) * keys;
+    part.lo = attn__part_number(p, &rows, index / all->tasks) * keys;
     part.hi = part.lo + keys;
     attn__scratch_of(p, worker, &s);
     attn__states(p, &rows, &s, part);
@@ -6511,7 +6514,7 @@ static void attn__join_task(void *arg, size_t index, size_t worker)
     s.tree.depth = 0;
     for (size_t part = 0; part < p->parts; part++) {
         const attn__node node =
-            attn__node_at(all->part_states + (index * all->parts + part) * all->part_bytes, all->rows);
+            attn__node_at(all->part_states + (part * all->tasks + index) * all->part_bytes, all->rows);
         const size_t number = attn__part_number(p, &rows, part);
         size_t slot;
         double *max;
@@ -7458,11 +7461,19 @@ static size_t attn__ring_blocks(const attn__problem *p, size_t blocks)
     return attn__pieces(p->kv_rows - p->ring, keys) + attn__pieces(p->ring, keys) + 1;
 }
 
+/* Do the keys of several heads lie side by side, so that those of one are spread over all pages of memory? Few rows
+ * then take a block of keys of all heads before the next one, while its pages are known. */
+static int attn__side_by_side(const attn__problem *p)
+{
+    return p->kv_heads > 1 && p->left < 0 && !p->ring && !ATTN__HAS(p, block_table) && !ATTN__HAS(p, scores) &&
+           !ATTN__HAS(p, colsum) && !ATTN__HAS(p, cu_seqlens_q) && attn__distance(p->k.stride[ATTN__S]) > p->dim;
+}
+
 /* Cuts a problem into tasks for a kernel and a number of workers. */
 static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_t workers)
 {
     const size_t end = p->kv_begin + p->kv_len, begin = p->kv_begin / ATTN__BLOCK;
-    const size_t blocks = p->ring ? attn__ring_blocks(p, 1) : (end + ATTN__BLOCK - 1) / ATTN__BLOCK;
+    size_t blocks = p->ring ? attn__ring_blocks(p, 1) : (end + ATTN__BLOCK - 1) / ATTN__BLOCK, needed = 1;
     const int sequences = ATTN__HAS(p, cu_seqlens_q);
     p->group = p->kv_heads == p->q_heads ? p->kv_heads > 0 : p->q_heads / p->kv_heads;
     p->head_chunk = attn__min(p->group, ATTN__ROWS);
@@ -7502,14 +7513,24 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
                   !ATTN__HAS(p, colsum); /* column sums add up over queries in order */
     if (!attn__multiply_size(p->tasks, p->query_blocks, &p->tasks)) return ATTN_ERR_OVERFLOW;
 
-    /* Fewer tasks than two for each worker: cut the keys too, into whole subtrees. */
+    /* Fewer tasks than two for each worker, or keys of several heads side by side: cut the keys too, into whole
+     * subtrees. */
+    if (workers > 1 && p->tasks && p->tasks < 2 * workers) needed = (2 * workers + p->tasks - 1) / p->tasks;
+    if (p->few && attn__side_by_side(p)) {
+        size_t most = ATTN__HAS(p, kv_lens) ? 0 : p->kv_len;
+        for (size_t b = 0; ATTN__HAS(p, kv_lens) && b < p->seqs; b++)
+            most = attn__max(most, attn__length(&p->kv_lens, b));
+        if (attn__beyond_cache(p->k.size, most, p->dim + p->dim_v, p->seqs * p->kv_heads)) {
+            needed = attn__max(needed, ATTN__PARTS);
+            blocks = attn__min(blocks, attn__pieces(p->kv_begin + most, ATTN__BLOCK));
+        }
+    }
     p->parts = 1;
     p->part_blocks = 1;
     p->first_part = 0;
     p->part_bytes = 0;
-    if (p->tasks && p->tasks < 2 * workers && blocks > begin && !ATTN__HAS(p, colsum) && workers > 1 &&
+    if (needed > 1 && blocks > begin && !ATTN__HAS(p, colsum) &&
         !(attn__shared(p->run.exec) && !p->run.exec->barrier)) {
-        const size_t needed = (2 * workers + p->tasks - 1) / p->tasks;
         while ((blocks - begin + p->part_blocks - 1) / p->part_blocks > needed) p->part_blocks *= 2;
         p->first_part = begin / p->part_blocks;
         p->parts = (blocks + p->part_blocks - 1) / p->part_blocks - p->first_part;
@@ -7655,6 +7676,15 @@ static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *ke
         /* a worker: 2 w / tasks rounded up and one more, or of a ring two, of each of less than 2 w tasks */
         parts = blocks < 2 ? 0 : p->ring ? 8 : 6;
         if (!attn__multiply_size(one, parts, &one) || one > (size_t)-1 / 4 - most) return ATTN_ERR_OVERFLOW;
+        most += one;
+    }
+    if (attn__side_by_side(p)) { /* parts of that: as many of each head, shared by the workers */
+        if (!attn__node_size(attn__min(rows, 3 * kernel->few_rows), p->width, kernel->size, &one) ||
+            !attn__multiply_size(attn__round_up(one, 64), attn__min(blocks, ATTN__PARTS) + 1, &one) ||
+            !attn__multiply_size(one, p->seqs * p->kv_heads, &one))
+            return ATTN_ERR_OVERFLOW;
+        one = attn__round_up(attn__pieces(one, workers), 64);
+        if (one > (size_t)-1 / 4 - most) return ATTN_ERR_OVERFLOW;
         most += one;
     }
     if (!attn__multiply_size(most, workers, &most) || most > (size_t)-1 / 2 - 64) return ATTN_ERR_OVERFLOW;
