@@ -1965,11 +1965,14 @@ static void attn__saturate_row(double *x, size_t n, attn_dtype dtype)
 
 /* ---------------------------------------------------------- kernel table -- */
 
+/* Heights of tiles: each takes as much code as its rows do, and two lower ones are as fast. */
+#define ATTN__IS_HEIGHT(rows) ((rows) <= 8 || (rows) % 2 == 0)
 /* How many of n rows the next tile takes: tiles are balanced, as one of few rows is slow. */
 ATTN__INLINE size_t attn__tile_rows(size_t n, const size_t mr)
 {
     const size_t tiles = (n + mr - 1) / mr;
-    return tiles > 1 ? (n + tiles - 1) / tiles : n;
+    const size_t rows = tiles > 1 ? (n + tiles - 1) / tiles : n;
+    return ATTN__IS_HEIGHT(rows) ? rows : tiles > 1 ? rows + 1 : rows / 2 + 1;
 }
 
 /* Keys [lo, hi). */
@@ -9474,31 +9477,36 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
     }
 }
 
-/* X of a tile of so many rows and one or two vectors */
-#define ATTN__TILES(rows, two, ROW)                                                                                    \
-    switch ((two) ? (rows) : (rows) + 16) {                                                                            \
-        ATTN__EACH_ROW(ROW)                                                                                            \
-    default: break;                                                                                                    \
+/* A tile of so many rows, as attn__tile_rows has it, and one or two vectors. */
+ATTN__INLINE void ATTN__V(any_tile)(size_t rows, int two, const int apart, size_t depth, const attn__real *a,
+                                    ptrdiff_t lda, const char *b, size_t ldb, uintptr_t ahead, attn__real *c,
+                                    size_t ldc, int accumulate, attn__real *max)
+{
+    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
+    switch (two ? rows : rows + 16) {
+#define ATTN__CASE(i, vecs)                                                                                            \
+    case i + 33 - 16 * vecs:                                                                                           \
+        if (ATTN__IS_HEIGHT(i + 1))                                                                                    \
+            ATTN__V(tile)(i + 1, vecs, apart, dtype, depth, a, lda, b, ldb, ahead, c, ldc, accumulate, max);           \
+        break;
+#define ATTN__X(i) ATTN__CASE(i, 1) ATTN__CASE(i, 2)
+        ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+#undef ATTN__CASE
+    default: break;
     }
+}
 
 static void ATTN__V(multiply_ahead)(size_t m, size_t n, size_t depth, const void *a_, const void *b_, size_t ldb,
                                     size_t panel_stride, uintptr_t ahead, void *c_, size_t ldc, int accumulate)
 {
-    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
     const attn__real *a = (const attn__real *)a_;
     const char *b = (const char *)b_;
     attn__real *c = (attn__real *)c_;
     for (size_t j = 0; j < n; j += ATTN__NR, b += panel_stride * sizeof *c, c += ATTN__NR) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1:                                                                                                        \
-        ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL);                    \
-        break;                                                                                                         \
-    case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL);       \
-        break;
-        ATTN__TILES(m, n - j > ATTN__VL, ATTN__X) /* a narrow tile where the rest of a panel is no more */
-#undef ATTN__X
+        /* a narrow tile where the rest of a panel is no more */
+        ATTN__V(any_tile)
+        (m, n - j > ATTN__VL, ATTN__TILE_STRIDE, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL);
     }
 }
 static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb,
@@ -10091,7 +10099,7 @@ ATTN__INLINE size_t ATTN__V(add_row)(const size_t vecs, size_t n, size_t depth, 
 static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_, const void *values, attn_dtype dtype,
                                 size_t stride, uintptr_t ahead, void *c_, size_t ldc, int accumulate)
 {
-    const size_t height = attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR;
+    size_t rows;
     const attn__real *a = (const attn__real *)a_;
     attn__real *c = (attn__real *)c_;
     if (m == 1 && dtype == (ATTN__F64 ? ATTN_F64 : ATTN_F32)) {
@@ -10102,8 +10110,8 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
         c += done;
         n -= done;
     }
-    for (; m > 0; a += height * ATTN__TILE_STRIDE, c += height * ldc) {
-        const size_t rows = m < height ? m : height;
+    for (; m > 0; m -= rows, a += rows * ATTN__TILE_STRIDE, c += rows * ldc) {
+        rows = attn__tile_rows(m, attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR);
 #if ATTN__F64
         ATTN__V(multiply_ahead)(rows, n, depth, a, values, stride, ATTN__NR, ahead, c, ldc, accumulate);
 #else
@@ -10128,7 +10136,6 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
             }
         }
 #endif
-        m -= rows;
     }
 }
 #if !ATTN__F64 && defined(ATTN__OWN_BYTES)
@@ -11304,20 +11311,10 @@ ATTN__INLINE void ATTN__V(tiles)(const int apart, size_t n, size_t cols, size_t 
                                  ptrdiff_t lda, const char *b, attn__real *c, int accumulate, attn__real *max,
                                  attn__soon *ahead)
 {
-    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
     size_t rows;
     for (; n > 0; n -= rows, a += rows * (size_t)(apart ? apart : 1), c += rows * ATTN__NR) {
         rows = attn__tile_rows(n, ATTN__MR);
-#define ATTN__X(i)                                                                                                     \
-    case i + 1:                                                                                                        \
-        ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max);                         \
-        break;                                                                                                         \
-    case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max);            \
-        break;
-        ATTN__TILES(rows, cols > ATTN__VL, ATTN__X)
-#undef ATTN__X
+        ATTN__V(any_tile)(rows, cols > ATTN__VL, apart, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max);
         for (int i = 0; ahead && i < 2; i++) attn__fetch(&ahead[i], 2);
     }
 }
