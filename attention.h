@@ -9721,11 +9721,13 @@ ATTN__INLINE attn__vec ATTN__V(divisor)(attn__vec s)
     const attn__vec least = attn__vset1(attn__from_bits_f32(1)), none = attn__vset1(0);
     return attn__vchoose(s, attn__vmax(s, attn__vsub(none, s)), least, attn__vset1(attn__from_bits_f32(0x7f800000u)));
 }
-ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn_dtype dtype, const int zeros,
-                                      const int each, size_t n, const float *scale, const float *zero)
+/* `floats` and `zeros` are constants, and dtype where the first is not 0. */
+ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn_dtype dtype, const int floats,
+                                      const int zeros, int each, size_t n, const float *scale, const float *zero)
 {
-    const float magic = 12582912, low = dtype == ATTN_U8 ? 0.0f : -128.0f, high = dtype == ATTN_U8 ? 255.0f : 127.0f;
-    const attn__vec none = attn__vset1(0);
+    const attn__vec none = attn__vset1(0), magic = attn__vset1(12582912), most = attn__vset1(256),
+                    low = attn__vset1(dtype == ATTN_U8 ? 0.0f : -128.0f),
+                    high = attn__vset1(dtype == ATTN_U8 ? 255.0f : 127.0f), minus_high = attn__vsub(none, high);
     attn__vec s = ATTN__V(divisor)(attn__vset1(*scale)), z = attn__vset1(*zero);
     for (size_t i = 0; i < n; i += ATTN__VL) {
         const int whole = ATTN__VL == 1 || n - i >= ATTN__VL;
@@ -9735,39 +9737,36 @@ ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn
         if (each) s = ATTN__V(divisor)(whole ? attn__vload(scale + i) : ATTN__V(load_part)(scale + i, part));
         if (each && zeros) z = whole ? attn__vload(zero + i) : ATTN__V(load_part)(zero + i, part);
         x = attn__vdiv(x, s);
-        if (zeros) x = attn__vadd(x, z);
-        if (dtype == ATTN_F8_E4M3 || dtype == ATTN_F8_E5M2) {
+        if (floats) {
             float lane[ATTN__VL];
             attn__vstore(lane, x);
             for (size_t j = 0; j < ATTN__VL; j++) out[j] = attn__f32_to_code(lane[j], dtype);
         } else {
-            x = attn__vchoose(x, x, attn__vset1(low), attn__vset1(low));
-            x = attn__vchoose(x, attn__vsub(none, x), attn__vset1(-high), attn__vset1(high));
-            x = attn__vchoose(none, x, attn__vset1(256), x); /* NaN is 0 */
-            x = attn__vadd(x, attn__vset1(magic)); /* rounds; the bits of the sum end with those of the integer */
+            if (zeros) x = attn__vadd(x, z);
+            x = attn__vchoose(x, x, low, low);
+            x = attn__vchoose(x, attn__vsub(none, x), minus_high, high);
+            x = attn__vchoose(none, x, most, x); /* NaN is 0 */
+            x = attn__vadd(x, magic); /* rounds; the bits of the sum end with those of the integer */
             ATTN__V(store_bytes)(out, x);
         }
         if (!whole) attn__memcpy(to + i, few, part);
     }
 }
 ATTN__INLINE void ATTN__V(encode_row)(uint8_t *to, const float *x, const attn__codes *codes, const attn_dtype dtype,
-                                      const int zeros, size_t first, size_t n)
+                                      const int floats, const int zeros, size_t first, size_t n)
 {
     const size_t group = codes->group;
-    const float one = 1, none = 0, *scale = codes->scale ? codes->scale : &one, *zero = zeros ? codes->zero : &none;
+    const float one = 1, none = 0, *scale = codes->scale ? codes->scale : &one,
+                *zero = zeros ? codes->zero : &none;
     float room[2][ATTN__BLOCK];
-    if (group < ATTN__VL && group < n) {
-        scale = attn__spread(scale, codes->scale_step, group, first, n, room[0]);
-        if (zeros) zero = attn__spread(zero, codes->zero_step, group, first, n, room[1]);
-        ATTN__V(encode_run)(to, x, dtype, zeros, 1, n, scale, zero);
-        return;
-    }
     for (size_t i = 0, g = first / group, next; i < n; i = next, g++) {
+        const float *s = scale + (ptrdiff_t)g * codes->scale_step, *z = zero + (ptrdiff_t)g * codes->zero_step;
+        const int each = group < ATTN__VL && group < n;
         next = (g + 1) * group - first;
-        if (next > n) next = n;
-        ATTN__V(encode_run)
-        (to + i, x + i, dtype, zeros, 0, next - i, scale + (ptrdiff_t)g * codes->scale_step,
-         zero + (ptrdiff_t)g * codes->zero_step);
+        if (next > n || each) next = n;
+        if (each) s = attn__spread(scale, codes->scale_step, group, first, n, room[0]);
+        if (each && zeros) z = attn__spread(zero, codes->zero_step, group, first, n, room[1]);
+        ATTN__V(encode_run)(to + i, x + i, dtype, floats, zeros, each, next - i, s, z);
     }
 }
 static void ATTN__V(encode)(uint8_t *to, const float *x, const attn__codes *codes, size_t first, size_t n)
@@ -9775,15 +9774,11 @@ static void ATTN__V(encode)(uint8_t *to, const float *x, const attn__codes *code
     for (size_t c = 0, count; c < n; c += count) {
         count = n - c < ATTN__BLOCK ? n - c : ATTN__BLOCK;
         switch (codes->dtype) {
-        case ATTN_F8_E4M3: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E4M3, 0, first + c, count); break;
-        case ATTN_F8_E5M2: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E5M2, 0, first + c, count); break;
-        case ATTN_U8:
-            if (codes->zero) ATTN__V(encode_row)(to + c, x + c, codes, ATTN_U8, 1, first + c, count);
-            else ATTN__V(encode_row)(to + c, x + c, codes, ATTN_U8, 0, first + c, count);
-            break;
+        case ATTN_F8_E4M3: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E4M3, 1, 0, first + c, count); break;
+        case ATTN_F8_E5M2: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E5M2, 1, 0, first + c, count); break;
         default:
-            if (codes->zero) ATTN__V(encode_row)(to + c, x + c, codes, ATTN_I8, 1, first + c, count);
-            else ATTN__V(encode_row)(to + c, x + c, codes, ATTN_I8, 0, first + c, count);
+            if (codes->zero) ATTN__V(encode_row)(to + c, x + c, codes, codes->dtype, 0, 1, first + c, count);
+            else ATTN__V(encode_row)(to + c, x + c, codes, codes->dtype, 0, 0, first + c, count);
             break;
         }
     }
