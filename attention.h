@@ -1159,6 +1159,16 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__NOINLINE
 #endif
 
+/* Code that runs once in a call, or less often: as small as it can be. The attribute "cold" would take the program's
+ * own functions that call it for cold, too. */
+#if defined(__clang__) && defined(__OPTIMIZE__)
+#define ATTN__COLD __attribute__((__minsize__))
+#elif defined(__GNUC__) && defined(__OPTIMIZE__)
+#define ATTN__COLD __attribute__((__optimize__("Os")))
+#else
+#define ATTN__COLD
+#endif
+
 /* clang-format off */
 #ifdef __cplusplus
 #define ATTN__ZEROS {}
@@ -3951,8 +3961,8 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
 }
 
 /* c = (scale a) b, or b transposed; what the caller calls the three. */
-static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale,
-                                const attn_array *c, const char *const *names, const attn_exec *exec)
+ATTN__COLD static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale,
+                                           const attn_array *c, const char *const *names, const attn_exec *exec)
 {
     const attn__kernel *kernel;
     attn__gemm g;
@@ -6672,9 +6682,9 @@ ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, doubl
     return attn__matmul(q, k, 1, scale, s, names, exec);
 }
 
-ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k,
-                                      const attn_array *w_v, const attn_array *q, const attn_array *k,
-                                      const attn_array *v, const attn_exec *exec)
+ATTN__COLD ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k,
+                                                 const attn_array *w_v, const attn_array *q, const attn_array *k,
+                                                 const attn_array *v, const attn_exec *exec)
 {
     static const char *const names[3][3] = {{"x", "w_q", "q"}, {"x", "w_k", "k"}, {"x", "w_v", "v"}};
     const attn_array *arrays[7]; /* three outputs, their factors, x */
@@ -7148,7 +7158,7 @@ static attn_status attn__check_memory(const attn__problem *p, const void *memory
 }
 
 /* What a ring goes with, and how many of its rows are taken in turn. */
-ATTN__NOINLINE static attn_status attn__check_ring(attn__problem *p, const attn_desc *d)
+ATTN__COLD ATTN__NOINLINE static attn_status attn__check_ring(attn__problem *p, const attn_desc *d)
 {
     if (ATTN__HAS(p, block_table) || ATTN__HAS(p, cu_seqlens_k) || p->kv_begin || ATTN__HAS(p, scores) ||
         ATTN__HAS(p, colsum) || !ATTN__HAS(p, out) || (ATTN__HAS(p, mask) && d->mask_place == ATTN_MASK_ALL))
@@ -7233,8 +7243,8 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
 }
 
 /* Scales and zero points of k or v: how many a row has, and whether its elements can have any. */
-static attn_status attn__check_scales(const attn__problem *p, const attn__view *v, size_t dim, size_t scale,
-                                      size_t zero, size_t *groups)
+ATTN__COLD static attn_status attn__check_scales(const attn__problem *p, const attn__view *v, size_t dim, size_t scale,
+                                                 size_t zero, size_t *groups)
 {
     const unsigned plain = ~(ATTN__CODES & ~(1u << ATTN_Q8_0)), whole = 1u << ATTN_I8 | 1u << ATTN_U8;
     *groups = 1;
@@ -7288,7 +7298,7 @@ static int attn__any_sees(const attn__problem *p, const attn__rows *rows, attn__
 }
 
 /* The pages of a sequence that hold a key which some row sees, or whose score is asked for. */
-static attn_status attn__check_pages(const attn__problem *p, const attn__rows *rows)
+ATTN__COLD static attn_status attn__check_pages(const attn__problem *p, const attn__rows *rows)
 {
     const int all =
         ATTN__HAS(p, scores) && (p->desc->stage == ATTN_STAGE_RAW || p->desc->stage == ATTN_STAGE_SOFTCAPPED);
@@ -7309,7 +7319,7 @@ static attn_status attn__check_pages(const attn__problem *p, const attn__rows *r
 }
 
 /* Are the intervals of each query in ascending order? */
-static attn_status attn__check_bounds(const attn__problem *p)
+ATTN__COLD static attn_status attn__check_bounds(const attn__problem *p)
 {
     for (size_t b = 0; b < p->q_bounds.shape[ATTN__H] && p->bounds; b++)
         for (size_t i = 0; i < p->q_len; i++) {
@@ -7326,7 +7336,7 @@ static attn_status attn__check_bounds(const attn__problem *p)
 }
 
 /* Where packed sequences begin and end, among rows of which there are `total`. */
-static attn_status attn__check_offsets(const attn__problem *p, size_t array, size_t total)
+ATTN__COLD static attn_status attn__check_offsets(const attn__problem *p, size_t array, size_t total)
 {
     int64_t begin = 0;
     for (size_t n = 0; p->seqs > 0 && n < p->cu_entries; n++) {
@@ -7609,7 +7619,7 @@ static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *ke
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_workers, size_t *bytes)
+ATTN__COLD ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_workers, size_t *bytes)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem p;
@@ -7719,8 +7729,8 @@ static void attn__test_fill(const attn_array *a, size_t n, uint64_t *seed)
 
 /* The problems of the test in a type, on a path, with `size` bytes from `memory` on; *hash of their
  * results. Without memory, *needed bytes. */
-static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, size_t size, size_t *needed,
-                              uint64_t *hash)
+ATTN__COLD static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, size_t size, size_t *needed,
+                                         uint64_t *hash)
 {
     const size_t rows = ATTN__TEST_HEADS * ATTN__TEST_QUERIES, queries = rows * ATTN__TEST_DIM,
                  keys = ATTN__TEST_KEYS * ATTN__TEST_DIM;
@@ -7779,7 +7789,7 @@ static int attn__flushes(void)
     return zeros != 0;
 }
 
-ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
+ATTN__COLD ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
 {
 #if ATTN__FUSED
     static const uint64_t golden[2] = {UINT64_C(0x078617dea1f980ff), UINT64_C(0x8059e6a5d266c563)};
@@ -7897,8 +7907,8 @@ static void attn__join_own(const attn__node *x, const attn__node *y, size_t row,
 }
 
 /* A state somebody hands in: is it one, and what does it hold? */
-static attn_status attn__state_check(const void *state, attn__state *head, size_t *rows, size_t *node_bytes,
-                                     size_t *bytes)
+ATTN__COLD static attn_status attn__state_check(const void *state, attn__state *head, size_t *rows, size_t *node_bytes,
+                                                size_t *bytes)
 {
     attn__range nodes[ATTN__NODES];
     if (!state) return ATTN_ERR_NULL;
@@ -7924,7 +7934,7 @@ typedef struct attn__partial {
 } attn__partial;
 
 /* The problem of a part: its outputs, and the sinks, are not looked at. */
-static attn_status attn__describe_part(const attn_desc *desc, const attn_exec *exec, attn__partial *part)
+ATTN__COLD static attn_status attn__describe_part(const attn_desc *desc, const attn_exec *exec, attn__partial *part)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem *p = &part->p;
@@ -8071,7 +8081,8 @@ static void attn__clear_rest(const attn__partial *part)
     }
 }
 
-ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec)
+ATTN__COLD ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size,
+                                             const attn_exec *exec)
 {
     attn__partial part;
     attn__state head;
@@ -8139,7 +8150,7 @@ typedef struct attn__merge {
     attn__state a, b;
     size_t rows, node_bytes, a_bytes, b_bytes, bytes;
 } attn__merge;
-static attn_status attn__mergeable(const void *a, const void *b, attn__merge *m)
+ATTN__COLD static attn_status attn__mergeable(const void *a, const void *b, attn__merge *m)
 {
     attn_status status;
     if ((status = attn__state_check(a, &m->a, &m->rows, &m->node_bytes, &m->a_bytes))) return status;
@@ -8172,7 +8183,8 @@ static attn_status attn__state_kernel(attn_path path, uint64_t dtype, const attn
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size, attn_path path)
+ATTN__COLD ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size,
+                                                 attn_path path)
 {
     attn__merge m;
     const attn__kernel *kernel;
@@ -8245,7 +8257,7 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     p->out = out;
 }
 
-ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path)
+ATTN__COLD ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem p;
@@ -8334,8 +8346,8 @@ typedef struct attn__coding {
 } attn__coding;
 
 /* `all`: found scales are those of a whole array, and may be shared. */
-static attn_status attn__coding_of(const attn_array *scale, const attn_array *zero, attn_scaling scaling, int all,
-                                   attn__coding *c)
+ATTN__COLD static attn_status attn__coding_of(const attn_array *scale, const attn_array *zero, attn_scaling scaling,
+                                              int all, attn__coding *c)
 {
     const attn_array *const given[2] = {scale, zero};
     const attn_dtype dtype = c->codes.dtype;
@@ -8473,9 +8485,9 @@ static void attn__encode_rows(const attn__coding *c, size_t place, size_t row, c
 }
 
 /* Two arrays of one shape, numbers and codes, and the latters' scales. */
-static attn_status attn__coding_pair(const attn_array *numbers, int output, const attn_array *codes,
-                                     const attn_array *scale, const attn_array *zero, attn_scaling scaling,
-                                     attn__view *x, attn__coding *c)
+ATTN__COLD static attn_status attn__coding_pair(const attn_array *numbers, int output, const attn_array *codes,
+                                                const attn_array *scale, const attn_array *zero, attn_scaling scaling,
+                                                attn__view *x, attn__coding *c)
 {
     attn_status status;
     if (!numbers || !codes) return ATTN_ERR_NULL;
@@ -8502,8 +8514,8 @@ static attn_status attn__coding_pair(const attn_array *numbers, int output, cons
         for (size_t h = 0; h < (v).shape[ATTN__H]; h++)                                                                \
             for (size_t s = 0; s < (v).shape[ATTN__S]; s++)
 
-ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_array *codes, const attn_array *scale,
-                                   const attn_array *zero, attn_scaling scaling)
+ATTN__COLD ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_array *codes, const attn_array *scale,
+                                              const attn_array *zero, attn_scaling scaling)
 {
     attn__view from;
     attn__coding c;
@@ -8519,8 +8531,8 @@ ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_array *codes,
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *scale, const attn_array *zero,
-                                     const attn_array *y)
+ATTN__COLD ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *scale,
+                                                const attn_array *zero, const attn_array *y)
 {
     attn__view to;
     attn__coding c;
@@ -8728,7 +8740,8 @@ static void attn__turns_of(attn__turning *t, size_t c)
 }
 
 /* What a rotation says, for x and y, or for rows and a cache, which are known. */
-static attn_status attn__check_rotation(const attn_rotation *r, const attn_array *positions, attn__turning *t)
+ATTN__COLD static attn_status attn__check_rotation(const attn_rotation *r, const attn_array *positions,
+                                                   attn__turning *t)
 {
     const attn_array *cosine = attn__present(&r->cosine) ? &r->cosine : NULL,
                      *sine = attn__present(&r->sine) ? &r->sine : NULL;
@@ -8918,8 +8931,9 @@ static attn_status attn__check_factors(double base, double factor, double origin
 }
 #define ATTN__TWO_PI 6.283185307179586
 
-ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_freq_factor, double high_freq_factor,
-                                        double original_len, const attn_array *factors)
+ATTN__COLD ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_freq_factor,
+                                                   double high_freq_factor, double original_len,
+                                                   const attn_array *factors)
 {
     attn__view v;
     double log_base;
@@ -8937,8 +8951,8 @@ ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_f
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
-                                      double original_len, const attn_array *factors, double *magnitude)
+ATTN__COLD ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
+                                                 double original_len, const attn_array *factors, double *magnitude)
 {
     attn__view v;
     double log_base, end[2];
@@ -9006,10 +9020,10 @@ static void attn__turn_codes(attn__turning *t, const attn__coding *coding, size_
 }
 
 /* With t, rows are turned on their way. What is not there is NULL. */
-static attn_status attn__append(const attn_array *cache, const attn_array *scale, const attn_array *zero,
-                                attn_scaling scaling, const attn_array *block_table, const attn_cache *ring,
-                                const attn_array *rows, const attn_array *lens, const attn_rotation *rotation,
-                                const attn_array *positions, attn__turning *t)
+ATTN__COLD static attn_status attn__append(const attn_array *cache, const attn_array *scale, const attn_array *zero,
+                                           attn_scaling scaling, const attn_array *block_table, const attn_cache *ring,
+                                           const attn_array *rows, const attn_array *lens,
+                                           const attn_rotation *rotation, const attn_array *positions, attn__turning *t)
 {
     attn__view to, from, at, table;
     attn__coding coding;
@@ -9255,7 +9269,8 @@ static attn_status attn__layer_check(const attn_layer *layer, const attn_exec *e
 }
 
 /* All parts of a layer, which take what is between them from the arena. *largest: of the sizes that they ask for. */
-static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const attn_exec *exec, size_t *largest)
+ATTN__COLD static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const attn_exec *exec,
+                                                size_t *largest)
 {
     static const char *const names[4][3] = {
         {"x", "w_q", NULL}, {"x", "w_k", NULL}, {"x", "w_v", NULL}, {NULL, "w_o", "out"}};
@@ -9288,7 +9303,7 @@ static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const 
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
+ATTN__COLD ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
 {
     attn__layers l;
     attn_exec sub = exec ? *exec : attn_exec_default();
@@ -9746,7 +9761,7 @@ ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn
             x = attn__vchoose(x, x, low, low);
             x = attn__vchoose(x, attn__vsub(none, x), minus_high, high);
             x = attn__vchoose(none, x, most, x); /* NaN is 0 */
-            x = attn__vadd(x, magic); /* rounds; the bits of the sum end with those of the integer */
+            x = attn__vadd(x, magic);            /* rounds; the bits of the sum end with those of the integer */
             ATTN__V(store_bytes)(out, x);
         }
         if (!whole) attn__memcpy(to + i, few, part);
@@ -9756,8 +9771,7 @@ ATTN__INLINE void ATTN__V(encode_row)(uint8_t *to, const float *x, const attn__c
                                       const int floats, const int zeros, size_t first, size_t n)
 {
     const size_t group = codes->group;
-    const float one = 1, none = 0, *scale = codes->scale ? codes->scale : &one,
-                *zero = zeros ? codes->zero : &none;
+    const float one = 1, none = 0, *scale = codes->scale ? codes->scale : &one, *zero = zeros ? codes->zero : &none;
     float room[2][ATTN__BLOCK];
     for (size_t i = 0, g = first / group, next; i < n; i = next, g++) {
         const float *s = scale + (ptrdiff_t)g * codes->scale_step, *z = zero + (ptrdiff_t)g * codes->zero_step;
