@@ -1614,7 +1614,7 @@ ATTN__INLINE double attn__split(double x, int *e)
 }
 
 /* 2^e x, saturating to infinity and 0 as multiplication does. */
-ATTN__INLINE double attn__scale2(double x, int e)
+ATTN__NOINLINE static double attn__scale2(double x, int e)
 {
     while (e > 1000) {
         x *= attn__from_bits_f64((uint64_t)2023 << 52); /* 2^1000 */
@@ -1688,7 +1688,7 @@ ATTN__INLINE double attn__exp_reduce_f64(double x, double *t, double *p)
 #undef ATTN__X
     return r;
 }
-ATTN__INLINE double attn__exp_f64(double x)
+ATTN__NOINLINE static double attn__exp_f64(double x)
 {
     double t, p, r;
     if (attn__nan_f64(x)) return x;
@@ -1718,7 +1718,7 @@ static double attn__tanh_f64(double x)
  * log m = 2 atanh(s) = 2 s (1 + s^2/3 + s^4/5 + ...), |s| <= 0.1716: the term
  * after s^20/21 is below 2^-59. At most 2.5 ulp; 1.9951 at 1.00007625, unfused
  * 1.9634 at 1.0000018939465483 (tests/elementary.c). */
-ATTN__INLINE double attn__log_f64(double x)
+ATTN__NOINLINE static double attn__log_f64(double x)
 {
     int e;
     double m = attn__split(x, &e), s, z, p = 1.0 / 21;
@@ -3554,7 +3554,7 @@ ATTN__NOINLINE static int attn__meet(const attn__view *a, const attn__view *b)
     return attn__adds_up(&s, s.n, high > slack ? high - slack : 0, high);
 }
 
-static int attn__apart(const attn__view *a, const attn__view *b)
+ATTN__NOINLINE static int attn__apart(const attn__view *a, const attn__view *b)
 {
     return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high || !attn__meet(a, b);
 }
@@ -3629,7 +3629,7 @@ static int attn__measuring(const attn_exec *exec) { return exec && exec->query; 
 static int attn__shared(const attn_exec *exec) { return exec && exec->shares > 1; }
 static int attn__first_share(const attn_exec *exec) { return !attn__shared(exec) || exec->share == 0; }
 /* Tells what a status is about, if that is wanted. */
-static attn_status attn__about(const attn_exec *exec, const char *name, attn_status status)
+ATTN__NOINLINE static attn_status attn__about(const attn_exec *exec, const char *name, attn_status status)
 {
     if (exec && exec->argument) *exec->argument = name;
     return status;
