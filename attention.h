@@ -10439,11 +10439,6 @@ ATTN__INLINE void ATTN__V(exp_some)(const int vecs, attn__vec *x)
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 }
-ATTN__INLINE attn__vec ATTN__V(exp)(attn__vec x)
-{
-    ATTN__V(exp_some)(1, &x);
-    return x;
-}
 ATTN__INLINE void ATTN__V(exp2_some)(const int vecs, attn__vec *x)
 {
     const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), least = attn__vset1(ATTN__C(EXP2_MIN)),
@@ -10481,27 +10476,33 @@ ATTN__INLINE void ATTN__V(exp2_some)(const int vecs, attn__vec *x)
 #endif
 ATTN__LOCKED void ATTN__V(exp2_lockstep)(attn__vec *x) { ATTN__V(exp2_some)(ATTN__LOCKSTEP, x); }
 ATTN__LOCKED void ATTN__V(exp_lockstep)(attn__vec *x) { ATTN__V(exp_some)(ATTN__LOCKSTEP, x); }
+ATTN__LOCKED void ATTN__V(exp2_alone)(attn__vec *x) { ATTN__V(exp2_some)(1, x); }
+ATTN__LOCKED attn__vec ATTN__V(exp)(attn__vec x)
+{
+    ATTN__V(exp_some)(1, &x);
+    return x;
+}
 ATTN__INLINE void ATTN__V(exp_four)(attn__vec *x)
 {
     ATTN__V(exp_lockstep)(x);
     if (ATTN__LOCKSTEP < 4) ATTN__V(exp_lockstep)(x + 4 - ATTN__LOCKSTEP);
 }
 #undef ATTN__LOCKED
-ATTN__INLINE void ATTN__V(tanh_pair)(const int vecs, attn__vec *x)
+ATTN__INLINE void ATTN__V(tanh_pair)(attn__vec *x)
 {
     const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2),
                     limit = attn__vset1(ATTN__C(TANH_MIN));
     attn__vec t[2], p[2], r[2], e[2];
 #define ATTN__X(i)                                                                                                     \
-    if (vecs > i) {                                                                                                    \
+    {                                                                                                                  \
         r[i] = attn__vsub(zero, attn__vmax(x[i], attn__vsub(zero, x[i]))); /* -|x| */                                  \
         r[i] = attn__vmax(limit, attn__vadd(r[i], r[i]));                  /* NaN stays */                             \
     }
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
-    ATTN__V(exp_reduce)(vecs, r, t, p);
+    ATTN__V(exp_reduce)(2, r, t, p);
 #define ATTN__X(i)                                                                                                     \
-    if (vecs > i) {                                                                                                    \
+    {                                                                                                                  \
         e[i] = attn__vexp2i(one, t[i]);                                                                                \
         e[i] = attn__vfma(e[i], attn__vmul(p[i], r[i]), attn__vsub(e[i], one));                                        \
         e[i] = attn__vdiv(e[i], attn__vadd(two, e[i]));                                                                \
@@ -10648,20 +10649,20 @@ static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
     const attn__vec cap = attn__vset1((attn__real)softcap), zero = attn__vset1(0),
                     inverse = attn__vset1(beyond ? -ATTN__C(MASKED) : reciprocal);
     attn__vec x[2], y[2];
-    size_t i = 0;
 #define ATTN__X(v)                                                                                                     \
     x[v] = attn__vload(row + i + v * ATTN__VL), y[v] = divides ? attn__vdiv(x[v], cap) : attn__vmul(x[v], inverse);
 #define ATTN__Y(v)                                                                                                     \
     attn__vstore(row + i + v * ATTN__VL, attn__vfma(x[v], zero, attn__vmul(cap, y[v]))); /* NaN for infinity */
-    for (; i + ATTN__VL < n; i += 2 * ATTN__VL) {
-        ATTN__REPEAT_2(ATTN__X)
-        ATTN__V(tanh_pair)(2, y);
-        ATTN__REPEAT_2(ATTN__Y)
-    }
-    if (i < n) {
-        ATTN__REPEAT_1(ATTN__X)
-        ATTN__V(tanh_pair)(1, y);
-        ATTN__REPEAT_1(ATTN__Y)
+    for (size_t i = 0; i < n; i += 2 * ATTN__VL) { /* the last may be alone: two take no longer than one */
+        const int two = i + ATTN__VL < n;
+        ATTN__X(0)
+        x[1] = x[0], y[1] = y[0];
+        if (two) {
+            ATTN__X(1)
+        }
+        ATTN__V(tanh_pair)(y);
+        ATTN__Y(0)
+        if (two) ATTN__Y(1)
     }
 #undef ATTN__X
 #undef ATTN__Y
@@ -10781,7 +10782,7 @@ static double ATTN__V(exp_difference)(double x, double y, int natural)
     if (attn__nan_f64((double)difference)) return (double)difference; /* a state of a row with NaN */
     if (!(difference < 0)) return 1;                                  /* often: one of two states has the maximum */
     if (natural) e = ATTN__V(exp)(e);
-    else ATTN__V(exp2_some)(1, &e);
+    else ATTN__V(exp2_alone)(&e);
     attn__vstore(out, e);
     return (double)out[0];
 }
@@ -11057,7 +11058,7 @@ static int ATTN__V(weigh_row)(void *row_, size_t first, size_t lo, size_t hi, si
     }
     for (; j < to && ATTN__VL > 1; j += ATTN__VL) {
         ATTN__REPEAT_1(ATTN__X)
-        ATTN__V(exp2_some)(1, x);
+        ATTN__V(exp2_alone)(x);
         ATTN__REPEAT_1(ATTN__Y)
     }
 #undef ATTN__X
@@ -11115,7 +11116,7 @@ static void ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, c
         }
     j = 0;
     ATTN__EXP(4, ATTN__V(exp_four)(x), attn__vadd(attn__vadd(x[0], x[1]), attn__vadd(x[2], x[3])))
-    ATTN__EXP(1, ATTN__V(exp_some)(1, x), x[0])
+    ATTN__EXP(1, x[0] = ATTN__V(exp)(x[0]), x[0])
 #undef ATTN__X
 #undef ATTN__Y
 #undef ATTN__EXP
@@ -11223,7 +11224,9 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int vecs, attn__real *tile, size_t r
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
     if (v % ATTN__LOCKSTEP == 0 && vecs > v)                                                                           \
-        vecs - v >= ATTN__LOCKSTEP ? ATTN__V(exp2_lockstep)(x + v) : ATTN__V(exp2_some)(vecs - v, x + v);
+        vecs - v >= ATTN__LOCKSTEP ? ATTN__V(exp2_lockstep)(x + v)                                                     \
+        : vecs - v > 1             ? ATTN__V(exp2_some)(vecs - v, x + v)                                               \
+                                   : ATTN__V(exp2_alone)(x + v);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
@@ -11269,9 +11272,10 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
             return 1;
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
         for (size_t r = 0; r < rows; r++, out += p->out_step)
-            ATTN__V(scale_row)(out, acc + r * width, p->dim_v, 1 / sum[r], nonfinite);
-        for (size_t r = 0; r < rows && weights; r++, weights += p->weights_step)
-            ATTN__V(scale_row)(weights, tile + r * ATTN__TILE_STRIDE, n, 1 / sum[r], spare);
+            ATTN__V(scale_row)(out, acc + r * width, p->dim_v, sum[r] = 1 / sum[r], nonfinite);
+        if (!weights) continue;
+        ATTN__V(scale_rows)(weights, p->weights_step, tile, ATTN__TILE_STRIDE, rows, n, sum, 1);
+        weights += (ptrdiff_t)rows * p->weights_step;
     }
     return !ATTN__V(all_finite)(nonfinite);
 }
