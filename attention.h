@@ -9989,17 +9989,6 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         ATTN__STEP(3)
 #endif
     }
-    for (; k < depth; k++, a++, keys += size) {
-        attn__real column[ATTN__NR];
-        attn__vec x[1], y[1];
-        for (ptrdiff_t j = 0; j < ATTN__VL; j++) {
-            ATTN__V(load_row)(column + j, keys + j * stride * size, dtype, 1, 1);
-            ATTN__V(load_row)(column + ATTN__VL + j, keys + apart + j * stride * size, dtype, 1, 1);
-        }
-        x[0] = attn__vload(column);
-        y[0] = attn__vload(column + ATTN__VL);
-        ATTN__STEP(0)
-    }
 #undef ATTN__STEP
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
@@ -10007,6 +9996,25 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         attn__vstore(c + i * ATTN__TILE_STRIDE, c##i##0), attn__vstore(c + i * ATTN__TILE_STRIDE + ATTN__VL, c##i##1);
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
+}
+
+/* What is less than QUAD columns of keys, from column k on. */
+ATTN__NOINLINE static void ATTN__V(dot_rest)(size_t m, size_t k, size_t depth, const attn__real *a,
+                                             const attn__columns *panel, attn__real *c)
+{
+    const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(panel->dtype);
+    for (; k < depth; k++) {
+        attn__real column[ATTN__NR];
+        for (ptrdiff_t j = 0; j < ATTN__NR; j++) ATTN__V(load_row)
+        (column + j, panel->at[j / ATTN__VL] + (j % ATTN__VL * panel->stride + (ptrdiff_t)k) * size, panel->dtype, 1,
+         1);
+        for (size_t i = 0; i < m; i++)
+            for (size_t j = 0; j < ATTN__NR; j += ATTN__VL) {
+                attn__real *at = c + i * ATTN__TILE_STRIDE + j;
+                attn__vstore(at, attn__vfma(attn__vset1(a[i * ATTN__TILE_STRIDE + k]), attn__vload(column + j),
+                                            attn__vload(at)));
+            }
+    }
 }
 
 static void ATTN__V(dot_panel)(size_t m, size_t depth, const void *a_, const attn__columns *keys, void *c_,
@@ -10034,6 +10042,7 @@ static void ATTN__V(dot_panel)(size_t m, size_t depth, const void *a_, const att
 #endif
         default: break;
         }
+        if (depth % ATTN__QUAD) ATTN__V(dot_rest)(n, depth / ATTN__QUAD * ATTN__QUAD, depth, a, keys, c);
         m -= n;
     }
 }
