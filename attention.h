@@ -9688,7 +9688,7 @@ ATTN__INLINE void ATTN__V(decode_rows)(float *to, size_t to_stride, const attn__
     for (size_t r = 0; r < rows; r++, to += to_stride) {
         const uint8_t *from = codes->at + (ptrdiff_t)r * codes->row;
         const float *scale = codes->scale ? codes->scale + (ptrdiff_t)r * codes->scale_row : &one,
-                    *zero = zeros ? codes->zero + (ptrdiff_t)r * codes->zero_row : &none;
+                    *zero = codes->zero && zeros ? codes->zero + (ptrdiff_t)r * codes->zero_row : &none;
         if (!blocks && codes->step != 1) { /* one beside the other */
             for (size_t i = 0; i < n; i++) line[i] = from[(ptrdiff_t)(first + i) * codes->step];
             from = line;
@@ -9815,7 +9815,8 @@ static double ATTN__V(decode)(float *to, size_t to_stride, const attn__codes *co
 #undef ATTN__X
 #define ATTN__X(type)                                                                                                  \
     case type:                                                                                                         \
-        if (codes->zero) ATTN__V(decode_rows)(to + c, to_stride, codes, type, 1, rows, first + c, count, &squares);    \
+        if (codes->zero || ATTN__VL == 1) /* where 0 is taken away, too, for less code */                              \
+            ATTN__V(decode_rows)(to + c, to_stride, codes, type, 1, rows, first + c, count, &squares);                 \
         else ATTN__V(decode_rows)(to + c, to_stride, codes, type, 0, rows, first + c, count, &squares);                \
         break;
             ATTN__X(ATTN_I8)
