@@ -2070,6 +2070,12 @@ typedef struct attn__codes {
     uintptr_t ahead; /* what is fetched is so many bytes from what is read */
 } attn__codes;
 
+/* Where vectors of a row of such elements are, with their scales, and zero points if there are any. */
+typedef struct attn__code_places {
+    const uint8_t *at[4];
+    const float *scale[4], *zero[4];
+} attn__code_places;
+
 /* What a path offers to the driver, for one compute type T (float or double).
  * A tile has at most `mr` rows, ATTN__TILE_STRIDE elements apart; a panel has `nr`
  * columns. Element counts everywhere. */
@@ -10271,34 +10277,26 @@ ATTN__INLINE int ATTN__V(dot_codes_tile)(const int height, const attn_dtype like
 /* add_values for elements of 8 bits: of vectors of columns, each of which has one scale in each row. `dtype` is a
  * constant; blocks are int8 whose scales stand beside them. */
 ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int vecs, const attn_dtype dtype, size_t depth,
-                                          const float *a, const attn__codes *codes, size_t first, float *c, size_t ldc,
-                                          int accumulate)
+                                          const float *a, const attn__codes *codes, const attn__code_places *places,
+                                          float *c, size_t ldc, int accumulate)
 {
     const attn__vec none = attn__vset1(0);
-    const uint8_t *from[4];
-    const float *scale[4], *zero[4], one = 1;
-    const int blocks = codes->dtype == ATTN_Q8_0, zeros = dtype == ATTN_U8 && codes->zero;
+    const attn__code_places from = *places;
+    const int zeros = dtype == ATTN_U8 && codes->zero;
     const ptrdiff_t scale_row = codes->scale ? codes->scale_row : 0;
 #define ATTN__SUM(i, v)                                                                                                \
     attn__vec c##i##v = none;                                                                                          \
     if (height > i && vecs > v && accumulate) c##i##v = attn__vload(c + i * ldc + v * ATTN__VL);
     ATTN__SUMS
 #undef ATTN__SUM
-    for (int v = 0; v < vecs; v++) {
-        const size_t column = first + (size_t)v * ATTN__VL;
-        const ptrdiff_t g = (ptrdiff_t)(column / codes->group);
-        from[v] = blocks ? codes->at + g * codes->step + 2 + column % ATTN__Q8_BLOCK : codes->at + column;
-        scale[v] = codes->scale ? codes->scale + g * codes->scale_step : &one;
-        zero[v] = zeros ? codes->zero + g * codes->zero_step : NULL;
-    }
     for (ptrdiff_t k = 0; k < (ptrdiff_t)depth; k++, a++) {
         ATTN__REPEAT_4(ATTN__ROW)
-        ATTN__PREFETCH((const char *)from[0] + k * codes->row, codes->ahead);
+        ATTN__PREFETCH((const char *)from.at[0] + k * codes->row, codes->ahead);
 #define ATTN__OF(v)                                                                                                    \
     if (vecs > v) {                                                                                                    \
-        attn__vec x = ATTN__V(load_code)(from[v] + k * codes->row, dtype);                                             \
-        if (zeros) x = attn__vsub(x, attn__vset1(zero[v][k * codes->zero_row]));                                       \
-        x = attn__vmul(x, attn__vset1(scale[v][k * scale_row]));                                                       \
+        attn__vec x = ATTN__V(load_code)(from.at[v] + k * codes->row, dtype);                                          \
+        if (zeros) x = attn__vsub(x, attn__vset1(from.zero[v][k * codes->zero_row]));                                  \
+        x = attn__vmul(x, attn__vset1(from.scale[v][k * scale_row]));                                                  \
         ATTN__ADD_TO(v)                                                                                                \
     }
         ATTN__OF(0) ATTN__OF(1) ATTN__OF(2) ATTN__OF(3)
@@ -10355,7 +10353,8 @@ static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, 
     const attn_dtype like = blocks ? ATTN_I8 : codes->dtype;
     const int wide = m <= 2 && (like == ATTN_I8 || like == ATTN_U8);
     attn__codes from = *codes;
-    float room[2 * ATTN__CODE_ROWS];
+    float room[2 * ATTN__CODE_ROWS], one = 1;
+    attn__code_places places;
     size_t width, height;
     if (!ATTN__V(codes_in_place)(codes, 0, n, ATTN__VL)) return 0;
     for (size_t j = 0; j < n; j += width) {
@@ -10373,6 +10372,13 @@ static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, 
                         ATTN__V(load_halves_apart)(from.at + (ptrdiff_t)b * from.step + (ptrdiff_t)k * from.row,
                                                    from.row, depth - k));
         }
+        for (size_t v = 0; v * ATTN__VL < width; v++) {
+            const ptrdiff_t at = (ptrdiff_t)(column + v * ATTN__VL), g = at / (ptrdiff_t)from.group;
+            places.at[v] = from.at + at;
+            if (blocks) places.at[v] = from.at + g * from.step + 2 + at % ATTN__Q8_BLOCK;
+            places.scale[v] = from.scale ? from.scale + g * from.scale_step : &one;
+            places.zero[v] = from.zero ? from.zero + g * from.zero_step : NULL;
+        }
         for (size_t r = 0; r < m; r += height) {
             const float *rows = a + r * ATTN__TILE_STRIDE;
             float *to = c + r * ldc + j;
@@ -10380,7 +10386,7 @@ static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, 
             switch ((size_t)like * 8 + height + (width > ATTN__NR ? 4 : 0)) {
 #define ATTN__OF(dtype, height, vecs)                                                                                  \
     case (dtype) * 8 + (height) + ((vecs) > 2 ? 4 : 0):                                                                \
-        ATTN__V(add_codes_tile)(height, vecs, dtype, depth, rows, &from, column, to, ldc, accumulate);                 \
+        ATTN__V(add_codes_tile)(height, vecs, dtype, depth, rows, &from, &places, to, ldc, accumulate);                \
         break;
 #define ATTN__X(dtype) ATTN__OF(dtype, 1, 2) ATTN__OF(dtype, 2, 2) ATTN__OF(dtype, 4, 2)
 #define ATTN__WIDE(dtype) ATTN__X(dtype) ATTN__OF(dtype, 1, 4) ATTN__OF(dtype, 2, 4)
