@@ -1159,8 +1159,8 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__NOINLINE
 #endif
 
-/* Code that runs once in a call, or less often: as small as it can be. The attribute "cold" would take the program's
- * own functions that call it for cold, too. */
+/* Code that runs once in a call, or less often, is small. With the attribute "cold", the program's own functions that
+ * call it would be cold, too. */
 #if defined(__clang__) && defined(__OPTIMIZE__)
 #define ATTN__COLD __attribute__((__minsize__))
 #elif defined(__GNUC__) && defined(__OPTIMIZE__)
@@ -1980,8 +1980,7 @@ static void attn__saturate_row(double *x, size_t n, attn_dtype dtype)
 /* How many of n rows the next tile takes: tiles are balanced, as one of few rows is slow. */
 ATTN__INLINE size_t attn__tile_rows(size_t n, const size_t mr)
 {
-    const size_t tiles = (n + mr - 1) / mr;
-    const size_t rows = tiles > 1 ? (n + tiles - 1) / tiles : n;
+    const size_t tiles = (n + mr - 1) / mr, rows = tiles > 1 ? (n + tiles - 1) / tiles : n;
     return ATTN__IS_HEIGHT(rows) ? rows : tiles > 1 ? rows + 1 : rows / 2 + 1;
 }
 
@@ -2270,6 +2269,7 @@ typedef struct attn__kernel {
 #define ATTN__C(name) ATTN__CAT(ATTN__##name, ATTN__CAT(ATTN__CONSTANT_, ATTN__F64))
 #define ATTN__V(name) ATTN__CAT(ATTN__TYPED(ATTN__CAT(attn__, ATTN__ISA)), _##name)
 #define attn__real ATTN__CAT(ATTN__REAL_, ATTN__F64)
+#define ATTN__DTYPE (ATTN__F64 ? ATTN_F64 : ATTN_F32)
 #define attn__vec ATTN__V(vec)
 #define attn__vload ATTN__V(load)
 #define attn__vstore ATTN__V(store)
@@ -7164,7 +7164,7 @@ static attn_status attn__check_memory(const attn__problem *p, const void *memory
 }
 
 /* What a ring goes with, and how many of its rows are taken in turn. */
-ATTN__COLD ATTN__NOINLINE static attn_status attn__check_ring(attn__problem *p, const attn_desc *d)
+ATTN__NOINLINE static attn_status attn__check_ring(attn__problem *p, const attn_desc *d)
 {
     if (ATTN__HAS(p, block_table) || ATTN__HAS(p, cu_seqlens_k) || p->kv_begin || ATTN__HAS(p, scores) ||
         ATTN__HAS(p, colsum) || !ATTN__HAS(p, out) || (ATTN__HAS(p, mask) && d->mask_place == ATTN_MASK_ALL))
@@ -7249,8 +7249,8 @@ static attn_status attn__sizes(attn__problem *p, const attn_desc *d, const attn_
 }
 
 /* Scales and zero points of k or v: how many a row has, and whether its elements can have any. */
-ATTN__COLD static attn_status attn__check_scales(const attn__problem *p, const attn__view *v, size_t dim, size_t scale,
-                                                 size_t zero, size_t *groups)
+static attn_status attn__check_scales(const attn__problem *p, const attn__view *v, size_t dim, size_t scale,
+                                      size_t zero, size_t *groups)
 {
     const unsigned plain = ~(ATTN__CODES & ~(1u << ATTN_Q8_0)), whole = 1u << ATTN_I8 | 1u << ATTN_U8;
     *groups = 1;
@@ -7304,7 +7304,7 @@ static int attn__any_sees(const attn__problem *p, const attn__rows *rows, attn__
 }
 
 /* The pages of a sequence that hold a key which some row sees, or whose score is asked for. */
-ATTN__COLD static attn_status attn__check_pages(const attn__problem *p, const attn__rows *rows)
+static attn_status attn__check_pages(const attn__problem *p, const attn__rows *rows)
 {
     const int all =
         ATTN__HAS(p, scores) && (p->desc->stage == ATTN_STAGE_RAW || p->desc->stage == ATTN_STAGE_SOFTCAPPED);
@@ -7325,7 +7325,7 @@ ATTN__COLD static attn_status attn__check_pages(const attn__problem *p, const at
 }
 
 /* Are the intervals of each query in ascending order? */
-ATTN__COLD static attn_status attn__check_bounds(const attn__problem *p)
+static attn_status attn__check_bounds(const attn__problem *p)
 {
     for (size_t b = 0; b < p->q_bounds.shape[ATTN__H] && p->bounds; b++)
         for (size_t i = 0; i < p->q_len; i++) {
@@ -7342,7 +7342,7 @@ ATTN__COLD static attn_status attn__check_bounds(const attn__problem *p)
 }
 
 /* Where packed sequences begin and end, among rows of which there are `total`. */
-ATTN__COLD static attn_status attn__check_offsets(const attn__problem *p, size_t array, size_t total)
+static attn_status attn__check_offsets(const attn__problem *p, size_t array, size_t total)
 {
     int64_t begin = 0;
     for (size_t n = 0; p->seqs > 0 && n < p->cu_entries; n++) {
@@ -7913,8 +7913,8 @@ static void attn__join_own(const attn__node *x, const attn__node *y, size_t row,
 }
 
 /* A state somebody hands in: is it one, and what does it hold? */
-ATTN__COLD static attn_status attn__state_check(const void *state, attn__state *head, size_t *rows, size_t *node_bytes,
-                                                size_t *bytes)
+static attn_status attn__state_check(const void *state, attn__state *head, size_t *rows, size_t *node_bytes,
+                                     size_t *bytes)
 {
     attn__range nodes[ATTN__NODES];
     if (!state) return ATTN_ERR_NULL;
@@ -7940,7 +7940,7 @@ typedef struct attn__partial {
 } attn__partial;
 
 /* The problem of a part: its outputs, and the sinks, are not looked at. */
-ATTN__COLD static attn_status attn__describe_part(const attn_desc *desc, const attn_exec *exec, attn__partial *part)
+static attn_status attn__describe_part(const attn_desc *desc, const attn_exec *exec, attn__partial *part)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem *p = &part->p;
@@ -8087,8 +8087,7 @@ static void attn__clear_rest(const attn__partial *part)
     }
 }
 
-ATTN__COLD ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size,
-                                             const attn_exec *exec)
+ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec)
 {
     attn__partial part;
     attn__state head;
@@ -8156,7 +8155,7 @@ typedef struct attn__merge {
     attn__state a, b;
     size_t rows, node_bytes, a_bytes, b_bytes, bytes;
 } attn__merge;
-ATTN__COLD static attn_status attn__mergeable(const void *a, const void *b, attn__merge *m)
+static attn_status attn__mergeable(const void *a, const void *b, attn__merge *m)
 {
     attn_status status;
     if ((status = attn__state_check(a, &m->a, &m->rows, &m->node_bytes, &m->a_bytes))) return status;
@@ -8189,8 +8188,7 @@ static attn_status attn__state_kernel(attn_path path, uint64_t dtype, const attn
     return ATTN_OK;
 }
 
-ATTN__COLD ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size,
-                                                 attn_path path)
+ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size, attn_path path)
 {
     attn__merge m;
     const attn__kernel *kernel;
@@ -8352,8 +8350,8 @@ typedef struct attn__coding {
 } attn__coding;
 
 /* `all`: found scales are those of a whole array, and may be shared. */
-ATTN__COLD static attn_status attn__coding_of(const attn_array *scale, const attn_array *zero, attn_scaling scaling,
-                                              int all, attn__coding *c)
+static attn_status attn__coding_of(const attn_array *scale, const attn_array *zero, attn_scaling scaling, int all,
+                                   attn__coding *c)
 {
     const attn_array *const given[2] = {scale, zero};
     const attn_dtype dtype = c->codes.dtype;
@@ -8746,8 +8744,7 @@ static void attn__turns_of(attn__turning *t, size_t c)
 }
 
 /* What a rotation says, for x and y, or for rows and a cache, which are known. */
-ATTN__COLD static attn_status attn__check_rotation(const attn_rotation *r, const attn_array *positions,
-                                                   attn__turning *t)
+static attn_status attn__check_rotation(const attn_rotation *r, const attn_array *positions, attn__turning *t)
 {
     const attn_array *cosine = attn__present(&r->cosine) ? &r->cosine : NULL,
                      *sine = attn__present(&r->sine) ? &r->sine : NULL;
@@ -8937,9 +8934,8 @@ static attn_status attn__check_factors(double base, double factor, double origin
 }
 #define ATTN__TWO_PI 6.283185307179586
 
-ATTN__COLD ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_freq_factor,
-                                                   double high_freq_factor, double original_len,
-                                                   const attn_array *factors)
+ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_freq_factor, double high_freq_factor,
+                                        double original_len, const attn_array *factors)
 {
     attn__view v;
     double log_base;
@@ -9275,8 +9271,7 @@ static attn_status attn__layer_check(const attn_layer *layer, const attn_exec *e
 }
 
 /* All parts of a layer, which take what is between them from the arena. *largest: of the sizes that they ask for. */
-ATTN__COLD static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const attn_exec *exec,
-                                                size_t *largest)
+static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const attn_exec *exec, size_t *largest)
 {
     static const char *const names[4][3] = {
         {"x", "w_q", NULL}, {"x", "w_k", NULL}, {"x", "w_v", NULL}, {NULL, "w_o", "out"}};
@@ -9498,16 +9493,16 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
     }
 }
 
-/* A tile of so many rows, as attn__tile_rows has it, and one or two vectors. */
-ATTN__INLINE void ATTN__V(any_tile)(size_t rows, int two, const int apart, size_t depth, const attn__real *a,
-                                    ptrdiff_t lda, const char *b, size_t ldb, uintptr_t ahead, attn__real *c,
-                                    size_t ldc, int accumulate, attn__real *max)
+/* A tile of so many rows, as attn__tile_rows has it, and one or two vectors; of halves up to four, and two. */
+ATTN__INLINE void ATTN__V(any_tile)(size_t rows, int two, const int apart, const attn_dtype dtype, size_t depth,
+                                    const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, uintptr_t ahead,
+                                    attn__real *c, size_t ldc, int accumulate, attn__real *max)
 {
-    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
-    switch (two ? rows : rows + 16) {
+    const int halves = dtype == ATTN_F16 || dtype == ATTN_BF16;
+    switch (rows + (two ? 16 : 0)) {
 #define ATTN__CASE(i, vecs)                                                                                            \
-    case i + 33 - 16 * vecs:                                                                                           \
-        if (ATTN__IS_HEIGHT(i + 1))                                                                                    \
+    case i + 1 + 16 * (vecs - 1):                                                                                      \
+        if (ATTN__IS_HEIGHT(i + 1) && (!halves || (i < 4 && vecs > 1)))                                                \
             ATTN__V(tile)(i + 1, vecs, apart, dtype, depth, a, lda, b, ldb, ahead, c, ldc, accumulate, max);           \
         break;
 #define ATTN__X(i) ATTN__CASE(i, 1) ATTN__CASE(i, 2)
@@ -9527,7 +9522,7 @@ static void ATTN__V(multiply_ahead)(size_t m, size_t n, size_t depth, const void
     for (size_t j = 0; j < n; j += ATTN__NR, b += panel_stride * sizeof *c, c += ATTN__NR) {
         /* a narrow tile where the rest of a panel is no more */
         ATTN__V(any_tile)
-        (m, n - j > ATTN__VL, ATTN__TILE_STRIDE, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL);
+        (m, n - j > ATTN__VL, ATTN__TILE_STRIDE, ATTN__DTYPE, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL);
     }
 }
 static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb,
@@ -10032,21 +10027,14 @@ static void ATTN__V(dot_panel)(size_t m, size_t depth, const void *a_, const att
     for (; m > 0; a += 4 * ATTN__TILE_STRIDE, c += 4 * ATTN__TILE_STRIDE) {
         const size_t n = m < 4 ? m : 4;
         switch (n + (keys->dtype == ATTN_F16 ? 4 : keys->dtype == ATTN_BF16 ? 8 : 0)) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, c, accumulate);                      \
+#define ATTN__OF(i, first, dtype)                                                                                      \
+    case i + 1 + first:                                                                                                \
+        if (!ATTN__F64 || !first) ATTN__V(dot_tile)(i + 1, dtype, depth, a, keys, c, accumulate);                      \
         break;
+#define ATTN__X(i) ATTN__OF(i, 0, ATTN__DTYPE) ATTN__OF(i, 4, ATTN_F16) ATTN__OF(i, 8, ATTN_BF16)
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
-#if !ATTN__F64
-#define ATTN__X(i)                                                                                                     \
-    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, c, accumulate); break;                              \
-    case i + 9:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, c, accumulate);                                            \
-        break;
-            ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-#endif
+#undef ATTN__OF
         default: break;
         }
         if (depth % ATTN__QUAD) ATTN__V(dot_rest)(n, depth / ATTN__QUAD * ATTN__QUAD, depth, a, keys, c);
@@ -10085,7 +10073,7 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
         panel.at[0] = (const char *)piece[0];
         panel.at[1] = (const char *)piece[ATTN__VL];
         panel.stride = 64;
-        panel.dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
+        panel.dtype = ATTN__DTYPE;
         panel.kind = ATTN__COLUMNS_NEAR;
         ATTN__V(dot_panel)(m, part, a + k, &panel, c + j, accumulate || k);
     }
@@ -10127,7 +10115,7 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
     size_t rows;
     const attn__real *a = (const attn__real *)a_;
     attn__real *c = (attn__real *)c_;
-    if (m == 1 && dtype == (ATTN__F64 ? ATTN_F64 : ATTN_F32)) {
+    if (m == 1 && dtype == ATTN__DTYPE) {
         const attn__real *b = (const attn__real *)values;
         size_t done = ATTN__V(add_row)(8, n, depth, a, b, stride, ahead, c, accumulate);
         done += ATTN__V(add_row)(4, n - done, depth, a, b + done, stride, ahead, c + done, accumulate);
@@ -10144,22 +10132,12 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
         size_t j;
         if (dtype == ATTN_F32)
             ATTN__V(multiply_ahead)(rows, n, depth, a, values, stride, ATTN__NR, ahead, c, ldc, accumulate);
-        for (j = 0; j < n && dtype != ATTN_F32; j += ATTN__NR, b += ATTN__NR * sizeof(uint16_t)) {
-            switch (dtype == ATTN_F16 ? rows : rows + 4) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1:                                                                                                        \
-        ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_F16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL);          \
-        break;                                                                                                         \
-    case i + 5:                                                                                                        \
-        ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_BF16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL);         \
-        break;
-                ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-            default: break;
-            }
-        }
+#define ATTN__HALVES_OF_VALUES(dtype)                                                                                  \
+    ATTN__V(any_tile)(rows, 1, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL)
+        for (j = 0; j < n && dtype != ATTN_F32; j += ATTN__NR, b += ATTN__NR * sizeof(uint16_t))
+            if (dtype == ATTN_F16) ATTN__HALVES_OF_VALUES(ATTN_F16);
+            else ATTN__HALVES_OF_VALUES(ATTN_BF16);
+#undef ATTN__HALVES_OF_VALUES
 #endif
     }
 }
@@ -10374,8 +10352,7 @@ static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, 
         }
         for (size_t v = 0; v * ATTN__VL < width; v++) {
             const ptrdiff_t at = (ptrdiff_t)(column + v * ATTN__VL), g = at / (ptrdiff_t)from.group;
-            places.at[v] = from.at + at;
-            if (blocks) places.at[v] = from.at + g * from.step + 2 + at % ATTN__Q8_BLOCK;
+            places.at[v] = from.at + (blocks ? g * from.step + 2 + at % ATTN__Q8_BLOCK : at);
             places.scale[v] = from.scale ? from.scale + g * from.scale_step : &one;
             places.zero[v] = from.zero ? from.zero + g * from.zero_step : NULL;
         }
@@ -11272,7 +11249,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
      0);
     if (width == p->dim_v && p->v_step >= 0) stride = (size_t)p->v_step, panel = ATTN__NR;
     else {
-        ATTN__V(pack)(p->values, values, ATTN__F64 ? ATTN_F64 : ATTN_F32, p->dim_v, n, 1, p->v_step);
+        ATTN__V(pack)(p->values, values, ATTN__DTYPE, p->dim_v, n, 1, p->v_step);
         values = (const attn__real *)p->values;
     }
     nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
@@ -11343,7 +11320,8 @@ ATTN__INLINE void ATTN__V(tiles)(const int apart, size_t n, size_t cols, size_t 
     size_t rows;
     for (; n > 0; n -= rows, a += rows * (size_t)(apart ? apart : 1), c += rows * ATTN__NR) {
         rows = attn__tile_rows(n, ATTN__MR);
-        ATTN__V(any_tile)(rows, cols > ATTN__VL, apart, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max);
+        ATTN__V(any_tile)
+        (rows, cols > ATTN__VL, apart, ATTN__DTYPE, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max);
         for (int i = 0; ahead && i < 2; i++) attn__fetch(&ahead[i], 2);
     }
 }
@@ -11488,7 +11466,7 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .nr               = */ ATTN__NR,
     /* .lanes            = */ ATTN__LANES,
     /* .step             = */ ATTN__STEP_KEYS,
-    /* .dtype            = */ ATTN__F64 ? ATTN_F64 : ATTN_F32,
+    /* .dtype            = */ ATTN__DTYPE,
 #if ATTN__VL > 1
     /* .few_rows         = */ ATTN__FEW_ROWS,
     /* .dot_keys         = */ ATTN__V(dot_keys),
