@@ -6688,7 +6688,7 @@ ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, doubl
     return attn__matmul(q, k, 1, scale, s, names, exec);
 }
 
-ATTN__COLD ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k,
+ATTN_DEF ATTN__COLD attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k,
                                                  const attn_array *w_v, const attn_array *q, const attn_array *k,
                                                  const attn_array *v, const attn_exec *exec)
 {
@@ -7625,7 +7625,7 @@ static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *ke
     return ATTN_OK;
 }
 
-ATTN__COLD ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_workers, size_t *bytes)
+ATTN_DEF ATTN__COLD attn_status attn_workspace_size(const attn_desc *desc, size_t num_workers, size_t *bytes)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem p;
@@ -7795,7 +7795,7 @@ static int attn__flushes(void)
     return zeros != 0;
 }
 
-ATTN__COLD ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
+ATTN_DEF ATTN__COLD attn_status attn_self_test(const attn_exec *exec)
 {
 #if ATTN__FUSED
     static const uint64_t golden[2] = {UINT64_C(0x078617dea1f980ff), UINT64_C(0x8059e6a5d266c563)};
@@ -8261,7 +8261,7 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     p->out = out;
 }
 
-ATTN__COLD ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path)
+ATTN_DEF ATTN__COLD attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem p;
@@ -8518,7 +8518,7 @@ ATTN__COLD static attn_status attn__coding_pair(const attn_array *numbers, int o
         for (size_t h = 0; h < (v).shape[ATTN__H]; h++)                                                                \
             for (size_t s = 0; s < (v).shape[ATTN__S]; s++)
 
-ATTN__COLD ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_array *codes, const attn_array *scale,
+ATTN_DEF ATTN__COLD attn_status attn_quantize(const attn_array *x, const attn_array *codes, const attn_array *scale,
                                               const attn_array *zero, attn_scaling scaling)
 {
     attn__view from;
@@ -8535,7 +8535,7 @@ ATTN__COLD ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_ar
     return ATTN_OK;
 }
 
-ATTN__COLD ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *scale,
+ATTN_DEF ATTN__COLD attn_status attn_dequantize(const attn_array *codes, const attn_array *scale,
                                                 const attn_array *zero, const attn_array *y)
 {
     attn__view to;
@@ -8953,7 +8953,7 @@ ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_f
     return ATTN_OK;
 }
 
-ATTN__COLD ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
+ATTN_DEF ATTN__COLD attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
                                                  double original_len, const attn_array *factors, double *magnitude)
 {
     attn__view v;
@@ -9304,7 +9304,7 @@ static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const 
     return ATTN_OK;
 }
 
-ATTN__COLD ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
+ATTN_DEF ATTN__COLD attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
 {
     attn__layers l;
     attn_exec sub = exec ? *exec : attn_exec_default();
