@@ -1160,6 +1160,16 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__NOINLINE
 #endif
 
+/* Code that runs once in a call, or less often, is small. With the attribute "cold", the program's own functions that
+ * call it would be cold, too. */
+#if defined(__clang__) && defined(__OPTIMIZE__)
+#define ATTN__COLD __attribute__((__minsize__))
+#elif defined(__GNUC__) && defined(__OPTIMIZE__)
+#define ATTN__COLD __attribute__((__optimize__("Os")))
+#else
+#define ATTN__COLD
+#endif
+
 /* clang-format off */
 #ifdef __cplusplus
 #define ATTN__ZEROS {}
@@ -1607,7 +1617,7 @@ ATTN__INLINE double attn__split(double x, int *e)
 }
 
 /* 2^e x, saturating to infinity and 0 as multiplication does. */
-ATTN__INLINE double attn__scale2(double x, int e)
+ATTN__NOINLINE static double attn__scale2(double x, int e)
 {
     while (e > 1000) {
         x *= attn__from_bits_f64((uint64_t)2023 << 52); /* 2^1000 */
@@ -1681,7 +1691,7 @@ ATTN__INLINE double attn__exp_reduce_f64(double x, double *t, double *p)
 #undef ATTN__X
     return r;
 }
-ATTN__INLINE double attn__exp_f64(double x)
+ATTN__NOINLINE static double attn__exp_f64(double x)
 {
     double t, p, r;
     if (attn__nan_f64(x)) return x;
@@ -1711,7 +1721,7 @@ static double attn__tanh_f64(double x)
  * log m = 2 atanh(s) = 2 s (1 + s^2/3 + s^4/5 + ...), |s| <= 0.1716: the term
  * after s^20/21 is below 2^-59. At most 2.5 ulp; 1.9951 at 1.00007625, unfused
  * 1.9634 at 1.0000018939465483 (tests/elementary.c). */
-ATTN__INLINE double attn__log_f64(double x)
+ATTN__NOINLINE static double attn__log_f64(double x)
 {
     int e;
     double m = attn__split(x, &e), s, z, p = 1.0 / 21;
@@ -1972,11 +1982,13 @@ ATTN__INLINE size_t attn__round_up(size_t n, size_t to) { return (n + to - 1) & 
 
 /* ---------------------------------------------------------- kernel table -- */
 
+/* Heights of tiles: each takes as much code as its rows do, and two lower ones are as fast. */
+#define ATTN__IS_HEIGHT(rows) ((rows) <= 8 || (rows) % 2 == 0)
 /* How many of n rows the next tile takes: tiles are balanced, as one of few rows is slow. */
 ATTN__INLINE size_t attn__tile_rows(size_t n, const size_t mr)
 {
-    const size_t tiles = (n + mr - 1) / mr;
-    return tiles > 1 ? (n + tiles - 1) / tiles : n;
+    const size_t tiles = (n + mr - 1) / mr, rows = tiles > 1 ? (n + tiles - 1) / tiles : n;
+    return ATTN__IS_HEIGHT(rows) ? rows : tiles > 1 ? rows + 1 : rows / 2 + 1;
 }
 
 /* Keys [lo, hi). */
@@ -2024,23 +2036,22 @@ typedef struct attn__small {
     void *acc;     /* (mr or fewer, dim_v up to whole vectors) */
 } attn__small;
 
-/* Rows that will be wanted soon: tiles fetch a line of 64 bytes at each step, so that there are never more on the way
- * than the machine keeps track of. */
+/* Rows that will be wanted soon. Tiles fetch no more than a line of 64 bytes at each step, so that there are never more
+ * on the way than the machine keeps track of: along rows that are adjacent, or down a line of each row. */
 typedef struct attn__soon {
     const char *at;          /* the next line */
-    size_t left, lines;      /* in its row; in each row */
-    ptrdiff_t skip;          /* bytes from a row's last line to the next row */
-    size_t rows;             /* with that of `at`; 0: there is nothing to fetch */
+    ptrdiff_t hop;           /* bytes to the one of the next step */
+    size_t left, steps;      /* in this run; in each */
+    size_t runs;             /* with this one; 0: there is nothing to fetch */
     struct attn__soon *then; /* what comes after the last, or NULL */
 } attn__soon;
-/* n lines more are fetched, of the same row. */
-ATTN__INLINE void attn__fetched(attn__soon *soon, size_t n)
+static void attn__fetched(attn__soon *soon, size_t steps)
 {
-    soon->at += 64 * n;
-    soon->left -= attn__min(n, soon->left);
+    soon->at += (ptrdiff_t)steps * soon->hop;
+    soon->left -= steps < soon->left ? steps : soon->left;
     if (soon->left > 0) return;
-    soon->at += soon->skip, soon->left = soon->lines;
-    if (--soon->rows == 0 && soon->then) *soon = *soon->then;
+    soon->at += 64 - (ptrdiff_t)soon->steps * soon->hop, soon->left = soon->steps;
+    if (--soon->runs == 0 && soon->then) *soon = *soon->then;
 }
 
 /* Softmax of contiguous lines: what one loop does to three blocks, of at most BLOCK elements each (0: to none of them),
@@ -2070,6 +2081,12 @@ typedef struct attn__codes {
     size_t group;
     uintptr_t ahead; /* what is fetched is so many bytes from what is read */
 } attn__codes;
+
+/* Where vectors of a row of such elements are, with their scales, and zero points if there are any. */
+typedef struct attn__code_places {
+    const uint8_t *at[4];
+    const float *scale[4], *zero[4];
+} attn__code_places;
 
 /* What a path offers to the driver, for one compute type T (float or double).
  * A tile has at most `mr` rows, ATTN__TILE_STRIDE elements apart; a panel has `nr`
@@ -2265,6 +2282,7 @@ typedef struct attn__kernel {
 #define ATTN__C(name) ATTN__CAT(ATTN__##name, ATTN__CAT(ATTN__CONSTANT_, ATTN__F64))
 #define ATTN__V(name) ATTN__CAT(ATTN__TYPED(ATTN__CAT(attn__, ATTN__ISA)), _##name)
 #define attn__real ATTN__CAT(ATTN__REAL_, ATTN__F64)
+#define ATTN__DTYPE (ATTN__F64 ? ATTN_F64 : ATTN_F32)
 #define attn__vec ATTN__V(vec)
 #define attn__vload ATTN__V(load)
 #define attn__vstore ATTN__V(store)
@@ -3555,7 +3573,7 @@ ATTN__NOINLINE static int attn__meet(const attn__view *a, const attn__view *b)
     return attn__adds_up(&s, s.n, high > slack ? high - slack : 0, high);
 }
 
-static int attn__apart(const attn__view *a, const attn__view *b)
+ATTN__NOINLINE static int attn__apart(const attn__view *a, const attn__view *b)
 {
     return a->high <= b->low || b->high <= a->low || a->low == a->high || b->low == b->high || !attn__meet(a, b);
 }
@@ -3627,7 +3645,7 @@ static int attn__measuring(const attn_exec *exec) { return exec && exec->query; 
 static int attn__shared(const attn_exec *exec) { return exec && exec->shares > 1; }
 static int attn__first_share(const attn_exec *exec) { return !attn__shared(exec) || exec->share == 0; }
 /* Tells what a status is about, if that is wanted. */
-static attn_status attn__about(const attn_exec *exec, const char *name, attn_status status)
+ATTN__NOINLINE static attn_status attn__about(const attn_exec *exec, const char *name, attn_status status)
 {
     if (exec && exec->argument) *exec->argument = name;
     return status;
@@ -3959,8 +3977,8 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
 }
 
 /* c = (scale a) b, or b transposed; what the caller calls the three. */
-static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale,
-                                const attn_array *c, const char *const *names, const attn_exec *exec)
+ATTN__COLD static attn_status attn__matmul(const attn_array *a, const attn_array *b, int transpose_b, double scale,
+                                           const attn_array *c, const char *const *names, const attn_exec *exec)
 {
     const attn__kernel *kernel;
     attn__gemm g;
@@ -4900,24 +4918,30 @@ static int attn__in_place(const attn__problem *p, const attn__view *v, size_t fr
     return !p->careful && v->stride[ATTN__D] == 1 && from >= p->kv_begin && !attn__coded(v->dtype);
 }
 
-/* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. */
-static attn__soon attn__rows_at(const attn__view *v, const char *at, size_t count, size_t n)
+/* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. By vectors of less than 64
+ * bytes a step takes less than ten cycles, in which half a line comes. */
+static attn__soon attn__rows_at(const attn__problem *p, const attn__view *v, const char *at, size_t count, size_t n)
 {
     const size_t bytes = attn__stored(v->dtype, n) * (size_t)v->size;
+    const ptrdiff_t step = count > 1 ? v->stride[ATTN__S] * v->size : (ptrdiff_t)bytes;
     attn__soon soon;
     soon.at = at;
-    soon.rows = v->stride[ATTN__D] == 1 && bytes ? count : 0;
-    soon.lines = attn__pieces(bytes, 64);
-    soon.skip = v->stride[ATTN__S] * v->size - 64 * (ptrdiff_t)soon.lines;
-    if (soon.rows && soon.skip == 0) soon.lines *= soon.rows, soon.rows = 1; /* all in one row */
-    soon.left = soon.lines;
+    soon.hop = step;
+    soon.steps = count;
+    soon.runs = v->stride[ATTN__D] == 1 && count ? attn__pieces(bytes, 64) : 0;
+    if (soon.runs && step >= 0 && (size_t)step <= bytes + bytes / 4) {
+        soon.hop = p->run.kernel->nr * p->run.kernel->size < 128 ? 32 : 64;
+        soon.steps = attn__pieces(count * (size_t)step, (size_t)soon.hop);
+        soon.runs = soon.steps > 0;
+    }
+    soon.left = soon.steps;
     soon.then = NULL;
     return soon;
 }
 static attn__soon attn__soon_of(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from,
                                 size_t to, size_t n)
 {
-    return attn__rows_at(v, attn__key_at(p, v, rows, from, 0),
+    return attn__rows_at(p, v, attn__key_at(p, v, rows, from, 0),
                          ATTN__HAS(p, block_table) ? 0 : attn__together(p, from, to), n);
 }
 
@@ -4971,7 +4995,7 @@ static attn__soon attn__fetch_next(const attn__problem *p, const attn__rows *row
     attn__soon soon;
     if (from < to) return attn__soon_of(p, rows, v, from, to, n);
     soon = *after;
-    after->rows = 0;
+    after->runs = 0;
     return soon;
 }
 
@@ -5730,13 +5754,13 @@ static void attn__look_beyond(const attn__problem *p, const attn__rows *rows, at
         block->ahead[0] = attn__soon_of(p, rows, &p->k, next, end, p->dim);
         if (whole) block->ahead[1] = attn__soon_of(p, rows, &p->v, next, end, p->dim_v);
     } else if (query < rows->q_len) {
-        block->ahead[0] = attn__rows_at(&p->q, attn__query_at(&p->q, rows, rows->head, query),
+        block->ahead[0] = attn__rows_at(p, &p->q, attn__query_at(&p->q, rows, rows->head, query),
                                         attn__min(p->query_block, rows->q_len - query), p->dim);
         if (whole && ATTN__HAS(p, out)) /* a part has none */
-            block->ahead[1] = attn__rows_at(&p->out, attn__query_at(&p->out, rows, rows->head, rows->query),
+            block->ahead[1] = attn__rows_at(p, &p->out, attn__query_at(&p->out, rows, rows->head, rows->query),
                                             p->query_block, p->dim_v);
     }
-    if (whole && block->ahead[1].rows) block->ahead[0].then = &block->ahead[1];
+    if (whole && block->ahead[1].runs) block->ahead[0].then = &block->ahead[1];
 }
 
 /* The first key from `from` on that position and intervals leave to any row: far away between sinks and a window. */
@@ -6728,9 +6752,9 @@ ATTN_DEF attn_status attn_scores(const attn_array *q, const attn_array *k, doubl
     return attn__matmul(q, k, 1, scale, s, names, exec);
 }
 
-ATTN_DEF attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k,
-                                      const attn_array *w_v, const attn_array *q, const attn_array *k,
-                                      const attn_array *v, const attn_exec *exec)
+ATTN_DEF ATTN__COLD attn_status attn_compute_qkv(const attn_array *x, const attn_array *w_q, const attn_array *w_k,
+                                                 const attn_array *w_v, const attn_array *q, const attn_array *k,
+                                                 const attn_array *v, const attn_exec *exec)
 {
     static const char *const names[3][3] = {{"x", "w_q", "q"}, {"x", "w_k", "k"}, {"x", "w_v", "v"}};
     const attn_array *arrays[7]; /* three outputs, their factors, x */
@@ -7692,7 +7716,7 @@ static attn_status attn__most_workspace(attn__problem *p, const attn__kernel *ke
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_workers, size_t *bytes)
+ATTN_DEF ATTN__COLD attn_status attn_workspace_size(const attn_desc *desc, size_t num_workers, size_t *bytes)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem p;
@@ -7802,8 +7826,8 @@ static void attn__test_fill(const attn_array *a, size_t n, uint64_t *seed)
 
 /* The problems of the test in a type, on a path, with `size` bytes from `memory` on; *hash of their
  * results. Without memory, *needed bytes. */
-static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, size_t size, size_t *needed,
-                              uint64_t *hash)
+ATTN__COLD static attn_status attn__test(attn_path path, attn_dtype dtype, char *memory, size_t size, size_t *needed,
+                                         uint64_t *hash)
 {
     const size_t rows = ATTN__TEST_HEADS * ATTN__TEST_QUERIES, queries = rows * ATTN__TEST_DIM,
                  keys = ATTN__TEST_KEYS * ATTN__TEST_DIM;
@@ -7862,7 +7886,7 @@ static int attn__flushes(void)
     return zeros != 0;
 }
 
-ATTN_DEF attn_status attn_self_test(const attn_exec *exec)
+ATTN_DEF ATTN__COLD attn_status attn_self_test(const attn_exec *exec)
 {
 #if ATTN__FUSED
     static const uint64_t golden[2] = {UINT64_C(0x078617dea1f980ff), UINT64_C(0x8059e6a5d266c563)};
@@ -8328,7 +8352,7 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     p->out = out;
 }
 
-ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path)
+ATTN_DEF ATTN__COLD attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path)
 {
     const attn_array *given[ATTN__ARRAY_COUNT];
     attn__problem p;
@@ -8556,9 +8580,9 @@ static void attn__encode_rows(const attn__coding *c, size_t place, size_t row, c
 }
 
 /* Two arrays of one shape, numbers and codes, and the latters' scales. */
-static attn_status attn__coding_pair(const attn_array *numbers, int output, const attn_array *codes,
-                                     const attn_array *scale, const attn_array *zero, attn_scaling scaling,
-                                     attn__view *x, attn__coding *c)
+ATTN__COLD static attn_status attn__coding_pair(const attn_array *numbers, int output, const attn_array *codes,
+                                                const attn_array *scale, const attn_array *zero, attn_scaling scaling,
+                                                attn__view *x, attn__coding *c)
 {
     attn_status status;
     if (!numbers || !codes) return ATTN_ERR_NULL;
@@ -8585,8 +8609,8 @@ static attn_status attn__coding_pair(const attn_array *numbers, int output, cons
         for (size_t h = 0; h < (v).shape[ATTN__H]; h++)                                                                \
             for (size_t s = 0; s < (v).shape[ATTN__S]; s++)
 
-ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_array *codes, const attn_array *scale,
-                                   const attn_array *zero, attn_scaling scaling)
+ATTN_DEF ATTN__COLD attn_status attn_quantize(const attn_array *x, const attn_array *codes, const attn_array *scale,
+                                              const attn_array *zero, attn_scaling scaling)
 {
     attn__view from;
     attn__coding c;
@@ -8602,8 +8626,8 @@ ATTN_DEF attn_status attn_quantize(const attn_array *x, const attn_array *codes,
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_dequantize(const attn_array *codes, const attn_array *scale, const attn_array *zero,
-                                     const attn_array *y)
+ATTN_DEF ATTN__COLD attn_status attn_dequantize(const attn_array *codes, const attn_array *scale,
+                                                const attn_array *zero, const attn_array *y)
 {
     attn__view to;
     attn__coding c;
@@ -9020,8 +9044,8 @@ ATTN_DEF attn_status attn_rotary_llama3(double base, double factor, double low_f
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
-                                      double original_len, const attn_array *factors, double *magnitude)
+ATTN_DEF ATTN__COLD attn_status attn_rotary_yarn(double base, double factor, double beta_fast, double beta_slow,
+                                                 double original_len, const attn_array *factors, double *magnitude)
 {
     attn__view v;
     double log_base, end[2];
@@ -9089,10 +9113,10 @@ static void attn__turn_codes(attn__turning *t, const attn__coding *coding, size_
 }
 
 /* With t, rows are turned on their way. What is not there is NULL. */
-static attn_status attn__append(const attn_array *cache, const attn_array *scale, const attn_array *zero,
-                                attn_scaling scaling, const attn_array *block_table, const attn_cache *ring,
-                                const attn_array *rows, const attn_array *lens, const attn_rotation *rotation,
-                                const attn_array *positions, attn__turning *t)
+ATTN__COLD static attn_status attn__append(const attn_array *cache, const attn_array *scale, const attn_array *zero,
+                                           attn_scaling scaling, const attn_array *block_table, const attn_cache *ring,
+                                           const attn_array *rows, const attn_array *lens,
+                                           const attn_rotation *rotation, const attn_array *positions, attn__turning *t)
 {
     attn__view to, from, at, table;
     attn__coding coding;
@@ -9371,7 +9395,7 @@ static attn_status attn__layer_parts(attn__layers *l, attn__arena *arena, const 
     return ATTN_OK;
 }
 
-ATTN_DEF attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
+ATTN_DEF ATTN__COLD attn_status attn_layer_forward(const attn_layer *layer, const attn_exec *exec)
 {
     attn__layers l;
     attn_exec sub = exec ? *exec : attn_exec_default();
@@ -9460,16 +9484,10 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
  * raise max, if that is not NULL. height, vecs, apart and the type of b are constants wherever this is inlined. */
 ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apart, const attn_dtype dtype, size_t depth,
                                 const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, uintptr_t ahead,
-                                attn__real *c, size_t ldc, int accumulate, attn__real *max, attn__soon *soon)
+                                attn__real *c, size_t ldc, int accumulate, attn__real *max, const char *soon,
+                                ptrdiff_t hop)
 {
     const size_t size = attn__size_of(dtype), second = ATTN__VL * size;
-#ifdef ATTN__OWN_FMA_LANE
-    const size_t unrolled = apart ? ATTN__VL : 1;
-#else
-    const size_t unrolled = 1;
-#endif
-    const size_t hop =
-        ATTN__VL * sizeof(attn__real) < 64 ? 32 : 64; /* a line for at least ten cycles of multiply-adds */
     size_t k = 0;
     ldb *= size;
 #define ATTN__X(i) attn__vec c##i##0 = attn__vset1(0), c##i##1 = c##i##0;
@@ -9482,23 +9500,18 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
     }
-    while (k < depth) { /* for as many steps as a row of `soon` has lines left */
-        const int fetches = apart != ATTN__TILE_STRIDE && soon->rows;
-        const size_t start = k, steps = fetches ? attn__round_up(soon->left * (64 / hop), unrolled) : depth,
-                     end = k + attn__min(steps, depth - k);
-        const char *line = fetches ? soon->at : b;
 #define ATTN__SOON                                                                                                     \
     if (apart != ATTN__TILE_STRIDE) {                                                                                  \
-        ATTN__PREFETCH(line, 0);                                                                                       \
-        line += hop;                                                                                                   \
+        ATTN__PREFETCH(soon, 0);                                                                                       \
+        soon += hop;                                                                                                   \
     }
 #ifdef ATTN__OWN_FMA_LANE /* one load for several factors, of a row along the depth or of a column */
-        attn__vec x[ATTN__MR];
-        for (; apart && k + ATTN__VL <= end; k += ATTN__VL, a += ATTN__VL) {
-            attn__vec b0, b1;
+    attn__vec x[ATTN__MR];
+    for (; apart && k + ATTN__VL <= depth; k += ATTN__VL, a += ATTN__VL) {
+        attn__vec b0, b1;
 #define ATTN__X(i)                                                                                                     \
     if (height > i) x[i] = attn__vload(a + i * apart);
-            ATTN__EACH_ROW(ATTN__X)
+        ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
     if (height > i)                                                                                                    \
@@ -9511,25 +9524,25 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
     b += ldb;                                                                                                          \
     ATTN__EACH_ROW(ATTN__X)
 #define ATTN__AT 0
-            ATTN__STEP
+        ATTN__STEP
 #undef ATTN__AT
 #define ATTN__AT 1
-            ATTN__STEP
+        ATTN__STEP
 #undef ATTN__AT
 #if ATTN__VL > 2
 #define ATTN__AT 2
-            ATTN__STEP
+        ATTN__STEP
 #undef ATTN__AT
 #define ATTN__AT 3
-            ATTN__STEP
+        ATTN__STEP
 #undef ATTN__AT
 #endif
 #undef ATTN__STEP
 #undef ATTN__X
-        }
-        for (; !apart && k < end; k++, a += lda, b += ldb) {
-            attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
-            ATTN__SOON
+    }
+    for (; !apart && k < depth; k++, a += lda, b += ldb) {
+        attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
+        ATTN__SOON
 #define ATTN__X(i)                                                                                                     \
     if (height > i / ATTN__VL * ATTN__VL + ATTN__VL - 1) {                                                             \
         if (i % ATTN__VL == 0) x[i] = attn__vload(a + i);                                                              \
@@ -9540,29 +9553,27 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
         c##i##0 = attn__vfma(x[i], b0, c##i##0);                                                                       \
         if (vecs > 1) c##i##1 = attn__vfma(x[i], b1, c##i##1);                                                         \
     }
-            ATTN__EACH_ROW(ATTN__X)
+        ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
-        }
+    }
 #endif
-        for (; k < end; k++, a += apart ? 1 : lda, b += ldb) {
-            attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
-            if (height <= 8 && apart == ATTN__TILE_STRIDE) { /* few rows: b comes from memory as fast as it can */
-                ATTN__PREFETCH(b, ahead);
-                ATTN__PREFETCH(b, ahead + second);
-            }
-            ATTN__SOON
+    for (; k < depth; k++, a += apart ? 1 : lda, b += ldb) {
+        attn__vec b0 = ATTN__V(load_as)(b, dtype), b1 = vecs > 1 ? ATTN__V(load_as)(b + second, dtype) : b0;
+        if (height <= 8 && apart == ATTN__TILE_STRIDE) { /* few rows: b comes from memory as fast as it can */
+            ATTN__PREFETCH(b, ahead);
+            ATTN__PREFETCH(b, ahead + second);
+        }
+        ATTN__SOON
 #define ATTN__X(i)                                                                                                     \
     if (height > i) {                                                                                                  \
         attn__vec ai = attn__vset1(a[apart ? i * apart : i]);                                                          \
         c##i##0 = attn__vfma(ai, b0, c##i##0);                                                                         \
         if (vecs > 1) c##i##1 = attn__vfma(ai, b1, c##i##1);                                                           \
     }
-            ATTN__EACH_ROW(ATTN__X)
+        ATTN__EACH_ROW(ATTN__X)
 #undef ATTN__X
-        }
-#undef ATTN__SOON
-        if (fetches) attn__fetched(soon, (end - start + 64 / hop - 1) / (64 / hop));
     }
+#undef ATTN__SOON
 #define ATTN__X(i)                                                                                                     \
     if (height > i) {                                                                                                  \
         attn__vstore(c + i * ldc, c##i##0);                                                                            \
@@ -9582,31 +9593,38 @@ ATTN__INLINE void ATTN__V(tile)(const int height, const int vecs, const int apar
     }
 }
 
-/* X of a tile of so many rows and one or two vectors */
-#define ATTN__TILES(rows, two, ROW)                                                                                    \
-    switch ((two) ? (rows) : (rows) + 16) {                                                                            \
-        ATTN__EACH_ROW(ROW)                                                                                            \
-    default: break;                                                                                                    \
+/* A tile of so many rows, as attn__tile_rows has it, and one or two vectors; of halves up to four, and two. */
+ATTN__INLINE void ATTN__V(any_tile)(size_t rows, int two, const int apart, const attn_dtype dtype, size_t depth,
+                                    const attn__real *a, ptrdiff_t lda, const char *b, size_t ldb, uintptr_t ahead,
+                                    attn__real *c, size_t ldc, int accumulate, attn__real *max, const char *soon,
+                                    ptrdiff_t hop)
+{
+    const int halves = dtype == ATTN_F16 || dtype == ATTN_BF16;
+    switch (rows + (two ? 16 : 0)) {
+#define ATTN__CASE(i, vecs)                                                                                            \
+    case i + 1 + 16 * (vecs - 1):                                                                                      \
+        if (ATTN__IS_HEIGHT(i + 1) && (!halves || (i < 4 && vecs > 1))) ATTN__V(tile)                                  \
+        (i + 1, vecs, apart, dtype, depth, a, lda, b, ldb, ahead, c, ldc, accumulate, max, soon, hop);                 \
+        break;
+#define ATTN__X(i) ATTN__CASE(i, 1) ATTN__CASE(i, 2)
+        ATTN__EACH_ROW(ATTN__X)
+#undef ATTN__X
+#undef ATTN__CASE
+    default: break;
     }
+}
 
 static void ATTN__V(multiply_ahead)(size_t m, size_t n, size_t depth, const void *a_, const void *b_, size_t ldb,
                                     size_t panel_stride, uintptr_t ahead, void *c_, size_t ldc, int accumulate)
 {
-    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
     const attn__real *a = (const attn__real *)a_;
     const char *b = (const char *)b_;
     attn__real *c = (attn__real *)c_;
     for (size_t j = 0; j < n; j += ATTN__NR, b += panel_stride * sizeof *c, c += ATTN__NR) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1:                                                                                                        \
-        ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL, NULL);              \
-        break;                                                                                                         \
-    case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL, NULL); \
-        break;
-        ATTN__TILES(m, n - j > ATTN__VL, ATTN__X) /* a narrow tile where the rest of a panel is no more */
-#undef ATTN__X
+        /* a narrow tile where the rest of a panel is no more */
+        ATTN__V(any_tile)
+        (m, n - j > ATTN__VL, ATTN__TILE_STRIDE, ATTN__DTYPE, depth, a, 0, b, ldb, ahead, c, ldc, accumulate, NULL,
+         NULL, 0);
     }
 }
 static void ATTN__V(multiply)(size_t m, size_t n, size_t depth, const void *a, const void *b, size_t ldb,
@@ -9773,7 +9791,7 @@ ATTN__INLINE void ATTN__V(decode_rows)(float *to, size_t to_stride, const attn__
     for (size_t r = 0; r < rows; r++, to += to_stride) {
         const uint8_t *from = codes->at + (ptrdiff_t)r * codes->row;
         const float *scale = codes->scale ? codes->scale + (ptrdiff_t)r * codes->scale_row : &one,
-                    *zero = zeros ? codes->zero + (ptrdiff_t)r * codes->zero_row : &none;
+                    *zero = codes->zero && zeros ? codes->zero + (ptrdiff_t)r * codes->zero_row : &none;
         if (!blocks && codes->step != 1) { /* one beside the other */
             for (size_t i = 0; i < n; i++) line[i] = from[(ptrdiff_t)(first + i) * codes->step];
             from = line;
@@ -9821,11 +9839,13 @@ ATTN__INLINE attn__vec ATTN__V(divisor)(attn__vec s)
     const attn__vec least = attn__vset1(attn__from_bits_f32(1)), none = attn__vset1(0);
     return attn__vchoose(s, attn__vmax(s, attn__vsub(none, s)), least, attn__vset1(attn__from_bits_f32(0x7f800000u)));
 }
-ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn_dtype dtype, const int zeros,
-                                      const int each, size_t n, const float *scale, const float *zero)
+/* `floats` and `zeros` are constants, and dtype where the first is not 0. */
+ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn_dtype dtype, const int floats,
+                                      const int zeros, int each, size_t n, const float *scale, const float *zero)
 {
-    const float magic = 12582912, low = dtype == ATTN_U8 ? 0.0f : -128.0f, high = dtype == ATTN_U8 ? 255.0f : 127.0f;
-    const attn__vec none = attn__vset1(0);
+    const attn__vec none = attn__vset1(0), magic = attn__vset1(12582912), most = attn__vset1(256),
+                    low = attn__vset1(dtype == ATTN_U8 ? 0.0f : -128.0f),
+                    high = attn__vset1(dtype == ATTN_U8 ? 255.0f : 127.0f), minus_high = attn__vsub(none, high);
     attn__vec s = ATTN__V(divisor)(attn__vset1(*scale)), z = attn__vset1(*zero);
     for (size_t i = 0; i < n; i += ATTN__VL) {
         const int whole = ATTN__VL == 1 || n - i >= ATTN__VL;
@@ -9835,39 +9855,35 @@ ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn
         if (each) s = ATTN__V(divisor)(whole ? attn__vload(scale + i) : ATTN__V(load_part)(scale + i, part));
         if (each && zeros) z = whole ? attn__vload(zero + i) : ATTN__V(load_part)(zero + i, part);
         x = attn__vdiv(x, s);
-        if (zeros) x = attn__vadd(x, z);
-        if (dtype == ATTN_F8_E4M3 || dtype == ATTN_F8_E5M2) {
+        if (floats) {
             float lane[ATTN__VL];
             attn__vstore(lane, x);
             for (size_t j = 0; j < ATTN__VL; j++) out[j] = attn__f32_to_code(lane[j], dtype);
         } else {
-            x = attn__vchoose(x, x, attn__vset1(low), attn__vset1(low));
-            x = attn__vchoose(x, attn__vsub(none, x), attn__vset1(-high), attn__vset1(high));
-            x = attn__vchoose(none, x, attn__vset1(256), x); /* NaN is 0 */
-            x = attn__vadd(x, attn__vset1(magic)); /* rounds; the bits of the sum end with those of the integer */
+            if (zeros) x = attn__vadd(x, z);
+            x = attn__vchoose(x, x, low, low);
+            x = attn__vchoose(x, attn__vsub(none, x), minus_high, high);
+            x = attn__vchoose(none, x, most, x); /* NaN is 0 */
+            x = attn__vadd(x, magic);            /* rounds; the bits of the sum end with those of the integer */
             ATTN__V(store_bytes)(out, x);
         }
         if (!whole) attn__memcpy(to + i, few, part);
     }
 }
 ATTN__INLINE void ATTN__V(encode_row)(uint8_t *to, const float *x, const attn__codes *codes, const attn_dtype dtype,
-                                      const int zeros, size_t first, size_t n)
+                                      const int floats, const int zeros, size_t first, size_t n)
 {
     const size_t group = codes->group;
     const float one = 1, none = 0, *scale = codes->scale ? codes->scale : &one, *zero = zeros ? codes->zero : &none;
     float room[2][ATTN__BLOCK];
-    if (group < ATTN__VL && group < n) {
-        scale = attn__spread(scale, codes->scale_step, group, first, n, room[0]);
-        if (zeros) zero = attn__spread(zero, codes->zero_step, group, first, n, room[1]);
-        ATTN__V(encode_run)(to, x, dtype, zeros, 1, n, scale, zero);
-        return;
-    }
     for (size_t i = 0, g = first / group, next; i < n; i = next, g++) {
+        const float *s = scale + (ptrdiff_t)g * codes->scale_step, *z = zero + (ptrdiff_t)g * codes->zero_step;
+        const int each = group < ATTN__VL && group < n;
         next = (g + 1) * group - first;
-        if (next > n) next = n;
-        ATTN__V(encode_run)
-        (to + i, x + i, dtype, zeros, 0, next - i, scale + (ptrdiff_t)g * codes->scale_step,
-         zero + (ptrdiff_t)g * codes->zero_step);
+        if (next > n || each) next = n;
+        if (each) s = attn__spread(scale, codes->scale_step, group, first, n, room[0]);
+        if (each && zeros) z = attn__spread(zero, codes->zero_step, group, first, n, room[1]);
+        ATTN__V(encode_run)(to + i, x + i, dtype, floats, zeros, each, next - i, s, z);
     }
 }
 static void ATTN__V(encode)(uint8_t *to, const float *x, const attn__codes *codes, size_t first, size_t n)
@@ -9875,15 +9891,11 @@ static void ATTN__V(encode)(uint8_t *to, const float *x, const attn__codes *code
     for (size_t c = 0, count; c < n; c += count) {
         count = n - c < ATTN__BLOCK ? n - c : ATTN__BLOCK;
         switch (codes->dtype) {
-        case ATTN_F8_E4M3: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E4M3, 0, first + c, count); break;
-        case ATTN_F8_E5M2: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E5M2, 0, first + c, count); break;
-        case ATTN_U8:
-            if (codes->zero) ATTN__V(encode_row)(to + c, x + c, codes, ATTN_U8, 1, first + c, count);
-            else ATTN__V(encode_row)(to + c, x + c, codes, ATTN_U8, 0, first + c, count);
-            break;
+        case ATTN_F8_E4M3: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E4M3, 1, 0, first + c, count); break;
+        case ATTN_F8_E5M2: ATTN__V(encode_row)(to + c, x + c, codes, ATTN_F8_E5M2, 1, 0, first + c, count); break;
         default:
-            if (codes->zero) ATTN__V(encode_row)(to + c, x + c, codes, ATTN_I8, 1, first + c, count);
-            else ATTN__V(encode_row)(to + c, x + c, codes, ATTN_I8, 0, first + c, count);
+            if (codes->zero) ATTN__V(encode_row)(to + c, x + c, codes, codes->dtype, 0, 1, first + c, count);
+            else ATTN__V(encode_row)(to + c, x + c, codes, codes->dtype, 0, 0, first + c, count);
             break;
         }
     }
@@ -9906,7 +9918,8 @@ static double ATTN__V(decode)(float *to, size_t to_stride, const attn__codes *co
 #undef ATTN__X
 #define ATTN__X(type)                                                                                                  \
     case type:                                                                                                         \
-        if (codes->zero) ATTN__V(decode_rows)(to + c, to_stride, codes, type, 1, rows, first + c, count, &squares);    \
+        if (codes->zero || ATTN__VL == 1) /* where 0 is taken away, too, for less code */                              \
+            ATTN__V(decode_rows)(to + c, to_stride, codes, type, 1, rows, first + c, count, &squares);                 \
         else ATTN__V(decode_rows)(to + c, to_stride, codes, type, 0, rows, first + c, count, &squares);                \
         break;
             ATTN__X(ATTN_I8)
@@ -10080,17 +10093,6 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         ATTN__STEP(3)
 #endif
     }
-    for (; k < depth; k++, a++, keys += size) {
-        attn__real column[ATTN__NR];
-        attn__vec x[1], y[1];
-        for (ptrdiff_t j = 0; j < ATTN__VL; j++) {
-            ATTN__V(load_row)(column + j, keys + j * stride * size, dtype, 1, 1);
-            ATTN__V(load_row)(column + ATTN__VL + j, keys + apart + j * stride * size, dtype, 1, 1);
-        }
-        x[0] = attn__vload(column);
-        y[0] = attn__vload(column + ATTN__VL);
-        ATTN__STEP(0)
-    }
 #undef ATTN__STEP
 #undef ATTN__X
 #define ATTN__X(i)                                                                                                     \
@@ -10098,6 +10100,25 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         attn__vstore(c + i * ATTN__TILE_STRIDE, c##i##0), attn__vstore(c + i * ATTN__TILE_STRIDE + ATTN__VL, c##i##1);
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
+}
+
+/* What is less than QUAD columns of keys, from column k on. */
+ATTN__NOINLINE static void ATTN__V(dot_rest)(size_t m, size_t k, size_t depth, const attn__real *a,
+                                             const attn__columns *panel, attn__real *c)
+{
+    const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(panel->dtype);
+    for (; k < depth; k++) {
+        attn__real column[ATTN__NR];
+        for (ptrdiff_t j = 0; j < ATTN__NR; j++) ATTN__V(load_row)
+        (column + j, panel->at[j / ATTN__VL] + (j % ATTN__VL * panel->stride + (ptrdiff_t)k) * size, panel->dtype, 1,
+         1);
+        for (size_t i = 0; i < m; i++)
+            for (size_t j = 0; j < ATTN__NR; j += ATTN__VL) {
+                attn__real *at = c + i * ATTN__TILE_STRIDE + j;
+                attn__vstore(at, attn__vfma(attn__vset1(a[i * ATTN__TILE_STRIDE + k]), attn__vload(column + j),
+                                            attn__vload(at)));
+            }
+    }
 }
 
 static void ATTN__V(dot_panel)(size_t m, size_t depth, const void *a_, const attn__columns *keys, void *c_,
@@ -10108,23 +10129,17 @@ static void ATTN__V(dot_panel)(size_t m, size_t depth, const void *a_, const att
     for (; m > 0; a += 4 * ATTN__TILE_STRIDE, c += 4 * ATTN__TILE_STRIDE) {
         const size_t n = m < 4 ? m : 4;
         switch (n + (keys->dtype == ATTN_F16 ? 4 : keys->dtype == ATTN_BF16 ? 8 : 0)) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN__F64 ? ATTN_F64 : ATTN_F32, depth, a, keys, c, accumulate);                      \
+#define ATTN__OF(i, first, dtype)                                                                                      \
+    case i + 1 + first:                                                                                                \
+        if (!ATTN__F64 || !first) ATTN__V(dot_tile)(i + 1, dtype, depth, a, keys, c, accumulate);                      \
         break;
+#define ATTN__X(i) ATTN__OF(i, 0, ATTN__DTYPE) ATTN__OF(i, 4, ATTN_F16) ATTN__OF(i, 8, ATTN_BF16)
             ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
-#if !ATTN__F64
-#define ATTN__X(i)                                                                                                     \
-    case i + 5: ATTN__V(dot_tile)(i + 1, ATTN_F16, depth, a, keys, c, accumulate); break;                              \
-    case i + 9:                                                                                                        \
-        ATTN__V(dot_tile)(i + 1, ATTN_BF16, depth, a, keys, c, accumulate);                                            \
-        break;
-            ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-#endif
+#undef ATTN__OF
         default: break;
         }
+        if (depth % ATTN__QUAD) ATTN__V(dot_rest)(n, depth / ATTN__QUAD * ATTN__QUAD, depth, a, keys, c);
         m -= n;
     }
 }
@@ -10160,7 +10175,7 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
         panel.at[0] = (const char *)piece[0];
         panel.at[1] = (const char *)piece[ATTN__VL];
         panel.stride = 64;
-        panel.dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
+        panel.dtype = ATTN__DTYPE;
         panel.kind = ATTN__COLUMNS_NEAR;
         ATTN__V(dot_panel)(m, part, a + k, &panel, c + j, accumulate || k);
     }
@@ -10199,10 +10214,10 @@ ATTN__INLINE size_t ATTN__V(add_row)(const size_t vecs, size_t n, size_t depth, 
 static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_, const void *values, attn_dtype dtype,
                                 size_t stride, uintptr_t ahead, void *c_, size_t ldc, int accumulate)
 {
-    const size_t height = attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR;
+    size_t rows;
     const attn__real *a = (const attn__real *)a_;
     attn__real *c = (attn__real *)c_;
-    if (m == 1 && dtype == (ATTN__F64 ? ATTN_F64 : ATTN_F32)) {
+    if (m == 1 && dtype == ATTN__DTYPE) {
         const attn__real *b = (const attn__real *)values;
         size_t done = ATTN__V(add_row)(8, n, depth, a, b, stride, ahead, c, accumulate);
         done += ATTN__V(add_row)(4, n - done, depth, a, b + done, stride, ahead, c + done, accumulate);
@@ -10210,8 +10225,8 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
         c += done;
         n -= done;
     }
-    for (; m > 0; a += height * ATTN__TILE_STRIDE, c += height * ldc) {
-        const size_t rows = m < height ? m : height;
+    for (; m > 0; m -= rows, a += rows * ATTN__TILE_STRIDE, c += rows * ldc) {
+        rows = attn__tile_rows(m, attn_dtype_size(dtype) == 2 ? 4 : ATTN__MR);
 #if ATTN__F64
         ATTN__V(multiply_ahead)(rows, n, depth, a, values, stride, ATTN__NR, ahead, c, ldc, accumulate);
 #else
@@ -10219,24 +10234,14 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
         size_t j;
         if (dtype == ATTN_F32)
             ATTN__V(multiply_ahead)(rows, n, depth, a, values, stride, ATTN__NR, ahead, c, ldc, accumulate);
-        for (j = 0; j < n && dtype != ATTN_F32; j += ATTN__NR, b += ATTN__NR * sizeof(uint16_t)) {
-            switch (dtype == ATTN_F16 ? rows : rows + 4) {
-#define ATTN__X(i)                                                                                                     \
-    case i + 1:                                                                                                        \
-        ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_F16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL, NULL);    \
-        break;                                                                                                         \
-    case i + 5:                                                                                                        \
-        ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, ATTN__TILE_STRIDE, ATTN_BF16, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL, NULL);   \
-        break;
-                ATTN__REPEAT_4(ATTN__X)
-#undef ATTN__X
-            default: break;
-            }
-        }
+#define ATTN__HALVES_OF_VALUES(dtype)                                                                                  \
+    ATTN__V(any_tile)                                                                                                  \
+    (rows, 1, ATTN__TILE_STRIDE, dtype, depth, a, 0, b, stride, ahead, c + j, ldc, accumulate, NULL, NULL, 0)
+        for (j = 0; j < n && dtype != ATTN_F32; j += ATTN__NR, b += ATTN__NR * sizeof(uint16_t))
+            if (dtype == ATTN_F16) ATTN__HALVES_OF_VALUES(ATTN_F16);
+            else ATTN__HALVES_OF_VALUES(ATTN_BF16);
+#undef ATTN__HALVES_OF_VALUES
 #endif
-        m -= rows;
     }
 }
 #if !ATTN__F64 && defined(ATTN__OWN_BYTES)
@@ -10353,34 +10358,26 @@ ATTN__INLINE int ATTN__V(dot_codes_tile)(const int height, const attn_dtype like
 /* add_values for elements of 8 bits: of vectors of columns, each of which has one scale in each row. `dtype` is a
  * constant; blocks are int8 whose scales stand beside them. */
 ATTN__INLINE void ATTN__V(add_codes_tile)(const int height, const int vecs, const attn_dtype dtype, size_t depth,
-                                          const float *a, const attn__codes *codes, size_t first, float *c, size_t ldc,
-                                          int accumulate)
+                                          const float *a, const attn__codes *codes, const attn__code_places *places,
+                                          float *c, size_t ldc, int accumulate)
 {
     const attn__vec none = attn__vset1(0);
-    const uint8_t *from[4];
-    const float *scale[4], *zero[4], one = 1;
-    const int blocks = codes->dtype == ATTN_Q8_0, zeros = dtype == ATTN_U8 && codes->zero;
+    const attn__code_places from = *places;
+    const int zeros = dtype == ATTN_U8 && codes->zero;
     const ptrdiff_t scale_row = codes->scale ? codes->scale_row : 0;
 #define ATTN__SUM(i, v)                                                                                                \
     attn__vec c##i##v = none;                                                                                          \
     if (height > i && vecs > v && accumulate) c##i##v = attn__vload(c + i * ldc + v * ATTN__VL);
     ATTN__SUMS
 #undef ATTN__SUM
-    for (int v = 0; v < vecs; v++) {
-        const size_t column = first + (size_t)v * ATTN__VL;
-        const ptrdiff_t g = (ptrdiff_t)(column / codes->group);
-        from[v] = blocks ? codes->at + g * codes->step + 2 + column % ATTN__Q8_BLOCK : codes->at + column;
-        scale[v] = codes->scale ? codes->scale + g * codes->scale_step : &one;
-        zero[v] = zeros ? codes->zero + g * codes->zero_step : NULL;
-    }
     for (ptrdiff_t k = 0; k < (ptrdiff_t)depth; k++, a++) {
         ATTN__REPEAT_4(ATTN__ROW)
-        ATTN__PREFETCH((const char *)from[0] + k * codes->row, codes->ahead);
+        ATTN__PREFETCH((const char *)from.at[0] + k * codes->row, codes->ahead);
 #define ATTN__OF(v)                                                                                                    \
     if (vecs > v) {                                                                                                    \
-        attn__vec x = ATTN__V(load_code)(from[v] + k * codes->row, dtype);                                             \
-        if (zeros) x = attn__vsub(x, attn__vset1(zero[v][k * codes->zero_row]));                                       \
-        x = attn__vmul(x, attn__vset1(scale[v][k * scale_row]));                                                       \
+        attn__vec x = ATTN__V(load_code)(from.at[v] + k * codes->row, dtype);                                          \
+        if (zeros) x = attn__vsub(x, attn__vset1(from.zero[v][k * codes->zero_row]));                                  \
+        x = attn__vmul(x, attn__vset1(from.scale[v][k * scale_row]));                                                  \
         ATTN__ADD_TO(v)                                                                                                \
     }
         ATTN__OF(0) ATTN__OF(1) ATTN__OF(2) ATTN__OF(3)
@@ -10437,7 +10434,8 @@ static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, 
     const attn_dtype like = blocks ? ATTN_I8 : codes->dtype;
     const int wide = m <= 2 && (like == ATTN_I8 || like == ATTN_U8);
     attn__codes from = *codes;
-    float room[2 * ATTN__CODE_ROWS];
+    float room[2 * ATTN__CODE_ROWS], one = 1;
+    attn__code_places places;
     size_t width, height;
     if (!ATTN__V(codes_in_place)(codes, 0, n, ATTN__VL)) return 0;
     for (size_t j = 0; j < n; j += width) {
@@ -10455,6 +10453,12 @@ static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, 
                         ATTN__V(load_halves_apart)(from.at + (ptrdiff_t)b * from.step + (ptrdiff_t)k * from.row,
                                                    from.row, depth - k));
         }
+        for (size_t v = 0; v * ATTN__VL < width; v++) {
+            const ptrdiff_t at = (ptrdiff_t)(column + v * ATTN__VL), g = at / (ptrdiff_t)from.group;
+            places.at[v] = from.at + (blocks ? g * from.step + 2 + at % ATTN__Q8_BLOCK : at);
+            places.scale[v] = from.scale ? from.scale + g * from.scale_step : &one;
+            places.zero[v] = from.zero ? from.zero + g * from.zero_step : NULL;
+        }
         for (size_t r = 0; r < m; r += height) {
             const float *rows = a + r * ATTN__TILE_STRIDE;
             float *to = c + r * ldc + j;
@@ -10462,7 +10466,7 @@ static int ATTN__V(add_codes)(size_t m, size_t n, size_t depth, const float *a, 
             switch ((size_t)like * 8 + height + (width > ATTN__NR ? 4 : 0)) {
 #define ATTN__OF(dtype, height, vecs)                                                                                  \
     case (dtype) * 8 + (height) + ((vecs) > 2 ? 4 : 0):                                                                \
-        ATTN__V(add_codes_tile)(height, vecs, dtype, depth, rows, &from, column, to, ldc, accumulate);                 \
+        ATTN__V(add_codes_tile)(height, vecs, dtype, depth, rows, &from, &places, to, ldc, accumulate);                \
         break;
 #define ATTN__X(dtype) ATTN__OF(dtype, 1, 2) ATTN__OF(dtype, 2, 2) ATTN__OF(dtype, 4, 2)
 #define ATTN__WIDE(dtype) ATTN__X(dtype) ATTN__OF(dtype, 1, 4) ATTN__OF(dtype, 2, 4)
@@ -10531,11 +10535,6 @@ ATTN__INLINE void ATTN__V(exp_some)(const int vecs, attn__vec *x)
     ATTN__REPEAT_4(ATTN__X)
 #undef ATTN__X
 }
-ATTN__INLINE attn__vec ATTN__V(exp)(attn__vec x)
-{
-    ATTN__V(exp_some)(1, &x);
-    return x;
-}
 ATTN__INLINE void ATTN__V(exp2_some)(const int vecs, attn__vec *x)
 {
     const attn__vec magic = attn__vset1(ATTN__C(MAGIC)), least = attn__vset1(ATTN__C(EXP2_MIN)),
@@ -10573,27 +10572,33 @@ ATTN__INLINE void ATTN__V(exp2_some)(const int vecs, attn__vec *x)
 #endif
 ATTN__LOCKED void ATTN__V(exp2_lockstep)(attn__vec *x) { ATTN__V(exp2_some)(ATTN__LOCKSTEP, x); }
 ATTN__LOCKED void ATTN__V(exp_lockstep)(attn__vec *x) { ATTN__V(exp_some)(ATTN__LOCKSTEP, x); }
+ATTN__LOCKED void ATTN__V(exp2_alone)(attn__vec *x) { ATTN__V(exp2_some)(1, x); }
+ATTN__LOCKED attn__vec ATTN__V(exp)(attn__vec x)
+{
+    ATTN__V(exp_some)(1, &x);
+    return x;
+}
 ATTN__INLINE void ATTN__V(exp_four)(attn__vec *x)
 {
     ATTN__V(exp_lockstep)(x);
     if (ATTN__LOCKSTEP < 4) ATTN__V(exp_lockstep)(x + 4 - ATTN__LOCKSTEP);
 }
 #undef ATTN__LOCKED
-ATTN__INLINE void ATTN__V(tanh_pair)(const int vecs, attn__vec *x)
+ATTN__INLINE void ATTN__V(tanh_pair)(attn__vec *x)
 {
     const attn__vec zero = attn__vset1(0), one = attn__vset1(1), two = attn__vset1(2),
                     limit = attn__vset1(ATTN__C(TANH_MIN));
     attn__vec t[2], p[2], r[2], e[2];
 #define ATTN__X(i)                                                                                                     \
-    if (vecs > i) {                                                                                                    \
+    {                                                                                                                  \
         r[i] = attn__vsub(zero, attn__vmax(x[i], attn__vsub(zero, x[i]))); /* -|x| */                                  \
         r[i] = attn__vmax(limit, attn__vadd(r[i], r[i]));                  /* NaN stays */                             \
     }
     ATTN__REPEAT_2(ATTN__X)
 #undef ATTN__X
-    ATTN__V(exp_reduce)(vecs, r, t, p);
+    ATTN__V(exp_reduce)(2, r, t, p);
 #define ATTN__X(i)                                                                                                     \
-    if (vecs > i) {                                                                                                    \
+    {                                                                                                                  \
         e[i] = attn__vexp2i(one, t[i]);                                                                                \
         e[i] = attn__vfma(e[i], attn__vmul(p[i], r[i]), attn__vsub(e[i], one));                                        \
         e[i] = attn__vdiv(e[i], attn__vadd(two, e[i]));                                                                \
@@ -10740,20 +10745,20 @@ static void ATTN__V(softcap)(void *row_, size_t n, double softcap)
     const attn__vec cap = attn__vset1((attn__real)softcap), zero = attn__vset1(0),
                     inverse = attn__vset1(beyond ? -ATTN__C(MASKED) : reciprocal);
     attn__vec x[2], y[2];
-    size_t i = 0;
 #define ATTN__X(v)                                                                                                     \
     x[v] = attn__vload(row + i + v * ATTN__VL), y[v] = divides ? attn__vdiv(x[v], cap) : attn__vmul(x[v], inverse);
 #define ATTN__Y(v)                                                                                                     \
     attn__vstore(row + i + v * ATTN__VL, attn__vfma(x[v], zero, attn__vmul(cap, y[v]))); /* NaN for infinity */
-    for (; i + ATTN__VL < n; i += 2 * ATTN__VL) {
-        ATTN__REPEAT_2(ATTN__X)
-        ATTN__V(tanh_pair)(2, y);
-        ATTN__REPEAT_2(ATTN__Y)
-    }
-    if (i < n) {
-        ATTN__REPEAT_1(ATTN__X)
-        ATTN__V(tanh_pair)(1, y);
-        ATTN__REPEAT_1(ATTN__Y)
+    for (size_t i = 0; i < n; i += 2 * ATTN__VL) { /* the last may be alone: two take no longer than one */
+        const int two = i + ATTN__VL < n;
+        ATTN__X(0)
+        x[1] = x[0], y[1] = y[0];
+        if (two) {
+            ATTN__X(1)
+        }
+        ATTN__V(tanh_pair)(y);
+        ATTN__Y(0)
+        if (two) ATTN__Y(1)
     }
 #undef ATTN__X
 #undef ATTN__Y
@@ -10873,7 +10878,7 @@ static double ATTN__V(exp_difference)(double x, double y, int natural)
     if (attn__nan_f64((double)difference)) return (double)difference; /* a state of a row with NaN */
     if (!(difference < 0)) return 1;                                  /* often: one of two states has the maximum */
     if (natural) e = ATTN__V(exp)(e);
-    else ATTN__V(exp2_some)(1, &e);
+    else ATTN__V(exp2_alone)(&e);
     attn__vstore(out, e);
     return (double)out[0];
 }
@@ -11149,7 +11154,7 @@ static int ATTN__V(weigh_row)(void *row_, size_t first, size_t lo, size_t hi, si
     }
     for (; j < to && ATTN__VL > 1; j += ATTN__VL) {
         ATTN__REPEAT_1(ATTN__X)
-        ATTN__V(exp2_some)(1, x);
+        ATTN__V(exp2_alone)(x);
         ATTN__REPEAT_1(ATTN__Y)
     }
 #undef ATTN__X
@@ -11207,7 +11212,7 @@ static void ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, c
         }
     j = 0;
     ATTN__EXP(4, ATTN__V(exp_four)(x), attn__vadd(attn__vadd(x[0], x[1]), attn__vadd(x[2], x[3])))
-    ATTN__EXP(1, ATTN__V(exp_some)(1, x), x[0])
+    ATTN__EXP(1, x[0] = ATTN__V(exp)(x[0]), x[0])
 #undef ATTN__X
 #undef ATTN__Y
 #undef ATTN__EXP
@@ -11315,7 +11320,9 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int vecs, attn__real *tile, size_t r
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
     if (v % ATTN__LOCKSTEP == 0 && vecs > v)                                                                           \
-        vecs - v >= ATTN__LOCKSTEP ? ATTN__V(exp2_lockstep)(x + v) : ATTN__V(exp2_some)(vecs - v, x + v);
+        vecs - v >= ATTN__LOCKSTEP ? ATTN__V(exp2_lockstep)(x + v)                                                     \
+        : vecs - v > 1             ? ATTN__V(exp2_some)(vecs - v, x + v)                                               \
+                                   : ATTN__V(exp2_alone)(x + v);
         ATTN__EACH(ATTN__X)
 #undef ATTN__X
 #define ATTN__X(v)                                                                                                     \
@@ -11345,7 +11352,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
      0);
     if (width == p->dim_v && p->v_step >= 0) stride = (size_t)p->v_step, panel = ATTN__NR;
     else {
-        ATTN__V(pack)(p->values, values, ATTN__F64 ? ATTN_F64 : ATTN_F32, p->dim_v, n, 1, p->v_step);
+        ATTN__V(pack)(p->values, values, ATTN__DTYPE, p->dim_v, n, 1, p->v_step);
         values = (const attn__real *)p->values;
     }
     nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
@@ -11361,9 +11368,10 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
             return 1;
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
         for (size_t r = 0; r < rows; r++, out += p->out_step)
-            ATTN__V(scale_row)(out, acc + r * width, p->dim_v, 1 / sum[r], nonfinite);
-        for (size_t r = 0; r < rows && weights; r++, weights += p->weights_step)
-            ATTN__V(scale_row)(weights, tile + r * ATTN__TILE_STRIDE, n, 1 / sum[r], spare);
+            ATTN__V(scale_row)(out, acc + r * width, p->dim_v, sum[r] = 1 / sum[r], nonfinite);
+        if (!weights) continue;
+        ATTN__V(scale_rows)(weights, p->weights_step, tile, ATTN__TILE_STRIDE, rows, n, sum, 1);
+        weights += (ptrdiff_t)rows * p->weights_step;
     }
     return !ATTN__V(all_finite)(nonfinite);
 }
@@ -11412,20 +11420,15 @@ ATTN__INLINE void ATTN__V(tiles)(const int apart, size_t n, size_t cols, size_t 
                                  ptrdiff_t lda, const char *b, attn__real *c, int accumulate, attn__real *max,
                                  attn__soon *soon)
 {
-    const attn_dtype dtype = ATTN__F64 ? ATTN_F64 : ATTN_F32;
     size_t rows;
     for (; n > 0; n -= rows, a += rows * (size_t)(apart ? apart : 1), c += rows * ATTN__NR) {
+        const char *line = soon->runs ? soon->at : b;
+        const ptrdiff_t hop = soon->runs ? soon->hop : 0;
+        if (soon->runs) attn__fetched(soon, depth);
         rows = attn__tile_rows(n, ATTN__MR);
-#define ATTN__X(i)                                                                                                     \
-    case i + 1:                                                                                                        \
-        ATTN__V(tile)                                                                                                  \
-        (i + 1, 2, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max, soon);                   \
-        break;                                                                                                         \
-    case i + 17:                                                                                                       \
-        ATTN__V(tile)(i + 1, 1, apart, dtype, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max, soon);      \
-        break;
-        ATTN__TILES(rows, cols > ATTN__VL, ATTN__X)
-#undef ATTN__X
+        ATTN__V(any_tile)
+        (rows, cols > ATTN__VL, apart, ATTN__DTYPE, depth, a, lda, b, ATTN__NR, 0, c, ATTN__NR, accumulate, max, line,
+         hop);
     }
 }
 
@@ -11569,7 +11572,7 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .nr               = */ ATTN__NR,
     /* .lanes            = */ ATTN__LANES,
     /* .step             = */ ATTN__STEP_KEYS,
-    /* .dtype            = */ ATTN__F64 ? ATTN_F64 : ATTN_F32,
+    /* .dtype            = */ ATTN__DTYPE,
 #if ATTN__VL > 1
     /* .few_rows         = */ ATTN__FEW_ROWS,
     /* .dot_keys         = */ ATTN__V(dot_keys),

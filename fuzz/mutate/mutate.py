@@ -137,7 +137,7 @@ class Source:
         self.vocabularies = self.states()
         self.functions, self.macros = [], []
         aliases = dict(re.findall(r"#define (attn__v\w+) ATTN__V\((\w+)\)", self.code))
-        for m in re.finditer(r"(?<=\n)(?:ATTN__INLINE|ATTN__NOINLINE|ATTN_DEF|static|void)\b[^;{}()]*?\b(ATTN__V\((\w+)\)|\w+)\(", self.code):
+        for m in re.finditer(r"(?<=\n)(?:ATTN__INLINE|ATTN__NOINLINE|ATTN__COLD|ATTN_DEF|static|void)\b[^;{}()]*?\b(ATTN__V\((\w+)\)|\w+)\(", self.code):
             if m.start() < self.begin:
                 continue
             at = balanced(self.code, m.end() - 1)
@@ -322,7 +322,7 @@ def automatic(source, active):
             continue
         body = line
         head = re.match(r"\s*#define \w+(\([^)]*\))?", line)
-        declared = re.match(r"\s*(?:ATTN__INLINE|ATTN__NOINLINE|ATTN_DEF|static|void)\b[^;{}()=]*?\b(?:ATTN__V\(\w+\)|\w+)\(", body)
+        declared = re.match(r"\s*(?:ATTN__INLINE|ATTN__NOINLINE|ATTN__COLD|ATTN_DEF|static|void)\b[^;{}()=]*?\b(?:ATTN__V\(\w+\)|\w+)\(", body)
         skip = (head or declared).end() if head or declared else 0
         if declared and ")" in body[skip:]:  # what follows the parameters
             skip = body.index(")", skip)
