@@ -66,12 +66,16 @@
  *
  * THE SAME BITS
  *
- *   For any number of ranks, shards and schedule results have the bits of attn_forward in one process, but for rows
- *   whose arithmetic overflows under TREE and RING: see attn_state_merge; they stay within the error bound. HEADS has
- *   the bits of attn_forward there, too. To this end states are merged in the order of their keys, and what cannot be
- *   merged yet is kept: the nodes of a binary tree over blocks. What that costs is memory and, for TREE, bytes: a state
- *   of one rank has one node where it begins at a multiple of a power of two of blocks and is as long, else at most two
- *   for each level. Reductions in any order, with one node, would save that and nothing else: doc/distributed.md.
+ *   For any number of ranks, shards and schedule results have the bits of attn_forward in one process. To this end
+ *   states are merged in the order of their keys, and what cannot be merged yet is kept: the nodes of a binary tree over
+ *   blocks. What that costs is memory and, for TREE, bytes: a state of one rank has one node where it begins at a
+ *   multiple of a power of two of blocks and is as long, else at most two for each level. Reductions in any order, with
+ *   one node, would save that and nothing else: doc/distributed.md.
+ *   A row whose arithmetic overflows, or that sees a value which is not finite, does not merge to the same bits
+ *   (attn_state_redone). Where there is one, TREE and RING compute its key/value head, and all between the first such
+ *   head and the last, again as HEADS does: with its bytes, its time, and its memory: one rank has all keys of a head.
+ *   The report counts these heads. Where there is none this costs nothing: ranks learn it from messages that they
+ *   exchange anyway.
  *
  * ERRORS
  *
@@ -175,8 +179,8 @@ typedef struct attn_mpi_desc {
     void *progress_context;
 } attn_mpi_desc;
 
-/* What a call did. Bytes are those of this rank's arrays and states, and of the 16 to 48 bytes beside each state,
- * without the comparison of descriptors and agreements, which are collectives of 8 bytes and of less than 512. */
+/* What a call did. Bytes are those of this rank's arrays and states, and of the 24 to 72 bytes beside each state,
+ * without the comparison of descriptors and agreements, which are collectives of 24 bytes and of less than 512. */
 typedef struct attn_mpi_report {
     char argument[16]; /* of an error: what it is about, empty if nothing says */
     int failed;        /* ... and the rank, the first if there are several; else -1 */
@@ -186,6 +190,7 @@ typedef struct attn_mpi_report {
     uint64_t sent, received, messages; /* bytes; messages that were sent */
     uint64_t largest_step;             /* most bytes that were sent in one step */
     size_t held;                       /* most bytes of buffers and states at once */
+    size_t redone;                     /* key/value heads that were computed again, by HEADS: see THE SAME BITS */
     double seconds, computing;         /* in all; in attention.h. The rest is copying and waiting */
 } attn_mpi_report;
 
@@ -405,7 +410,9 @@ typedef struct attn__mpi_run {
     int under_way, receives; /* how many */
     attn__mpi_item *items;
     size_t item_count, held;
-    int64_t *lens; /* of all keys, where somebody must say it */
+    int64_t *lens;            /* of all keys, where somebody must say it */
+    int64_t redo[2];          /* heads that are to be computed again: the first, and minus the end; so minima tell all */
+    const attn_desc *results; /* of TREE: of all queries, in memory of this call */
     attn__mpi_outcome outcome;
     const char *argument; /* of exec */
     attn_mpi_report report;
@@ -522,17 +529,19 @@ static void attn__mpi_begin_step(attn__mpi_run *run, void *out, size_t out_bytes
     attn__mpi_begin(run, out, out_bytes, to, 1);
 }
 
-/* Is all well everywhere? The same answer on all ranks. */
+/* Is all well everywhere, and what is to be done again? The same answer on all ranks. */
 static int attn__mpi_agree(attn__mpi_run *run)
 {
-    int64_t first = 0;
+    const int64_t mine[3] = {run->outcome.code, run->redo[0], run->redo[1]};
+    int64_t first[3];
     if (!attn__mpi_works(run) ||
-        !attn__mpi_did(run, MPI_Allreduce(&run->outcome.code, &first, 1, MPI_INT64_T, MPI_MIN, run->comm)))
+        !attn__mpi_did(run, MPI_Allreduce(mine, first, 3, MPI_INT64_T, MPI_MIN, run->comm)))
         return 0;
-    if (first == ATTN__MPI_FINE) return 1;
-    run->outcome.code = first;
-    attn__mpi_did(
-        run, MPI_Bcast(run->outcome.argument, sizeof run->outcome.argument, MPI_BYTE, (int)(first >> 32), run->comm));
+    memcpy(run->redo, first + 1, sizeof run->redo);
+    if (first[0] == ATTN__MPI_FINE) return 1;
+    run->outcome.code = first[0];
+    attn__mpi_did(run, MPI_Bcast(run->outcome.argument, sizeof run->outcome.argument, MPI_BYTE, (int)(first[0] >> 32),
+                                 run->comm));
     return 0;
 }
 
@@ -722,8 +731,8 @@ static void attn__mpi_describe(const attn__mpi_run *run, uint64_t *words)
     memcpy(words + ATTN__MPI_OUTCOME, &run->outcome, sizeof run->outcome);
     if (!attn__mpi_fine(run)) return;
     for (int i = 0; i < 2; i++) {
-        words[ATTN__MPI_Q + 2 * i] = d->q_shard.begin[i];
-        words[ATTN__MPI_Q + 2 * i + 1] = d->q_shard.end[i];
+        words[ATTN__MPI_Q + 2 * i] = d->q_everywhere ? 0 : d->q_shard.begin[i];
+        words[ATTN__MPI_Q + 2 * i + 1] = d->q_everywhere ? i ? 0 : d->q_len : d->q_shard.end[i];
         words[ATTN__MPI_KV + 2 * i] = d->kv_shard.begin[i];
         words[ATTN__MPI_KV + 2 * i + 1] = d->kv_shard.end[i];
     }
@@ -1007,6 +1016,17 @@ static void attn__mpi_compute(attn__mpi_run *run, const attn_array *k, const att
         }
 }
 
+/* Which heads have rows that states over all keys do not give the bits of? */
+static void attn__mpi_look(attn__mpi_run *run)
+{
+    for (size_t i = 0; i < run->item_count && attn__mpi_fine(run); i++) {
+        size_t first = 0, end = 0;
+        attn__mpi_note(run, attn_state_redone(attn__mpi_data(run->items[i].states), &first, &end));
+        if (end && (int64_t)first < run->redo[0]) run->redo[0] = (int64_t)first;
+        if (-(int64_t)end < run->redo[1]) run->redo[1] = -(int64_t)end;
+    }
+}
+
 /* From states over all keys to outputs. */
 static void attn__mpi_finish(attn__mpi_run *run)
 {
@@ -1156,7 +1176,7 @@ static void attn__mpi_spread_queries(const attn__mpi_run *run, const attn_desc *
 }
 static void attn__mpi_take_queries(const attn__mpi_spread *s, attn_desc *p)
 {
-    p->q = s[0].whole;
+    if (s[0].part.ndim) p->q = s[0].whole;
     if (s[1].part.ndim) p->mask = s[1].whole;
     if (s[2].part.ndim) p->q_bounds = attn__mpi_remove(&s[2].whole, 1);
 }
@@ -1194,10 +1214,12 @@ static void attn__mpi_keep_rows(const attn_desc *to, const attn_desc *from, cons
         }
 }
 
-/* A message along the tree: the outcome so far, and how many states follow, each with where it belongs. */
+/* A message along the tree: the outcome so far, how many states follow, each with where it belongs, and, on the way
+ * back, which heads are to be computed again. */
 typedef struct attn__mpi_notice {
     attn__mpi_outcome outcome;
     uint64_t states;
+    int64_t redo[2];
 } attn__mpi_notice;
 typedef struct attn__mpi_place {
     uint64_t item, begin, end;
@@ -1254,6 +1276,83 @@ static size_t attn__mpi_most_state_bytes(const attn__mpi_run *run)
     return most;
 }
 
+/* To the caller what TREE or RING has found, when nothing can fail any more. */
+static void attn__mpi_deliver(attn__mpi_run *run)
+{
+    const attn_mpi_shard s = attn__mpi_shard_of(run, run->rank, ATTN__MPI_Q);
+    attn_desc to = run->d->part;
+    attn__mpi_lift_all(&to);
+    if (run->results) attn__mpi_keep_rows(&to, run->results, &s);
+    else attn__mpi_finish(run);
+}
+
+/* The whole sequence for some of the heads. */
+static void attn__mpi_heads(attn__mpi_run *run)
+{
+    attn_desc d = run->part;
+    attn__mpi_spread s[ATTN__MPI_SPREADS];
+    const attn_array lse = attn__mpi_insert(&d.lse, 3), rowmax = attn__mpi_insert(&d.rowmax, 3),
+                     rowsum = attn__mpi_insert(&d.rowsum, 3);
+    char *buffers[2] = {NULL, NULL};
+    size_t lo, hi;
+    memset(s, 0, sizeof s);
+    if (!run->d->q_everywhere) attn__mpi_spread_queries(run, &run->part, 0, s);
+    s[3] = attn__mpi_spread_of(run, d.k, ATTN__MPI_KV, 0);
+    s[4] = attn__mpi_spread_of(run, d.v, ATTN__MPI_KV, 0);
+    s[5] = attn__mpi_spread_of(run, d.out, ATTN__MPI_Q, 0);
+    s[6] = attn__mpi_spread_of(run, lse, ATTN__MPI_Q, 0);
+    s[7] = attn__mpi_spread_of(run, rowmax, ATTN__MPI_Q, 0);
+    s[8] = attn__mpi_spread_of(run, rowsum, ATTN__MPI_Q, 0);
+    attn__mpi_spread_room(run, s, ATTN__MPI_SPREADS, buffers);
+    if (attn__mpi_agree(run)) {
+        double began;
+        for (int i = 0; i < 5; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
+        attn__mpi_take_queries(s, &d);
+        d.k = s[3].whole;
+        d.v = s[4].whole;
+        d.out = s[5].whole;
+        d.lse = attn__mpi_remove(&s[6].whole, 3);
+        d.rowmax = attn__mpi_remove(&s[7].whole, 3);
+        d.rowsum = attn__mpi_remove(&s[8].whole, 3);
+        attn__mpi_heads_of(run, run->rank, run->part.q.shape[1], 0, &lo, &hi);
+        if (!s[0].part.ndim) d.q = attn__mpi_slice(&d.q, 1, lo, hi - lo);
+        if (!s[1].part.ndim) d.mask = attn__mpi_slice_of(&d.mask, 1, lo, hi - lo);
+        if (d.alibi.ndim) d.alibi = attn__mpi_slice(&d.alibi, d.alibi.ndim - 1, lo, hi - lo);
+        d.sinks = attn__mpi_slice(&d.sinks, 0, lo, hi - lo);
+        began = MPI_Wtime();
+        if (attn__mpi_works(run) && lo < hi) attn__mpi_note(run, attn_forward(&d, &run->exec));
+        run->report.computing += MPI_Wtime() - began;
+        if (attn__mpi_agree(run)) {
+            attn__mpi_deliver(run);
+            for (int i = 5; i < ATTN__MPI_SPREADS; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 1);
+        }
+    }
+    attn__mpi_spread_drop(run, s, ATTN__MPI_SPREADS, buffers);
+}
+
+/* The end of TREE and RING: those heads again, and results. */
+static void attn__mpi_conclude(attn__mpi_run *run)
+{
+    attn_desc *p = &run->part;
+    const size_t kv_heads = p->k.shape[1], group = kv_heads ? p->q.shape[1] / kv_heads : 0;
+    attn_array *const by_head[] = {&p->q, &p->out, &p->lse, &p->rowmax, &p->rowsum};
+    size_t lo, n;
+    if (!attn__mpi_fine(run)) return;
+    if (run->redo[1] == 0) {
+        attn__mpi_deliver(run);
+        return;
+    }
+    lo = (size_t)run->redo[0] / group;
+    run->report.redone = n = ((size_t)-run->redo[1] - 1) / group + 1 - lo;
+    for (int i = 0; i < 5; i++) *by_head[i] = attn__mpi_slice(by_head[i], 1, lo * group, n * group);
+    p->k = attn__mpi_slice(&p->k, 1, lo, n);
+    p->v = attn__mpi_slice(&p->v, 1, lo, n);
+    p->mask = attn__mpi_slice_of(&p->mask, 1, lo * group, n * group);
+    p->alibi = attn__mpi_slice(&p->alibi, p->alibi.ndim - 1, lo * group, n * group);
+    p->sinks = attn__mpi_slice(&p->sinks, 0, lo * group, n * group);
+    attn__mpi_heads(run);
+}
+
 static void attn__mpi_tree(attn__mpi_run *run)
 {
     const attn_mpi_desc *d = run->d;
@@ -1286,20 +1385,25 @@ static void attn__mpi_tree(attn__mpi_run *run)
         if (step < run->ranks) {
             attn__mpi_send_states(run, run->rank - step);
             attn__mpi_move(run, &notice, sizeof notice, run->rank - step, 0);
-            if (attn__mpi_works(run)) run->outcome = notice.outcome;
+            if (attn__mpi_works(run)) run->outcome = notice.outcome, memcpy(run->redo, notice.redo, sizeof run->redo);
             if (attn__mpi_fine(run)) attn__mpi_move(run, results, bytes, run->rank - step, 0);
-        } else attn__mpi_finish(run);
+        } else {
+            attn__mpi_look(run);
+            attn__mpi_finish(run);
+        }
         notice.outcome = run->outcome;
+        memcpy(notice.redo, run->redo, sizeof run->redo);
         while ((step /= 2) > 0)
             if (run->rank + step < run->ranks) {
                 attn__mpi_move(run, &notice, sizeof notice, run->rank + step, 1);
                 if (attn__mpi_fine(run)) attn__mpi_move(run, results, bytes, run->rank + step, 1);
             }
-        if (attn__mpi_fine(run)) attn__mpi_keep_rows(&run->part, &whole, d->q_everywhere ? &all : &d->q_shard);
     }
     attn__mpi_release(run, landing);
-    attn__mpi_release(run, results);
     attn__mpi_spread_drop(run, s, 3, buffers);
+    run->results = &whole;
+    attn__mpi_conclude(run);
+    attn__mpi_release(run, results);
 }
 
 /* Keys and values of a rank, packed in memory. Returns the bytes. */
@@ -1346,50 +1450,12 @@ static void attn__mpi_ring(attn__mpi_run *run)
             attn__mpi_compute(run, &k, &v, &s, (size_t)step, (size_t)n);
             attn__mpi_end(run);
         }
-        if (attn__mpi_agree(run)) attn__mpi_finish(run);
+        attn__mpi_look(run);
+        attn__mpi_agree(run);
     }
     for (int i = 0; i < 2; i++) attn__mpi_release(run, buffers[i]);
     attn__mpi_release(run, run->requests);
-}
-
-/* The whole sequence for some of the heads. */
-static void attn__mpi_heads(attn__mpi_run *run)
-{
-    attn_desc d = run->part;
-    attn__mpi_spread s[ATTN__MPI_SPREADS];
-    const attn_array lse = attn__mpi_insert(&d.lse, 3), rowmax = attn__mpi_insert(&d.rowmax, 3),
-                     rowsum = attn__mpi_insert(&d.rowsum, 3);
-    char *buffers[2] = {NULL, NULL};
-    size_t lo, hi;
-    attn__mpi_spread_queries(run, &run->part, 0, s);
-    s[3] = attn__mpi_spread_of(run, d.k, ATTN__MPI_KV, 0);
-    s[4] = attn__mpi_spread_of(run, d.v, ATTN__MPI_KV, 0);
-    s[5] = attn__mpi_spread_of(run, d.out, ATTN__MPI_Q, 0);
-    s[6] = attn__mpi_spread_of(run, lse, ATTN__MPI_Q, 0);
-    s[7] = attn__mpi_spread_of(run, rowmax, ATTN__MPI_Q, 0);
-    s[8] = attn__mpi_spread_of(run, rowsum, ATTN__MPI_Q, 0);
-    attn__mpi_spread_room(run, s, ATTN__MPI_SPREADS, buffers);
-    if (attn__mpi_agree(run)) {
-        double began;
-        for (int i = 0; i < 5; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
-        attn__mpi_take_queries(s, &d);
-        d.k = s[3].whole;
-        d.v = s[4].whole;
-        d.out = s[5].whole;
-        d.lse = attn__mpi_remove(&s[6].whole, 3);
-        d.rowmax = attn__mpi_remove(&s[7].whole, 3);
-        d.rowsum = attn__mpi_remove(&s[8].whole, 3);
-        attn__mpi_heads_of(run, run->rank, run->part.q.shape[1], 0, &lo, &hi);
-        if (!s[1].part.ndim) d.mask = attn__mpi_slice_of(&d.mask, 1, lo, hi - lo);
-        if (d.alibi.ndim) d.alibi = attn__mpi_slice(&d.alibi, d.alibi.ndim - 1, lo, hi - lo);
-        d.sinks = attn__mpi_slice(&d.sinks, 0, lo, hi - lo);
-        began = MPI_Wtime();
-        if (attn__mpi_works(run) && lo < hi) attn__mpi_note(run, attn_forward(&d, &run->exec));
-        run->report.computing += MPI_Wtime() - began;
-        if (attn__mpi_agree(run))
-            for (int i = 5; i < ATTN__MPI_SPREADS; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 1);
-    }
-    attn__mpi_spread_drop(run, s, ATTN__MPI_SPREADS, buffers);
+    attn__mpi_conclude(run);
 }
 
 /* Bytes that the busiest rank sends, near enough to choose by. */
@@ -1490,6 +1556,7 @@ ATTN_DEF int attn_mpi_forward(const attn_mpi *ranks, const attn_mpi_desc *desc, 
     run.records = ranks->records;
     run.message = run.d->message ? run.d->message : (size_t)1 << 30;
     run.outcome.code = ATTN__MPI_FINE;
+    run.redo[0] = INT64_MAX;
     run.exec = exec ? *exec : attn_exec_default();
     run.part = run.d->part;
     if (!desc) attn__mpi_fail(&run, ATTN_ERR_NULL, "desc");
