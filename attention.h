@@ -8253,7 +8253,8 @@ ATTN_DEF attn_status attn_state_redone(const void *state, size_t *first, size_t 
 {
     attn__state head;
     size_t all, node_bytes, bytes, lo = (size_t)-1, hi = 0;
-    const attn_status status = first && end ? attn__state_check(state, &head, &all, &node_bytes, &bytes) : ATTN_ERR_NULL;
+    const attn_status status =
+        first && end ? attn__state_check(state, &head, &all, &node_bytes, &bytes) : ATTN_ERR_NULL;
     if (status) return status;
     for (size_t n = 0; n < head.nodes; n++) {
         const attn__node node = attn__node_of((const char *)state + sizeof head + n * node_bytes, all, node_bytes);

@@ -67,8 +67,8 @@
  * THE SAME BITS
  *
  *   For any number of ranks, shards and schedule results have the bits of attn_forward in one process. To this end
- *   states are merged in the order of their keys, and what cannot be merged yet is kept: the nodes of a binary tree over
- *   blocks. What that costs is memory and, for TREE, bytes: a state of one rank has one node where it begins at a
+ *   states are merged in the order of their keys, and what cannot be merged yet is kept: the nodes of a binary tree
+ * over blocks. What that costs is memory and, for TREE, bytes: a state of one rank has one node where it begins at a
  *   multiple of a power of two of blocks and is as long, else at most two for each level. Reductions in any order, with
  *   one node, would save that and nothing else: doc/distributed.md.
  *   A row whose arithmetic overflows, or that sees a value which is not finite, does not merge to the same bits
@@ -410,8 +410,8 @@ typedef struct attn__mpi_run {
     int under_way, receives; /* how many */
     attn__mpi_item *items;
     size_t item_count, held;
-    int64_t *lens;            /* of all keys, where somebody must say it */
-    int64_t redo[2];          /* heads that are to be computed again: the first, and minus the end; so minima tell all */
+    int64_t *lens;   /* of all keys, where somebody must say it */
+    int64_t redo[2]; /* heads that are to be computed again: the first, and minus the end; so minima tell all */
     const attn_desc *results; /* of TREE: of all queries, in memory of this call */
     attn__mpi_outcome outcome;
     const char *argument; /* of exec */
@@ -534,8 +534,7 @@ static int attn__mpi_agree(attn__mpi_run *run)
 {
     const int64_t mine[3] = {run->outcome.code, run->redo[0], run->redo[1]};
     int64_t first[3];
-    if (!attn__mpi_works(run) ||
-        !attn__mpi_did(run, MPI_Allreduce(mine, first, 3, MPI_INT64_T, MPI_MIN, run->comm)))
+    if (!attn__mpi_works(run) || !attn__mpi_did(run, MPI_Allreduce(mine, first, 3, MPI_INT64_T, MPI_MIN, run->comm)))
         return 0;
     memcpy(run->redo, first + 1, sizeof run->redo);
     if (first[0] == ATTN__MPI_FINE) return 1;

@@ -82,7 +82,7 @@ def tree(ranks, tokens, gbit):
     link = gbit * 1e9 / 8
     owners = min(ranks, tokens // BLOCK)
     local = KV_ROW * tokens / owners / MEMORY
-    state, result = 128 + STATE_ROW, 32 + HEADS * DIM * 4
+    state, result = 144 + STATE_ROW, 48 + HEADS * DIM * 4
     time = compare(ranks, link) + 2 * levels(ranks) * LATENCY + local
     time += levels(ranks) * (3 * LATENCY + state / link + LATENCY + result / link)
     alone = KV_ROW * tokens / MEMORY

@@ -408,8 +408,8 @@ static void test_runs(void)
     test_release();
 }
 
-/* Rows whose arithmetic overflows, or that see what is not finite: the same bits. Of one head in four, which is the only
- * one that is computed again. Scores of keys differ so much that weights are 0 for some. */
+/* Rows whose arithmetic overflows, or that see what is not finite: the same bits. Of one head in four, which is the
+ * only one that is computed again. Scores of keys differ so much that weights are 0 for some. */
 static void test_overflow(void)
 {
     enum { POISONED = 2 };
@@ -604,14 +604,18 @@ static void test_memory_failures(void)
     const long before = allocated;
     if (ranks.ranks > 4) return; /* it takes long where they share processors, and shows nothing new */
     whole = problem(&shape, ATTN_F32, LENGTHS_LOWER_RIGHT);
-    test_malloc = counted_malloc; /* that of attention.h, too */
-    test_free = counted_free;
-    for (int way = 0; way < WAYS; way++) {
+    for (int way = 0; way < WAYS + HEADS; way++) { /* last, but for whole heads, with one that is computed again */
         int status = ATTN_ERR_MEMORY, pass = 1, n = 1;
         char name[128];
+        if (way == WAYS) {
+            ref_set(&whole.q, 1, 1, 3, 0, (double)INFINITY);
+            if (!test_status(test_forward(&whole, test_on(ATTN_PATH_AUTO)), ATTN_OK)) exit(1);
+        }
+        test_malloc = counted_malloc; /* that of attention.h, too */
+        test_free = counted_free;
         for (; status; n++) {
             attn_desc want;
-            const attn_mpi_desc d = part_of(&whole, ZIGZAG, way == TREE, way_schedules[way], &want);
+            const attn_mpi_desc d = part_of(&whole, ZIGZAG, way % WAYS == TREE, way_schedules[way % WAYS], &want);
             attn_mpi_report report;
             const int failing = n % 2 ? ranks.ranks - 1 : 0;
             until_failure = ranks.rank == failing ? (n + 1) / 2 : 0;
@@ -621,11 +625,12 @@ static void test_memory_failures(void)
             pass &= allocated == before;
             until_failure = 0;
         }
-        snprintf(name, sizeof name, "no memory on one rank: %s", way_names[way]);
-        all_ok(pass && n > 8, name);
+        test_malloc = malloc;
+        test_free = free;
+        snprintf(name, sizeof name, "no memory on one rank: %s%s", way_names[way % WAYS],
+                 way < WAYS ? "" : ", a head again");
+        all_ok(pass && n > (way < WAYS ? 8 : 16), name);
     }
-    test_malloc = malloc;
-    test_free = free;
     test_release();
 }
 
@@ -672,15 +677,32 @@ static uint64_t nodes_of(size_t a, size_t b)
     return n;
 }
 
+enum { BATCH = 2, KV_HEADS = 4, GROUP = 2, ROWS = 21, BLOCKS = 16, DIM = 6, DIM_V = 10 }; /* of test_counters */
+
+/* What a rank sends under HEADS, or to compute so many key/value heads again: all its keys, and queries, if they are
+ * cut; and results. */
+static uint64_t heads_bytes(int heads, const uint64_t *keys, const uint64_t *queries, int everywhere)
+{
+    const int n = ranks.ranks, me = ranks.rank;
+    uint64_t sent = 0;
+    for (int i = 0; i < n; i++) {
+        const uint64_t his = (uint64_t)((i + 1) * heads / n - i * heads / n),
+                       mine = (uint64_t)((me + 1) * heads / n - me * heads / n);
+        if (i == me) continue;
+        sent += BATCH * his * ((everywhere ? 0 : queries[me] * GROUP * DIM * 4) + keys[me] * (DIM + DIM_V) * 2);
+        sent += BATCH * mine * (everywhere ? ROWS : queries[i]) * GROUP * (4 * DIM_V + 3 * 4);
+    }
+    return sent;
+}
+
 /* What doc/distributed.md says of bytes, for contiguous shards of whole blocks. */
 static void test_counters(void)
 {
-    enum { BATCH = 2, KV_HEADS = 4, GROUP = 2, ROWS = 21, BLOCKS = 16, DIM = 6, DIM_V = 10 };
     const test_shape shape = {ATTN_F32, BATCH, KV_HEADS * GROUP, KV_HEADS, ROWS, BLOCKS * ATTN_MPI_BLOCK, DIM, DIM_V};
-    const attn_desc whole = problem(&shape, ATTN_F16, PLAIN);
+    attn_desc whole = problem(&shape, ATTN_F16, PLAIN);
     const int n = ranks.ranks, me = ranks.rank;
     const uint64_t state_row = 4 * 32 + 32; /* DIM_V rounded up to 32 floats; maximum and sum twice */
-    uint64_t keys[8], queries[8], ring[8], sent, received, held;
+    uint64_t keys[8], queries[8], ring[8], sent, ring_sent, tree_sent, received, held;
     size_t begin[9];
     attn_desc want;
     attn_mpi_desc d;
@@ -701,6 +723,7 @@ static void test_counters(void)
     for (int step = 0; step + 1 < n; step++) sent += ring[(me - step + n) % n];
     for (int step = 1; step < n; step++) received += ring[(me - step + n) % n];
     for (int i = 0; i < n && n > 1; i++) held = 2 * ring[i] > held ? 2 * ring[i] : held;
+    ring_sent = sent;
     all_ok(done(&d, &want, &r) && r.sent == sent && r.received == received && r.steps == (size_t)n - 1, "bytes: ring");
     if (n <= 2) { /* of each step a state of one node; two of them, and what they become with room for both */
         const uint64_t all = (n == 1 ? 1u : 4u) * BATCH * KV_HEADS * GROUP * queries[me] * state_row +
@@ -725,17 +748,22 @@ static void test_counters(void)
     all_ok(done(&d, &want, &r) && r.sent == sent && r.received == received, "bytes: tree");
     if (r.sent != sent) test_note("rank %d: %lu, not %lu", me, (unsigned long)r.sent, (unsigned long)sent);
 
+    tree_sent = sent;
+
     d = part_of(&whole, CONTIGUOUS, 0, ATTN_MPI_HEADS, &want);
-    sent = 0;
-    for (int i = 0; i < n; i++) {
-        const uint64_t his = (uint64_t)((i + 1) * KV_HEADS / n - i * KV_HEADS / n),
-                       mine = (uint64_t)((me + 1) * KV_HEADS / n - me * KV_HEADS / n);
-        if (i == me) continue;
-        sent += BATCH * his * (queries[me] * GROUP * DIM * 4 + keys[me] * (DIM + DIM_V) * 2);
-        sent += BATCH * mine * queries[i] * GROUP * (4 * DIM_V + 3 * 4);
-    }
+    sent = heads_bytes(KV_HEADS, keys, queries, 0);
     all_ok(done(&d, &want, &r) && r.sent == sent, "bytes: heads");
     if (r.sent != sent) test_note("rank %d: %lu, not %lu", me, (unsigned long)r.sent, (unsigned long)sent);
+
+    ref_set(&whole.q, 0, GROUP, 7, 0, (double)INFINITY); /* the second key/value head and the third */
+    ref_set(&whole.q, 1, 3 * GROUP - 1, 0, 0, (double)INFINITY);
+    if (!test_status(test_forward(&whole, test_on(ATTN_PATH_AUTO)), ATTN_OK)) exit(1);
+    d = part_of(&whole, CONTIGUOUS, 0, ATTN_MPI_RING, &want);
+    sent = ring_sent + heads_bytes(2, keys, queries, 0);
+    all_ok(done(&d, &want, &r) && r.sent == sent && r.redone == 2, "bytes: ring, two heads again");
+    d = part_of(&whole, CONTIGUOUS, 1, ATTN_MPI_TREE, &want);
+    sent = tree_sent + heads_bytes(2, keys, queries, 1);
+    all_ok(done(&d, &want, &r) && r.sent == sent && r.redone == 2, "bytes: tree, two heads again");
     test_release();
 }
 
