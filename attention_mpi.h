@@ -59,10 +59,10 @@
  * WHAT IS SUPPORTED
  *
  *   attn_desc with q, k, v, out, scale, softcap, causal in all alignments, window, mask, mask_place, kv_lens, q_bounds,
- *   alibi, sinks, lse, rowmax and rowsum. A mask and q_bounds have the rows of this rank's queries (or broadcast) and
- *   all keys of the whole; kv_lens, alibi and sinks are whole, and the same everywhere. Positions, lengths and
- *   alignment are those of the whole. ATTN_ERR_UNSUPPORTED: scores, colsum, pages, rings, packed sequences, scales of 8
- *   bits, ATTN_Q8_0, relative biases; of attn_exec query and shares.
+ *   alibi, rel_bias, sinks, lse, rowmax and rowsum. A mask, rel_bias and q_bounds have the rows of this rank's queries
+ *   (or broadcast), a mask all keys of the whole; kv_lens, alibi and sinks are whole, and the same everywhere.
+ * Positions, lengths and alignment are those of the whole. ATTN_ERR_UNSUPPORTED: scores, colsum, pages, rings, packed
+ * sequences, scales of 8 bits, ATTN_Q8_0; of attn_exec query and shares.
  *
  * THE SAME BITS
  *
@@ -379,13 +379,13 @@ typedef struct attn__mpi_item {
 } attn__mpi_item;
 
 /* What each rank tells all others: see attn__mpi_describe. */
-enum { ATTN__MPI_OUTCOME = 0, ATTN__MPI_Q = 3, ATTN__MPI_KV = 7, ATTN__MPI_MASK_ROWS = 11, ATTN__MPI_FIRST_FIELD };
+enum { ATTN__MPI_OUTCOME = 0, ATTN__MPI_Q = 3, ATTN__MPI_KV = 7, ATTN__MPI_ROWS = 11, ATTN__MPI_FIRST_FIELD = 13 };
 /* clang-format off */
 #define ATTN__MPI_FIELDS(X)                                                                                           \
     X(build) X(batch) X(q_heads) X(kv_heads) X(head_dim) X(head_dim_v) X(q_len) X(kv_len) X(q_everywhere)             \
     X(schedule) X(message) X(q) X(k) X(v) X(out) X(scale) X(softcap) X(causal) X(align) X(q_offset) X(window)         \
-    X(window_left) X(window_right) X(mask) X(mask_place) X(kv_lens) X(q_bounds) X(alibi) X(sinks) X(lse) X(rowmax)    \
-    X(rowsum)
+    X(window_left) X(window_right) X(mask) X(mask_place) X(kv_lens) X(q_bounds) X(alibi) X(rel_bias) X(rel_first)     \
+    X(rel_clamp) X(sinks) X(lse) X(rowmax) X(rowsum)
 /* clang-format on */
 enum {
 #define ATTN__X(name) ATTN__MPI_FIELD_##name,
@@ -405,7 +405,7 @@ typedef struct attn__mpi_run {
     int rank, ranks;
     size_t message;
     uint64_t *records;       /* (ranks, ATTN__MPI_WORDS), then room for all pieces, (2 ranks, 2) */
-    int mask_by_rows;        /* a mask has a row for every query */
+    int by_rows[2];          /* a mask, rel_bias have a row for every query */
     MPI_Request *requests;   /* under way: those that receive first */
     int under_way, receives; /* how many */
     attn__mpi_item *items;
@@ -604,6 +604,11 @@ static uint64_t attn__mpi_hash(const attn_array *a, int contents)
         }
     return hash;
 }
+/* Of a mask or rel_bias: what its rows must have in common. */
+static uint64_t attn__mpi_hash_but_rows(const attn_array *a)
+{
+    return a->ndim ? attn__mpi_hash(a, 0) ^ (a->shape[0] << 48) ^ (a->shape[1] << 32) ^ a->shape[3] : 0;
+}
 static uint64_t attn__mpi_bits(double x)
 {
     uint64_t bits;
@@ -663,8 +668,7 @@ static void attn__mpi_check(attn__mpi_run *run)
                        {&p->k_scale, "k_scale"},
                        {&p->v_scale, "v_scale"},
                        {&p->k_zero, "k_zero"},
-                       {&p->v_zero, "v_zero"},
-                       {&p->rel_bias, "rel_bias"}};
+                       {&p->v_zero, "v_zero"}};
     static const double nowhere = 0;
     attn_desc whole = *p, mine = *p;
     if ((unsigned)d->schedule >= ATTN_MPI_SCHEDULE_COUNT) attn__mpi_fail(run, ATTN_ERR_PARAMETER, "schedule");
@@ -708,6 +712,7 @@ static void attn__mpi_lift_all(attn_desc *p)
     p->v = attn__mpi_lift(&p->v, 4);
     p->out = attn__mpi_lift(&p->out, 4);
     p->mask = attn__mpi_lift(&p->mask, 4);
+    p->rel_bias = attn__mpi_lift(&p->rel_bias, 4);
     p->q_bounds = attn__mpi_lift(&p->q_bounds, 3);
     p->lse = attn__mpi_lift(&p->lse, 3);
     p->rowmax = attn__mpi_lift(&p->rowmax, 3);
@@ -735,7 +740,8 @@ static void attn__mpi_describe(const attn__mpi_run *run, uint64_t *words)
         words[ATTN__MPI_KV + 2 * i] = d->kv_shard.begin[i];
         words[ATTN__MPI_KV + 2 * i + 1] = d->kv_shard.end[i];
     }
-    words[ATTN__MPI_MASK_ROWS] = p->mask.ndim ? p->mask.shape[2] : 1;
+    words[ATTN__MPI_ROWS] = p->mask.ndim ? p->mask.shape[2] : 1;
+    words[ATTN__MPI_ROWS + 1] = p->rel_bias.ndim ? p->rel_bias.shape[2] : 1;
 #define ATTN__MPI_SAYS(name, value) field[ATTN__MPI_FIELD_##name] = (uint64_t)(value)
     ATTN__MPI_SAYS(build, attn__mpi_hash_bytes(build, attn_arithmetic(), strlen(attn_arithmetic())));
     ATTN__MPI_SAYS(batch, p->q.shape[0]);
@@ -760,14 +766,15 @@ static void attn__mpi_describe(const attn__mpi_run *run, uint64_t *words)
     ATTN__MPI_SAYS(window, p->window != 0);
     ATTN__MPI_SAYS(window_left, p->window ? p->window_left : 0);
     ATTN__MPI_SAYS(window_right, p->window ? p->window_right : 0);
-    if (p->mask.ndim)
-        ATTN__MPI_SAYS(mask, attn__mpi_hash(&p->mask, 0) ^ (p->mask.shape[0] << 48) ^ (p->mask.shape[1] << 32) ^
-                                 p->mask.shape[3]);
+    ATTN__MPI_SAYS(mask, attn__mpi_hash_but_rows(&p->mask));
     ATTN__MPI_SAYS(mask_place, p->mask_place);
     ATTN__MPI_SAYS(kv_lens, attn__mpi_hash(&p->kv_lens, 1));
     if (p->q_bounds.ndim)
         ATTN__MPI_SAYS(q_bounds, attn__mpi_hash(&p->q_bounds, 0) ^ (p->q_bounds.shape[0] << 32) ^ p->q_bounds.shape[2]);
     ATTN__MPI_SAYS(alibi, attn__mpi_hash(&p->alibi, 1));
+    ATTN__MPI_SAYS(rel_bias, attn__mpi_hash_but_rows(&p->rel_bias));
+    ATTN__MPI_SAYS(rel_first, p->rel_bias.ndim ? p->rel_first : 0);
+    ATTN__MPI_SAYS(rel_clamp, p->rel_bias.ndim && p->rel_clamp);
     ATTN__MPI_SAYS(sinks, attn__mpi_hash(&p->sinks, 1));
     ATTN__MPI_SAYS(lse, attn__mpi_hash(&p->lse, 0));
     ATTN__MPI_SAYS(rowmax, attn__mpi_hash(&p->rowmax, 0));
@@ -817,7 +824,6 @@ static attn__mpi_outcome attn__mpi_judge(attn__mpi_run *run)
     static const char *const names[] = {ATTN__MPI_FIELDS(ATTN__X)};
 #undef ATTN__X
     attn__mpi_outcome all = run->outcome;
-    int one = 1;
     for (int r = 0; r < run->ranks; r++) {
         attn__mpi_outcome other;
         memcpy(&other, run->records + (size_t)r * ATTN__MPI_WORDS + ATTN__MPI_OUTCOME, sizeof other);
@@ -829,12 +835,16 @@ static attn__mpi_outcome attn__mpi_judge(attn__mpi_run *run)
             if (run->records[ATTN__MPI_FIRST_FIELD + f] !=
                 run->records[(size_t)r * ATTN__MPI_WORDS + (size_t)(ATTN__MPI_FIRST_FIELD + f)])
                 return attn__mpi_outcome_of(r, ATTN_MPI_ERR_DISAGREE, names[f]);
-    run->mask_by_rows = 1;
-    for (int r = 0; r < run->ranks && !run->d->q_everywhere; r++) {
-        const uint64_t rows = run->records[(size_t)r * ATTN__MPI_WORDS + ATTN__MPI_MASK_ROWS];
-        run->mask_by_rows &= rows == attn__mpi_rows_of(run, r, ATTN__MPI_Q);
-        one &= rows == 1;
-        if (!run->mask_by_rows && !one) return attn__mpi_outcome_of(r, ATTN_MPI_ERR_DISAGREE, "mask");
+    for (int i = 0; i < 2; i++) {
+        int one = 1;
+        run->by_rows[i] = 1;
+        for (int r = 0; r < run->ranks; r++) {
+            const uint64_t rows = run->records[(size_t)r * ATTN__MPI_WORDS + (size_t)(ATTN__MPI_ROWS + i)];
+            run->by_rows[i] &= rows == attn__mpi_rows_of(run, r, ATTN__MPI_Q);
+            one &= rows == 1;
+            if (!run->by_rows[i] && !one)
+                return attn__mpi_outcome_of(r, ATTN_MPI_ERR_DISAGREE, i ? "rel_bias" : "mask");
+        }
     }
     if (!attn__mpi_covers(run, ATTN__MPI_KV, run->d->kv_len, ATTN_MPI_BLOCK))
         return attn__mpi_outcome_of(0, ATTN_MPI_ERR_COVER, "kv_shard");
@@ -872,6 +882,8 @@ static attn_desc attn__mpi_rows_part(const attn__mpi_run *run, const attn_desc *
     }
     d.mask = attn__mpi_slice_of(&d.mask, 0, batch, batches);
     d.mask = attn__mpi_slice_of(&d.mask, 2, at, rows);
+    d.rel_bias = attn__mpi_slice_of(&d.rel_bias, 0, batch, batches);
+    d.rel_bias = attn__mpi_slice_of(&d.rel_bias, 2, at, rows);
     d.q_bounds = attn__mpi_slice_of(&d.q_bounds, 0, batch, batches);
     d.q_bounds = attn__mpi_slice(&d.q_bounds, 1, at, rows);
     d.kv_lens = attn__mpi_slice(&d.kv_lens, 0, batch, batches);
@@ -896,8 +908,8 @@ static size_t attn__mpi_item_rows(const attn_desc *p)
 static void attn__mpi_make_items(attn__mpi_run *run, const attn_desc *p, const attn_mpi_shard *s)
 {
     const size_t batch = p->q.shape[0], most = attn__mpi_item_rows(p);
-    const int apart =
-        p->kv_lens.ndim && p->align == ATTN_ALIGN_LOWER_RIGHT && (p->causal || p->window || p->alibi.ndim);
+    const int apart = p->kv_lens.ndim && p->align == ATTN_ALIGN_LOWER_RIGHT &&
+                      (p->causal || p->window || p->alibi.ndim || p->rel_bias.ndim);
     const size_t each = apart ? 1 : batch, groups = apart ? batch : 1, first = s->end[0] - s->begin[0],
                  second = s->end[1] - s->begin[1];
     attn_desc all = *p;
@@ -1143,7 +1155,8 @@ static size_t attn__mpi_step_bytes(const attn__mpi_run *run, const attn__mpi_spr
     return most;
 }
 
-enum { ATTN__MPI_SPREADS = 9 }; /* q, mask, q_bounds, k, v; out, lse, rowmax, rowsum */
+/* q, mask, rel_bias, q_bounds; k, v; out, lse, rowmax, rowsum */
+enum { ATTN__MPI_SPREADS_OF_Q = 4, ATTN__MPI_SPREADS_IN = 6, ATTN__MPI_SPREADS = 10 };
 
 /* Memory of wholes, and two buffers. */
 static void attn__mpi_spread_room(attn__mpi_run *run, attn__mpi_spread *s, size_t count, char *buffers[2])
@@ -1166,18 +1179,21 @@ static void attn__mpi_spread_drop(attn__mpi_run *run, attn__mpi_spread *s, size_
 /* What queries bring with them, of p whose rows are a shard's. */
 static void attn__mpi_spread_queries(const attn__mpi_run *run, const attn_desc *p, int everyone, attn__mpi_spread *s)
 {
-    attn_array none, mask = p->mask, bounds = attn__mpi_insert(&p->q_bounds, 1);
-    memset(&none, 0, sizeof none);
-    if (!run->mask_by_rows) mask = none;
-    s[0] = attn__mpi_spread_of(run, p->q, ATTN__MPI_Q, everyone);
-    s[1] = attn__mpi_spread_of(run, mask, ATTN__MPI_Q, everyone);
-    s[2] = attn__mpi_spread_of(run, bounds, ATTN__MPI_Q, everyone);
+    attn_array arrays[ATTN__MPI_SPREADS_OF_Q];
+    arrays[0] = p->q;
+    arrays[1] = p->mask;
+    arrays[2] = p->rel_bias;
+    arrays[3] = attn__mpi_insert(&p->q_bounds, 1);
+    for (int i = 0; i < 2; i++)
+        if (!run->by_rows[i]) memset(&arrays[i + 1], 0, sizeof *arrays);
+    for (int i = 0; i < ATTN__MPI_SPREADS_OF_Q; i++) s[i] = attn__mpi_spread_of(run, arrays[i], ATTN__MPI_Q, everyone);
 }
 static void attn__mpi_take_queries(const attn__mpi_spread *s, attn_desc *p)
 {
     if (s[0].part.ndim) p->q = s[0].whole;
     if (s[1].part.ndim) p->mask = s[1].whole;
-    if (s[2].part.ndim) p->q_bounds = attn__mpi_remove(&s[2].whole, 1);
+    if (s[2].part.ndim) p->rel_bias = s[2].whole;
+    if (s[3].part.ndim) p->q_bounds = attn__mpi_remove(&s[3].whole, 1);
 }
 
 /* ------------------------------------------------------------- schedules -- */
@@ -1296,26 +1312,27 @@ static void attn__mpi_heads(attn__mpi_run *run)
     size_t lo, hi;
     memset(s, 0, sizeof s);
     if (!run->d->q_everywhere) attn__mpi_spread_queries(run, &run->part, 0, s);
-    s[3] = attn__mpi_spread_of(run, d.k, ATTN__MPI_KV, 0);
-    s[4] = attn__mpi_spread_of(run, d.v, ATTN__MPI_KV, 0);
-    s[5] = attn__mpi_spread_of(run, d.out, ATTN__MPI_Q, 0);
-    s[6] = attn__mpi_spread_of(run, lse, ATTN__MPI_Q, 0);
-    s[7] = attn__mpi_spread_of(run, rowmax, ATTN__MPI_Q, 0);
-    s[8] = attn__mpi_spread_of(run, rowsum, ATTN__MPI_Q, 0);
+    s[4] = attn__mpi_spread_of(run, d.k, ATTN__MPI_KV, 0);
+    s[5] = attn__mpi_spread_of(run, d.v, ATTN__MPI_KV, 0);
+    s[6] = attn__mpi_spread_of(run, d.out, ATTN__MPI_Q, 0);
+    s[7] = attn__mpi_spread_of(run, lse, ATTN__MPI_Q, 0);
+    s[8] = attn__mpi_spread_of(run, rowmax, ATTN__MPI_Q, 0);
+    s[9] = attn__mpi_spread_of(run, rowsum, ATTN__MPI_Q, 0);
     attn__mpi_spread_room(run, s, ATTN__MPI_SPREADS, buffers);
     if (attn__mpi_agree(run)) {
         double began;
-        for (int i = 0; i < 5; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
+        for (int i = 0; i < ATTN__MPI_SPREADS_IN; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
         attn__mpi_take_queries(s, &d);
-        d.k = s[3].whole;
-        d.v = s[4].whole;
-        d.out = s[5].whole;
-        d.lse = attn__mpi_remove(&s[6].whole, 3);
-        d.rowmax = attn__mpi_remove(&s[7].whole, 3);
-        d.rowsum = attn__mpi_remove(&s[8].whole, 3);
+        d.k = s[4].whole;
+        d.v = s[5].whole;
+        d.out = s[6].whole;
+        d.lse = attn__mpi_remove(&s[7].whole, 3);
+        d.rowmax = attn__mpi_remove(&s[8].whole, 3);
+        d.rowsum = attn__mpi_remove(&s[9].whole, 3);
         attn__mpi_heads_of(run, run->rank, run->part.q.shape[1], 0, &lo, &hi);
         if (!s[0].part.ndim) d.q = attn__mpi_slice(&d.q, 1, lo, hi - lo);
         if (!s[1].part.ndim) d.mask = attn__mpi_slice_of(&d.mask, 1, lo, hi - lo);
+        if (!s[2].part.ndim) d.rel_bias = attn__mpi_slice_of(&d.rel_bias, 1, lo, hi - lo);
         if (d.alibi.ndim) d.alibi = attn__mpi_slice(&d.alibi, d.alibi.ndim - 1, lo, hi - lo);
         d.sinks = attn__mpi_slice(&d.sinks, 0, lo, hi - lo);
         began = MPI_Wtime();
@@ -1323,7 +1340,8 @@ static void attn__mpi_heads(attn__mpi_run *run)
         run->report.computing += MPI_Wtime() - began;
         if (attn__mpi_agree(run)) {
             attn__mpi_deliver(run);
-            for (int i = 5; i < ATTN__MPI_SPREADS; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 1);
+            for (int i = ATTN__MPI_SPREADS_IN; i < ATTN__MPI_SPREADS; i++)
+                attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 1);
         }
     }
     attn__mpi_spread_drop(run, s, ATTN__MPI_SPREADS, buffers);
@@ -1347,6 +1365,7 @@ static void attn__mpi_conclude(attn__mpi_run *run)
     p->k = attn__mpi_slice(&p->k, 1, lo, n);
     p->v = attn__mpi_slice(&p->v, 1, lo, n);
     p->mask = attn__mpi_slice_of(&p->mask, 1, lo * group, n * group);
+    p->rel_bias = attn__mpi_slice_of(&p->rel_bias, 1, lo * group, n * group);
     p->alibi = attn__mpi_slice(&p->alibi, p->alibi.ndim - 1, lo * group, n * group);
     p->sinks = attn__mpi_slice(&p->sinks, 0, lo * group, n * group);
     attn__mpi_heads(run);
@@ -1357,7 +1376,7 @@ static void attn__mpi_tree(attn__mpi_run *run)
     const attn_mpi_desc *d = run->d;
     attn_mpi_shard all = {{0, 0}, {0, 0}};
     attn_desc whole = run->part;
-    attn__mpi_spread s[3];
+    attn__mpi_spread s[ATTN__MPI_SPREADS_OF_Q];
     attn__mpi_notice notice;
     char *buffers[2] = {NULL, NULL}, *results;
     void *landing;
@@ -1368,7 +1387,7 @@ static void attn__mpi_tree(attn__mpi_run *run)
     all.end[0] = d->q_len;
     if (!d->q_everywhere) {
         attn__mpi_spread_queries(run, &run->part, 1, s);
-        attn__mpi_spread_room(run, s, 3, buffers);
+        attn__mpi_spread_room(run, s, ATTN__MPI_SPREADS_OF_Q, buffers);
         attn__mpi_take_queries(s, &whole);
     }
     bytes = attn__mpi_results(&whole, NULL);
@@ -1377,7 +1396,7 @@ static void attn__mpi_tree(attn__mpi_run *run)
     attn__mpi_make_items(run, &whole, &all);
     landing = attn__mpi_take(run, attn__mpi_most_state_bytes(run));
     if (attn__mpi_agree(run)) {
-        for (int i = 0; i < 3; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
+        for (int i = 0; i < ATTN__MPI_SPREADS_OF_Q; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
         attn__mpi_compute(run, &run->part.k, &run->part.v, &d->kv_shard, 0, 1);
         for (; step < run->ranks && !(run->rank & step); step *= 2)
             if (run->rank + step < run->ranks) attn__mpi_receive_states(run, run->rank + step, landing);
@@ -1399,7 +1418,7 @@ static void attn__mpi_tree(attn__mpi_run *run)
             }
     }
     attn__mpi_release(run, landing);
-    attn__mpi_spread_drop(run, s, 3, buffers);
+    attn__mpi_spread_drop(run, s, ATTN__MPI_SPREADS_OF_Q, buffers);
     run->results = &whole;
     attn__mpi_conclude(run);
     attn__mpi_release(run, results);

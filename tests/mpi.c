@@ -119,6 +119,8 @@ enum {
     LENGTHS_LOWER_RIGHT,
     INTERVALS,
     ALIBI,
+    DISTANCES,
+    DISTANCES_OF_ROWS,
     SOFTCAP,
     SINKS,
     EVERYTHING,
@@ -138,6 +140,8 @@ static const char *const option_names[OPTIONS] = {"plain",
                                                   "kv_lens, causal lower-right",
                                                   "q_bounds",
                                                   "ALiBi",
+                                                  "rel_bias",
+                                                  "rel_bias of rows, kv_lens, lower-right",
                                                   "softcap and scale",
                                                   "sinks",
                                                   "everything"};
@@ -173,7 +177,7 @@ static void add_option(attn_desc *d, int option, test_rng *rng)
         test_fill_normal(&d->mask, rng, 1);
         for (size_t j = 5; j < kv_len; j += 11) ref_set(&d->mask, batch - 1, 0, 0, j, -(double)INFINITY);
     }
-    if (all || option == LENGTHS || option == LENGTHS_LOWER_RIGHT) {
+    if (all || option == LENGTHS || option == LENGTHS_LOWER_RIGHT || option == DISTANCES_OF_ROWS) {
         d->kv_lens = test_1d(ATTN_I32, batch);
         for (size_t b = 0; b < batch; b++)
             ref_set(&d->kv_lens, 0, 0, 0, b, (double)(b ? kv_len < 600 ? kv_len : 600 : kv_len - kv_len / 5));
@@ -194,6 +198,13 @@ static void add_option(attn_desc *d, int option, test_rng *rng)
         d->align = ATTN_ALIGN_LOWER_RIGHT;
         for (size_t b = 0; b < batch; b++)
             for (size_t h = 0; h < heads; h++) ref_set(&d->alibi, 0, 0, b, h, ldexp(1, -(int)(b + h) - 4));
+    }
+    if (all || option == DISTANCES || option == DISTANCES_OF_ROWS) {
+        d->rel_bias = test_4d(type, all ? batch : 1, heads, option == DISTANCES_OF_ROWS ? q_len : 1, kv_len / 2 + 1);
+        test_fill_normal(&d->rel_bias, rng, 1);
+        d->rel_first = -(int64_t)(kv_len / 8);
+        d->rel_clamp = option == DISTANCES;
+        d->align = ATTN_ALIGN_LOWER_RIGHT;
     }
     if (all || option == SOFTCAP) {
         d->softcap = 3;
@@ -298,6 +309,7 @@ static attn_mpi_desc part_of(const attn_desc *whole, int cut, int everywhere, at
     d.part.rowsum = rows_of(&whole->rowsum, 1, &q);
     d.part.q_bounds = rows_of(&whole->q_bounds, 2, &q);
     if (whole->mask.ndim && whole->mask.shape[2] != 1) d.part.mask = rows_of(&whole->mask, 2, &q);
+    if (whole->rel_bias.ndim && whole->rel_bias.shape[2] != 1) d.part.rel_bias = rows_of(&whole->rel_bias, 2, &q);
     *want = d.part;
     d.part = test_again(want);
     return d;
@@ -416,12 +428,13 @@ static void test_overflow(void)
     const double poisons[] = {3e38, (double)INFINITY, -(double)INFINITY, (double)NAN};
     const char *const arrays[] = {"queries", "keys", "values"};
     const attn_dtype types[] = {ATTN_F32, ATTN_F64};
+    const int options[] = {EVERYTHING, DISTANCES_OF_ROWS, MASK_OF_BITS};
     char name[128];
     for (size_t t = 0; t < 2; t++)
         for (size_t i = 0; i < 3 * 4; i++) {
             const test_shape shape = {types[t], 2, 8, 4, 9, 4 * ATTN_MPI_BLOCK + 7, 4, 5};
             const double poison = t && i % 4 == 0 ? 1.7e308 : poisons[i % 4];
-            attn_desc whole = problem(&shape, types[t], i % 2 ? LOWER_RIGHT : EVERYTHING);
+            attn_desc whole = problem(&shape, types[t], options[i % 3]);
             const attn_array *const poisoned[] = {&whole.q, &whole.k, &whole.v};
             const size_t rows = i < 4 ? 9 : shape.kv_len, head = i < 4 ? 2 * POISONED + 1 : POISONED;
             int pass = 1;
@@ -434,7 +447,9 @@ static void test_overflow(void)
                     attn_desc want;
                     const attn_mpi_desc d = part_of(&whole, cut, way == TREE, way_schedules[way], &want);
                     attn_mpi_report report;
-                    if (done(&d, &want, &report) && (way == HEADS ? !report.redone : report.redone == 1)) continue;
+                    const size_t least =
+                        way != HEADS && i != 8; /* weights may be too small for large values to matter */
+                    if (done(&d, &want, &report) && report.redone >= least && report.redone <= (way != HEADS)) continue;
                     pass = 0;
                     test_note("rank %d, %s, %s, %zu heads again", ranks.rank, way_names[way], cut_names[cut],
                               report.redone);
@@ -459,7 +474,7 @@ enum {
     ASKS_SCORES,
     HAS_KV_BEGIN,
     HAS_RING,
-    HAS_DISTANCES,
+    HAS_PAGES,
     IN_PLACE,
     LONG_LENGTH,
     SHORT_SHARD,
@@ -472,6 +487,8 @@ enum {
     OTHER_SCHEDULE,
     OTHER_MESSAGE,
     OTHER_SLOPES,
+    OTHER_DISTANCES,
+    ROWS_OF_DISTANCES,
     NO_LSE,
     FIRST_COVER, /* all ranks */
     MORE_KEYS = FIRST_COVER,
@@ -492,7 +509,7 @@ static const struct {
     {"scores", "scores", ATTN_ERR_UNSUPPORTED},
     {"kv_begin", "kv_begin", ATTN_ERR_UNSUPPORTED},
     {"a ring", "ring", ATTN_ERR_UNSUPPORTED},
-    {"a bias by distance", "rel_bias", ATTN_ERR_UNSUPPORTED},
+    {"pages", "block_table", ATTN_ERR_UNSUPPORTED},
     {"out is q", "out", ATTN_ERR_ALIAS},
     {"a length beyond the last key", "kv_lens", ATTN_ERR_LENGTH},
     {"a shard of fewer rows", "kv_shard", ATTN_MPI_ERR_SHARD},
@@ -504,6 +521,8 @@ static const struct {
     {"another schedule", "schedule", ATTN_MPI_ERR_DISAGREE},
     {"other messages", "message", ATTN_MPI_ERR_DISAGREE},
     {"other slopes", "alibi", ATTN_MPI_ERR_DISAGREE},
+    {"other distances", "rel_first", ATTN_MPI_ERR_DISAGREE},
+    {"distances for each row", "rel_bias", ATTN_MPI_ERR_DISAGREE},
     {"no lse", "lse", ATTN_MPI_ERR_DISAGREE},
     {"keys that nobody has", "kv_shard", ATTN_MPI_ERR_COVER},
     {"queries that nobody has", "q_shard", ATTN_MPI_ERR_COVER},
@@ -522,7 +541,7 @@ static int add_fault(int fault, attn_mpi_desc *d, attn_exec *run)
     case ASKS_SCORES: d->part.scores = d->part.out; return 1;
     case HAS_KV_BEGIN: d->part.kv_begin = 512; return 1;
     case HAS_RING: d->part.ring = 1; return 1;
-    case HAS_DISTANCES: d->part.rel_bias = d->part.q; return 1;
+    case HAS_PAGES: d->part.block_table = d->part.q; return 1;
     case IN_PLACE: d->part.out.data = d->part.q.data; return 1;
     case LONG_LENGTH:
         d->part.kv_lens = test_1d(ATTN_I64, 1);
@@ -544,6 +563,11 @@ static int add_fault(int fault, attn_mpi_desc *d, attn_exec *run)
         d->part.alibi = test_1d(ATTN_F32, d->part.q.shape[1]);
         test_fill(&d->part.alibi, 0.5);
         break;
+    case OTHER_DISTANCES: d->part.rel_first = 5; break;
+    case ROWS_OF_DISTANCES:
+        d->part.rel_bias = test_4d(ATTN_F32, 1, 1, d->part.q.shape[2], 3);
+        test_fill(&d->part.rel_bias, 0.5);
+        return ranks.ranks > 1 && d->part.q.shape[2] != 1;
     case NO_LSE: d->part.lse = test_absent; break;
     case MORE_KEYS: d->kv_len += 512; return 1;
     case MORE_QUERIES: d->q_len++; return 1;
@@ -570,6 +594,10 @@ static void test_errors(void)
                 const attn_mpi_shard at = cut_of(CONTIGUOUS, d.kv_len, 100);
                 d.part.k = rows_of(&whole.k, 2, &at);
                 d.part.v = rows_of(&whole.v, 2, &at);
+            }
+            if (fault == OTHER_DISTANCES || fault == ROWS_OF_DISTANCES) {
+                d.part.rel_bias = test_2d(ATTN_F32, 1, 3);
+                test_fill(&d.part.rel_bias, 0.5);
             }
             if (!alone || ranks.rank == last) fails = add_fault(fault, &d, &run);
             status =

@@ -381,7 +381,7 @@ static int extras_load(const sdpa_options *o, const sdpa_ranks *ranks, attn_desc
     for (i = 1; i <= q->ndim; i++) full[4 - i] = q->shape[q->ndim - i];
     full[3] = kv_len;
     if (!load(ranks, &mask, o->mask, SDPA_MASK) || !tensor_load(&alibi, o->alibi) || !tensor_load(&sinks, o->sinks) ||
-        !tensor_load(&rel_bias, o->rel_bias) || !tensor_load(&kv_lens, o->kv_lens) ||
+        !load(ranks, &rel_bias, o->rel_bias, SDPA_MASK) || !tensor_load(&kv_lens, o->kv_lens) ||
         !load(ranks, &q_bounds, o->q_bounds, SDPA_QUERIES) || !tensor_load(&cu_seqlens_q, o->cu_seqlens_q))
         return 0;
     if (!mask_fits(&mask, desc->mask_place, full, dtype) || !vector_fits(&alibi, sequences, full[1], 1, "head") ||
@@ -794,12 +794,10 @@ static int sdpa(const sdpa_options *o, const sdpa_ranks *ranks)
 /* What all processes together do not do. */
 static int ranks_allowed(const sdpa_options *o)
 {
-    const char *const given[] = {o->weights,     o->scores,      o->colsum,  o->cu_seqlens_q, o->paged,
-                                 o->cache,       o->k_scale,     o->k_zero,  o->v_scale,      o->v_zero,
-                                 o->picture.svg, o->picture.png, o->rel_bias};
-    static const char *const names[] = {"--weights", "--scores",  "--colsum",  "--cu-seqlens-q", "--paged",
-                                        "--cache",   "--k-scale", "--k-zero",  "--v-scale",      "--v-zero",
-                                        "--svg",     "--png",     "--rel-bias"};
+    const char *const given[] = {o->weights, o->scores, o->colsum,  o->cu_seqlens_q, o->paged,       o->cache,
+                                 o->k_scale, o->k_zero, o->v_scale, o->v_zero,       o->picture.svg, o->picture.png};
+    static const char *const names[] = {"--weights", "--scores", "--colsum",  "--cu-seqlens-q", "--paged", "--cache",
+                                        "--k-scale", "--k-zero", "--v-scale", "--v-zero",       "--svg",   "--png"};
     size_t i;
     for (i = 0; i < sizeof given / sizeof given[0]; i++)
         if (given[i]) return fail("%s is for one process (attn)", names[i]);
