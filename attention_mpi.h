@@ -174,7 +174,8 @@ typedef struct attn_mpi_desc {
     int q_everywhere; /* not 0: every rank has all queries, and receives all outputs */
     attn_mpi_schedule schedule;
     size_t message; /* bytes that one message has at most; 0: 2^30, which is also the most */
-    /* Optional: what part of its work this rank has done, 0 to 1, now and then. Its rank alone need not agree. */
+    /* Optional: what part of its work this rank has done, 0 to 1, now and then, on the thread that initialised MPI.
+     * Ranks need not agree. */
     void (*progress)(void *context, double done);
     void *progress_context;
 } attn_mpi_desc;
@@ -410,6 +411,8 @@ typedef struct attn__mpi_run {
     int under_way, receives; /* how many */
     attn__mpi_item *items;
     size_t item_count, held;
+    double before, share,
+        shown;       /* of the work: done before the current call of attention.h, its share, what was told */
     int64_t *lens;   /* of all keys, where somebody must say it */
     int64_t redo[2]; /* heads that are to be computed again: the first, and minus the end; so minima tell all */
     const attn_desc *results; /* of TREE: of all queries, in memory of this call */
@@ -546,40 +549,43 @@ static int attn__mpi_agree(attn__mpi_run *run)
 
 /* ---- calls of attention.h ---- */
 
-/* Lets messages move on. */
-static void attn__mpi_poll(attn__mpi_run *run)
+/* So much of the current call is done. Where that goes back, as in a second round of tasks, nobody is told. */
+static void attn__mpi_progress(attn__mpi_run *run, double part)
 {
-    int here = 0, done;
-    if (!run->under_way || MPI_Is_thread_main(&here) != MPI_SUCCESS || !here) return;
-    for (int i = 0; i < run->under_way && attn__mpi_works(run); i++)
-        attn__mpi_did(run, MPI_Test(&run->requests[i], &done, MPI_STATUS_IGNORE));
+    const double done = run->before + part * run->share;
+    if (!run->d->progress || done <= run->shown) return;
+    run->shown = done < 1 ? done : 1;
+    run->d->progress(run->d->progress_context, run->shown);
 }
 
 typedef struct attn__mpi_tasks {
     attn__mpi_run *run;
+    size_t count;
     attn_task task;
     void *arg;
 } attn__mpi_tasks;
+/* Between tasks messages move on. */
 static void attn__mpi_task(void *arg, size_t index, size_t worker)
 {
     const attn__mpi_tasks *tasks = (const attn__mpi_tasks *)arg;
+    attn__mpi_run *run = tasks->run;
+    int here = 0, done;
     tasks->task(tasks->arg, index, worker);
-    attn__mpi_poll(tasks->run);
+    if ((!run->under_way && !run->d->progress) || MPI_Is_thread_main(&here) != MPI_SUCCESS || !here) return;
+    for (int i = 0; i < run->under_way && attn__mpi_works(run); i++)
+        attn__mpi_did(run, MPI_Test(&run->requests[i], &done, MPI_STATUS_IGNORE));
+    attn__mpi_progress(run, (double)(index + 1) / (double)tasks->count);
 }
 static void attn__mpi_for(void *context, size_t count, attn_task task, void *arg)
 {
     attn__mpi_tasks tasks;
     tasks.run = (attn__mpi_run *)context;
+    tasks.count = count;
     tasks.task = task;
     tasks.arg = arg;
     if (tasks.run->user_for) tasks.run->user_for(tasks.run->user_context, count, attn__mpi_task, &tasks);
     else
         for (size_t i = 0; i < count; i++) attn__mpi_task(&tasks, i, 0);
-}
-
-static void attn__mpi_progress(const attn__mpi_run *run, size_t done, size_t all)
-{
-    if (run->d->progress && all) run->d->progress(run->d->progress_context, (double)done / (double)all);
 }
 
 /* ------------------------------------------------------------- agreement -- */
@@ -1006,6 +1012,7 @@ static void attn__mpi_add_state(attn__mpi_run *run, attn__mpi_item *item, attn__
 static void attn__mpi_compute(attn__mpi_run *run, const attn_array *k, const attn_array *v, const attn_mpi_shard *s,
                               size_t done, size_t all)
 {
+    const size_t rows = attn_mpi_rows(s);
     for (size_t i = 0; i < run->item_count; i++)
         for (int piece = 0; piece < 2; piece++) {
             attn__mpi_item *item = &run->items[i];
@@ -1020,10 +1027,14 @@ static void attn__mpi_compute(attn__mpi_run *run, const attn_array *k, const att
             attn__mpi_note(run, attn_state_size(&d, &bytes));
             state = attn__mpi_new_state(run, s->begin[piece], s->end[piece], bytes);
             if (!state) continue;
+            run->share = (rows ? (double)n / (double)rows : 1) / (double)(all * run->item_count);
+            run->before =
+                ((double)done + ((double)i + (rows ? (double)at / (double)rows : 0)) / (double)run->item_count) /
+                (double)all;
             attn__mpi_note(run, attn_partial(&d, attn__mpi_data(state), bytes, &run->exec));
             run->report.computing += MPI_Wtime() - began;
+            attn__mpi_progress(run, 1);
             attn__mpi_add_state(run, item, state);
-            attn__mpi_progress(run, done * run->item_count + i + 1, all * run->item_count);
         }
 }
 
@@ -1336,6 +1347,8 @@ static void attn__mpi_heads(attn__mpi_run *run)
         if (d.alibi.ndim) d.alibi = attn__mpi_slice(&d.alibi, d.alibi.ndim - 1, lo, hi - lo);
         d.sinks = attn__mpi_slice(&d.sinks, 0, lo, hi - lo);
         began = MPI_Wtime();
+        run->before = 0;
+        run->share = 1;
         if (attn__mpi_works(run) && lo < hi) attn__mpi_note(run, attn_forward(&d, &run->exec));
         run->report.computing += MPI_Wtime() - began;
         if (attn__mpi_agree(run)) {

@@ -420,6 +420,36 @@ static void test_runs(void)
     test_release();
 }
 
+/* Progress grows, and comes near to the end. */
+static int calls, grows;
+static double last_done;
+static void see_progress(void *context, double part)
+{
+    grows &= context == &calls && part > last_done && part <= 1;
+    last_done = part;
+    calls++;
+}
+static void test_progress(void)
+{
+    const test_shape shape = {ATTN_F32, 2, 4, 4, 300, 8 * ATTN_MPI_BLOCK, 4, 4};
+    const attn_desc whole = problem(&shape, ATTN_F32, PLAIN);
+    for (int way = 0; way < WAYS; way++) {
+        attn_desc want;
+        attn_mpi_desc d = part_of(&whole, ZIGZAG, way == TREE, way_schedules[way], &want);
+        char name[128];
+        int pass;
+        d.progress = see_progress;
+        d.progress_context = &calls;
+        calls = 0, grows = 1, last_done = 0;
+        pass = done(&d, &want, NULL) && grows;
+        if (ranks.ranks <= 4) pass &= calls > 2 && last_done > 0.9; /* some have nothing to do where there are more */
+        if (!pass) test_note("rank %d: %d calls, to %g", ranks.rank, calls, last_done);
+        snprintf(name, sizeof name, "progress: %s", way_names[way]);
+        all_ok(pass, name);
+    }
+    test_release();
+}
+
 /* Rows whose arithmetic overflows, or that see what is not finite: the same bits. Of one head in four, which is the
  * only one that is computed again. Scores of keys differ so much that weights are 0 for some. */
 static void test_overflow(void)
@@ -827,6 +857,7 @@ int main(int argc, char **argv)
     test_bits();
     test_shapes();
     test_runs();
+    test_progress();
     test_overflow();
     test_errors();
     test_memory_failures();

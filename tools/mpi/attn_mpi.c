@@ -303,9 +303,15 @@ static int print_report(const attn_mpi_report *report)
 static attn_status compute(const void *arguments, const attn_exec *exec)
 {
     const attn_desc *part = (const attn_desc *)arguments;
+    attn_exec own = *exec;
     attn_mpi_report report;
     int status;
+    if (!own.parallel_for) own.workspace = NULL;
     if (part->k_scale.ndim || part->v_scale.ndim) return ATTN_ERR_UNSUPPORTED;
+    if (exec->query && !exec->parallel_for) { /* none: without a workspace messages move on, and progress is seen */
+        *exec->query = 0;
+        return ATTN_OK;
+    }
     if (exec->query) { /* as much as all queries and keys need */
         attn_desc whole = *part;
         attn_array *const long_ones[] = {&whole.q, &whole.out, &whole.k, &whole.v};
@@ -322,7 +328,7 @@ static attn_status compute(const void *arguments, const attn_exec *exec)
     if (!settle(1)) return ATTN_ERR_MEMORY; /* not printed */
     job.desc.part = *part;
     if (job.ranks.rank == 0) job.desc.progress = show_progress;
-    status = attn_mpi_forward(&job.ranks, &job.desc, exec, &report);
+    status = attn_mpi_forward(&job.ranks, &job.desc, &own, &report);
     progress_erase();
     if (!status) return job.report && !print_report(&report) ? ATTN_ERR_MEMORY : ATTN_OK;
     fail("sdpa: %s%s%s", attn_mpi_status_string(status), report.argument[0] ? ": " : "", report.argument);
