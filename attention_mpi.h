@@ -552,10 +552,10 @@ static int attn__mpi_agree(attn__mpi_run *run)
 /* So much of the current call is done. Where that goes back, as in a second round of tasks, nobody is told. */
 static void attn__mpi_progress(attn__mpi_run *run, double part)
 {
-    const double done = run->before + part * run->share;
+    const double all = run->before + part * run->share, done = all < 1 ? all : 1;
     if (!run->d->progress || done <= run->shown) return;
-    run->shown = done < 1 ? done : 1;
-    run->d->progress(run->d->progress_context, run->shown);
+    run->shown = done;
+    run->d->progress(run->d->progress_context, done);
 }
 
 typedef struct attn__mpi_tasks {
