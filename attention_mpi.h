@@ -61,14 +61,14 @@
  *   attn_desc with q, k, v, out, scale, softcap, causal in all alignments, window, mask, mask_place, kv_lens, q_bounds,
  *   alibi, rel_bias, sinks, lse, rowmax and rowsum. A mask, rel_bias and q_bounds have the rows of this rank's queries
  *   (or broadcast), a mask all keys of the whole; kv_lens, alibi and sinks are whole, and the same everywhere.
- * Positions, lengths and alignment are those of the whole. ATTN_ERR_UNSUPPORTED: scores, colsum, pages, rings, packed
- * sequences, scales of 8 bits, ATTN_Q8_0; of attn_exec query and shares.
+ *   Positions, lengths and alignment are those of the whole. ATTN_ERR_UNSUPPORTED: scores, colsum, pages, rings, packed
+ *   sequences, scales of 8 bits, ATTN_Q8_0; of attn_exec query and shares.
  *
  * THE SAME BITS
  *
  *   For any number of ranks, shards and schedule results have the bits of attn_forward in one process. To this end
  *   states are merged in the order of their keys, and what cannot be merged yet is kept: the nodes of a binary tree
- * over blocks. What that costs is memory and, for TREE, bytes: a state of one rank has one node where it begins at a
+ *   over blocks. What that costs is memory and, for TREE, bytes: a state of one rank has one node where it begins at a
  *   multiple of a power of two of blocks and is as long, else at most two for each level. Reductions in any order, with
  *   one node, would save that and nothing else: doc/distributed.md.
  *   A row whose arithmetic overflows, or that sees a value which is not finite, does not merge to the same bits
@@ -257,13 +257,13 @@ static attn_array attn__mpi_lift(const attn_array *a, int ndim)
     const int more = ndim - a->ndim;
     attn_array full = *a;
     size_t step = 1;
-    int packed = 1;
+    int dense = 1;
     if (a->ndim == 0) return full;
-    for (int i = 0; i < a->ndim; i++) packed &= a->stride[i] == 0;
+    for (int i = 0; i < a->ndim; i++) dense &= a->stride[i] == 0;
     full.ndim = ndim;
     for (int i = ndim; i-- > 0;) {
         full.shape[i] = i < more ? 1 : a->shape[i - more];
-        full.stride[i] = i < more ? 0 : packed ? (ptrdiff_t)step : a->stride[i - more];
+        full.stride[i] = i < more ? 0 : dense ? (ptrdiff_t)step : a->stride[i - more];
         step *= attn__mpi_units(&full, i, full.shape[i]);
     }
     return full;
@@ -324,10 +324,10 @@ static size_t attn__mpi_bytes(const attn_array *a)
 /* The same shape in C order, in other memory. */
 static attn_array attn__mpi_packed(const attn_array *a, void *memory)
 {
-    attn_array packed = *a;
-    packed.data = memory;
-    memset(packed.stride, 0, sizeof packed.stride);
-    return attn__mpi_lift(&packed, a->ndim);
+    attn_array dense = *a;
+    dense.data = memory;
+    memset(dense.stride, 0, sizeof dense.stride);
+    return attn__mpi_lift(&dense, a->ndim);
 }
 
 /* Of four axes each, of the same shape. */
@@ -1127,9 +1127,9 @@ static void attn__mpi_pass(const attn__mpi_run *run, const attn__mpi_spread *s, 
     for (int i = 0; i < 2; i++) {
         const size_t n = shard.end[i] - shard.begin[i];
         const attn_array rows = attn__mpi_slice(&a, 2, of_part ? at : shard.begin[i], n);
-        const attn_array packed = attn__mpi_packed(&rows, bytes);
-        if (back) attn__mpi_assign(&rows, &packed);
-        else attn__mpi_assign(&packed, &rows);
+        const attn_array dense = attn__mpi_packed(&rows, bytes);
+        if (back) attn__mpi_assign(&rows, &dense);
+        else attn__mpi_assign(&dense, &rows);
         bytes += attn__mpi_bytes(&rows);
         at += n;
     }
