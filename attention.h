@@ -504,6 +504,7 @@
 #define attn_state_finish ATTN__PREFIXED(ATTN_PREFIX, state_finish)
 #define attn_state_merge ATTN__PREFIXED(ATTN_PREFIX, state_merge)
 #define attn_state_merged_size ATTN__PREFIXED(ATTN_PREFIX, state_merged_size)
+#define attn_state_redone ATTN__PREFIXED(ATTN_PREFIX, state_redone)
 #define attn_state_size ATTN__PREFIXED(ATTN_PREFIX, state_size)
 #define attn_status ATTN__PREFIXED(ATTN_PREFIX, status)
 #define attn_status_string ATTN__PREFIXED(ATTN_PREFIX, status_string)
@@ -910,11 +911,13 @@ ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_worke
  * identity, and so is, for its row, one whose visible scores are all -inf. A row
  * whose part overflows, or comes within 2^24 of it, is computed again in double, and
  * rounded to the compute type, so that what is merged stays finite; it is then no
- * longer bit-identical. */
+ * longer bit-identical. Nor may a row be that sees a value which is not finite.
+ * attn_state_redone says which heads have such rows: [*first, *end), none if both are 0. */
 ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes);
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec);
 ATTN_DEF attn_status attn_state_merged_size(const void *a, const void *b, size_t *bytes);
 ATTN_DEF attn_status attn_state_merge(const void *a, const void *b, void *merged, size_t merged_size, attn_path path);
+ATTN_DEF attn_status attn_state_redone(const void *state, size_t *first, size_t *end);
 /* of desc: out, lse, rowmax, rowsum, sinks */
 ATTN_DEF attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path);
 
@@ -7981,7 +7984,8 @@ static attn_status attn__state_bytes(size_t rows, size_t dim_v, attn_dtype dtype
 }
 
 /* A node of a state. The statistics of a row are its max and its sum, which its own say by a sum of -1; but where the
- * row was done again in double, max and sum are as its output needs them, and its own are what they are. */
+ * row was done again in double, max and sum are as its output needs them, and its own are what they are; so they are
+ * where values that it sees are not finite. */
 static attn__node attn__node_of(const char *at, size_t rows, size_t node_bytes)
 {
     attn__node node = attn__node_at((char *)(uintptr_t)at, rows);
@@ -8125,7 +8129,9 @@ static int attn__settle_node_row(const attn__problem *p, const attn__problem *ca
     }
     for (size_t c = 0; c < p->dim_v; c++) {
         const unsigned sees = attn__special(p, s, r)[c];
-        if (sees) attn__put(sums + c * p->run.kernel->size, p->run.kernel->dtype, attn__special_value(sees));
+        if (!sees) continue;
+        attn__put(sums + c * p->run.kernel->size, p->run.kernel->dtype, attn__special_value(sees));
+        if (node->own[at].sum < 0) node->own[at].max = node->max[at], node->own[at].sum = node->sum[at];
     }
     return 0;
 }
@@ -8168,11 +8174,12 @@ static void attn__clear_rest(const attn__partial *part)
     const attn__problem *p = &part->p;
     const size_t begin = p->seqs ? attn__length(&p->cu_seqlens_q, p->seqs) : 0;
     for (size_t n = 0; n < part->node_count; n++) {
-        const attn__node node = attn__node_at(part->nodes + n * part->node_bytes, part->rows);
+        const attn__node node = attn__node_of(part->nodes + n * part->node_bytes, part->rows, part->node_bytes);
         for (size_t row = 0; row < part->rows; row++) {
             if (row % p->q_len < begin) continue;
             node.max[row] = -attn__infinity();
             node.sum[row] = 0;
+            node.own[row] = attn__no_own;
             attn__memset(attn__node_acc(p, &node, row), 0, attn__state_width(p->dim_v) * p->run.kernel->size);
         }
     }
@@ -8350,6 +8357,27 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
         }
     if (!(own[0].sum < 0)) attn__put_statistics(p, rows, 0, own[0]);
     p->out = out;
+}
+
+ATTN_DEF attn_status attn_state_redone(const void *state, size_t *first, size_t *end)
+{
+    attn__state head;
+    size_t all, node_bytes, bytes, lo = (size_t)-1, hi = 0;
+    const attn_status status =
+        first && end ? attn__state_check(state, &head, &all, &node_bytes, &bytes) : ATTN_ERR_NULL;
+    if (status) return status;
+    for (size_t n = 0; n < head.nodes; n++) {
+        const attn__node node = attn__node_of((const char *)state + sizeof head + n * node_bytes, all, node_bytes);
+        for (size_t row = 0; row < all; row++)
+            if (!(node.own[row].sum < 0)) { /* NaN, too */
+                const size_t h = row / (size_t)head.q_len % (size_t)head.q_heads;
+                lo = attn__min(lo, h);
+                hi = attn__max(hi, h + 1);
+            }
+    }
+    *first = hi ? lo : 0;
+    *end = hi;
+    return ATTN_OK;
 }
 
 ATTN_DEF ATTN__COLD attn_status attn_state_finish(const attn_desc *desc, const void *state, attn_path path)

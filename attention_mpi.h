@@ -59,19 +59,23 @@
  * WHAT IS SUPPORTED
  *
  *   attn_desc with q, k, v, out, scale, softcap, causal in all alignments, window, mask, mask_place, kv_lens, q_bounds,
- *   alibi, sinks, lse, rowmax and rowsum. A mask and q_bounds have the rows of this rank's queries (or broadcast) and
- *   all keys of the whole; kv_lens, alibi and sinks are whole, and the same everywhere. Positions, lengths and
- *   alignment are those of the whole. ATTN_ERR_UNSUPPORTED: scores, colsum, pages, rings, packed sequences, scales of 8
- *   bits, ATTN_Q8_0, relative biases; of attn_exec query and shares.
+ *   alibi, rel_bias, sinks, lse, rowmax and rowsum. A mask, rel_bias and q_bounds have the rows of this rank's queries
+ *   (or broadcast), a mask all keys of the whole; kv_lens, alibi and sinks are whole, and the same everywhere.
+ *   Positions, lengths and alignment are those of the whole. ATTN_ERR_UNSUPPORTED: scores, colsum, pages, rings, packed
+ *   sequences, scales of 8 bits, ATTN_Q8_0; of attn_exec query and shares.
  *
  * THE SAME BITS
  *
- *   For any number of ranks, shards and schedule results have the bits of attn_forward in one process, but for rows
- *   whose arithmetic overflows under TREE and RING: see attn_state_merge; they stay within the error bound. HEADS has
- *   the bits of attn_forward there, too. To this end states are merged in the order of their keys, and what cannot be
- *   merged yet is kept: the nodes of a binary tree over blocks. What that costs is memory and, for TREE, bytes: a state
- *   of one rank has one node where it begins at a multiple of a power of two of blocks and is as long, else at most two
- *   for each level. Reductions in any order, with one node, would save that and nothing else: doc/distributed.md.
+ *   For any number of ranks, shards and schedule results have the bits of attn_forward in one process. To this end
+ *   states are merged in the order of their keys, and what cannot be merged yet is kept: the nodes of a binary tree
+ *   over blocks. What that costs is memory and, for TREE, bytes: a state of one rank has one node where it begins at a
+ *   multiple of a power of two of blocks and is as long, else at most two for each level. Reductions in any order, with
+ *   one node, would save that and nothing else: doc/distributed.md.
+ *   A row whose arithmetic overflows, or that sees a value which is not finite, does not merge to the same bits
+ *   (attn_state_redone). Where there is one, TREE and RING compute its key/value head, and all between the first such
+ *   head and the last, again as HEADS does: with its bytes, its time, and its memory: one rank has all keys of a head.
+ *   The report counts these heads. Where there is none this costs nothing: ranks learn it from messages that they
+ *   exchange anyway.
  *
  * ERRORS
  *
@@ -170,13 +174,14 @@ typedef struct attn_mpi_desc {
     int q_everywhere; /* not 0: every rank has all queries, and receives all outputs */
     attn_mpi_schedule schedule;
     size_t message; /* bytes that one message has at most; 0: 2^30, which is also the most */
-    /* Optional: what part of its work this rank has done, 0 to 1, now and then. Its rank alone need not agree. */
+    /* Optional: what part of its work this rank has done, 0 to 1, now and then, on the thread that initialised MPI.
+     * Ranks need not agree. */
     void (*progress)(void *context, double done);
     void *progress_context;
 } attn_mpi_desc;
 
-/* What a call did. Bytes are those of this rank's arrays and states, and of the 16 to 48 bytes beside each state,
- * without the comparison of descriptors and agreements, which are collectives of 8 bytes and of less than 512. */
+/* What a call did. Bytes are those of this rank's arrays and states, and of the 24 to 72 bytes beside each state,
+ * without the comparison of descriptors and agreements, which are collectives of 24 bytes and of less than 512. */
 typedef struct attn_mpi_report {
     char argument[16]; /* of an error: what it is about, empty if nothing says */
     int failed;        /* ... and the rank, the first if there are several; else -1 */
@@ -186,6 +191,7 @@ typedef struct attn_mpi_report {
     uint64_t sent, received, messages; /* bytes; messages that were sent */
     uint64_t largest_step;             /* most bytes that were sent in one step */
     size_t held;                       /* most bytes of buffers and states at once */
+    size_t redone;                     /* key/value heads that were computed again, by HEADS: see THE SAME BITS */
     double seconds, computing;         /* in all; in attention.h. The rest is copying and waiting */
 } attn_mpi_report;
 
@@ -251,13 +257,13 @@ static attn_array attn__mpi_lift(const attn_array *a, int ndim)
     const int more = ndim - a->ndim;
     attn_array full = *a;
     size_t step = 1;
-    int packed = 1;
+    int dense = 1;
     if (a->ndim == 0) return full;
-    for (int i = 0; i < a->ndim; i++) packed &= a->stride[i] == 0;
+    for (int i = 0; i < a->ndim; i++) dense &= a->stride[i] == 0;
     full.ndim = ndim;
     for (int i = ndim; i-- > 0;) {
         full.shape[i] = i < more ? 1 : a->shape[i - more];
-        full.stride[i] = i < more ? 0 : packed ? (ptrdiff_t)step : a->stride[i - more];
+        full.stride[i] = i < more ? 0 : dense ? (ptrdiff_t)step : a->stride[i - more];
         step *= attn__mpi_units(&full, i, full.shape[i]);
     }
     return full;
@@ -318,10 +324,10 @@ static size_t attn__mpi_bytes(const attn_array *a)
 /* The same shape in C order, in other memory. */
 static attn_array attn__mpi_packed(const attn_array *a, void *memory)
 {
-    attn_array packed = *a;
-    packed.data = memory;
-    memset(packed.stride, 0, sizeof packed.stride);
-    return attn__mpi_lift(&packed, a->ndim);
+    attn_array dense = *a;
+    dense.data = memory;
+    memset(dense.stride, 0, sizeof dense.stride);
+    return attn__mpi_lift(&dense, a->ndim);
 }
 
 /* Of four axes each, of the same shape. */
@@ -374,13 +380,13 @@ typedef struct attn__mpi_item {
 } attn__mpi_item;
 
 /* What each rank tells all others: see attn__mpi_describe. */
-enum { ATTN__MPI_OUTCOME = 0, ATTN__MPI_Q = 3, ATTN__MPI_KV = 7, ATTN__MPI_MASK_ROWS = 11, ATTN__MPI_FIRST_FIELD };
+enum { ATTN__MPI_OUTCOME = 0, ATTN__MPI_Q = 3, ATTN__MPI_KV = 7, ATTN__MPI_ROWS = 11, ATTN__MPI_FIRST_FIELD = 13 };
 /* clang-format off */
 #define ATTN__MPI_FIELDS(X)                                                                                           \
     X(build) X(batch) X(q_heads) X(kv_heads) X(head_dim) X(head_dim_v) X(q_len) X(kv_len) X(q_everywhere)             \
     X(schedule) X(message) X(q) X(k) X(v) X(out) X(scale) X(softcap) X(causal) X(align) X(q_offset) X(window)         \
-    X(window_left) X(window_right) X(mask) X(mask_place) X(kv_lens) X(q_bounds) X(alibi) X(sinks) X(lse) X(rowmax)    \
-    X(rowsum)
+    X(window_left) X(window_right) X(mask) X(mask_place) X(kv_lens) X(q_bounds) X(alibi) X(rel_bias) X(rel_first)     \
+    X(rel_clamp) X(sinks) X(lse) X(rowmax) X(rowsum)
 /* clang-format on */
 enum {
 #define ATTN__X(name) ATTN__MPI_FIELD_##name,
@@ -400,12 +406,16 @@ typedef struct attn__mpi_run {
     int rank, ranks;
     size_t message;
     uint64_t *records;       /* (ranks, ATTN__MPI_WORDS), then room for all pieces, (2 ranks, 2) */
-    int mask_by_rows;        /* a mask has a row for every query */
+    int by_rows[2];          /* a mask, rel_bias have a row for every query */
     MPI_Request *requests;   /* under way: those that receive first */
     int under_way, receives; /* how many */
     attn__mpi_item *items;
     size_t item_count, held;
-    int64_t *lens; /* of all keys, where somebody must say it */
+    double before, share,
+        shown;       /* of the work: done before the current call of attention.h, its share, what was told */
+    int64_t *lens;   /* of all keys, where somebody must say it */
+    int64_t redo[2]; /* heads that are to be computed again: the first, and minus the end; so minima tell all */
+    const attn_desc *results; /* of TREE: of all queries, in memory of this call */
     attn__mpi_outcome outcome;
     const char *argument; /* of exec */
     attn_mpi_report report;
@@ -522,56 +532,60 @@ static void attn__mpi_begin_step(attn__mpi_run *run, void *out, size_t out_bytes
     attn__mpi_begin(run, out, out_bytes, to, 1);
 }
 
-/* Is all well everywhere? The same answer on all ranks. */
+/* Is all well everywhere, and what is to be done again? The same answer on all ranks. */
 static int attn__mpi_agree(attn__mpi_run *run)
 {
-    int64_t first = 0;
-    if (!attn__mpi_works(run) ||
-        !attn__mpi_did(run, MPI_Allreduce(&run->outcome.code, &first, 1, MPI_INT64_T, MPI_MIN, run->comm)))
+    const int64_t mine[3] = {run->outcome.code, run->redo[0], run->redo[1]};
+    int64_t first[3];
+    if (!attn__mpi_works(run) || !attn__mpi_did(run, MPI_Allreduce(mine, first, 3, MPI_INT64_T, MPI_MIN, run->comm)))
         return 0;
-    if (first == ATTN__MPI_FINE) return 1;
-    run->outcome.code = first;
-    attn__mpi_did(
-        run, MPI_Bcast(run->outcome.argument, sizeof run->outcome.argument, MPI_BYTE, (int)(first >> 32), run->comm));
+    memcpy(run->redo, first + 1, sizeof run->redo);
+    if (first[0] == ATTN__MPI_FINE) return 1;
+    run->outcome.code = first[0];
+    attn__mpi_did(run, MPI_Bcast(run->outcome.argument, sizeof run->outcome.argument, MPI_BYTE, (int)(first[0] >> 32),
+                                 run->comm));
     return 0;
 }
 
 /* ---- calls of attention.h ---- */
 
-/* Lets messages move on. */
-static void attn__mpi_poll(attn__mpi_run *run)
+/* So much of the current call is done. Where that goes back, as in a second round of tasks, nobody is told. */
+static void attn__mpi_progress(attn__mpi_run *run, double part)
 {
-    int here = 0, done;
-    if (!run->under_way || MPI_Is_thread_main(&here) != MPI_SUCCESS || !here) return;
-    for (int i = 0; i < run->under_way && attn__mpi_works(run); i++)
-        attn__mpi_did(run, MPI_Test(&run->requests[i], &done, MPI_STATUS_IGNORE));
+    const double all = run->before + part * run->share, done = all < 1 ? all : 1;
+    if (!run->d->progress || done <= run->shown) return;
+    run->shown = done;
+    run->d->progress(run->d->progress_context, done);
 }
 
 typedef struct attn__mpi_tasks {
     attn__mpi_run *run;
+    size_t count;
     attn_task task;
     void *arg;
 } attn__mpi_tasks;
+/* Between tasks messages move on. */
 static void attn__mpi_task(void *arg, size_t index, size_t worker)
 {
     const attn__mpi_tasks *tasks = (const attn__mpi_tasks *)arg;
+    attn__mpi_run *run = tasks->run;
+    int here = 0, done;
     tasks->task(tasks->arg, index, worker);
-    attn__mpi_poll(tasks->run);
+    if ((!run->under_way && !run->d->progress) || MPI_Is_thread_main(&here) != MPI_SUCCESS || !here) return;
+    for (int i = 0; i < run->under_way && attn__mpi_works(run); i++)
+        attn__mpi_did(run, MPI_Test(&run->requests[i], &done, MPI_STATUS_IGNORE));
+    attn__mpi_progress(run, (double)(index + 1) / (double)tasks->count);
 }
 static void attn__mpi_for(void *context, size_t count, attn_task task, void *arg)
 {
     attn__mpi_tasks tasks;
     tasks.run = (attn__mpi_run *)context;
+    tasks.count = count;
     tasks.task = task;
     tasks.arg = arg;
     if (tasks.run->user_for) tasks.run->user_for(tasks.run->user_context, count, attn__mpi_task, &tasks);
     else
         for (size_t i = 0; i < count; i++) attn__mpi_task(&tasks, i, 0);
-}
-
-static void attn__mpi_progress(const attn__mpi_run *run, size_t done, size_t all)
-{
-    if (run->d->progress && all) run->d->progress(run->d->progress_context, (double)done / (double)all);
 }
 
 /* ------------------------------------------------------------- agreement -- */
@@ -595,6 +609,11 @@ static uint64_t attn__mpi_hash(const attn_array *a, int contents)
             hash = attn__mpi_hash_bytes(hash, one.data, attn_dtype_size(one.dtype));
         }
     return hash;
+}
+/* Of a mask or rel_bias: what its rows must have in common. */
+static uint64_t attn__mpi_hash_but_rows(const attn_array *a)
+{
+    return a->ndim ? attn__mpi_hash(a, 0) ^ (a->shape[0] << 48) ^ (a->shape[1] << 32) ^ a->shape[3] : 0;
 }
 static uint64_t attn__mpi_bits(double x)
 {
@@ -655,8 +674,7 @@ static void attn__mpi_check(attn__mpi_run *run)
                        {&p->k_scale, "k_scale"},
                        {&p->v_scale, "v_scale"},
                        {&p->k_zero, "k_zero"},
-                       {&p->v_zero, "v_zero"},
-                       {&p->rel_bias, "rel_bias"}};
+                       {&p->v_zero, "v_zero"}};
     static const double nowhere = 0;
     attn_desc whole = *p, mine = *p;
     if ((unsigned)d->schedule >= ATTN_MPI_SCHEDULE_COUNT) attn__mpi_fail(run, ATTN_ERR_PARAMETER, "schedule");
@@ -700,6 +718,7 @@ static void attn__mpi_lift_all(attn_desc *p)
     p->v = attn__mpi_lift(&p->v, 4);
     p->out = attn__mpi_lift(&p->out, 4);
     p->mask = attn__mpi_lift(&p->mask, 4);
+    p->rel_bias = attn__mpi_lift(&p->rel_bias, 4);
     p->q_bounds = attn__mpi_lift(&p->q_bounds, 3);
     p->lse = attn__mpi_lift(&p->lse, 3);
     p->rowmax = attn__mpi_lift(&p->rowmax, 3);
@@ -722,12 +741,13 @@ static void attn__mpi_describe(const attn__mpi_run *run, uint64_t *words)
     memcpy(words + ATTN__MPI_OUTCOME, &run->outcome, sizeof run->outcome);
     if (!attn__mpi_fine(run)) return;
     for (int i = 0; i < 2; i++) {
-        words[ATTN__MPI_Q + 2 * i] = d->q_shard.begin[i];
-        words[ATTN__MPI_Q + 2 * i + 1] = d->q_shard.end[i];
+        words[ATTN__MPI_Q + 2 * i] = d->q_everywhere ? 0 : d->q_shard.begin[i];
+        words[ATTN__MPI_Q + 2 * i + 1] = d->q_everywhere ? i ? 0 : d->q_len : d->q_shard.end[i];
         words[ATTN__MPI_KV + 2 * i] = d->kv_shard.begin[i];
         words[ATTN__MPI_KV + 2 * i + 1] = d->kv_shard.end[i];
     }
-    words[ATTN__MPI_MASK_ROWS] = p->mask.ndim ? p->mask.shape[2] : 1;
+    words[ATTN__MPI_ROWS] = p->mask.ndim ? p->mask.shape[2] : 1;
+    words[ATTN__MPI_ROWS + 1] = p->rel_bias.ndim ? p->rel_bias.shape[2] : 1;
 #define ATTN__MPI_SAYS(name, value) field[ATTN__MPI_FIELD_##name] = (uint64_t)(value)
     ATTN__MPI_SAYS(build, attn__mpi_hash_bytes(build, attn_arithmetic(), strlen(attn_arithmetic())));
     ATTN__MPI_SAYS(batch, p->q.shape[0]);
@@ -752,14 +772,15 @@ static void attn__mpi_describe(const attn__mpi_run *run, uint64_t *words)
     ATTN__MPI_SAYS(window, p->window != 0);
     ATTN__MPI_SAYS(window_left, p->window ? p->window_left : 0);
     ATTN__MPI_SAYS(window_right, p->window ? p->window_right : 0);
-    if (p->mask.ndim)
-        ATTN__MPI_SAYS(mask, attn__mpi_hash(&p->mask, 0) ^ (p->mask.shape[0] << 48) ^ (p->mask.shape[1] << 32) ^
-                                 p->mask.shape[3]);
+    ATTN__MPI_SAYS(mask, attn__mpi_hash_but_rows(&p->mask));
     ATTN__MPI_SAYS(mask_place, p->mask_place);
     ATTN__MPI_SAYS(kv_lens, attn__mpi_hash(&p->kv_lens, 1));
     if (p->q_bounds.ndim)
         ATTN__MPI_SAYS(q_bounds, attn__mpi_hash(&p->q_bounds, 0) ^ (p->q_bounds.shape[0] << 32) ^ p->q_bounds.shape[2]);
     ATTN__MPI_SAYS(alibi, attn__mpi_hash(&p->alibi, 1));
+    ATTN__MPI_SAYS(rel_bias, attn__mpi_hash_but_rows(&p->rel_bias));
+    ATTN__MPI_SAYS(rel_first, p->rel_bias.ndim ? p->rel_first : 0);
+    ATTN__MPI_SAYS(rel_clamp, p->rel_bias.ndim && p->rel_clamp);
     ATTN__MPI_SAYS(sinks, attn__mpi_hash(&p->sinks, 1));
     ATTN__MPI_SAYS(lse, attn__mpi_hash(&p->lse, 0));
     ATTN__MPI_SAYS(rowmax, attn__mpi_hash(&p->rowmax, 0));
@@ -809,7 +830,6 @@ static attn__mpi_outcome attn__mpi_judge(attn__mpi_run *run)
     static const char *const names[] = {ATTN__MPI_FIELDS(ATTN__X)};
 #undef ATTN__X
     attn__mpi_outcome all = run->outcome;
-    int one = 1;
     for (int r = 0; r < run->ranks; r++) {
         attn__mpi_outcome other;
         memcpy(&other, run->records + (size_t)r * ATTN__MPI_WORDS + ATTN__MPI_OUTCOME, sizeof other);
@@ -821,12 +841,16 @@ static attn__mpi_outcome attn__mpi_judge(attn__mpi_run *run)
             if (run->records[ATTN__MPI_FIRST_FIELD + f] !=
                 run->records[(size_t)r * ATTN__MPI_WORDS + (size_t)(ATTN__MPI_FIRST_FIELD + f)])
                 return attn__mpi_outcome_of(r, ATTN_MPI_ERR_DISAGREE, names[f]);
-    run->mask_by_rows = 1;
-    for (int r = 0; r < run->ranks && !run->d->q_everywhere; r++) {
-        const uint64_t rows = run->records[(size_t)r * ATTN__MPI_WORDS + ATTN__MPI_MASK_ROWS];
-        run->mask_by_rows &= rows == attn__mpi_rows_of(run, r, ATTN__MPI_Q);
-        one &= rows == 1;
-        if (!run->mask_by_rows && !one) return attn__mpi_outcome_of(r, ATTN_MPI_ERR_DISAGREE, "mask");
+    for (int i = 0; i < 2; i++) {
+        int one = 1;
+        run->by_rows[i] = 1;
+        for (int r = 0; r < run->ranks; r++) {
+            const uint64_t rows = run->records[(size_t)r * ATTN__MPI_WORDS + (size_t)(ATTN__MPI_ROWS + i)];
+            run->by_rows[i] &= rows == attn__mpi_rows_of(run, r, ATTN__MPI_Q);
+            one &= rows == 1;
+            if (!run->by_rows[i] && !one)
+                return attn__mpi_outcome_of(r, ATTN_MPI_ERR_DISAGREE, i ? "rel_bias" : "mask");
+        }
     }
     if (!attn__mpi_covers(run, ATTN__MPI_KV, run->d->kv_len, ATTN_MPI_BLOCK))
         return attn__mpi_outcome_of(0, ATTN_MPI_ERR_COVER, "kv_shard");
@@ -864,6 +888,8 @@ static attn_desc attn__mpi_rows_part(const attn__mpi_run *run, const attn_desc *
     }
     d.mask = attn__mpi_slice_of(&d.mask, 0, batch, batches);
     d.mask = attn__mpi_slice_of(&d.mask, 2, at, rows);
+    d.rel_bias = attn__mpi_slice_of(&d.rel_bias, 0, batch, batches);
+    d.rel_bias = attn__mpi_slice_of(&d.rel_bias, 2, at, rows);
     d.q_bounds = attn__mpi_slice_of(&d.q_bounds, 0, batch, batches);
     d.q_bounds = attn__mpi_slice(&d.q_bounds, 1, at, rows);
     d.kv_lens = attn__mpi_slice(&d.kv_lens, 0, batch, batches);
@@ -888,8 +914,8 @@ static size_t attn__mpi_item_rows(const attn_desc *p)
 static void attn__mpi_make_items(attn__mpi_run *run, const attn_desc *p, const attn_mpi_shard *s)
 {
     const size_t batch = p->q.shape[0], most = attn__mpi_item_rows(p);
-    const int apart =
-        p->kv_lens.ndim && p->align == ATTN_ALIGN_LOWER_RIGHT && (p->causal || p->window || p->alibi.ndim);
+    const int apart = p->kv_lens.ndim && p->align == ATTN_ALIGN_LOWER_RIGHT &&
+                      (p->causal || p->window || p->alibi.ndim || p->rel_bias.ndim);
     const size_t each = apart ? 1 : batch, groups = apart ? batch : 1, first = s->end[0] - s->begin[0],
                  second = s->end[1] - s->begin[1];
     attn_desc all = *p;
@@ -986,6 +1012,7 @@ static void attn__mpi_add_state(attn__mpi_run *run, attn__mpi_item *item, attn__
 static void attn__mpi_compute(attn__mpi_run *run, const attn_array *k, const attn_array *v, const attn_mpi_shard *s,
                               size_t done, size_t all)
 {
+    const size_t rows = attn_mpi_rows(s);
     for (size_t i = 0; i < run->item_count; i++)
         for (int piece = 0; piece < 2; piece++) {
             attn__mpi_item *item = &run->items[i];
@@ -1000,11 +1027,26 @@ static void attn__mpi_compute(attn__mpi_run *run, const attn_array *k, const att
             attn__mpi_note(run, attn_state_size(&d, &bytes));
             state = attn__mpi_new_state(run, s->begin[piece], s->end[piece], bytes);
             if (!state) continue;
+            run->share = (rows ? (double)n / (double)rows : 1) / (double)(all * run->item_count);
+            run->before =
+                ((double)done + ((double)i + (rows ? (double)at / (double)rows : 0)) / (double)run->item_count) /
+                (double)all;
             attn__mpi_note(run, attn_partial(&d, attn__mpi_data(state), bytes, &run->exec));
             run->report.computing += MPI_Wtime() - began;
+            attn__mpi_progress(run, 1);
             attn__mpi_add_state(run, item, state);
-            attn__mpi_progress(run, done * run->item_count + i + 1, all * run->item_count);
         }
+}
+
+/* Which heads have rows that states over all keys do not give the bits of? */
+static void attn__mpi_look(attn__mpi_run *run)
+{
+    for (size_t i = 0; i < run->item_count && attn__mpi_fine(run); i++) {
+        size_t first = 0, end = 0;
+        attn__mpi_note(run, attn_state_redone(attn__mpi_data(run->items[i].states), &first, &end));
+        if (end && (int64_t)first < run->redo[0]) run->redo[0] = (int64_t)first;
+        if (-(int64_t)end < run->redo[1]) run->redo[1] = -(int64_t)end;
+    }
 }
 
 /* From states over all keys to outputs. */
@@ -1085,9 +1127,9 @@ static void attn__mpi_pass(const attn__mpi_run *run, const attn__mpi_spread *s, 
     for (int i = 0; i < 2; i++) {
         const size_t n = shard.end[i] - shard.begin[i];
         const attn_array rows = attn__mpi_slice(&a, 2, of_part ? at : shard.begin[i], n);
-        const attn_array packed = attn__mpi_packed(&rows, bytes);
-        if (back) attn__mpi_assign(&rows, &packed);
-        else attn__mpi_assign(&packed, &rows);
+        const attn_array dense = attn__mpi_packed(&rows, bytes);
+        if (back) attn__mpi_assign(&rows, &dense);
+        else attn__mpi_assign(&dense, &rows);
         bytes += attn__mpi_bytes(&rows);
         at += n;
     }
@@ -1124,7 +1166,8 @@ static size_t attn__mpi_step_bytes(const attn__mpi_run *run, const attn__mpi_spr
     return most;
 }
 
-enum { ATTN__MPI_SPREADS = 9 }; /* q, mask, q_bounds, k, v; out, lse, rowmax, rowsum */
+/* q, mask, rel_bias, q_bounds; k, v; out, lse, rowmax, rowsum */
+enum { ATTN__MPI_SPREADS_OF_Q = 4, ATTN__MPI_SPREADS_IN = 6, ATTN__MPI_SPREADS = 10 };
 
 /* Memory of wholes, and two buffers. */
 static void attn__mpi_spread_room(attn__mpi_run *run, attn__mpi_spread *s, size_t count, char *buffers[2])
@@ -1147,18 +1190,21 @@ static void attn__mpi_spread_drop(attn__mpi_run *run, attn__mpi_spread *s, size_
 /* What queries bring with them, of p whose rows are a shard's. */
 static void attn__mpi_spread_queries(const attn__mpi_run *run, const attn_desc *p, int everyone, attn__mpi_spread *s)
 {
-    attn_array none, mask = p->mask, bounds = attn__mpi_insert(&p->q_bounds, 1);
-    memset(&none, 0, sizeof none);
-    if (!run->mask_by_rows) mask = none;
-    s[0] = attn__mpi_spread_of(run, p->q, ATTN__MPI_Q, everyone);
-    s[1] = attn__mpi_spread_of(run, mask, ATTN__MPI_Q, everyone);
-    s[2] = attn__mpi_spread_of(run, bounds, ATTN__MPI_Q, everyone);
+    attn_array arrays[ATTN__MPI_SPREADS_OF_Q];
+    arrays[0] = p->q;
+    arrays[1] = p->mask;
+    arrays[2] = p->rel_bias;
+    arrays[3] = attn__mpi_insert(&p->q_bounds, 1);
+    for (int i = 0; i < 2; i++)
+        if (!run->by_rows[i]) memset(&arrays[i + 1], 0, sizeof *arrays);
+    for (int i = 0; i < ATTN__MPI_SPREADS_OF_Q; i++) s[i] = attn__mpi_spread_of(run, arrays[i], ATTN__MPI_Q, everyone);
 }
 static void attn__mpi_take_queries(const attn__mpi_spread *s, attn_desc *p)
 {
-    p->q = s[0].whole;
+    if (s[0].part.ndim) p->q = s[0].whole;
     if (s[1].part.ndim) p->mask = s[1].whole;
-    if (s[2].part.ndim) p->q_bounds = attn__mpi_remove(&s[2].whole, 1);
+    if (s[2].part.ndim) p->rel_bias = s[2].whole;
+    if (s[3].part.ndim) p->q_bounds = attn__mpi_remove(&s[3].whole, 1);
 }
 
 /* ------------------------------------------------------------- schedules -- */
@@ -1194,10 +1240,12 @@ static void attn__mpi_keep_rows(const attn_desc *to, const attn_desc *from, cons
         }
 }
 
-/* A message along the tree: the outcome so far, and how many states follow, each with where it belongs. */
+/* A message along the tree: the outcome so far, how many states follow, each with where it belongs, and, on the way
+ * back, which heads are to be computed again. */
 typedef struct attn__mpi_notice {
     attn__mpi_outcome outcome;
     uint64_t states;
+    int64_t redo[2];
 } attn__mpi_notice;
 typedef struct attn__mpi_place {
     uint64_t item, begin, end;
@@ -1254,12 +1302,94 @@ static size_t attn__mpi_most_state_bytes(const attn__mpi_run *run)
     return most;
 }
 
+/* To the caller what TREE or RING has found, when nothing can fail any more. */
+static void attn__mpi_deliver(attn__mpi_run *run)
+{
+    const attn_mpi_shard s = attn__mpi_shard_of(run, run->rank, ATTN__MPI_Q);
+    attn_desc to = run->d->part;
+    attn__mpi_lift_all(&to);
+    if (run->results) attn__mpi_keep_rows(&to, run->results, &s);
+    else attn__mpi_finish(run);
+}
+
+/* The whole sequence for some of the heads. */
+static void attn__mpi_heads(attn__mpi_run *run)
+{
+    attn_desc d = run->part;
+    attn__mpi_spread s[ATTN__MPI_SPREADS];
+    const attn_array lse = attn__mpi_insert(&d.lse, 3), rowmax = attn__mpi_insert(&d.rowmax, 3),
+                     rowsum = attn__mpi_insert(&d.rowsum, 3);
+    char *buffers[2] = {NULL, NULL};
+    size_t lo, hi;
+    memset(s, 0, sizeof s);
+    if (!run->d->q_everywhere) attn__mpi_spread_queries(run, &run->part, 0, s);
+    s[4] = attn__mpi_spread_of(run, d.k, ATTN__MPI_KV, 0);
+    s[5] = attn__mpi_spread_of(run, d.v, ATTN__MPI_KV, 0);
+    s[6] = attn__mpi_spread_of(run, d.out, ATTN__MPI_Q, 0);
+    s[7] = attn__mpi_spread_of(run, lse, ATTN__MPI_Q, 0);
+    s[8] = attn__mpi_spread_of(run, rowmax, ATTN__MPI_Q, 0);
+    s[9] = attn__mpi_spread_of(run, rowsum, ATTN__MPI_Q, 0);
+    attn__mpi_spread_room(run, s, ATTN__MPI_SPREADS, buffers);
+    if (attn__mpi_agree(run)) {
+        double began;
+        for (int i = 0; i < ATTN__MPI_SPREADS_IN; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
+        attn__mpi_take_queries(s, &d);
+        d.k = s[4].whole;
+        d.v = s[5].whole;
+        d.out = s[6].whole;
+        d.lse = attn__mpi_remove(&s[7].whole, 3);
+        d.rowmax = attn__mpi_remove(&s[8].whole, 3);
+        d.rowsum = attn__mpi_remove(&s[9].whole, 3);
+        attn__mpi_heads_of(run, run->rank, run->part.q.shape[1], 0, &lo, &hi);
+        if (!s[0].part.ndim) d.q = attn__mpi_slice(&d.q, 1, lo, hi - lo);
+        if (!s[1].part.ndim) d.mask = attn__mpi_slice_of(&d.mask, 1, lo, hi - lo);
+        if (!s[2].part.ndim) d.rel_bias = attn__mpi_slice_of(&d.rel_bias, 1, lo, hi - lo);
+        if (d.alibi.ndim) d.alibi = attn__mpi_slice(&d.alibi, d.alibi.ndim - 1, lo, hi - lo);
+        d.sinks = attn__mpi_slice(&d.sinks, 0, lo, hi - lo);
+        began = MPI_Wtime();
+        run->before = 0;
+        run->share = 1;
+        if (attn__mpi_works(run) && lo < hi) attn__mpi_note(run, attn_forward(&d, &run->exec));
+        run->report.computing += MPI_Wtime() - began;
+        if (attn__mpi_agree(run)) {
+            attn__mpi_deliver(run);
+            for (int i = ATTN__MPI_SPREADS_IN; i < ATTN__MPI_SPREADS; i++)
+                attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 1);
+        }
+    }
+    attn__mpi_spread_drop(run, s, ATTN__MPI_SPREADS, buffers);
+}
+
+/* The end of TREE and RING: those heads again, and results. */
+static void attn__mpi_conclude(attn__mpi_run *run)
+{
+    attn_desc *p = &run->part;
+    const size_t kv_heads = p->k.shape[1], group = kv_heads ? p->q.shape[1] / kv_heads : 0;
+    attn_array *const by_head[] = {&p->q, &p->out, &p->lse, &p->rowmax, &p->rowsum};
+    size_t lo, n;
+    if (!attn__mpi_fine(run)) return;
+    if (run->redo[1] == 0) {
+        attn__mpi_deliver(run);
+        return;
+    }
+    lo = (size_t)run->redo[0] / group;
+    run->report.redone = n = ((size_t)-run->redo[1] - 1) / group + 1 - lo;
+    for (int i = 0; i < 5; i++) *by_head[i] = attn__mpi_slice(by_head[i], 1, lo * group, n * group);
+    p->k = attn__mpi_slice(&p->k, 1, lo, n);
+    p->v = attn__mpi_slice(&p->v, 1, lo, n);
+    p->mask = attn__mpi_slice_of(&p->mask, 1, lo * group, n * group);
+    p->rel_bias = attn__mpi_slice_of(&p->rel_bias, 1, lo * group, n * group);
+    p->alibi = attn__mpi_slice(&p->alibi, p->alibi.ndim - 1, lo * group, n * group);
+    p->sinks = attn__mpi_slice(&p->sinks, 0, lo * group, n * group);
+    attn__mpi_heads(run);
+}
+
 static void attn__mpi_tree(attn__mpi_run *run)
 {
     const attn_mpi_desc *d = run->d;
     attn_mpi_shard all = {{0, 0}, {0, 0}};
     attn_desc whole = run->part;
-    attn__mpi_spread s[3];
+    attn__mpi_spread s[ATTN__MPI_SPREADS_OF_Q];
     attn__mpi_notice notice;
     char *buffers[2] = {NULL, NULL}, *results;
     void *landing;
@@ -1270,7 +1400,7 @@ static void attn__mpi_tree(attn__mpi_run *run)
     all.end[0] = d->q_len;
     if (!d->q_everywhere) {
         attn__mpi_spread_queries(run, &run->part, 1, s);
-        attn__mpi_spread_room(run, s, 3, buffers);
+        attn__mpi_spread_room(run, s, ATTN__MPI_SPREADS_OF_Q, buffers);
         attn__mpi_take_queries(s, &whole);
     }
     bytes = attn__mpi_results(&whole, NULL);
@@ -1279,27 +1409,32 @@ static void attn__mpi_tree(attn__mpi_run *run)
     attn__mpi_make_items(run, &whole, &all);
     landing = attn__mpi_take(run, attn__mpi_most_state_bytes(run));
     if (attn__mpi_agree(run)) {
-        for (int i = 0; i < 3; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
+        for (int i = 0; i < ATTN__MPI_SPREADS_OF_Q; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
         attn__mpi_compute(run, &run->part.k, &run->part.v, &d->kv_shard, 0, 1);
         for (; step < run->ranks && !(run->rank & step); step *= 2)
             if (run->rank + step < run->ranks) attn__mpi_receive_states(run, run->rank + step, landing);
         if (step < run->ranks) {
             attn__mpi_send_states(run, run->rank - step);
             attn__mpi_move(run, &notice, sizeof notice, run->rank - step, 0);
-            if (attn__mpi_works(run)) run->outcome = notice.outcome;
+            if (attn__mpi_works(run)) run->outcome = notice.outcome, memcpy(run->redo, notice.redo, sizeof run->redo);
             if (attn__mpi_fine(run)) attn__mpi_move(run, results, bytes, run->rank - step, 0);
-        } else attn__mpi_finish(run);
+        } else {
+            attn__mpi_look(run);
+            attn__mpi_finish(run);
+        }
         notice.outcome = run->outcome;
+        memcpy(notice.redo, run->redo, sizeof run->redo);
         while ((step /= 2) > 0)
             if (run->rank + step < run->ranks) {
                 attn__mpi_move(run, &notice, sizeof notice, run->rank + step, 1);
                 if (attn__mpi_fine(run)) attn__mpi_move(run, results, bytes, run->rank + step, 1);
             }
-        if (attn__mpi_fine(run)) attn__mpi_keep_rows(&run->part, &whole, d->q_everywhere ? &all : &d->q_shard);
     }
     attn__mpi_release(run, landing);
+    attn__mpi_spread_drop(run, s, ATTN__MPI_SPREADS_OF_Q, buffers);
+    run->results = &whole;
+    attn__mpi_conclude(run);
     attn__mpi_release(run, results);
-    attn__mpi_spread_drop(run, s, 3, buffers);
 }
 
 /* Keys and values of a rank, packed in memory. Returns the bytes. */
@@ -1346,50 +1481,12 @@ static void attn__mpi_ring(attn__mpi_run *run)
             attn__mpi_compute(run, &k, &v, &s, (size_t)step, (size_t)n);
             attn__mpi_end(run);
         }
-        if (attn__mpi_agree(run)) attn__mpi_finish(run);
+        attn__mpi_look(run);
+        attn__mpi_agree(run);
     }
     for (int i = 0; i < 2; i++) attn__mpi_release(run, buffers[i]);
     attn__mpi_release(run, run->requests);
-}
-
-/* The whole sequence for some of the heads. */
-static void attn__mpi_heads(attn__mpi_run *run)
-{
-    attn_desc d = run->part;
-    attn__mpi_spread s[ATTN__MPI_SPREADS];
-    const attn_array lse = attn__mpi_insert(&d.lse, 3), rowmax = attn__mpi_insert(&d.rowmax, 3),
-                     rowsum = attn__mpi_insert(&d.rowsum, 3);
-    char *buffers[2] = {NULL, NULL};
-    size_t lo, hi;
-    attn__mpi_spread_queries(run, &run->part, 0, s);
-    s[3] = attn__mpi_spread_of(run, d.k, ATTN__MPI_KV, 0);
-    s[4] = attn__mpi_spread_of(run, d.v, ATTN__MPI_KV, 0);
-    s[5] = attn__mpi_spread_of(run, d.out, ATTN__MPI_Q, 0);
-    s[6] = attn__mpi_spread_of(run, lse, ATTN__MPI_Q, 0);
-    s[7] = attn__mpi_spread_of(run, rowmax, ATTN__MPI_Q, 0);
-    s[8] = attn__mpi_spread_of(run, rowsum, ATTN__MPI_Q, 0);
-    attn__mpi_spread_room(run, s, ATTN__MPI_SPREADS, buffers);
-    if (attn__mpi_agree(run)) {
-        double began;
-        for (int i = 0; i < 5; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 0);
-        attn__mpi_take_queries(s, &d);
-        d.k = s[3].whole;
-        d.v = s[4].whole;
-        d.out = s[5].whole;
-        d.lse = attn__mpi_remove(&s[6].whole, 3);
-        d.rowmax = attn__mpi_remove(&s[7].whole, 3);
-        d.rowsum = attn__mpi_remove(&s[8].whole, 3);
-        attn__mpi_heads_of(run, run->rank, run->part.q.shape[1], 0, &lo, &hi);
-        if (!s[1].part.ndim) d.mask = attn__mpi_slice_of(&d.mask, 1, lo, hi - lo);
-        if (d.alibi.ndim) d.alibi = attn__mpi_slice(&d.alibi, d.alibi.ndim - 1, lo, hi - lo);
-        d.sinks = attn__mpi_slice(&d.sinks, 0, lo, hi - lo);
-        began = MPI_Wtime();
-        if (attn__mpi_works(run) && lo < hi) attn__mpi_note(run, attn_forward(&d, &run->exec));
-        run->report.computing += MPI_Wtime() - began;
-        if (attn__mpi_agree(run))
-            for (int i = 5; i < ATTN__MPI_SPREADS; i++) attn__mpi_exchange(run, &s[i], buffers[0], buffers[1], 1);
-    }
-    attn__mpi_spread_drop(run, s, ATTN__MPI_SPREADS, buffers);
+    attn__mpi_conclude(run);
 }
 
 /* Bytes that the busiest rank sends, near enough to choose by. */
@@ -1490,6 +1587,7 @@ ATTN_DEF int attn_mpi_forward(const attn_mpi *ranks, const attn_mpi_desc *desc, 
     run.records = ranks->records;
     run.message = run.d->message ? run.d->message : (size_t)1 << 30;
     run.outcome.code = ATTN__MPI_FINE;
+    run.redo[0] = INT64_MAX;
     run.exec = exec ? *exec : attn_exec_default();
     run.part = run.d->part;
     if (!desc) attn__mpi_fail(&run, ATTN_ERR_NULL, "desc");

@@ -18,7 +18,7 @@
 enum { LONGEST = 160 };
 
 static struct {
-    int seen;
+    int seen, choice;   /* choice: 1: to be seen, -1: not, 0: on a terminal */
     double begin, last; /* seconds */
     size_t length;      /* of the line on the terminal; 0: none */
 } progress;
@@ -66,11 +66,14 @@ static double seconds(void)
 
 /* ------------------------------------------------------------------ line -- */
 
+void progress_choose(int shown) { progress.choice = shown ? 1 : -1; }
+
 int progress_begin(void)
 {
     const char *terminal = getenv("TERM");
     progress_erase();
-    progress.seen = on_terminal() && !(terminal && strcmp(terminal, "dumb") == 0);
+    progress.seen =
+        progress.choice ? progress.choice > 0 : on_terminal() && !(terminal && strcmp(terminal, "dumb") == 0);
     progress.begin = progress.last = progress.seen ? seconds() : 0;
     return progress.seen;
 }

@@ -9,6 +9,9 @@
 #ifndef ATTN_PROGRESS_H
 #define ATTN_PROGRESS_H
 
+/* 1: show it wherever standard error goes; 0: do not. Until then: on a terminal. */
+void progress_choose(int shown);
+
 /* Work begins. Returns whether its progress can be seen; otherwise the other two do nothing. */
 int progress_begin(void);
 

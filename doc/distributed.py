@@ -17,7 +17,7 @@ HEADS, KV_HEADS, DIM = 64, 8, 128
 RATE = 64 * 80e9      # multiply-adds count twice; 64 cores at what one reaches here in prefill
 MEMORY = 200e9        # bytes a second
 LATENCY = 5e-6        # of a message
-RECORD = 44 * 8       # bytes by which each rank describes its call
+RECORD = 48 * 8       # bytes by which each rank describes its call
 BLOCK = 512
 KV_ROW = 2 * KV_HEADS * DIM * 2
 STATE_ROW = HEADS * (DIM * 4 + 32)
@@ -82,7 +82,7 @@ def tree(ranks, tokens, gbit):
     link = gbit * 1e9 / 8
     owners = min(ranks, tokens // BLOCK)
     local = KV_ROW * tokens / owners / MEMORY
-    state, result = 128 + STATE_ROW, 32 + HEADS * DIM * 4
+    state, result = 144 + STATE_ROW, 48 + HEADS * DIM * 4
     time = compare(ranks, link) + 2 * levels(ranks) * LATENCY + local
     time += levels(ranks) * (3 * LATENCY + state / link + LATENCY + result / link)
     alone = KV_ROW * tokens / MEMORY

@@ -3,9 +3,9 @@
 #
 # shellcheck disable=SC2086 # compilers and flags are lists
 #
-# macros.sh - no macro that a program has before it includes attention.h breaks it: those of
-# any header of the system, those that are common, and words of capitals that the header uses
-# itself. Prints TAP. $CC is the compiler of the build. With HEADERS_ALL set, takes the headers
+# macros.sh - no macro that a program has before it includes attention.h, or attention_mpi.h where
+# there is MPI, breaks it: those of any header of the system, those that are common, and words of
+# capitals that the header uses itself. Prints TAP. $CC is the compiler of the build. With HEADERS_ALL set, takes the headers
 # in folders of the system's too, which takes minutes.
 
 # shellcheck source=tests/tap.sh
@@ -34,7 +34,12 @@ compiles() {
     for options in '' '-O1 -DATTN_STATIC' -DATTN_UNFUSED; do
         "$@" $warnings $options -I. -I"$top" -fsyntax-only source.c || return 1
     done
+    [ -z "$mpi" ] || "$@" $warnings $mpi -I. -I"$top" -fsyntax-only mpi.c
 }
+printf '%s\n' '#include <mpi.h>' '#include <stdlib.h>' '#include <string.h>' '#include "include.h"' '#define ATTENTION_MPI_IMPLEMENTATION' '#include "attention_mpi.h"' >mpi.c
+mpi=
+[ "${MPICC:-no}" = no ] ||
+    mpi="-DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $($MPICC -show | tr ' ' '\n' | sed -n 's/^-I/-isystem /p' | tr '\n' ' ')"
 
 # macros_of NAMES WHAT: include.h, in which each is a macro that is an error wherever it is expanded
 macros_of() { awk -v what="$2" '{ print "#undef " $1; print "#define " $1 what " attn_hit(" }' "$1" >include.h; }
@@ -52,10 +57,10 @@ awk '{
         $0 = substr($0, end + 2)
     }
     print
-}' "$top/attention.h" | sed 's|//.*||' | grep -v '^ *#pragma\|^ *#error' | grep -o '[A-Za-z0-9_]*' | grep '^[A-Z][A-Z0-9_]*$' | grep -v '^ATT\|^SIMDE' | sort -u |
-    grep -v -x 'NULL\|UINT64_C\|INT64_MAX\|SIZE_MAX' >capitals # macros that it uses
+}' "$top/attention.h" "$top/attention_mpi.h" | sed 's|//.*||' | grep -v '^ *#pragma\|^ *#error' | grep -o '[A-Za-z0-9_]*' | grep '^[A-Z][A-Z0-9_]*$' | grep -v '^ATT\|^SIMDE\|^MPI_' | sort -u |
+    grep -v -x 'NULL\|UINT64_C\|INT32_MAX\|INT64_MAX\|SIZE_MAX' >capitals # macros that it uses
 [ "$(wc -l <capitals)" -gt 10 ]
-ok 'the words of capitals without a prefix that attention.h has'
+ok 'the words of capitals without a prefix that the headers have'
 
 # Those of systems and programs that are not here: DOS and Windows; curses; kernels, cosmopolitan
 # and embedded C; Qt; game engines; old Unix and compilers of vectors.

@@ -37,7 +37,17 @@ sed -n '/^ \* MANUAL$/,/\*\/$/s/^ \* \([A-Z].*\)/\1/p' "$top/attention.h" | grep
 [ "$(wc -l <"$dir/headings")" -gt 5 ] && plain man/attention.3 | sed -n 's/^\.SH //p' | diff "$dir/sections" - >"$dir/log"
 ok 'attention(3) has a section for each heading of the manual'
 
-for page in man/attn.1 man/attention.3; do
+pages='man/attn.1 man/attention.3'
+if [ -f man/attn-mpi.1 ]; then
+    pages="$pages man/attn-mpi.1"
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 $MPIRUN -n 1 ./attn-mpi --help </dev/null >"$dir/help" 2>"$dir/log"
+    plain man/attn-mpi.1 | sed -e '1,/^\.SH OPTIONS$/d' -e '/^\.SH EXIT STATUS$/,$d' -e '/^\.[nf][fi]$/d' >"$dir/page"
+    [ "$(wc -l <"$dir/page")" -gt 30 ] && tail -n +5 "$dir/help" | diff - "$dir/page" >>"$dir/log"
+    ok 'attn-mpi(1) has the text of attn-mpi --help'
+else
+    skip 'attn-mpi(1)' 'no MPI'
+fi
+for page in $pages; do
     if command -v mandoc >/dev/null; then
         mandoc -Tlint "$page" >"$dir/log" 2>&1 && [ ! -s "$dir/log" ]
         ok "$page: mandoc -Tlint"

@@ -303,6 +303,8 @@ static void try_parts(attn_dtype type)
         for (int pages = 0; pages < 2 && pass; pages++) {
             attn_desc d = test_again(pages ? &b.paged : &b.d), first, last;
             d.scores = d.colsum = test_absent;
+            d.rowmax = test_copy(&d.lse);
+            d.rowsum = test_copy(&d.lse);
             first = last = d;
             last.kv_begin = cut;
             if (pages) {
@@ -318,6 +320,8 @@ static void try_parts(attn_dtype type)
             for (size_t h = 0; h < HEADS; h++)
                 for (size_t r = end; r < total; r++) {
                     ref_set(&d.lse, 0, 0, h, r, -(double)INFINITY);
+                    ref_set(&d.rowmax, 0, 0, h, r, -(double)INFINITY);
+                    ref_set(&d.rowsum, 0, 0, h, r, 0);
                     for (size_t c = 0; c < DIM_V; c++) ref_set(&d.out, 0, h, r, c, 0);
                 }
             try_merge(&first, &last, &d, &pass);

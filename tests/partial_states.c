@@ -480,6 +480,42 @@ static void try_visible(attn_dtype type, double poison, int option, size_t keys)
     }
 }
 
+/* attn_state_redone: heads with a row that overflows, or sees what is not finite, in whichever part. */
+static void try_redone(attn_dtype type)
+{
+    enum { FIRST = 1 };
+    const size_t cuts[] = {0, 512, 1024, 1500};
+    int pass = 1;
+    for (int what = 0; what < 6;
+         what++) { /* nothing; a query; a key; a value; a value that no query sees; large values */
+        const attn_desc whole = problem(type, 1500, what == 4 ? LENGTHS : PLAIN);
+        const size_t wanted[2] = {what == 1 ? FIRST : 0, what == 0 || what == 4 ? 0 : what == 1 ? FIRST + 1 : HEADS};
+        test_rng rng = {45};
+        size_t got[2] = {77, 77};
+        if (what == 1) ref_set(&whole.q, 0, FIRST, 2, 1, (double)INFINITY);
+        if (what == 2) ref_set(&whole.k, 1, 0, 700, 1, (double)INFINITY);
+        if (what == 3 || what == 4) ref_set(&whole.v, 1, 0, what == 3 ? 0 : 1499, 1, (double)INFINITY);
+        if (what == 5) test_fill(&whole.v, type == ATTN_F64 ? DBL_MAX : (double)FLT_MAX);
+        pass &= test_status(attn_state_redone(compute_in_parts(&whole, cuts, 3, &rng).data, &got[0], &got[1]), ATTN_OK);
+        if (memcmp(got, wanted, sizeof got) == 0) continue;
+        pass = 0;
+        test_note("%d: heads [%zu, %zu) instead of [%zu, %zu)", what, got[0], got[1], wanted[0], wanted[1]);
+    }
+    test_ok(pass, "%s: the heads with rows that may have other bits", attn_dtype_name(type));
+    {
+        const attn_desc whole = problem(type, 600, PLAIN);
+        const state s = partial(&whole, 0, 600, test_on(ATTN_PATH_AUTO));
+        size_t n = 77;
+        test_ok(test_status(attn_state_redone(NULL, &n, &n), ATTN_ERR_NULL) &&
+                    test_status(attn_state_redone(s.data, NULL, &n), ATTN_ERR_NULL) &&
+                    test_status(attn_state_redone(s.data, &n, NULL), ATTN_ERR_NULL) &&
+                    test_status(attn_state_redone((char *)s.data + 4, &n, &n), ATTN_ERR_ALIGN) &&
+                    test_status(attn_state_redone(whole.q.data, &n, &n), ATTN_ERR_PARAMETER) && n == 77,
+                "%s: of no state", attn_dtype_name(type));
+    }
+    test_release();
+}
+
 /* ------------------------------------------------------------------ errors -- */
 
 static void *shifted(const void *p, size_t bytes) { return (char *)(uintptr_t)p + bytes; }
@@ -808,6 +844,7 @@ int main(void)
         try_masked(test_types[t], EVERYTHING);
         for (int what = 0; what < 8; what++) try_largest(test_types[t], what / 2, what % 2);
         try_room(test_types[t]);
+        try_redone(test_types[t]);
         try_visible(test_types[t], (double)NAN, PLAIN, 1100);
         try_visible(test_types[t], (double)NAN, PLAIN, 500);
         try_visible(test_types[t], (double)NAN, SINKS, 1100);

@@ -102,6 +102,7 @@ static struct {
                                                                    &with.count)) \
     X(attn_state_merge, with.status = attn_state_merge(with.state[0], with.state[1], with.state[2], \
                                                        with.size[2], with.path)) \
+    X(attn_state_redone, with.status = attn_state_redone(with.state[2], &with.count, &with.size[1])) \
     X(attn_state_finish, with.status = attn_state_finish(&with.desc, with.state[2], with.path)) \
     X(attn_cache_append, with.status = attn_cache_append(&with.a, &with.b, &with.c, \
                                                          with.flag ? &with.d : NULL)) \
@@ -566,6 +567,7 @@ static void try_states(attn_dtype type, int odd, int several, size_t cut, const 
     with.size[2] = with.count;
     with.state[2] = memory(with.count);
     take(NUMBER_attn_state_merge, what);
+    take(NUMBER_attn_state_redone, what);
     with.desc.sinks = vector(type, 2);
     with.desc.lse = filled(type, 1, 1, 2, 7);
     with.desc.lse = attn_array_3d(type, with.desc.lse.data, 1, 2, 7);

@@ -9,61 +9,30 @@
 
 #include <string.h>
 
-const char sdpa_help[] = "attn sdpa - softmax(scale Q K^T) V\n"
-                         "\n"
-                         "  attn sdpa --q Q.npy --k K.npy --v V.npy -o OUT.npy [options]\n"
-                         "\n"
-                         "Arrays are (S, D), (H, S, D) or (B, H, S, D): batch, heads, sequence, head\n"
-                         "dimension. K and V may have fewer heads than Q; their number must divide Q's.\n"
-                         "\n"
-                         "Visible keys:\n"
-                         "  --causal upper-left|lower-right|N    key j is visible to query i when j <= i,\n"
-                         "                   j <= i + kv_len - q_len, or j <= i + N\n"
-                         "  --window L,R     only L keys before and R keys after that position; -1: no limit\n"
-                         "  --mask M.npy     bool, or integers 1 and 0: true = visible; floats: added to\n"
-                         "                   scores, -inf = hidden; (B, H, q_len, kv_len), where all but\n"
-                         "                   kv_len broadcast\n"
-                         "  --mask-place keys|tail    the mask has columns for the first keys only, and\n"
-                         "                   others are hidden, or for the last, and others are visible\n"
-                         "  --mask-bits      store a boolean mask as bits; changes no byte of the results\n"
-                         "  --kv-lens N.npy  (B): the number of keys in each batch; int32 or int64\n"
-                         "  --q-bounds I.npy    (q_len, 2 R) or (B, q_len, 2 R): intervals of keys, begin\n"
-                         "                   and end in turn, of each query; int32 or int64\n"
-                         "  --cu-seqlens-q C.npy    (N + 1), from 0 up: Q is (H, total, D), its rows\n"
-                         "                   C[n] to C[n + 1] are a batch, K and V (N, H, kv_len, D)\n"
-                         "Scores:\n"
-                         "  --scale X        instead of 1/sqrt(head dimension)\n"
-                         "  --softcap C      C tanh(score / C)\n"
-                         "  --alibi S.npy    (H) or (B, H): slopes\n"
-                         "  --rel-bias R.npy    (B, H, q_len, R), broadcast: added by distance\n"
-                         "  --rel-first N    the distance of its first entry (default: 0)\n"
-                         "  --rel-clamp      distances beyond have the first or the last entry\n"
-                         "  --sinks S.npy    (H): a logit for the denominator only\n"
-                         "More outputs:\n"
-                         "  --weights W.npy  the attention weights\n"
-                         "  --lse L.npy      log(sum exp(score)) of each row\n"
-                         "  --rowmax M.npy   the largest score of each row\n"
-                         "  --rowsum S.npy   sum exp(score - that), without the sink\n"
-                         "  --scores S.npy --stage raw|softcapped|biased|probs    the scores at that stage\n"
-                         "  --colsum C.npy   sums of the weights over the queries\n" PICTURE_HELP "Computation:\n"
-                         "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n"
-                         "                   one of them is float64, else f32). NumPy has no bfloat16: a\n"
-                         "                   bf16 result is written as float32, which holds it exactly.\n"
-                         "  --kv-dtype f16|bf16|i8|u8|e4m3|e5m2    convert k and v to this type; of 8 bits\n"
-                         "                   with the scales given, or with a scale found for each row of\n"
-                         "                   each head (u8: given). Files of int8 and uint8 are taken as\n"
-                         "                   they are; e4m3 and e5m2 say that uint8 holds floats.\n"
-                         "  --k-scale S.npy, --k-zero Z.npy, --v-scale S.npy, --v-zero Z.npy    what an\n"
-                         "                   element of 8 bits stands for: (number - zero) * scale, in\n"
-                         "                   float32; (B, H, kv_len, C), where all broadcast and C\n"
-                         "                   divides the head dimension. i8 and u8 have zero points.\n"
-                         "  --paged N        store k and v in shuffled pages of N keys, with a block table\n"
-                         "  --cache          append k and v to a cache and compute one query at a time; with\n"
-                         "                   --paged the cache has pages. Neither option changes a byte,\n"
-                         "                   except that raw and softcapped scores of keys that are not\n"
-                         "                   yet in the cache are -inf.\n"
-                         "  --ring N, --ring-sinks S    a cache of N rows, which keys after the first S take\n"
-                         "                   in turn; refused if a query sees one that is gone\n" RUN_HELP;
+const char sdpa_help[] =
+    "attn sdpa - softmax(scale Q K^T) V\n"
+    "\n"
+    "  attn sdpa --q Q.npy --k K.npy --v V.npy -o OUT.npy [options]\n"
+    "\n" SHAPES_HELP "\n" SEES_HELP "  --cu-seqlens-q C.npy    (N + 1), from 0 up: Q is (H, total, D), its rows\n"
+    "                   C[n] to C[n + 1] are a batch, K and V (N, H, kv_len, D)\n" SCORES_HELP "More outputs:\n"
+    "  --weights W.npy  the attention weights\n" ROWS_HELP
+    "  --scores S.npy --stage raw|softcapped|biased|probs    the scores at that stage\n"
+    "  --colsum C.npy   sums of the weights over the queries\n" PICTURE_HELP "Computation:\n" TYPE_HELP
+    "  --kv-dtype f16|bf16|i8|u8|e4m3|e5m2    convert k and v to this type; of 8 bits\n"
+    "                   with the scales given, or with a scale found for each row of\n"
+    "                   each head (u8: given). Files of int8 and uint8 are taken as\n"
+    "                   they are; e4m3 and e5m2 say that uint8 holds floats.\n"
+    "  --k-scale S.npy, --k-zero Z.npy, --v-scale S.npy, --v-zero Z.npy    what an\n"
+    "                   element of 8 bits stands for: (number - zero) * scale, in\n"
+    "                   float32; (B, H, kv_len, C), where all broadcast and C\n"
+    "                   divides the head dimension. i8 and u8 have zero points.\n"
+    "  --paged N        store k and v in shuffled pages of N keys, with a block table\n"
+    "  --cache          append k and v to a cache and compute one query at a time; with\n"
+    "                   --paged the cache has pages. Neither option changes a byte,\n"
+    "                   except that raw and softcapped scores of keys that are not\n"
+    "                   yet in the cache are -inf.\n"
+    "  --ring N, --ring-sinks S    a cache of N rows, which keys after the first S take\n"
+    "                   in turn; refused if a query sees one that is gone\n" RUN_HELP;
 
 typedef struct sdpa_options {
     const char *q, *k, *v, *out, *weights, *lse, *scores, *stage, *colsum, *rowmax, *rowsum;
@@ -381,7 +350,7 @@ static int extras_load(const sdpa_options *o, const sdpa_ranks *ranks, attn_desc
     for (i = 1; i <= q->ndim; i++) full[4 - i] = q->shape[q->ndim - i];
     full[3] = kv_len;
     if (!load(ranks, &mask, o->mask, SDPA_MASK) || !tensor_load(&alibi, o->alibi) || !tensor_load(&sinks, o->sinks) ||
-        !tensor_load(&rel_bias, o->rel_bias) || !tensor_load(&kv_lens, o->kv_lens) ||
+        !load(ranks, &rel_bias, o->rel_bias, SDPA_MASK) || !tensor_load(&kv_lens, o->kv_lens) ||
         !load(ranks, &q_bounds, o->q_bounds, SDPA_QUERIES) || !tensor_load(&cu_seqlens_q, o->cu_seqlens_q))
         return 0;
     if (!mask_fits(&mask, desc->mask_place, full, dtype) || !vector_fits(&alibi, sequences, full[1], 1, "head") ||
@@ -794,12 +763,10 @@ static int sdpa(const sdpa_options *o, const sdpa_ranks *ranks)
 /* What all processes together do not do. */
 static int ranks_allowed(const sdpa_options *o)
 {
-    const char *const given[] = {o->weights,     o->scores,      o->colsum,  o->cu_seqlens_q, o->paged,
-                                 o->cache,       o->k_scale,     o->k_zero,  o->v_scale,      o->v_zero,
-                                 o->picture.svg, o->picture.png, o->rel_bias};
-    static const char *const names[] = {"--weights", "--scores",  "--colsum",  "--cu-seqlens-q", "--paged",
-                                        "--cache",   "--k-scale", "--k-zero",  "--v-scale",      "--v-zero",
-                                        "--svg",     "--png",     "--rel-bias"};
+    const char *const given[] = {o->weights, o->scores, o->colsum,  o->cu_seqlens_q, o->paged,       o->cache,
+                                 o->k_scale, o->k_zero, o->v_scale, o->v_zero,       o->picture.svg, o->picture.png};
+    static const char *const names[] = {"--weights", "--scores", "--colsum",  "--cu-seqlens-q", "--paged", "--cache",
+                                        "--k-scale", "--k-zero", "--v-scale", "--v-zero",       "--svg",   "--png"};
     size_t i;
     for (i = 0; i < sizeof given / sizeof given[0]; i++)
         if (given[i]) return fail("%s is for one process (attn)", names[i]);

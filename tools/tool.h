@@ -192,6 +192,44 @@ int causal_read(const char *text, attn_desc *desc);
 
 /* --------------------------------------------------------------- sdpa.c -- */
 
+/* What attn sdpa and attn-mpi have in common. */
+/* clang-format off */
+#define SHAPES_HELP \
+    "Arrays are (S, D), (H, S, D) or (B, H, S, D): batch, heads, sequence, head\n" \
+    "dimension. K and V may have fewer heads than Q; their number must divide Q's.\n"
+#define SEES_HELP \
+    "Visible keys:\n" \
+    "  --causal upper-left|lower-right|N    key j is visible to query i when j <= i,\n" \
+    "                   j <= i + kv_len - q_len, or j <= i + N\n" \
+    "  --window L,R     only L keys before and R keys after that position; -1: no limit\n" \
+    "  --mask M.npy     bool, or integers 1 and 0: true = visible; floats: added to\n" \
+    "                   scores, -inf = hidden; (B, H, q_len, kv_len), where all but\n" \
+    "                   kv_len broadcast\n" \
+    "  --mask-place keys|tail    the mask has columns for the first keys only, and\n" \
+    "                   others are hidden, or for the last, and others are visible\n" \
+    "  --mask-bits      store a boolean mask as bits; changes no byte of the results\n" \
+    "  --kv-lens N.npy  (B): the number of keys in each batch; int32 or int64\n" \
+    "  --q-bounds I.npy    (q_len, 2 R) or (B, q_len, 2 R): intervals of keys, begin\n" \
+    "                   and end in turn, of each query; int32 or int64\n"
+#define SCORES_HELP \
+    "Scores:\n" \
+    "  --scale X        instead of 1/sqrt(head dimension)\n" \
+    "  --softcap C      C tanh(score / C)\n" \
+    "  --alibi S.npy    (H) or (B, H): slopes\n" \
+    "  --rel-bias R.npy    (B, H, q_len, R), broadcast: added by distance\n" \
+    "  --rel-first N    the distance of its first entry (default: 0)\n" \
+    "  --rel-clamp      distances beyond have the first or the last entry\n" \
+    "  --sinks S.npy    (H): a logit for the denominator only\n"
+#define ROWS_HELP \
+    "  --lse L.npy      log(sum exp(score)) of each row\n" \
+    "  --rowmax M.npy   the largest score of each row\n" \
+    "  --rowsum S.npy   sum exp(score - that), without the sink\n"
+#define TYPE_HELP \
+    "  --dtype f32|f64|f16|bf16   convert q, k and v to this type (default: f64 if\n" \
+    "                   one of them is float64, else f32). NumPy has no bfloat16: a\n" \
+    "                   bf16 result is written as float32, which holds it exactly.\n"
+/* clang-format on */
+
 typedef enum sdpa_rows { SDPA_QUERIES, SDPA_KEYS, SDPA_MASK } sdpa_rows;
 
 /* Several processes that do one sdpa: each has some rows of what has rows. */

@@ -18,25 +18,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] = "attn-mpi - attn sdpa on the ranks of MPI, with the bits of one process\n"
-                           "\n"
-                           "  mpirun -n N attn-mpi sdpa --q Q.npy --k K.npy --v V.npy -o OUT.npy [options]\n"
-                           "\n"
-                           "Each rank reads and writes its own rows of the sequence. Options are those of\n"
-                           "attn sdpa (see attn sdpa --help), but for --weights, --scores, --colsum,\n"
-                           "pictures, caches, pages, packed sequences and scales of 8 bits. Besides:\n"
-                           "  --schedule auto|tree|ring|heads    what travels: states of the queries, keys and\n"
-                           "                   values, or whole heads (default: auto, the fewest bytes)\n"
-                           "  --order zigzag|contiguous    which rows a rank has: two pieces, so that the work\n"
-                           "                   of a causal mask is even, or one (default: zigzag)\n"
-                           "  --report         print what each rank sent, held and did\n"
-                           "On an error one rank prints one line, no file is written, and the exit status is 2.\n";
+/* clang-format off */
+const char mpi_help[] =
+    "attn-mpi - attn sdpa on the ranks of MPI, with the bits of one process\n"
+    "\n"
+    "  mpirun -n N attn-mpi sdpa --q Q.npy --k K.npy --v V.npy -o OUT.npy [options]\n"
+    "\n"
+    "Each rank reads and writes its own rows of the sequence, of files in C order; no\n"
+    "rank has the whole of anything that has rows.\n"
+    SHAPES_HELP
+    "\n"
+    SEES_HELP
+    SCORES_HELP
+    "More outputs:\n"
+    ROWS_HELP
+    "Ranks:\n"
+    "  --schedule auto|tree|ring|heads    what travels: states of the queries, keys and\n"
+    "                   values, or whole heads (default: auto, the fewest bytes)\n"
+    "  --order zigzag|contiguous    which rows a rank has: two pieces, so that the work\n"
+    "                   of a causal mask is even, or one (default: zigzag)\n"
+    "  --report         print what each rank sent, held and did\n"
+    "  --progress       show on standard error how far the first rank is; without it only\n"
+    "                   where that is a terminal, and most of mpirun put a pipe there\n"
+    "Computation:\n"
+    TYPE_HELP
+    "  --kv-dtype f16|bf16    convert k and v to this type\n"
+    RUN_HELP
+    "\n"
+    "On an error one rank prints one line, and no file is written.\n";
+/* clang-format on */
 
 static struct {
     attn_mpi ranks;
     attn_mpi_desc desc; /* lengths, shards, schedule */
     int zigzag, q_dims;
-    const char *schedule, *order, *report;
+    const char *schedule, *order, *report, *progress;
     tensor keys; /* the first that were read, as the file has them: without data */
 } job;
 
@@ -87,6 +103,7 @@ static int transfer(MPI_File file, const tensor *t, int axis, const attn_mpi_sha
     size_t outer = 1, o, done, n;
     int i, code = MPI_SUCCESS;
     for (i = 0; i < axis; i++) outer *= t->array.shape[i];
+    progress_begin();
     for (o = 0; o < outer; o++)
         for (i = 0; i < 2; i++)
             for (done = 0; done < (s->end[i] - s->begin[i]) * row && code == MPI_SUCCESS; done += n, at += n) {
@@ -95,6 +112,7 @@ static int transfer(MPI_File file, const tensor *t, int axis, const attn_mpi_sha
                 MPI_Status status;
                 int count = 0;
                 n = left < most ? left : most;
+                progress_at(write ? "attn: writing" : "attn: reading", t->file, (double)o, (double)outer);
                 code = write ? MPI_File_write_at(file, from, at, (int)n, MPI_BYTE, &status)
                              : MPI_File_read_at(file, from, at, (int)n, MPI_BYTE, &status);
                 if (code == MPI_SUCCESS) code = MPI_Get_count(&status, MPI_BYTE, &count);
@@ -102,6 +120,7 @@ static int transfer(MPI_File file, const tensor *t, int axis, const attn_mpi_sha
                     return fail("%s: %s of %zu bytes were %s", t->file, count < 0 ? "none" : "a part", n,
                                 write ? "written" : "read");
             }
+    progress_erase();
     return code == MPI_SUCCESS || fail_mpi(t->file, code);
 }
 
@@ -170,7 +189,7 @@ static int load_from(MPI_File file, tensor *t, const char *name, sdpa_rows rows)
     return 1;
 }
 
-/* The options that say which rows a rank has, and what travels. */
+/* The options that say which rows a rank has, what travels, and who shows how far it is. */
 static int words_read(void)
 {
     static const char *const orders[] = {"contiguous", "zigzag"};
@@ -182,6 +201,8 @@ static int words_read(void)
         !option_word("--order", job.order, orders, 2, &job.zigzag))
         return 0;
     job.desc.schedule = (attn_mpi_schedule)schedule;
+    if (job.ranks.rank) progress_choose(0);
+    else if (job.progress) progress_choose(1);
     return 1;
 }
 
@@ -201,8 +222,9 @@ static int load(tensor *t, const char *name, sdpa_rows rows)
 
 static size_t kv_len(void) { return job.desc.kv_len; }
 
-/* All ranks write their rows to a new file. */
-static int write_rows(tensor *t, const char *name)
+/* The rows of this rank, to a file that the first one makes: its header before them, and as long as all. Each opens it
+ * for itself: where ranks open a file together, MPICH 4.0 hangs once in a hundred times. */
+static int write_rows(tensor *t, const char *name, int first)
 {
     const int axis = job.q_dims - 2; /* of rows without columns, too */
     unsigned char header[NPY_HEADER_SIZE];
@@ -212,13 +234,13 @@ static int write_rows(tensor *t, const char *name)
     int fine = 1, code;
     whole.shape[axis] = job.desc.q_len;
     size = npy_write_header(&whole, header);
-    code = MPI_File_open(MPI_COMM_WORLD, name, MPI_MODE_CREATE | MPI_MODE_WRONLY, MPI_INFO_NULL, &file);
+    code = MPI_File_open(MPI_COMM_SELF, name, (first ? MPI_MODE_CREATE : 0) | MPI_MODE_WRONLY, MPI_INFO_NULL, &file);
     if (code != MPI_SUCCESS) return fail_mpi(t->file, code);
-    code = MPI_File_set_size(file, (MPI_Offset)(size + row_bytes(&whole, -1)));
-    if (code == MPI_SUCCESS && job.ranks.rank == 0)
-        code = MPI_File_write_at(file, 0, header, (int)size, MPI_BYTE, MPI_STATUS_IGNORE);
-    if (code != MPI_SUCCESS) fine = fail_mpi(t->file, code);
-    fine = fine && transfer(file, t, axis, &job.desc.q_shard, job.desc.q_len, size, 1);
+    if (first) {
+        code = MPI_File_set_size(file, (MPI_Offset)(size + row_bytes(&whole, -1)));
+        if (code == MPI_SUCCESS) code = MPI_File_write_at(file, 0, header, (int)size, MPI_BYTE, MPI_STATUS_IGNORE);
+        if (code != MPI_SUCCESS) fine = fail_mpi(t->file, code);
+    } else fine = transfer(file, t, axis, &job.desc.q_shard, job.desc.q_len, size, 1);
     code = MPI_File_close(&file);
     return fine && (code == MPI_SUCCESS || fail_mpi(t->file, code));
 }
@@ -242,7 +264,8 @@ static int save(tensor *const *outputs, size_t count)
     }
     if (!settle(fine && names)) return 0;
     for (i = 0; i < count && !over; i++)
-        if (outputs[i]->file) settle(write_rows(outputs[i], names + i * room));
+        if (outputs[i]->file && settle(job.ranks.rank || write_rows(outputs[i], names + i * room, 1)))
+            settle(write_rows(outputs[i], names + i * room, 0));
     for (i = 0; i < count && job.ranks.rank == 0; i++) {
         if (!outputs[i]->file) continue;
         if (over) remove(names + i * room);
@@ -282,9 +305,15 @@ static int print_report(const attn_mpi_report *report)
 static attn_status compute(const void *arguments, const attn_exec *exec)
 {
     const attn_desc *part = (const attn_desc *)arguments;
+    attn_exec own = *exec;
     attn_mpi_report report;
     int status;
+    if (!own.parallel_for) own.workspace = NULL;
     if (part->k_scale.ndim || part->v_scale.ndim) return ATTN_ERR_UNSUPPORTED;
+    if (exec->query && !exec->parallel_for) { /* none: without a workspace messages move on, and progress is seen */
+        *exec->query = 0;
+        return ATTN_OK;
+    }
     if (exec->query) { /* as much as all queries and keys need */
         attn_desc whole = *part;
         attn_array *const long_ones[] = {&whole.q, &whole.out, &whole.k, &whole.v};
@@ -301,7 +330,7 @@ static attn_status compute(const void *arguments, const attn_exec *exec)
     if (!settle(1)) return ATTN_ERR_MEMORY; /* not printed */
     job.desc.part = *part;
     if (job.ranks.rank == 0) job.desc.progress = show_progress;
-    status = attn_mpi_forward(&job.ranks, &job.desc, exec, &report);
+    status = attn_mpi_forward(&job.ranks, &job.desc, &own, &report);
     progress_erase();
     if (!status) return job.report && !print_report(&report) ? ATTN_ERR_MEMORY : ATTN_OK;
     fail("sdpa: %s%s%s", attn_mpi_status_string(status), report.argument[0] ? ": " : "", report.argument);
@@ -311,7 +340,10 @@ static attn_status compute(const void *arguments, const attn_exec *exec)
 
 static int sdpa(int argc, char **argv)
 {
-    const option options[] = {{"--schedule", &job.schedule}, {"--order", &job.order}, {"--report!", &job.report}};
+    const option options[] = {{"--schedule", &job.schedule},
+                              {"--order", &job.order},
+                              {"--report!", &job.report},
+                              {"--progress!", &job.progress}};
     const sdpa_ranks by = {options, sizeof options / sizeof options[0], load, kv_len, compute, save};
     return sdpa_by(argc, argv, &by);
 }
@@ -320,7 +352,7 @@ static int run_command(int argc, char **argv)
 {
     int i, asked = argc == 2 && strcmp(argv[1], "--help") == 0;
     for (i = 2; i < argc; i++) asked |= strcmp(argv[i], "--help") == 0;
-    if (asked) return job.ranks.rank || fputs(help, stdout) >= 0;
+    if (asked) return job.ranks.rank || fputs(mpi_help, stdout) >= 0;
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return job.ranks.rank || printf("attn %s\n", attn_version()) > 0;
     if (argc < 2 || strcmp(argv[1], "sdpa") != 0) return fail("the only command is sdpa (see attn-mpi --help)");
