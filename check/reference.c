@@ -589,7 +589,8 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
  *   score  = sum of fl(... + q' k)    1 rounding per element of head_dim. The same bound holds
  *            unfused: products are rounded as well, but the first one is then added to 0
  *            so |error| <= gamma(d + 3) A, A = |scale| sum |q k|. A rounding to a denormal has
- *            an error of eta: d of them in the sum, and one in each q', times k
+ *            an error of eta: d of them in the sum, and one in each q', times k. If a q' of float64
+ *            is beyond its range, keys meet q, and their sum, scaled, has d of eta |scale|
  *   softcap: c tanh(score / c) is monotonic, so the error of the score moves it at most to its
  *            value at score +- error. Added to this are the error of tanh and four roundings:
  *            of c, 1 / c and two products. Those before tanh count in full, since
@@ -613,9 +614,11 @@ static void compute_scores(ref_head *h, size_t i)
     const int before_masks = desc->stage == ATTN_STAGE_RAW || desc->stage == ATTN_STAGE_SOFTCAPPED;
     const int64_t p = position_of(&h->s, i);
     ref_real scale, own_eta, sum_q = 0;
-    int scale_exponent;
-    for (size_t c = 0; c < d; c++)
+    int scale_exponent, unscaled = 0;
+    for (size_t c = 0; c < d; c++) {
         h->q[c] = ref_get(&desc->q, present(&desc->cu_seqlens_q) ? 0 : h->batch, h->head, h->s.q_base + i, c);
+        unscaled |= h->compute == ATTN_F64 && ref_abs(h->q[c]) * ref_abs(h->scale) > t.max;
+    }
     choose_units(h);
     own_eta = h->shift ? least_real() : 0;
     scale = ref_frexp(h->scale, &scale_exponent);
@@ -645,6 +648,7 @@ static void compute_scores(ref_head *h, size_t i)
         delta = gamma_n((ref_real)d + 3, t.u) * magnitude;
         delta += ref_ldexp(t.eta, -h->shift) * (ref_real)(2 * d) + ref_ldexp(t.eta, -h->shift_q) * 2 * sum_k;
         delta += least_real() * ((ref_real)d + 2 * sum_k) + own_eta * sum_q;
+        if (unscaled) delta += ref_ldexp(t.eta * ref_abs(h->scale), -h->shift) * (ref_real)d;
         shown = s, shown_delta = delta;
         in_units_of_ln2 = gamma_n(ref_abs(h->scale) < t.max / 2 ? 1 : 2, t.u) * magnitude;
         if (cap > 0) {
@@ -706,6 +710,9 @@ typedef struct softmax_row {
     ref_bounds lse, largest, total; /* the last two count the sink, if there is one */
 } softmax_row;
 
+/* Where errors are so large, nothing is known. */
+#define MOST_EXPONENT ((ref_real)1e300)
+
 static int levels_of(size_t n)
 {
     int levels = 0;
@@ -720,14 +727,14 @@ static int levels_of(size_t n)
 static void exponent_bounds(const softmax_row *r, arithmetic t, int levels, ref_real x, ref_real delta, ref_real *low,
                             ref_real *high, ref_real *certain, ref_real *possible)
 {
-    const ref_real inf = (ref_real)INFINITY, huge = (ref_real)1e300, least = ref_log(t.flushed);
+    const ref_real inf = (ref_real)INFINITY, least = ref_log(t.flushed);
     const ref_real exps = gamma_n(2 * (ref_real)EXP_ULP, t.u) * (ref_real)(1 + levels);
     const ref_real error = delta + gamma_n(1, t.u) * (ref_abs(x) + delta);
     *certain = *low = ref_ldexp(x - error, r->shift) - exps;
     *possible = *high = ref_ldexp(x + error, r->shift) + exps;
     if (*low < least) *low = -inf;
     if (*high < least) *high = least;
-    if (*high > huge) *high = huge;
+    if (*high > MOST_EXPONENT) *high = MOST_EXPONENT;
 }
 
 /* Weights and log-sum-exp.
@@ -870,6 +877,7 @@ static void compute_weights(softmax_row *r, attn_dtype type)
     r->lse.low = limited(ref_ldexp(max + ref_ldexp(least, -r->shift) - lse_error, r->shift), t.max);
     r->lse.high =
         limited(ref_ldexp(max + ref_ldexp(max_high + ref_log(largest), -r->shift) + lse_error, r->shift), t.max);
+    if (max_high >= MOST_EXPONENT) r->lse.high = t.max;
 }
 
 /* ----------------------------------------------------------- output -- */
