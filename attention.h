@@ -229,6 +229,9 @@
  *   distances from `first` on; r (heads, q_len, n).
  *     attn_scores(&u, &e, 0, &r, NULL);
  *     d.rel_bias = r, d.rel_first = first;
+ *   Swin: distances in two dimensions are no function of p - j. All pairs of a window's n
+ *   tokens, expanded once, as an additive mask that all windows (the batch) share.
+ *     d.mask = attn_array_3d(ATTN_F32, pairs, heads, n, n);
  *   A tree of n drafts after a cache (speculative decoding), of which each sees the cache and
  *   its ancestors: n x n bits, a row of bytes for each. Without the cache's part of the mask.
  *     d.mask = attn_array_2d(ATTN_BIT, ancestors, n, n);
