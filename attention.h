@@ -4981,11 +4981,12 @@ static int attn__whole_blocks(const attn__problem *p, const attn__rows *rows)
     return !attn__one_panel(p, rows) && (p->dim + p->dim_v) * p->run.kernel->size <= ATTN__NEAR_BYTES / ATTN__BLOCK;
 }
 
-/* Of keys or values [from, to), the first that has to be copied. Others then count as copied, those of a range. */
+/* Are keys or values [from, to) at their places? */
 static int attn__all_copied(const attn__range *copied, size_t from, size_t to)
 {
     return from >= copied->lo && to <= copied->hi;
 }
+/* From which on they have to be copied: then they are, beside what was adjacent to them. */
 static size_t attn__not_copied(attn__range *copied, size_t from, size_t to)
 {
     if (from < copied->lo || from > copied->hi) copied->lo = copied->hi = from;
