@@ -337,11 +337,11 @@
  *   may fill. Scratch memory ("workspace") is the caller's, who learns its size by
  *   attn_workspace_size or, for one call of any function, by exec.query; it depends on
  *   head_dim and the number of workers, and hardly on the lengths (never on
- *   q_len * kv_len); for few queries over keys of several heads side by side also on
- *   the heads: up to 64 rows of values for each query. A call without any (exec is NULL, or its workspace NULL and of
- *   size 0) allocates it, once, and frees it: by malloc and free, or by
- *   ATTN_MALLOC(bytes) and ATTN_FREE(pointer), if you define these; without memory
- *   it returns ATTN_ERR_MEMORY and writes nothing. With ATTN_NO_MALLOC, and in
+ *   q_len * kv_len); for few queries over keys of several heads side by side also on the
+ *   heads: up to 64 rows of values for each query. A call without any (exec is NULL, or
+ *   its workspace NULL and of size 0) allocates it, once, and frees it: by malloc and
+ *   free, or by ATTN_MALLOC(bytes) and ATTN_FREE(pointer), if you define these; without
+ *   memory it returns ATTN_ERR_MEMORY and writes nothing. With ATTN_NO_MALLOC, and in
  *   freestanding programs, nothing is ever allocated: ATTN_ERR_WORKSPACE.
  *
  *   No function needs more than 48 KiB of stack when compiled with optimization, nor
@@ -2051,6 +2051,7 @@ typedef struct attn__soon {
     size_t runs;             /* with this one; 0: there is nothing to fetch */
     struct attn__soon *then; /* what comes after the last, or NULL */
 } attn__soon;
+/* A tile fetches for so many steps: where the next one begins. Beyond the end of a run it is what lies there. */
 static void attn__fetched(attn__soon *soon, size_t steps)
 {
     soon->at += (ptrdiff_t)steps * soon->hop;

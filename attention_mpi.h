@@ -411,9 +411,8 @@ typedef struct attn__mpi_run {
     int under_way, receives; /* how many */
     attn__mpi_item *items;
     size_t item_count, held;
-    double before, share,
-        shown;       /* of the work: done before the current call of attention.h, its share, what was told */
-    int64_t *lens;   /* of all keys, where somebody must say it */
+    double before, share, shown; /* of the work: done before this call of attention.h, its share, what was told */
+    int64_t *lens;               /* of all keys, where somebody must say it */
     int64_t redo[2]; /* heads that are to be computed again: the first, and minus the end; so minima tell all */
     const attn_desc *results; /* of TREE: of all queries, in memory of this call */
     attn__mpi_outcome outcome;
@@ -1344,7 +1343,7 @@ static void attn__mpi_heads(attn__mpi_run *run)
         if (!s[0].part.ndim) d.q = attn__mpi_slice(&d.q, 1, lo, hi - lo);
         if (!s[1].part.ndim) d.mask = attn__mpi_slice_of(&d.mask, 1, lo, hi - lo);
         if (!s[2].part.ndim) d.rel_bias = attn__mpi_slice_of(&d.rel_bias, 1, lo, hi - lo);
-        if (d.alibi.ndim) d.alibi = attn__mpi_slice(&d.alibi, d.alibi.ndim - 1, lo, hi - lo);
+        d.alibi = attn__mpi_slice(&d.alibi, d.alibi.ndim - 1, lo, hi - lo);
         d.sinks = attn__mpi_slice(&d.sinks, 0, lo, hi - lo);
         began = MPI_Wtime();
         run->before = 0;
