@@ -5723,8 +5723,8 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
                                 s->panel + c * ATTN__TILE_STRIDE * es);
     }
     for (size_t from = within.lo, to; from < within.hi; from = to) {
-        const char *values = attn__key_at(p, &p->v, rows, base + first + from, 0);
-        ptrdiff_t stride = p->v.stride[ATTN__S];
+        const char *values;
+        ptrdiff_t stride;
         int fetches = !whole && r0 == 0;
         to = attn__min(from + piece, within.hi);
         if (p->v_copied > one) {
@@ -5734,7 +5734,7 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
             attn__copy_rows(p, rows, &p->v, base + first + absent, base + first + to, 0, p->dim_v,
                             copy + (absent - from) * p->dim_v * es, p->dim_v);
             values = copy, stride = (ptrdiff_t)p->dim_v;
-        }
+        } else values = attn__key_at(p, &p->v, rows, base + first + from, 0), stride = p->v.stride[ATTN__S];
         if (fetches)
             soon = attn__fetch_next(p, rows, &p->v, base + first + to, base + first + attn__min(to + piece, within.hi),
                                     p->dim_v, &block->ahead[0]);
