@@ -1727,21 +1727,23 @@ static double attn__tanh_f64(double x)
  * log m = 2 atanh(s) = 2 s (1 + s^2/3 + s^4/5 + ...), |s| <= 0.1716: the term
  * after s^20/21 is below 2^-59. At most 2.5 ulp; 1.9951 at 1.00007625, unfused
  * 1.9634 at 1.0000018939465483 (tests/elementary.c). */
+static double attn__log_split(double x, double *e)
+{
+    int exponent;
+    const double m = attn__split(x, &exponent);
+    *e = exponent - (m < 0.70710678118654752);
+    return m < 0.70710678118654752 ? m * 2 : m;
+}
 ATTN__NOINLINE static double attn__log_f64(double x)
 {
-    int e;
-    double m = attn__split(x, &e), s, z, p = 1.0 / 21;
-    if (m < 0.70710678118654752) {
-        m *= 2;
-        e -= 1;
-    }
+    double e, m = attn__log_split(x, &e), s, z, p = 1.0 / 21;
     s = (m - 1) / (m + 1);
     z = s * s;
     for (int i = 19; i >= 3; i -= 2) p = attn__madd_f64(p, z, 1.0 / i);
     p = attn__madd_f64(p, z, 0.0); /* the series less 1 */
     s += s;
-    p = attn__madd_f64(s, p, attn__madd_f64((double)e, ATTN__LN2_LO_F64, s));
-    return attn__madd_f64((double)e, ATTN__LN2_HI_F64, p);
+    p = attn__madd_f64(s, p, attn__madd_f64(e, ATTN__LN2_LO_F64, s));
+    return attn__madd_f64(e, ATTN__LN2_HI_F64, p);
 }
 
 /* sqrt(x) for x > 0, rounded to nearest, of which functions may not be at hand. */
@@ -2210,6 +2212,8 @@ typedef struct attn__kernel {
     /* Rotary embedding, of doubles alone; arrays go on to a multiple of 8.
      * turn[i] = base^(-2 (c + i) / dim), of the logarithm of base in two parts */
     void (*turns)(double *turn, size_t n, size_t c, double dim, double log_base, double log_low);
+    /* x[i] becomes its logarithm, finite and more than 0 */
+    void (*logs)(double *x, size_t n);
     /* of the angles position * turn[i] */
     void (*cosines)(double *cosine, double *sine, const double *turn, double position, size_t n);
     /* The pairs (u[i], v[i]), or (u[2 i], u[2 i + 1]), go to u[i] and v[i], turned. Returns 1 if one times `limit` is
@@ -4167,7 +4171,7 @@ typedef struct attn__wide {
 typedef struct attn__row {
     attn__range keys;   /* visible ones, before the mask */
     double factor, max; /* weight = exp(score - max) * factor */
-    double lse;
+    double lse, sum;    /* log-sum-exp: lse, and the logarithm of sum if that is not 0 */
     double top;               /* the largest scaled score */
     int exponent;             /* scaled scores are multiples of 2 to the power of it */
     unsigned char not_finite; /* a visible score is not safely finite */
@@ -5888,11 +5892,11 @@ static void attn__put_statistics(const attn__problem *p, const attn__rows *rows,
     if (ATTN__HAS(p, rowsum)) attn__put(attn__at(&p->rowsum, 0, rows->b, h, i), p->rowsum.dtype, t.sum);
 }
 
-/* From the state of row r in slot 0 to what its sum of values is multiplied by, NaN if its output is, and its
- * log-sum-exp. */
+/* From the state of row r in slot 0 to what its sum of values is multiplied by, NaN if its output is, and what its
+ * log-sum-exp is made of. */
 static double attn__row_factor(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
 {
-    const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
+    const size_t h = attn__head_of(rows, r);
     const double sink = ATTN__HAS(p, sinks) ? attn__element(&p->sinks, 0, h) : -attn__infinity();
     attn__row *row = s->row + r;
     double max = s->max[r], sum = s->sum[r], factor = attn__from_bits_f64(0x7ff8000000000000u), lse = max;
@@ -5906,23 +5910,42 @@ static double attn__row_factor(const attn__problem *p, const attn__rows *rows, a
         factor = above || sink <= -attn__infinity() ? 1 / sum : 0;
         sum = 0;
     } else if (sink > max) { /* the sink is one more logit below the line */
-        const double little = attn__exp_f64(max - sink);
+        const double little = p->doubles->exp_difference(max, sink, 1);
         sum = attn__madd_f64(sum, little, 1);
         factor = little / sum;
         lse = sink;
     } else if (!(sum <= 0)) { /* or nothing but -inf is seen */
-        if (sink > -attn__infinity()) sum += attn__exp_f64(sink - max);
+        if (sink > -attn__infinity()) sum += p->doubles->exp_difference(sink, max, 1);
         factor = 1 / sum;
     }
     row->factor = factor;
     row->max = max;
     if (ATTN__HAS(p, rowmax) || ATTN__HAS(p, rowsum)) attn__put_statistics(p, rows, r, attn__statistics_of(p, s, r));
-    if (!ATTN__HAS(p, lse) && !p->careful) return factor;
-    if (!(sum <= 0)) lse += attn__finite_f64(sum) ? attn__log_f64(sum) : sum;
+    /* what is added to a number so large does not change it */
     if (p->careful && attn__finite_f64(lse)) lse = attn__saturate(lse, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
     row->lse = lse;
-    if (ATTN__HAS(p, lse)) attn__put(attn__at(&p->lse, 0, rows->b, h, rows->q_base + i), p->lse.dtype, lse);
+    row->sum = sum;
     return factor;
+}
+
+/* The log-sum-exp of up to ROWS rows. */
+static void attn__take_logs(const attn__problem *p, const attn__row *row, size_t count, double *lse)
+{
+    for (size_t r = 0; r < attn__round_up(count, 8); r++)
+        lse[r] = r < count && row[r].sum > 0 && attn__finite_f64(row[r].sum) ? row[r].sum : 1;
+    p->doubles->logs(lse, count);
+    for (size_t r = 0; r < count; r++)
+        if (row[r].sum <= 0) lse[r] = row[r].lse;
+        else lse[r] = row[r].lse + (attn__finite_f64(row[r].sum) ? lse[r] : row[r].sum);
+}
+static void attn__put_lse(const attn__problem *p, const attn__rows *rows, const attn__scratch *s)
+{
+    double lse[ATTN__ROWS];
+    if (!ATTN__HAS(p, lse)) return;
+    attn__take_logs(p, s->row, rows->count, lse);
+    for (size_t r = 0; r < rows->count; r++)
+        attn__put(attn__at(&p->lse, 0, rows->b, attn__head_of(rows, r), rows->q_base + attn__query_of(rows, r)),
+                  p->lse.dtype, lse[r]);
 }
 
 /* From a sum of values to their average, which may have been rounded up. Returns 1 if it is not finite. */
@@ -6324,6 +6347,7 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
         any |= row->redo;
     }
     if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL);
+    attn__put_lse(p, rows, s);
     if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0);
     if (p->stored_blocks) attn__finish_weights(p, rows, s);
     if (p->stored_blocks ? any : ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
@@ -8096,7 +8120,7 @@ static void attn__put_node_row(const attn__problem *p, const attn__node *node, s
         if (kernel->dtype == ATTN_F32) above = (double)attn__to_f32(above);
         if (above > lse && above < lse + 40 && attn__finite_f64(above)) {
             max = above;
-            sum = attn__exp_f64(lse - above);
+            sum = p->doubles->exp_difference(lse, above, 1);
         } else sum = 1 / ATTN__STATE_ROOM; /* a score so large does not resolve it */
     }
     node->max[row] = max;
@@ -8127,9 +8151,11 @@ static int attn__settle_node_row(const attn__problem *p, const attn__problem *ca
     else {
         const double factor = attn__row_factor(careful, rows, s, r);
         const int bad = attn__average(careful, acc, factor) && !attn__nan_f64(factor);
+        double lse[8];
+        attn__take_logs(careful, s->row + r, 1, lse);
         node->own[at] = attn__statistics_of(careful, s, r);
         if (node->own[at].max <= -attn__infinity()) node->own[at].sum = 0; /* counts for nothing, as in the output */
-        attn__put_node_row(p, node, at, s->row[r].lse, (const double *)(const void *)acc, attn__light(careful));
+        attn__put_node_row(p, node, at, lse[0], (const double *)(const void *)acc, attn__light(careful));
         if (bad) return attn__redo_sums(careful);
     }
     for (size_t c = 0; c < p->dim_v; c++) {
@@ -8361,6 +8387,7 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
             attn__put(attn__at(&p->out, rows->b, rows->head, rows->query, n), p->out.dtype, x);
         }
     if (!(own[0].sum < 0)) attn__put_statistics(p, rows, 0, own[0]);
+    if (c == 0) attn__put_lse(p, rows, &s);
     p->out = out;
 }
 
@@ -8412,7 +8439,9 @@ ATTN_DEF ATTN__COLD attn_status attn_state_finish(const attn_desc *desc, const v
     if ((status = attn__check_arrays(&p, given, (attn_dtype)head.dtype, 0)) || (status = attn__check_shapes(&p)))
         return status;
     if ((status = attn__check_aliases(&p)) || (status = attn__check_memory(&p, state, bytes, 0))) return status;
-    if ((status = attn__state_kernel(path, head.dtype, &p.run.kernel))) return status;
+    if ((status = attn__state_kernel(path, head.dtype, &p.run.kernel)) ||
+        (status = attn__state_kernel(path, ATTN_F64, &p.doubles)))
+        return status;
     rows.heads = rows.count = 1;
     width = attn__state_width((size_t)head.dim_v);
     for (size_t row = 0; row < all; row++) {
@@ -10669,6 +10698,26 @@ static void ATTN__V(turns)(double *turn, size_t n, size_t c, double dim_, double
     }
 }
 
+/* attn__log_f64, of vectors */
+static void ATTN__V(logs)(double *x, size_t n)
+{
+    const attn__vec one = attn__vset1(1), zero = attn__vset1(0);
+    double exponent[ATTN__VL];
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        attn__vec m, e, s, z, p = attn__vset1(1.0 / 21);
+        for (size_t k = 0; k < ATTN__VL; k++) x[i + k] = attn__log_split(x[i + k], &exponent[k]);
+        m = attn__vload(x + i);
+        e = attn__vload(exponent);
+        s = attn__vdiv(attn__vsub(m, one), attn__vadd(m, one));
+        z = attn__vmul(s, s);
+        for (int k = 19; k >= 3; k -= 2) p = attn__vfma(p, z, attn__vset1(1.0 / k));
+        p = attn__vfma(p, z, zero);
+        s = attn__vadd(s, s);
+        p = attn__vfma(s, p, attn__vfma(e, attn__vset1(ATTN__LN2_LO_F64), s));
+        attn__vstore(x + i, attn__vfma(e, attn__vset1(ATTN__LN2_HI_F64), p));
+    }
+}
+
 /* For |x| <= 2^31: x = q pi/2 + r, pi/2 in three parts of 33 bits and more, so that q times the first two is exact;
  * then the Taylor series on |r| <= pi/4, whose next terms are below 2^-58. */
 static void ATTN__V(cosines)(double *cosine, double *sine, const double *turn, double position, size_t n)
@@ -11642,10 +11691,12 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .mask             = */ ATTN__V(mask),
 #if ATTN__F64
     /* .turns            = */ ATTN__V(turns),
+    /* .logs             = */ ATTN__V(logs),
     /* .cosines          = */ ATTN__V(cosines),
     /* .rotate           = */ ATTN__V(rotate),
     /* .rotate_singles   = */ ATTN__V(rotate_singles),
 #else
+    NULL,
     NULL,
     NULL,
     NULL,

@@ -64,6 +64,12 @@ static void evaluate_tanh(const attn__kernel *kernel, const double *x, double *y
     for (i = 0; i < ROW; i++) attn__load_f64(&y[i], (char *)row + i * kernel->size, kernel->dtype, 1, 1);
 }
 
+static void evaluate_log(const attn__kernel *kernel, const double *x, double *y)
+{
+    memcpy(y, x, ROW * sizeof *x);
+    kernel->logs(y, ROW);
+}
+
 /* The scalar functions in double, treated like a path. */
 static void evaluate_scalar_exp(const double *x, double *y)
 {
@@ -75,7 +81,7 @@ static void evaluate_scalar_tanh(const double *x, double *y)
     size_t i;
     for (i = 0; i < ROW; i++) y[i] = attn__tanh_f64(x[i]);
 }
-static void evaluate_log(const double *x, double *y)
+static void evaluate_scalar_log(const double *x, double *y)
 {
     size_t i;
     for (i = 0; i < ROW; i++) y[i] = attn__log_f64(x[i]);
@@ -524,7 +530,7 @@ int main(int argc, char **argv)
     try_float64("exp float64", exp_limit(), argument_of_exp, evaluate_exp, evaluate_scalar_exp, expl);
     try_float64("exp2 float64", exp_limit(), argument_of_exp2, evaluate_exp2, NULL, power_of_two);
     try_float64("tanh float64", 3, argument_of_tanh, evaluate_tanh, evaluate_scalar_tanh, tanhl);
-    try_float64("log float64", 2, argument_of_log, NULL, evaluate_log, logl);
+    try_float64("log float64", 2, argument_of_log, evaluate_log, evaluate_scalar_log, logl);
     try_sine();
     try_rotate();
     try_halves();
