@@ -1955,7 +1955,9 @@ static void attn__load_f64(double *to, const void *from, attn_dtype dtype, ptrdi
 {
     const ptrdiff_t step = stride * (ptrdiff_t)attn__size_of(dtype);
     const char *at = (const char *)from;
-    for (size_t i = 0; i < n; i++, at += step) to[i] = attn__get(at, dtype);
+    if (dtype == ATTN_F64 && stride == 1) attn__memcpy(to, from, n * sizeof *to);
+    else
+        for (size_t i = 0; i < n; i++, at += step) to[i] = attn__get(at, dtype);
 }
 static void attn__store_f32(void *to, attn_dtype dtype, ptrdiff_t stride, const float *from, size_t n)
 {
@@ -2174,6 +2176,10 @@ typedef struct attn__kernel {
     /* sums[d][c] (+)= sum_j values[j * stride + d] weights[j][c], j in order. Fetches likewise. */
     void (*sum_values)(size_t dims, size_t cols, size_t keys, const void *values, ptrdiff_t stride, const void *weights,
                        void *sums, int accumulate, attn__soon *ahead);
+
+    /* Contiguous rows of n elements, of which those that are not finite become 0. There above[column] becomes 1, and of
+     * -inf below, and of NaN both. Goes on in both to the end of a vector. Returns 0 if all are finite. */
+    int (*set_aside)(void *values, size_t rows, size_t n, void *above, void *below);
 
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
     void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b,
@@ -4091,7 +4097,8 @@ enum {
     X(double, max, p->rows, p->slot_count)                                                                             \
     X(double, sum, p->rows, p->slot_count)                                                                             \
     X(attn__block_range, ranges, ATTN__MASK_BLOCKS, p->rows)                                                           \
-    X(uint64_t, special, p->few ? p->rows + 2 : 0, attn__pieces(p->dim_v, 8)) /* ATTN__SEES_..., a byte a column */    \
+    X(uint64_t, special, p->few ? p->rows + 1 : 0, attn__pieces(p->dim_v, 8)) /* ATTN__SEES_..., a byte a column */    \
+    X(char, kinds, p->few ? 2 * es : 0, attn__round_up(p->dim_v, 16))         /* as set_aside gives them */            \
     /* scores of float64 beyond its range: of scaled queries and keys, see attn__scaled */                             \
     X(double, scaled_q, p->few && p->q.dtype == ATTN_F64 ? p->chunks * ATTN__TILE_STRIDE : 0, p->rows)                 \
     X(double, scaled_tile, p->few && p->q.dtype == ATTN_F64 ? ATTN__TILE_STRIDE : 0, p->rows)
@@ -4161,17 +4168,11 @@ typedef struct attn__problem {
 #define ATTN__SEES_INF 2
 #define ATTN__SEES_LOW 4 /* -inf */
 
-/* m * 2^e with 0.5 <= |m| < 1: doubles that neither overflow nor underflow. NaN and infinities are in m. */
-typedef struct attn__wide {
-    double m;
-    int e;
-} attn__wide;
-
 /* What is known of one row. */
 typedef struct attn__row {
-    attn__range keys;   /* visible ones, before the mask */
-    double factor, max; /* weight = exp(score - max) * factor */
-    double lse, sum;    /* log-sum-exp: lse, and the logarithm of sum if that is not 0 */
+    attn__range keys;         /* visible ones, before the mask */
+    double factor, max;       /* weight = exp(score - max) * factor */
+    double lse, sum;          /* log-sum-exp: lse, and the logarithm of sum if that is not 0 */
     double top;               /* the largest scaled score */
     int exponent;             /* scaled scores are multiples of 2 to the power of it */
     unsigned char not_finite; /* a visible score is not safely finite */
@@ -4672,7 +4673,7 @@ static void attn__look_ahead(const attn__problem *p, const attn__rows *rows, att
 /* Scores of float64 that may be beyond its range are computed from queries as they are, which are multiplied by the
  * scale once they have met keys, and again as multiples of 2^exponent, from queries and keys that were multiplied by
  * 2^-530: no such product overflows, and none that counts beside such a score becomes subnormal, unless the scale is
- * very large. Are these at hand? Those of row r, NULL if not. */
+ * very large: then it comes last. Are these at hand? Those of row r, NULL if not. */
 #define ATTN__SCALED 2.8451311993408992e-160
 static int attn__scaled(const attn__problem *p) { return p->careful >= ATTN__REDO_SCALED; }
 static double *attn__scaled_row(const attn__problem *p, const attn__scratch *s, size_t r)
@@ -4746,7 +4747,8 @@ static double attn__load_queries(const attn__problem *p, const attn__rows *rows,
                 attn__load_query(p, rows, r, c, n, unit, s->q + at * es);
                 if (attn__scaled(p))
                     kernel->scale(s->scaled_q + at, s->q + at * es, n,
-                                  attn__scale2(p->scale, 530 - s->row[r].exponent));
+                                  attn__large_scale(p) ? ATTN__SCALED
+                                                       : attn__scale2(p->scale, 530 - s->row[r].exponent));
             }
         else
             for (size_t r = 0; r < rows->count; r += nr) {
@@ -4812,7 +4814,7 @@ static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, co
     for (; from < to; from += count, copy += count * stride * kernel->size) {
         count = attn__together(p, from, to);
         if (attn__coded(v->dtype)) codes = attn__codes_of(p, rows, v, from);
-        if (kernel->dtype == ATTN_F64 && v->dtype != ATTN_F64) { /* by way of float32 */
+        if (kernel->dtype == ATTN_F64 && v->dtype != ATTN_F64 && v->dtype != ATTN_F32) { /* by way of float32 */
             float piece[ATTN__BLOCK];
             count = 1;
             for (size_t i = 0, m; i < n; i += m) {
@@ -4833,12 +4835,12 @@ static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, co
 
 /* The same contiguous in s->rows; 0 before the first key that is there. For pages, and where a part begins within a
  * panel. */
-static void attn__gather(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__view *v,
-                         size_t from, size_t to, size_t c, size_t n)
+static double attn__gather(const attn__problem *p, const attn__rows *rows, attn__scratch *s, const attn__view *v,
+                           size_t from, size_t to, size_t c, size_t n)
 {
     const size_t first = attn__max(from, p->kv_begin), missing = (first - from) * n * p->run.kernel->size;
     attn__memset(s->rows, 0, missing);
-    attn__copy_rows(p, rows, v, first, to, c, n, s->rows + missing, n);
+    return attn__copy_rows(p, rows, v, first, to, c, n, s->rows + missing, n);
 }
 
 /* Packs keys [from, to), `from` a multiple of nr. */
@@ -4861,14 +4863,7 @@ static unsigned char *attn__special(const attn__problem *p, const attn__scratch 
 {
     return (unsigned char *)(s->special + r * attn__pieces(p->dim_v, 8));
 }
-/* ATTN__SEES_... of a value, which becomes 0, or of a score; 0 if it is finite. */
-ATTN__INLINE unsigned char attn__take_kind_f32(float *at)
-{
-    const uint32_t bits = attn__bits_f32(*at);
-    if ((bits & 0x7f800000u) != 0x7f800000u) return 0;
-    *at = 0;
-    return bits & 0x7fffffu ? ATTN__SEES_NAN : bits >> 31 ? ATTN__SEES_LOW : ATTN__SEES_INF;
-}
+/* ATTN__SEES_... of a score; 0 if it is finite. */
 ATTN__INLINE unsigned char attn__take_kind_f64(double *at, double instead)
 {
     const double x = *at;
@@ -4877,56 +4872,71 @@ ATTN__INLINE unsigned char attn__take_kind_f64(double *at, double instead)
     return attn__nan_f64(x) ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
 }
 
+/* Of n columns, of which set_aside noted what is not finite; NaN counts as both infinities. */
+static void attn__kinds_of(const attn__problem *p, const char *above, const char *below, unsigned char *kinds)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    for (size_t c = 0; c < p->dim_v; c++)
+        kinds[c] = (unsigned char)((attn__get(above + c * kernel->size, kernel->dtype) > 0 ? ATTN__SEES_INF : 0) |
+                                   (attn__get(below + c * kernel->size, kernel->dtype) > 0 ? ATTN__SEES_LOW : 0));
+}
+
 /* words of 8 columns: what is seen there, and `more`. */
 static void attn__see(uint64_t *special, const uint64_t *more, size_t words)
 {
     for (size_t c = 0; c < words; c++) special[c] |= more[c];
 }
 
-/* Of values [from, to) in s->rows: what is not finite becomes 0, and is noted with the rows that see it. */
+/* Values [from, to) to s->rows: what is not finite becomes 0, and is noted with the rows that see it. */
 static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t n = p->dim_v, words = attn__pieces(n, 8);
-    uint64_t *one = s->special + p->rows * words, *all = one + words; /* what one key has, and all of these */
-    unsigned char *kinds = (unsigned char *)one;
-    int any = 0;
-    attn__memset(one, 0, 2 * words * sizeof *one);
-    for (size_t j = from; j < to; j++) {
-        char *value = s->rows + (j - from) * n * kernel->size;
-        if (!kernel->scale(value, value, n, 1)) continue; /* all are finite */
-        for (size_t c = 0; c < n; c++)
-            if (kernel->dtype == ATTN_F64) kinds[c] = attn__take_kind_f64((double *)(void *)value + c, 0);
-            else kinds[c] = attn__take_kind_f32((float *)(void *)value + c);
+    char *above = s->kinds, *below = above + attn__round_up(n, 16) * kernel->size;
+    uint64_t *kinds = s->special + p->rows * words;
+    size_t next;
+    int apart = 0; /* some rows do not see all of these */
+    if (attn__finite_f64(attn__gather(p, rows, s, &p->v, from, to, 0, n))) return;
+    for (size_t r = 0; r < rows->count; r++) apart |= !attn__sees_all(p, s, r, from, to);
+    for (size_t j = from; j < to; j = next) {
+        next = apart ? j + 1 : to;
+        attn__memset(s->kinds, 0, 2 * attn__round_up(n, 16) * kernel->size);
+        if (!kernel->set_aside(s->rows + (j - from) * n * kernel->size, next - j, n, above, below)) continue;
+        attn__kinds_of(p, above, below, (unsigned char *)kinds);
         for (size_t r = 0; r < rows->count; r++)
-            if (!attn__sees_all(p, s, r, from, to) && attn__sees(p, rows, s, r, j))
-                attn__see(s->special + r * words, one, words);
-        attn__see(all, one, words);
-        any = 1;
+            if (attn__sees_all(p, s, r, from, to) || attn__sees(p, rows, s, r, j))
+                attn__see(s->special + r * words, kinds, words);
     }
-    for (size_t r = 0; r < rows->count && any; r++)
-        if (attn__sees_all(p, s, r, from, to)) attn__see(s->special + r * words, all, words);
 }
 
-/* Packs columns [c, dim_v) of values [from, to). Of 8 bits all are in s->rows, if c is not 0. */
+/* Are values in s->rows before they are used? */
+static int attn__gathers_values(const attn__problem *p) { return p->careful || attn__coded(p->v.dtype); }
+
+/* Packs columns [c, dim_v) of values [from, to). All may be in s->rows already, if c is not 0. */
 static void attn__pack_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to,
                               size_t c)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t n = p->dim_v - c, before = attn__coded(p->v.dtype) ? c : 0;
+    const size_t n = p->dim_v - c, before = attn__gathers_values(p) ? c : 0;
     if (p->gather) {
-        if (before == 0) attn__gather(p, rows, s, &p->v, from, to, c, n);
-        if (p->careful) attn__set_aside(p, rows, s, from, to);
+        if (before == 0 && p->careful) attn__set_aside(p, rows, s, from, to);
+        else if (before == 0) attn__gather(p, rows, s, &p->v, from, to, c, n);
         kernel->pack(s->v, s->rows + before * kernel->size, kernel->dtype, n, to - from, 1, (ptrdiff_t)(before + n));
     } else
         kernel->pack(s->v, attn__key_at(p, &p->v, rows, from, c), p->v.dtype, n, to - from, p->v.stride[ATTN__D],
                      p->v.stride[ATTN__S]);
 }
 
-/* Are rows of keys or values from `from` on used where they lie, each contiguous? */
-static int attn__in_place(const attn__problem *p, const attn__view *v, size_t from)
+/* Are keys in lanes, without being packed, even if rows are done again? */
+static int attn__keys_in_lanes(const attn__problem *p, const attn__rows *rows)
 {
-    return !p->careful && v->stride[ATTN__D] == 1 && from >= p->kv_begin && !attn__coded(v->dtype);
+    return rows->count <= 3 * p->run.kernel->few_rows;
+}
+/* Are rows of keys or values from `from` on used where they lie, each contiguous? */
+static int attn__in_place(const attn__problem *p, const attn__rows *rows, const attn__view *v, size_t from)
+{
+    const int may = p->careful ? p->careful == ATTN__REDO_CLEAN && v == &p->k && attn__keys_in_lanes(p, rows) : 1;
+    return may && v->stride[ATTN__D] == 1 && from >= p->kv_begin && !attn__coded(v->dtype);
 }
 
 /* To fetch `count` rows of n elements from `at` on, or rows [from, to) of keys or values. By vectors of less than 64
@@ -5096,6 +5106,14 @@ static int attn__dot_pages(const attn__problem *p, const attn__rows *rows, size_
     return 1;
 }
 
+/* Products [0, n) of a row, and those of scaled queries and keys, with a large scale: to scaled scores. The first are
+ * precise where they are within the range, the others where they are not, as all that counts is as large then. */
+static void attn__scale_largely(const attn__problem *p, const double *row, double *scaled, size_t n, int exponent)
+{
+    const double within = attn__scale2(p->scale, -exponent), beyond = attn__scale2(p->scale, 1060 - exponent);
+    for (size_t j = 0; j < n; j++) scaled[j] = attn__finite_f64(row[j]) ? row[j] * within : scaled[j] * beyond;
+}
+
 /* Scores of few rows with keys base + [from, to), from a multiple of nr, to s->tile[row][key - base]. */
 static void attn__score_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
                              size_t to)
@@ -5109,7 +5127,7 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
         size_t next;
         for (size_t j = from; j < end; j = next) {
             char *scores = s->tile + j * es;
-            const int in_place = attn__in_place(p, &p->k, base + j), pages = ATTN__HAS(p, block_table);
+            const int in_place = attn__in_place(p, rows, &p->k, base + j), pages = ATTN__HAS(p, block_table);
             const size_t run = attn__together(p, base + j, base + end);
             next = attn__min(j + nr, end);
             if (in_place && pages && next == j + nr &&
@@ -5119,8 +5137,9 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
             if (in_place && run >= next - j)
                 kernel->dot_keys(rows->count, next - j, depth, q, attn__key_at(p, &p->k, rows, base + j, first),
                                  p->k.dtype, p->k.stride[ATTN__S], p->kind, scores, c != 0);
-            else if (attn__coded(p->k.dtype) && !p->careful) {
-                const size_t done = attn__dot_codes(p, rows, base + j, base + end, first, depth, q, scores, c != 0);
+            else if (p->careful ? attn__keys_in_lanes(p, rows) : attn__coded(p->k.dtype)) {
+                const size_t done =
+                    p->careful ? 0 : attn__dot_codes(p, rows, base + j, base + end, first, depth, q, scores, c != 0);
                 if (done) {
                     next = j + done;
                     continue;
@@ -5128,6 +5147,10 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
                 attn__gather(p, rows, s, &p->k, base + j, base + next, first, depth);
                 kernel->dot_keys(rows->count, next - j, depth, q, s->rows, kernel->dtype, (ptrdiff_t)depth,
                                  ATTN__COLUMNS_NEAR, scores, c != 0);
+                if (!attn__scaled(p)) continue;
+                kernel->scale(s->rows, s->rows, (next - j) * depth, ATTN__SCALED);
+                kernel->dot_keys(rows->count, next - j, depth, s->scaled_q + c * p->rows * ATTN__TILE_STRIDE, s->rows,
+                                 kernel->dtype, (ptrdiff_t)depth, ATTN__COLUMNS_NEAR, s->scaled_tile + j, c != 0);
             } else {
                 attn__pack_keys(p, rows, s, base + j, base + next, c);
                 attn__multiply_rows(kernel, rows->count, next - j, depth, q, s->k, 0, scores, ATTN__TILE_STRIDE,
@@ -5143,6 +5166,9 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
     }
     for (size_t r = 0; r < rows->count && attn__scaled(p); r++) {
         char *row = s->tile + (r * ATTN__TILE_STRIDE + from) * es;
+        if (attn__large_scale(p))
+            attn__scale_largely(p, (double *)(void *)row, attn__scaled_row(p, s, r) + from, end - from,
+                                s->row[r].exponent);
         kernel->scale(row, row, end - from, p->scale);
     }
 }
@@ -5345,55 +5371,18 @@ static int attn__light(const attn__problem *p)
 
 /* ---- float64 scores beyond the range ---- */
 
-static attn__wide attn__widen(double x)
-{
-    attn__wide w;
-    w.m = x;
-    w.e = 0;
-    if (attn__finite_f64(x)) w.m = attn__split(x, &w.e);
-    return w;
-}
-static double attn__narrow(attn__wide w) { return attn__finite_f64(w.m) ? attn__scale2(w.m, w.e) : w.m; }
-static attn__wide attn__wide_mul(attn__wide a, attn__wide b)
-{
-    attn__wide w = attn__widen(a.m * b.m);
-    if (attn__finite_f64(w.m)) w.e += a.e + b.e;
-    return w;
-}
-static attn__wide attn__wide_add(attn__wide a, attn__wide b)
-{
-    attn__wide w;
-    if (!attn__finite_f64(a.m) || !attn__finite_f64(b.m)) return attn__widen(a.m + b.m);
-    if (!(a.m < 0 || a.m > 0)) {
-        b.m += a.m; /* +0 and -0 are +0 */
-        return b;
-    }
-    if (!(b.m < 0 || b.m > 0)) return a;
-    if (a.e < b.e) {
-        w = a;
-        a = b;
-        b = w;
-    }
-    if (a.e - b.e > 200) return a;
-    w = attn__widen(a.m + attn__scale2(b.m, b.e - a.e)); /* scaling is exact here */
-    w.e += a.e;
-    return w;
-}
-
-/* The raw score of row r and key base + j, from its terms, or only from those that are not finite. */
-static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *rows, size_t r, size_t base, size_t j,
-                                   int only_special)
+/* The score of row r and key base + j, of the terms that are not finite: NaN or infinity. */
+static double attn__special_score(const attn__problem *p, const attn__rows *rows, size_t r, size_t base, size_t j)
 {
     const char *q = attn__query_at(&p->q, rows, attn__head_of(rows, r), attn__query_of(rows, r));
     const char *k = attn__key_at(p, &p->k, rows, base + j, 0);
     const ptrdiff_t q_step = p->q.stride[ATTN__D] * p->q.size, k_step = p->k.stride[ATTN__D] * p->k.size;
-    attn__wide score = {0, 0};
-    for (size_t c = 0; c < p->dim && !attn__nan_f64(score.m); c++, q += q_step, k += k_step) {
+    double score = 0;
+    for (size_t c = 0; c < p->dim; c++, q += q_step, k += k_step) {
         const double x = attn__get(q, p->q.dtype), y = attn__get(k, p->k.dtype);
-        if (only_special && attn__finite_f64(x) && attn__finite_f64(y)) continue;
-        score = attn__wide_add(score, attn__wide_mul(attn__widen(x), attn__widen(y)));
+        if (!attn__finite_f64(x) || !attn__finite_f64(y)) score += x * y;
     }
-    return attn__wide_mul(score, attn__widen(p->scale));
+    return score * p->scale;
 }
 
 /* Raw scores [lo, hi) of row r and scaled ones: one is known where the other was not. Returns 1, as the row is decided,
@@ -5401,25 +5390,18 @@ static attn__wide attn__wide_score(const attn__problem *p, const attn__rows *row
 static int attn__complete_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, double *row,
                               size_t base, size_t lo, size_t hi, int all)
 {
-    const int large_scale = attn__large_scale(p), exponent = s->row[r].exponent;
     double *scaled = attn__scaled_row(p, s, r);
     for (size_t j = lo; j < hi; j++) {
-        const int known = attn__finite_f64(row[j]),
-                  nan = attn__nan_f64(scaled[j]); /* or infinity times what became 0 */
-        if (known && large_scale) scaled[j] = attn__scale2(row[j], -exponent);
-        if (known) continue;
+        if (attn__finite_f64(row[j])) continue;
         if (!all && !attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j)) {
             row[j] = scaled[j] = 0;
             continue;
         }
-        if (nan || large_scale) {
-            attn__wide score = attn__wide_score(p, rows, r, base, j, nan);
-            score.e -= exponent;
-            scaled[j] = attn__narrow(score);
+        if (attn__nan_f64(scaled[j])) { /* or infinity times what became 0 */
+            scaled[j] = attn__special_score(p, rows, r, base, j);
             if (attn__nan_f64(scaled[j]) && !all) return 1;
-            if (attn__finite_f64(score.m)) scaled[j] = attn__saturate(scaled[j], ATTN_F64);
         }
-        row[j] = attn__scale2(scaled[j], exponent);
+        row[j] = attn__scale2(scaled[j], s->row[r].exponent);
     }
     return 0;
 }
@@ -5560,15 +5542,15 @@ static void attn__join_slots(const attn__problem *p, size_t count, attn__scratch
     }
 }
 
-/* Few rows: acc += weights of s->tile * values base + [from, to), of which [0, whole) columns are where they lie, or
- * those of 8 bits in s->rows. */
+/* Few rows: acc += weights of s->tile * values base + [from, to), of which [0, whole) columns are where they lie, or in
+ * s->rows. */
 static void attn__add_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
                              size_t to, size_t whole, char *acc, int accumulate)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, width = p->width;
     const char *weights = s->tile + from * es;
-    if (whole && attn__coded(p->v.dtype))
+    if (whole && attn__gathers_values(p))
         kernel->add_values(rows->count, whole, to - from, weights, s->rows, kernel->dtype, p->dim_v, 0, acc, width,
                            accumulate);
     else if (whole) {
@@ -5625,6 +5607,14 @@ static void attn__store_weights(const attn__problem *p, const attn__rows *rows, 
     s->block_max[r * p->stored_blocks + number] = alone ? attn__infinity() : block->max[r];
 }
 
+/* Has any row weights, as far as its scores are concerned? */
+static int attn__any_weight(const attn__scratch *s, size_t count)
+{
+    for (size_t r = 0; r < count; r++)
+        if (!(s->row[r].sees & (ATTN__SEES_NAN | ATTN__SEES_INF))) return 1;
+    return 0;
+}
+
 /* Few rows over one block of keys, which are in lanes: scores, weights, and the sum of their values. */
 static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s,
                           const attn__key_block *block)
@@ -5632,7 +5622,9 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, base = block->base;
     const size_t from = block->keys.lo / step * step, to = attn__round_up(block->keys.hi, step);
-    const size_t whole = p->v.stride[ATTN__S] >= 0 || attn__coded(p->v.dtype) ? p->dim_v / kernel->nr * kernel->nr : 0;
+    const int gathered = attn__gathers_values(p);
+    const size_t whole =
+        kernel->few_rows && (p->v.stride[ATTN__S] >= 0 || gathered) ? p->dim_v / kernel->nr * kernel->nr : 0;
     int accumulate = 0;
     attn__score_rows(p, rows, s, base, from, to);
     for (size_t r = 0; r < rows->count; r++) {
@@ -5648,21 +5640,27 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         attn__memset(row + from * es, 0, (to - from) * es);
     }
     if (p->find) return;
+    if (p->careful && !attn__any_weight(s, rows->count)) { /* values do not matter */
+        attn__memset(block->acc, 0, rows->count * p->width * es);
+        return;
+    }
     for (size_t r = 0; r < rows->count && p->stored_blocks; r++)
         attn__store_weights(p, rows, s, r, block, block->ranges[r].lo, block->ranges[r].hi,
                             s->tile + (r * ATTN__TILE_STRIDE + block->ranges[r].lo) * es);
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
                                                                                and stays in the nearest cache */
-        const int coded = attn__coded(p->v.dtype) && !p->careful;
         size_t cols = whole;
-        next = lo + (coded && cols == p->width ? attn__add_codes(p, rows, s, base, lo, block, accumulate) : 0);
+        next =
+            lo + (gathered && !p->careful && cols == p->width ? attn__add_codes(p, rows, s, base, lo, block, accumulate)
+                                                              : 0);
         if (next > lo) {
             accumulate = 1;
             continue;
         }
         next = attn__min((lo / step + 1) * step, block->keys.hi);
-        if (attn__in_place(p, &p->v, base + lo)) next = lo + attn__together(p, base + lo, base + next);
-        else if (coded && cols) attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
+        if (attn__in_place(p, rows, &p->v, base + lo)) next = lo + attn__together(p, base + lo, base + next);
+        else if (cols && p->careful) attn__set_aside(p, rows, s, base + lo, base + next);
+        else if (cols && gathered) attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
         else cols = 0;
         if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
         attn__add_values(p, rows, s, base, lo, next, cols, block->acc, accumulate);
@@ -6046,14 +6044,6 @@ static void attn__find_tops(attn__problem *careful, const attn__rows *window, at
     careful->find = 0;
 }
 
-/* Has any row weights, as far as its scores are concerned? */
-static int attn__any_weight(const attn__scratch *s, size_t count)
-{
-    for (size_t r = 0; r < count; r++)
-        if (!(s->row[r].sees & (ATTN__SEES_NAN | ATTN__SEES_INF))) return 1;
-    return 0;
-}
-
 /* What becomes of row r of a window, which is done with care: it goes to `to`, or what is to be tried next is
  * returned, ATTN__REDO_... */
 typedef int attn__settle(const attn__problem *p, const attn__problem *careful, const attn__rows *rows, attn__scratch *s,
@@ -6093,6 +6083,24 @@ static int attn__settle_row(const attn__problem *p, const attn__problem *careful
     return 0;
 }
 
+/* Is a value not finite, of those that these rows may see? If none is, sums of values overflow. */
+static int attn__any_special(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    attn__range all = {(size_t)-1, 0};
+    for (size_t r = 0; r < rows->count; r++) {
+        const attn__range keys = attn__visible(p, rows, attn__query_of(rows, r), within);
+        if (keys.lo < keys.hi) all.lo = attn__min(all.lo, keys.lo), all.hi = attn__max(all.hi, keys.hi);
+    }
+    for (size_t next; all.lo < all.hi; all.lo = next) {
+        next = attn__min(all.lo + kernel->step, all.hi);
+        if (!attn__finite_f64(attn__gather(p, rows, s, &p->v, all.lo, next, 0, p->dim_v)) &&
+            kernel->scale(s->rows, s->rows, (next - all.lo) * p->dim_v, 1))
+            return 1;
+    }
+    return 0;
+}
+
 /* Rows that are to be done again, over the keys of `within`. Leaves in redo how their scores and weights are to be had,
  * and of others 0. */
 static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
@@ -6112,6 +6120,11 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             ready = 1;
             window = attn__window(rows, r, careful.rows, &start);
             while (s->row[start + window.count - 1].redo != pass) window.count--;
+            if (pass == ATTN__REDO_CLEAN && !attn__any_special(&careful, &window, &own, within)) {
+                for (; r < start + window.count; r++)
+                    if (s->row[r].redo == pass) s->row[r].redo = (unsigned char)attn__redo_sums(&careful);
+                continue;
+            }
             attn__memset(own.special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own.special);
             for (size_t i = 0; i < window.count; i++) own.row[i].exponent = 0;
             own.ranges_key->count = 0;
@@ -7609,9 +7622,11 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     attn_path path;
     const int sequences = ATTN__HAS(p, cu_seqlens_q);
     size_t shared = 0, each, rows;
-    /* few rows, whose keys crowd the first cache like the columns of attn__matmul, but by fewer lines each */
-    const int narrow = p->k.dtype == p->q.dtype && p->k.stride[ATTN__S] * p->k.size % 4096 == 0 && p->q_len > 0 &&
-                       p->kv_heads > 0 && p->q_heads / p->kv_heads <= ATTN__FEW_ROWS / p->q_len;
+    /* few rows, whose keys are so far apart that lines of 32 (float64: 16) crowd the first cache more than those of 16
+     */
+    const ptrdiff_t crowding = p->q.dtype == ATTN_F64 ? 4096 : 2048;
+    const int narrow = !attn__coded(p->k.dtype) && p->k.stride[ATTN__S] * p->k.size % crowding == 0 && p->q_len > 0 &&
+                       p->kv_heads > 0 && p->q_heads / p->kv_heads <= 3 * ATTN__FEW_ROWS / p->q_len;
     attn_status status = attn__path_of(exec, narrow ? 1 : p->kv_len, &path);
     if (status) return status;
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
@@ -7639,8 +7654,9 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     return ATTN_OK;
 }
 
-/* The whole problem, if it is small and plain; 0 if it is not, or a row needs more care. */
-static int attn__do_small(const attn__problem *p)
+/* The whole problem, if it is small and plain; 0 if it is not. Heads of which a row needs more care go the general way.
+ */
+static int attn__do_small(attn__problem *p)
 {
     const attn__kernel *kernel = p->run.kernel;
     const attn_dtype dtype = kernel->dtype;
@@ -7678,11 +7694,15 @@ static int attn__do_small(const attn__problem *p)
     little.tile = s.tile;
     little.acc = s.acc;
     for (size_t b = 0; b < p->batch; b++)
-        for (size_t h = 0; h < p->q_heads; h++)
-            if (kernel->little(&little, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, h / p->group, 0, 0),
-                               attn__at(&p->v, b, h / p->group, 0, 0), attn__at(&p->out, b, h, 0, 0),
-                               weights ? attn__at(&p->scores, b, h, 0, 0) : NULL))
-                return 0;
+        for (size_t kv = 0; kv < p->kv_heads; kv++) {
+            const size_t tasks = p->head_chunks * p->query_blocks, first = (b * p->kv_heads + kv) * tasks;
+            int again = 0;
+            for (size_t h = kv * p->group; h < (kv + 1) * p->group; h++)
+                again |= kernel->little(&little, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, kv, 0, 0),
+                                        attn__at(&p->v, b, kv, 0, 0), attn__at(&p->out, b, h, 0, 0),
+                                        weights ? attn__at(&p->scores, b, h, 0, 0) : NULL);
+            for (size_t i = 0; i < tasks && again; i++) attn__task(p, first + i, 0);
+        }
     return 1;
 }
 
@@ -8144,21 +8164,23 @@ static int attn__settle_node_row(const attn__problem *p, const attn__problem *ca
     const attn__kernel *kernel = careful->run.kernel;
     const size_t at = attn__node_row(p, rows, r);
     char *sums = attn__node_acc(p, node, at), *acc = s->acc + r * careful->width * kernel->size;
+    int nan = 0; /* all of it */
     if (careful->careful == ATTN__REDO_CLEAN && !attn__store_node_row(p, sums, acc)) {
         node->max[at] = s->max[r];
         node->sum[at] = s->sum[r];
     } else if (kernel->dtype != ATTN_F64) return ATTN__REDO_DOUBLE;
     else {
         const double factor = attn__row_factor(careful, rows, s, r);
-        const int bad = attn__average(careful, acc, factor) && !attn__nan_f64(factor);
+        const int bad = attn__average(careful, acc, factor);
         double lse[8];
+        nan = attn__nan_f64(factor);
         attn__take_logs(careful, s->row + r, 1, lse);
         node->own[at] = attn__statistics_of(careful, s, r);
         if (node->own[at].max <= -attn__infinity()) node->own[at].sum = 0; /* counts for nothing, as in the output */
         attn__put_node_row(p, node, at, lse[0], (const double *)(const void *)acc, attn__light(careful));
-        if (bad) return attn__redo_sums(careful);
+        if (bad && !nan) return attn__redo_sums(careful);
     }
-    for (size_t c = 0; c < p->dim_v; c++) {
+    for (size_t c = 0; c < p->dim_v && !nan; c++) {
         const unsigned sees = attn__special(p, s, r)[c];
         if (!sees) continue;
         attn__put(sums + c * p->run.kernel->size, p->run.kernel->dtype, attn__special_value(sees));
@@ -9541,6 +9563,24 @@ ATTN__INLINE void ATTN__V(store_part)(attn__real *p, attn__vec a, size_t n)
 }
 #endif
 
+#if ATTN__F64
+#ifndef ATTN__OWN_SINGLES
+ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a)
+{
+    double x[ATTN__VL];
+    attn__vstore(x, a);
+    for (size_t i = 0; i < ATTN__VL; i++) p[i] = attn__to_f32(x[i]);
+}
+ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
+{
+    double x[2][ATTN__VL];
+    for (size_t j = 0; j < ATTN__VL; j++)
+        x[0][j] = (double)p[(i + j) / 2 * 2], x[1][j] = (double)p[(i + j) / 2 * 2 + 1];
+    pair[0] = attn__vload(x[0]), pair[1] = attn__vload(x[1]);
+}
+#endif
+#endif
+
 /* The register tile: `height` rows by `vecs` vectors, one or two, each element one chain of multiply-adds over k,
  * c[i][j] (+)= sum_k a(i, k) b[k][j]. a(i, k) is a[i * apart + k], or a[k * lda + i] if `apart` is 0. Maxima of columns
  * raise max, if that is not NULL. height, vecs, apart and the type of b are constants wherever this is inlined. */
@@ -9774,7 +9814,19 @@ static void ATTN__V(load_any)(void *to, const void *from_, attn_dtype dtype, ptr
 static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, const void *from, size_t n)
 {
 #if ATTN__F64
-    attn__store_f64(to, dtype, stride, (const double *)from, n);
+    const double *x = (const double *)from;
+    size_t i = 0;
+    if (stride == 1 && dtype == ATTN_F32) {
+        attn__vec bad = attn__vset1(0);
+        for (; i + ATTN__VL <= n; i += ATTN__VL) {
+            const attn__vec y = attn__vload(x + i);
+            bad = attn__vadd(bad, attn__vsub(y, y));
+            ATTN__V(store_f32)((float *)to + i, y);
+        }
+        if (!attn__finite_f64(attn__vsum_across(bad))) i = 0; /* NaN has one form */
+    }
+    attn__store_f64((char *)to + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype, stride, x + i,
+                    n - i);
 #else
     const float *x = (const float *)from;
     size_t i = 0;
@@ -10144,6 +10196,8 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
         for (size_t j = 0; kind == ATTN__COLUMNS_MANY && j < ATTN__NR * (size_t)size;
              j += 64) { /* often as many pages */
             for (int i = 0; i < 4; i++) ATTN__PREFETCH((const char *)panel->after[i], after);
+            for (int i = 0; i < 4 && size == 2 && ATTN__NR >= 32; i++) /* twice: lines of 32 keys crowd their sets */
+                ATTN__PREFETCH((const char *)panel->after[i] - ATTN__NR * distance, after);
             after += 64;
             line += 64;
             if (line >= depth * (size_t)size) after += distance - line, line = 0;
@@ -10749,21 +10803,6 @@ static void ATTN__V(cosines)(double *cosine, double *sine, const double *turn, d
     }
 }
 
-#ifndef ATTN__OWN_SINGLES
-ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a)
-{
-    double x[ATTN__VL];
-    attn__vstore(x, a);
-    for (size_t i = 0; i < ATTN__VL; i++) p[i] = attn__to_f32(x[i]);
-}
-ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
-{
-    double x[2][ATTN__VL];
-    for (size_t j = 0; j < ATTN__VL; j++)
-        x[0][j] = (double)p[(i + j) / 2 * 2], x[1][j] = (double)p[(i + j) / 2 * 2 + 1];
-    pair[0] = attn__vload(x[0]), pair[1] = attn__vload(x[1]);
-}
-#endif
 /* `minus` is -1 */
 ATTN__INLINE void ATTN__V(rotate_pair)(attn__vec pair[2], attn__vec cosine, attn__vec sine, attn__vec minus)
 {
@@ -10950,6 +10989,31 @@ static void ATTN__V(mask)(void *row_, const void *mask_, ptrdiff_t stride, size_
         for (j = 0; j < m; j += ATTN__VL)
             attn__vstore(row + i + j, attn__vchoose(attn__vload(row + i + j), attn__vload(keep + j), one, drop));
     }
+}
+
+static int ATTN__V(set_aside)(void *values, size_t rows, size_t n, void *above_, void *below_)
+{
+    const attn__vec zero = attn__vset1(0), one = attn__vset1(1), infinite = attn__vset1((attn__real)attn__infinity());
+    attn__real *x = (attn__real *)values, *above = (attn__real *)above_, *below = (attn__real *)below_;
+    attn__vec any = zero;
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const size_t part = n - i < ATTN__VL ? n - i : ATTN__VL;
+        attn__vec high = attn__vload(above + i), low = attn__vload(below + i);
+        for (size_t r = 0; r < rows; r++) {
+            attn__real *at = x + r * n + i;
+            attn__vec y = part < ATTN__VL ? ATTN__V(load_part)(at, part) : attn__vload(at);
+            high = attn__vmax(high, attn__vchoose(one, y, infinite, zero)); /* also NaN */
+            low = attn__vmax(low, attn__vchoose(one, attn__vsub(zero, y), infinite, zero));
+            y = attn__vchoose(zero, y, infinite, y);
+            y = attn__vchoose(zero, attn__vsub(zero, y), infinite, y);
+            if (part < ATTN__VL) ATTN__V(store_part)(at, y, part);
+            else attn__vstore(at, y);
+        }
+        attn__vstore(above + i, high);
+        attn__vstore(below + i, low);
+        any = attn__vmax(any, attn__vmax(high, low));
+    }
+    return attn__vmax_across(any) > 0;
 }
 
 static double ATTN__V(exp_difference)(double x, double y, int natural)
@@ -11678,6 +11742,7 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .score_keys       = */ ATTN__V(score_keys),
     /* .weigh            = */ ATTN__V(weigh),
     /* .sum_values       = */ ATTN__V(sum_values),
+    /* .set_aside        = */ ATTN__V(set_aside),
     /* .join             = */ ATTN__V(join),
     /* .exp_difference   = */ ATTN__V(exp_difference),
     /* .scale            = */ ATTN__V(scale),
