@@ -6083,7 +6083,8 @@ static int attn__settle_row(const attn__problem *p, const attn__problem *careful
     return 0;
 }
 
-/* Is a value not finite, of those that these rows may see? If none is, sums of values overflow. */
+/* Is a value not finite, of all that met weights of these rows, seen or not, or a sink so that there is no output? If
+ * none is, sums of values overflow. */
 static int attn__any_special(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within)
 {
     const attn__kernel *kernel = p->run.kernel;
@@ -6091,6 +6092,7 @@ static int attn__any_special(const attn__problem *p, const attn__rows *rows, att
     for (size_t r = 0; r < rows->count; r++) {
         const attn__range keys = attn__visible(p, rows, attn__query_of(rows, r), within);
         if (keys.lo < keys.hi) all.lo = attn__min(all.lo, keys.lo), all.hi = attn__max(all.hi, keys.hi);
+        if (ATTN__HAS(p, sinks) && !(attn__element(&p->sinks, 0, attn__head_of(rows, r)) < attn__infinity())) return 1;
     }
     for (size_t next; all.lo < all.hi; all.lo = next) {
         next = attn__min(all.lo + kernel->step, all.hi);
@@ -6117,14 +6119,14 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 continue;
             }
             if (!ready) attn__careful(p, pass, s, &careful, &own);
-            ready = 1;
-            window = attn__window(rows, r, careful.rows, &start);
-            while (s->row[start + window.count - 1].redo != pass) window.count--;
-            if (pass == ATTN__REDO_CLEAN && !attn__any_special(&careful, &window, &own, within)) {
-                for (; r < start + window.count; r++)
+            if (!ready && pass == ATTN__REDO_CLEAN && !attn__any_special(&careful, rows, &own, within)) {
+                for (; r < rows->count; r++)
                     if (s->row[r].redo == pass) s->row[r].redo = (unsigned char)attn__redo_sums(&careful);
                 continue;
             }
+            ready = 1;
+            window = attn__window(rows, r, careful.rows, &start);
+            while (s->row[start + window.count - 1].redo != pass) window.count--;
             attn__memset(own.special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own.special);
             for (size_t i = 0; i < window.count; i++) own.row[i].exponent = 0;
             own.ranges_key->count = 0;
