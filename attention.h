@@ -1407,11 +1407,12 @@ typedef char attn__double_constants_are_double[sizeof(1.0) == sizeof(double) ? 1
 #define ATTN__FEW_ROWS 8       /* for which lanes are keys, and matrices are used where they lie */
 #define ATTN__DIRECT_ROWS 16   /* rows of a matrix that few rows are multiplied by at a time, where they lie */
 #define ATTN__L1_ELEMENTS 8192
-#define ATTN__CACHE_BYTES 2097152.0 /* of a cache that a core has for itself, or more */
-#define ATTN__COLUMNS 128           /* lines of a softmax that are done together ... */
-#define ATTN__COLUMN_SLOTS 13       /* ... up to 4096 blocks of them */
-#define ATTN__COLUMN_MAXIMA 8       /* ... whose first blocks' maxima are kept for the second pass, if there is room */
-#define ATTN__LINE_BYTES 32768      /* of a line of a softmax that wait for its sum in a copy */
+#define ATTN__CACHE_BYTES 2097152.0       /* of a cache that a core has for itself, or more */
+#define ATTN__LAST_CACHE_BYTES 16777216.0 /* of one that all cores share */
+#define ATTN__COLUMNS 128                 /* lines of a softmax that are done together ... */
+#define ATTN__COLUMN_SLOTS 13             /* ... up to 4096 blocks of them */
+#define ATTN__COLUMN_MAXIMA 8  /* ... whose first blocks' maxima are kept for the second pass, if there is room */
+#define ATTN__LINE_BYTES 32768 /* of a line of a softmax that wait for its sum in a copy */
 #define ATTN__AHEAD 4096 /* bytes between what is read and what is fetched in a softmax, half for what is written */
 #define ATTN__TURNED_ELEMENTS 2048 /* of rotated rows that wait to be quantised */
 #define ATTN__ALIAS_TRIES 1000     /* to find a byte that two arrays have in common: 10 microseconds */
@@ -2020,7 +2021,9 @@ typedef struct attn__block_range {
 typedef enum attn__column_kind {
     ATTN__COLUMNS_NEAR, /* a cache: nothing */
     ATTN__COLUMNS_LONG, /* memory: what follows in each */
-    ATTN__COLUMNS_MANY  /* memory: columns to come, in four streams */
+    ATTN__COLUMNS_MANY, /* memory: columns to come, in four streams */
+    ATTN__COLUMNS_FAR   /* the same, and again shortly before they are due: some were lost, or crowded out of their sets
+                         */
 } attn__column_kind;
 
 /* A panel of columns, each contiguous: those of either vector, and what is fetched meanwhile, a quarter of a panel from
@@ -3945,10 +3948,12 @@ static int attn__gemm_plain(const attn__gemm *g)
            g->c.stride[ATTN__S] >= 0;
 }
 
-/* Do so many elements come from memory, at least where other data is used between two calls? */
+/* Do so many elements come from memory, at least where other data is used between two calls? 2: even where it is not.
+ */
 static int attn__beyond_cache(ptrdiff_t size, size_t rows, size_t cols, size_t count)
 {
-    return (double)size * (double)rows * (double)cols * (double)count > ATTN__CACHE_BYTES;
+    const double bytes = (double)size * (double)rows * (double)cols * (double)count;
+    return (bytes > ATTN__CACHE_BYTES) + (bytes > ATTN__LAST_CACHE_BYTES);
 }
 
 /* Are the columns of b contiguous, and not its rows? */
@@ -4872,13 +4877,16 @@ ATTN__INLINE unsigned char attn__take_kind_f64(double *at, double instead)
     return attn__nan_f64(x) ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
 }
 
-/* Of n columns, of which set_aside noted what is not finite; NaN counts as both infinities. */
-static void attn__kinds_of(const attn__problem *p, const char *above, const char *below, unsigned char *kinds)
+/* Of columns, of which set_aside noted what is not finite: a byte each. NaN counts as both infinities. */
+static void attn__kinds_of(const attn__problem *p, const void *above, const void *below, unsigned char *kinds)
 {
-    const attn__kernel *kernel = p->run.kernel;
-    for (size_t c = 0; c < p->dim_v; c++)
-        kinds[c] = (unsigned char)((attn__get(above + c * kernel->size, kernel->dtype) > 0 ? ATTN__SEES_INF : 0) |
-                                   (attn__get(below + c * kernel->size, kernel->dtype) > 0 ? ATTN__SEES_LOW : 0));
+    for (size_t c = 0; c < p->dim_v; c++) {
+        int high, low;
+        if (p->run.kernel->dtype == ATTN_F64)
+            high = ((const double *)above)[c] > 0, low = ((const double *)below)[c] > 0;
+        else high = ((const float *)above)[c] > 0, low = ((const float *)below)[c] > 0;
+        kinds[c] = (unsigned char)(high * ATTN__SEES_INF + low * ATTN__SEES_LOW);
+    }
 }
 
 /* words of 8 columns: what is seen there, and `more`. */
@@ -5097,7 +5105,7 @@ static int attn__dot_pages(const attn__problem *p, const attn__rows *rows, size_
     const char *after[4] = {NULL, NULL, NULL, NULL};
     attn__columns panel;
     if (!attn__places(p, rows, &p->k, j, first, nr / 2, 2, panel.at)) return 0;
-    if (p->kind == ATTN__COLUMNS_MANY) attn__places(p, rows, &p->k, j + 2 * nr, first, nr / 4, 4, after);
+    if (p->kind >= ATTN__COLUMNS_MANY) attn__places(p, rows, &p->k, j + 2 * nr, first, nr / 4, 4, after);
     for (int i = 0; i < 4; i++) panel.after[i] = (uintptr_t)after[i];
     panel.stride = p->k.stride[ATTN__S];
     panel.dtype = p->k.dtype;
@@ -6128,9 +6136,9 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             window = attn__window(rows, r, careful.rows, &start);
             while (s->row[start + window.count - 1].redo != pass) window.count--;
             attn__memset(own.special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own.special);
-            for (size_t i = 0; i < window.count; i++) own.row[i].exponent = 0;
+            attn__memcpy(own.row, s->row + start, window.count * sizeof *own.row); /* what was found already */
             own.ranges_key->count = 0;
-            if (attn__scaled(&careful)) attn__find_tops(&careful, &window, &own, within);
+            if (pass == ATTN__REDO_SCALED) attn__find_tops(&careful, &window, &own, within);
             if (!attn__scaled(&careful) || attn__any_weight(&own, window.count))
                 attn__states(&careful, &window, &own, within);
             for (; r < start + window.count; r++) {
@@ -7540,6 +7548,15 @@ static int attn__side_by_side(const attn__problem *p)
            !ATTN__HAS(p, colsum) && !ATTN__HAS(p, cu_seqlens_q) && attn__distance(p->k.stride[ATTN__S]) > p->dim;
 }
 
+/* Where the keys of few rows are fetched from. To convert numbers leaves time enough to do it. */
+static attn__column_kind attn__kind_of_keys(const attn__problem *p, const attn__kernel *kernel)
+{
+    const int beyond = attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->seqs * p->kv_heads);
+    if (p->k.dtype == kernel->dtype && !beyond) return ATTN__COLUMNS_NEAR;
+    if (p->k.size == 2 ? kernel->nr >= 32 : p->k.size == 4 && beyond > 1) return ATTN__COLUMNS_FAR;
+    return ATTN__COLUMNS_MANY;
+}
+
 /* Cuts a problem into tasks for a kernel and a number of workers. */
 static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_t workers)
 {
@@ -7570,10 +7587,7 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
         p->keys = ATTN__BLOCK; /* sinks and what is far from them may be of one */
     }
     p->careful = p->find = 0;
-    p->kind = p->k.dtype == kernel->dtype && /* to convert numbers leaves time enough to fetch them */
-                      !attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->seqs * p->kv_heads)
-                  ? ATTN__COLUMNS_NEAR
-                  : ATTN__COLUMNS_MANY;
+    p->kind = attn__kind_of_keys(p, kernel);
     p->v_copied = attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
     if (p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || attn__scattered(p) ||
         attn__distance(p->v.stride[ATTN__S]) > p->dim_v + p->dim_v / 2) /* in few sets of a cache, perhaps */
@@ -8215,6 +8229,7 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
         node.sum[at] = s.sum[r];
         node.own[at] = attn__no_own;
         row->redo = row->not_finite ? attn__redo_scores(p) : 0;
+        row->exponent = 0;
         attn__memset(sums, 0, attn__state_width(p->dim_v) * es);
         if (!row->redo && s.max[r] > -attn__infinity() && attn__store_node_row(p, sums, s.acc + r * p->width * es))
             row->redo = ATTN__REDO_CLEAN;
@@ -10195,10 +10210,10 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
             for (size_t j = 0; j < fetched; j++)
                 ATTN__PREFETCH_NEAR(keys, 256 + (uintptr_t)((first + j) % ATTN__NR) * distance);
         }
-        for (size_t j = 0; kind == ATTN__COLUMNS_MANY && j < ATTN__NR * (size_t)size;
+        for (size_t j = 0; kind >= ATTN__COLUMNS_MANY && j < ATTN__NR * (size_t)size;
              j += 64) { /* often as many pages */
             for (int i = 0; i < 4; i++) ATTN__PREFETCH((const char *)panel->after[i], after);
-            for (int i = 0; i < 4 && size == 2 && ATTN__NR >= 32; i++) /* twice: lines of 32 keys crowd their sets */
+            for (int i = 0; i < 4 && kind == ATTN__COLUMNS_FAR; i++)
                 ATTN__PREFETCH((const char *)panel->after[i] - ATTN__NR * distance, after);
             after += 64;
             line += 64;
@@ -10279,7 +10294,7 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
     for (j = 0; j + ATTN__NR <= n; j += ATTN__NR) {
         ATTN__V(dot_panel)(m, depth, a, &panel, c + j, accumulate);
         for (i = 0; i < 2; i++) panel.at[i] += ATTN__NR * distance;
-        for (i = 0; i < 4 && kind == ATTN__COLUMNS_MANY; i++) panel.after[i] += ATTN__NR * (uintptr_t)distance;
+        for (i = 0; i < 4 && kind >= ATTN__COLUMNS_MANY; i++) panel.after[i] += ATTN__NR * (uintptr_t)distance;
     }
     for (size_t k = 0; j < n && (k < depth || k == 0);
          k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
