@@ -4261,7 +4261,7 @@ static void attn__take_sequence(const attn__problem *p, size_t b, attn__rows *r)
     r->kv_end = p->ring ? r->kv_total : attn__min(r->kv_end, r->kv_total);
     r->mask_key = r->mask_from = 0;
     if (p->desc->mask_place == ATTN_MASK_ALL) r->mask_key = p->kv_begin - r->k_base;
-    else if (p->desc->mask_place == ATTN_MASK_TAIL) {
+    else if (p->desc->mask_place == ATTN_MASK_TAIL && ATTN__HAS(p, mask)) {
         r->mask_key = r->kv_total - p->mask_keys;
         r->mask_from = r->kv_total < p->mask_keys ? 0 : r->mask_key;
     }
@@ -4880,12 +4880,13 @@ ATTN__INLINE unsigned char attn__take_kind_f64(double *at, double instead)
 /* Of columns, of which set_aside noted what is not finite: a byte each. NaN counts as both infinities. */
 static void attn__kinds_of(const attn__problem *p, const void *above, const void *below, unsigned char *kinds)
 {
-    for (size_t c = 0; c < p->dim_v; c++) {
-        int high, low;
-        if (p->run.kernel->dtype == ATTN_F64)
-            high = ((const double *)above)[c] > 0, low = ((const double *)below)[c] > 0;
-        else high = ((const float *)above)[c] > 0, low = ((const float *)below)[c] > 0;
-        kinds[c] = (unsigned char)(high * ATTN__SEES_INF + low * ATTN__SEES_LOW);
+    for (size_t c = 0; c < p->dim_v;
+         c++) { /* of 1, as a number, the upper half of the exponent is 3, its upper 5 bits 7 */
+        const uint64_t high = p->run.kernel->dtype == ATTN_F64 ? attn__bits_f64(((const double *)above)[c]) >> 32
+                                                               : attn__bits_f32(((const float *)above)[c]),
+                       low = p->run.kernel->dtype == ATTN_F64 ? attn__bits_f64(((const double *)below)[c]) >> 32
+                                                              : attn__bits_f32(((const float *)below)[c]);
+        kinds[c] = (unsigned char)((high >> 28 & ATTN__SEES_INF) | (low >> 27 & ATTN__SEES_LOW));
     }
 }
 
@@ -6199,7 +6200,8 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
 {
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     const attn__kernel *kernel = p->run.kernel;
-    const double infinite = -attn__infinity();
+    const size_t es = kernel->size;
+    const double infinite = -attn__infinity(), masked = kernel->dtype == ATTN_F64 ? ATTN__MASKED_F64 : ATTN__MASKED_F32;
     char *at = attn__score_at(p, rows, h, i, base + begin);
     attn__block_range range;
     if (!at) return;
@@ -6211,14 +6213,17 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
         for (size_t j = range.lo; j < range.hi; j++)
             if (!attn__finite_f64(score[j])) score[j] = again[j];
     }
-    for (size_t j = begin; j < range.hi; j++) { /* which NaN an operation gives is up to the machine */
-        const double x = attn__get(row + j * kernel->size, kernel->dtype);
-        if (attn__nan_f64(x)) attn__put(row + j * kernel->size, kernel->dtype, x);
-    }
+    if (kernel->dtype != ATTN_F32 ||
+        attn__nan_f64((double)kernel->magnitude((float *)(void *)row + begin, range.hi - begin)))
+        for (size_t j = begin; j < range.hi; j++) { /* which NaN an operation gives is up to the machine */
+            const double x = attn__get(row + j * es, kernel->dtype);
+            if (attn__nan_f64(x)) attn__put(row + j * es, kernel->dtype, x);
+        }
+    for (size_t j = begin; j < range.lo; j++) attn__put(row + j * es, kernel->dtype, infinite);
+    for (size_t j = range.lo; j < range.hi && p->desc->stage == ATTN_STAGE_BIASED && attn__masked(p); j++)
+        if (attn__get(row + j * es, kernel->dtype) <= masked && !attn__keeps(p, rows, h, i, base + j))
+            attn__put(row + j * es, kernel->dtype, infinite);
     attn__store_scores(p, at, row, begin, range.hi, n, infinite);
-    for (size_t j = begin; j < range.hi && p->desc->stage == ATTN_STAGE_BIASED; j++)
-        if (j < range.lo || !attn__keeps(p, rows, h, i, base + j))
-            attn__put(attn__score_at(p, rows, h, i, base + j), p->scores.dtype, infinite);
 }
 
 /* Weights of keys base + [begin, end) of a row that sees a NaN: all that it sees are. */
@@ -6256,7 +6261,14 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
         kernel->scale(row + from * es, row + from * es, to - from,
                       kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
     if (at) attn__store_scores(p, at, row, begin, end, n, 0);
-    for (size_t j = begin; ATTN__HAS(p, colsum) && j < end; j++) {
+    if (!ATTN__HAS(p, colsum)) return;
+    if (p->colsum.dtype == kernel->dtype && p->colsum.stride[ATTN__D] == 1 && end > begin) { /* whole vectors */
+        const size_t whole = (end - begin) / 16 * 16;
+        kernel->bias(attn__at(&p->colsum, 0, rows->b, h, rows->k_base + base + begin - p->kv_begin), row + begin * es,
+                     whole, 1);
+        begin += whole;
+    }
+    for (size_t j = begin; j < end; j++) {
         void *total = attn__at(&p->colsum, 0, rows->b, h, rows->k_base + base + j - p->kv_begin);
         const double weight = attn__get(row + j * es, kernel->dtype);
         if (p->colsum.dtype == ATTN_F64) *(double *)total += weight;
