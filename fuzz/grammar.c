@@ -288,9 +288,9 @@ typedef struct dimensions {
  * inputs, one in sixteen, may take longer. */
 static void shrink(dimensions *n, size_t most)
 {
-    if (n->kv_len >= 500 && most > 1000)
-        most = n->kv_len > 1500 ? 48000 : 16000;          /* four blocks: a tree of them is no chain */
-    else if (n->q_len >= 250 && most > 1000) most = 8000; /* queries of several tasks */
+    /* four blocks: a tree of them is no chain; queries of several tasks */
+    const size_t needs = n->kv_len > 1500 ? 48000 : n->kv_len >= 500 ? 16000 : n->q_len >= 250 ? 8000 : 0;
+    if (most > 1000 && most < needs) most = needs;
     while (at_least_one(n->batch * n->kv_heads) * n->group * at_least_one(n->q_len) * at_least_one(n->kv_len) *
                (n->dim + n->dim_v + 8) >
            most) {
