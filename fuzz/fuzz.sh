@@ -251,7 +251,7 @@ times) # no sanitizers, and nothing in the library that counts what is reached: 
     TARGET=times
     FUZZ_TIMES=${FUZZ_TIMES:-8}
     export FUZZ_TIMES
-    run times -max_total_time="$SECONDS_EACH" ${SEED:+"-seed=$SEED"}
+    run times -timeout=60 -max_total_time="$SECONDS_EACH" ${SEED:+"-seed=$SEED"}
     ;;
 pack) # the corpus becomes seeds
     [ -d fuzz-corpus ] || die "no fuzz-corpus here"
