@@ -248,7 +248,7 @@ explore) # no sanitizers: fastest
 times) # no sanitizers, and nothing in the library that counts what is reached: the engine is told how slow it was
     build "$out-times" "-g -O2" -fsanitize=fuzzer
     out=$out-times
-    TARGET=times
+    TARGET='times'
     FUZZ_TIMES=${FUZZ_TIMES:-8}
     export FUZZ_TIMES
     run times -timeout=60 -max_total_time="$SECONDS_EACH" ${SEED:+"-seed=$SEED"}
