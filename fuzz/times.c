@@ -542,6 +542,8 @@ static void check_softmax(fuzz_case *c, unsigned patterns)
     check(&t);
 }
 
+FUZZ_MUTATES
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static int looked;
