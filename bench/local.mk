@@ -16,6 +16,7 @@ bench_bench_SOURCES = \
 	bench/report.c \
 	bench/roofline.c \
 	bench/roofline_body.h \
+	check/clock.h \
 	check/progress.c \
 	check/progress.h \
 	check/reference.c \
@@ -24,7 +25,7 @@ bench_bench_CPPFLAGS = $(AM_CPPFLAGS) $(BLAS_CPPFLAGS) $(DNNL_CPPFLAGS)
 bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS) $(DNNL_LIBS)
 
 EXTRA_PROGRAMS += bench/mixed_batch
-bench_mixed_batch_SOURCES = bench/mixed_batch.c examples/pthread_parallel_for.h
+bench_mixed_batch_SOURCES = bench/mixed_batch.c check/clock.h examples/pthread_parallel_for.h
 
 # What a good C programmer writes for himself, with the flags that it wants.
 EXTRA_LIBRARIES += bench/libpeer.a

@@ -12,6 +12,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "measure.h"
 
+#include "check/clock.h"
 #include "check/progress.h"
 #include "examples/pthread_parallel_for.h"
 
@@ -21,7 +22,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MAX_ROUNDS = 1000, CHOOSING_ROUNDS = 9 };
@@ -29,18 +29,9 @@ enum { MAX_ROUNDS = 1000, CHOOSING_ROUNDS = 9 };
 /* Seconds. The slice of a ceiling grows with that of its contestant, up to a limit. */
 static const double slice = 5e-3, ceiling_slice = 1.5e-3, ceiling_share = 0.05, ceiling_most = 20e-3;
 
-static double seconds_of(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static clockid_t the_clock = CLOCK_THREAD_CPUTIME_ID;
 
 static double now(void) { return seconds_of(the_clock); }
-
-static double wall(void) { return seconds_of(CLOCK_MONOTONIC); }
 
 static int ascending(const void *a, const void *b)
 {
@@ -254,12 +245,12 @@ static void one_round(share *of, contestant *all, size_t count, size_t round)
          * none always follows the same one. */
         size_t j = (round + i) % count;
         contestant *c = &all[round % 2 ? count - 1 - j : j];
-        double start = now(), start_wall = wall(), before = ceiling_rate(c->roof, c->roof_repetitions);
+        double start = now(), start_wall = wall_seconds(), before = ceiling_rate(c->roof, c->roof_repetitions);
         c->seconds[round] = time_entry(c->job, &c->result->entry, c->repetitions);
         c->roofs[round] = (before + ceiling_rate(c->roof, c->roof_repetitions)) / 2;
         if (!c->result->entry.time) {
             of->processor += now() - start;
-            of->wall += wall() - start_wall;
+            of->wall += wall_seconds() - start_wall;
         }
     }
 }
@@ -379,9 +370,9 @@ int bench_measure_case(bench_report_case *to, const bench_case *shape, const cha
     for (size_t i = first; i < entries; i++) count += (size_t)enter(t, &t->all[count], &to->result[i], &entry[i], 0);
     to->count = entries;
     share of = {0, 0};
-    for (double start = wall();
-         count && round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds);) {
-        show_progress(plan, shape->name, part_done(plan, round, wall() - start));
+    for (double start = wall_seconds();
+         count && round < MAX_ROUNDS && (round < plan->rounds || wall_seconds() - start < plan->seconds);) {
+        show_progress(plan, shape->name, part_done(plan, round, wall_seconds() - start));
         one_round(&of, t->all, count, round++);
     }
     to->rounds = round;
@@ -472,7 +463,8 @@ int bench_measure_growth(bench_report *report, const char *paths, const bench_pl
         memcpy(g->path, entry[i].name, sizeof g->path);
         show_progress(plan, "growth", (double)i / (double)count);
         g->peak = measure_peak(c->job->shape, entry[i].name);
-        for (double start = wall(); round < plan->rounds && (round < 3 || wall() - start < plan->seconds); round++)
+        for (double start = wall_seconds();
+             round < plan->rounds && (round < 3 || wall_seconds() - start < plan->seconds); round++)
             one_round(&of, c, 1, round);
         for (size_t k = 0; k < round; k++) buffer[k] = c->seconds[k] / g->pairs;
         g->per_pair = quartiles(buffer, round);
@@ -545,9 +537,9 @@ int bench_measure_roofline(bench_report *report, const bench_plan *plan)
     if (l2) add_level(report, roofs, "L2", to, from, l2 / 2);
     if (l3) add_level(report, roofs, "L3", to, from, l3 / 4);
     add_level(report, roofs, "DRAM", to, from, dram);
-    for (double start = wall(); round < MAX_ROUNDS && (round < plan->rounds || wall() - start < plan->seconds);
-         round++) {
-        show_progress(plan, "roofline", part_done(plan, round, wall() - start));
+    for (double start = wall_seconds();
+         round < MAX_ROUNDS && (round < plan->rounds || wall_seconds() - start < plan->seconds); round++) {
+        show_progress(plan, "roofline", part_done(plan, round, wall_seconds() - start));
         for (size_t i = 0; i < report->roofs; i++) {
             run_ceiling(&roofs[i], 1); /* brings its data into that level */
             samples[i * MAX_ROUNDS + round] = 1e-9 * ceiling_rate(&roofs[i], roofs[i].repetitions);

@@ -8,12 +8,12 @@
 #define ATTENTION_IMPLEMENTATION
 #include "attention.h"
 
+#include "check/clock.h"
 #include "examples/pthread_parallel_for.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     HEADS = 32,
@@ -30,13 +30,6 @@ enum { BATCH, ONE_BY_ONE, ALONE, WAYS };
 static int queries[USERS] = {512, 128, 1, 1, 1, 1, 1, 1},
            keys[USERS] = {512, 4096 + 128, 1000, 2000, 4000, 8000, 16000, 32000}, begins[USERS + 1],
            table[USERS][PAGES];
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int ascending(const void *a, const void *b)
 {
@@ -130,10 +123,10 @@ int main(void)
     for (int round = 0; round < ROUNDS; round++)
         for (int workers = 0; workers < 2; workers++)
             for (int way = 0; way < WAYS; way++) {
-                const double start = seconds();
+                const double start = wall_seconds();
                 all.out.data = out[way == ONE_BY_ONE];
                 run(way, &all, &exec[workers]);
-                times[workers][way][round] = seconds() - start;
+                times[workers][way][round] = wall_seconds() - start;
                 if (way != ONE_BY_ONE || !memcmp(out[0], out[1], elements * sizeof **out)) continue;
                 fprintf(stderr, "mixed_batch: one call and eight give other bits\n");
                 return 1;

@@ -4,6 +4,7 @@ check_libcheck_a_SOURCES = \
 	check/adapter.c \
 	check/adapter.h \
 	check/allocation.h \
+	check/clock.h \
 	check/harness.c \
 	check/harness.h \
 	check/hash_cases.h \

@@ -157,94 +157,11 @@ static void check_intervals(fuzz_case *c, const fuzz_outputs *scalar)
 
 /* ---- pages, packed sequences, parts ---- */
 
-/* Does any row see one of the keys from `first` on, before its mask? */
-static int any_sees(const attn_desc *desc, size_t b, size_t first, size_t count)
-{
-    const int short_mask =
-        desc->mask.ndim && desc->mask_place == ATTN_MASK_KEYS; /* keys without a column are dropped */
-    const size_t columns = short_mask ? ref_length(&desc->mask, 1) : SIZE_MAX;
-    attn_desc d = *desc;
-    d.mask = d.rel_bias = test_absent;
-    for (size_t i = 0; i < ref_length(&d.q, 2); i++)
-        for (size_t j = first; j < first + count && j < columns; j++)
-            if (ref_sees(&d, b, 0, i, j)) return 1;
-    return 0;
-}
-
-/* Keys of one page, or values, or their scales, which may be the same for all keys of a page. */
-static void fill_page(const attn_array *pages, size_t page, size_t page_size, const attn_array *from, size_t b,
-                      size_t first)
-{
-    const size_t size = attn_dtype_size(from->dtype);
-    for (size_t h = 0; pages->ndim && h < ref_length(pages, 3); h++)
-        for (size_t s = 0; s < page_size; s++)
-            for (size_t e = 0; e < ref_length(pages, 1); e++)
-                memcpy(ref_at(pages, page, h, s, e), ref_at(from, b, h, first + s, e), size);
-}
-
-/* Room for them. */
-static attn_array pages_for(fuzz_case *c, const attn_array *a, size_t count, size_t page_size)
-{
-    size_t shape[4];
-    shape[0] = count, shape[1] = ref_length(a, 3), shape[2] = page_size, shape[3] = ref_length(a, 1);
-    return fuzz_array(a->dtype, shape, (unsigned)test_below(&c->rng, 16), 0);
-}
-static attn_array scale_pages(fuzz_case *c, const attn_array *a, size_t count, size_t page_size)
-{
-    attn_array pages;
-    if (!a->ndim) return test_absent;
-    pages = pages_for(c, a, count, ref_length(a, 2) == 1 ? 1 : page_size);
-    fuzz_fill(&pages, FUZZ_SOME_NAN, &c->rng);
-    return pages;
-}
-
-/* Takes k, v and their scales to pages in random places; what lies beyond the length, or if it is `freed` what no row
- * sees, is not looked at. Returns 0 where there is no key. */
-static int into_pages(fuzz_case *c, attn_desc *d, int freed)
-{
-    const attn_desc p = *d;
-    const size_t batch = ref_batches(d), kv_len = ref_length(&p.k, 2);
-    size_t page_size = 1 + c->cut % (fuzz_has_codes(d) ? 40 : 17), pages, count, place = 0;
-    if (kv_len == 0) return 0;
-    while (kv_len % page_size) page_size--;
-    pages = kv_len / page_size;
-    count = batch * pages + 1 + test_below(&c->rng, 3); /* some to spare */
-    d->k = pages_for(c, &p.k, count, page_size);
-    d->v = pages_for(c, &p.v, count, page_size);
-    fuzz_fill(&d->k, FUZZ_SOME_NAN, &c->rng);
-    fuzz_fill(&d->v, FUZZ_SOME_NAN, &c->rng);
-    d->k_scale = scale_pages(c, &p.k_scale, count, page_size);
-    d->v_scale = scale_pages(c, &p.v_scale, count, page_size);
-    d->k_zero = scale_pages(c, &p.k_zero, count, page_size);
-    d->v_zero = scale_pages(c, &p.v_zero, count, page_size);
-    d->block_table = test_2d(c->cut & 1 ? ATTN_I32 : ATTN_I64, batch, pages);
-    if (!d->kv_lens.ndim) {
-        d->kv_lens = test_1d(ATTN_I64, batch);
-        test_fill(&d->kv_lens, (double)kv_len);
-    }
-    for (size_t b = 0; b < batch; b++)
-        for (size_t i = 0; i < pages; i++) {
-            const size_t page = count - 1 - place++, first = i * page_size;
-            const int beyond = first >= (size_t)ref_get(&d->kv_lens, 0, 0, 0, b);
-            if (beyond || (freed && !any_sees(d, b, first, page_size))) {
-                ref_set(&d->block_table, 0, 0, b, i, i % 2 ? -7 : 1 << 30);
-                continue;
-            }
-            ref_set(&d->block_table, 0, 0, b, i, (double)page);
-            fill_page(&d->k, page, page_size, &p.k, b, first);
-            fill_page(&d->v, page, page_size, &p.v, b, first);
-            fill_page(&d->k_scale, page, page_size, &p.k_scale, b, first);
-            fill_page(&d->v_scale, page, page_size, &p.v_scale, b, first);
-            fill_page(&d->k_zero, page, page_size, &p.k_zero, b, first);
-            fill_page(&d->v_zero, page, page_size, &p.v_zero, b, first);
-        }
-    return 1;
-}
 static void check_paged(fuzz_case *c, const fuzz_outputs *scalar)
 {
     attn_desc d = fuzz_into_copies(&c->desc);
     const int raw = d.scores.ndim && (d.stage == ATTN_STAGE_RAW || d.stage == ATTN_STAGE_SOFTCAPPED);
-    if (!into_pages(c, &d, !raw && test_u64(&c->rng) & 1)) return;
+    if (!fuzz_into_pages(c, &d, !raw && test_u64(&c->rng) & 1)) return;
     fuzz_expect(c, "pages", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     /* raw scores of keys beyond the length are not promised */
     if (raw) d.scores = test_absent;
@@ -259,7 +176,7 @@ static attn_array into_ring(fuzz_case *c, const attn_desc *d, const attn_array *
     attn_array ring = *a, shape;
     if (!a->ndim || (a != &d->k && a != &d->v && ref_length(a, 2) == 1)) return ring; /* one scale for all keys */
     shape = attn_array_4d(a->dtype, NULL, batch, ref_length(a, 3), 1, ref_length(a, 1));
-    ring = pages_for(c, &shape, batch, sinks + turns);
+    ring = fuzz_pages_for(c, &shape, batch, sinks + turns);
     fuzz_fill(&ring, FUZZ_SOME_NAN, &c->rng);
     for (size_t b = 0; b < batch; b++)
         for (size_t j = 0; j < (size_t)ref_get(&d->kv_lens, 0, 0, 0, b); j++)
@@ -288,7 +205,7 @@ static void check_ring(fuzz_case *c, const fuzz_outputs *scalar)
     for (size_t b = 0; b < batch; b++) {
         const size_t len = (size_t)ref_get(&flat.kv_lens, 0, 0, 0, b);
         size_t j = sinks;
-        while (j < len && !any_sees(&flat, b, j, 1)) j++;
+        while (j < len && !fuzz_any_sees(&flat, b, j, 1)) j++;
         if (j < len && len - j > turns) turns = len - j;
     }
     turns += test_u64(&c->rng) & 1 ? test_below(&c->rng, 9) : 0;
@@ -306,7 +223,7 @@ static void check_ring(fuzz_case *c, const fuzz_outputs *scalar)
     d.ring_sinks++;
     for (size_t b = 0; b < batch && turns > 1; b++) {
         const size_t len = (size_t)ref_get(&flat.kv_lens, 0, 0, 0, b);
-        refused |= len > sinks + turns && any_sees(&flat, b, sinks + 1, len - turns - sinks);
+        refused |= len > sinks + turns && fuzz_any_sees(&flat, b, sinks + 1, len - turns - sinks);
     }
     fuzz_expect(c, "a smaller ring", fuzz_forward(&d, test_on(fuzz_random_path(c))),
                 turns == 1 ? ATTN_ERR_PARAMETER
@@ -314,75 +231,15 @@ static void check_ring(fuzz_case *c, const fuzz_outputs *scalar)
                            : ATTN_OK);
 }
 
-static attn_array rows_of(const attn_array *a, size_t b, size_t count)
-{
-    attn_array part = ref_length(a, 4) > 1 ? fuzz_slice(a, 4, b, 1) : *a;
-    return fuzz_slice(&part, 2, 0, count);
-}
-
-/* Room for scales of packed keys; those of all keys of all sequences stay what they are. */
-static attn_array packed_scales(const attn_array *scales, size_t total)
-{
-    if (!scales->ndim || (ref_length(scales, 4) == 1 && ref_length(scales, 2) == 1)) return *scales;
-    return test_3d(ATTN_F32, ref_length(scales, 3), total, ref_length(scales, 1));
-}
-
-/* Puts rows of batch b to where they are packed. */
-static void pack_rows(const attn_array *packed, const attn_array *from, size_t b, size_t first, size_t count)
-{
-    const attn_array to = fuzz_slice(packed, 2, first, count), rows = rows_of(from, b, count);
-    test_assign(&to, &rows);
-}
-static void pack_scales(const attn_array *packed, const attn_array *from, size_t b, size_t first, size_t count)
-{
-    if (packed->data != from->data) pack_rows(packed, from, b, first, count);
-}
-
 /* Sequences of several lengths, end to end. */
 static void check_packed(fuzz_case *c)
 {
-    enum { MOST = 3 };
     const attn_desc *p = &c->desc;
-    const size_t batch = ref_length(&p->q, 4), heads = ref_length(&p->q, 3), kv_heads = ref_length(&p->k, 3);
-    size_t q_at[MOST + 1] = {0}, k_at[MOST + 1] = {0};
-    attn_desc d = *p;
+    const size_t batch = ref_length(&p->q, 4), heads = ref_length(&p->q, 3);
+    size_t q_at[FUZZ_SEQUENCES + 1], k_at[FUZZ_SEQUENCES + 1];
+    attn_desc d;
     const attn_path path = fuzz_random_path(c);
-    if (ref_length(&p->q, 4) > MOST || (p->alibi.ndim == 2 && ref_length(&p->alibi, 2) != 1)) return;
-    for (size_t b = 0; b < batch; b++) {
-        q_at[b + 1] = q_at[b] + test_below(&c->rng, ref_length(&p->q, 2) + 1);
-        k_at[b + 1] = k_at[b] + (p->kv_lens.ndim ? (size_t)ref_get(&p->kv_lens, 0, 0, 0, b) : ref_length(&p->k, 2));
-    }
-    d.q = test_3d(p->q.dtype, heads, q_at[batch], ref_length(&p->q, 1));
-    d.out = test_3d(p->out.dtype, heads, q_at[batch], ref_length(&p->out, 1));
-    d.k = test_3d(p->k.dtype, kv_heads, k_at[batch], ref_length(&p->k, 1));
-    d.v = test_3d(p->v.dtype, kv_heads, k_at[batch], ref_length(&p->v, 1));
-    d.k_scale = packed_scales(&p->k_scale, k_at[batch]);
-    d.v_scale = packed_scales(&p->v_scale, k_at[batch]);
-    d.k_zero = packed_scales(&p->k_zero, k_at[batch]);
-    d.v_zero = packed_scales(&p->v_zero, k_at[batch]);
-    for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
-        attn_array *a = fuzz_row_output(&d, i);
-        if (a->ndim) *a = test_2d(a->dtype, heads, q_at[batch]);
-    }
-    d.mask = d.kv_lens = d.q_bounds = d.scores = d.colsum = test_absent;
-    if (ref_length(&p->rel_bias, 4) != 1 || ref_length(&p->rel_bias, 2) != 1) d.rel_bias = test_absent;
-    d.scores_head = d.scores_query = 0;
-    d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
-    d.cu_seqlens_k = test_1d(ATTN_I64, batch + 1);
-    for (size_t b = 0; b <= batch; b++) {
-        ref_set(&d.cu_seqlens_q, 0, 0, 0, b, (double)q_at[b]);
-        ref_set(&d.cu_seqlens_k, 0, 0, 0, b, (double)k_at[b]);
-    }
-    for (size_t b = 0; b < batch; b++) {
-        const size_t first = k_at[b], n = k_at[b + 1] - first;
-        pack_rows(&d.q, &p->q, b, q_at[b], q_at[b + 1] - q_at[b]);
-        pack_rows(&d.k, &p->k, b, first, n);
-        pack_rows(&d.v, &p->v, b, first, n);
-        pack_scales(&d.k_scale, &p->k_scale, b, first, n);
-        pack_scales(&d.v_scale, &p->v_scale, b, first, n);
-        pack_scales(&d.k_zero, &p->k_zero, b, first, n);
-        pack_scales(&d.v_zero, &p->v_zero, b, first, n);
-    }
+    if (!fuzz_into_sequences(c, &d, q_at, k_at)) return;
     fuzz_expect(c, "packed sequences", fuzz_forward(&d, fuzz_shuffled(c, path, c->workers)), ATTN_OK);
     for (size_t b = 0; b < batch; b++) {
         attn_desc one = fuzz_keys(&d, k_at[b], k_at[b + 1] - k_at[b]);
@@ -435,12 +292,11 @@ static attn_array masks_of(const attn_array *packed, size_t first, size_t count)
  * have, and the same sequences alone, of which rows may be left over. */
 static void check_packed_caches(fuzz_case *c)
 {
-    enum { MOST = 3 };
     const attn_desc *p = &c->desc;
     const size_t batch = ref_length(&p->q, 4), heads = ref_length(&p->q, 3), kv_len = ref_length(&p->k, 2);
-    size_t q_at[MOST + 1] = {0}, total;
+    size_t q_at[FUZZ_SEQUENCES + 1] = {0}, total;
     attn_desc d = *p;
-    if (batch > MOST || (batch != 1 && ref_length(&p->k, 4) != batch)) return;
+    if (batch > FUZZ_SEQUENCES || (batch != 1 && ref_length(&p->k, 4) != batch)) return;
     for (size_t b = 0; b < batch; b++) q_at[b + 1] = q_at[b] + test_below(&c->rng, ref_length(&p->q, 2) + 1);
     total = q_at[batch] + test_below(&c->rng, 2);
     d.q = test_3d(p->q.dtype, heads, total, ref_length(&p->q, 1));
@@ -462,14 +318,14 @@ static void check_packed_caches(fuzz_case *c)
     for (size_t b = 0; b <= batch; b++) ref_set(&d.cu_seqlens_q, 0, 0, 0, b, (double)q_at[b]);
     for (size_t b = 0; b < batch; b++) {
         const size_t n = q_at[b + 1] - q_at[b];
-        pack_rows(&d.q, &p->q, b, q_at[b], n);
+        fuzz_pack_rows(&d.q, &p->q, b, q_at[b], n);
         if (d.q_bounds.ndim) {
             const attn_array from = batch_of(&p->q_bounds, 3, b), rows = fuzz_slice(&from, 2, 0, n),
                              to = fuzz_slice(&d.q_bounds, 2, q_at[b], n);
             test_assign(&to, &rows);
         }
     }
-    if (test_u64(&c->rng) & 1) into_pages(c, &d, 0);
+    if (test_u64(&c->rng) & 1) fuzz_into_pages(c, &d, 0);
     fuzz_expect(c, "packed queries", fuzz_forward(&d, fuzz_shuffled(c, fuzz_random_path(c), c->workers)), ATTN_OK);
     for (size_t b = 0; b < batch; b++) {
         const size_t n = q_at[b + 1] - q_at[b];
@@ -503,16 +359,6 @@ static void check_packed_caches(fuzz_case *c)
     }
 }
 
-/* The mask of a part of the whole's keys. One that knows positions stays what it is; bits are cut as bytes. */
-static attn_desc mask_of_part(const attn_desc *part, const attn_desc *whole, size_t first, size_t count)
-{
-    attn_desc d = *part;
-    if (!whole->mask.ndim || whole->mask_place != ATTN_MASK_ALL) return d;
-    d.mask = whole->mask.dtype == ATTN_BIT ? test_whole_mask(whole).mask : whole->mask;
-    d.mask = fuzz_slice(&d.mask, 1, first, count);
-    return d;
-}
-
 /* Keys from `cut` on, at their positions, are the whole with a mask over those before. */
 static void check_part(fuzz_case *c)
 {
@@ -539,7 +385,7 @@ static void check_part(fuzz_case *c)
 
     part = fuzz_keys(p, c->cut, n);
     part.kv_begin = c->cut;
-    part = mask_of_part(&part, p, c->cut, n);
+    part = fuzz_mask_of_part(&part, p, c->cut, n);
     if (p->scores.ndim)
         part.scores = test_4d(p->scores.dtype, ref_length(&p->scores, 4), ref_length(&p->scores, 3),
                               ref_length(&p->scores, 2), n);
@@ -583,16 +429,9 @@ static void run_partial(fuzz_case *c, const attn_desc *d, size_t most_workers, c
                 ATTN_OK);
 }
 
-static attn_desc part_of(const attn_desc *whole, size_t begin, size_t end)
-{
-    attn_desc d = fuzz_keys(whole, begin, end - begin);
-    d.kv_begin = begin;
-    return mask_of_part(&d, whole, begin, end - begin);
-}
-
 static state partial(fuzz_case *c, size_t begin, size_t end, int tame)
 {
-    const attn_desc d = part_of(&c->desc, begin, end);
+    const attn_desc d = fuzz_part(&c->desc, begin, end);
     state s;
     fuzz_expect(c, "attn_state_size", attn_state_size(&d, &s.bytes), ATTN_OK);
     s.memory = test_memory(s.bytes, 8 * test_below(&c->rng, 4));
@@ -649,7 +488,7 @@ static void check_nan(const fuzz_case *c, const attn_desc *merged, const fuzz_ou
                     int nothing = 0;
                     if (!(isnan(y) || (isinf(y) && !half)) || !isfinite(x)) continue;
                     for (size_t p = 0; p < parts && !nothing; p++)
-                        nothing = counts_for_nothing(part_of(&c->desc, cuts[p], cuts[p + 1]), at[0], at[1], at[2]);
+                        nothing = counts_for_nothing(fuzz_part(&c->desc, cuts[p], cuts[p + 1]), at[0], at[1], at[2]);
                     if (!nothing)
                         fuzz_fail(c, "parts merged: out[%zu, %zu, %zu, %zu] is finite, of the whole it is %g", at[0],
                                   at[1], at[2], at[3], (double)y);
@@ -688,15 +527,8 @@ static void check_states(fuzz_case *c, const fuzz_outputs *scalar)
     const size_t num_parts = parts;
     attn_desc d = fuzz_into_copies(&c->desc);
     state states[MOST_PARTS];
-    if (c->desc.align == ATTN_ALIGN_LOWER_RIGHT &&
-        !c->desc.kv_lens.ndim) { /* parts do not know how many keys there are */
-        d.align = c->desc.align = ATTN_ALIGN_OFFSET;
-        d.q_offset = c->desc.q_offset = (int64_t)kv_len - (int64_t)ref_length(&d.q, 2);
-    }
-    if (c->desc.mask.ndim && c->desc.mask_place == ATTN_MASK_TAIL && !c->desc.kv_lens.ndim) { /* nor where they end */
-        d.kv_lens = c->desc.kv_lens = test_1d(ATTN_I32, ref_length(&d.q, 4));
-        test_fill(&d.kv_lens, (double)kv_len);
-    }
+    fuzz_for_parts(&c->desc);
+    fuzz_for_parts(&d);
     d.scores = d.colsum = test_absent;
     cuts[0] = 0;
     for (size_t i = 1; i < parts; i++) {

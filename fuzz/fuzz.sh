@@ -245,6 +245,14 @@ explore) # no sanitizers: fastest
         run "$t" -fork="$JOBS" -ignore_crashes=1 -max_total_time="$SECONDS_EACH"
     done
     ;;
+times) # no sanitizers, and nothing in the library that counts what is reached: the engine is told how slow it was
+    build "$out-times" "-g -O2" -fsanitize=fuzzer
+    out=$out-times
+    TARGET='times'
+    FUZZ_TIMES=${FUZZ_TIMES:-8}
+    export FUZZ_TIMES
+    run times -timeout=60 -max_total_time="$SECONDS_EACH" ${SEED:+"-seed=$SEED"}
+    ;;
 pack) # the corpus becomes seeds
     [ -d fuzz-corpus ] || die "no fuzz-corpus here"
     for t in ${TARGET:-$targets}; do
@@ -262,5 +270,5 @@ seeds)
         ls -l "${t}_seed_corpus.zip"
     done
     ;;
-*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | pack | coverage | afl | memory | threads | 32 | explore | seeds" ;;
+*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | pack | coverage | afl | memory | threads | 32 | explore | times | pack | seeds" ;;
 esac

@@ -288,9 +288,9 @@ typedef struct dimensions {
  * inputs, one in sixteen, may take longer. */
 static void shrink(dimensions *n, size_t most)
 {
-    if (n->kv_len >= 500 && most > 1000)
-        most = n->kv_len > 1500 ? 48000 : 16000;          /* four blocks: a tree of them is no chain */
-    else if (n->q_len >= 250 && most > 1000) most = 8000; /* queries of several tasks */
+    /* four blocks: a tree of them is no chain; queries of several tasks */
+    const size_t needs = n->kv_len > 1500 ? 48000 : n->kv_len >= 500 ? 16000 : n->q_len >= 250 ? 8000 : 0;
+    if (most > 1000 && most < needs) most = needs;
     while (at_least_one(n->batch * n->kv_heads) * n->group * at_least_one(n->q_len) * at_least_one(n->kv_len) *
                (n->dim + n->dim_v + 8) >
            most) {
@@ -668,19 +668,25 @@ void fuzz_print_desc(const attn_desc *d)
         fprintf(stderr, "  kv_lens[%zu] = %lld\n", b, (long long)ref_get(&d->kv_lens, 0, 0, 0, b));
 }
 
+const char *fuzz_values_name(fuzz_values values)
+{
+    static const char *const names[] = {"normal",   "small",         "large",    "integers", "ones", "zeros",
+                                        "tiny",     "peaked",        "denormal", "wide",     "huge", "some huge",
+                                        "some NaN", "some infinite", "special",  "bits"};
+    return names[values];
+}
+
 void fuzz_print(const fuzz_case *c)
 {
     static const char *const variants[] = {"plain", "paged", "packed", "part"};
-    static const char *const values[] = {"normal",   "small",         "large",    "integers", "ones", "zeros",
-                                         "tiny",     "peaked",        "denormal", "wide",     "huge", "some huge",
-                                         "some NaN", "some infinite", "special",  "bits"};
     fprintf(stderr,
             "input of %zu bytes: %s, cut %zu, %zu workers, path %s; q %s, k %s, v %s, mask %s, alibi %s, sinks %s\n",
-            c->input.size, variants[c->variant], c->cut, c->workers, attn_path_name(c->path), values[c->values[0]],
-            values[c->values[1]], values[c->values[2]], values[c->values[3]], values[c->values[4]],
-            values[c->values[5]]);
+            c->input.size, variants[c->variant], c->cut, c->workers, attn_path_name(c->path),
+            fuzz_values_name(c->values[0]), fuzz_values_name(c->values[1]), fuzz_values_name(c->values[2]),
+            fuzz_values_name(c->values[3]), fuzz_values_name(c->values[4]), fuzz_values_name(c->values[5]));
     if (fuzz_has_codes(&c->desc))
-        fprintf(stderr, "k_scale %s, v_scale %s, k_zero %s, v_zero %s, where there are any\n", values[c->values[6]],
-                values[c->values[7]], values[c->values[8]], values[c->values[9]]);
+        fprintf(stderr, "k_scale %s, v_scale %s, k_zero %s, v_zero %s, where there are any\n",
+                fuzz_values_name(c->values[6]), fuzz_values_name(c->values[7]), fuzz_values_name(c->values[8]),
+                fuzz_values_name(c->values[9]));
     fuzz_print_desc(&c->desc);
 }

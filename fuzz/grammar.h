@@ -9,12 +9,12 @@
  *    1  types of mask, lse, scores       25  layouts of mask, scores
  *    2  batch                            26  first elements: q, k
  *    3  key/value heads                  27  first elements: v, out
- *    4  query heads of each              28  workers
+ *    4  query heads of each              28  workers; patterns of values
  *    5  queries                          29  path of the first odd schedule
  *    6  keys                             30  seed (4)
  *    7  head_dim                         34  which queries and heads have scores
  *    8  head_dim_v                       35  where keys are cut; page size
- *    9  causal, align, window, caps,     36  rounding mode, flush to zero
+ *    9  causal, align, window, caps,     36  rounding mode, flush to zero; what is timed
  *       mask of bits, relative bias      37  extra dimensions left out
  *   10  kv_lens, alibi, sinks, mask      38  how dense masks are; intervals
  *       and its place                    39  keys, values of 8 bits
@@ -75,6 +75,7 @@ enum {
     FUZZ_AT_SHIFT_QK,
     FUZZ_AT_SHIFT_VO,
     FUZZ_AT_WORKERS,
+    FUZZ_AT_PATTERNS = FUZZ_AT_WORKERS, /* where there is one worker */
     FUZZ_AT_PATH,
     FUZZ_AT_SEED,
     FUZZ_AT_SCORES = 34,
@@ -162,6 +163,7 @@ attn_array fuzz_slice(const attn_array *a, int from_end, size_t first, size_t co
 
 /* Shapes, strides and flags. fuzz_shows: of each input that is decoded. */
 extern int fuzz_shows;
+const char *fuzz_values_name(fuzz_values values);
 void fuzz_print_array(const char *name, const attn_array *a);
 void fuzz_print_desc(const attn_desc *desc);
 void fuzz_print(const fuzz_case *c);

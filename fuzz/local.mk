@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT-0
-fuzz_targets = differential extremes primitives misuse metamorphic npy
+fuzz_targets = differential extremes primitives misuse metamorphic npy times
 
 check_LIBRARIES += fuzz/libfuzz.a
 fuzz_libfuzz_a_SOURCES = \
@@ -16,7 +16,8 @@ fuzz_programs = \
 	fuzz/metamorphic \
 	fuzz/misuse \
 	fuzz/npy \
-	fuzz/primitives
+	fuzz/primitives \
+	fuzz/times
 check_PROGRAMS += $(fuzz_programs)
 fuzz_npy_SOURCES = fuzz/npy.c tools/npy.c tools/npy.h
 fuzz_differential_LDADD = fuzz/libfuzz.a check/libcheck.a
@@ -25,6 +26,8 @@ fuzz_metamorphic_LDADD = $(fuzz_differential_LDADD)
 fuzz_misuse_LDADD = $(fuzz_differential_LDADD)
 fuzz_npy_LDADD = $(fuzz_differential_LDADD)
 fuzz_primitives_LDADD = $(fuzz_differential_LDADD)
+fuzz_times_SOURCES = fuzz/times.c check/clock.h
+fuzz_times_LDADD = $(fuzz_differential_LDADD)
 
 TESTS += fuzz/replay.sh
 EXTRA_DIST += \
@@ -46,12 +49,13 @@ EXTRA_DIST += \
 	fuzz/seeds/misuse.seeds \
 	fuzz/seeds/npy.seeds \
 	fuzz/seeds/primitives.seeds \
+	fuzz/seeds/times.seeds \
 	fuzz/unreached.txt
 
 CLANG = clang
 # SECONDS= for each target, or RUNS= and SEED=; JOBS=, TARGET=, FILE=: see fuzz/README.md
 FUZZ = CLANG='$(CLANG)' SECONDS_EACH='$(SECONDS)' RUNS='$(RUNS)' SEED='$(SEED)' JOBS='$(JOBS)' TARGET='$(TARGET)' FILE='$(FILE)' $(SHELL) $(srcdir)/fuzz/fuzz.sh
-.PHONY: fuzz-list fuzz-smoke fuzz-campaign fuzz-replay fuzz-one fuzz-minimise fuzz-merge fuzz-pack fuzz-coverage fuzz-afl fuzz-memory fuzz-threads fuzz-32 fuzz-explore fuzz-seeds
+.PHONY: fuzz-list fuzz-smoke fuzz-campaign fuzz-replay fuzz-one fuzz-minimise fuzz-merge fuzz-pack fuzz-coverage fuzz-afl fuzz-memory fuzz-threads fuzz-32 fuzz-explore fuzz-times fuzz-seeds
 fuzz-list:
 	@$(FUZZ) list
 fuzz-smoke:
@@ -80,6 +84,8 @@ fuzz-32:
 	@$(FUZZ) 32
 fuzz-explore:
 	@$(FUZZ) explore
+fuzz-times:
+	@$(FUZZ) times
 fuzz-seeds:
 	@$(FUZZ) seeds
 

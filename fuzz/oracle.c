@@ -362,6 +362,197 @@ attn_desc fuzz_keys(const attn_desc *desc, size_t first, size_t count)
     return d;
 }
 
+/* ---- other forms of a problem ---- */
+
+/* Does any row see one of the keys from `first` on, before its mask? */
+int fuzz_any_sees(const attn_desc *desc, size_t b, size_t first, size_t count)
+{
+    const int short_mask =
+        desc->mask.ndim && desc->mask_place == ATTN_MASK_KEYS; /* keys without a column are dropped */
+    const size_t columns = short_mask ? ref_length(&desc->mask, 1) : SIZE_MAX;
+    attn_desc d = *desc;
+    d.mask = d.rel_bias = test_absent;
+    for (size_t i = 0; i < ref_length(&d.q, 2); i++)
+        for (size_t j = first; j < first + count && j < columns; j++)
+            if (ref_sees(&d, b, 0, i, j)) return 1;
+    return 0;
+}
+
+/* Keys of one page, or values, or their scales, which may be the same for all keys of a page. */
+static void fill_page(const attn_array *pages, size_t page, size_t page_size, const attn_array *from, size_t b,
+                      size_t first)
+{
+    const size_t size = attn_dtype_size(from->dtype);
+    for (size_t h = 0; pages->ndim && h < ref_length(pages, 3); h++)
+        for (size_t s = 0; s < page_size; s++)
+            for (size_t e = 0; e < ref_length(pages, 1); e++)
+                memcpy(ref_at(pages, page, h, s, e), ref_at(from, b, h, first + s, e), size);
+}
+
+/* Room for them. */
+attn_array fuzz_pages_for(fuzz_case *c, const attn_array *a, size_t count, size_t page_size)
+{
+    size_t shape[4];
+    shape[0] = count, shape[1] = ref_length(a, 3), shape[2] = page_size, shape[3] = ref_length(a, 1);
+    return fuzz_array(a->dtype, shape, (unsigned)test_below(&c->rng, 16), 0);
+}
+static attn_array scale_pages(fuzz_case *c, const attn_array *a, size_t count, size_t page_size)
+{
+    attn_array pages;
+    if (!a->ndim) return test_absent;
+    pages = fuzz_pages_for(c, a, count, ref_length(a, 2) == 1 ? 1 : page_size);
+    fuzz_fill(&pages, FUZZ_SOME_NAN, &c->rng);
+    return pages;
+}
+
+/* Takes k, v and their scales to pages in random places; what lies beyond the length, or if it is `freed` what no row
+ * sees, is not looked at. Returns 0 where there is no key. */
+int fuzz_into_pages(fuzz_case *c, attn_desc *d, int freed)
+{
+    const attn_desc p = *d;
+    const size_t batch = ref_batches(d), kv_len = ref_length(&p.k, 2);
+    size_t page_size = 1 + c->cut % (fuzz_has_codes(d) ? 40 : 17), pages, count, place = 0;
+    if (kv_len == 0) return 0;
+    while (kv_len % page_size) page_size--;
+    pages = kv_len / page_size;
+    count = batch * pages + 1 + test_below(&c->rng, 3); /* some to spare */
+    d->k = fuzz_pages_for(c, &p.k, count, page_size);
+    d->v = fuzz_pages_for(c, &p.v, count, page_size);
+    fuzz_fill(&d->k, FUZZ_SOME_NAN, &c->rng);
+    fuzz_fill(&d->v, FUZZ_SOME_NAN, &c->rng);
+    d->k_scale = scale_pages(c, &p.k_scale, count, page_size);
+    d->v_scale = scale_pages(c, &p.v_scale, count, page_size);
+    d->k_zero = scale_pages(c, &p.k_zero, count, page_size);
+    d->v_zero = scale_pages(c, &p.v_zero, count, page_size);
+    d->block_table = test_2d(c->cut & 1 ? ATTN_I32 : ATTN_I64, batch, pages);
+    if (!d->kv_lens.ndim) {
+        d->kv_lens = test_1d(ATTN_I64, batch);
+        test_fill(&d->kv_lens, (double)kv_len);
+    }
+    for (size_t b = 0; b < batch; b++)
+        for (size_t i = 0; i < pages; i++) {
+            const size_t page = count - 1 - place++, first = i * page_size;
+            const int beyond = first >= (size_t)ref_get(&d->kv_lens, 0, 0, 0, b);
+            if (beyond || (freed && !fuzz_any_sees(d, b, first, page_size))) {
+                ref_set(&d->block_table, 0, 0, b, i, i % 2 ? -7 : 1 << 30);
+                continue;
+            }
+            ref_set(&d->block_table, 0, 0, b, i, (double)page);
+            fill_page(&d->k, page, page_size, &p.k, b, first);
+            fill_page(&d->v, page, page_size, &p.v, b, first);
+            fill_page(&d->k_scale, page, page_size, &p.k_scale, b, first);
+            fill_page(&d->v_scale, page, page_size, &p.v_scale, b, first);
+            fill_page(&d->k_zero, page, page_size, &p.k_zero, b, first);
+            fill_page(&d->v_zero, page, page_size, &p.v_zero, b, first);
+        }
+    return 1;
+}
+
+static attn_array rows_of(const attn_array *a, size_t b, size_t count)
+{
+    attn_array part = ref_length(a, 4) > 1 ? fuzz_slice(a, 4, b, 1) : *a;
+    return fuzz_slice(&part, 2, 0, count);
+}
+
+/* Room for scales of packed keys; those of all keys of all sequences stay what they are. */
+static attn_array packed_scales(const attn_array *scales, size_t total)
+{
+    if (!scales->ndim || (ref_length(scales, 4) == 1 && ref_length(scales, 2) == 1)) return *scales;
+    return test_3d(ATTN_F32, ref_length(scales, 3), total, ref_length(scales, 1));
+}
+
+/* Puts rows of batch b to where they are packed. */
+void fuzz_pack_rows(const attn_array *packed, const attn_array *from, size_t b, size_t first, size_t count)
+{
+    const attn_array to = fuzz_slice(packed, 2, first, count), rows = rows_of(from, b, count);
+    test_assign(&to, &rows);
+}
+static void pack_scales(const attn_array *packed, const attn_array *from, size_t b, size_t first, size_t count)
+{
+    if (packed->data != from->data) fuzz_pack_rows(packed, from, b, first, count);
+}
+
+/* Sequences of several lengths, end to end. */
+int fuzz_into_sequences(fuzz_case *c, attn_desc *to, size_t q_at[FUZZ_SEQUENCES + 1], size_t k_at[FUZZ_SEQUENCES + 1])
+{
+    const attn_desc *p = &c->desc;
+    const size_t batch = ref_length(&p->q, 4), heads = ref_length(&p->q, 3), kv_heads = ref_length(&p->k, 3);
+    attn_desc d = *p;
+    if (batch > FUZZ_SEQUENCES || (p->alibi.ndim == 2 && ref_length(&p->alibi, 2) != 1)) return 0;
+    q_at[0] = k_at[0] = 0;
+    for (size_t b = 0; b < batch; b++) {
+        q_at[b + 1] = q_at[b] + test_below(&c->rng, ref_length(&p->q, 2) + 1);
+        k_at[b + 1] = k_at[b] + (p->kv_lens.ndim ? (size_t)ref_get(&p->kv_lens, 0, 0, 0, b) : ref_length(&p->k, 2));
+    }
+    d.q = test_3d(p->q.dtype, heads, q_at[batch], ref_length(&p->q, 1));
+    d.out = test_3d(p->out.dtype, heads, q_at[batch], ref_length(&p->out, 1));
+    d.k = test_3d(p->k.dtype, kv_heads, k_at[batch], ref_length(&p->k, 1));
+    d.v = test_3d(p->v.dtype, kv_heads, k_at[batch], ref_length(&p->v, 1));
+    d.k_scale = packed_scales(&p->k_scale, k_at[batch]);
+    d.v_scale = packed_scales(&p->v_scale, k_at[batch]);
+    d.k_zero = packed_scales(&p->k_zero, k_at[batch]);
+    d.v_zero = packed_scales(&p->v_zero, k_at[batch]);
+    for (int i = 0; i < FUZZ_ROW_OUTPUTS; i++) {
+        attn_array *a = fuzz_row_output(&d, i);
+        if (a->ndim) *a = test_2d(a->dtype, heads, q_at[batch]);
+    }
+    d.mask = d.kv_lens = d.q_bounds = d.scores = d.colsum = test_absent;
+    if (ref_length(&p->rel_bias, 4) != 1 || ref_length(&p->rel_bias, 2) != 1) d.rel_bias = test_absent;
+    d.scores_head = d.scores_query = 0;
+    d.cu_seqlens_q = test_1d(ATTN_I32, batch + 1);
+    d.cu_seqlens_k = test_1d(ATTN_I64, batch + 1);
+    for (size_t b = 0; b <= batch; b++) {
+        ref_set(&d.cu_seqlens_q, 0, 0, 0, b, (double)q_at[b]);
+        ref_set(&d.cu_seqlens_k, 0, 0, 0, b, (double)k_at[b]);
+    }
+    for (size_t b = 0; b < batch; b++) {
+        const size_t first = k_at[b], n = k_at[b + 1] - first;
+        fuzz_pack_rows(&d.q, &p->q, b, q_at[b], q_at[b + 1] - q_at[b]);
+        fuzz_pack_rows(&d.k, &p->k, b, first, n);
+        fuzz_pack_rows(&d.v, &p->v, b, first, n);
+        pack_scales(&d.k_scale, &p->k_scale, b, first, n);
+        pack_scales(&d.v_scale, &p->v_scale, b, first, n);
+        pack_scales(&d.k_zero, &p->k_zero, b, first, n);
+        pack_scales(&d.v_zero, &p->v_zero, b, first, n);
+    }
+    *to = d;
+    return 1;
+}
+
+/* The mask of a part of the whole's keys. One that knows positions stays what it is; bits are cut as bytes. */
+attn_desc fuzz_mask_of_part(const attn_desc *part, const attn_desc *whole, size_t first, size_t count)
+{
+    attn_desc d = *part;
+    if (!whole->mask.ndim || whole->mask_place != ATTN_MASK_ALL) return d;
+    d.mask = whole->mask.dtype == ATTN_BIT ? test_whole_mask(whole).mask : whole->mask;
+    d.mask = fuzz_slice(&d.mask, 1, first, count);
+    return d;
+}
+
+attn_desc fuzz_part(const attn_desc *whole, size_t begin, size_t end)
+{
+    attn_desc d = fuzz_keys(whole, begin, end - begin);
+    d.kv_begin = begin;
+    return fuzz_mask_of_part(&d, whole, begin, end - begin);
+}
+
+/* Parts do not know how many keys there are, nor where they end: the same problem where nothing counts from there. */
+void fuzz_for_parts(attn_desc *d)
+{
+    const size_t kv_len = ref_length(&d->k, 2);
+    if (d->kv_lens.ndim) return;
+    if (d->align == ATTN_ALIGN_LOWER_RIGHT) {
+        d->align = ATTN_ALIGN_OFFSET;
+        d->q_offset = (int64_t)kv_len - (int64_t)ref_length(&d->q, 2);
+    }
+    if (d->mask.ndim && d->mask_place == ATTN_MASK_TAIL) {
+        d->kv_lens = test_1d(ATTN_I32, ref_length(&d->q, 4));
+        test_fill(&d->kv_lens, (double)kv_len);
+    }
+}
+
+/* ---- what a row sees ---- */
+
 int fuzz_row_finite(const attn_desc *d, size_t b, size_t h, size_t i)
 {
     const size_t kv_head = h / (ref_length(&d->q, 3) / ref_length(&d->k, 3));

@@ -83,6 +83,24 @@ attn_desc fuzz_decoded(const attn_desc *desc);
 /* Keys [first, first + count), their values and scales. */
 attn_desc fuzz_keys(const attn_desc *desc, size_t first, size_t count);
 
+/* Does any row see one of the keys from `first` on, before its mask? */
+int fuzz_any_sees(const attn_desc *desc, size_t b, size_t first, size_t count);
+
+/* The same problem in pages, in random places: see oracle.c. Room for `count` of them. */
+int fuzz_into_pages(fuzz_case *c, attn_desc *d, int freed);
+attn_array fuzz_pages_for(fuzz_case *c, const attn_array *a, size_t count, size_t page_size);
+
+/* The batches as packed sequences, of which b has rows and keys [at[b], at[b + 1]); 0 where that cannot be. Rows of
+ * batch b to where they are packed. */
+enum { FUZZ_SEQUENCES = 3 };
+int fuzz_into_sequences(fuzz_case *c, attn_desc *to, size_t q_at[FUZZ_SEQUENCES + 1], size_t k_at[FUZZ_SEQUENCES + 1]);
+void fuzz_pack_rows(const attn_array *packed, const attn_array *from, size_t b, size_t first, size_t count);
+
+/* Keys [begin, end) at their positions, of a whole that fuzz_for_parts has made fit; the mask of such a part. */
+attn_desc fuzz_part(const attn_desc *whole, size_t begin, size_t end);
+attn_desc fuzz_mask_of_part(const attn_desc *part, const attn_desc *whole, size_t first, size_t count);
+void fuzz_for_parts(attn_desc *desc);
+
 /* Finite where the row's input is finite; weights within [0, 1] and their sum 1. */
 void fuzz_check_nan(const fuzz_case *c, const char *what, const attn_array *a);
 void fuzz_check_rows(const fuzz_case *c, const char *what, const attn_desc *desc);

@@ -3,8 +3,9 @@
 #
 # lists.sh - what lists say about places of attention.h is about places that it has:
 # reasons for code that no input reaches, faults for mutants, faults that change
-# nothing; and the forms of arrays that a test walks. And that two files for C11 and
-# POSIX threads, each to be copied alone, say the same. Looks only, in seconds. TAP.
+# nothing; and the forms of arrays that a test walks. That two files for C11 and
+# POSIX threads, each to be copied alone, say the same, and that every target of the
+# fuzzers is where they are listed. Looks only, in seconds. TAP.
 
 # shellcheck source=tests/tap.sh
 . "${srcdir:-.}/tests/tap.sh"
@@ -24,6 +25,16 @@ sed -e 's/attn_pthreads_\([a-z]\)/attn_c11_\1/g' -e 's/attn_pthreads/attn_c11_th
     "$top/examples/pthread_parallel_for.h" | tr -s ' ' >"$dir/c11"
 tr -s ' ' <"$top/examples/c11_parallel_for.h" | diff "$dir/c11" - >"$dir/log"
 ok 'examples/c11_parallel_for.h is examples/pthread_parallel_for.h with the names of C11'
+targets=$(sed -n 's/^fuzz_targets = //p' "$top/fuzz/local.mk")
+for target in $targets; do
+    for line in "fuzz/$target" "fuzz/seeds/$target.seeds" "fuzz_${target}_LDADD"; do
+        grep -q "^[[:space:]]*$line\([[:space:]=]\|\$\)" "$top/fuzz/local.mk" || echo "fuzz/local.mk has no line of $line"
+    done
+    [ -f "$top/fuzz/seeds/$target.seeds" ] || echo "no fuzz/seeds/$target.seeds"
+    [ ! -f "$top/.gitignore" ] || grep -q "^/fuzz/$target\$" "$top/.gitignore" || echo ".gitignore has no /fuzz/$target"
+done >"$dir/log"
+[ ! -s "$dir/log" ]
+ok 'every target of the fuzzers has a program, seeds, and a line where git ignores it'
 if python3 -c '' 2>/dev/null; then
     python3 "$top/fuzz/coverage.py" --check "$top/attention.h" "$top/fuzz/unreached.txt" >"$dir/log" 2>&1
     ok 'fuzz/unreached.txt has reasons for lines that are there (fuzz/coverage.py --check)'
