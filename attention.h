@@ -3425,8 +3425,7 @@ ATTN__NOINLINE static attn_status attn__reach(const attn_array *a, attn__view *v
         v->stride[i] = one;
         if (!attn__multiply_size(step, (size_t)v->size, &step) || !attn__multiply_size(step, v->shape[i] - 1, &reach))
             return ATTN_ERR_OVERFLOW;
-        if (reach > limit || *total > limit - reach) return ATTN_ERR_OVERFLOW;
-        *total += reach;
+        if (reach > limit || (*total += reach) > limit) return ATTN_ERR_OVERFLOW; /* two halves do not wrap around */
     }
     if (*above > limit - (size_t)v->size || *below > limit - *above - (size_t)v->size) return ATTN_ERR_OVERFLOW;
     *above += (size_t)v->size;
