@@ -2149,7 +2149,7 @@ typedef struct attn__kernel {
     int (*weigh_row)(void *row, size_t first, size_t lo, size_t hi, size_t last, double *max, double *sum);
 
     /* The same for up to ATTN__COLUMNS lines side by side, each down a column of n rows, at
-     * most a block; their number is a multiple of the vector length. sum may be NULL;
+     * most a block; their number is a multiple of the vector length. max or sum may be NULL;
      * exp(from[j] - max) is kept in `to` if that is not. `lanes` is room for 128 bytes a line. */
     void (*softmax_columns)(void *to, ptrdiff_t to_stride, const void *from, ptrdiff_t stride, size_t n, size_t cols,
                             double *max, double *sum, void *lanes);
@@ -6200,7 +6200,8 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
     const size_t h = attn__head_of(rows, r), i = attn__query_of(rows, r);
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size;
-    const double infinite = -attn__infinity(), masked = kernel->dtype == ATTN_F64 ? ATTN__MASKED_F64 : ATTN__MASKED_F32;
+    const double infinite = -attn__infinity(),
+                 masked = kernel->dtype == ATTN_F64 ? ATTN__MASKED_F64 : (double)ATTN__MASKED_F32;
     char *at = attn__score_at(p, rows, h, i, base + begin);
     attn__block_range range;
     if (!at) return;
@@ -7104,6 +7105,50 @@ ATTN__NOINLINE static void attn__softmax_columns(const attn__kernel *kernel, con
     }
 }
 
+/* Lines that are the same distance apart in x, and in y: so many follow one another, along this dimension and those
+ * before. */
+static size_t attn__even_lines(const attn__lines *l, int *dim)
+{
+    size_t run = 1;
+    *dim = -1;
+    for (int i = ATTN_MAX_DIMS - 1; i >= 0; i--) {
+        if (i == l->axis || l->x.shape[i] == 1) continue;
+        if (*dim < 0) *dim = i;
+        else if (l->x.stride[i] != l->x.stride[*dim] * (ptrdiff_t)run ||
+                 l->y.stride[i] != l->y.stride[*dim] * (ptrdiff_t)run)
+            break;
+        run *= l->x.shape[i];
+    }
+    return run;
+}
+
+/* Short contiguous lines, turned so that they are side by side, a few at a time: vectors along them would be mostly
+ * empty, and each line would wait for itself. `run` lines from a multiple of it on are as far apart as along `dim`. */
+#define ATTN__SHORT_LINE 56
+#define ATTN__SHORT_LINES 32
+ATTN__NOINLINE static void attn__softmax_short(const attn__lines *l, size_t first, size_t end, size_t run, int dim)
+{
+    const attn__kernel *kernel = l->run.kernel;
+    double tile[ATTN__SHORT_LINE * ATTN__SHORT_LINES], turned[ATTN__SHORT_LINE * ATTN__SHORT_LINES]; /* of T */
+    double room[ATTN__SHORT_LINES * ATTN__COLUMN_LANES + 7], sum[ATTN__SHORT_LINES];
+    double *lanes = room + (64 - (uintptr_t)room % 64) % 64 / sizeof *room;
+    const size_t n = l->n, width = attn__round_up(n, kernel->nr / 2);
+    for (size_t count, cols; first < end; first += count) {
+        const char *x, *line = (const char *)turned;
+        char *y;
+        count = attn__min(attn__min(end - first, ATTN__SHORT_LINES), run - first % run);
+        cols = attn__round_up(count, kernel->nr / 2);
+        attn__find_line(l, first, l->axis, &x, &y);
+        kernel->turn(tile, ATTN__SHORT_LINES, x, l->x.stride[dim], count, n);
+        kernel->softmax_columns(tile, ATTN__SHORT_LINES, tile, ATTN__SHORT_LINES, n, cols, NULL, sum, lanes);
+        for (size_t i = 0; i < cols; i++) sum[i] = attn__line_factor(kernel, 0, 0, sum[i]);
+        kernel->scale_columns(tile, ATTN__SHORT_LINES, tile, ATTN__SHORT_LINES, n, cols, NULL, sum);
+        kernel->turn(turned, width, tile, ATTN__SHORT_LINES, n, count);
+        for (size_t i = 0; i < count; i++, y += l->y.stride[dim] * l->y.size, line += width * kernel->size)
+            attn__memcpy(y, line, n * kernel->size);
+    }
+}
+
 static void attn__softmax_task(void *arg, size_t index, size_t worker)
 {
     const attn__lines *l = (const attn__lines *)arg;
@@ -7113,7 +7158,10 @@ static void attn__softmax_task(void *arg, size_t index, size_t worker)
     (void)worker;
     if (l->beside < 0 && l->x.stride[l->axis] == 1 && l->y.stride[l->axis] == 1 &&
         l->n <= ATTN__LINE_BLOCKS * ATTN__BLOCK && end - index * l->chunk >= ATTN__QUEUED_LINES) {
-        attn__queue_lines(l, index * l->chunk, end);
+        int dim;
+        const size_t run = l->n <= ATTN__SHORT_LINE ? attn__even_lines(l, &dim) : 0;
+        if (run >= ATTN__QUEUED_LINES) attn__softmax_short(l, index * l->chunk, end, run, dim);
+        else attn__queue_lines(l, index * l->chunk, end);
         return;
     }
     for (size_t line = index * l->chunk; line < end; line += count) {
@@ -11348,7 +11396,8 @@ static void ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, c
     attn__real max[ATTN__COLUMNS], nan[ATTN__COLUMNS];
     size_t c, j;
     attn__vec m, x[4];
-    for (c = 0; c < cols; c++) max[c] = ATTN__C(MASKED), nan[c] = 0;
+    for (c = 0; c < cols; c += ATTN__VL)
+        attn__vstore(max + c, attn__vset1(ATTN__C(MASKED))), attn__vstore(nan + c, attn__vset1(0));
 #define ATTN__X(i) attn__vec x##i = attn__vload(at + i * stride + (ptrdiff_t)c);
 #define ATTN__Y(i) ATTN__FETCH(at, (16 + i) * (uintptr_t)stride + c);
 #define ATTN__LOOK(ROWS, largest)                                                                                      \
@@ -11363,7 +11412,7 @@ static void ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, c
 #undef ATTN__X
 #undef ATTN__Y
 #undef ATTN__LOOK
-    for (c = 0; c < cols; c++) max_out[c] = (double)(max[c] + 0);
+    for (c = 0; c < cols && max_out; c++) max_out[c] = (double)(max[c] + 0);
     if (!sum_out) return;
     attn__memset(lanes, 0, 2 * ATTN__LANES * cols * sizeof *lanes);
 #define ATTN__X(i) x[i] = attn__vsub(attn__vload(at + i * stride + (ptrdiff_t)c), m);
@@ -11393,7 +11442,11 @@ static void ATTN__V(softmax_columns)(void *weights_, ptrdiff_t weights_stride, c
     for (j = ATTN__LANES * cols; j >= cols; j /= 2) /* as softmax adds them */
         for (c = 0; c < j; c += ATTN__VL)
             attn__vstore(lanes + c, attn__vadd(attn__vload(lanes + c), attn__vload(lanes + j + c)));
-    for (c = 0; c < cols; c++) sum_out[c] = (double)(attn__nan_f64((double)nan[c]) ? nan[c] : lanes[c]);
+    for (c = 0; c < cols; c += ATTN__VL) { /* a sum of differences is less than infinity, or NaN */
+        m = attn__vload(nan + c);
+        attn__vstore(nan + c, attn__vchoose(m, m, attn__vset1((attn__real)attn__infinity()), attn__vload(lanes + c)));
+    }
+    for (c = 0; c < cols; c++) sum_out[c] = (double)nan[c];
 }
 
 static void ATTN__V(scale_columns)(void *to_, ptrdiff_t to_stride, const void *from_, ptrdiff_t stride, size_t n,

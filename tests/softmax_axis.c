@@ -139,6 +139,50 @@ static void try_layouts(attn_dtype type)
     test_ok(test_release(), "%s, strided: guards", attn_dtype_name(type));
 }
 
+/* Short lines that are evenly far apart, or only a few of them, or backwards: what each of them is alone. */
+static void try_short_lines(attn_dtype type)
+{
+    static const struct {
+        size_t rows, of, lines; /* `rows` of each `of` */
+    } cuts[] = {{5, 5, 9}, {5, 6, 9}, {3, 3, 20}, {3, 4, 20}, {33, 40, 3}, {1, 2, 40}};
+    static const size_t lengths[] = {1, 2, 7, 16, 17, 56, 57};
+    const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(type);
+    for (size_t k = 0; k < sizeof cuts / sizeof *cuts; k++)
+        for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+            for (int backwards = 0; backwards < 2; backwards++) {
+                const size_t n = lengths[l], shape[3] = {cuts[k].lines, cuts[k].of, n};
+                const ptrdiff_t row = (ptrdiff_t)n, outer = row * (ptrdiff_t)cuts[k].of;
+                const attn_array all = new_array(type, 3, shape), y = new_array(type, 3, shape);
+                attn_array x = all, to = y, each = attn_array_1d(type, all.data, n * cuts[k].of * cuts[k].lines);
+                test_rng rng = {n};
+                int pass;
+                test_fill_normal(&each, &rng, 5);
+                each = attn_array_1d(type, y.data, n * cuts[k].of * cuts[k].lines);
+                test_fill(&each, 7);
+                x.shape[1] = to.shape[1] = cuts[k].rows;
+                x.stride[0] = to.stride[0] = outer, x.stride[1] = to.stride[1] = row, x.stride[2] = to.stride[2] = 1;
+                if (backwards) {
+                    x.data = (char *)x.data + (ptrdiff_t)(cuts[k].rows - 1) * row * size;
+                    x.stride[1] = -row;
+                }
+                pass = test_status(test_softmax(&x, 2, &to, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+                for (size_t i = 0; i < cuts[k].lines && pass; i++)
+                    for (size_t j = 0; j < cuts[k].of && pass; j++) {
+                        char *line = ref_at(&y, 0, i, j, 0);
+                        attn_array alone = attn_array_2d(type, NULL, 1, n), from = alone, got = alone;
+                        alone.data = test_memory(n * (size_t)size, 0);
+                        got.data = line;
+                        test_fill(&alone, 7); /* what is between is left alone */
+                        from.data = (char *)x.data + ((ptrdiff_t)i * outer + (ptrdiff_t)j * x.stride[1]) * size;
+                        if (j < cuts[k].rows)
+                            pass = test_status(test_softmax(&from, 1, &alone, test_on(ATTN_PATH_AUTO)), ATTN_OK);
+                        pass = pass && test_same(&got, &alone);
+                    }
+                test_ok(test_release() && pass, "%s: %zu of %zu lines of %zu%s", attn_dtype_name(type), cuts[k].rows,
+                        cuts[k].of, n, backwards ? ", backwards" : "");
+            }
+}
+
 /* Rows with special values. */
 static void try_special_rows(attn_dtype type)
 {
@@ -244,6 +288,7 @@ int main(void)
     for (size_t t = 0; t < 2; t++) {
         try_shapes(test_types[t]);
         try_eight_dimensions(test_types[t]);
+        try_short_lines(test_types[t]);
         try_layouts(test_types[t]);
         try_special_rows(test_types[t]);
         try_poisoned_lines(test_types[t]);
