@@ -10355,8 +10355,20 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
         for (i = 0; i < 2; i++) panel.at[i] += ATTN__NR * distance;
         for (i = 0; i < 4 && kind >= ATTN__COLUMNS_MANY; i++) panel.after[i] += ATTN__NR * (uintptr_t)distance;
     }
+    if (j < n &&
+        n >= ATTN__VL) { /* the rest: keys up to the last, some perhaps again, in the second vector of a panel */
+        panel.kind = ATTN__COLUMNS_NEAR;
+        panel.at[1] = (const char *)keys + (ptrdiff_t)(n - ATTN__VL) * distance;
+        panel.at[0] = n - j > ATTN__VL ? (const char *)keys + (ptrdiff_t)j * distance : panel.at[1];
+        for (i = 0; i < m && accumulate; i++, c += ATTN__TILE_STRIDE)
+            attn__vstore(c + j + ATTN__VL, attn__vload(c + n - ATTN__VL));
+        c = (attn__real *)c_;
+        ATTN__V(dot_panel)(m, depth, a, &panel, c + j, accumulate);
+        for (i = 0; i < m; i++, c += ATTN__TILE_STRIDE) attn__vstore(c + n - ATTN__VL, attn__vload(c + j + ATTN__VL));
+        return;
+    }
     for (size_t k = 0; j < n && (k < depth || k == 0);
-         k += 64) { /* the rest, with what is missing 0, a piece of the depth at a time */
+         k += 64) { /* a few, with what is missing 0, a piece of the depth at a time */
         attn__real piece[ATTN__NR][64];
         const size_t part = depth - k < 64 ? depth - k : 64;
         for (i = 0; i < n - j; i++) ATTN__V(load_row)
@@ -11325,8 +11337,8 @@ static void ATTN__V(softmax)(attn__beat *beat)
     if (!attn__nan_f64(beat->sum)) beat->sum = (double)attn__vsum_across(total0);
 }
 
-/* See weigh_row: the sum of a row's weights in [first, last), whole chains. */
-ATTN__INLINE attn__real ATTN__V(sum_chains)(const attn__real *row, size_t first, size_t last)
+/* See weigh_row: the sum of a row's weights in [first, last), whole chains, of which those from hi on are 0. */
+ATTN__INLINE attn__real ATTN__V(sum_chains)(const attn__real *row, size_t first, size_t hi, size_t last)
 {
     attn__real sums[ATTN__CHAINS];
     size_t at = first / ATTN__CHAIN;
@@ -11341,10 +11353,10 @@ ATTN__INLINE attn__real ATTN__V(sum_chains)(const attn__real *row, size_t first,
         }
         attn__vstore(sums + at, sum);
     }
-    for (; at < last / ATTN__CHAIN; at++)
-        for (size_t j = 0; j < ATTN__CHAIN; j++) sums[at] += row[at * ATTN__CHAIN + j];
+    for (; at * ATTN__CHAIN < hi; at++)
+        for (size_t j = at * ATTN__CHAIN; j < (at + 1) * ATTN__CHAIN && j < hi; j++) sums[at] += row[j];
     for (size_t w = ATTN__CHAINS / 2; w > 0; w /= 2)
-        for (size_t i = 0; i < w; i++) sums[i] += sums[i + w];
+        for (size_t i = 0; i < w && (i + w) * ATTN__CHAIN < hi; i++) sums[i] += sums[i + w];
     return sums[0];
 }
 
@@ -11382,7 +11394,7 @@ static int ATTN__V(weigh_row)(void *row_, size_t first, size_t lo, size_t hi, si
 #undef ATTN__X
 #undef ATTN__Y
     *max_out = (double)max * ATTN__LN2 + 0; /* +0: never -0 */
-    *sum_out = (double)ATTN__V(sum_chains)(row, first, last);
+    *sum_out = (double)ATTN__V(sum_chains)(row, first, hi, last);
     return 0;
 }
 
