@@ -286,10 +286,10 @@
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Rows that see them, and those that overflow, take 2 to 10 times as long as others
- *   (in calls of a microsecond up to 30). attn_forward and attn_softmax write one kind
- *   of NaN; in results of attn_matmul and attn_scores its sign and payload depend on
- *   the machine.
+ *   Rows that see them, and those that overflow, take 2 to 8 times as long as others
+ *   (heads of up to 16 keys, and float64 beyond its range, up to 20). attn_forward and
+ *   attn_softmax write one kind of NaN; in results of attn_matmul and attn_scores its
+ *   sign and payload depend on the machine.
  *
  *   Element types. ATTN_F32 and ATTN_F64 compute in their own precision,
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
@@ -5386,7 +5386,7 @@ static double attn__special_score(const attn__problem *p, const attn__rows *rows
     const char *k = attn__key_at(p, &p->k, rows, base + j, 0);
     const ptrdiff_t q_step = p->q.stride[ATTN__D] * p->q.size, k_step = p->k.stride[ATTN__D] * p->k.size;
     double score = 0;
-    for (size_t c = 0; c < p->dim; c++, q += q_step, k += k_step) {
+    for (size_t c = 0; c < p->dim && !attn__nan_f64(score); c++, q += q_step, k += k_step) {
         const double x = attn__get(q, p->q.dtype), y = attn__get(k, p->k.dtype);
         if (!attn__finite_f64(x) || !attn__finite_f64(y)) score += x * y;
     }
@@ -5398,18 +5398,18 @@ static double attn__special_score(const attn__problem *p, const attn__rows *rows
 static int attn__complete_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, double *row,
                               size_t base, size_t lo, size_t hi, int all)
 {
+    const int exponent = s->row[r].exponent;
+    const double half = attn__scale2(1, exponent / 2), rest = attn__scale2(1, exponent - exponent / 2);
     double *scaled = attn__scaled_row(p, s, r);
     for (size_t j = lo; j < hi; j++) {
         if (attn__finite_f64(row[j])) continue;
-        if (!all && !attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j)) {
-            row[j] = scaled[j] = 0;
-            continue;
-        }
         if (attn__nan_f64(scaled[j])) { /* or infinity times what became 0 */
-            scaled[j] = attn__special_score(p, rows, r, base, j);
+            const int dropped =
+                !all && !attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j);
+            scaled[j] = dropped ? 0 : attn__special_score(p, rows, r, base, j);
             if (attn__nan_f64(scaled[j]) && !all) return 1;
         }
-        row[j] = attn__scale2(scaled[j], s->row[r].exponent);
+        row[j] = scaled[j] * half * rest;
     }
     return 0;
 }
@@ -5483,13 +5483,20 @@ static void attn__find_largest(attn__row *known, const double *scaled, size_t lo
 static int attn__decide_scores(const attn__problem *p, const attn__row *known, double *row, const double *scaled,
                                size_t lo, size_t hi, double *max)
 {
-    const int beyond = attn__only_beyond(p, known);
     const double limit = attn__scaled_limit(known), none = -attn__infinity();
     double most = none;
+    if (attn__only_beyond(p, known)) {
+        for (size_t j = lo; j < hi; j++) {
+            const int tops = scaled[j] >= known->top;
+            most = tops ? 0 : most;
+            row[j] = tops ? 0 : ATTN__MASKED_F64;
+        }
+        *max = most;
+        return most <= none;
+    }
     for (size_t j = lo; j < hi; j++) {
         double x = row[j];
-        if (beyond) x = scaled[j] >= known->top ? 0 : none;
-        else if (!(scaled[j] <= limit && scaled[j] >= -limit)) x = none;
+        if (!(scaled[j] <= limit && scaled[j] >= -limit)) x = none;
         else if (!attn__finite_f64(x)) x = attn__scale2(scaled[j], known->exponent);
         row[j] = x;
         most = x > most ? x : most;
@@ -10364,7 +10371,8 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
             attn__vstore(c + j + ATTN__VL, attn__vload(c + n - ATTN__VL));
         c = (attn__real *)c_;
         ATTN__V(dot_panel)(m, depth, a, &panel, c + j, accumulate);
-        for (i = 0; i < m; i++, c += ATTN__TILE_STRIDE) attn__vstore(c + n - ATTN__VL, attn__vload(c + j + ATTN__VL));
+        for (i = 0; i < m; i++, c += ATTN__TILE_STRIDE) /* but those that are done already */
+            for (size_t k = n - ATTN__VL > j ? n - ATTN__VL : j; k < n; k++) c[k] = c[k + j + ATTN__NR - n];
         return;
     }
     for (size_t k = 0; j < n && (k < depth || k == 0);

@@ -139,7 +139,8 @@ static void try_layouts(attn_dtype type)
     test_ok(test_release(), "%s, strided: guards", attn_dtype_name(type));
 }
 
-/* Short lines that are evenly far apart, or only a few of them, or backwards: what each of them is alone. */
+/* Short lines that are evenly far apart, or only a few of them, or backwards to where there are no gaps: what each of
+ * them is alone. */
 static void try_short_lines(attn_dtype type)
 {
     static const struct {
@@ -162,13 +163,14 @@ static void try_short_lines(attn_dtype type)
                 x.shape[1] = to.shape[1] = cuts[k].rows;
                 x.stride[0] = to.stride[0] = outer, x.stride[1] = to.stride[1] = row, x.stride[2] = to.stride[2] = 1;
                 if (backwards) {
+                    to.stride[0] = row * (ptrdiff_t)cuts[k].rows;
                     x.data = (char *)x.data + (ptrdiff_t)(cuts[k].rows - 1) * row * size;
                     x.stride[1] = -row;
                 }
                 pass = test_status(test_softmax(&x, 2, &to, test_on(ATTN_PATH_AUTO)), ATTN_OK);
                 for (size_t i = 0; i < cuts[k].lines && pass; i++)
-                    for (size_t j = 0; j < cuts[k].of && pass; j++) {
-                        char *line = ref_at(&y, 0, i, j, 0);
+                    for (size_t j = 0; j < (backwards ? cuts[k].rows : cuts[k].of) && pass; j++) {
+                        char *line = (char *)y.data + ((ptrdiff_t)i * to.stride[0] + (ptrdiff_t)j * row) * size;
                         attn_array alone = attn_array_2d(type, NULL, 1, n), from = alone, got = alone;
                         alone.data = test_memory(n * (size_t)size, 0);
                         got.data = line;
