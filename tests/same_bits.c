@@ -143,6 +143,21 @@ static void try_blocks(attn_dtype type)
         }
 }
 
+/* Heads of more than 512 columns, whose products are joined, with any number of keys beyond whole panels. */
+static void try_last_keys(attn_dtype type)
+{
+    int same = 1;
+    for (size_t n = 1; n < 70; n++) {
+        test_rng rng = {n};
+        test_shape shape = {ATTN_F32, 1, 1, 1, 1, 1, 700, 20};
+        shape.type = type;
+        shape.q_len = 1 + n % 3;
+        shape.kv_len = n;
+        same &= try_fused(&shape, 0, 1, &rng) && test_release();
+    }
+    test_ok(same, "%s, head_dim 700, few queries and 1 to 69 keys", attn_dtype_name(type));
+}
+
 int main(void)
 {
     attn_path paths[ATTN_PATH_COUNT];
@@ -153,6 +168,7 @@ int main(void)
     for (size_t t = 0; t < 2; t++) {
         try_latin_square(test_types[t]);
         try_blocks(test_types[t]);
+        try_last_keys(test_types[t]);
     }
     return test_done();
 }
