@@ -1724,10 +1724,7 @@ static double attn__tanh_f64(double x)
     return x < 0 ? -e : e;
 }
 
-/* log(x) for finite x > 0: x = 2^e m, sqrt(1/2) <= m < sqrt(2), s = (m-1)/(m+1),
- * log m = 2 atanh(s) = 2 s (1 + s^2/3 + s^4/5 + ...), |s| <= 0.1716: the term
- * after s^20/21 is below 2^-59. At most 2.5 ulp; 1.9951 at 1.00007625, unfused
- * 1.9634 at 1.0000018939465483 (tests/elementary.c). */
+/* m and e for a logarithm. */
 static double attn__log_split(double x, double *e)
 {
     int exponent;
@@ -1735,6 +1732,10 @@ static double attn__log_split(double x, double *e)
     *e = exponent - (m < 0.70710678118654752);
     return m < 0.70710678118654752 ? m * 2 : m;
 }
+/* log(x) for finite x > 0: x = 2^e m, sqrt(1/2) <= m < sqrt(2), s = (m-1)/(m+1),
+ * log m = 2 atanh(s) = 2 s (1 + s^2/3 + s^4/5 + ...), |s| <= 0.1716: the term
+ * after s^20/21 is below 2^-59. At most 2.5 ulp; 1.9951 at 1.00007625, unfused
+ * 1.9634 at 1.0000018939465483 (tests/elementary.c). */
 ATTN__NOINLINE static double attn__log_f64(double x)
 {
     double e, m = attn__log_split(x, &e), s, z, p = 1.0 / 21;
@@ -2022,8 +2023,7 @@ typedef enum attn__column_kind {
     ATTN__COLUMNS_NEAR, /* a cache: nothing */
     ATTN__COLUMNS_LONG, /* memory: what follows in each */
     ATTN__COLUMNS_MANY, /* memory: columns to come, in four streams */
-    ATTN__COLUMNS_FAR   /* the same, and again shortly before they are due: some were lost, or crowded out of their sets
-                         */
+    ATTN__COLUMNS_FAR   /* the same, and again shortly before they are due: some were lost, or crowded out */
 } attn__column_kind;
 
 /* A panel of columns, each contiguous: those of either vector, and what is fetched meanwhile, a quarter of a panel from
@@ -3947,8 +3947,7 @@ static int attn__gemm_plain(const attn__gemm *g)
            g->c.stride[ATTN__S] >= 0;
 }
 
-/* Do so many elements come from memory, at least where other data is used between two calls? 2: even where it is not.
- */
+/* Do so many elements come from memory, at least where other data is used between two calls? 2: also where none is. */
 static int attn__beyond_cache(ptrdiff_t size, size_t rows, size_t cols, size_t count)
 {
     const double bytes = (double)size * (double)rows * (double)cols * (double)count;
@@ -4876,15 +4875,16 @@ ATTN__INLINE unsigned char attn__take_kind_f64(double *at, double instead)
     return attn__nan_f64(x) ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
 }
 
-/* Of columns, of which set_aside noted what is not finite: a byte each. NaN counts as both infinities. */
+/* Of columns, of which set_aside noted by 1 what is not finite: a byte each. NaN counts as both infinities. The upper
+ * bits of the exponent of 1 are 0, then ones. */
 static void attn__kinds_of(const attn__problem *p, const void *above, const void *below, unsigned char *kinds)
 {
-    for (size_t c = 0; c < p->dim_v;
-         c++) { /* of 1, as a number, the upper half of the exponent is 3, its upper 5 bits 7 */
-        const uint64_t high = p->run.kernel->dtype == ATTN_F64 ? attn__bits_f64(((const double *)above)[c]) >> 32
-                                                               : attn__bits_f32(((const float *)above)[c]),
-                       low = p->run.kernel->dtype == ATTN_F64 ? attn__bits_f64(((const double *)below)[c]) >> 32
-                                                              : attn__bits_f32(((const float *)below)[c]);
+    const int wide = p->run.kernel->dtype == ATTN_F64;
+    for (size_t c = 0; c < p->dim_v; c++) {
+        const uint64_t high = wide ? attn__bits_f64(((const double *)above)[c]) >> 32
+                                   : attn__bits_f32(((const float *)above)[c]),
+                       low = wide ? attn__bits_f64(((const double *)below)[c]) >> 32
+                                  : attn__bits_f32(((const float *)below)[c]);
         kinds[c] = (unsigned char)((high >> 28 & ATTN__SEES_INF) | (low >> 27 & ATTN__SEES_LOW));
     }
 }
@@ -5109,7 +5109,7 @@ static int attn__dot_pages(const attn__problem *p, const attn__rows *rows, size_
     for (int i = 0; i < 4; i++) panel.after[i] = (uintptr_t)after[i];
     panel.stride = p->k.stride[ATTN__S];
     panel.dtype = p->k.dtype;
-    panel.kind = p->kind;
+    panel.kind = p->kind == ATTN__COLUMNS_FAR ? ATTN__COLUMNS_MANY : p->kind; /* what is due next may be elsewhere */
     kernel->dot_panel(rows->count, depth, q, &panel, scores, accumulate);
     return 1;
 }
@@ -5119,7 +5119,10 @@ static int attn__dot_pages(const attn__problem *p, const attn__rows *rows, size_
 static void attn__scale_largely(const attn__problem *p, const double *row, double *scaled, size_t n, int exponent)
 {
     const double within = attn__scale2(p->scale, -exponent), beyond = attn__scale2(p->scale, 1060 - exponent);
-    for (size_t j = 0; j < n; j++) scaled[j] = attn__finite_f64(row[j]) ? row[j] * within : scaled[j] * beyond;
+    for (size_t j = 0; j < n; j++) {
+        const double x = attn__finite_f64(row[j]) ? row[j] * within : scaled[j] * beyond;
+        scaled[j] = attn__finite_f64(scaled[j]) ? attn__saturate(x, ATTN_F64) : x; /* of many thousand columns */
+    }
 }
 
 /* Scores of few rows with keys base + [from, to), from a multiple of nr, to s->tile[row][key - base]. */
@@ -7704,8 +7707,7 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     attn_path path;
     const int sequences = ATTN__HAS(p, cu_seqlens_q);
     size_t shared = 0, each, rows;
-    /* few rows, whose keys are so far apart that lines of 32 (float64: 16) crowd the first cache more than those of 16
-     */
+    /* few rows, whose keys are so far apart that lines of 32 (float64: 16) crowd the first cache, and of half not */
     const ptrdiff_t crowding = p->q.dtype == ATTN_F64 ? 4096 : 2048;
     const int narrow = !attn__coded(p->k.dtype) && p->k.stride[ATTN__S] * p->k.size % crowding == 0 && p->q_len > 0 &&
                        p->kv_heads > 0 && p->q_heads / p->kv_heads <= 3 * ATTN__FEW_ROWS / p->q_len;
@@ -7736,8 +7738,7 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     return ATTN_OK;
 }
 
-/* The whole problem, if it is small and plain; 0 if it is not. Heads of which a row needs more care go the general way.
- */
+/* The whole problem, if it is small and plain, else 0. Heads of which a row needs more care go the general way. */
 static int attn__do_small(attn__problem *p)
 {
     const attn__kernel *kernel = p->run.kernel;
@@ -10362,8 +10363,8 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
         for (i = 0; i < 2; i++) panel.at[i] += ATTN__NR * distance;
         for (i = 0; i < 4 && kind >= ATTN__COLUMNS_MANY; i++) panel.after[i] += ATTN__NR * (uintptr_t)distance;
     }
-    if (j < n &&
-        n >= ATTN__VL) { /* the rest: keys up to the last, some perhaps again, in the second vector of a panel */
+    /* the rest: keys up to the last, some perhaps again, in the second vector of a panel */
+    if (j < n && n >= ATTN__VL) {
         panel.kind = ATTN__COLUMNS_NEAR;
         panel.at[1] = (const char *)keys + (ptrdiff_t)(n - ATTN__VL) * distance;
         panel.at[0] = n - j > ATTN__VL ? (const char *)keys + (ptrdiff_t)j * distance : panel.at[1];
