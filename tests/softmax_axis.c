@@ -139,18 +139,18 @@ static void try_layouts(attn_dtype type)
     test_ok(test_release(), "%s, strided: guards", attn_dtype_name(type));
 }
 
-/* Short lines that are evenly far apart, or only a few of them, or backwards to where there are no gaps: what each of
- * them is alone. */
+/* Short lines that are evenly far apart, or only a few of them, in x and y alike or not: what each of them is alone. */
 static void try_short_lines(attn_dtype type)
 {
     static const struct {
         size_t rows, of, lines; /* `rows` of each `of` */
     } cuts[] = {{5, 5, 9}, {5, 6, 9}, {3, 3, 20}, {3, 4, 20}, {33, 40, 3}, {1, 2, 40}};
     static const size_t lengths[] = {1, 2, 7, 16, 17, 56, 57};
+    static const char *const names[] = {"", ", backwards to where there are no gaps", ", to where there are"};
     const ptrdiff_t size = (ptrdiff_t)attn_dtype_size(type);
     for (size_t k = 0; k < sizeof cuts / sizeof *cuts; k++)
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
-            for (int backwards = 0; backwards < 2; backwards++) {
+            for (int layout = 0; layout < 3; layout++) {
                 const size_t n = lengths[l], shape[3] = {cuts[k].lines, cuts[k].of, n};
                 const ptrdiff_t row = (ptrdiff_t)n, outer = row * (ptrdiff_t)cuts[k].of;
                 const attn_array all = new_array(type, 3, shape), y = new_array(type, 3, shape);
@@ -162,26 +162,27 @@ static void try_short_lines(attn_dtype type)
                 test_fill(&each, 7);
                 x.shape[1] = to.shape[1] = cuts[k].rows;
                 x.stride[0] = to.stride[0] = outer, x.stride[1] = to.stride[1] = row, x.stride[2] = to.stride[2] = 1;
-                if (backwards) {
+                if (layout == 2) x.stride[0] = row * (ptrdiff_t)cuts[k].rows;
+                if (layout == 1) {
                     to.stride[0] = row * (ptrdiff_t)cuts[k].rows;
                     x.data = (char *)x.data + (ptrdiff_t)(cuts[k].rows - 1) * row * size;
                     x.stride[1] = -row;
                 }
                 pass = test_status(test_softmax(&x, 2, &to, test_on(ATTN_PATH_AUTO)), ATTN_OK);
                 for (size_t i = 0; i < cuts[k].lines && pass; i++)
-                    for (size_t j = 0; j < (backwards ? cuts[k].rows : cuts[k].of) && pass; j++) {
+                    for (size_t j = 0; j < (layout == 1 ? cuts[k].rows : cuts[k].of) && pass; j++) {
                         char *line = (char *)y.data + ((ptrdiff_t)i * to.stride[0] + (ptrdiff_t)j * row) * size;
                         attn_array alone = attn_array_2d(type, NULL, 1, n), from = alone, got = alone;
                         alone.data = test_memory(n * (size_t)size, 0);
                         got.data = line;
                         test_fill(&alone, 7); /* what is between is left alone */
-                        from.data = (char *)x.data + ((ptrdiff_t)i * outer + (ptrdiff_t)j * x.stride[1]) * size;
+                        from.data = (char *)x.data + ((ptrdiff_t)i * x.stride[0] + (ptrdiff_t)j * x.stride[1]) * size;
                         if (j < cuts[k].rows)
                             pass = test_status(test_softmax(&from, 1, &alone, test_on(ATTN_PATH_AUTO)), ATTN_OK);
                         pass = pass && test_same(&got, &alone);
                     }
                 test_ok(test_release() && pass, "%s: %zu of %zu lines of %zu%s", attn_dtype_name(type), cuts[k].rows,
-                        cuts[k].of, n, backwards ? ", backwards" : "");
+                        cuts[k].of, n, names[layout]);
             }
 }
 
