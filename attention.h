@@ -10281,7 +10281,7 @@ ATTN__INLINE void ATTN__V(dot_tile)(const int height, const attn_dtype dtype, si
              j += 64) { /* often as many pages */
             for (int i = 0; i < 4; i++) ATTN__PREFETCH((const char *)panel->after[i], after);
             for (int i = 0; i < 4 && kind == ATTN__COLUMNS_FAR; i++)
-                ATTN__PREFETCH((const char *)panel->after[i] - ATTN__NR * distance, after);
+                ATTN__PREFETCH((const char *)panel->after[i], after - ATTN__NR * distance);
             after += 64;
             line += 64;
             if (line >= depth * (size_t)size) after += distance - line, line = 0;
