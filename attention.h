@@ -5402,7 +5402,7 @@ static int attn__complete_row(const attn__problem *p, const attn__rows *rows, at
                               size_t base, size_t lo, size_t hi, int all)
 {
     const int exponent = s->row[r].exponent;
-    const double half = attn__scale2(1, exponent / 2), rest = attn__scale2(1, exponent - exponent / 2);
+    const double third = attn__scale2(1, exponent / 3), rest = attn__scale2(1, exponent - 2 * (exponent / 3));
     double *scaled = attn__scaled_row(p, s, r);
     for (size_t j = lo; j < hi; j++) {
         if (attn__finite_f64(row[j])) continue;
@@ -5412,7 +5412,7 @@ static int attn__complete_row(const attn__problem *p, const attn__rows *rows, at
             scaled[j] = dropped ? 0 : attn__special_score(p, rows, r, base, j);
             if (attn__nan_f64(scaled[j]) && !all) return 1;
         }
-        row[j] = scaled[j] * half * rest;
+        row[j] = scaled[j] * third * third * rest; /* 2^exponent may be no number */
     }
     return 0;
 }
