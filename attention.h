@@ -286,10 +286,10 @@
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Rows that see them, and those that overflow, take 2 to 8 times as long as others
- *   (heads of up to 16 keys, and float64 beyond its range, up to 20). attn_forward and
- *   attn_softmax write one kind of NaN; in results of attn_matmul and attn_scores its
- *   sign and payload depend on the machine.
+ *   Rows that see them, and those that overflow, take 2 to 8 times as long as others, at
+ *   worst 20 times: heads of up to 16 keys, float64 beyond its range, the scalar path,
+ *   or several of these together. attn_forward and attn_softmax write one kind of NaN;
+ *   in results of attn_matmul and attn_scores its sign and payload depend on the machine.
  *
  *   Element types. ATTN_F32 and ATTN_F64 compute in their own precision,
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
@@ -5109,7 +5109,7 @@ static int attn__dot_pages(const attn__problem *p, const attn__rows *rows, size_
     for (int i = 0; i < 4; i++) panel.after[i] = (uintptr_t)after[i];
     panel.stride = p->k.stride[ATTN__S];
     panel.dtype = p->k.dtype;
-    panel.kind = p->kind == ATTN__COLUMNS_FAR ? ATTN__COLUMNS_MANY : p->kind; /* what is due next may be elsewhere */
+    panel.kind = p->kind;
     kernel->dot_panel(rows->count, depth, q, &panel, scores, accumulate);
     return 1;
 }
@@ -5640,7 +5640,7 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     const attn__kernel *kernel = p->run.kernel;
     const size_t es = kernel->size, step = kernel->step, base = block->base;
     const size_t from = block->keys.lo / step * step, to = attn__round_up(block->keys.hi, step);
-    const int gathered = attn__gathers_values(p);
+    const int gathered = attn__gathers_values(p), coded = gathered && !p->careful;
     const size_t whole =
         kernel->few_rows && (p->v.stride[ATTN__S] >= 0 || gathered) ? p->dim_v / kernel->nr * kernel->nr : 0;
     int accumulate = 0;
@@ -5668,9 +5668,7 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
                                                                                and stays in the nearest cache */
         size_t cols = whole;
-        next =
-            lo + (gathered && !p->careful && cols == p->width ? attn__add_codes(p, rows, s, base, lo, block, accumulate)
-                                                              : 0);
+        next = lo + (coded && cols == p->width ? attn__add_codes(p, rows, s, base, lo, block, accumulate) : 0);
         if (next > lo) {
             accumulate = 1;
             continue;
@@ -5678,7 +5676,7 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         next = attn__min((lo / step + 1) * step, block->keys.hi);
         if (attn__in_place(p, rows, &p->v, base + lo)) next = lo + attn__together(p, base + lo, base + next);
         else if (cols && p->careful) attn__set_aside(p, rows, s, base + lo, base + next);
-        else if (cols && gathered) attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
+        else if (cols && coded) attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
         else cols = 0;
         if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
         attn__add_values(p, rows, s, base, lo, next, cols, block->acc, accumulate);
@@ -6102,7 +6100,7 @@ static int attn__settle_row(const attn__problem *p, const attn__problem *careful
 }
 
 /* Is a value not finite, of all that met weights of these rows, seen or not, or a sink so that there is no output? If
- * none is, sums of values overflow. */
+ * none is, sums of values overflow. Without masks: between the first and the last key each is seen by some row. */
 static int attn__any_special(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within)
 {
     const attn__kernel *kernel = p->run.kernel;
@@ -6137,7 +6135,8 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 continue;
             }
             if (!ready) attn__careful(p, pass, s, &careful, &own);
-            if (!ready && pass == ATTN__REDO_CLEAN && !attn__any_special(&careful, rows, &own, within)) {
+            if (!ready && pass == ATTN__REDO_CLEAN && !attn__masked(p) &&
+                !attn__any_special(&careful, rows, &own, within)) {
                 for (; r < rows->count; r++)
                     if (s->row[r].redo == pass) s->row[r].redo = (unsigned char)attn__redo_sums(&careful);
                 continue;
@@ -7617,13 +7616,14 @@ static int attn__side_by_side(const attn__problem *p)
            !ATTN__HAS(p, colsum) && !ATTN__HAS(p, cu_seqlens_q) && attn__distance(p->k.stride[ATTN__S]) > p->dim;
 }
 
-/* Where the keys of few rows are fetched from. To convert numbers leaves time enough to do it. */
+/* Where the keys of few rows are fetched from. To convert numbers leaves time enough to do it; of pages those that are
+ * due next may be elsewhere. */
 static attn__column_kind attn__kind_of_keys(const attn__problem *p, const attn__kernel *kernel)
 {
     const int beyond = attn__beyond_cache(p->k.size, p->kv_len, p->dim + p->dim_v, p->seqs * p->kv_heads);
     if (p->k.dtype == kernel->dtype && !beyond) return ATTN__COLUMNS_NEAR;
-    if (p->k.size == 2 ? kernel->nr >= 32 : p->k.size == 4 && beyond > 1) return ATTN__COLUMNS_FAR;
-    return ATTN__COLUMNS_MANY;
+    if (ATTN__HAS(p, block_table)) return ATTN__COLUMNS_MANY;
+    return (p->k.size == 2 ? kernel->nr >= 32 : p->k.size == 4 && beyond > 1) ? ATTN__COLUMNS_FAR : ATTN__COLUMNS_MANY;
 }
 
 /* Cuts a problem into tasks for a kernel and a number of workers. */
@@ -7710,7 +7710,8 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     /* few rows, whose keys are so far apart that lines of 32 (float64: 16) crowd the first cache, and of half not */
     const ptrdiff_t crowding = p->q.dtype == ATTN_F64 ? 4096 : 2048;
     const int narrow = !attn__coded(p->k.dtype) && p->k.stride[ATTN__S] * p->k.size % crowding == 0 && p->q_len > 0 &&
-                       p->kv_heads > 0 && p->q_heads / p->kv_heads <= 3 * ATTN__FEW_ROWS / p->q_len;
+                       p->kv_heads > 0 && p->q_heads / p->kv_heads <= 3 * ATTN__FEW_ROWS / p->q_len &&
+                       p->q_heads / p->kv_heads * p->q_len % 16; /* those fill lanes: keys are copied together */
     attn_status status = attn__path_of(exec, narrow ? 1 : p->kv_len, &path);
     if (status) return status;
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
