@@ -270,5 +270,5 @@ seeds)
         ls -l "${t}_seed_corpus.zip"
     done
     ;;
-*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | pack | coverage | afl | memory | threads | 32 | explore | times | pack | seeds" ;;
+*) die "usage: fuzz.sh list | smoke | campaign | replay | one | minimise | merge | pack | coverage | afl | memory | threads | 32 | explore | times | seeds" ;;
 esac
