@@ -2041,6 +2041,9 @@ typedef struct attn__small {
     size_t q_len, kv_len, dim, dim_v;
     size_t visible; /* keys that the first query sees; each other one sees one more */
     ptrdiff_t q_step, k_step, v_step, out_step, weights_step;
+    int fetches;  /* are keys so near that the next ones do not crowd out those in use? */
+    size_t heads; /* of `alone`, which are so far apart: */
+    ptrdiff_t q_head, k_head, v_head, out_head, weights_head;
     double scale;
     void *queries; /* (mr or fewer, TILE_STRIDE) */
     void *keys;    /* packed */
@@ -2203,6 +2206,10 @@ typedef struct attn__kernel {
      * and what the general way needs of the workspace. The same bits in fewer steps.
      * Returns 1, with nothing of use in out, if it would have to redo a row. */
     int (*little)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out, void *weights);
+    /* The same for one query of each of up to mr heads, which sees all of up to a block of keys; NULL if few_rows is 0.
+     * Returns 1 << head for those to redo. */
+    unsigned (*alone)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out,
+                      void *weights);
 
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
      * redone. This and the next four may go on to the end of a vector. */
@@ -7744,12 +7751,12 @@ static int attn__do_small(attn__problem *p)
 {
     const attn__kernel *kernel = p->run.kernel;
     const attn_dtype dtype = kernel->dtype;
+    const int weights = p->stored_blocks && p->scores_heads == p->q_heads && p->scores_queries == p->q_len;
     attn__scratch s;
     attn__small little;
-    const int weights = p->stored_blocks && p->scores_heads == p->q_heads && p->scores_queries == p->q_len;
-    if (p->arrays > (weights ? 5u : 4u) || p->kv_len > kernel->lanes || p->kv_len == 0 || p->q_len == 0 ||
-        p->dim == 0 || p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 ||
-        p->kv_begin)
+    int alone, side_by_side;
+    if (p->arrays > (weights ? 5u : 4u) || p->kv_len > ATTN__BLOCK || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 ||
+        p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
         return 0;
     if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype ||
         p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 ||
@@ -7762,30 +7769,46 @@ static int attn__do_small(attn__problem *p)
         all.kv_end = all.kv_total = p->kv_len;
         little.visible = attn__visible(p, &all, 0, attn__all_keys).hi;
     }
+    side_by_side = p->q_len == 1 && little.visible == p->kv_len; /* queries of a group are as those of a head */
+    alone = side_by_side && p->group == 1 && kernel->alone && p->v.stride[ATTN__S] >= 0 && p->q.stride[ATTN__H] >= 0 &&
+            p->kind == ATTN__COLUMNS_NEAR && p->parts < 2;
+    if (!alone && p->kv_len > kernel->lanes) return 0;
+    side_by_side &= !alone;
     attn__scratch_of(p, 0, &s);
-    little.q_len = p->q_len;
+    little.q_len = side_by_side ? p->group : p->q_len;
     little.kv_len = p->kv_len;
     little.dim = p->dim;
     little.dim_v = p->dim_v;
-    little.q_step = p->q.stride[ATTN__S];
+    little.q_head = p->q.stride[ATTN__H];
+    little.k_head = p->k.stride[ATTN__H];
+    little.v_head = p->v.stride[ATTN__H];
+    little.out_head = p->out.stride[ATTN__H];
+    little.weights_head = weights ? p->scores.stride[ATTN__H] : 0;
+    little.q_step = side_by_side ? little.q_head : p->q.stride[ATTN__S];
     little.k_step = p->k.stride[ATTN__S];
     little.v_step = p->v.stride[ATTN__S];
-    little.out_step = p->out.stride[ATTN__S];
-    little.weights_step = weights ? p->scores.stride[ATTN__S] : 0;
+    little.out_step = side_by_side ? little.out_head : p->out.stride[ATTN__S];
+    little.weights_step = side_by_side || !weights ? little.weights_head : p->scores.stride[ATTN__S];
+    little.fetches = attn__distance(little.k_step) * kernel->size * kernel->nr <= 8192;
     little.queries = p->few ? s.q : s.panel;
     little.keys = s.k;
     little.values = s.v;
     little.tile = s.tile;
     little.acc = s.acc;
     for (size_t b = 0; b < p->batch; b++)
-        for (size_t kv = 0; kv < p->kv_heads; kv++) {
+        for (size_t kv = 0, heads; kv < p->kv_heads; kv += heads) {
             const size_t tasks = p->head_chunks * p->query_blocks, first = (b * p->kv_heads + kv) * tasks;
-            int again = 0;
-            for (size_t h = kv * p->group; h < (kv + 1) * p->group; h++)
-                again |= kernel->little(&little, attn__at(&p->q, b, h, 0, 0), attn__at(&p->k, b, kv, 0, 0),
-                                        attn__at(&p->v, b, kv, 0, 0), attn__at(&p->out, b, h, 0, 0),
-                                        weights ? attn__at(&p->scores, b, h, 0, 0) : NULL);
-            for (size_t i = 0; i < tasks && again; i++) attn__task(p, first + i, 0);
+            unsigned again = 0;
+            little.heads = heads = alone ? attn__min(kernel->mr, p->kv_heads - kv) : 1;
+            for (size_t h = kv * p->group; h < (kv + 1) * p->group; h += side_by_side ? p->group : 1) {
+                const void *q = attn__at(&p->q, b, h, 0, 0), *k = attn__at(&p->k, b, kv, 0, 0),
+                           *v = attn__at(&p->v, b, kv, 0, 0);
+                void *out = attn__at(&p->out, b, h, 0, 0), *to = weights ? attn__at(&p->scores, b, h, 0, 0) : NULL;
+                again |= alone ? kernel->alone(&little, q, k, v, out, to)
+                               : (unsigned)kernel->little(&little, q, k, v, out, to);
+            }
+            for (size_t i = 0; i < tasks * heads && again; i++)
+                if (again >> i / tasks & 1) attn__task(p, first + i, 0);
         }
     return 1;
 }
@@ -10425,6 +10448,15 @@ ATTN__INLINE size_t ATTN__V(add_row)(const size_t vecs, size_t n, size_t depth, 
     return j;
 }
 
+/* The same of as many as are whole vectors. */
+ATTN__NOINLINE static size_t ATTN__V(add_columns)(size_t n, size_t depth, const attn__real *a, const attn__real *b,
+                                                  size_t stride, uintptr_t ahead, attn__real *c, int accumulate)
+{
+    size_t done = ATTN__V(add_row)(8, n, depth, a, b, stride, ahead, c, accumulate);
+    done += ATTN__V(add_row)(4, n - done, depth, a, b + done, stride, ahead, c + done, accumulate);
+    return done + ATTN__V(add_row)(1, n - done, depth, a, b + done, stride, ahead, c + done, accumulate);
+}
+
 static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_, const void *values, attn_dtype dtype,
                                 size_t stride, uintptr_t ahead, void *c_, size_t ldc, int accumulate)
 {
@@ -10433,8 +10465,7 @@ static void ATTN__V(add_values)(size_t m, size_t n, size_t depth, const void *a_
     attn__real *c = (attn__real *)c_;
     if (m == 1 && dtype == ATTN__DTYPE) {
         const attn__real *b = (const attn__real *)values;
-        size_t done = ATTN__V(add_row)(8, n, depth, a, b, stride, ahead, c, accumulate);
-        done += ATTN__V(add_row)(4, n - done, depth, a, b + done, stride, ahead, c + done, accumulate);
+        const size_t done = ATTN__V(add_columns)(n, depth, a, b, stride, ahead, c, accumulate);
         values = (const attn__real *)values + done;
         c += done;
         n -= done;
@@ -11363,8 +11394,11 @@ ATTN__INLINE attn__real ATTN__V(sum_chains)(const attn__real *row, size_t first,
         }
         attn__vstore(sums + at, sum);
     }
-    for (; at * ATTN__CHAIN < hi; at++)
-        for (size_t j = at * ATTN__CHAIN; j < (at + 1) * ATTN__CHAIN && j < hi; j++) sums[at] += row[j];
+    for (; at * ATTN__CHAIN < hi; at++) {
+        attn__real sum = 0;
+        for (size_t j = at * ATTN__CHAIN; j < (at + 1) * ATTN__CHAIN && j < hi; j++) sum += row[j];
+        sums[at] = sum;
+    }
     for (size_t w = ATTN__CHAINS / 2; w > 0; w /= 2)
         for (size_t i = 0; i < w && (i + w) * ATTN__CHAIN < hi; i++) sums[i] += sums[i + w];
     return sums[0];
@@ -11534,7 +11568,7 @@ static int ATTN__V(scale_rows)(void *to_, ptrdiff_t to_step, const void *from_, 
 /* softmax of rows of n elements, of which the first row sees `visible` and each other one
  * more, in W vectors: all of the virtual lanes or one (lanes beyond would add 0).
  * First all maxima, then exp: rows side by side hide how long each of both takes.
- * Returns 1 as softmax does. */
+ * Returns 1, with scores as they were, if one or the maximum of a row is not safely finite. */
 ATTN__INLINE int ATTN__V(softmax_set)(const int vecs, attn__real *tile, size_t rows, size_t n, size_t visible,
                                       double *sums)
 {
@@ -11542,6 +11576,7 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int vecs, attn__real *tile, size_t r
     attn__vec end = attn__vset1((attn__real)(visible < n ? visible : n));
     attn__real largest[ATTN__MR], *row = tile;
     attn__vec nonfinite = attn__vset1(0), x[ATTN__SET];
+    int safe = 1;
     size_t r;
     for (r = 0; r < rows; r++, row += ATTN__TILE_STRIDE, end = attn__vchoose(all, end, all, attn__vadd(end, one))) {
 #define ATTN__X(v)                                                                                                     \
@@ -11558,11 +11593,11 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int vecs, attn__real *tile, size_t r
             ATTN__FOLD(attn__vmax, max)
         }
         largest[r] = attn__vmax_across(max0);
+        safe &= largest[r] > ATTN__C(LOWEST_SAFE);
     }
-    if (!ATTN__FUNCTION(finite)(attn__vsum_across(nonfinite))) return 1;
+    if (!safe || !ATTN__FUNCTION(finite)(attn__vsum_across(nonfinite))) return 1;
     for (r = 0, row = tile; r < rows; r++, row += ATTN__TILE_STRIDE) {
         const attn__vec m = attn__vset1(largest[r]);
-        if (!(largest[r] > ATTN__C(LOWEST_SAFE))) return 1;
 #define ATTN__X(v)                                                                                                     \
     if (vecs > v) x[v] = attn__vsub(attn__vload(row + v * ATTN__VL), m);
         ATTN__EACH(ATTN__X)
@@ -11585,6 +11620,12 @@ ATTN__INLINE int ATTN__V(softmax_set)(const int vecs, attn__real *tile, size_t r
         sums[r] = (double)sum;
     }
     return 0;
+}
+
+ATTN__NOINLINE static int ATTN__V(softmax_rows)(attn__real *tile, size_t rows, size_t n, size_t visible, double *sums)
+{
+    return n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, visible, sums)
+                        : ATTN__V(softmax_set)(1, tile, rows, n, visible, sums);
 }
 
 static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, const void *v_, void *out_,
@@ -11612,9 +11653,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
         for (size_t r = 0; r < rows; r++, q += p->q_step)
             ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, spare);
         ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__TILE_STRIDE, 0);
-        if (n > ATTN__VL ? ATTN__V(softmax_set)(ATTN__SET, tile, rows, n, p->visible + i, sum)
-                         : ATTN__V(softmax_set)(1, tile, rows, n, p->visible + i, sum))
-            return 1;
+        if (ATTN__V(softmax_rows)(tile, rows, n, p->visible + i, sum)) return 1;
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
         for (size_t r = 0; r < rows; r++, out += p->out_step)
             ATTN__V(scale_row)(out, acc + r * width, p->dim_v, sum[r] = 1 / sum[r], nonfinite);
@@ -11624,6 +11663,142 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     }
     return !ATTN__V(all_finite)(nonfinite);
 }
+
+#if ATTN__VL > 1
+/* Scores of one query with the first `chains` of n keys, or all. `chains` is a constant. */
+ATTN__INLINE void ATTN__V(dot_few)(const size_t chains, size_t n, size_t depth, const attn__real *q,
+                                   const attn__real *keys, ptrdiff_t stride, attn__real *scores)
+{
+#define ATTN__X(i)                                                                                                     \
+    const attn__real *key##i = keys + (i < n && i < chains ? i : 0) * stride;                                          \
+    attn__vec c##i = attn__vset1(0);
+    ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+    for (size_t k = 0; k < depth; k++) {
+        const attn__vec factor = attn__vset1(q[k]);
+#define ATTN__X(i)                                                                                                     \
+    if (i < chains) c##i = attn__vfma(factor, attn__vset1(key##i[k]), c##i);
+        ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+    }
+#define ATTN__X(i)                                                                                                     \
+    if (i < chains) attn__vstore(scores + i, c##i); /* in all lanes, of which the first is to stay */
+    ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+}
+
+/* Scores of one or two queries, each with VL keys, which are in lanes: two chains hide how long each takes.
+ * `vecs` is a constant. */
+ATTN__INLINE void ATTN__V(dot_vectors)(const int vecs, size_t depth, const attn__real *q0, const attn__real *keys0,
+                                       attn__real *to0, const attn__real *q1, const attn__real *keys1, attn__real *to1,
+                                       ptrdiff_t stride, int fetches)
+{
+    attn__vec c0 = attn__vset1(0), c1 = c0, x[ATTN__QUAD], y[ATTN__QUAD];
+    attn__real quad[ATTN__VL * ATTN__QUAD];
+    size_t k = 0;
+#define ATTN__X(i)                                                                                                     \
+    c0 = attn__vfma(attn__vset1(q0[k + i]), x[i], c0);                                                                 \
+    if (vecs > 1) c1 = attn__vfma(attn__vset1(q1[k + i]), y[i], c1);
+#define ATTN__Y(i)                                                                                                     \
+    if (i < ATTN__VL / 2) ATTN__PREFETCH_NEAR(keys0, (ptrdiff_t)(first + i) * stride + (ptrdiff_t)k);
+    for (; k + ATTN__QUAD <= depth; k += ATTN__QUAD) {
+        const size_t first = 2 * ATTN__VL + k / ATTN__QUAD % 4 * (ATTN__VL / 2); /* a line takes so many steps */
+        ATTN__V(transpose)(keys0 + k, stride, x);
+        if (vecs > 1) ATTN__V(transpose)(keys1 + k, stride, y);
+        if (fetches && ATTN__VL >= 8) { /* shorter vectors take so long by themselves */
+            ATTN__REPEAT_8(ATTN__Y)
+        }
+        ATTN__EACH_OF_QUAD(ATTN__X)
+    }
+#undef ATTN__Y
+#define ATTN__Y(i)                                                                                                     \
+    if (k + i < depth) {                                                                                               \
+        ATTN__X(i)                                                                                                     \
+    }
+    if (k < depth) {
+        ATTN__V(turn_quad)(keys0 + k, stride, ATTN__VL, depth - k, quad, x);
+        if (vecs > 1) ATTN__V(turn_quad)(keys1 + k, stride, ATTN__VL, depth - k, quad, y);
+        ATTN__EACH_OF_QUAD(ATTN__Y)
+    }
+#undef ATTN__X
+#undef ATTN__Y
+    attn__vstore(to0, c0);
+    if (vecs > 1) attn__vstore(to1, c1);
+}
+
+/* Scores of one query with n keys, which may be fewer than VL, or the last ones of which may be done twice. If there
+ * are VL, and `apart` is not 0, also of the next query and the keys of the next head, which are so far apart. */
+ATTN__NOINLINE static void ATTN__V(dot_alone)(size_t n, size_t depth, const attn__real *q, const attn__real *keys,
+                                              ptrdiff_t stride, ptrdiff_t apart, int fetches, attn__real *to)
+{
+    if (n == 1) ATTN__V(dot_few)(1, n, depth, q, keys, stride, to);
+    else if (n <= 4 && n < ATTN__VL) ATTN__V(dot_few)(4, n, depth, q, keys, stride, to);
+    for (size_t j = 0; n > 4 && n < ATTN__VL && j < n; j += 8)
+        ATTN__V(dot_few)(8, n - j, depth, q, keys + (ptrdiff_t)j * stride, stride, to + j);
+    for (size_t j = 0; n >= ATTN__VL && j < n; j += 2 * ATTN__VL) {
+        const size_t first = j + ATTN__VL < n ? j : n - ATTN__VL,
+                     second = j + 2 * ATTN__VL < n ? j + ATTN__VL : n - ATTN__VL;
+        const attn__real *at = keys + (ptrdiff_t)first * stride;
+        if (first < second || apart) ATTN__V(dot_vectors)
+        (2, depth, q, at, to + first, apart ? q + depth : q, apart ? at + apart : keys + (ptrdiff_t)second * stride,
+         apart ? to + ATTN__TILE_STRIDE : to + second, stride, fetches);
+        else ATTN__V(dot_vectors)(1, depth, q, at, to + first, q, NULL, NULL, stride, fetches); }
+}
+
+/* The sum of n values, each with its weight. What is more than registers hold is done a piece at a time, so that values
+ * come in order. */
+ATTN__INLINE void ATTN__V(sum_row)(size_t n, size_t width, const attn__real *weights, const attn__real *values,
+                                   ptrdiff_t stride, attn__real *sums)
+{
+    const uintptr_t ahead = (uintptr_t)stride * ATTN__ROWS_AHEAD * sizeof *values;
+    const size_t piece = width > 8 * ATTN__VL ? ATTN__CHAIN : n, rest = width % ATTN__VL;
+    for (size_t j = 0, count; j < n; j += count, weights += count, values += (ptrdiff_t)count * stride) {
+        size_t c;
+        count = n - j < piece ? n - j : piece;
+        c = ATTN__V(add_columns)(width, count, weights, values, (size_t)stride, ahead, sums, j > 0);
+        if (rest) {
+            attn__vec sum = j > 0 ? attn__vload(sums + c) : attn__vset1(0);
+            for (size_t i = 0; i < count; i++)
+                sum = attn__vfma(attn__vset1(weights[i]), ATTN__V(load_part)(values + (ptrdiff_t)i * stride + c, rest),
+                                 sum);
+            attn__vstore(sums + c, sum);
+        }
+    }
+}
+
+static unsigned ATTN__V(alone)(const attn__small *p, const void *q, const void *k_, const void *v_, void *out_,
+                               void *weights)
+{
+    const attn__real *query = (const attn__real *)p->keys, *k = (const attn__real *)k_, *v = (const attn__real *)v_;
+    attn__real *out = (attn__real *)out_, *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc, *row = tile;
+    const size_t n = p->kv_len, heads = p->heads, last = (n + ATTN__CHAIN - 1) / ATTN__CHAIN * ATTN__CHAIN;
+    double sum[ATTN__MR], max;
+    unsigned again = 0;
+    attn__vec nonfinite[4];
+    ATTN__V(scale_rows)(p->keys, (ptrdiff_t)p->dim, q, (size_t)p->q_head, heads, p->dim, &p->scale, 0);
+    for (size_t h = 0, done; h < heads; h += done) {
+        done = n == ATTN__VL && h + 1 < heads ? 2 : 1;
+        ATTN__V(dot_alone)(n, p->dim, query, k, p->k_step, done > 1 ? p->k_head : 0, p->fetches, row);
+        query += done * p->dim, k += (ptrdiff_t)done * p->k_head, row += done * ATTN__TILE_STRIDE;
+    }
+    if (n > ATTN__LANES || ATTN__V(softmax_rows)(tile, heads, n, n, sum))
+        for (size_t h = 0; h < heads; h++)
+            again |= (unsigned)ATTN__V(weigh_row)(tile + h * ATTN__TILE_STRIDE, 0, 0, n, last, &max, sum + h) << h;
+    nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
+    for (size_t h = 0; h < heads; h++, v += p->v_head, out += p->out_head) {
+        sum[h] = again >> h & 1 ? 0 : 1 / sum[h];
+        if (again >> h & 1) continue;
+        ATTN__V(sum_row)(n, p->dim_v, tile + h * ATTN__TILE_STRIDE, v, p->v_step, acc);
+        ATTN__V(scale_row)(out, acc, p->dim_v, sum[h], nonfinite);
+    }
+    if (weights) ATTN__V(scale_rows)(weights, p->weights_head, tile, ATTN__TILE_STRIDE, heads, n, sum, 1);
+    for (size_t h = heads; !ATTN__V(all_finite)(nonfinite) && h-- > 0;) {
+        out -= p->out_head;
+        if (!(again >> h & 1)) again |= (unsigned)ATTN__V(scale)(out, out, p->dim_v, 1) << h;
+    }
+    return again;
+}
+#endif
 
 static void ATTN__V(turn_tile)(void *to, size_t to_stride, const void *from, ptrdiff_t stride, size_t rows, size_t cols)
 {
@@ -11851,6 +12026,11 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .scale            = */ ATTN__V(scale),
     /* .scale_rows       = */ ATTN__V(scale_rows),
     /* .small            = */ ATTN__V(small),
+#if ATTN__VL > 1
+    /* .alone            = */ ATTN__V(alone),
+#else
+    /* .alone            = */ NULL,
+#endif
     /* .softcap          = */ ATTN__V(softcap),
     /* .alibi            = */ ATTN__V(alibi),
     /* .join_bias        = */ ATTN__V(join_bias),

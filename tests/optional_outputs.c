@@ -131,13 +131,13 @@ static void try_colsum(attn_dtype type)
 }
 
 /* With few keys, the output is the same with and without log-sum-exp (which prevents the shortcut). */
-static int small_as_general(const test_shape *shape, attn_path path, int spoilt, int apart, int causal)
+static int small_as_general(const test_shape *shape, attn_path path, int spoilt, int apart, int causal, int weights)
 {
     test_rng rng = {shape->kv_len + 100 * shape->head_dim + 10000 * shape->head_dim_v};
     attn_desc general = test_problem(shape, &rng), small;
-    const size_t h = shape->kv_heads - 1, j = shape->kv_len / 2;
+    const size_t h = (shape->kv_len + 1) % shape->kv_heads, j = shape->kv_len / 2;
     const double large = shape->type == ATTN_F64 ? 1.5e308 : 3e38;
-    general.scores = test_absent;
+    if (!weights) general.scores = test_absent;
     general.causal = causal;
     if (causal)
         general.align =
@@ -175,7 +175,8 @@ static int small_as_general(const test_shape *shape, attn_path path, int spoilt,
     small = test_again(&general);
     small.lse = test_absent;
     return test_status(test_forward(&general, test_on(path)), ATTN_OK) &&
-           test_status(test_forward(&small, test_on(path)), ATTN_OK) && test_same(&small.out, &general.out);
+           test_status(test_forward(&small, test_on(path)), ATTN_OK) && test_same(&small.out, &general.out) &&
+           (!weights || test_same(&small.scores, &general.scores));
 }
 
 static void try_small(attn_dtype type)
@@ -189,8 +190,8 @@ static void try_small(attn_dtype type)
             for (size_t c = keys % 3; c < 30 && pass; c += 3) {
                 const test_shape shape = {type,        1 + c % 2,    4, 2, 1 + (c * 7 + keys) % 23, keys,
                                           dims[c % 6], dims_v[c / 6]};
-                pass =
-                    small_as_general(&shape, paths[p], (int)(c + keys) % 8, (int)(c / 2 + keys) % 3, (int)(c / 3) % 2);
+                pass = small_as_general(&shape, paths[p], (int)(c + keys) % 8, (int)(c / 2 + keys) % 3,
+                                        (int)(c / 3) % 2, 0);
                 test_release();
             }
             test_ok(pass, "%s, %s, %zu keys: the same result alone and with lse", attn_path_name(paths[p]),
@@ -198,9 +199,34 @@ static void try_small(attn_dtype type)
         }
 }
 
+/* Nor is it with one query a head, over no more than a block. */
+static void try_one_query(attn_dtype type)
+{
+    static const size_t heads[] = {1, 3, 9, 17}, lengths[] = {31, 32, 33, 47, 48, 64, 100, 257, 511, 512, 513},
+                        dims[] = {1, 7, 16, 64, 130, 512}, dims_v[] = {1, 8, 21, 64, 67, 130, 300};
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    for (size_t p = 0; p < num_paths; p++)
+        for (size_t l = 1; l <= 17 + sizeof lengths / sizeof *lengths; l++) {
+            const size_t keys = l <= 17 ? l : lengths[l - 18];
+            int pass = 1;
+            for (size_t c = 0; c < (l <= 17 ? 16 : 6) && pass; c++) {
+                const size_t group = c % 5 == 0 ? 3 : 1, kv_heads = heads[(c + l) % (l <= 17 ? 4 : 2)];
+                const test_shape shape = {type, 1 + c % 2, group * kv_heads,  kv_heads,
+                                          1,    keys,      dims[(c + l) % 6], dims_v[(c * 3 + l) % 7]};
+                pass = small_as_general(&shape, paths[p], (int)(c + l) % 8, (int)(c / 3 + l) % 3, (int)(c + l / 2) % 2,
+                                        (int)(c / 2 + l) % 2);
+                test_release();
+            }
+            test_ok(pass, "%s, %s, %zu keys, one query: the same result alone and with lse", attn_path_name(paths[p]),
+                    attn_dtype_name(type), keys);
+        }
+}
+
 int main(void)
 {
     for (size_t t = 0; t < 2; t++) {
+        try_one_query(test_types[t]);
         try_stages(test_types[t]);
         try_masked_numbers(test_types[t]);
         try_subsets(test_types[t]);
