@@ -2042,15 +2042,21 @@ typedef struct attn__small {
     size_t visible; /* keys that the first query sees; each other one sees one more */
     ptrdiff_t q_step, k_step, v_step, out_step, weights_step;
     int fetches;  /* are keys so near that the next ones do not crowd out those in use? */
+    int alone;    /* one query of each head is done by the kernel of that name, ... */
+    int together; /* ... or those of a group are as the queries of one head */
+    int weighs;   /* weights are wanted */
     size_t heads; /* of `alone`, which are so far apart: */
     ptrdiff_t q_head, k_head, v_head, out_head, weights_head;
     double scale;
-    void *queries; /* (mr or fewer, TILE_STRIDE) */
-    void *keys;    /* packed */
-    void *values;  /* packed, if rows of v are not whole vectors */
-    void *tile;    /* (mr, TILE_STRIDE) */
-    void *acc;     /* (mr or fewer, dim_v up to whole vectors) */
+    void *queries;       /* (mr or fewer, TILE_STRIDE) */
+    void *keys;          /* packed */
+    void *values;        /* packed, if rows of v are not whole vectors */
+    void *tile;          /* (mr, TILE_STRIDE) */
+    void *acc;           /* (mr or fewer, dim_v up to whole vectors) */
+    unsigned char *redo; /* (q_len), zeros that become what is wrong with a row, or NULL */
 } attn__small;
+#define ATTN__BAD_SCORES 1 /* one is not safely finite */
+#define ATTN__BAD_OUTPUT 2 /* or the result is not finite */
 
 /* Rows that will be wanted soon. Tiles fetch no more than a line of 64 bytes at each step, so that there are never more
  * on the way than the machine keeps track of: along rows that are adjacent, or down a line of each row. */
@@ -2204,10 +2210,10 @@ typedef struct attn__kernel {
     /* All of attention for one head of no more than `lanes` keys, causal or not, with
      * nothing else asked for: arrays of T whose rows are contiguous, at these distances,
      * and what the general way needs of the workspace. The same bits in fewer steps.
-     * Returns 1, with nothing of use in out, if it would have to redo a row. */
+     * Returns 1, with nothing of use in out, if it would have to redo a row. If asked which, other rows are of use. */
     int (*little)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out, void *weights);
     /* The same for one query of each of up to mr heads, which sees all of up to a block of keys; NULL if few_rows is 0.
-     * Returns 1 << head for those to redo. */
+     * Returns which heads are to be redone, BAD_SCORES or BAD_OUTPUT << 2 * head. */
     unsigned (*alone)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out,
                       void *weights);
 
@@ -4188,6 +4194,7 @@ typedef struct attn__row {
     unsigned char not_finite; /* a visible score is not safely finite */
     unsigned char sees;       /* ATTN__SEES_... of the scores, if they are done with care */
     unsigned char redo;       /* what becomes of it, ATTN__REDO_... */
+    unsigned char weighed;    /* and its weights are in the score matrix */
 } attn__row;
 
 /* Which rows, from which block on and up to which key, `ranges` of a worker are about;
@@ -6091,6 +6098,34 @@ static double attn__special_value(unsigned sees)
     return sees == ATTN__SEES_LOW ? -attn__infinity() : attn__from_bits_f64(0x7ff8000000000000u);
 }
 
+/* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
+static void attn__store_scores(const attn__problem *p, char *at, const char *row, size_t begin, size_t end, size_t n,
+                               double rest)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const ptrdiff_t step = p->scores.stride[ATTN__D] * p->scores.size;
+    kernel->store(at, p->scores.dtype, p->scores.stride[ATTN__D], row + begin * kernel->size, end - begin);
+    for (; end < n; end++) attn__put(at + (ptrdiff_t)(end - begin) * step, p->scores.dtype, rest);
+}
+
+/* The weights of a row that is done with care, which are in the tile still if keys are one block. */
+static void attn__store_settled(const attn__problem *careful, const attn__rows *rows, attn__scratch *s, size_t r)
+{
+    const attn__kernel *kernel = careful->run.kernel;
+    const size_t block = careful->kv_begin / ATTN__BLOCK, begin = careful->kv_begin % ATTN__BLOCK, es = kernel->size,
+                 end = begin + rows->keys;
+    const attn__block_range *range = s->ranges + block % ATTN__MASK_BLOCKS * careful->rows + r;
+    const int any = range->mask_state != ATTN__MASK_DROPS_ALL && s->max[r] > -attn__infinity();
+    const size_t lo = any ? range->lo : begin, hi = any ? range->hi : begin;
+    char *row = s->tile + r * ATTN__TILE_STRIDE * es,
+         *at = attn__score_at(careful, rows, attn__head_of(rows, r), attn__query_of(rows, r), careful->kv_begin);
+    s->row[r].weighed = 1;
+    if (!at) return;
+    attn__memset(row + begin * es, 0, (lo - begin) * es);
+    kernel->scale(row + lo * es, row + lo * es, hi - lo, s->row[r].factor);
+    attn__store_scores(careful, at, row, begin, hi, end, 0);
+}
+
 /* To the arrays of a problem. */
 static int attn__settle_row(const attn__problem *p, const attn__problem *careful, const attn__rows *rows,
                             attn__scratch *s, size_t r, const void *to)
@@ -6099,6 +6134,7 @@ static int attn__settle_row(const attn__problem *p, const attn__problem *careful
     const int bad = attn__finish_row(careful, rows, s, r), nan = attn__nan_f64(s->row[r].factor);
     (void)to;
     if (bad && !nan) return attn__redo_sums(careful);
+    if (p->stored_blocks == 1 && !nan && !attn__light(careful)) attn__store_settled(careful, rows, s, r);
     for (size_t c = 0; c < p->dim_v; c++) {
         const unsigned sees = nan ? ATTN__SEES_NAN : attn__special(p, s, r)[c];
         if (sees) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, attn__special_value(sees));
@@ -6126,14 +6162,27 @@ static int attn__any_special(const attn__problem *p, const attn__rows *rows, att
     return 0;
 }
 
+/* What a pass is done with. */
+typedef struct attn__prepared {
+    int pass; /* 0: nothing yet */
+    attn__problem careful;
+    attn__scratch own;
+} attn__prepared;
+static void attn__prepare_pass(const attn__problem *p, int pass, attn__scratch *s, attn__prepared *by)
+{
+    if (by->pass != pass) attn__careful(p, pass, s, &by->careful, &by->own);
+    by->pass = pass;
+}
+
 /* Rows that are to be done again, over the keys of `within`. Leaves in redo how their scores and weights are to be had,
- * and of others 0. */
+ * and of others 0. `prepared`: for the first pass, and for others. */
 static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
-                            attn__settle *settle, const void *to)
+                            attn__settle *settle, const void *to, attn__prepared prepared[2])
 {
     for (int pass = ATTN__REDO_CLEAN; pass <= ATTN__REDO_BOTH; pass++) {
-        attn__problem careful;
-        attn__scratch own;
+        attn__prepared *of = prepared + (pass != ATTN__REDO_CLEAN);
+        attn__problem *careful = &of->careful;
+        attn__scratch *own = &of->own;
         int ready = 0;
         for (size_t r = 0, start; r < rows->count;) {
             attn__rows window;
@@ -6141,26 +6190,26 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 r++;
                 continue;
             }
-            if (!ready) attn__careful(p, pass, s, &careful, &own);
+            attn__prepare_pass(p, pass, s, of);
             if (!ready && pass == ATTN__REDO_CLEAN && !attn__masked(p) &&
-                !attn__any_special(&careful, rows, &own, within)) {
+                !attn__any_special(careful, rows, own, within)) {
                 for (; r < rows->count; r++)
-                    if (s->row[r].redo == pass) s->row[r].redo = (unsigned char)attn__redo_sums(&careful);
+                    if (s->row[r].redo == pass) s->row[r].redo = (unsigned char)attn__redo_sums(careful);
                 continue;
             }
             ready = 1;
-            window = attn__window(rows, r, careful.rows, &start);
+            window = attn__window(rows, r, careful->rows, &start);
             while (s->row[start + window.count - 1].redo != pass) window.count--;
-            attn__memset(own.special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own.special);
-            attn__memcpy(own.row, s->row + start, window.count * sizeof *own.row); /* what was found already */
-            own.ranges_key->count = 0;
-            if (pass == ATTN__REDO_SCALED) attn__find_tops(&careful, &window, &own, within);
-            if (!attn__scaled(&careful) || attn__any_weight(&own, window.count))
-                attn__states(&careful, &window, &own, within);
+            attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
+            attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
+            own->ranges_key->count = 0;
+            if (pass == ATTN__REDO_SCALED) attn__find_tops(careful, &window, own, within);
+            if (!attn__scaled(careful) || attn__any_weight(own, window.count))
+                attn__states(careful, &window, own, within);
             for (; r < start + window.count; r++) {
-                attn__row *row = s->row + r, *again = own.row + (r - start);
+                attn__row *row = s->row + r, *again = own->row + (r - start);
                 if (row->redo != pass) continue;
-                again->redo = (unsigned char)settle(p, &careful, &window, &own, r - start, to);
+                again->redo = (unsigned char)settle(p, careful, &window, own, r - start, to);
                 if (!again->redo && pass == attn__redo_scores(p)) again->redo = (unsigned char)pass;
                 if (!again->redo && pass == ATTN__REDO_BOTH) again->redo = ATTN__REDO_SCALED;
                 *row = *again;
@@ -6171,16 +6220,6 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
 }
 
 /* ------------------------------------------------------ attention, tasks -- */
-
-/* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
-static void attn__store_scores(const attn__problem *p, char *at, const char *row, size_t begin, size_t end, size_t n,
-                               double rest)
-{
-    const attn__kernel *kernel = p->run.kernel;
-    const ptrdiff_t step = p->scores.stride[ATTN__D] * p->scores.size;
-    kernel->store(at, p->scores.dtype, p->scores.stride[ATTN__D], row + begin * kernel->size, end - begin);
-    for (; end < n; end++) attn__put(at + (ptrdiff_t)(end - begin) * step, p->scores.dtype, rest);
-}
 
 /* Row r of a tile of scores of keys base + [begin, end), at the stage wanted. Returns what of it the row sees. */
 static attn__block_range attn__stage_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
@@ -6201,8 +6240,7 @@ static attn__block_range attn__stage_row(const attn__problem *p, const attn__row
 
 /* Rows that were done with care, a window at a time. */
 typedef struct attn__care {
-    attn__problem p;
-    attn__scratch s;
+    attn__prepared *by;
     attn__rows rows;
     size_t start, end;
 } attn__care;
@@ -6223,9 +6261,10 @@ static void attn__sweep_scores(const attn__problem *p, const attn__rows *rows, a
     if (!at) return;
     range = attn__stage_row(p, rows, s, r, row, base, begin, end);
     if (care) {
-        double *score = (double *)(void *)row, *again = (double *)(void *)care->s.tile;
+        double *score = (double *)(void *)row, *again = (double *)(void *)care->by->own.tile;
         again += (r - care->start) * ATTN__TILE_STRIDE;
-        attn__stage_row(&care->p, &care->rows, &care->s, r - care->start, (char *)again, base, begin, end);
+        attn__stage_row(&care->by->careful, &care->rows, &care->by->own, r - care->start, (char *)again, base, begin,
+                        end);
         for (size_t j = range.lo; j < range.hi; j++)
             if (!attn__finite_f64(score[j])) score[j] = again[j];
     }
@@ -6296,37 +6335,44 @@ static void attn__sweep_weights(const attn__problem *p, const attn__rows *rows, 
 static void attn__sweep_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__care *care,
                              size_t r, char *row, size_t base, size_t begin, size_t end, size_t n, int weights)
 {
-    const size_t step = care->p.run.kernel->step;
+    const size_t step = care->by->careful.run.kernel->step;
     char *again;
     int any = 0; /* scores are wanted */
     if (r < care->start || r >= care->end) {
-        care->rows = attn__window(rows, r, care->p.rows, &care->start);
+        care->rows = attn__window(rows, r, care->by->careful.rows, &care->start);
         care->end = care->start + care->rows.count;
-        attn__memcpy(care->s.row, s->row + care->start, care->rows.count * sizeof *s->row);
-        for (size_t i = 0; i < care->rows.count; i++) any |= !weights || !attn__nan_f64(care->s.row[i].factor);
+        attn__memcpy(care->by->own.row, s->row + care->start, care->rows.count * sizeof *s->row);
+        for (size_t i = 0; i < care->rows.count; i++) any |= !weights || !attn__nan_f64(care->by->own.row[i].factor);
         if (any && begin < end) {
-            attn__load_queries(&care->p, &care->rows, &care->s,
-                               weights && !attn__scaled(&care->p) ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
-            attn__score_rows(&care->p, &care->rows, &care->s, base, begin / step * step, attn__round_up(end, step));
+            attn__load_queries(&care->by->careful, &care->rows, &care->by->own,
+                               weights && !attn__scaled(&care->by->careful) ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
+            attn__score_rows(&care->by->careful, &care->rows, &care->by->own, base, begin / step * step,
+                             attn__round_up(end, step));
         }
     }
-    again = care->s.tile + (r - care->start) * ATTN__TILE_STRIDE * sizeof(double);
-    if (weights) attn__sweep_weights(&care->p, &care->rows, &care->s, r - care->start, again, base, begin, end, n);
-    else if (attn__scaled(&care->p)) attn__sweep_scores(p, rows, s, r, row, base, begin, end, n, care);
-    else attn__sweep_scores(&care->p, &care->rows, &care->s, r - care->start, again, base, begin, end, n, NULL);
+    again = care->by->own.tile + (r - care->start) * ATTN__TILE_STRIDE * sizeof(double);
+    if (weights)
+        attn__sweep_weights(&care->by->careful, &care->rows, &care->by->own, r - care->start, again, base, begin, end,
+                            n);
+    else if (attn__scaled(&care->by->careful)) attn__sweep_scores(p, rows, s, r, row, base, begin, end, n, care);
+    else
+        attn__sweep_scores(&care->by->careful, &care->rows, &care->by->own, r - care->start, again, base, begin, end, n,
+                           NULL);
 }
 
 /* The score matrix at a stage and the column sums, a tile at a time: scores are
  * computed again by the same code, so the weights are the very ones in use. Where
  * weights are stored already, those of rows that were done with care, or see a NaN. */
-static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int weights)
+static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__scratch *s, int weights,
+                        attn__prepared prepared[2])
 {
     const attn__kernel *kernel = p->run.kernel;
     const int stored = weights && p->stored_blocks;
     attn__care care;
     int any = 0;
     for (size_t r = 0; r < rows->count; r++) any |= s->row[r].redo;
-    if (any) attn__careful(p, attn__redo_scores(p), s, &care.p, &care.s);
+    care.by = prepared + 1;
+    if (any) attn__prepare_pass(p, attn__redo_scores(p), s, care.by);
     const size_t es = kernel->size, step = kernel->step, array_end = p->kv_begin + rows->keys;
     for (size_t r = 0; r < rows->count; r++)
         s->row[r].keys = attn__visible(p, rows, attn__query_of(rows, r), attn__all_keys);
@@ -6355,6 +6401,7 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
             }
             for (size_t r = 0; r < count; r++) {
                 char *row = (p->few ? s->tile : s->panel) + r * ATTN__TILE_STRIDE * es;
+                if (weights && s->row[r0 + r].weighed) continue;
                 if (s->row[r0 + r].redo) attn__sweep_care(p, rows, s, &care, r0 + r, row, base, begin, end, n, weights);
                 else if (stored && !attn__nan_f64(s->row[r0 + r].factor)) continue;
                 else if (weights) attn__sweep_weights(p, rows, s, r0 + r, row, base, begin, end, n);
@@ -6383,26 +6430,37 @@ static void attn__finish_weights(const attn__problem *p, const attn__rows *rows,
         }
 }
 
+/* Are weights of all rows stored, that were done with care or see a NaN? */
+static int attn__all_weighed(const attn__rows *rows, const attn__scratch *s)
+{
+    for (size_t r = 0; r < rows->count; r++)
+        if ((s->row[r].redo || attn__nan_f64(s->row[r].factor)) && !s->row[r].weighed) return 0;
+    return 1;
+}
+
 /* From the states in slot 0 to all outputs. */
 static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
     const int care = attn__finish_rows(p, rows, s);
+    attn__prepared prepared[2];
     int any = 0;
+    prepared[0].pass = prepared[1].pass = 0;
     for (size_t r = 0; r < rows->count; r++) {
         attn__row *row = s->row + r;
-        row->redo = 0;
+        row->redo = row->weighed = 0;
         row->exponent = 0; /* of those that are not done again, beside others in a window */
         if (!care) continue;
         if (row->not_finite) row->redo = attn__redo_scores(p);
         else if (attn__finish_row(p, rows, s, r)) row->redo = ATTN__REDO_CLEAN;
         any |= row->redo;
     }
-    if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL);
+    if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL, prepared);
     attn__put_lse(p, rows, s);
-    if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0);
+    if (ATTN__HAS(p, scores) && p->desc->stage != ATTN_STAGE_PROBS) attn__sweep(p, rows, s, 0, prepared);
     if (p->stored_blocks) attn__finish_weights(p, rows, s);
-    if (p->stored_blocks ? any : ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
-        attn__sweep(p, rows, s, 1);
+    if (p->stored_blocks ? any && !attn__all_weighed(rows, s)
+                         : ATTN__HAS(p, colsum) || (ATTN__HAS(p, scores) && p->desc->stage == ATTN_STAGE_PROBS))
+        attn__sweep(p, rows, s, 1, prepared);
 }
 
 /* Column sums begin at 0. */
@@ -7746,69 +7804,128 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     return ATTN_OK;
 }
 
-/* The whole problem, if it is small and plain, else 0. Heads of which a row needs more care go the general way. */
-static int attn__do_small(attn__problem *p)
+/* Is the whole problem small and plain? Then with what to call kernels. */
+static int attn__is_small(const attn__problem *p, attn__small *little)
 {
     const attn__kernel *kernel = p->run.kernel;
     const attn_dtype dtype = kernel->dtype;
     const int weights = p->stored_blocks && p->scores_heads == p->q_heads && p->scores_queries == p->q_len;
     attn__scratch s;
-    attn__small little;
-    int alone, side_by_side;
+    int alike;
     if (p->arrays > (weights ? 5u : 4u) || p->kv_len > ATTN__BLOCK || p->kv_len == 0 || p->q_len == 0 || p->dim == 0 ||
         p->dim > ATTN__BLOCK || p->dim_v == 0 || p->run.workers > 1 || p->left >= 0 || p->softcap > 0 || p->kv_begin)
         return 0;
     if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype ||
         p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 ||
-        p->out.stride[ATTN__D] != 1 || !attn__one_factor(p, ATTN__UNIT_LN2, &little.scale))
+        p->out.stride[ATTN__D] != 1 || !attn__one_factor(p, ATTN__UNIT_LN2, &little->scale))
         return 0;
-    little.visible = p->kv_len;
+    little->visible = p->kv_len;
     if (p->right >= 0) {
         attn__rows all;
         all.q_len = p->q_len;
         all.kv_end = all.kv_total = p->kv_len;
-        little.visible = attn__visible(p, &all, 0, attn__all_keys).hi;
+        little->visible = attn__visible(p, &all, 0, attn__all_keys).hi;
+        if (!little->visible) return 0; /* nor may the next queries see any */
     }
-    side_by_side = p->q_len == 1 && little.visible == p->kv_len; /* queries of a group are as those of a head */
-    alone = side_by_side && p->group == 1 && kernel->alone && p->v.stride[ATTN__S] >= 0 && p->q.stride[ATTN__H] >= 0 &&
-            p->kind == ATTN__COLUMNS_NEAR && p->parts < 2;
-    if (!alone && p->kv_len > kernel->lanes) return 0;
-    side_by_side &= !alone;
+    alike = p->q_len == 1 && little->visible == p->kv_len;
+    little->alone = alike && p->group == 1 && kernel->alone && p->v.stride[ATTN__S] >= 0 && p->q.stride[ATTN__H] >= 0 &&
+                    p->kind == ATTN__COLUMNS_NEAR && p->parts < 2;
+    little->together = alike && !little->alone; /* queries of a group are as those of a head */
+    if (!little->alone && p->kv_len > kernel->lanes) return 0;
     attn__scratch_of(p, 0, &s);
-    little.q_len = side_by_side ? p->group : p->q_len;
-    little.kv_len = p->kv_len;
-    little.dim = p->dim;
-    little.dim_v = p->dim_v;
-    little.q_head = p->q.stride[ATTN__H];
-    little.k_head = p->k.stride[ATTN__H];
-    little.v_head = p->v.stride[ATTN__H];
-    little.out_head = p->out.stride[ATTN__H];
-    little.weights_head = weights ? p->scores.stride[ATTN__H] : 0;
-    little.q_step = side_by_side ? little.q_head : p->q.stride[ATTN__S];
-    little.k_step = p->k.stride[ATTN__S];
-    little.v_step = p->v.stride[ATTN__S];
-    little.out_step = side_by_side ? little.out_head : p->out.stride[ATTN__S];
-    little.weights_step = side_by_side || !weights ? little.weights_head : p->scores.stride[ATTN__S];
-    little.fetches = attn__distance(little.k_step) * kernel->size * kernel->nr <= 8192;
-    little.queries = p->few ? s.q : s.panel;
-    little.keys = s.k;
-    little.values = s.v;
-    little.tile = s.tile;
-    little.acc = s.acc;
+    little->kv_len = p->kv_len;
+    little->dim = p->dim;
+    little->dim_v = p->dim_v;
+    little->q_head = p->q.stride[ATTN__H];
+    little->k_head = p->k.stride[ATTN__H];
+    little->v_head = p->v.stride[ATTN__H];
+    little->out_head = p->out.stride[ATTN__H];
+    little->weights_head = weights ? p->scores.stride[ATTN__H] : 0;
+    little->q_step = little->together ? little->q_head : p->q.stride[ATTN__S];
+    little->k_step = p->k.stride[ATTN__S];
+    little->v_step = p->v.stride[ATTN__S];
+    little->out_step = little->together ? little->out_head : p->out.stride[ATTN__S];
+    little->weights_step = little->together || !weights ? little->weights_head : p->scores.stride[ATTN__S];
+    little->weighs = weights;
+    little->fetches = attn__distance(little->k_step) * kernel->size * kernel->nr <= 8192;
+    little->queries = p->few ? s.q : s.panel;
+    little->keys = s.k;
+    little->values = s.v;
+    little->tile = s.tile;
+    little->acc = s.acc;
+    little->redo = NULL;
+    return 1;
+}
+
+/* A number of queries from query i of head h on, or one of each of some heads. Returns what the kernel does. */
+static unsigned attn__call_small(const attn__problem *p, attn__small *little, size_t b, size_t h, size_t i, size_t n)
+{
+    const size_t kv = h / p->group;
+    const void *q = attn__at(&p->q, b, h, i, 0), *k = attn__at(&p->k, b, kv, 0, 0), *v = attn__at(&p->v, b, kv, 0, 0);
+    void *out = attn__at(&p->out, b, h, i, 0), *weights = little->weighs ? attn__at(&p->scores, b, h, i, 0) : NULL;
+    const size_t visible = little->visible;
+    unsigned again;
+    little->q_len = little->heads = n;
+    if (little->alone) return p->run.kernel->alone(little, q, k, v, out, weights);
+    little->visible += i;
+    again = (unsigned)p->run.kernel->little(little, q, k, v, out, weights);
+    little->visible = visible;
+    return again;
+}
+
+/* The rows of a task that need more care. What is wrong with them is asked once more, but for one query a head. */
+static void attn__redo_small(const attn__problem *p, attn__small *little, size_t index, unsigned wrong,
+                             attn__prepared prepared[2])
+{
+    attn__problem own;
+    attn__rows rows;
+    attn__scratch s;
+    unsigned char redo[ATTN__ROWS];
+    size_t heads, queries;
+    attn__take_task(p, index, &own, &rows);
+    attn__scratch_of(p, 0, &s);
+    heads = little->together || little->alone ? 1 : rows.heads;
+    queries = rows.count / heads;
+    redo[0] = (unsigned char)wrong;
+    for (size_t h = 0; h < heads; h++) {
+        if (!little->alone) {
+            attn__memset(redo, 0, sizeof redo);
+            little->redo = redo;
+            attn__call_small(p, little, rows.b, rows.head + h, little->together ? 0 : rows.query, queries);
+            little->redo = NULL;
+        }
+        for (size_t i = 0; i < queries; i++) {
+            attn__row *row = s.row + i * heads + h;
+            row->redo = redo[i] == ATTN__BAD_SCORES ? attn__redo_scores(p) : redo[i] ? ATTN__REDO_CLEAN : 0;
+            row->not_finite = row->weighed = 0;
+            row->exponent = 0;
+            row->factor = 0;
+        }
+    }
+    attn__take_care(p, &rows, &s, attn__all_keys, attn__settle_row, NULL, prepared);
+    if (little->weighs && !attn__all_weighed(&rows, &s)) attn__sweep(p, &rows, &s, 1, prepared);
+}
+
+/* The whole problem, if it is small and plain, else 0. */
+static int attn__do_small(attn__problem *p)
+{
+    const size_t tasks = p->head_chunks * p->query_blocks, mr = p->run.kernel->mr;
+    attn__prepared prepared[2];
+    attn__small little;
+    if (!attn__is_small(p, &little)) return 0;
+    prepared[0].pass = prepared[1].pass = 0;
     for (size_t b = 0; b < p->batch; b++)
         for (size_t kv = 0, heads; kv < p->kv_heads; kv += heads) {
-            const size_t tasks = p->head_chunks * p->query_blocks, first = (b * p->kv_heads + kv) * tasks;
+            const size_t first = (b * p->kv_heads + kv) * tasks;
             unsigned again = 0;
-            little.heads = heads = alone ? attn__min(kernel->mr, p->kv_heads - kv) : 1;
-            for (size_t h = kv * p->group; h < (kv + 1) * p->group; h += side_by_side ? p->group : 1) {
-                const void *q = attn__at(&p->q, b, h, 0, 0), *k = attn__at(&p->k, b, kv, 0, 0),
-                           *v = attn__at(&p->v, b, kv, 0, 0);
-                void *out = attn__at(&p->out, b, h, 0, 0), *to = weights ? attn__at(&p->scores, b, h, 0, 0) : NULL;
-                again |= alone ? kernel->alone(&little, q, k, v, out, to)
-                               : (unsigned)kernel->little(&little, q, k, v, out, to);
-            }
+            heads = little.alone ? attn__min(mr, p->kv_heads - kv) : 1;
+            if (little.alone || little.together)
+                again = attn__call_small(p, &little, b, kv * p->group, 0, little.alone ? heads : p->group);
+            for (size_t h = kv * p->group; h < (kv + 1) * p->group && !little.alone && !little.together; h++)
+                again |= attn__call_small(p, &little, b, h, 0, p->q_len);
             for (size_t i = 0; i < tasks * heads && again; i++)
-                if (again >> i / tasks & 1) attn__task(p, first + i, 0);
+                if (!little.alone || (again >> 2 * i & 3))
+                    attn__redo_small(p, &little, first + i, again >> 2 * i & 3, prepared);
         }
     return 1;
 }
@@ -8308,6 +8425,7 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
     const attn__problem *p = attn__take_task(&part->p, index / part->node_count, &own, &rows);
     const size_t es = p->run.kernel->size;
     attn__scratch s;
+    attn__prepared prepared[2];
     int any = 0;
     if (!rows.count) return;
     attn__scratch_of(p, worker, &s);
@@ -8326,7 +8444,8 @@ static void attn__partial_task(void *arg, size_t index, size_t worker)
             row->redo = ATTN__REDO_CLEAN;
         any |= row->redo;
     }
-    if (any) attn__take_care(p, &rows, &s, keys, attn__settle_node_row, &node);
+    prepared[0].pass = prepared[1].pass = 0;
+    if (any) attn__take_care(p, &rows, &s, keys, attn__settle_node_row, &node, prepared);
 }
 
 /* Rows behind the last packed sequence see nothing. */
@@ -11637,6 +11756,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
                *keys = (attn__real *)p->keys, *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
     attn__vec nonfinite[4], spare[4];
     size_t rows, stride = ATTN__NR, panel = n * ATTN__NR;
+    unsigned char *redo = p->redo;
     for (size_t i = 0; i < n; i += ATTN__NR) ATTN__V(turn_rows)
     (keys + i * p->dim, ATTN__NR, k + (ptrdiff_t)i * p->k_step, p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim,
      0);
@@ -11653,10 +11773,17 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
         for (size_t r = 0; r < rows; r++, q += p->q_step)
             ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, spare);
         ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__TILE_STRIDE, 0);
-        if (ATTN__V(softmax_rows)(tile, rows, n, p->visible + i, sum)) return 1;
+        if (ATTN__V(softmax_rows)(tile, rows, n, p->visible + i, sum)) {
+            if (!redo) return 1;
+            for (size_t r = 0; r < rows; r++)
+                if (ATTN__V(softmax_rows)(tile + r * ATTN__TILE_STRIDE, 1, n, p->visible + i + r, sum + r))
+                    redo[i + r] = ATTN__BAD_SCORES, sum[r] = 1;
+        }
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
-        for (size_t r = 0; r < rows; r++, out += p->out_step)
+        for (size_t r = 0; r < rows; r++, out += p->out_step) {
             ATTN__V(scale_row)(out, acc + r * width, p->dim_v, sum[r] = 1 / sum[r], nonfinite);
+            if (redo && !redo[i + r] && ATTN__V(scale)(out, out, p->dim_v, 1)) redo[i + r] = ATTN__BAD_OUTPUT;
+        }
         if (!weights) continue;
         ATTN__V(scale_rows)(weights, p->weights_step, tile, ATTN__TILE_STRIDE, rows, n, sum, 1);
         weights += (ptrdiff_t)rows * p->weights_step;
@@ -11783,18 +11910,20 @@ static unsigned ATTN__V(alone)(const attn__small *p, const void *q, const void *
     }
     if (n > ATTN__LANES || ATTN__V(softmax_rows)(tile, heads, n, n, sum))
         for (size_t h = 0; h < heads; h++)
-            again |= (unsigned)ATTN__V(weigh_row)(tile + h * ATTN__TILE_STRIDE, 0, 0, n, last, &max, sum + h) << h;
+            if (ATTN__V(weigh_row)(tile + h * ATTN__TILE_STRIDE, 0, 0, n, last, &max, sum + h))
+                again |= (unsigned)ATTN__BAD_SCORES << 2 * h;
     nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
     for (size_t h = 0; h < heads; h++, v += p->v_head, out += p->out_head) {
-        sum[h] = again >> h & 1 ? 0 : 1 / sum[h];
-        if (again >> h & 1) continue;
+        sum[h] = again >> 2 * h & 3 ? 0 : 1 / sum[h];
+        if (again >> 2 * h & 3) continue;
         ATTN__V(sum_row)(n, p->dim_v, tile + h * ATTN__TILE_STRIDE, v, p->v_step, acc);
         ATTN__V(scale_row)(out, acc, p->dim_v, sum[h], nonfinite);
     }
     if (weights) ATTN__V(scale_rows)(weights, p->weights_head, tile, ATTN__TILE_STRIDE, heads, n, sum, 1);
     for (size_t h = heads; !ATTN__V(all_finite)(nonfinite) && h-- > 0;) {
         out -= p->out_head;
-        if (!(again >> h & 1)) again |= (unsigned)ATTN__V(scale)(out, out, p->dim_v, 1) << h;
+        if (!(again >> 2 * h & 3) && ATTN__V(scale)(out, out, p->dim_v, 1))
+            again |= (unsigned)ATTN__BAD_OUTPUT << 2 * h;
     }
     return again;
 }
