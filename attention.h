@@ -6131,14 +6131,25 @@ static int attn__settle_row(const attn__problem *p, const attn__problem *careful
                             attn__scratch *s, size_t r, const void *to)
 {
     const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
-    const int bad = attn__finish_row(careful, rows, s, r), nan = attn__nan_f64(s->row[r].factor);
+    const int bad = attn__finish_row(careful, rows, s, r), nan = attn__nan_f64(s->row[r].factor),
+              light = attn__light(careful);
+    const size_t es = careful->run.kernel->size;
+    char *acc = s->acc + r * careful->width * es;
+    int any = 0;
     (void)to;
     if (bad && !nan) return attn__redo_sums(careful);
-    if (p->stored_blocks == 1 && !nan && !attn__light(careful)) attn__store_settled(careful, rows, s, r);
+    if (p->stored_blocks == 1 && !nan && !light) attn__store_settled(careful, rows, s, r);
     for (size_t c = 0; c < p->dim_v; c++) {
         const unsigned sees = nan ? ATTN__SEES_NAN : attn__special(p, s, r)[c];
-        if (sees) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, attn__special_value(sees));
+        if (!sees) continue;
+        any = 1;
+        if (light) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, attn__special_value(sees));
+        else if (es == sizeof(double)) ((double *)(void *)acc)[c] = attn__special_value(sees);
+        else ((float *)(void *)acc)[c] = (float)attn__special_value(sees);
     }
+    if (any && !light)
+        careful->run.kernel->store(attn__at(&p->out, rows->b, h, i, 0), p->out.dtype, p->out.stride[ATTN__D], acc,
+                                   p->dim_v);
     return 0;
 }
 
