@@ -9004,6 +9004,19 @@ typedef struct attn__turning {
     double beside[2][2 * ATTN__PAIRS]; /* cosines and sines as rotate_singles wants them of neighbours */
 } attn__turning;
 
+/* n doubles below 2^127 to floats `step` apart, rounded to odd. */
+static void attn__narrow_to_odd(float *to, size_t step, const double *x, size_t n)
+{
+    const uint64_t lost = (UINT64_C(1) << 29) - 1, least = (uint64_t)(1023 - 120) << 53;
+    unsigned small = 0; /* but not 0 */
+    for (size_t c = 0; c < n; c++) {
+        const uint64_t u = attn__bits_f64(x[c]);
+        small |= 2 * u - 1 < least;
+        to[c * step] = (float)attn__from_bits_f64((u | ((u & lost) + lost)) & ~lost);
+    }
+    for (size_t c = 0; c < n && small; c++) to[c * step] = attn__to_odd_f32(x[c]);
+}
+
 /* Those of one row. */
 static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t i)
 {
@@ -9039,9 +9052,11 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
         const double *row = part ? other : pair;
         if (special)
             for (size_t c = 0; c < n; c++) attn__put(y + (ptrdiff_t)c * step * to->size, to->dtype, row[c]);
-        else if (to->size == 2) {
-            for (size_t c = 0; c < n; c++) narrow[c] = attn__to_odd_f32(row[c]);
-            t->singles->store(y, to->dtype, step, narrow, n);
+        else if (to->size == 2) { /* neighbours are stored together */
+            attn__narrow_to_odd(narrow + (interleaved ? part : 0), interleaved ? 2 : 1, row, n);
+            if (!interleaved) t->singles->store(y, to->dtype, step, narrow, n);
+            else if (part)
+                t->singles->store(y - to->stride[ATTN__D] * 2, to->dtype, to->stride[ATTN__D], narrow, 2 * n);
         } else if (to->dtype == ATTN_F64)
             for (size_t c = 0; c < n; c++) ((double *)(void *)y)[(ptrdiff_t)c * step] = row[c];
         else
