@@ -2242,9 +2242,12 @@ typedef struct attn__kernel {
      * not finite. */
     int (*rotate)(double *u, double *v, const double *cosine, const double *sine, size_t n, int interleaved,
                   double limit);
-    /* The same of float32 numbers in one step, from x to y, which may be x; n is a multiple of 8, and numbers of a
-     * pair are `apart`. For neighbours, cosine and sine are (c0, s0, c1, s1, ...) and (-s0, c0, -s1, c1, ...). Returns
-     * 1 if a result is not finite. */
+    /* n numbers below 2^127, and what follows to the end of a vector, to float, rounded to odd. Returns 1 if one may
+     * not be, as it is too near to 0. */
+    int (*narrow)(float *to, const double *from, size_t n);
+    /* The same as rotate of float32 numbers in one step, from x to y, which may be x; n is a multiple of 8, and numbers
+     * of a pair are `apart`. For neighbours, cosine and sine are (c0, s0, c1, s1, ...) and (-s0, c0, -s1, c1, ...).
+     * Returns 1 if a result is not finite. */
     int (*rotate_singles)(float *y, const float *x, const double *cosine, const double *sine, size_t n, size_t apart);
 
     void (*load)(void *to, const void *from, attn_dtype dtype, ptrdiff_t stride, size_t n);
@@ -2298,7 +2301,8 @@ typedef struct attn__kernel {
  *                                many bits of mantissa; note_special(s, a, mantissa): s with the highest bit
  *                                set in a byte where that of `a` is not finite
  *   ATTN__OWN_F8                 load_e4m3(p), load_e5m2(p)
- *   ATTN__OWN_SINGLES            store_f32(p, a): narrowed to float; load_twice(p, i, pair): lane j
+ *   ATTN__OWN_SINGLES            store_f32(p, a): narrowed to float; store_odd(p, a): the same, rounded to odd, of
+ *                                0 and numbers from 2^-126 to 2^127; load_twice(p, i, pair): lane j
  *                                of pair[c] has the float that is number c of p[i + j]'s pair
  * The register tile has MR rows (a number that ATTN__REPEAT_ knows) of two vectors; SET
  * is how many vectors make 64 bytes, the virtual lanes of a sum. */
@@ -2761,6 +2765,13 @@ ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { return ATTN__W256(cvt
 ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a) { return _mm256_permute4x64_pd(a, 27); }
 #define ATTN__OWN_SINGLES
 ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
+ATTN__INLINE void ATTN__V(store_odd)(float *p, attn__vec a)
+{
+    const __m256i u = _mm256_castpd_si256(a), lost = _mm256_set1_epi64x(0x1fffffff),
+                  last =
+                      _mm256_add_epi64(_mm256_and_si256(u, lost), lost); /* the last bit that stays, if any is lost */
+    ATTN__V(store_f32)(p, _mm256_castsi256_pd(_mm256_andnot_si256(lost, _mm256_or_si256(u, last))));
+}
 ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
 {
     const attn__vec a = ATTN__V(load_f32)(p + i);
@@ -2966,6 +2977,12 @@ ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p)
 #if ATTN__X86
 #define ATTN__OWN_SINGLES
 ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
+ATTN__INLINE void ATTN__V(store_odd)(float *p, attn__vec a)
+{
+    const __m512i u = _mm512_castpd_si512(a), lost = _mm512_set1_epi64(0x1fffffff),
+                  last = _mm512_add_epi64(_mm512_and_si512(u, lost), lost);
+    ATTN__V(store_f32)(p, _mm512_castsi512_pd(_mm512_andnot_si512(lost, _mm512_or_si512(u, last))));
+}
 ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
 {
     const attn__vec a = ATTN__V(load_f32)(p + i);
@@ -3245,6 +3262,12 @@ ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { ATTN__LOAD_LANES((dou
 ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a) { return vextq_f64(a, a, 1); }
 #define ATTN__OWN_SINGLES
 ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a) { vst1_f32(p, vcvt_f32_f64(a)); }
+ATTN__INLINE void ATTN__V(store_odd)(float *p, attn__vec a)
+{
+    const uint64x2_t u = vreinterpretq_u64_f64(a), lost = vdupq_n_u64(0x1fffffff),
+                     last = vaddq_u64(vandq_u64(u, lost), lost);
+    ATTN__V(store_f32)(p, vreinterpretq_f64_u64(vbicq_u64(vorrq_u64(u, last), lost)));
+}
 ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
 {
     pair[0] = vdupq_n_f64((double)p[i]), pair[1] = vdupq_n_f64((double)p[i + 1]);
@@ -9004,19 +9027,6 @@ typedef struct attn__turning {
     double beside[2][2 * ATTN__PAIRS]; /* cosines and sines as rotate_singles wants them of neighbours */
 } attn__turning;
 
-/* n doubles below 2^127 to floats `step` apart, rounded to odd. */
-static void attn__narrow_to_odd(float *to, size_t step, const double *x, size_t n)
-{
-    const uint64_t lost = (UINT64_C(1) << 29) - 1, least = (uint64_t)(1023 - 120) << 53;
-    unsigned small = 0; /* but not 0 */
-    for (size_t c = 0; c < n; c++) {
-        const uint64_t u = attn__bits_f64(x[c]);
-        small |= 2 * u - 1 < least;
-        to[c * step] = (float)attn__from_bits_f64((u | ((u & lost) + lost)) & ~lost);
-    }
-    for (size_t c = 0; c < n && small; c++) to[c * step] = attn__to_odd_f32(x[c]);
-}
-
 /* Those of one row. */
 static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t i)
 {
@@ -9025,7 +9035,7 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
     const size_t n = t->pairs, cols = interleaved ? 2 * n : n;
     const double limit = from->dtype == ATTN_F64 ? 1 : 1.0565890622713305e+270; /* 2^897: far enough from overflow */
     double pair[2 * (ATTN__PAIRS + ATTN__LANES_F64)], other[ATTN__PAIRS + ATTN__LANES_F64];
-    float narrow[2 * ATTN__PAIRS];
+    float narrow[2 * ATTN__PAIRS], odd[ATTN__PAIRS + ATTN__LANES_F64];
     if (t->singles_alone && n % ATTN__LANES_F64 == 0) {
         float *y = (float *)(void *)attn__at(to, b, h, i, t->first);
         if (t->doubles->rotate_singles(y, (const float *)(const void *)attn__at(from, b, h, i, t->first),
@@ -9053,8 +9063,10 @@ static void attn__rotate_row(const attn__turning *t, size_t b, size_t h, size_t 
         if (special)
             for (size_t c = 0; c < n; c++) attn__put(y + (ptrdiff_t)c * step * to->size, to->dtype, row[c]);
         else if (to->size == 2) { /* neighbours are stored together */
-            attn__narrow_to_odd(narrow + (interleaved ? part : 0), interleaved ? 2 : 1, row, n);
-            if (!interleaved) t->singles->store(y, to->dtype, step, narrow, n);
+            if (t->doubles->narrow(odd, row, n))
+                for (size_t c = 0; c < n; c++) odd[c] = attn__to_odd_f32(row[c]);
+            for (size_t c = 0; c < n && interleaved; c++) narrow[2 * c + (size_t)part] = odd[c];
+            if (!interleaved) t->singles->store(y, to->dtype, step, odd, n);
             else if (part)
                 t->singles->store(y - to->stride[ATTN__D] * 2, to->dtype, to->stride[ATTN__D], narrow, 2 * n);
         } else if (to->dtype == ATTN_F64)
@@ -9823,6 +9835,12 @@ ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a)
     double x[ATTN__VL];
     attn__vstore(x, a);
     for (size_t i = 0; i < ATTN__VL; i++) p[i] = attn__to_f32(x[i]);
+}
+ATTN__INLINE void ATTN__V(store_odd)(float *p, attn__vec a)
+{
+    double x[ATTN__VL];
+    attn__vstore(x, a);
+    for (size_t i = 0; i < ATTN__VL; i++) p[i] = attn__to_odd_f32(x[i]);
 }
 ATTN__INLINE void ATTN__V(load_twice)(const float *p, size_t i, attn__vec pair[2])
 {
@@ -11104,6 +11122,19 @@ static int ATTN__V(rotate)(double *u, double *v, const double *cosine, const dou
     return !(sum >= 0 && sum <= 0);
 }
 
+static int ATTN__V(narrow)(float *to, const double *from, size_t n)
+{
+    const attn__vec zero = attn__vset1(0), one = attn__vset1(1),
+                    least = attn__vset1(attn__from_bits_f64((uint64_t)(1023 - 126) << 52));
+    attn__vec small = zero;
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const attn__vec x = attn__vload(from + i), size = attn__vmax(x, attn__vsub(zero, x));
+        small = attn__vchoose(small, attn__vchoose(one, zero, size, size), least, one);
+        ATTN__V(store_odd)(to + i, x);
+    }
+    return attn__vsum_across(small) > 0;
+}
+
 static int ATTN__V(rotate_singles)(float *y, const float *x, const double *cosine, const double *sine, size_t n,
                                    size_t apart)
 {
@@ -12197,8 +12228,10 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .logs             = */ ATTN__V(logs),
     /* .cosines          = */ ATTN__V(cosines),
     /* .rotate           = */ ATTN__V(rotate),
+    /* .narrow           = */ ATTN__V(narrow),
     /* .rotate_singles   = */ ATTN__V(rotate_singles),
 #else
+    NULL,
     NULL,
     NULL,
     NULL,

@@ -436,6 +436,22 @@ static void try_vanishing(void)
     test_release();
 }
 
+/* Half of the least number and a little more: a float has no room for that. */
+static void try_above_half(void)
+{
+    const attn_array x = test_2d(ATTN_BF16, 16, 16), y = test_2d(ATTN_BF16, 16, 16), cosine = test_2d(ATTN_F64, 16, 8),
+                     sine = test_2d(ATTN_F64, 16, 8);
+    int pass;
+    test_fill(&x, 0x1p-133);
+    test_fill(&cosine, 0.5 * (1 + 0x1p-40));
+    test_fill(&sine, 0);
+    pass = test_status(attn_rotary_tables(&x, &cosine, &sine, 0, &y), ATTN_OK);
+    for (size_t i = 0; i < 16; i++)
+        for (size_t c = 0; c < 16; c++) pass &= ref_get(&y, 0, 0, i, c) == (ref_real)0x1p-133;
+    test_ok(pass, "bfloat16: more than half of the least number is that");
+    test_release();
+}
+
 /* ---------------------------------------------------------------- errors -- */
 
 #define REFUSE(want, spoil)                                                                                            \
@@ -626,6 +642,7 @@ int main(void)
     try_nearest(ATTN_F16);
     try_nearest(ATTN_BF16);
     try_vanishing();
+    try_above_half();
     for (int i = 0; i < 4; i++) try_distance(test_types[i / 2], i % 2);
     try_errors();
     return test_done();
