@@ -3993,6 +3993,22 @@ static int attn__beyond_cache(ptrdiff_t size, size_t rows, size_t cols, size_t c
 /* Are the columns of b contiguous, and not its rows? */
 static int attn__gemm_stands(const attn__gemm *g) { return g->b.stride[ATTN__S] == 1 && g->k > 1; }
 
+/* A product of few columns with contiguous rows of a is its transposed one, of few rows: a is used where it lies. */
+static void attn__gemm_turn(attn__gemm *g)
+{
+    attn__view a = g->a;
+    attn__view *views[3];
+    g->a = g->b, g->b = a;
+    views[0] = &g->a, views[1] = &g->b, views[2] = &g->c;
+    for (int i = 0; i < 3; i++) {
+        const size_t shape = views[i]->shape[ATTN__S];
+        const ptrdiff_t stride = views[i]->stride[ATTN__S];
+        views[i]->shape[ATTN__S] = views[i]->shape[ATTN__D], views[i]->shape[ATTN__D] = shape;
+        views[i]->stride[ATTN__S] = views[i]->stride[ATTN__D], views[i]->stride[ATTN__D] = stride;
+    }
+    g->m = g->c.shape[ATTN__S], g->n = g->c.shape[ATTN__D];
+}
+
 /* Is their distance such that lines of 32 crowd the first cache more than those of 16? */
 static int attn__gemm_crowds(const attn__gemm *g) { return g->b.stride[ATTN__D] * g->b.size % 2048 == 0; }
 
@@ -4011,9 +4027,8 @@ static void attn__gemm_run(attn__gemm *g, size_t c_at, size_t b_at)
     g->block = ATTN__BLOCK;
     g->direct_cols = 0;
     g->turned = attn__gemm_stands(g);
-    if (g->m <= kernel->few_rows && (g->turned || attn__gemm_plain(g))) g->direct_cols = g->n / kernel->nr * kernel->nr;
-    if (g->turned && g->direct_cols < g->n && g->direct_cols < 2 * kernel->nr)
-        g->direct_cols = 0; /* two ways take longer */
+    if (g->m <= kernel->few_rows && (g->turned || attn__gemm_plain(g)))
+        g->direct_cols = g->turned ? g->n : g->n / kernel->nr * kernel->nr;
     if (g->direct_cols && !g->turned) {
         g->block =
             attn__round_up(g->n / (g->run.workers > 1 ? 2 * g->run.workers : 1) + 1, ATTN__BLOCK); /* long rows of b */
@@ -4041,7 +4056,7 @@ ATTN__COLD static attn_status attn__matmul(const attn_array *a, const attn_array
     attn_path path;
     attn_status status;
     size_t ndim, c_at, b_at;
-    int measured, narrow, measuring = attn__measuring(exec);
+    int measured, narrow, few, measuring = attn__measuring(exec);
     attn__about(exec, NULL, ATTN_OK);
     if (!a || !b || !c) return attn__about(exec, names[!a ? 0 : !b ? 1 : 2], ATTN_ERR_NULL);
     if ((status = attn__check(a, 2, ATTN_MAX_DIMS, ATTN__COMPUTED, ATTN__INPUT, measuring, &g.a)))
@@ -4062,10 +4077,15 @@ ATTN__COLD static attn_status attn__matmul(const attn_array *a, const attn_array
     if ((status = attn__gemm_shape(&g, ndim)))
         return attn__about(exec, names[g.b.shape[ATTN__S] != g.k ? 1 : 2], status);
     if (!attn__apart(&g.c, &g.a) || !attn__apart(&g.c, &g.b)) return attn__about(exec, names[2], ATTN_ERR_ALIAS);
+    few = g.n <= 4 && g.m >= 4 * ATTN__FEW_ROWS && g.k >= ATTN__FEW_ROWS && g.a.stride[ATTN__D] == 1 &&
+          !(scale < 1 || scale > 1);
+    if (few) attn__gemm_turn(&g);
     narrow = g.m <= ATTN__FEW_ROWS && attn__gemm_stands(&g) && attn__gemm_crowds(&g);
     if ((status = attn__path_of(exec, narrow ? 1 : g.n, &path))) return status;
     kernel = attn__kernel_of(path, a->dtype);
-    status = attn__prepare(exec, kernel, attn__gemm_workspace(kernel, g.n, g.k, &c_at, &b_at), &g.run, &measured);
+    if (few && !kernel->few_rows) attn__gemm_turn(&g), few = 0; /* back */
+    status =
+        attn__prepare(exec, kernel, attn__gemm_workspace(kernel, few ? 0 : g.n, g.k, &c_at, &b_at), &g.run, &measured);
     if (status || measured) return status;
     g.scale = scale;
     if (g.m && g.n && g.batches) attn__gemm_run(&g, c_at, b_at);
@@ -10531,6 +10551,37 @@ static void ATTN__V(dot_panel)(size_t m, size_t depth, const void *a_, const att
     }
 }
 
+/* Products of one row with the first `chains` of n columns, or all. `chains` is a constant. */
+ATTN__INLINE void ATTN__V(dot_chains)(const size_t chains, size_t n, size_t depth, const attn__real *q,
+                                      const attn__real *keys, ptrdiff_t stride, attn__real *scores, int accumulate)
+{
+#define ATTN__X(i)                                                                                                     \
+    const attn__real *key##i = keys + (i < n && i < chains ? i : 0) * stride;                                          \
+    attn__vec c##i = attn__vset1(accumulate && i < n && i < chains ? scores[i] : 0);
+    ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+    for (size_t k = 0; k < depth; k++) {
+        const attn__vec factor = attn__vset1(q[k]);
+#define ATTN__X(i)                                                                                                     \
+    if (i < chains) c##i = attn__vfma(factor, attn__vset1(key##i[k]), c##i);
+        ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+    }
+#define ATTN__X(i)                                                                                                     \
+    if (i < chains) attn__vstore(scores + i, c##i); /* in all lanes, of which the first is to stay */
+    ATTN__REPEAT_8(ATTN__X)
+#undef ATTN__X
+}
+/* Of fewer than VL columns. */
+ATTN__NOINLINE static void ATTN__V(dot_few)(size_t n, size_t depth, const attn__real *q, const attn__real *keys,
+                                            ptrdiff_t stride, attn__real *scores, int accumulate)
+{
+    if (n == 1) ATTN__V(dot_chains)(1, n, depth, q, keys, stride, scores, accumulate);
+    else if (n <= 4) ATTN__V(dot_chains)(4, n, depth, q, keys, stride, scores, accumulate);
+    for (size_t j = 0; n > 4 && j < n; j += 8) ATTN__V(dot_chains)
+    (8, n - j, depth, q, keys + (ptrdiff_t)j * stride, stride, scores + j, accumulate);
+}
+
 static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, const void *keys, attn_dtype dtype,
                               ptrdiff_t stride, attn__column_kind kind, void *c_, int accumulate)
 {
@@ -10563,7 +10614,10 @@ static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, 
             for (size_t k = n - ATTN__VL > j ? n - ATTN__VL : j; k < n; k++) c[k] = c[k + j + ATTN__NR - n];
         return;
     }
-    for (size_t k = 0; j < n && (k < depth || k == 0);
+    for (i = 0; i < m && j < n && dtype == ATTN__DTYPE; i++) ATTN__V(dot_few)
+    (n - j, depth, a + i * ATTN__TILE_STRIDE, (const attn__real *)keys + (ptrdiff_t)j * stride, stride,
+     c + i * ATTN__TILE_STRIDE + j, accumulate);
+    for (size_t k = 0; j < n && dtype != ATTN__DTYPE && (k < depth || k == 0);
          k += 64) { /* a few, with what is missing 0, a piece of the depth at a time */
         attn__real piece[ATTN__NR][64];
         const size_t part = depth - k < 64 ? depth - k : 64;
@@ -11849,28 +11903,6 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
 }
 
 #if ATTN__VL > 1
-/* Scores of one query with the first `chains` of n keys, or all. `chains` is a constant. */
-ATTN__INLINE void ATTN__V(dot_few)(const size_t chains, size_t n, size_t depth, const attn__real *q,
-                                   const attn__real *keys, ptrdiff_t stride, attn__real *scores)
-{
-#define ATTN__X(i)                                                                                                     \
-    const attn__real *key##i = keys + (i < n && i < chains ? i : 0) * stride;                                          \
-    attn__vec c##i = attn__vset1(0);
-    ATTN__REPEAT_8(ATTN__X)
-#undef ATTN__X
-    for (size_t k = 0; k < depth; k++) {
-        const attn__vec factor = attn__vset1(q[k]);
-#define ATTN__X(i)                                                                                                     \
-    if (i < chains) c##i = attn__vfma(factor, attn__vset1(key##i[k]), c##i);
-        ATTN__REPEAT_8(ATTN__X)
-#undef ATTN__X
-    }
-#define ATTN__X(i)                                                                                                     \
-    if (i < chains) attn__vstore(scores + i, c##i); /* in all lanes, of which the first is to stay */
-    ATTN__REPEAT_8(ATTN__X)
-#undef ATTN__X
-}
-
 /* Scores of one or two queries, each with VL keys, which are in lanes: two chains hide how long each takes.
  * `vecs` is a constant. */
 ATTN__INLINE void ATTN__V(dot_vectors)(const int vecs, size_t depth, const attn__real *q0, const attn__real *keys0,
@@ -11915,10 +11947,7 @@ ATTN__INLINE void ATTN__V(dot_vectors)(const int vecs, size_t depth, const attn_
 ATTN__NOINLINE static void ATTN__V(dot_alone)(size_t n, size_t depth, const attn__real *q, const attn__real *keys,
                                               ptrdiff_t stride, ptrdiff_t apart, int fetches, attn__real *to)
 {
-    if (n == 1) ATTN__V(dot_few)(1, n, depth, q, keys, stride, to);
-    else if (n <= 4 && n < ATTN__VL) ATTN__V(dot_few)(4, n, depth, q, keys, stride, to);
-    for (size_t j = 0; n > 4 && n < ATTN__VL && j < n; j += 8)
-        ATTN__V(dot_few)(8, n - j, depth, q, keys + (ptrdiff_t)j * stride, stride, to + j);
+    if (n < ATTN__VL) ATTN__V(dot_few)(n, depth, q, keys, stride, to, 0);
     for (size_t j = 0; n >= ATTN__VL && j < n; j += 2 * ATTN__VL) {
         const size_t first = j + ATTN__VL < n ? j : n - ATTN__VL,
                      second = j + 2 * ATTN__VL < n ? j + ATTN__VL : n - ATTN__VL;
