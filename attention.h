@@ -11180,13 +11180,13 @@ static int ATTN__V(narrow)(float *to, const double *from, size_t n)
 {
     const attn__vec zero = attn__vset1(0), one = attn__vset1(1),
                     least = attn__vset1(attn__from_bits_f64((uint64_t)(1023 - 126) << 52));
-    attn__vec small = zero;
+    attn__vec tiny = zero;
     for (size_t i = 0; i < n; i += ATTN__VL) {
         const attn__vec x = attn__vload(from + i), size = attn__vmax(x, attn__vsub(zero, x));
-        small = attn__vchoose(small, attn__vchoose(one, zero, size, size), least, one);
+        tiny = attn__vchoose(tiny, attn__vchoose(one, zero, size, size), least, one);
         ATTN__V(store_odd)(to + i, x);
     }
-    return attn__vsum_across(small) > 0;
+    return attn__vsum_across(tiny) > 0;
 }
 
 static int ATTN__V(rotate_singles)(float *y, const float *x, const double *cosine, const double *sine, size_t n,
