@@ -11990,7 +11990,7 @@ static unsigned ATTN__V(alone)(const attn__small *p, const void *q, const void *
     attn__vec nonfinite[4];
     ATTN__V(scale_rows)(p->keys, (ptrdiff_t)p->dim, q, (size_t)p->q_head, heads, p->dim, &p->scale, 0);
     for (size_t h = 0, done; h < heads; h += done) {
-        done = n == ATTN__VL && h + 1 < heads ? 2 : 1;
+        done = n == ATTN__VL && p->k_head && h + 1 < heads ? 2 : 1;
         ATTN__V(dot_alone)(n, p->dim, query, k, p->k_step, done > 1 ? p->k_head : 0, p->fetches, row);
         query += done * p->dim, k += (ptrdiff_t)done * p->k_head, row += done * ATTN__TILE_STRIDE;
     }
