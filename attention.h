@@ -7901,7 +7901,7 @@ static int attn__is_small(const attn__problem *p, attn__small *little)
     little->out_step = little->together ? little->out_head : p->out.stride[ATTN__S];
     little->weights_step = little->together || !weights ? little->weights_head : p->scores.stride[ATTN__S];
     little->weighs = weights;
-    little->fetches = attn__distance(little->k_step) * kernel->size * kernel->nr <= 8192;
+    little->fetches = attn__distance(little->k_step) <= 8192 / (kernel->size * kernel->nr);
     little->queries = p->few ? s.q : s.panel;
     little->keys = s.k;
     little->values = s.v;
@@ -7977,9 +7977,10 @@ static int attn__do_small(attn__problem *p)
                 again = attn__call_small(p, &little, b, kv * p->group, 0, little.alone ? heads : p->group);
             for (size_t h = kv * p->group; h < (kv + 1) * p->group && !little.alone && !little.together; h++)
                 again |= attn__call_small(p, &little, b, h, 0, p->q_len);
-            for (size_t i = 0; i < tasks * heads && again; i++)
-                if (!little.alone || (again >> 2 * i & 3))
-                    attn__redo_small(p, &little, first + i, again >> 2 * i & 3, prepared);
+            for (size_t i = 0; i < tasks * heads && again; i++) {
+                const unsigned wrong = little.alone ? again >> 2 * i & 3 : again;
+                if (wrong) attn__redo_small(p, &little, first + i, wrong, prepared);
+            }
         }
     return 1;
 }
