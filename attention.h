@@ -287,7 +287,7 @@
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
  *   Rows that see them, and those that overflow, take 2 to 8 times as long as others, at
- *   worst 20 times: heads of up to 16 keys, float64 beyond its range, the scalar path,
+ *   worst 15 times: heads of up to 16 keys, float64 beyond its range, the scalar path,
  *   or several of these together. attn_forward and attn_softmax write one kind of NaN;
  *   in results of attn_matmul and attn_scores its sign and payload depend on the machine.
  *
