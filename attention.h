@@ -11911,7 +11911,7 @@ ATTN__INLINE void ATTN__V(dot_vectors)(const int vecs, size_t depth, const attn_
                                        ptrdiff_t stride, int fetches)
 {
     attn__vec c0 = attn__vset1(0), c1 = c0, x[ATTN__QUAD], y[ATTN__QUAD];
-    attn__real quad[ATTN__VL * ATTN__QUAD];
+    attn__real column[2][ATTN__VL];
     size_t k = 0;
 #define ATTN__X(i)                                                                                                     \
     c0 = attn__vfma(attn__vset1(q0[k + i]), x[i], c0);                                                                 \
@@ -11927,18 +11927,16 @@ ATTN__INLINE void ATTN__V(dot_vectors)(const int vecs, size_t depth, const attn_
         }
         ATTN__EACH_OF_QUAD(ATTN__X)
     }
-#undef ATTN__Y
-#define ATTN__Y(i)                                                                                                     \
-    if (k + i < depth) {                                                                                               \
-        ATTN__X(i)                                                                                                     \
-    }
-    if (k < depth) {
-        ATTN__V(turn_quad)(keys0 + k, stride, ATTN__VL, depth - k, quad, x);
-        if (vecs > 1) ATTN__V(turn_quad)(keys1 + k, stride, ATTN__VL, depth - k, quad, y);
-        ATTN__EACH_OF_QUAD(ATTN__Y)
-    }
 #undef ATTN__X
 #undef ATTN__Y
+    for (; k < depth; k++) {
+        for (ptrdiff_t j = 0; j < ATTN__VL; j++) {
+            column[0][j] = keys0[j * stride + (ptrdiff_t)k];
+            if (vecs > 1) column[1][j] = keys1[j * stride + (ptrdiff_t)k];
+        }
+        c0 = attn__vfma(attn__vset1(q0[k]), attn__vload(column[0]), c0);
+        if (vecs > 1) c1 = attn__vfma(attn__vset1(q1[k]), attn__vload(column[1]), c1);
+    }
     attn__vstore(to0, c0);
     if (vecs > 1) attn__vstore(to1, c1);
 }
