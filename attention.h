@@ -10552,13 +10552,14 @@ static void ATTN__V(dot_panel)(size_t m, size_t depth, const void *a_, const att
     }
 }
 
-/* Products of one row with the first `chains` of n columns, or all. `chains` is a constant. */
+/* Products of one row with the first `chains` of n columns, or all, added to those in `from` if that is not NULL.
+ * Goes on to the end of a vector. `chains` is a constant. */
 ATTN__INLINE void ATTN__V(dot_chains)(const size_t chains, size_t n, size_t depth, const attn__real *q,
-                                      const attn__real *keys, ptrdiff_t stride, attn__real *scores, int accumulate)
+                                      const attn__real *keys, ptrdiff_t stride, const attn__real *from, attn__real *to)
 {
 #define ATTN__X(i)                                                                                                     \
     const attn__real *key##i = keys + (i < n && i < chains ? i : 0) * stride;                                          \
-    attn__vec c##i = attn__vset1(accumulate && i < n && i < chains ? scores[i] : 0);
+    attn__vec c##i = attn__vset1(from && i < n && i < chains ? from[i] : 0);
     ATTN__REPEAT_8(ATTN__X)
 #undef ATTN__X
     for (size_t k = 0; k < depth; k++) {
@@ -10569,7 +10570,7 @@ ATTN__INLINE void ATTN__V(dot_chains)(const size_t chains, size_t n, size_t dept
 #undef ATTN__X
     }
 #define ATTN__X(i)                                                                                                     \
-    if (i < chains) attn__vstore(scores + i, c##i); /* in all lanes, of which the first is to stay */
+    if (i < chains) attn__vstore(to + i, c##i); /* in all lanes, of which the first is to stay */
     ATTN__REPEAT_8(ATTN__X)
 #undef ATTN__X
 }
@@ -10577,10 +10578,14 @@ ATTN__INLINE void ATTN__V(dot_chains)(const size_t chains, size_t n, size_t dept
 ATTN__NOINLINE static void ATTN__V(dot_few)(size_t n, size_t depth, const attn__real *q, const attn__real *keys,
                                             ptrdiff_t stride, attn__real *scores, int accumulate)
 {
-    if (n == 1) ATTN__V(dot_chains)(1, n, depth, q, keys, stride, scores, accumulate);
-    else if (n <= 4) ATTN__V(dot_chains)(4, n, depth, q, keys, stride, scores, accumulate);
-    for (size_t j = 0; n > 4 && j < n; j += 8) ATTN__V(dot_chains)
-    (8, n - j, depth, q, keys + (ptrdiff_t)j * stride, stride, scores + j, accumulate);
+    const attn__real *from = accumulate ? scores : NULL;
+    attn__real sums[2 * ATTN__VL + 8]; /* as those that are still to be added to lie behind */
+    if (n == 1) ATTN__V(dot_chains)(1, n, depth, q, keys, stride, from, scores);
+    else if (n <= 4) ATTN__V(dot_chains)(4, n, depth, q, keys, stride, from, scores);
+    if (n <= 4) return;
+    for (size_t j = 0; j < n; j += 8)
+        ATTN__V(dot_chains)(8, n - j, depth, q, keys + (ptrdiff_t)j * stride, stride, from ? from + j : NULL, sums + j);
+    for (size_t j = 0; j < n; j++) scores[j] = sums[j];
 }
 
 static void ATTN__V(dot_keys)(size_t m, size_t n, size_t depth, const void *a_, const void *keys, attn_dtype dtype,
