@@ -6181,7 +6181,8 @@ static int attn__settle_row(const attn__problem *p, const attn__problem *careful
     int any = 0;
     (void)to;
     if (bad && !nan) return attn__redo_sums(careful);
-    if (p->stored_blocks == 1 && !nan && !light) attn__store_settled(careful, rows, s, r);
+    if (p->stored_blocks == 1 && !nan && careful->careful == attn__redo_scores(p))
+        attn__store_settled(careful, rows, s, r); /* of others they are there already */
     for (size_t c = 0; c < p->dim_v; c++) {
         const unsigned sees = nan ? ATTN__SEES_NAN : attn__special(p, s, r)[c];
         if (!sees) continue;

@@ -194,9 +194,23 @@ static void try_long_rows(attn_dtype type)
 /* Weights are stored as they are computed, if they can be, and otherwise computed again when sums are known. */
 static void try_places(attn_dtype type, const test_shape *of)
 {
-    enum { PLAIN, CAUSAL, WINDOW, LENGTHS, SINKS, INFINITE_SINKS, MASK, NAN_KEY, LARGE_SCORES, LARGE_VALUES, CASES };
-    static const char *const names[CASES] = {"plain",          "causal", "a window", "lengths",      "sinks",
-                                             "infinite sinks", "a mask", "NaN",      "large scores", "large values"};
+    enum {
+        PLAIN,
+        CAUSAL,
+        WINDOW,
+        LENGTHS,
+        SINKS,
+        INFINITE_SINKS,
+        MASK,
+        NAN_KEY,
+        LARGE_SCORES,
+        LARGE_VALUES,
+        NAN_VALUES,
+        CASES
+    };
+    static const char *const names[CASES] = {"plain",        "causal",         "a window",     "lengths",
+                                             "sinks",        "infinite sinks", "a mask",       "NaN",
+                                             "large scores", "large values",   "NaN in values"};
     test_shape shape = *of;
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths), n = of->kv_len, heads = of->q_heads, some = of->q_len - of->q_len / 3;
@@ -214,7 +228,7 @@ static void try_places(attn_dtype type, const test_shape *of)
             whole.align = ATTN_ALIGN_LOWER_RIGHT;
             if (c == WINDOW || c >= LARGE_SCORES)
                 whole.window = 1, whole.window_left = 5, whole.window_right = (int64_t)n / 2;
-            if (c == SINKS) whole.sinks = test_1d(type, heads), test_fill(&whole.sinks, 0.5);
+            if (c == SINKS || c >= LARGE_VALUES) whole.sinks = test_1d(type, heads), test_fill(&whole.sinks, 0.5);
             if (c == INFINITE_SINKS) {
                 whole.causal = 1;
                 whole.sinks = test_1d(type, heads);
@@ -235,6 +249,7 @@ static void try_places(attn_dtype type, const test_shape *of)
                 for (size_t i = 0; i < of->q_len; i += 3) ref_set(&whole.q, 1, i % heads, i, 0, large);
             if (c == LARGE_VALUES)
                 for (size_t j = n / 4; j < n; j++) ref_set(&whole.v, 0, 0, j, 0, large);
+            if (c == NAN_VALUES) ref_set(&whole.v, 0, 0, n / 2, 0, (double)NAN);
             if (c == NAN_KEY) ref_set(&whole.k, 1, 0, n / 2, 0, (double)NAN), whole.causal = 1;
             pass = test_status(test_forward(&whole, test_on(paths[p])), ATTN_OK);
             d = test_again(&whole);
