@@ -2053,7 +2053,7 @@ typedef struct attn__small {
     void *values;        /* packed, if rows of v are not whole vectors */
     void *tile;          /* (mr, TILE_STRIDE) */
     void *acc;           /* (mr or fewer, dim_v up to whole vectors) */
-    unsigned char *redo; /* (q_len), zeros that become what is wrong with a row, or NULL */
+    unsigned char *redo; /* (q_len, or heads), zeros that become what is wrong with a row */
 } attn__small;
 #define ATTN__BAD_SCORES 1 /* one is not safely finite */
 #define ATTN__BAD_OUTPUT 2 /* or the result is not finite */
@@ -2210,12 +2210,11 @@ typedef struct attn__kernel {
     /* All of attention for one head of no more than `lanes` keys, causal or not, with
      * nothing else asked for: arrays of T whose rows are contiguous, at these distances,
      * and what the general way needs of the workspace. The same bits in fewer steps.
-     * Returns 1, with nothing of use in out, if it would have to redo a row. If asked which, other rows are of use. */
+     * Returns 1 if a row is to be redone: which, and why, is in `redo`. */
     int (*little)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out, void *weights);
     /* The same for one query of each of up to mr heads, which sees all of up to a block of keys; NULL if few_rows is 0.
-     * Returns which heads are to be redone, BAD_SCORES or BAD_OUTPUT << 2 * head. */
-    unsigned (*alone)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out,
-                      void *weights);
+     */
+    int (*alone)(const struct attn__small *p, const void *q, const void *k, const void *v, void *out, void *weights);
 
     /* row[i] = softcap * tanh(row[i] / softcap), NaN for infinities: their row is
      * redone. This and the next four may go on to the end of a vector. */
@@ -3993,19 +3992,19 @@ static int attn__beyond_cache(ptrdiff_t size, size_t rows, size_t cols, size_t c
 /* Are the columns of b contiguous, and not its rows? */
 static int attn__gemm_stands(const attn__gemm *g) { return g->b.stride[ATTN__S] == 1 && g->k > 1; }
 
+static void attn__transpose_view(attn__view *v)
+{
+    const size_t shape = v->shape[ATTN__S];
+    const ptrdiff_t stride = v->stride[ATTN__S];
+    v->shape[ATTN__S] = v->shape[ATTN__D], v->shape[ATTN__D] = shape;
+    v->stride[ATTN__S] = v->stride[ATTN__D], v->stride[ATTN__D] = stride;
+}
 /* A product of few columns with contiguous rows of a is its transposed one, of few rows: a is used where it lies. */
 static void attn__gemm_turn(attn__gemm *g)
 {
-    attn__view a = g->a;
-    attn__view *views[3];
+    const attn__view a = g->a;
     g->a = g->b, g->b = a;
-    views[0] = &g->a, views[1] = &g->b, views[2] = &g->c;
-    for (int i = 0; i < 3; i++) {
-        const size_t shape = views[i]->shape[ATTN__S];
-        const ptrdiff_t stride = views[i]->stride[ATTN__S];
-        views[i]->shape[ATTN__S] = views[i]->shape[ATTN__D], views[i]->shape[ATTN__D] = shape;
-        views[i]->stride[ATTN__S] = views[i]->stride[ATTN__D], views[i]->stride[ATTN__D] = stride;
-    }
+    attn__transpose_view(&g->a), attn__transpose_view(&g->b), attn__transpose_view(&g->c);
     g->m = g->c.shape[ATTN__S], g->n = g->c.shape[ATTN__D];
 }
 
@@ -4065,14 +4064,7 @@ ATTN__COLD static attn_status attn__matmul(const attn_array *a, const attn_array
         return attn__about(exec, names[1], status);
     if ((status = attn__check(c, 2, ATTN_MAX_DIMS, 1u << a->dtype, ATTN__OUTPUT, measuring, &g.c)))
         return attn__about(exec, names[2], status);
-    if (transpose_b) {
-        const size_t n = g.b.shape[ATTN__S];
-        const ptrdiff_t stride = g.b.stride[ATTN__S];
-        g.b.shape[ATTN__S] = g.b.shape[ATTN__D];
-        g.b.stride[ATTN__S] = g.b.stride[ATTN__D];
-        g.b.shape[ATTN__D] = n;
-        g.b.stride[ATTN__D] = stride;
-    }
+    if (transpose_b) attn__transpose_view(&g.b);
     ndim = attn__max(attn__max((size_t)a->ndim, (size_t)b->ndim), (size_t)c->ndim);
     if ((status = attn__gemm_shape(&g, ndim)))
         return attn__about(exec, names[g.b.shape[ATTN__S] != g.k ? 1 : 2], status);
@@ -7908,81 +7900,75 @@ static int attn__is_small(const attn__problem *p, attn__small *little)
     little->values = s.v;
     little->tile = s.tile;
     little->acc = s.acc;
-    little->redo = NULL;
     return 1;
 }
 
-/* A number of queries from query i of head h on, or one of each of some heads. Returns what the kernel does. */
-static unsigned attn__call_small(const attn__problem *p, attn__small *little, size_t b, size_t h, size_t i, size_t n)
+/* A number of queries from query i of head h on, or one of each of so many heads. Returns 1 if one needs more care. */
+static int attn__call_small(const attn__problem *p, attn__small *little, size_t b, size_t h, size_t i, size_t n)
 {
-    const size_t kv = h / p->group;
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t kv = h / p->group, visible = little->visible;
     const void *q = attn__at(&p->q, b, h, i, 0), *k = attn__at(&p->k, b, kv, 0, 0), *v = attn__at(&p->v, b, kv, 0, 0);
     void *out = attn__at(&p->out, b, h, i, 0), *weights = little->weighs ? attn__at(&p->scores, b, h, i, 0) : NULL;
-    const size_t visible = little->visible;
-    unsigned again;
+    int any;
     little->q_len = little->heads = n;
-    if (little->alone) return p->run.kernel->alone(little, q, k, v, out, weights);
     little->visible += i;
-    again = (unsigned)p->run.kernel->little(little, q, k, v, out, weights);
+    any = (little->alone ? kernel->alone : kernel->little)(little, q, k, v, out, weights);
     little->visible = visible;
-    return again;
+    return any;
 }
 
-/* The rows of a task that need more care. What is wrong with them is asked once more, but for one query a head. */
-static void attn__redo_small(const attn__problem *p, attn__small *little, size_t index, unsigned wrong,
+/* The rows of a task that need more care, of which `redo` says, head by head, what is wrong with them. */
+static void attn__redo_small(const attn__problem *p, const attn__small *little, size_t index, const unsigned char *redo,
                              attn__prepared prepared[2])
 {
     attn__problem own;
     attn__rows rows;
     attn__scratch s;
-    unsigned char redo[ATTN__ROWS];
-    size_t heads, queries;
+    size_t queries;
     attn__take_task(p, index, &own, &rows);
     attn__scratch_of(p, 0, &s);
-    heads = little->together || little->alone ? 1 : rows.heads;
-    queries = rows.count / heads;
-    redo[0] = (unsigned char)wrong;
-    for (size_t h = 0; h < heads; h++) {
-        if (!little->alone) {
-            attn__memset(redo, 0, sizeof redo);
-            little->redo = redo;
-            attn__call_small(p, little, rows.b, rows.head + h, little->together ? 0 : rows.query, queries);
-            little->redo = NULL;
-        }
-        for (size_t i = 0; i < queries; i++) {
-            attn__row *row = s.row + i * heads + h;
-            row->redo = redo[i] == ATTN__BAD_SCORES ? attn__redo_scores(p) : redo[i] ? ATTN__REDO_CLEAN : 0;
-            row->not_finite = row->weighed = 0;
-            row->exponent = 0;
-            row->factor = 0;
-        }
+    queries = rows.count / rows.heads;
+    for (size_t r = 0; r < rows.count; r++) {
+        attn__row *row = s.row + r;
+        const unsigned char wrong = redo[r % rows.heads * queries + r / rows.heads];
+        row->redo = wrong == ATTN__BAD_SCORES ? attn__redo_scores(p) : wrong ? ATTN__REDO_CLEAN : 0;
+        row->not_finite = row->weighed = 0;
+        row->exponent = 0;
+        row->factor = 0;
     }
     attn__take_care(p, &rows, &s, attn__all_keys, attn__settle_row, NULL, prepared);
     if (little->weighs && !attn__all_weighed(&rows, &s)) attn__sweep(p, &rows, &s, 1, prepared);
 }
 
-/* The whole problem, if it is small and plain, else 0. */
+/* The whole problem, if it is small and plain, else 0: a task at a time, or one for each of some heads. */
 static int attn__do_small(attn__problem *p)
 {
-    const size_t tasks = p->head_chunks * p->query_blocks, mr = p->run.kernel->mr;
+    const size_t mr = p->run.kernel->mr, most = attn__max(mr, p->query_block * p->head_chunk); /* rows at a time */
+    unsigned char redo[ATTN__ROWS];
     attn__prepared prepared[2];
     attn__small little;
+    size_t index = 0, count = 1;
     if (!attn__is_small(p, &little)) return 0;
     prepared[0].pass = prepared[1].pass = 0;
+    attn__memset(redo, 0, most);
     for (size_t b = 0; b < p->batch; b++)
-        for (size_t kv = 0, heads; kv < p->kv_heads; kv += heads) {
-            const size_t first = (b * p->kv_heads + kv) * tasks;
-            unsigned again = 0;
-            heads = little.alone ? attn__min(mr, p->kv_heads - kv) : 1;
-            if (little.alone || little.together)
-                again = attn__call_small(p, &little, b, kv * p->group, 0, little.alone ? heads : p->group);
-            for (size_t h = kv * p->group; h < (kv + 1) * p->group && !little.alone && !little.together; h++)
-                again |= attn__call_small(p, &little, b, h, 0, p->q_len);
-            for (size_t i = 0; i < tasks * heads && again; i++) {
-                const unsigned wrong = little.alone ? again >> 2 * i & 3 : again;
-                if (wrong) attn__redo_small(p, &little, first + i, wrong, prepared);
-            }
-        }
+        for (size_t kv = 0; kv < p->kv_heads; kv += count)
+            for (size_t chunk = 0; chunk < p->group; chunk += p->head_chunk)
+                for (size_t query = 0; query < p->q_len; query += p->query_block, index += count) {
+                    const size_t head = kv * p->group + chunk, heads = attn__min(p->head_chunk, p->group - chunk),
+                                 n = attn__min(p->query_block, p->q_len - query);
+                    int any = 0;
+                    little.redo = redo;
+                    if (little.alone) count = attn__min(mr, p->kv_heads - kv);
+                    if (little.alone || little.together)
+                        any = attn__call_small(p, &little, b, head, 0, little.alone ? count : heads);
+                    for (size_t h = 0; h < heads && !little.alone && !little.together; h++, little.redo += n)
+                        any |= attn__call_small(p, &little, b, head + h, query, n);
+                    for (size_t i = 0; i < count && any; i++)
+                        if (!little.alone || redo[i]) attn__redo_small(p, &little, index + i, redo + i, prepared);
+                    if (any) attn__memset(redo, 0, most);
+                }
     return 1;
 }
 
@@ -11631,11 +11617,8 @@ ATTN__INLINE attn__real ATTN__V(sum_chains)(const attn__real *row, size_t first,
         }
         attn__vstore(sums + at, sum);
     }
-    for (; at * ATTN__CHAIN < hi; at++) {
-        attn__real sum = 0;
-        for (size_t j = at * ATTN__CHAIN; j < (at + 1) * ATTN__CHAIN && j < hi; j++) sum += row[j];
-        sums[at] = sum;
-    }
+    for (; at * ATTN__CHAIN < hi; at++)
+        for (size_t j = at * ATTN__CHAIN; j < (at + 1) * ATTN__CHAIN && j < hi; j++) sums[at] += row[j];
     for (size_t w = ATTN__CHAINS / 2; w > 0; w /= 2)
         for (size_t i = 0; i < w && (i + w) * ATTN__CHAIN < hi; i++) sums[i] += sums[i + w];
     return sums[0];
@@ -11865,6 +11848,17 @@ ATTN__NOINLINE static int ATTN__V(softmax_rows)(attn__real *tile, size_t rows, s
                         : ATTN__V(softmax_set)(1, tile, rows, n, visible, sums);
 }
 
+/* Which of the rows that are not to be redone yet have results that are not finite. `nonfinite`: if any of all has. */
+ATTN__INLINE int ATTN__V(look_again)(const attn__small *p, size_t rows, attn__real *out, ptrdiff_t step,
+                                     const attn__vec nonfinite[4])
+{
+    int any = 0;
+    if (ATTN__V(all_finite)(nonfinite)) return 0;
+    for (size_t r = 0; r < rows; r++, out += step)
+        if (!p->redo[r] && ATTN__V(scale)(out, out, p->dim_v, 1)) p->redo[r] = ATTN__BAD_OUTPUT, any = 1;
+    return any;
+}
+
 static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, const void *v_, void *out_,
                           void *weights_)
 {
@@ -11874,7 +11868,7 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
                *keys = (attn__real *)p->keys, *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc;
     attn__vec nonfinite[4], spare[4];
     size_t rows, stride = ATTN__NR, panel = n * ATTN__NR;
-    unsigned char *redo = p->redo;
+    int any = 0;
     for (size_t i = 0; i < n; i += ATTN__NR) ATTN__V(turn_rows)
     (keys + i * p->dim, ATTN__NR, k + (ptrdiff_t)i * p->k_step, p->k_step, n - i < ATTN__NR ? n - i : ATTN__NR, p->dim,
      0);
@@ -11891,22 +11885,18 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
         for (size_t r = 0; r < rows; r++, q += p->q_step)
             ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, spare);
         ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__TILE_STRIDE, 0);
-        if (ATTN__V(softmax_rows)(tile, rows, n, p->visible + i, sum)) {
-            if (!redo) return 1;
+        if (ATTN__V(softmax_rows)(tile, rows, n, p->visible + i, sum))
             for (size_t r = 0; r < rows; r++)
                 if (ATTN__V(softmax_rows)(tile + r * ATTN__TILE_STRIDE, 1, n, p->visible + i + r, sum + r))
-                    redo[i + r] = ATTN__BAD_SCORES, sum[r] = 1;
-        }
+                    p->redo[i + r] = ATTN__BAD_SCORES, sum[r] = 1, any = 1;
         ATTN__V(multiply)(rows, width, n, tile, values, stride, panel, acc, width, 0);
-        for (size_t r = 0; r < rows; r++, out += p->out_step) {
+        for (size_t r = 0; r < rows; r++, out += p->out_step)
             ATTN__V(scale_row)(out, acc + r * width, p->dim_v, sum[r] = 1 / sum[r], nonfinite);
-            if (redo && !redo[i + r] && ATTN__V(scale)(out, out, p->dim_v, 1)) redo[i + r] = ATTN__BAD_OUTPUT;
-        }
         if (!weights) continue;
         ATTN__V(scale_rows)(weights, p->weights_step, tile, ATTN__TILE_STRIDE, rows, n, sum, 1);
         weights += (ptrdiff_t)rows * p->weights_step;
     }
-    return !ATTN__V(all_finite)(nonfinite);
+    return ATTN__V(look_again)(p, p->q_len, (attn__real *)out_, p->out_step, nonfinite) || any;
 }
 
 #if ATTN__VL > 1
@@ -11984,14 +11974,14 @@ ATTN__INLINE void ATTN__V(sum_row)(size_t n, size_t width, const attn__real *wei
     }
 }
 
-static unsigned ATTN__V(alone)(const attn__small *p, const void *q, const void *k_, const void *v_, void *out_,
-                               void *weights)
+static int ATTN__V(alone)(const attn__small *p, const void *q, const void *k_, const void *v_, void *out_,
+                          void *weights)
 {
     const attn__real *query = (const attn__real *)p->keys, *k = (const attn__real *)k_, *v = (const attn__real *)v_;
     attn__real *out = (attn__real *)out_, *tile = (attn__real *)p->tile, *acc = (attn__real *)p->acc, *row = tile;
     const size_t n = p->kv_len, heads = p->heads, last = (n + ATTN__CHAIN - 1) / ATTN__CHAIN * ATTN__CHAIN;
     double sum[ATTN__MR], max;
-    unsigned again = 0;
+    int any = 0;
     attn__vec nonfinite[4];
     ATTN__V(scale_rows)(p->keys, (ptrdiff_t)p->dim, q, (size_t)p->q_head, heads, p->dim, &p->scale, 0);
     for (size_t h = 0, done; h < heads; h += done) {
@@ -12002,21 +11992,16 @@ static unsigned ATTN__V(alone)(const attn__small *p, const void *q, const void *
     if (n > ATTN__LANES || ATTN__V(softmax_rows)(tile, heads, n, n, sum))
         for (size_t h = 0; h < heads; h++)
             if (ATTN__V(weigh_row)(tile + h * ATTN__TILE_STRIDE, 0, 0, n, last, &max, sum + h))
-                again |= (unsigned)ATTN__BAD_SCORES << 2 * h;
+                p->redo[h] = ATTN__BAD_SCORES, any = 1;
     nonfinite[0] = nonfinite[1] = nonfinite[2] = nonfinite[3] = attn__vset1(0);
     for (size_t h = 0; h < heads; h++, v += p->v_head, out += p->out_head) {
-        sum[h] = again >> 2 * h & 3 ? 0 : 1 / sum[h];
-        if (again >> 2 * h & 3) continue;
+        sum[h] = p->redo[h] ? 0 : 1 / sum[h];
+        if (p->redo[h]) continue;
         ATTN__V(sum_row)(n, p->dim_v, tile + h * ATTN__TILE_STRIDE, v, p->v_step, acc);
         ATTN__V(scale_row)(out, acc, p->dim_v, sum[h], nonfinite);
     }
     if (weights) ATTN__V(scale_rows)(weights, p->weights_head, tile, ATTN__TILE_STRIDE, heads, n, sum, 1);
-    for (size_t h = heads; !ATTN__V(all_finite)(nonfinite) && h-- > 0;) {
-        out -= p->out_head;
-        if (!(again >> 2 * h & 3) && ATTN__V(scale)(out, out, p->dim_v, 1))
-            again |= (unsigned)ATTN__BAD_OUTPUT << 2 * h;
-    }
-    return again;
+    return ATTN__V(look_again)(p, heads, (attn__real *)out_, p->out_head, nonfinite) || any;
 }
 #endif
 
