@@ -15,6 +15,7 @@
 #define ref_tanh tanh
 #define ref_sqrt sqrt
 #define ref_abs fabs
+#define ref_max fmax
 #define ref_ldexp ldexp
 #define ref_frexp frexp
 #else
@@ -26,6 +27,7 @@
 #define ref_tanh tanhl
 #define ref_sqrt sqrtl
 #define ref_abs fabsl
+#define ref_max fmaxl
 #define ref_ldexp ldexpl
 #define ref_frexp frexpl
 #endif
@@ -583,14 +585,20 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
     return ref_ldexp(cap * ref_tanh(ref_ldexp(score, shift) / cap), -shift);
 }
 
+typedef struct scaled_query {
+    ref_real sum;  /* of the magnitudes of h->q, which is in units of 2^shift_q */
+    ref_real most; /* the largest number met, in units of 2^shift */
+    int unscaled;  /* while it meets keys */
+} scaled_query;
+
 /* Scores and their absolute errors.
  *
  *   q'     = fl(q scale)              1 rounding, 2 more in the default scale
  *   score  = sum of fl(... + q' k)    1 rounding per element of head_dim. The same bound holds
  *            unfused: products are rounded as well, but the first one is then added to 0
  *            so |error| <= gamma(d + 3) A, A = |scale| sum |q k|. A rounding to a denormal has
- *            an error of eta: d of them in the sum, and one in each q', times k. If a q' of float64
- *            is beyond its range, keys meet q, and their sum, scaled, has d of eta |scale|
+ *            an error of eta: d of them in the sum, and one in each q', times k. If a q' or a score
+ *            of float64 is beyond its range, keys meet q, and their sums, scaled, have d of eta |scale|
  *   softcap: c tanh(score / c) is monotonic, so the error of the score moves it at most to its
  *            value at score +- error. Added to this are the error of tanh and four roundings:
  *            of c, 1 / c and two products. Those before tanh count in full, since
@@ -605,29 +613,14 @@ static ref_real softcapped(ref_real score, ref_real cap, int shift)
  *
  * Raw and softcapped scores are promised for visible keys only; beyond the last key they are
  * -inf. */
-static void compute_scores(ref_head *h, size_t i)
+static void score_keys(ref_head *h, size_t i, scaled_query *query)
 {
     const attn_desc *desc = h->desc;
     const arithmetic t = h->t;
     const size_t d = h->head_dim;
-    const ref_real cap = (ref_real)desc->softcap;
+    const ref_real cap = (ref_real)desc->softcap, own_eta = h->shift ? least_real() : 0;
     const int before_masks = desc->stage == ATTN_STAGE_RAW || desc->stage == ATTN_STAGE_SOFTCAPPED;
     const int64_t p = position_of(&h->s, i);
-    ref_real scale, own_eta, sum_q = 0;
-    int scale_exponent, unscaled = 0;
-    for (size_t c = 0; c < d; c++) {
-        h->q[c] = ref_get(&desc->q, present(&desc->cu_seqlens_q) ? 0 : h->batch, h->head, h->s.q_base + i, c);
-        unscaled |= h->compute == ATTN_F64 && ref_abs(h->q[c]) * ref_abs(h->scale) > t.max;
-    }
-    choose_units(h);
-    own_eta = h->shift ? least_real() : 0;
-    scale = ref_frexp(h->scale, &scale_exponent);
-    for (size_t c = 0; c < d; c++) {
-        int exponent;
-        const ref_real fraction = ref_frexp(h->q[c], &exponent); /* a subnormal q times a scale would lose bits */
-        h->q[c] = in_units(fraction * scale, isfinite(fraction) ? exponent + scale_exponent - h->shift_q : 0);
-        sum_q += ref_abs(h->q[c]);
-    }
     h->row.visible = 0;
     for (size_t j = 0; j < h->kv_len; j++) {
         const ref_real *k = h->k + j * d;
@@ -647,9 +640,10 @@ static void compute_scores(ref_head *h, size_t i)
         }
         delta = gamma_n((ref_real)d + 3, t.u) * magnitude;
         delta += ref_ldexp(t.eta, -h->shift) * (ref_real)(2 * d) + ref_ldexp(t.eta, -h->shift_q) * 2 * sum_k;
-        delta += least_real() * ((ref_real)d + 2 * sum_k) + own_eta * sum_q;
-        if (unscaled) delta += ref_ldexp(t.eta * ref_abs(h->scale), -h->shift) * (ref_real)d;
+        delta += least_real() * ((ref_real)d + 2 * sum_k) + own_eta * query->sum;
+        if (query->unscaled) delta += ref_ldexp(t.eta * ref_abs(h->scale), -h->shift) * (ref_real)d;
         shown = s, shown_delta = delta;
+        query->most = ref_max(query->most, magnitude);
         in_units_of_ln2 = gamma_n(ref_abs(h->scale) < t.max / 2 ? 1 : 2, t.u) * magnitude;
         if (cap > 0) {
             const ref_real middle = softcapped(s, cap, h->shift),
@@ -668,6 +662,7 @@ static void compute_scores(ref_head *h, size_t i)
             const ref_real steps = (ref_real)distance(p, (int64_t)(desc->kv_begin + j)),
                            bias = ref_ldexp(slope, -h->shift) * steps;
             s -= bias;
+            query->most = ref_max(query->most, ref_max(ref_abs(bias), ref_abs(s)));
             in_units_of_ln2 += gamma_n((ref_real)(1 + t.products), t.u) * ref_abs(bias);
             delta += gamma_n((ref_real)(3 + t.products), t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s);
             delta += ref_ldexp(2 * t.eta, -h->shift) + own_eta * (1 + steps);
@@ -679,6 +674,7 @@ static void compute_scores(ref_head *h, size_t i)
                 continue;
             bias = ref_ldexp((relative ? relative_of : mask_of)(desc, &h->s, h->batch, h->head, i, j), -h->shift);
             s += bias;
+            query->most = ref_max(query->most, ref_max(ref_abs(bias), ref_abs(s)));
             in_units_of_ln2 += gamma_n((ref_real)(1 + t.products), t.u) * ref_abs(bias);
             delta += gamma_n(present(&desc->rel_bias) ? 2 : 1, t.u) * ref_abs(bias) + gamma_n(1, t.u) * ref_abs(s);
             delta += own_eta;
@@ -693,6 +689,30 @@ static void compute_scores(ref_head *h, size_t i)
             h->scores[j].high = ref_ldexp(shown + shown_delta, h->shift);
         }
     }
+}
+
+static void compute_scores(ref_head *h, size_t i)
+{
+    const attn_desc *desc = h->desc;
+    scaled_query query = {0, 0, 0};
+    ref_real scale;
+    int scale_exponent;
+    for (size_t c = 0; c < h->head_dim; c++) {
+        h->q[c] = ref_get(&desc->q, present(&desc->cu_seqlens_q) ? 0 : h->batch, h->head, h->s.q_base + i, c);
+        query.unscaled |= h->compute == ATTN_F64 && ref_abs(h->q[c]) * ref_abs(h->scale) > h->t.max;
+    }
+    choose_units(h);
+    scale = ref_frexp(h->scale, &scale_exponent);
+    for (size_t c = 0; c < h->head_dim; c++) {
+        int exponent;
+        const ref_real fraction = ref_frexp(h->q[c], &exponent); /* a subnormal q times a scale would lose bits */
+        h->q[c] = in_units(fraction * scale, isfinite(fraction) ? exponent + scale_exponent - h->shift_q : 0);
+        query.sum += ref_abs(h->q[c]);
+    }
+    score_keys(h, i, &query);
+    if (query.unscaled || h->compute != ATTN_F64 || query.most <= ref_ldexp(h->t.max / 2, -h->shift)) return;
+    query.unscaled = 1; /* half: also in units of ln 2 */
+    score_keys(h, i, &query);
 }
 
 /* ----------------------------------------------------------- weights -- */
