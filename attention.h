@@ -2114,6 +2114,18 @@ typedef struct attn__code_places {
 /* What a path offers to the driver, for one compute type T (float or double).
  * A tile has at most `mr` rows, ATTN__TILE_STRIDE elements apart; a panel has `nr`
  * columns. Element counts everywhere. */
+/* What a row sees: among its scores, or the values of a column. */
+#define ATTN__SEES_NAN 1
+#define ATTN__SEES_INF 2
+#define ATTN__SEES_LOW 4 /* -inf */
+
+/* Scores of float64 that may be beyond the range are there as they are and as multiples of 2^exponent = third^2 * rest,
+ * see attn__scaled. A row's largest multiple counts, if it lies beyond `limit`. */
+typedef struct attn__beyond {
+    double third, rest, limit, top;
+    int only; /* what is beyond has a weight */
+} attn__beyond;
+
 typedef struct attn__kernel {
     size_t size; /* of T */
     size_t mr, nr, lanes;
@@ -2190,8 +2202,18 @@ typedef struct attn__kernel {
                        void *sums, int accumulate, attn__soon *ahead);
 
     /* Contiguous rows of n elements, of which those that are not finite become 0. There above[column] becomes 1, and of
-     * -inf below, and of NaN both. Goes on in both to the end of a vector. Returns 0 if all are finite. */
+     * -inf below, and of NaN both. Goes on in both to the end of a vector. Returns 1 if one was 0. */
     int (*set_aside)(void *values, size_t rows, size_t n, void *above, void *below);
+
+    /* Of doubles alone, n of a row. scale_largely: products of queries and keys as they are, which are precise where they
+     * are finite, and of scaled ones: to scores that are scaled, by these factors.
+     * complete: scores that are not finite are those that were scaled; returns 1 if one is NaN.
+     * find_top: raises *top to the largest, and returns what of ATTN__SEES_... there is.
+     * decide: scores become units of ln 2, less their largest; returns that, -inf if none has a weight. */
+    void (*scale_largely)(const double *row, double *scaled, size_t n, double within, double beyond);
+    int (*complete)(double *row, const double *scaled, size_t n, const attn__beyond *beyond);
+    int (*find_top)(const double *scaled, size_t n, double *top);
+    double (*decide)(double *row, const double *scaled, size_t n, const attn__beyond *beyond);
 
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
     void (*join)(size_t rows, size_t width, void *acc_a, double *max_a, double *sum_a, const void *acc_b,
@@ -4194,7 +4216,7 @@ typedef struct attn__problem {
     int v_copied; /* otherwise: are values copied together before use? 1: where several panels read them; 2: yes */
     int modified; /* something is added to scores, or some are dropped */
     int careful;  /* it is a copy that does rows again, ATTN__REDO_..., see attn__careful */
-    int find;     /* only looks at scores, for the largest that is beyond the range */
+    int find;     /* the largest scaled score of each row, ATTN__FOUND, ATTN__FIND_... */
     const attn__kernel *singles, *doubles; /* of the same path */
     size_t stored_blocks; /* of keys, whose weights are stored as they come, and finished when sums are known; or 0 */
     size_t care_at;       /* where in a worker's workspace the room for rows that are done again begins */
@@ -4214,10 +4236,10 @@ typedef struct attn__problem {
 #define ATTN__REDO_SCALED 4 /* a score of float64 is not safely finite: queries and keys are scaled, too */
 #define ATTN__REDO_BOTH 5
 
-/* What a row sees: among its scores, or the values of a column. */
-#define ATTN__SEES_NAN 1
-#define ATTN__SEES_INF 2
-#define ATTN__SEES_LOW 4 /* -inf */
+/* The largest scaled score of a row, which decides what has a weight. */
+#define ATTN__FOUND 0
+#define ATTN__FIND_FIRST 1   /* nothing else is done: there are several blocks of keys */
+#define ATTN__FIND_AT_ONCE 2 /* and then it decides */
 
 /* What is known of one row. */
 typedef struct attn__row {
@@ -4518,10 +4540,17 @@ static int attn__sees(const attn__problem *p, const attn__rows *rows, const attn
     const attn__range keys = s->row[r].keys;
     return j >= keys.lo && j < keys.hi && attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), j);
 }
-/* All of keys [from, to), if nothing hides some of them? */
-static int attn__sees_all(const attn__problem *p, const attn__scratch *s, size_t r, size_t from, size_t to)
+/* Up to where, from key j on, does each row see all keys or none? */
+static size_t attn__seen_alike(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t j,
+                               size_t to)
 {
-    return !attn__masked(p) && s->row[r].keys.lo <= from && to <= s->row[r].keys.hi;
+    if (attn__masked(p)) return j + 1;
+    for (size_t r = 0; r < rows->count; r++) {
+        const attn__range keys = s->row[r].keys;
+        if (keys.lo > j) to = attn__min(to, keys.lo);
+        if (keys.hi > j) to = attn__min(to, keys.hi);
+    }
+    return to;
 }
 /* 8 bytes, wherever they lie, and how they differ from x: 0 if they do not */
 ATTN__INLINE uint64_t attn__word(const char *at, uint64_t x)
@@ -4938,7 +4967,13 @@ static void attn__kinds_of(const attn__problem *p, const void *above, const void
     }
 }
 
-/* words of 8 columns: what is seen there, and `more`. */
+/* words of 8 columns: what is seen there, and `more`. Is that anything new? */
+static int attn__news(const uint64_t *special, const uint64_t *more, size_t words)
+{
+    uint64_t news = 0;
+    for (size_t c = 0; c < words; c++) news |= more[c] & ~special[c];
+    return news != 0;
+}
 static void attn__see(uint64_t *special, const uint64_t *more, size_t words)
 {
     for (size_t c = 0; c < words; c++) special[c] |= more[c];
@@ -4948,21 +4983,23 @@ static void attn__see(uint64_t *special, const uint64_t *more, size_t words)
 static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const size_t n = p->dim_v, words = attn__pieces(n, 8);
-    char *above = s->kinds, *below = above + attn__round_up(n, 16) * kernel->size;
+    const size_t n = p->dim_v, words = attn__pieces(n, 8), size = 2 * attn__round_up(n, 16) * kernel->size;
+    char *above = s->kinds, *below = above + size / 2;
     uint64_t *kinds = s->special + p->rows * words;
-    size_t next;
-    int apart = 0; /* some rows do not see all of these */
     if (attn__finite_f64(attn__gather(p, rows, s, &p->v, from, to, 0, n))) return;
-    for (size_t r = 0; r < rows->count; r++) apart |= !attn__sees_all(p, s, r, from, to);
-    for (size_t j = from; j < to; j = next) {
-        next = apart ? j + 1 : to;
-        attn__memset(s->kinds, 0, 2 * attn__round_up(n, 16) * kernel->size);
+    if (attn__masked(p) && !kernel->scale(s->rows, s->rows, (to - from) * n, 1)) return; /* squares overflow */
+    attn__memset(above, 0, size);
+    for (size_t j = from, next; j < to; j = next) {
+        int all = 1;
+        next = attn__seen_alike(p, rows, s, j, to);
         if (!kernel->set_aside(s->rows + (j - from) * n * kernel->size, next - j, n, above, below)) continue;
         attn__kinds_of(p, above, below, (unsigned char *)kinds);
-        for (size_t r = 0; r < rows->count; r++)
-            if (attn__sees_all(p, s, r, from, to) || attn__sees(p, rows, s, r, j))
-                attn__see(s->special + r * words, kinds, words);
+        for (size_t r = 0; r < rows->count; r++) {
+            if (!attn__news(s->special + r * words, kinds, words)) continue;
+            if (attn__sees(p, rows, s, r, j)) attn__see(s->special + r * words, kinds, words);
+            else all = 0;
+        }
+        if (!all) attn__memset(above, 0, size); /* or else they are no news any more */
     }
 }
 
@@ -5163,17 +5200,6 @@ static int attn__dot_pages(const attn__problem *p, const attn__rows *rows, size_
     return 1;
 }
 
-/* Products [0, n) of a row, and those of scaled queries and keys, with a large scale: to scaled scores. The first are
- * precise where they are within the range, the others where they are not, as all that counts is as large then. */
-static void attn__scale_largely(const attn__problem *p, const double *row, double *scaled, size_t n, int exponent)
-{
-    const double within = attn__scale2(p->scale, -exponent), beyond = attn__scale2(p->scale, 1060 - exponent);
-    for (size_t j = 0; j < n; j++) {
-        const double x = attn__finite_f64(row[j]) ? row[j] * within : scaled[j] * beyond;
-        scaled[j] = attn__finite_f64(scaled[j]) ? attn__saturate(x, ATTN_F64) : x; /* of many thousand columns */
-    }
-}
-
 /* Scores of few rows with keys base + [from, to), from a multiple of nr, to s->tile[row][key - base]. */
 static void attn__score_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t base, size_t from,
                              size_t to)
@@ -5226,9 +5252,10 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
     }
     for (size_t r = 0; r < rows->count && attn__scaled(p); r++) {
         char *row = s->tile + (r * ATTN__TILE_STRIDE + from) * es;
+        const int exponent = s->row[r].exponent;
         if (attn__large_scale(p))
-            attn__scale_largely(p, (double *)(void *)row, attn__scaled_row(p, s, r) + from, end - from,
-                                s->row[r].exponent);
+            kernel->scale_largely((double *)(void *)row, attn__scaled_row(p, s, r) + from, end - from,
+                                  attn__scale2(p->scale, -exponent), attn__scale2(p->scale, 1060 - exponent));
         kernel->scale(row, row, end - from, p->scale);
     }
 }
@@ -5445,23 +5472,38 @@ static double attn__special_score(const attn__problem *p, const attn__rows *rows
     return score * p->scale;
 }
 
+static attn__beyond attn__beyond_of(const attn__row *row)
+{
+    attn__beyond b;
+    b.third = attn__scale2(1, row->exponent / 3); /* 2^exponent may be no number */
+    b.rest = attn__scale2(1, row->exponent - 2 * (row->exponent / 3));
+    b.limit = attn__scale2(attn__saturate(attn__infinity(), ATTN_F64), -row->exponent);
+    b.top = row->top;
+    b.only = (b.top > b.limit || b.top < -b.limit) && b.top > ATTN__MASKED_F64 && b.top < attn__infinity();
+    return b;
+}
+/* Are all scores that have a weight beyond the range? Then it is the largest alone, as the next one lies further below
+ * than exp reaches. */
+static int attn__only_beyond(const attn__problem *p, const attn__row *row)
+{
+    return attn__scaled(p) && attn__beyond_of(row).only;
+}
+
 /* Raw scores [lo, hi) of row r and scaled ones: one is known where the other was not. Returns 1, as the row is decided,
  * at the first NaN, unless `all` are wanted. */
 static int attn__complete_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, double *row,
                               size_t base, size_t lo, size_t hi, int all)
 {
-    const int exponent = s->row[r].exponent;
-    const double third = attn__scale2(1, exponent / 3), rest = attn__scale2(1, exponent - 2 * (exponent / 3));
+    const attn__beyond beyond = attn__beyond_of(s->row + r);
     double *scaled = attn__scaled_row(p, s, r);
+    if (!p->run.kernel->complete(row + lo, scaled + lo, hi - lo, &beyond)) return 0;
     for (size_t j = lo; j < hi; j++) {
-        if (attn__finite_f64(row[j])) continue;
-        if (attn__nan_f64(scaled[j])) { /* or infinity times what became 0 */
-            const int dropped =
-                !all && !attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j);
-            scaled[j] = dropped ? 0 : attn__special_score(p, rows, r, base, j);
-            if (attn__nan_f64(scaled[j]) && !all) return 1;
-        }
-        row[j] = scaled[j] * third * third * rest; /* 2^exponent may be no number */
+        int dropped;
+        if (!attn__nan_f64(row[j])) continue; /* or infinity times what became 0 */
+        dropped = !all && !attn__keeps(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), base + j);
+        scaled[j] = dropped ? 0 : attn__special_score(p, rows, r, base, j);
+        if (attn__nan_f64(scaled[j]) && !all) return 1;
+        row[j] = scaled[j] * beyond.third * beyond.third * beyond.rest;
     }
     return 0;
 }
@@ -5501,67 +5543,6 @@ static int attn__decide_row(attn__row *known, double *row, size_t lo, size_t hi)
     return known->sees != ATTN__SEES_LOW;
 }
 
-/* The largest scaled score that is within the range. */
-static double attn__scaled_limit(const attn__row *row)
-{
-    return attn__scale2(attn__saturate(attn__infinity(), ATTN_F64), -row->exponent);
-}
-/* Are all scores that have a weight beyond the range? Then it is the largest alone, as the next one lies further below
- * than exp reaches. */
-static int attn__only_beyond(const attn__problem *p, const attn__row *row)
-{
-    double limit;
-    if (!attn__scaled(p) || row->top <= ATTN__MASKED_F64 || row->top >= attn__infinity()) return 0;
-    limit = attn__scaled_limit(row);
-    return row->top > limit || row->top < -limit;
-}
-
-/* Notes what row r sees among scaled scores [lo, hi), and which is the largest. */
-static void attn__find_largest(attn__row *known, const double *scaled, size_t lo, size_t hi)
-{
-    double top = known->top;
-    int sees = 0;
-    for (size_t j = lo; j < hi; j++) {
-        sees |= attn__nan_f64(scaled[j]) ? ATTN__SEES_NAN : 0;
-        sees |= scaled[j] < ATTN__MASKED_F64 ? ATTN__SEES_LOW : 0;
-        top = scaled[j] > top ? scaled[j] : top;
-    }
-    if (top >= attn__infinity()) sees |= ATTN__SEES_INF;
-    known->top = top;
-    known->sees = (unsigned char)(known->sees | sees);
-}
-
-/* Scores [lo, hi) of row r, of which the largest is known: units of ln 2, less *max. Returns 1 if none has a weight. */
-static int attn__decide_scores(const attn__problem *p, const attn__row *known, double *row, const double *scaled,
-                               size_t lo, size_t hi, double *max)
-{
-    const double limit = attn__scaled_limit(known), none = -attn__infinity();
-    double most = none;
-    if (attn__only_beyond(p, known)) {
-        for (size_t j = lo; j < hi; j++) {
-            const int tops = scaled[j] >= known->top;
-            most = tops ? 0 : most;
-            row[j] = tops ? 0 : ATTN__MASKED_F64;
-        }
-        *max = most;
-        return most <= none;
-    }
-    for (size_t j = lo; j < hi; j++) {
-        double x = row[j];
-        if (!(scaled[j] <= limit && scaled[j] >= -limit)) x = none;
-        else if (!attn__finite_f64(x)) x = attn__scale2(scaled[j], known->exponent);
-        row[j] = x;
-        most = x > most ? x : most;
-    }
-    *max = most;
-    if (most <= none) return 1;
-    for (size_t j = lo; j < hi; j++) {
-        const double x = (row[j] - most) * ATTN__UNIT_LN2;
-        row[j] = x > ATTN__MASKED_F64 ? x : ATTN__MASKED_F64;
-    }
-    return 0;
-}
-
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
  * become weights relative to the row's maximum in this block. Returns 1 if they do not. */
 static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
@@ -5572,7 +5553,7 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
     const size_t lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
     const double unit = attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2, *scaled = attn__scaled_row(p, s, r);
     attn__row *known = s->row + r;
-    double *score = (double *)(void *)row, most;
+    double *score = (double *)(void *)row;
     if (lo < hi && scaled) {
         if (known->sees & (p->find ? ATTN__SEES_NAN : ATTN__SEES_NAN | ATTN__SEES_INF)) return 1;
         if (attn__complete_row(p, rows, s, r, score, base, lo, hi, 0)) {
@@ -5585,8 +5566,14 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
         if (p->modified) attn__bias_row(p, rows, s, r, row, bias, base, lo, hi, range->mask_state, unit);
     }
     if (lo < hi && scaled) {
-        if (p->find) attn__find_largest(known, scaled, lo, hi);
-        if (p->find || attn__decide_scores(p, known, score, scaled, lo, hi, &most)) return 1;
+        attn__beyond beyond;
+        double most;
+        if (p->find)
+            known->sees = (unsigned char)(known->sees | kernel->find_top(scaled + lo, hi - lo, &known->top));
+        if (p->find == ATTN__FIND_FIRST || known->sees & (ATTN__SEES_NAN | ATTN__SEES_INF)) return 1;
+        beyond = attn__beyond_of(known);
+        most = kernel->decide(score + lo, scaled + lo, hi - lo, &beyond);
+        if (most <= -attn__infinity()) return 1;
         kernel->weigh_row(row, from, lo, hi, to, max, sum);
         *max = most;
         return 0;
@@ -5704,9 +5691,9 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         s->row[r].not_finite = 1;
         block->max[r] = -attn__infinity();
         block->sum[r] = 0;
-        attn__memset(row + from * es, 0, (to - from) * es);
+        if (p->find != ATTN__FIND_FIRST) attn__memset(row + from * es, 0, (to - from) * es);
     }
-    if (p->find) return;
+    if (p->find == ATTN__FIND_FIRST) return;
     if (p->careful && !attn__any_weight(s, rows->count)) { /* values do not matter */
         attn__memset(block->acc, 0, rows->count * p->width * es);
         return;
@@ -5876,7 +5863,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         each.lo = attn__max(each.lo, row->keys.lo);
         each.hi = attn__min(each.hi, row->keys.hi);
         row->not_finite = 0;
-        if (!attn__scaled(p) || p->find) row->sees = 0, row->top = ATTN__MASKED_F64;
+        if (!attn__scaled(p) || p->find != ATTN__FOUND) row->sees = 0, row->top = ATTN__MASKED_F64;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
@@ -5907,8 +5894,8 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             if (ATTN__HAS(p, q_bounds)) number = attn__next_seen(p, rows, s, base + ATTN__BLOCK) / ATTN__BLOCK - 1;
             continue;
         }
-        if (!p->find) attn__join_slots(p, count, s, number);
-        slot = p->find ? 0 : attn__tree_push(&s->tree, number);
+        if (p->find != ATTN__FIND_FIRST) attn__join_slots(p, count, s, number);
+        slot = p->find == ATTN__FIND_FIRST ? 0 : attn__tree_push(&s->tree, number);
         block.acc = s->acc + slot * p->rows * p->width * es;
         block.max = s->max + slot * p->rows;
         block.sum = s->sum + slot * p->rows;
@@ -6088,16 +6075,20 @@ static void attn__careful(const attn__problem *p, int redo, attn__scratch *s, at
     attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
 }
 
-/* The largest scores of a window of rows, of all that may be beyond the range. */
-static void attn__find_tops(attn__problem *careful, const attn__rows *window, attn__scratch *own, attn__range within)
+/* The states of a window of rows whose scores may be beyond the range: the largest of each row decides which have a
+ * weight, so it is found first, unless all keys are one block. */
+static void attn__scaled_states(attn__problem *careful, const attn__rows *window, attn__scratch *own,
+                                attn__range within)
 {
     const double least = 1.1830521861667747e-271; /* 2^-900 */
+    const size_t first = attn__max(within.lo, careful->kv_begin) / ATTN__BLOCK;
+    const int at_once = attn__min(within.hi, window->kv_end) <= (first + 1) * ATTN__BLOCK;
     int exponent, again = 0;
     attn__split(careful->scale, &exponent);
     exponent += attn__large_scale(careful) ? 1040 : 1060; /* leaves room for bias, and bits to the least beyond */
     if (exponent < 128) exponent = 128;
     for (size_t r = 0; r < window->count; r++) own->row[r].exponent = exponent;
-    careful->find = 1;
+    careful->find = at_once ? ATTN__FIND_AT_ONCE : ATTN__FIND_FIRST;
     attn__states(careful, window, own, within);
     for (size_t r = 0; r < window->count && attn__large_scale(careful); r++) {
         attn__row *row = own->row + r;
@@ -6106,7 +6097,8 @@ static void attn__find_tops(attn__problem *careful, const attn__rows *window, at
         again = 1;
     }
     if (again) attn__states(careful, window, own, within);
-    careful->find = 0;
+    careful->find = ATTN__FOUND;
+    if (!at_once && attn__any_weight(own, window->count)) attn__states(careful, window, own, within);
 }
 
 /* What becomes of row r of a window, which is done with care: it goes to `to`, or what is to be tried next is
@@ -6250,8 +6242,8 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
             attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
             own->ranges_key->count = 0;
-            if (pass == ATTN__REDO_SCALED) attn__find_tops(careful, &window, own, within);
-            if (!attn__scaled(careful) || attn__any_weight(own, window.count))
+            if (pass == ATTN__REDO_SCALED) attn__scaled_states(careful, &window, own, within);
+            else if (!attn__scaled(careful) || attn__any_weight(own, window.count))
                 attn__states(careful, &window, own, within);
             for (; r < start + window.count; r++) {
                 attn__row *row = s->row + r, *again = own->row + (r - start);
@@ -7767,7 +7759,8 @@ static attn_status attn__cut(attn__problem *p, const attn__kernel *kernel, size_
         p->slot_count += 2;    /* sinks, and what lies before the highest level that a ring crosses */
         p->keys = ATTN__BLOCK; /* sinks and what is far from them may be of one */
     }
-    p->careful = p->find = 0;
+    p->careful = 0;
+    p->find = ATTN__FOUND;
     p->kind = attn__kind_of_keys(p, kernel);
     p->v_copied = attn__distance(p->v.stride[ATTN__S]) > p->dim_v;
     if (p->v.dtype != kernel->dtype || p->v.stride[ATTN__D] != 1 || attn__scattered(p) ||
@@ -10096,13 +10089,12 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
     const double *x = (const double *)from;
     size_t i = 0;
     if (stride == 1 && dtype == ATTN_F32) {
-        attn__vec bad = attn__vset1(0);
+        const attn__vec nan = attn__vset1(attn__from_bits_f64(0x7ff8000000000000u)), /* it has one form */
+                        infinite = attn__vset1(attn__infinity()), most = attn__vset1(-ATTN__MASKED_F64);
         for (; i + ATTN__VL <= n; i += ATTN__VL) {
-            const attn__vec y = attn__vload(x + i);
-            bad = attn__vadd(bad, attn__vsub(y, y));
-            ATTN__V(store_f32)((float *)to + i, y);
+            const attn__vec y = attn__vload(x + i), z = attn__vchoose(nan, y, infinite, y);
+            ATTN__V(store_f32)((float *)to + i, attn__vchoose(z, most, y, y));
         }
-        if (!attn__finite_f64(attn__vsum_across(bad))) i = 0; /* NaN has one form */
     }
     attn__store_f64((char *)to + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype, stride, x + i,
                     n - i);
@@ -11350,6 +11342,7 @@ static int ATTN__V(set_aside)(void *values, size_t rows, size_t n, void *above_,
     attn__vec any = zero;
     for (size_t i = 0; i < n; i += ATTN__VL) {
         const size_t part = n - i < ATTN__VL ? n - i : ATTN__VL;
+        const attn__vec known = attn__vadd(attn__vload(above + i), attn__vload(below + i));
         attn__vec high = attn__vload(above + i), low = attn__vload(below + i);
         for (size_t r = 0; r < rows; r++) {
             attn__real *at = x + r * n + i;
@@ -11363,10 +11356,116 @@ static int ATTN__V(set_aside)(void *values, size_t rows, size_t n, void *above_,
         }
         attn__vstore(above + i, high);
         attn__vstore(below + i, low);
-        any = attn__vmax(any, attn__vmax(high, low));
+        any = attn__vmax(any, attn__vsub(attn__vadd(high, low), known));
     }
     return attn__vmax_across(any) > 0;
 }
+
+/* The elements at p, of which n are left, beyond them others. */
+ATTN__INLINE attn__vec ATTN__V(load_else)(const attn__real *p, size_t n, attn__vec other)
+{
+    return attn__vchoose(other, attn__vload(ATTN__C(COUNT)), attn__vset1((attn__real)n), ATTN__V(load_part)(p, n));
+}
+/* ... beyond them -inf; they may be none. */
+ATTN__INLINE attn__vec ATTN__V(load_left)(const attn__real *p, size_t n)
+{
+    const attn__vec none = attn__vset1(-(attn__real)attn__infinity());
+    return n >= ATTN__VL ? attn__vload(p) : n ? ATTN__V(load_else)(p, n, none) : none;
+}
+
+#if ATTN__F64
+/* The elements at p, of which n are left, beyond them the first again. */
+ATTN__INLINE attn__vec ATTN__V(load_end)(const double *p, size_t n)
+{
+    return n < ATTN__VL ? ATTN__V(load_else)(p, n, attn__vset1(*p)) : attn__vload(p);
+}
+ATTN__INLINE void ATTN__V(store_end)(double *p, attn__vec a, size_t left)
+{
+    if (left >= ATTN__VL) attn__vstore(p, a);
+    else ATTN__V(store_part)(p, a, left);
+}
+ATTN__INLINE attn__vec ATTN__V(magnitudes)(attn__vec x) { return attn__vmax(x, attn__vsub(attn__vset1(0), x)); }
+/* x, or y where it is not finite */
+ATTN__INLINE attn__vec ATTN__V(finite_else)(attn__vec x, attn__vec y)
+{
+    return attn__vchoose(y, ATTN__V(magnitudes)(x), attn__vset1(attn__infinity()), x);
+}
+/* 1 where x is NaN, or else 0 */
+ATTN__INLINE attn__vec ATTN__V(nans)(attn__vec x)
+{
+    const attn__vec infinite = attn__vset1(attn__infinity()), zero = attn__vset1(0);
+    return attn__vchoose(attn__vchoose(attn__vset1(1), x, infinite, zero), attn__vsub(zero, x), infinite, zero);
+}
+ATTN__INLINE attn__vec ATTN__V(unscaled)(attn__vec x, const attn__beyond *beyond)
+{
+    const attn__vec third = attn__vset1(beyond->third);
+    return attn__vmul(attn__vmul(attn__vmul(x, third), third), attn__vset1(beyond->rest));
+}
+
+static void ATTN__V(scale_largely)(const double *row, double *scaled, size_t n, double within, double beyond)
+{
+    const attn__vec most = attn__vset1(-ATTN__MASKED_F64), least = attn__vset1(ATTN__MASKED_F64),
+                    infinite = attn__vset1(attn__infinity());
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const attn__vec x = ATTN__V(load_end)(row + i, n - i), y = ATTN__V(load_end)(scaled + i, n - i);
+        attn__vec z = attn__vchoose(attn__vmul(y, attn__vset1(beyond)), ATTN__V(magnitudes)(x), infinite,
+                                    attn__vmul(x, attn__vset1(within)));
+        /* of many thousand columns it may be infinite, as it is not */
+        attn__vec limited = attn__vchoose(attn__vchoose(z, most, z, most), z, least, least);
+        z = attn__vchoose(z, ATTN__V(magnitudes)(y), infinite, limited);
+        ATTN__V(store_end)(scaled + i, z, n - i);
+    }
+}
+static int ATTN__V(complete)(double *row, const double *scaled, size_t n, const attn__beyond *beyond)
+{
+    attn__vec bad = attn__vset1(0);
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        attn__vec x = ATTN__V(load_end)(row + i, n - i);
+        x = ATTN__V(finite_else)(x, ATTN__V(unscaled)(ATTN__V(load_end)(scaled + i, n - i), beyond));
+        bad = attn__vmax(bad, ATTN__V(nans)(x));
+        ATTN__V(store_end)(row + i, x, n - i);
+    }
+    return attn__vmax_across(bad) > 0;
+}
+static int ATTN__V(find_top)(const double *scaled, size_t n, double *top)
+{
+    const attn__vec masked = attn__vset1(ATTN__MASKED_F64), one = attn__vset1(1), zero = attn__vset1(0);
+    attn__vec max = attn__vset1(*top), nan = zero, low = zero;
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const attn__vec x = ATTN__V(load_end)(scaled + i, n - i);
+        max = attn__vmax(x, max);
+        nan = attn__vmax(nan, ATTN__V(nans)(x));
+        low = attn__vmax(low, attn__vchoose(zero, x, masked, one));
+    }
+    *top = attn__vmax_across(max);
+    return (attn__vmax_across(nan) > 0 ? ATTN__SEES_NAN : 0) | (attn__vmax_across(low) > 0 ? ATTN__SEES_LOW : 0) |
+           (*top >= attn__infinity() ? ATTN__SEES_INF : 0);
+}
+static double ATTN__V(decide)(double *row, const double *scaled, size_t n, const attn__beyond *beyond)
+{
+    const attn__vec none = attn__vset1(-attn__infinity()), masked = attn__vset1(ATTN__MASKED_F64),
+                    limit = attn__vset1(beyond->limit), top = attn__vset1(beyond->top), zero = attn__vset1(0);
+    attn__vec max = none, x;
+    double most;
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        const attn__vec y = ATTN__V(load_end)(scaled + i, n - i);
+        if (beyond->only) x = attn__vchoose(zero, y, top, none);
+        else {
+            x = ATTN__V(finite_else)(ATTN__V(load_end)(row + i, n - i), ATTN__V(unscaled)(y, beyond));
+            x = attn__vchoose(x, limit, ATTN__V(magnitudes)(y), none);
+        }
+        max = attn__vmax(x, max);
+        ATTN__V(store_end)(row + i, x, n - i);
+    }
+    most = attn__vmax_across(max) + 0; /* +0: never -0 */
+    if (most <= -attn__infinity()) return most;
+    for (size_t i = 0; i < n; i += ATTN__VL) {
+        x = attn__vsub(ATTN__V(load_end)(row + i, n - i), attn__vset1(most));
+        ATTN__V(store_end)(row + i, attn__vmax(attn__vmul(x, attn__vset1(ATTN__LOG2E_F64)), masked), n - i);
+    }
+    return most;
+}
+#endif
 
 static double ATTN__V(exp_difference)(double x, double y, int natural)
 {
@@ -11430,15 +11529,6 @@ ATTN__INLINE int ATTN__V(row_max)(const attn__real *scores, size_t from, size_t 
     if (!ATTN__FUNCTION(finite)(attn__vsum_across(nonfinite0))) return 1;
     *max = attn__vmax_across(max0);
     return !(*max > ATTN__C(LOWEST_SAFE));
-}
-
-/* The elements at p, of which n are left; -inf beyond them. */
-ATTN__INLINE attn__vec ATTN__V(load_left)(const attn__real *p, size_t n)
-{
-    const attn__vec none = attn__vset1(-(attn__real)attn__infinity());
-    if (n >= ATTN__VL) return attn__vload(p);
-    if (n == 0) return none;
-    return attn__vchoose(none, attn__vload(ATTN__C(COUNT)), attn__vset1((attn__real)n), ATTN__V(load_part)(p, n));
 }
 
 /* to = from * factor + 0, never -0 from 0. `nonfinite` turns NaN at NaN and infinity, in four chains. */
@@ -12226,6 +12316,17 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .weigh            = */ ATTN__V(weigh),
     /* .sum_values       = */ ATTN__V(sum_values),
     /* .set_aside        = */ ATTN__V(set_aside),
+#if ATTN__F64
+    /* .scale_largely    = */ ATTN__V(scale_largely),
+    /* .complete         = */ ATTN__V(complete),
+    /* .find_top         = */ ATTN__V(find_top),
+    /* .decide           = */ ATTN__V(decide),
+#else
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+#endif
     /* .join             = */ ATTN__V(join),
     /* .exp_difference   = */ ATTN__V(exp_difference),
     /* .scale            = */ ATTN__V(scale),
