@@ -2205,14 +2205,14 @@ typedef struct attn__kernel {
      * -inf below, and of NaN both. Goes on in both to the end of a vector. Returns 1 if one was 0. */
     int (*set_aside)(void *values, size_t rows, size_t n, void *above, void *below);
 
-    /* Of doubles alone, n of a row. scale_largely: products of queries and keys as they are, which are precise where they
-     * are finite, and of scaled ones: to scores that are scaled, by these factors.
-     * complete: scores that are not finite are those that were scaled; returns 1 if one is NaN.
-     * find_top: raises *top to the largest, and returns what of ATTN__SEES_... there is.
-     * decide: scores become units of ln 2, less their largest; returns that, -inf if none has a weight. */
+    /* Of doubles alone, for n scores of a row that may be beyond the range. From products of queries and keys as they
+     * are, which are precise where they are finite, and of scaled ones, to scores that are scaled, by these factors: */
     void (*scale_largely)(const double *row, double *scaled, size_t n, double within, double beyond);
+    /* Scores that are not finite become those that were scaled. Returns 1 if one is NaN. */
     int (*complete)(double *row, const double *scaled, size_t n, const attn__beyond *beyond);
+    /* Raises *top to the largest. Returns what else there is, ATTN__SEES_... */
     int (*find_top)(const double *scaled, size_t n, double *top);
+    /* Scores become units of ln 2, less the largest, which is returned; -inf if none has a weight. */
     double (*decide)(double *row, const double *scaled, size_t n, const attn__beyond *beyond);
 
     /* Joins two states of `rows` rows, a = a + b. Width is a multiple of nr / 2. */
@@ -4238,8 +4238,9 @@ typedef struct attn__problem {
 
 /* The largest scaled score of a row, which decides what has a weight. */
 #define ATTN__FOUND 0
-#define ATTN__FIND_FIRST 1   /* nothing else is done: there are several blocks of keys */
-#define ATTN__FIND_AT_ONCE 2 /* and then it decides */
+#define ATTN__WEIGHED 1      /* and weights are there, for other sums of values */
+#define ATTN__FIND_FIRST 2   /* nothing else is done: there are several blocks of keys */
+#define ATTN__FIND_AT_ONCE 3 /* and then it decides */
 
 /* What is known of one row. */
 typedef struct attn__row {
@@ -5250,14 +5251,18 @@ static void attn__score_rows(const attn__problem *p, const attn__rows *rows, att
             }
         }
     }
-    for (size_t r = 0; r < rows->count && attn__scaled(p); r++) {
-        char *row = s->tile + (r * ATTN__TILE_STRIDE + from) * es;
-        const int exponent = s->row[r].exponent;
-        if (attn__large_scale(p))
-            kernel->scale_largely((double *)(void *)row, attn__scaled_row(p, s, r) + from, end - from,
-                                  attn__scale2(p->scale, -exponent), attn__scale2(p->scale, 1060 - exponent));
-        kernel->scale(row, row, end - from, p->scale);
-    }
+}
+
+/* Those of row r with queries that were not scaled: those are now. */
+static void attn__scale_scores(const attn__problem *p, attn__scratch *s, size_t r, size_t lo, size_t hi)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    double *row = (double *)(void *)s->tile + r * ATTN__TILE_STRIDE + lo;
+    const int exponent = s->row[r].exponent;
+    if (attn__large_scale(p))
+        kernel->scale_largely(row, attn__scaled_row(p, s, r) + lo, hi - lo, attn__scale2(p->scale, -exponent),
+                              attn__scale2(p->scale, 1060 - exponent));
+    kernel->scale(row, row, hi - lo, p->scale);
 }
 
 /* Scores of a panel of queries with keys [from, to) of a block, counted from its `first`, to s->tile[key][query]. The
@@ -5489,6 +5494,16 @@ static int attn__only_beyond(const attn__problem *p, const attn__row *row)
     return attn__scaled(p) && attn__beyond_of(row).only;
 }
 
+/* With a large scale, where none of a row is, the least beyond the range would be subnormal numbers: they are not, if
+ * this returns 1. */
+static int attn__lower_exponent(attn__row *row)
+{
+    const double least = 1.1830521861667747e-271; /* 2^-900 */
+    if (!(row->top < least && row->top > -least)) return 0;
+    row->exponent -= 100;
+    return 1;
+}
+
 /* Raw scores [lo, hi) of row r and scaled ones: one is known where the other was not. Returns 1, as the row is decided,
  * at the first NaN, unless `all` are wanted. */
 static int attn__complete_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, double *row,
@@ -5543,6 +5558,41 @@ static int attn__decide_row(attn__row *known, double *row, size_t lo, size_t hi)
     return known->sees != ATTN__SEES_LOW;
 }
 
+/* Softcap and bias for scores of keys base + [lo, hi) of row r. `unit` is what they are in. */
+static void attn__modify_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, char *row,
+                             char *bias, size_t base, const attn__block_range *range, double unit)
+{
+    if (p->softcap > 0) attn__cap_row(p, s, r, row, range->lo, range->hi, p->softcap * unit);
+    if (p->modified) attn__bias_row(p, rows, s, r, row, bias, base, range->lo, range->hi, range->mask_state, unit);
+}
+
+/* The same of scores that may be beyond the range, and which are the largest of them. Returns 1 if none has a weight,
+ * or that is not known yet. */
+static int attn__modify_scaled(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r, double *row,
+                               char *bias, size_t base, const attn__block_range *range)
+{
+    const size_t lo = range->lo, hi = range->hi, size = (hi - lo) * sizeof *row;
+    double *scaled = attn__scaled_row(p, s, r), first[2][ATTN__BLOCK];
+    attn__row *known = s->row + r;
+    int again = p->find == ATTN__FIND_AT_ONCE && attn__large_scale(p);
+    if (known->sees & (p->find ? ATTN__SEES_NAN : ATTN__SEES_NAN | ATTN__SEES_INF)) return 1;
+    if (again) attn__memcpy(first[0], row + lo, size), attn__memcpy(first[1], scaled + lo, size);
+    for (;; again = 0) {
+        attn__scale_scores(p, s, r, lo, hi);
+        if (attn__complete_row(p, rows, s, r, row, base, lo, hi, 0)) {
+            known->sees |= ATTN__SEES_NAN;
+            return 1;
+        }
+        attn__modify_row(p, rows, s, r, (char *)row, bias, base, range, ATTN__UNIT_1);
+        if (p->find)
+            known->sees = (unsigned char)(known->sees | p->run.kernel->find_top(scaled + lo, hi - lo, &known->top));
+        if (!again || !attn__lower_exponent(known)) break;
+        attn__memcpy(row + lo, first[0], size), attn__memcpy(scaled + lo, first[1], size);
+        known->sees = 0, known->top = ATTN__MASKED_F64;
+    }
+    return p->find == ATTN__FIND_FIRST || known->sees & (ATTN__SEES_NAN | ATTN__SEES_INF);
+}
+
 /* Softcap, bias and exp for one row of a tile: scores of keys base + [from, to)
  * become weights relative to the row's maximum in this block. Returns 1 if they do not. */
 static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
@@ -5551,33 +5601,20 @@ static int attn__row_softmax(const attn__problem *p, const attn__rows *rows, att
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t lo = range->lo, hi = range->mask_state == ATTN__MASK_DROPS_ALL ? lo : range->hi;
-    const double unit = attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2, *scaled = attn__scaled_row(p, s, r);
     attn__row *known = s->row + r;
     double *score = (double *)(void *)row;
-    if (lo < hi && scaled) {
-        if (known->sees & (p->find ? ATTN__SEES_NAN : ATTN__SEES_NAN | ATTN__SEES_INF)) return 1;
-        if (attn__complete_row(p, rows, s, r, score, base, lo, hi, 0)) {
-            known->sees |= ATTN__SEES_NAN;
-            return 1;
-        }
-    }
-    if (lo < hi) {
-        if (p->softcap > 0) attn__cap_row(p, s, r, row, lo, hi, p->softcap * unit);
-        if (p->modified) attn__bias_row(p, rows, s, r, row, bias, base, lo, hi, range->mask_state, unit);
-    }
-    if (lo < hi && scaled) {
+    if (lo < hi && attn__scaled(p)) {
         attn__beyond beyond;
         double most;
-        if (p->find)
-            known->sees = (unsigned char)(known->sees | kernel->find_top(scaled + lo, hi - lo, &known->top));
-        if (p->find == ATTN__FIND_FIRST || known->sees & (ATTN__SEES_NAN | ATTN__SEES_INF)) return 1;
+        if (attn__modify_scaled(p, rows, s, r, score, bias, base, range)) return 1;
         beyond = attn__beyond_of(known);
-        most = kernel->decide(score + lo, scaled + lo, hi - lo, &beyond);
+        most = kernel->decide(score + lo, attn__scaled_row(p, s, r) + lo, hi - lo, &beyond);
         if (most <= -attn__infinity()) return 1;
         kernel->weigh_row(row, from, lo, hi, to, max, sum);
         *max = most;
         return 0;
     }
+    if (lo < hi) attn__modify_row(p, rows, s, r, row, bias, base, range, ATTN__UNIT_LN2);
     if (!kernel->weigh_row(row, from, lo, hi, to, max, sum)) return 0;
     return !attn__doubled(p) || attn__decide_row(known, score, lo, hi) ||
            kernel->weigh_row(row, from, lo, hi, to, max, sum);
@@ -5679,12 +5716,13 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     const int gathered = attn__gathers_values(p), coded = gathered && !p->careful;
     const size_t whole =
         kernel->few_rows && (p->v.stride[ATTN__S] >= 0 || gathered) ? p->dim_v / kernel->nr * kernel->nr : 0;
+    const int weighed = p->find == ATTN__WEIGHED;
     int accumulate = 0;
-    attn__score_rows(p, rows, s, base, from, to);
+    if (!weighed) attn__score_rows(p, rows, s, base, from, to);
     for (size_t r = 0; r < rows->count; r++) {
         char *row = s->tile + r * ATTN__TILE_STRIDE * es;
-        if (!attn__row_softmax(p, rows, s, r, &block->ranges[r], row, s->bias, base, from, to, &block->max[r],
-                               &block->sum[r])) {
+        if (weighed || !attn__row_softmax(p, rows, s, r, &block->ranges[r], row, s->bias, base, from, to,
+                                          &block->max[r], &block->sum[r])) {
             if (attn__light(p)) kernel->scale(row + from * es, row + from * es, to - from, ATTN__LIGHT);
             continue;
         }
@@ -5862,13 +5900,15 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         }
         each.lo = attn__max(each.lo, row->keys.lo);
         each.hi = attn__min(each.hi, row->keys.hi);
+        if (p->find == ATTN__WEIGHED) continue;
         row->not_finite = 0;
-        if (!attn__scaled(p) || p->find != ATTN__FOUND) row->sees = 0, row->top = ATTN__MASKED_F64;
+        if (!attn__scaled(p) || p->find) row->sees = 0, row->top = ATTN__MASKED_F64;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
     for (size_t i = 0; i < count * p->stored_blocks; i++) s->block_max[i] = -attn__infinity();
-    block.queries = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
+    if (p->find != ATTN__WEIGHED)
+        block.queries = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
 
     s->tree.depth = 0;
     for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
@@ -6076,11 +6116,9 @@ static void attn__careful(const attn__problem *p, int redo, attn__scratch *s, at
 }
 
 /* The states of a window of rows whose scores may be beyond the range: the largest of each row decides which have a
- * weight, so it is found first, unless all keys are one block. */
-static void attn__scaled_states(attn__problem *careful, const attn__rows *window, attn__scratch *own,
-                                attn__range within)
+ * weight, so it is found first, unless all keys are one block. Returns whether they are. */
+static int attn__scaled_states(attn__problem *careful, const attn__rows *window, attn__scratch *own, attn__range within)
 {
-    const double least = 1.1830521861667747e-271; /* 2^-900 */
     const size_t first = attn__max(within.lo, careful->kv_begin) / ATTN__BLOCK;
     const int at_once = attn__min(within.hi, window->kv_end) <= (first + 1) * ATTN__BLOCK;
     int exponent, again = 0;
@@ -6090,15 +6128,12 @@ static void attn__scaled_states(attn__problem *careful, const attn__rows *window
     for (size_t r = 0; r < window->count; r++) own->row[r].exponent = exponent;
     careful->find = at_once ? ATTN__FIND_AT_ONCE : ATTN__FIND_FIRST;
     attn__states(careful, window, own, within);
-    for (size_t r = 0; r < window->count && attn__large_scale(careful); r++) {
-        attn__row *row = own->row + r;
-        if (!(row->top < least && row->top > -least)) continue;
-        row->exponent -= 100; /* none is large: then the least beyond are no subnormal numbers */
-        again = 1;
-    }
+    for (size_t r = 0; r < window->count && attn__large_scale(careful) && !at_once; r++)
+        again |= attn__lower_exponent(own->row + r);
     if (again) attn__states(careful, window, own, within);
     careful->find = ATTN__FOUND;
     if (!at_once && attn__any_weight(own, window->count)) attn__states(careful, window, own, within);
+    return at_once;
 }
 
 /* What becomes of row r of a window, which is done with care: it goes to `to`, or what is to be tried next is
@@ -6213,6 +6248,24 @@ static void attn__prepare_pass(const attn__problem *p, int pass, attn__scratch *
     by->pass = pass;
 }
 
+/* Rows of a window, from one on, that wait for this pass. Returns whether one is to be done in another. */
+static int attn__settle_window(const attn__problem *p, const attn__problem *careful, const attn__rows *window,
+                               attn__scratch *own, int pass, attn__row *rows, size_t from, attn__settle *settle,
+                               const void *to)
+{
+    int others = 0;
+    for (size_t r = from; r < window->count; r++) {
+        attn__row *again = own->row + r;
+        if (rows[r].redo != pass) continue;
+        again->redo = (unsigned char)settle(p, careful, window, own, r, to);
+        others |= again->redo;
+        if (!again->redo && pass == attn__redo_scores(p)) again->redo = (unsigned char)pass;
+        if (!again->redo && pass == ATTN__REDO_BOTH) again->redo = ATTN__REDO_SCALED;
+        rows[r] = *again;
+    }
+    return others;
+}
+
 /* Rows that are to be done again, over the keys of `within`. Leaves in redo how their scores and weights are to be had,
  * and of others 0. `prepared`: for the first pass, and for others. */
 static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
@@ -6225,6 +6278,7 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
         int ready = 0;
         for (size_t r = 0, start; r < rows->count;) {
             attn__rows window;
+            int at_once;
             if (s->row[r].redo != pass) {
                 r++;
                 continue;
@@ -6242,17 +6296,18 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
             attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
             own->ranges_key->count = 0;
-            if (pass == ATTN__REDO_SCALED) attn__scaled_states(careful, &window, own, within);
-            else if (!attn__scaled(careful) || attn__any_weight(own, window.count))
+            at_once = pass == ATTN__REDO_SCALED && attn__scaled_states(careful, &window, own, within);
+            if (pass != ATTN__REDO_SCALED && (pass != ATTN__REDO_BOTH || attn__any_weight(own, window.count)))
                 attn__states(careful, &window, own, within);
-            for (; r < start + window.count; r++) {
-                attn__row *row = s->row + r, *again = own->row + (r - start);
-                if (row->redo != pass) continue;
-                again->redo = (unsigned char)settle(p, careful, &window, own, r - start, to);
-                if (!again->redo && pass == attn__redo_scores(p)) again->redo = (unsigned char)pass;
-                if (!again->redo && pass == ATTN__REDO_BOTH) again->redo = ATTN__REDO_SCALED;
-                *row = *again;
+            if (attn__settle_window(p, careful, &window, own, pass, s->row + start, r - start, settle, to) && at_once) {
+                careful->careful = ATTN__REDO_BOTH; /* the weights are there still */
+                careful->find = ATTN__WEIGHED;
+                attn__states(careful, &window, own, within);
+                attn__settle_window(p, careful, &window, own, ATTN__REDO_BOTH, s->row + start, r - start, settle, to);
+                careful->careful = ATTN__REDO_SCALED;
+                careful->find = ATTN__FOUND;
             }
+            r = start + window.count;
         }
     }
     s->ranges_key->count = 0; /* what it was about may lie below */
@@ -6268,7 +6323,10 @@ static attn__block_range attn__stage_row(const attn__problem *p, const attn__row
     attn__block_range range = attn__row_range(p, rows, s, r, base, begin, end);
     double bias[ATTN__TILE_STRIDE], *score = (double *)(void *)row; /* of T */
     if (stage != ATTN_STAGE_BIASED) range.lo = (unsigned short)begin, range.hi = (unsigned short)end;
-    if (attn__scaled(p)) attn__complete_row(p, rows, s, r, score, base, begin, end, 1);
+    if (attn__scaled(p)) {
+        attn__scale_scores(p, s, r, begin, end);
+        attn__complete_row(p, rows, s, r, score, base, begin, end, 1);
+    }
     if (p->softcap > 0 && stage != ATTN_STAGE_RAW) attn__cap_row(p, s, r, row, begin, end, p->softcap);
     if (stage == ATTN_STAGE_BIASED && range.lo < range.hi)
         attn__bias_row(p, rows, s, r, row, (char *)bias, base, range.lo, range.hi, ATTN__MASK_MIXED, ATTN__UNIT_1);
@@ -10090,7 +10148,7 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
     size_t i = 0;
     if (stride == 1 && dtype == ATTN_F32) {
         const attn__vec nan = attn__vset1(attn__from_bits_f64(0x7ff8000000000000u)), /* it has one form */
-                        infinite = attn__vset1(attn__infinity()), most = attn__vset1(-ATTN__MASKED_F64);
+            infinite = attn__vset1(attn__infinity()), most = attn__vset1(-ATTN__MASKED_F64);
         for (; i + ATTN__VL <= n; i += ATTN__VL) {
             const attn__vec y = attn__vload(x + i), z = attn__vchoose(nan, y, infinite, y);
             ATTN__V(store_f32)((float *)to + i, attn__vchoose(z, most, y, y));
