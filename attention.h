@@ -1983,10 +1983,6 @@ static double attn__saturate(double x, attn_dtype dtype)
     const double limit = dtype == ATTN_F64 ? 1.7976931348623157e+308 : 3.4028234663852886e+38;
     return x > limit ? limit : x < -limit ? -limit : x;
 }
-static void attn__saturate_row(double *x, size_t n, attn_dtype dtype)
-{
-    for (size_t i = 0; i < n; i++) x[i] = attn__saturate(x[i], dtype);
-}
 
 ATTN__INLINE size_t attn__min(size_t a, size_t b) { return a < b ? a : b; }
 ATTN__INLINE size_t attn__max(size_t a, size_t b) { return a > b ? a : b; }
@@ -2212,6 +2208,8 @@ typedef struct attn__kernel {
     int (*complete)(double *row, const double *scaled, size_t n, const attn__beyond *beyond);
     /* Raises *top to the largest. Returns what else there is, ATTN__SEES_... */
     int (*find_top)(const double *scaled, size_t n, double *top);
+    /* Brings n numbers to within most of 0. NaN stays. */
+    void (*limit)(double *x, size_t n, double most);
     /* Scores become units of ln 2, less the largest, which is returned; -inf if none has a weight. */
     double (*decide)(double *row, const double *scaled, size_t n, const attn__beyond *beyond);
 
@@ -4898,14 +4896,14 @@ static double attn__copy_rows(const attn__problem *p, const attn__rows *rows, co
         if (attn__coded(v->dtype)) codes = attn__codes_of(p, rows, v, from);
         if (kernel->dtype == ATTN_F64 && v->dtype != ATTN_F64 && v->dtype != ATTN_F32) { /* by way of float32 */
             float piece[ATTN__BLOCK];
-            count = 1;
+            count = attn__min(count, attn__max(ATTN__BLOCK / attn__max(n, 1), 1));
             for (size_t i = 0, m; i < n; i += m) {
                 m = attn__min(n - i, ATTN__BLOCK);
-                if (attn__coded(v->dtype)) p->singles->decode(piece, 0, &codes, 1, c + i, m);
+                if (attn__coded(v->dtype)) p->singles->decode(piece, m, &codes, count, c + i, m);
                 else
-                    p->singles->copy(piece, 0, attn__key_at(p, v, rows, from, c + i), v->dtype, v->stride[ATTN__D], 0,
-                                     1, m);
-                squares += kernel->copy(copy + i * kernel->size, 0, piece, ATTN_F32, 1, 0, 1, m);
+                    p->singles->copy(piece, m, attn__key_at(p, v, rows, from, c + i), v->dtype, v->stride[ATTN__D],
+                                     v->stride[ATTN__S], count, m);
+                squares += kernel->copy(copy + i * kernel->size, stride, piece, ATTN_F32, 1, (ptrdiff_t)m, count, m);
             }
         } else if (attn__coded(v->dtype)) squares += kernel->decode((float *)(void *)copy, stride, &codes, count, c, n);
         else
@@ -4991,16 +4989,16 @@ static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn
     if (attn__masked(p) && !kernel->scale(s->rows, s->rows, (to - from) * n, 1)) return; /* squares overflow */
     attn__memset(above, 0, size);
     for (size_t j = from, next; j < to; j = next) {
-        int all = 1;
+        int all = 1; /* rows that may see more know of it */
         next = attn__seen_alike(p, rows, s, j, to);
         if (!kernel->set_aside(s->rows + (j - from) * n * kernel->size, next - j, n, above, below)) continue;
         attn__kinds_of(p, above, below, (unsigned char *)kinds);
         for (size_t r = 0; r < rows->count; r++) {
-            if (!attn__news(s->special + r * words, kinds, words)) continue;
+            if (j >= s->row[r].keys.hi || !attn__news(s->special + r * words, kinds, words)) continue;
             if (attn__sees(p, rows, s, r, j)) attn__see(s->special + r * words, kinds, words);
             else all = 0;
         }
-        if (!all) attn__memset(above, 0, size); /* or else they are no news any more */
+        if (!all) attn__memset(above, 0, size); /* or else it is no news any more */
     }
 }
 
@@ -5477,12 +5475,15 @@ static double attn__special_score(const attn__problem *p, const attn__rows *rows
     return score * p->scale;
 }
 
+/* 2^e, a normal number */
+ATTN__INLINE double attn__power2(int e) { return attn__from_bits_f64((uint64_t)(1023 + e) << 52); }
 static attn__beyond attn__beyond_of(const attn__row *row)
 {
+    const int third = row->exponent / 3, rest = row->exponent - 2 * third; /* 2^exponent may be no number */
     attn__beyond b;
-    b.third = attn__scale2(1, row->exponent / 3); /* 2^exponent may be no number */
-    b.rest = attn__scale2(1, row->exponent - 2 * (row->exponent / 3));
-    b.limit = attn__scale2(attn__saturate(attn__infinity(), ATTN_F64), -row->exponent);
+    b.third = attn__power2(third);
+    b.rest = attn__power2(rest);
+    b.limit = -ATTN__MASKED_F64 * attn__power2(-third) * attn__power2(-third) * attn__power2(-rest);
     b.top = row->top;
     b.only = (b.top > b.limit || b.top < -b.limit) && b.top > ATTN__MASKED_F64 && b.top < attn__infinity();
     return b;
@@ -5532,10 +5533,11 @@ static void attn__cap_row(const attn__problem *p, attn__scratch *s, size_t r, ch
     const double limit = 1e300; /* a softcap so large leaves sums of products of float32 numbers as they are */
     double *score = (double *)(void *)row, *scaled = attn__scaled_row(p, s, r);
     if (attn__doubled(p) && softcap > limit) {
-        for (size_t j = lo; j < hi; j++) score[j] = score[j] > limit ? limit : score[j] < -limit ? -limit : score[j];
+        kernel->limit(score + lo, hi - lo, limit);
         return;
     }
-    if (attn__doubled(p) || (attn__scaled(p) && softcap <= limit)) attn__saturate_row(score + lo, hi - lo, ATTN_F64);
+    if (attn__doubled(p) || (attn__scaled(p) && softcap <= limit))
+        kernel->limit(score + lo, hi - lo, -ATTN__MASKED_F64);
     kernel->softcap(row + lo * kernel->size, hi - lo, softcap);
     if (!scaled) return;
     for (size_t j = lo; j < hi && softcap > limit; j++) {
@@ -6041,16 +6043,40 @@ static void attn__put_lse(const attn__problem *p, const attn__rows *rows, const 
 /* From a sum of values to their average, which may have been rounded up. Returns 1 if it is not finite. */
 static int attn__average(const attn__problem *p, char *acc, double factor)
 {
-    double *average = (double *)(void *)acc;
-    if (p->run.kernel->scale(acc, acc, p->dim_v, factor)) return 1;
-    for (size_t c = 0; c < p->dim_v && attn__light(p); c++) average[c] *= 1 / ATTN__LIGHT;
-    if (attn__light(p)) attn__saturate_row(average, p->dim_v, ATTN_F64);
-    if (attn__doubled(p)) attn__saturate_row(average, p->dim_v, ATTN_F32);
+    const attn__kernel *kernel = p->run.kernel;
+    if (kernel->scale(acc, acc, p->dim_v, factor)) return 1;
+    if (attn__light(p)) kernel->scale(acc, acc, p->dim_v, 1 / ATTN__LIGHT);
+    if (attn__light(p) || attn__doubled(p))
+        kernel->limit((double *)(void *)acc, p->dim_v,
+                      -(attn__doubled(p) ? (double)ATTN__MASKED_F32 : ATTN__MASKED_F64));
     return 0;
 }
 
-/* And to its output; with light weights, only where that is not finite yet. Returns 1 if it still is not. */
-static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
+/* What a column becomes by the values that are seen in it. */
+static double attn__special_value(unsigned sees)
+{
+    static const unsigned upper[8] = {0x7ff8, 0x7ff8, 0x7ff0, 0x7ff8, 0xfff0, 0x7ff8, 0x7ff8, 0x7ff8};
+    return attn__from_bits_f64((uint64_t)upper[sees] << 48); /* NaN, but for one infinity alone */
+}
+/* Of a row; `special` is NULL where all are NaN. */
+static void attn__put_special(const attn__problem *p, char *acc, const unsigned char *special)
+{
+    const int wide = p->run.kernel->size == sizeof(double);
+    for (size_t c = 0, end; c < p->dim_v; c = end) {
+        end = attn__min(c + 8, p->dim_v);
+        if (special && !attn__word((const char *)special + c, 0)) continue;
+        for (; c < end; c++) {
+            const unsigned sees = special ? special[c] : ATTN__SEES_NAN;
+            if (sees && wide) ((double *)(void *)acc)[c] = attn__special_value(sees);
+            else if (sees) ((float *)(void *)acc)[c] = (float)attn__special_value(sees);
+        }
+    }
+}
+
+/* And to its output, with what is `special` if it is done with care, or else NULL; with light weights, only where that
+ * is not finite yet. Returns 1 if it still is not. */
+static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r,
+                            const unsigned char *special)
 {
     const attn__kernel *kernel = p->run.kernel;
     char *acc = s->acc + r * p->width * kernel->size,
@@ -6060,11 +6086,14 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     int bad = 0;
     if (s->max[r] <= -attn__infinity() && !nan) attn__memset(acc, 0, p->width * kernel->size);
     else bad = attn__average(p, acc, factor);
-    if (nan) return 1; /* also where there are no values */
+    if (nan && !special) return 1; /* also where there are no values */
+    if (special) attn__put_special(p, acc, nan ? NULL : special);
     if (!attn__light(p)) kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
-    for (size_t c = 0; c < p->dim_v && attn__light(p); c++, out += p->out.stride[ATTN__D] * p->out.size)
-        if (!attn__finite_f64(*(double *)(void *)out)) *(double *)(void *)out = ((double *)(void *)acc)[c];
-    return bad;
+    for (size_t c = 0; c < p->dim_v && attn__light(p); c++, out += p->out.stride[ATTN__D] * p->out.size) {
+        const double x = ((double *)(void *)acc)[c];
+        if (!attn__finite_f64(*(double *)(void *)out) || !attn__finite_f64(x)) *(double *)(void *)out = x;
+    }
+    return bad && !nan;
 }
 
 /* All rows, where results can be written as they are. Returns 1, with nothing of use in out, if a row needs care. */
@@ -6104,14 +6133,14 @@ static void attn__careful(const attn__problem *p, int redo, attn__scratch *s, at
                           attn__scratch *own)
 {
     const attn__kernel *kernel = redo == ATTN__REDO_CLEAN ? p->run.kernel : p->doubles;
-    size_t rows = ATTN__CARE_ROWS;
+    size_t rows = attn__min(p->rows, ATTN__CARE_ROWS);
     *careful = *p;
     careful->run.kernel = kernel;
     careful->careful = redo;
     careful->gather = 1;
     while (attn__careful_layout(careful, kernel->size, kernel->mr, kernel->nr, kernel->step, rows) ||
            careful->layout.size > p->run.each - p->care_at)
-        rows /= 2;
+        rows -= (rows + 7) / 8; /* four fit */
     attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
 }
 
@@ -6153,13 +6182,6 @@ static int attn__redo_sums(const attn__problem *careful)
     return careful->q.dtype == ATTN_F64 ? ATTN__REDO_LIGHT : ATTN__REDO_DOUBLE;
 }
 
-/* What a column becomes by the values that are seen in it. */
-static double attn__special_value(unsigned sees)
-{
-    if (sees == ATTN__SEES_INF) return attn__infinity();
-    return sees == ATTN__SEES_LOW ? -attn__infinity() : attn__from_bits_f64(0x7ff8000000000000u);
-}
-
 /* Writes row[begin..end) of a tile to the score matrix, `rest` from there to n. */
 static void attn__store_scores(const attn__problem *p, char *at, const char *row, size_t begin, size_t end, size_t n,
                                double rest)
@@ -6192,27 +6214,10 @@ static void attn__store_settled(const attn__problem *careful, const attn__rows *
 static int attn__settle_row(const attn__problem *p, const attn__problem *careful, const attn__rows *rows,
                             attn__scratch *s, size_t r, const void *to)
 {
-    const size_t h = attn__head_of(rows, r), i = rows->q_base + attn__query_of(rows, r);
-    const int bad = attn__finish_row(careful, rows, s, r), nan = attn__nan_f64(s->row[r].factor),
-              light = attn__light(careful);
-    const size_t es = careful->run.kernel->size;
-    char *acc = s->acc + r * careful->width * es;
-    int any = 0;
     (void)to;
-    if (bad && !nan) return attn__redo_sums(careful);
-    if (p->stored_blocks == 1 && !nan && careful->careful == attn__redo_scores(p))
+    if (attn__finish_row(careful, rows, s, r, attn__special(p, s, r))) return attn__redo_sums(careful);
+    if (p->stored_blocks == 1 && !attn__nan_f64(s->row[r].factor) && careful->careful == attn__redo_scores(p))
         attn__store_settled(careful, rows, s, r); /* of others they are there already */
-    for (size_t c = 0; c < p->dim_v; c++) {
-        const unsigned sees = nan ? ATTN__SEES_NAN : attn__special(p, s, r)[c];
-        if (!sees) continue;
-        any = 1;
-        if (light) attn__put(attn__at(&p->out, rows->b, h, i, c), p->out.dtype, attn__special_value(sees));
-        else if (es == sizeof(double)) ((double *)(void *)acc)[c] = attn__special_value(sees);
-        else ((float *)(void *)acc)[c] = (float)attn__special_value(sees);
-    }
-    if (any && !light)
-        careful->run.kernel->store(attn__at(&p->out, rows->b, h, i, 0), p->out.dtype, p->out.stride[ATTN__D], acc,
-                                   p->dim_v);
     return 0;
 }
 
@@ -6548,7 +6553,7 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
         row->exponent = 0; /* of those that are not done again, beside others in a window */
         if (!care) continue;
         if (row->not_finite) row->redo = attn__redo_scores(p);
-        else if (attn__finish_row(p, rows, s, r)) row->redo = ATTN__REDO_CLEAN;
+        else if (attn__finish_row(p, rows, s, r, NULL)) row->redo = ATTN__REDO_CLEAN;
         any |= row->redo;
     }
     if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL, prepared);
@@ -8721,7 +8726,7 @@ static void attn__finish_columns(attn__problem *p, const attn__rows *rows, const
     p->width = cols;
     p->dim_v = attn__min(cols, (size_t)head->dim_v - c);
     p->out.data = attn__at(&out, 0, 0, 0, c);
-    if (attn__finish_row(p, rows, &s, 0)) /* NaN and infinity as they are; a sum that rounded up comes back */
+    if (attn__finish_row(p, rows, &s, 0, NULL)) /* NaN and infinity as they are; a sum that rounded up comes back */
         for (n = 0; n < p->dim_v; n++) {
             double x = attn__get((char *)acc[0] + n * es, kernel->dtype);
             if (attn__finite_f64(max[0]) && attn__finite_f64(sum[0]) && !attn__nan_f64(x) && finite[n])
@@ -11460,17 +11465,25 @@ ATTN__INLINE attn__vec ATTN__V(unscaled)(attn__vec x, const attn__beyond *beyond
     return attn__vmul(attn__vmul(attn__vmul(x, third), third), attn__vset1(beyond->rest));
 }
 
+ATTN__INLINE attn__vec ATTN__V(limited)(attn__vec x, attn__vec most)
+{
+    const attn__vec least = attn__vsub(attn__vset1(0), most);
+    return attn__vchoose(attn__vchoose(x, most, x, most), x, least, least);
+}
+static void ATTN__V(limit)(double *x, size_t n, double most)
+{
+    for (size_t i = 0; i < n; i += ATTN__VL)
+        ATTN__V(store_end)(x + i, ATTN__V(limited)(ATTN__V(load_end)(x + i, n - i), attn__vset1(most)), n - i);
+}
 static void ATTN__V(scale_largely)(const double *row, double *scaled, size_t n, double within, double beyond)
 {
-    const attn__vec most = attn__vset1(-ATTN__MASKED_F64), least = attn__vset1(ATTN__MASKED_F64),
-                    infinite = attn__vset1(attn__infinity());
+    const attn__vec infinite = attn__vset1(attn__infinity());
     for (size_t i = 0; i < n; i += ATTN__VL) {
         const attn__vec x = ATTN__V(load_end)(row + i, n - i), y = ATTN__V(load_end)(scaled + i, n - i);
         attn__vec z = attn__vchoose(attn__vmul(y, attn__vset1(beyond)), ATTN__V(magnitudes)(x), infinite,
                                     attn__vmul(x, attn__vset1(within)));
         /* of many thousand columns it may be infinite, as it is not */
-        attn__vec limited = attn__vchoose(attn__vchoose(z, most, z, most), z, least, least);
-        z = attn__vchoose(z, ATTN__V(magnitudes)(y), infinite, limited);
+        z = attn__vchoose(z, ATTN__V(magnitudes)(y), infinite, ATTN__V(limited)(z, attn__vset1(-ATTN__MASKED_F64)));
         ATTN__V(store_end)(scaled + i, z, n - i);
     }
 }
@@ -11752,8 +11765,10 @@ static void ATTN__V(softmax)(attn__beat *beat)
 /* See weigh_row: the sum of a row's weights in [first, last), whole chains, of which those from hi on are 0. */
 ATTN__INLINE attn__real ATTN__V(sum_chains)(const attn__real *row, size_t first, size_t hi, size_t last)
 {
-    attn__real sums[ATTN__CHAINS];
+    attn__real sums[ATTN__CHAINS], alone = 0;
     size_t at = first / ATTN__CHAIN;
+    for (size_t j = first; j < hi && hi <= first + ATTN__CHAIN; j++) alone += row[j];
+    if (hi <= first + ATTN__CHAIN) return alone;
     attn__memset(sums, 0, sizeof sums);
     for (; at + ATTN__VL <= last / ATTN__CHAIN && ATTN__VL > 1; at += ATTN__VL) { /* a chain in each lane */
         attn__vec sum = attn__vset1(0), x[ATTN__QUAD];
@@ -12378,8 +12393,10 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .scale_largely    = */ ATTN__V(scale_largely),
     /* .complete         = */ ATTN__V(complete),
     /* .find_top         = */ ATTN__V(find_top),
+    /* .limit            = */ ATTN__V(limit),
     /* .decide           = */ ATTN__V(decide),
 #else
+    NULL,
     NULL,
     NULL,
     NULL,
