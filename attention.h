@@ -287,9 +287,9 @@
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
  *   Rows that see them, and those that overflow, take 2 to 8 times as long as others, at
- *   worst 15 times: heads of up to 16 keys, float64 beyond its range, the scalar path,
- *   or several of these together. attn_forward and attn_softmax write one kind of NaN;
- *   in results of attn_matmul and attn_scores its sign and payload depend on the machine.
+ *   worst 10 times (float64 beyond its range with few keys), and 14 on the scalar path.
+ *   attn_forward and attn_softmax write one kind of NaN; in results of attn_matmul and
+ *   attn_scores its sign and payload depend on the machine.
  *
  *   Element types. ATTN_F32 and ATTN_F64 compute in their own precision,
  *   ATTN_F16 and ATTN_BF16 in float32 with one rounding, to nearest even, at
@@ -4172,7 +4172,8 @@ enum {
     X(char, kinds, p->few ? 2 * es : 0, attn__round_up(p->dim_v, 16))         /* as set_aside gives them */            \
     /* scores of float64 beyond its range: of scaled queries and keys, see attn__scaled */                             \
     X(double, scaled_q, p->few && p->q.dtype == ATTN_F64 ? p->chunks * ATTN__TILE_STRIDE : 0, p->rows)                 \
-    X(double, scaled_tile, p->few && p->q.dtype == ATTN_F64 ? ATTN__TILE_STRIDE : 0, p->rows)
+    X(double, scaled_tile, p->few && p->q.dtype == ATTN_F64 ? ATTN__TILE_STRIDE : 0,                                   \
+      p->rows + 2) /* the last two: a row of scores as they were */
 
 /* Where in a worker's workspace each begins, and its size. */
 typedef struct attn__layout {
@@ -5574,11 +5575,12 @@ static int attn__modify_scaled(const attn__problem *p, const attn__rows *rows, a
                                char *bias, size_t base, const attn__block_range *range)
 {
     const size_t lo = range->lo, hi = range->hi, size = (hi - lo) * sizeof *row;
-    double *scaled = attn__scaled_row(p, s, r), first[2][ATTN__BLOCK];
+    double *scaled = attn__scaled_row(p, s, r), *first = attn__scaled_row(p, s, p->rows),
+           *first_scaled = attn__scaled_row(p, s, p->rows + 1);
     attn__row *known = s->row + r;
     int again = p->find == ATTN__FIND_AT_ONCE && attn__large_scale(p);
     if (known->sees & (p->find ? ATTN__SEES_NAN : ATTN__SEES_NAN | ATTN__SEES_INF)) return 1;
-    if (again) attn__memcpy(first[0], row + lo, size), attn__memcpy(first[1], scaled + lo, size);
+    if (again) attn__memcpy(first, row + lo, size), attn__memcpy(first_scaled, scaled + lo, size);
     for (;; again = 0) {
         attn__scale_scores(p, s, r, lo, hi);
         if (attn__complete_row(p, rows, s, r, row, base, lo, hi, 0)) {
@@ -5589,7 +5591,7 @@ static int attn__modify_scaled(const attn__problem *p, const attn__rows *rows, a
         if (p->find)
             known->sees = (unsigned char)(known->sees | p->run.kernel->find_top(scaled + lo, hi - lo, &known->top));
         if (!again || !attn__lower_exponent(known)) break;
-        attn__memcpy(row + lo, first[0], size), attn__memcpy(scaled + lo, first[1], size);
+        attn__memcpy(row + lo, first, size), attn__memcpy(scaled + lo, first_scaled, size);
         known->sees = 0, known->top = ATTN__MASKED_F64;
     }
     return p->find == ATTN__FIND_FIRST || known->sees & (ATTN__SEES_NAN | ATTN__SEES_INF);
@@ -6201,12 +6203,12 @@ static void attn__store_settled(const attn__problem *careful, const attn__rows *
     const attn__block_range *range = s->ranges + block % ATTN__MASK_BLOCKS * careful->rows + r;
     const int any = range->mask_state != ATTN__MASK_DROPS_ALL && s->max[r] > -attn__infinity();
     const size_t lo = any ? range->lo : begin, hi = any ? range->hi : begin;
-    char *row = s->tile + r * ATTN__TILE_STRIDE * es,
-         *at = attn__score_at(careful, rows, attn__head_of(rows, r), attn__query_of(rows, r), careful->kv_begin);
+    char *row = s->bias, /* room: what is in the tile may be needed */
+        *at = attn__score_at(careful, rows, attn__head_of(rows, r), attn__query_of(rows, r), careful->kv_begin);
     s->row[r].weighed = 1;
     if (!at) return;
     attn__memset(row + begin * es, 0, (lo - begin) * es);
-    kernel->scale(row + lo * es, row + lo * es, hi - lo, s->row[r].factor);
+    kernel->scale(row + lo * es, s->tile + (r * ATTN__TILE_STRIDE + lo) * es, hi - lo, s->row[r].factor);
     attn__store_scores(careful, at, row, begin, hi, end, 0);
 }
 
@@ -6214,11 +6216,11 @@ static void attn__store_settled(const attn__problem *careful, const attn__rows *
 static int attn__settle_row(const attn__problem *p, const attn__problem *careful, const attn__rows *rows,
                             attn__scratch *s, size_t r, const void *to)
 {
+    const int bad = attn__finish_row(careful, rows, s, r, attn__special(p, s, r));
     (void)to;
-    if (attn__finish_row(careful, rows, s, r, attn__special(p, s, r))) return attn__redo_sums(careful);
     if (p->stored_blocks == 1 && !attn__nan_f64(s->row[r].factor) && careful->careful == attn__redo_scores(p))
         attn__store_settled(careful, rows, s, r); /* of others they are there already */
-    return 0;
+    return bad ? attn__redo_sums(careful) : 0;
 }
 
 /* Is a value not finite, of all that met weights of these rows, seen or not, or a sink so that there is no output? If
