@@ -513,6 +513,49 @@ static void try_poisoned(attn_dtype type, double poison, double softcap)
         }
 }
 
+/* Rows of which each sees what is not finite in a key of its own, the same columns, beside keys that all of them see,
+ * or none. Which rows see a key: by a mask, or by where they are. */
+static void try_own_poison(attn_dtype type)
+{
+    static const double poisons[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    static const char *const names[] = {"mask", "causal", "window"};
+    for (int how = 0; how < 3; how++)
+        for (size_t q_len = 3; q_len <= 21; q_len += 9) {
+            test_rng rng = {q_len};
+            attn_desc d = problem(type, q_len, q_len + 9, 4, &rng);
+            if (how == 0) {
+                d.mask = test_2d(ATTN_BOOL, q_len, q_len + 9);
+                for (size_t i = 0; i < q_len; i++)
+                    for (size_t j = 0; j < q_len + 9; j++) ref_set(&d.mask, 0, 0, i, j, j == i || j > q_len);
+            } else d.causal = 1, d.align = ATTN_ALIGN_OFFSET, d.q_offset = 2;
+            if (how == 2) d.window = 1, d.window_left = 3, d.window_right = 0;
+            for (size_t j = 0; j < q_len; j++) ref_set(&d.v, 0, 0, j, 1, poisons[j / 2 % 3]);
+            ref_set(&d.v, 0, 0, q_len, 3, poisons[0]);
+            test_attention(&d, "%s, %zu queries, each sees a poison of its own, %s", attn_dtype_name(type), q_len,
+                           names[how]);
+            test_release();
+        }
+}
+
+/* Scores beyond the range that are all the same, and values whose sums are: weights are asked for, and used again. */
+static void try_equal_giants(attn_dtype type)
+{
+    const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+    for (size_t kv_len = 8; kv_len <= 600; kv_len = kv_len * 8 + 5)
+        for (int special = 0; special < 2; special++) {
+            test_rng rng = {kv_len};
+            attn_desc d = problem(type, 9, kv_len, 3, &rng);
+            test_fill(&d.q, largest);
+            test_fill(&d.k, largest);
+            for (size_t j = 0; j < kv_len; j++)
+                for (size_t c = 0; c < 4; c++) ref_set(&d.v, 0, 0, j, c, c % 2 ? -largest : largest);
+            if (special) ref_set(&d.v, 0, 0, kv_len - 1, 2, (double)INFINITY);
+            test_attention(&d, "%s, %zu equal giants%s", attn_dtype_name(type), kv_len,
+                           special ? ", a value is infinite" : "");
+            test_release();
+        }
+}
+
 /* Queries that make one panel, whose keys are taken a few at a time: one of any of these few is found. */
 static void try_few_at_a_time(attn_dtype type)
 {
@@ -548,6 +591,8 @@ int main(int argc, char **argv)
         try_stages(test_types[t]);
         try_subnormal_queries(test_types[t]);
         try_few_at_a_time(test_types[t]);
+        try_own_poison(test_types[t]);
+        try_equal_giants(test_types[t]);
         for (int softcap = 0; softcap <= 5; softcap += 5) {
             try_poisoned(test_types[t], (double)NAN, softcap);
             try_poisoned(test_types[t], (double)INFINITY, softcap);
