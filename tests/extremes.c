@@ -134,15 +134,16 @@ static void try_parameters(attn_dtype type)
             test_attention(&d, "%s, scale %g, q %s", attn_dtype_name(type), scales[s], classes[v].name);
             test_release();
         }
-    for (size_t n = 4; n <= 530; n += 526) { /* scores just beyond the range, which differ by little */
+    for (size_t both = 0; both < 4; both++) { /* scores just beyond the range, above or below, which differ by little */
+        const size_t n = both < 2 ? 4 : 530;
         test_rng rng = {4};
         attn_desc d = problem(type, 4, n, 2, &rng);
-        d.scale = largest;
+        d.scale = both % 2 ? -largest : largest;
         test_fill(&d.q, 1);
         for (size_t j = 0; j < n; j++)
             for (size_t c = 0; c < 2; c++)
                 ref_set(&d.k, 0, 0, j, c, 1 + (double)(j * 7 % n) * ldexp(1, type == ATTN_F64 ? -40 : -20));
-        test_attention(&d, "%s, the largest scale, %zu keys that are nearly the same", attn_dtype_name(type), n);
+        test_attention(&d, "%s, scale %g, %zu keys that are nearly the same", attn_dtype_name(type), d.scale, n);
         test_release();
     }
     for (int sign = -1; sign <= 2; sign++) { /* 2: mixed signs */
