@@ -5496,14 +5496,13 @@ static int attn__only_beyond(const attn__problem *p, const attn__row *row)
     return attn__scaled(p) && attn__beyond_of(row).only;
 }
 
-/* With a large scale, where none of a row is, the least beyond the range would be subnormal numbers: they are not, if
- * this returns 1. */
-static int attn__lower_exponent(attn__row *row)
+/* With a large scale, where none of a row is, the least beyond the range would be subnormal numbers; with an exponent
+ * that is lower by so much they are not. */
+#define ATTN__LOWER 100
+static int attn__wants_lower(const attn__row *row, int lower)
 {
-    const double least = 1.1830521861667747e-271; /* 2^-900 */
-    if (!(row->top < least && row->top > -least)) return 0;
-    row->exponent -= 100;
-    return 1;
+    const double least = attn__power2(lower - 900);
+    return row->top < least && row->top > -least;
 }
 
 /* Raw scores [lo, hi) of row r and scaled ones: one is known where the other was not. Returns 1, as the row is decided,
@@ -5578,21 +5577,23 @@ static int attn__modify_scaled(const attn__problem *p, const attn__rows *rows, a
     double *scaled = attn__scaled_row(p, s, r), *first = attn__scaled_row(p, s, p->rows),
            *first_scaled = attn__scaled_row(p, s, p->rows + 1);
     attn__row *known = s->row + r;
-    int again = p->find == ATTN__FIND_AT_ONCE && attn__large_scale(p);
+    int lower = p->find == ATTN__FIND_AT_ONCE && attn__large_scale(p) ? ATTN__LOWER : 0;
     if (known->sees & (p->find ? ATTN__SEES_NAN : ATTN__SEES_NAN | ATTN__SEES_INF)) return 1;
-    if (again) attn__memcpy(first, row + lo, size), attn__memcpy(first_scaled, scaled + lo, size);
-    for (;; again = 0) {
+    if (lower) attn__memcpy(first, row + lo, size), attn__memcpy(first_scaled, scaled + lo, size);
+    for (known->exponent -= lower;; lower = 0) { /* which often is the right one */
         attn__scale_scores(p, s, r, lo, hi);
         if (attn__complete_row(p, rows, s, r, row, base, lo, hi, 0)) {
             known->sees |= ATTN__SEES_NAN;
+            known->exponent += lower;
             return 1;
         }
         attn__modify_row(p, rows, s, r, (char *)row, bias, base, range, ATTN__UNIT_1);
         if (p->find)
             known->sees = (unsigned char)(known->sees | p->run.kernel->find_top(scaled + lo, hi - lo, &known->top));
-        if (!again || !attn__lower_exponent(known)) break;
+        if (!lower || attn__wants_lower(known, lower)) break;
         attn__memcpy(row + lo, first, size), attn__memcpy(scaled + lo, first_scaled, size);
         known->sees = 0, known->top = ATTN__MASKED_F64;
+        known->exponent += lower;
     }
     return p->find == ATTN__FIND_FIRST || known->sees & (ATTN__SEES_NAN | ATTN__SEES_INF);
 }
@@ -5753,8 +5754,10 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         }
         next = attn__min((lo / step + 1) * step, block->keys.hi);
         if (attn__in_place(p, rows, &p->v, base + lo)) next = lo + attn__together(p, base + lo, base + next);
-        else if (cols && p->careful) attn__set_aside(p, rows, s, base + lo, base + next);
-        else if (cols && coded) attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
+        else if (cols && p->careful) {
+            if (!weighed || next - lo < block->keys.hi - block->keys.lo) /* or else they are there still */
+                attn__set_aside(p, rows, s, base + lo, base + next);
+        } else if (cols && coded) attn__gather(p, rows, s, &p->v, base + lo, base + next, 0, p->dim_v);
         else cols = 0;
         if (cols < p->dim_v) attn__pack_values(p, rows, s, base + lo, base + next, cols);
         attn__add_values(p, rows, s, base, lo, next, cols, block->acc, accumulate);
@@ -6064,13 +6067,16 @@ static double attn__special_value(unsigned sees)
 static void attn__put_special(const attn__problem *p, char *acc, const unsigned char *special)
 {
     const int wide = p->run.kernel->size == sizeof(double);
+    unsigned sees = ATTN__SEES_NAN, before = sees; /* often the same again */
+    double value = attn__special_value(sees);
     for (size_t c = 0, end; c < p->dim_v; c = end) {
         end = attn__min(c + 8, p->dim_v);
         if (special && !attn__word((const char *)special + c, 0)) continue;
         for (; c < end; c++) {
-            const unsigned sees = special ? special[c] : ATTN__SEES_NAN;
-            if (sees && wide) ((double *)(void *)acc)[c] = attn__special_value(sees);
-            else if (sees) ((float *)(void *)acc)[c] = (float)attn__special_value(sees);
+            if (special) sees = special[c];
+            if (sees != before) value = attn__special_value(before = sees);
+            if (sees && wide) ((double *)(void *)acc)[c] = value;
+            else if (sees) ((float *)(void *)acc)[c] = (float)value;
         }
     }
 }
@@ -6160,7 +6166,7 @@ static int attn__scaled_states(attn__problem *careful, const attn__rows *window,
     careful->find = at_once ? ATTN__FIND_AT_ONCE : ATTN__FIND_FIRST;
     attn__states(careful, window, own, within);
     for (size_t r = 0; r < window->count && attn__large_scale(careful) && !at_once; r++)
-        again |= attn__lower_exponent(own->row + r);
+        if (attn__wants_lower(own->row + r, 0)) own->row[r].exponent -= ATTN__LOWER, again = 1;
     if (again) attn__states(careful, window, own, within);
     careful->find = ATTN__FOUND;
     if (!at_once && attn__any_weight(own, window->count)) attn__states(careful, window, own, within);
