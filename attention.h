@@ -6097,10 +6097,8 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     if (nan && !special) return 1; /* also where there are no values */
     if (special) attn__put_special(p, acc, nan ? NULL : special);
     if (!attn__light(p)) kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
-    for (size_t c = 0; c < p->dim_v && attn__light(p); c++, out += p->out.stride[ATTN__D] * p->out.size) {
-        const double x = ((double *)(void *)acc)[c];
-        if (!attn__finite_f64(*(double *)(void *)out) || !attn__finite_f64(x)) *(double *)(void *)out = x;
-    }
+    for (size_t c = 0; c < p->dim_v && attn__light(p); c++, out += p->out.stride[ATTN__D] * p->out.size)
+        if (!attn__finite_f64(*(double *)(void *)out)) *(double *)(void *)out = ((double *)(void *)acc)[c];
     return bad && !nan;
 }
 
@@ -10159,14 +10157,8 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 #if ATTN__F64
     const double *x = (const double *)from;
     size_t i = 0;
-    if (stride == 1 && dtype == ATTN_F32) {
-        const attn__vec nan = attn__vset1(attn__from_bits_f64(0x7ff8000000000000u)), /* it has one form */
-            infinite = attn__vset1(attn__infinity()), most = attn__vset1(-ATTN__MASKED_F64);
-        for (; i + ATTN__VL <= n; i += ATTN__VL) {
-            const attn__vec y = attn__vload(x + i), z = attn__vchoose(nan, y, infinite, y);
-            ATTN__V(store_f32)((float *)to + i, attn__vchoose(z, most, y, y));
-        }
-    }
+    if (stride == 1 && dtype == ATTN_F32)
+        for (; i + ATTN__VL <= n; i += ATTN__VL) ATTN__V(store_f32)((float *)to + i, attn__vload(x + i));
     attn__store_f64((char *)to + (ptrdiff_t)i * stride * (ptrdiff_t)attn_dtype_size(dtype), dtype, stride, x + i,
                     n - i);
 #else

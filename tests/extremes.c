@@ -146,6 +146,28 @@ static void try_parameters(attn_dtype type)
         test_attention(&d, "%s, scale %g, %zu keys that are nearly the same", attn_dtype_name(type), d.scale, n);
         test_release();
     }
+    if (type == ATTN_F64) { /* so many columns that scaled scores overflow as well */
+        test_rng rng = {5};
+        attn_desc d = problem(type, 1, 3, 70000, &rng);
+        d.scale = largest;
+        test_fill(&d.q, largest);
+        test_fill(&d.k, largest);
+        test_attention(&d, "%s, the largest of 70000 columns", attn_dtype_name(type));
+        test_release();
+    }
+    for (size_t n = 30; n <= 530; n += 500) { /* biases whose sum overflows until it meets a score */
+        test_rng rng = {6};
+        attn_desc d = problem(type, 4, n, 1, &rng);
+        d.scale = 1;
+        test_fill(&d.q, 1);
+        for (size_t j = 0; j < n; j++) ref_set(&d.k, 0, 0, j, 0, -0.9 * largest * (1 - 0.001 * (double)(j % 7)));
+        d.mask = test_1d(type, n);
+        test_fill(&d.mask, 0.95 * largest);
+        d.alibi = test_1d(type, 2);
+        test_fill(&d.alibi, -0.9 * largest / (double)n);
+        test_attention(&d, "%s, %zu keys, biases that overflow alone", attn_dtype_name(type), n);
+        test_release();
+    }
     for (int sign = -1; sign <= 2; sign++) { /* 2: mixed signs */
         test_rng rng = {(uint64_t)(sign + 1)};
         attn_desc d = problem(type, 4, 530, 8, &rng);
@@ -245,6 +267,14 @@ static void try_stages(attn_dtype type)
                            capped ? ", softcap" : "");
             fill_class(&d.k, &classes[LARGEST], &rng);
             test_attention(&d, "%s, stage %d of the largest scores%s", attn_dtype_name(type), stage,
+                           capped ? ", softcap" : "");
+            for (size_t i = 0; i < 4; i++) /* scaled queries overflow, and scores do not */
+                for (size_t c = 0; c < 6; c++)
+                    ref_set(&d.q, 0, 0, i, c, ldexp(8 + (double)((i + c) % 5), type == ATTN_F64 ? 1000 : 104));
+            for (size_t j = 0; j < 530; j++)
+                for (size_t c = 0; c < 6; c++) ref_set(&d.k, 0, 0, j, c, ldexp((double)((j + c) % 7) - 3, -40));
+            d.scale = ldexp(1, 30);
+            test_attention(&d, "%s, stage %d of queries that the scale makes infinite%s", attn_dtype_name(type), stage,
                            capped ? ", softcap" : "");
             fill_class(&d.q, &classes[DENORMAL], &rng);
             fill_class(&d.k, &classes[ONE], &rng);
