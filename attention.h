@@ -12358,6 +12358,13 @@ static void ATTN__V(weigh)(void *scores, size_t cols, const attn__block_range *r
     for (size_t c = 0; c < cols; c++) sum_out[c] = lo[c] < hi[c] ? (double)sum[c] : 0;
 }
 
+#if ATTN__F64
+#define ATTN__OF_DOUBLES(name) ATTN__V(name)
+#define ATTN__OF_SINGLES(name) NULL
+#else
+#define ATTN__OF_DOUBLES(name) NULL
+#define ATTN__OF_SINGLES(name) ATTN__V(name)
+#endif
 static const attn__kernel ATTN__V(kernel) = {
     /* .size             = */ sizeof(attn__real),
     /* .mr               = */ ATTN__MR,
@@ -12389,19 +12396,11 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .weigh            = */ ATTN__V(weigh),
     /* .sum_values       = */ ATTN__V(sum_values),
     /* .set_aside        = */ ATTN__V(set_aside),
-#if ATTN__F64
-    /* .scale_largely    = */ ATTN__V(scale_largely),
-    /* .complete         = */ ATTN__V(complete),
-    /* .find_top         = */ ATTN__V(find_top),
-    /* .limit            = */ ATTN__V(limit),
-    /* .decide           = */ ATTN__V(decide),
-#else
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-#endif
+    /* .scale_largely    = */ ATTN__OF_DOUBLES(scale_largely),
+    /* .complete         = */ ATTN__OF_DOUBLES(complete),
+    /* .find_top         = */ ATTN__OF_DOUBLES(find_top),
+    /* .limit            = */ ATTN__OF_DOUBLES(limit),
+    /* .decide           = */ ATTN__OF_DOUBLES(decide),
     /* .join             = */ ATTN__V(join),
     /* .exp_difference   = */ ATTN__V(exp_difference),
     /* .scale            = */ ATTN__V(scale),
@@ -12418,32 +12417,17 @@ static const attn__kernel ATTN__V(kernel) = {
     /* .bias             = */ ATTN__V(bias),
     /* .bias_panel       = */ ATTN__V(bias_panel),
     /* .mask             = */ ATTN__V(mask),
-#if ATTN__F64
-    /* .turns            = */ ATTN__V(turns),
-    /* .logs             = */ ATTN__V(logs),
-    /* .cosines          = */ ATTN__V(cosines),
-    /* .rotate           = */ ATTN__V(rotate),
-    /* .narrow           = */ ATTN__V(narrow),
-    /* .rotate_singles   = */ ATTN__V(rotate_singles),
-#else
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-#endif
+    /* .turns            = */ ATTN__OF_DOUBLES(turns),
+    /* .logs             = */ ATTN__OF_DOUBLES(logs),
+    /* .cosines          = */ ATTN__OF_DOUBLES(cosines),
+    /* .rotate           = */ ATTN__OF_DOUBLES(rotate),
+    /* .narrow           = */ ATTN__OF_DOUBLES(narrow),
+    /* .rotate_singles   = */ ATTN__OF_DOUBLES(rotate_singles),
     /* .load             = */ ATTN__V(load_any),
     /* .store            = */ ATTN__V(store_row),
-#if ATTN__F64
-    NULL,
-    NULL,
-    NULL,
-#else
-    /* .decode           = */ ATTN__V(decode),
-    /* .magnitude        = */ ATTN__V(magnitude),
-    /* .encode           = */ ATTN__V(encode),
-#endif
+    /* .decode           = */ ATTN__OF_SINGLES(decode),
+    /* .magnitude        = */ ATTN__OF_SINGLES(magnitude),
+    /* .encode           = */ ATTN__OF_SINGLES(encode),
 #if !ATTN__F64 && ATTN__VL > 1 && defined(ATTN__OWN_BYTES)
     /* .dot_codes        = */ ATTN__V(dot_codes),
     /* .add_codes        = */ ATTN__V(add_codes)
@@ -12452,6 +12436,8 @@ static const attn__kernel ATTN__V(kernel) = {
     NULL
 #endif
 };
+#undef ATTN__OF_DOUBLES
+#undef ATTN__OF_SINGLES
 #endif /* ATTN__KERNEL */
 
 /* ==========================================================================
