@@ -287,7 +287,8 @@
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
  *   Rows that see them, and those that overflow, take 2 to 8 times as long as others, at
- *   worst 10 times (float64 beyond its range with few keys), and 14 on the scalar path.
+ *   worst 10 times (float64 beyond its range with few keys), or 14 times float32 on the
+ *   scalar path, which emulates the multiply-adds of doubles.
  *   attn_forward and attn_softmax write one kind of NaN; in results of attn_matmul and
  *   attn_scores its sign and payload depend on the machine.
  *
@@ -2107,9 +2108,6 @@ typedef struct attn__code_places {
     const float *scale[4], *zero[4];
 } attn__code_places;
 
-/* What a path offers to the driver, for one compute type T (float or double).
- * A tile has at most `mr` rows, ATTN__TILE_STRIDE elements apart; a panel has `nr`
- * columns. Element counts everywhere. */
 /* What a row sees: among its scores, or the values of a column. */
 #define ATTN__SEES_NAN 1
 #define ATTN__SEES_INF 2
@@ -2122,6 +2120,9 @@ typedef struct attn__beyond {
     int only; /* what is beyond has a weight */
 } attn__beyond;
 
+/* What a path offers to the driver, for one compute type T (float or double).
+ * A tile has at most `mr` rows, ATTN__TILE_STRIDE elements apart; a panel has `nr`
+ * columns. Element counts everywhere. */
 typedef struct attn__kernel {
     size_t size; /* of T */
     size_t mr, nr, lanes;
@@ -5914,8 +5915,8 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         s->sum[r] = 0;
     }
     for (size_t i = 0; i < count * p->stored_blocks; i++) s->block_max[i] = -attn__infinity();
-    if (p->find != ATTN__WEIGHED)
-        block.queries = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
+    block.queries =
+        p->find == ATTN__WEIGHED ? 0 : attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
 
     s->tree.depth = 0;
     for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
@@ -6289,7 +6290,7 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
         int ready = 0;
         for (size_t r = 0, start; r < rows->count;) {
             attn__rows window;
-            int at_once;
+            int at_once = 0;
             if (s->row[r].redo != pass) {
                 r++;
                 continue;
@@ -6307,8 +6308,8 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
             attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
             own->ranges_key->count = 0;
-            at_once = pass == ATTN__REDO_SCALED && attn__scaled_states(careful, &window, own, within);
-            if (pass != ATTN__REDO_SCALED && (pass != ATTN__REDO_BOTH || attn__any_weight(own, window.count)))
+            if (pass == ATTN__REDO_SCALED) at_once = attn__scaled_states(careful, &window, own, within);
+            else if (pass != ATTN__REDO_BOTH || attn__any_weight(own, window.count))
                 attn__states(careful, &window, own, within);
             if (attn__settle_window(p, careful, &window, own, pass, s->row + start, r - start, settle, to) && at_once) {
                 careful->careful = ATTN__REDO_BOTH; /* the weights are there still */
@@ -10175,6 +10176,8 @@ static void ATTN__V(store_row)(void *to, attn_dtype dtype, ptrdiff_t stride, con
 #endif
 }
 
+ATTN__INLINE attn__vec ATTN__V(magnitudes)(attn__vec x) { return attn__vmax(x, attn__vsub(attn__vset1(0), x)); }
+
 #if !ATTN__F64
 #ifndef ATTN__OWN_BYTES
 ATTN__INLINE void ATTN__V(store_bytes)(uint8_t *p, attn__vec a)
@@ -10274,7 +10277,7 @@ static float ATTN__V(magnitude)(const float *x, size_t n)
     float bad_at;
     for (size_t i = 0; i < n; i += ATTN__VL) {
         const attn__vec a = n - i < ATTN__VL ? ATTN__V(load_part)(x + i, n - i) : attn__vload(x + i);
-        max = attn__vmax(max, attn__vmax(a, attn__vsub(zero, a)));
+        max = attn__vmax(max, ATTN__V(magnitudes)(a));
         bad = attn__vadd(bad, attn__vsub(a, a));
     }
     bad_at = attn__vsum_across(bad);
@@ -10284,8 +10287,9 @@ static float ATTN__V(magnitude)(const float *x, size_t n)
 /* What to divide by: of a scale that is 0 infinity, so that all becomes 0. */
 ATTN__INLINE attn__vec ATTN__V(divisor)(attn__vec s)
 {
-    const attn__vec least = attn__vset1(attn__from_bits_f32(1)), none = attn__vset1(0);
-    return attn__vchoose(s, attn__vmax(s, attn__vsub(none, s)), least, attn__vset1(attn__from_bits_f32(0x7f800000u)));
+    const attn__vec least = attn__vset1(attn__from_bits_f32(1)),
+                    infinite = attn__vset1(attn__from_bits_f32(0x7f800000u));
+    return attn__vchoose(s, ATTN__V(magnitudes)(s), least, infinite);
 }
 /* `floats` and `zeros` are constants, and dtype where the first is not 0. */
 ATTN__INLINE void ATTN__V(encode_run)(uint8_t *to, const float *from, const attn_dtype dtype, const int floats,
@@ -11447,7 +11451,6 @@ ATTN__INLINE void ATTN__V(store_end)(double *p, attn__vec a, size_t left)
     if (left >= ATTN__VL) attn__vstore(p, a);
     else ATTN__V(store_part)(p, a, left);
 }
-ATTN__INLINE attn__vec ATTN__V(magnitudes)(attn__vec x) { return attn__vmax(x, attn__vsub(attn__vset1(0), x)); }
 /* x, or y where it is not finite */
 ATTN__INLINE attn__vec ATTN__V(finite_else)(attn__vec x, attn__vec y)
 {
@@ -11767,8 +11770,10 @@ ATTN__INLINE attn__real ATTN__V(sum_chains)(const attn__real *row, size_t first,
 {
     attn__real sums[ATTN__CHAINS], alone = 0;
     size_t at = first / ATTN__CHAIN;
-    for (size_t j = first; j < hi && hi <= first + ATTN__CHAIN; j++) alone += row[j];
-    if (hi <= first + ATTN__CHAIN) return alone;
+    if (hi <= first + ATTN__CHAIN) {
+        for (size_t j = first; j < hi; j++) alone += row[j];
+        return alone;
+    }
     attn__memset(sums, 0, sizeof sums);
     for (; at + ATTN__VL <= last / ATTN__CHAIN && ATTN__VL > 1; at += ATTN__VL) { /* a chain in each lane */
         attn__vec sum = attn__vset1(0), x[ATTN__QUAD];
