@@ -287,8 +287,8 @@
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
  *   Rows that see them, and those that overflow, take 2 to 8 times as long as others, at
- *   worst 10 times (float64 beyond its range with few keys), or 14 times float32 on the
- *   scalar path, which emulates the multiply-adds of doubles.
+ *   worst 10 times (float64 beyond its range with few keys); on the scalar path, which
+ *   emulates the multiply-adds of doubles, float32 takes up to 14 times as long.
  *   attn_forward and attn_softmax write one kind of NaN; in results of attn_matmul and
  *   attn_scores its sign and payload depend on the machine.
  *
@@ -5498,12 +5498,12 @@ static int attn__only_beyond(const attn__problem *p, const attn__row *row)
 }
 
 /* With a large scale, where none of a row is, the least beyond the range would be subnormal numbers; with an exponent
- * that is lower by so much they are not. */
+ * that is lower by so much they are not. So are scores that are asked for beside NaN, which decides the row. */
 #define ATTN__LOWER 100
 static int attn__wants_lower(const attn__row *row, int lower)
 {
     const double least = attn__power2(lower - 900);
-    return row->top < least && row->top > -least;
+    return row->sees & ATTN__SEES_NAN || (row->top < least && row->top > -least);
 }
 
 /* Raw scores [lo, hi) of row r and scaled ones: one is known where the other was not. Returns 1, as the row is decided,
@@ -5585,7 +5585,6 @@ static int attn__modify_scaled(const attn__problem *p, const attn__rows *rows, a
         attn__scale_scores(p, s, r, lo, hi);
         if (attn__complete_row(p, rows, s, r, row, base, lo, hi, 0)) {
             known->sees |= ATTN__SEES_NAN;
-            known->exponent += lower;
             return 1;
         }
         attn__modify_row(p, rows, s, r, (char *)row, bias, base, range, ATTN__UNIT_1);
@@ -6164,8 +6163,11 @@ static int attn__scaled_states(attn__problem *careful, const attn__rows *window,
     for (size_t r = 0; r < window->count; r++) own->row[r].exponent = exponent;
     careful->find = at_once ? ATTN__FIND_AT_ONCE : ATTN__FIND_FIRST;
     attn__states(careful, window, own, within);
-    for (size_t r = 0; r < window->count && attn__large_scale(careful) && !at_once; r++)
-        if (attn__wants_lower(own->row + r, 0)) own->row[r].exponent -= ATTN__LOWER, again = 1;
+    for (size_t r = 0; r < window->count && attn__large_scale(careful) && !at_once; r++) {
+        if (!attn__wants_lower(own->row + r, 0)) continue;
+        own->row[r].exponent -= ATTN__LOWER;
+        again |= !(own->row[r].sees & ATTN__SEES_NAN);
+    }
     if (again) attn__states(careful, window, own, within);
     careful->find = ATTN__FOUND;
     if (!at_once && attn__any_weight(own, window->count)) attn__states(careful, window, own, within);

@@ -250,6 +250,26 @@ static void try_subnormal_queries(attn_dtype type)
     test_release();
 }
 
+/* Scores beyond the range that a bias brings back, beside a key that makes the row NaN: as precise as without it. */
+static void try_scores_beside_nan(attn_dtype type)
+{
+    const double largest = type == ATTN_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+    for (size_t kv_len = 9; kv_len <= 600; kv_len += 591)
+        for (size_t key = 0; key < kv_len + 8; key += kv_len / 2 + 1) { /* of which the last is none */
+            test_rng rng = {kv_len};
+            attn_desc d = problem(type, 3, kv_len, 1, &rng);
+            d.scale = largest;
+            test_fill(&d.q, 1);
+            for (size_t j = 0; j < kv_len; j++) ref_set(&d.k, 0, 0, j, 0, 1.5 + 0.0001234567891 * (double)j);
+            if (key < kv_len) ref_set(&d.k, 0, 0, key, 0, (double)NAN);
+            d.mask = test_1d(type, kv_len);
+            test_fill(&d.mask, -0.95 * largest);
+            d.stage = ATTN_STAGE_BIASED;
+            test_attention(&d, "%s, %zu keys, biased scores beside NaN in key %zu", attn_dtype_name(type), kv_len, key);
+            test_release();
+        }
+}
+
 /* Scores at every stage that overflow while they are computed. */
 static void try_stages(attn_dtype type)
 {
@@ -579,7 +599,8 @@ static void try_equal_giants(attn_dtype type)
             test_fill(&d.q, largest);
             test_fill(&d.k, largest);
             for (size_t j = 0; j < kv_len; j++)
-                for (size_t c = 0; c < 4; c++) ref_set(&d.v, 0, 0, j, c, c % 2 ? -largest : largest);
+                for (size_t c = 0; c < 4; c++)
+                    ref_set(&d.v, 0, 0, j, c, (c % 2 ? -largest : largest) * (1 - (double)j / 1024));
             if (special) ref_set(&d.v, 0, 0, kv_len - 1, 2, (double)INFINITY);
             test_attention(&d, "%s, %zu equal giants%s", attn_dtype_name(type), kv_len,
                            special ? ", a value is infinite" : "");
@@ -623,6 +644,7 @@ int main(int argc, char **argv)
         try_subnormal_queries(test_types[t]);
         try_few_at_a_time(test_types[t]);
         try_own_poison(test_types[t]);
+        try_scores_beside_nan(test_types[t]);
         try_equal_giants(test_types[t]);
         for (int softcap = 0; softcap <= 5; softcap += 5) {
             try_poisoned(test_types[t], (double)NAN, softcap);
