@@ -1461,6 +1461,8 @@ ATTN__INLINE int attn__nan_f32(float x) { return (attn__bits_f32(x) & 0x7fffffff
 ATTN__INLINE int attn__finite_f32(float x) { return (attn__bits_f32(x) & 0x7f800000u) != 0x7f800000u; }
 ATTN__INLINE int attn__finite_f64(double x) { return (attn__bits_f64(x) >> 52 & 0x7ffu) != 0x7ffu; }
 
+ATTN__INLINE double attn__infinity(void) { return attn__from_bits_f64(0x7ff0000000000000u); }
+
 /* a * b + c with one rounding. Faster than a library call, and right where the library's is not. */
 #if ATTN__FMA_F32
 ATTN__INLINE float attn__fma_f32(float a, float b, float c) { return ATTN__HARDWARE_FMA_F32(a, b, c); }
@@ -1487,107 +1489,122 @@ ATTN__INLINE float attn__fma_f32(float a, float b, float c)
 #if ATTN__FMA_F64
 ATTN__INLINE double attn__fma_f64(double a, double b, double c) { return ATTN__HARDWARE_FMA_F64(a, b, c); }
 #else
-/* x >> n, with the last bit 1 if a bit is lost */
-ATTN__INLINE void attn__shift_128(uint64_t x[2], unsigned n)
+ATTN__INLINE int attn__exponent_of(double x) { return (int)(attn__bits_f64(x) >> 52 & 0x7ff); }
+ATTN__INLINE double attn__with_exponent(double x, int e)
 {
-    uint64_t lost = 0;
-    for (; n; n -= n < 32 ? n : 32) {
-        const unsigned by = n < 32 ? n : 32;
-        lost |= x[0] << (64 - by);
-        x[0] = x[0] >> by | x[1] << (64 - by);
-        x[1] >>= by;
-        if (!x[0] && !x[1]) break;
-    }
-    x[0] |= lost != 0;
+    return attn__from_bits_f64((attn__bits_f64(x) & UINT64_C(0x800fffffffffffff)) | (uint64_t)e << 52);
+}
+ATTN__INLINE int attn__is_zero(double x) { return attn__bits_f64(x) << 1 == 0; }
+
+/* a b = p + e (Dekker 1971) */
+ATTN__INLINE double attn__two_product(double a, double b, double *e)
+{
+    const double split = 134217729.0, ta = split * a, tb = split * b; /* 2^27 + 1 */
+    const double ah = ta - (ta - a), al = a - ah, bh = tb - (tb - b), bl = b - bh, p = a * b;
+    *e = ((ah * bh - p) + ah * bl + al * bh) + al * bl; /* these products are exact */
+    return p;
+}
+/* a + b = s + e (Knuth) */
+ATTN__INLINE double attn__two_sum(double a, double b, double *e)
+{
+    const double s = a + b, t = s - a;
+    *e = (a - (s - t)) + (b - t);
+    return s;
+}
+/* a + b, of the two numbers beside it the one whose last bit is 1, unless it is exact: then its sum with a number that
+ * is much larger is rounded as that of a + b (Boldo & Melquiond 2008). */
+static double attn__odd_sum(double a, double b)
+{
+    double e;
+    const double s = attn__two_sum(a, b, &e);
+    const uint64_t u = attn__bits_f64(s);
+    return (u & 1) || !(e < 0 || e > 0) ? s : attn__from_bits_f64((e > 0) == (s > 0) ? u + 1 : u - 1);
 }
 
-/* |x| = m 2^e, 2^52 <= m < 2^53, or m = 0 and e low, for finite x */
-ATTN__INLINE uint64_t attn__integer_of(double x, int *e)
+/* x = m 2^(e - 1023), 1 <= |m| < 2, for finite x but 0 */
+static double attn__unit(double x, int *e)
 {
-    const uint64_t u = attn__bits_f64(x);
-    uint64_t m = u & UINT64_C(0xfffffffffffff);
-    *e = (int)(u >> 52 & 0x7ff);
-    if (*e) m |= UINT64_C(1) << 52;
-    else *e = 1;
-    if (!m) *e = -4000;
-    else
-        for (; !(m >> 52); m <<= 1) *e -= 1;
-    *e -= 1075;
-    return m;
+    *e = attn__exponent_of(x);
+    if (!*e) {
+        x *= 18446744073709551616.0; /* 2^64 */
+        *e = attn__exponent_of(x) - 64;
+    }
+    return attn__with_exponent(x, 1023);
+}
+/* *x = p + e + c, where p + e is a product. In two parts, v + r, that sum has an error of 2^-53 of r, so where more of
+ * r and less give the same number, it is right: then 1 is returned (Ziv 1991). */
+ATTN__INLINE int attn__sum_is_sure(double p, double e, double c, double *x)
+{
+    double r, v = attn__two_sum(p, c, &r), less;
+    r += e;
+    *x = v + (r + r * 4.4408920985006262e-16); /* 2^-51 */
+    less = v + (r - r * 4.4408920985006262e-16);
+    return *x <= less && *x >= less;
 }
 
-/* In integers, for finite numbers of any size; a and b are not 0. */
-static double attn__fma_f64_any(double a, double b, double c)
+/* For numbers of any kind. Of finite ones exponents are set aside, and put back where the result is a normal number;
+ * else it is rounded with `end`, of whose size numbers are multiples of the least one, 2^(el - 1023) here. */
+ATTN__NOINLINE static double attn__fma_f64_any(double a, double b, double c)
 {
-    int ea, eb, ec, e, shift;
-    const uint64_t x = attn__integer_of(a, &ea), y = attn__integer_of(b, &eb), z = attn__integer_of(c, &ec);
-    const uint64_t low = (x & 0xffffffffu) * (y & 0xffffffffu),
-                   middle = (x >> 32) * (y & 0xffffffffu) + (x & 0xffffffffu) * (y >> 32);
-    uint64_t p[2], q[2], sign = (attn__bits_f64(a) ^ attn__bits_f64(b)) >> 63, u;
-    const int less = sign != attn__bits_f64(c) >> 63; /* signs differ */
-    /* both from 2^124 up: where bits are lost, nothing cancels */
-    p[0] = low + (middle << 32);
-    p[1] = (x >> 32) * (y >> 32) + (middle >> 32) + (p[0] < low);
-    p[1] = p[1] << 20 | p[0] >> 44;
-    p[0] <<= 20;
-    q[1] = z << 9;
-    q[0] = 0;
-    e = ea + eb - 20;
-    ec -= 73;
-    if (e >= ec) attn__shift_128(q, (unsigned)(e - ec));
-    else attn__shift_128(p, (unsigned)(ec - e)), e = ec;
-    if (!less) {
-        p[0] += q[0];
-        p[1] += q[1] + (p[0] < q[0]);
-    } else {
-        const int swap = p[1] < q[1] || (p[1] == q[1] && p[0] < q[0]);
-        const uint64_t l0 = swap ? q[0] : p[0], l1 = swap ? q[1] : p[1], s0 = swap ? p[0] : q[0],
-                       s1 = swap ? p[1] : q[1];
-        p[0] = l0 - s0;
-        p[1] = l1 - s1 - (l0 < s0);
-        sign ^= (uint64_t)swap;
+    const int special = 0x7ff, remote = 200;
+    double p, rest, low, lower, x, least, end = 0, sign;
+    int ea = attn__exponent_of(a), eb = attn__exponent_of(b), ec = attn__exponent_of(c), e, el, tiny;
+    if (ec == special && ea != special && eb != special) return c + c; /* even where the product overflows */
+    if (ea == special || eb == special || attn__is_zero(a) || attn__is_zero(b)) return a * b + c;
+    a = attn__unit(a, &ea);
+    b = attn__unit(b, &eb);
+    e = ea + eb - 2 * 1023; /* of the product */
+    el = e < -1074 - remote ? 1023 + remote : 1023 - 1074 - e;
+    least = attn__with_exponent(1, el);
+    tiny = e < -1025 && attn__bits_f64(c) << 1 >> 51 == 0; /* both less than 2^50 of the least number */
+    if (tiny) {
+        x = (double)(int64_t)(attn__bits_f64(c) << 1 >> 1) * least;
+        c = attn__bits_f64(c) >> 63 ? -x : x;
+        end = attn__with_exponent(1.5, el + 52);
+    } else if (!attn__is_zero(c)) {
+        x = attn__unit(c, &ec);
+        ec -= e;
+        if (ec > 1023 + remote) return c;
+        c = attn__with_exponent(x, ec < 1023 - remote ? 1023 - remote : ec); /* so small, its sign counts */
     }
-    if (!p[0] && !p[1]) return 0;
-    for (; !(p[1] >> 63); e--) {
-        p[1] = p[1] << 1 | p[0] >> 63;
-        p[0] <<= 1;
+    p = attn__two_product(a, b, &rest);
+    sign = p + c;
+    if (attn__is_zero(sign)) sign = rest;
+    c += end; /* exact: c is a multiple of the least number, too */
+    if (!attn__sum_is_sure(p, rest, c, &x) || attn__exponent_of(x) + e <= 0) {
+        c = attn__two_sum(c, rest, &lower);
+        p = attn__two_sum(p, c, &low);
+        low = attn__odd_sum(lower, low); /* for rounding, p + low is all of it */
+        x = p + low;
+        if (!tiny && !attn__is_zero(x) && attn__exponent_of(x) + e <= 0) {
+            sign = x;
+            end = attn__with_exponent(x < 0 ? -1 : 1, el + 52);
+            x = attn__two_sum(end, p, &lower);
+            x += attn__odd_sum(lower, low);
+            tiny = 1;
+        }
     }
-    p[1] |= p[0] != 0;
-    e += 127; /* of the first bit */
-    shift = e < -1022 ? 11 - 1022 - e : 11;
-    if (shift < 64) {
-        u = p[1] >> shift;
-        p[1] <<= 64 - shift;
-    } else { /* a part of the least subnormal */
-        u = 0;
-        if (shift > 64) p[1] = 0;
+    if (tiny) {
+        x = (x - end) * attn__with_exponent(1, 2 * 1023 - el);
+        return attn__from_bits_f64((attn__bits_f64(sign) >> 63 << 63) | (uint64_t)(int64_t)(x < 0 ? -x : x));
     }
-    u += p[1] > UINT64_C(1) << 63 || (p[1] == UINT64_C(1) << 63 && (u & 1));
-    if (e >= -1022) u += (uint64_t)(e + 1022) << 52; /* u has the implicit bit */
-    if (e > 1023 || u > UINT64_C(0x7ff) << 52) u = UINT64_C(0x7ff) << 52;
-    return attn__from_bits_f64(u | sign << 63);
+    if (attn__is_zero(x)) return x;
+    ec = attn__exponent_of(x) + e;
+    return ec < special ? attn__with_exponent(x, ec) : x * attn__infinity();
 }
-
-/* The product in two parts (Dekker 1971), sums in two parts (Knuth), the last but
- * one rounded to odd (Boldo & Melquiond 2008); far exponents in integers. Not
- * inlined: code for machines with fma may have a * b - c contracted. */
+/* Not inlined: it is long, and code for machines with fma may have a * b - c contracted. */
 ATTN__NOINLINE static double attn__fma_f64(double a, double b, double c)
 {
-    const unsigned ea = (unsigned)(attn__bits_f64(a) >> 52 & 0x7ff), eb = (unsigned)(attn__bits_f64(b) >> 52 & 0x7ff);
-    const unsigned ec = (unsigned)(attn__bits_f64(c) >> 52 & 0x7ff);
-    if (ea - 623 <= 800 && eb - 623 <= 800 && (ec - 123 <= 1800 || attn__bits_f64(c) << 1 == 0)) {
-        const double split = 134217729.0, ta = split * a, tb = split * b; /* 2^27 + 1 */
-        const double ah = ta - (ta - a), al = a - ah, bh = tb - (tb - b), bl = b - bh;
-        const double p = a * b, e = ((ah * bh - p) + ah * bl + al * bh) + al * bl; /* p + e = a b: products are exact */
-        const double s = c + e, t = s - c, f = (c - (s - t)) + (e - t);            /* s + f = c + e */
-        const double v = p + s, w = v - p, g = (p - (v - w)) + (s - w);            /* v + g = p + s */
-        const double h = f + g, d = h - f, r = (f - (h - d)) + (g - d);            /* h + r = f + g */
-        uint64_t u = attn__bits_f64(h);
-        if ((u & 1) == 0 && (r < 0 || r > 0)) u = (r > 0) == (h > 0) ? u + 1 : u - 1;
-        return v + attn__from_bits_f64(u);
+    double p = a * b, rest, x;
+    const unsigned ep = (unsigned)attn__exponent_of(p), ec = (unsigned)attn__exponent_of(c);
+    if (ep - 123 <= 1800 && (ec - 123 <= 1800 || attn__is_zero(c))) { /* and all parts of the product are exact */
+        if (attn__bits_f64(b) << 35 == 0) {                           /* a float */
+            const double high = attn__from_bits_f64(attn__bits_f64(a) >> 24 << 24);
+            p = high * b;
+            rest = (a - high) * b;
+        } else p = attn__two_product(a, b, &rest);
+        if (attn__sum_is_sure(p, rest, c, &x)) return x;
     }
-    if (ec == 0x7ff && ea != 0x7ff && eb != 0x7ff) return c + c; /* even where the product overflows */
-    if (ea == 0x7ff || eb == 0x7ff || attn__bits_f64(a) << 1 == 0 || attn__bits_f64(b) << 1 == 0) return a * b + c;
     return attn__fma_f64_any(a, b, c);
 }
 #endif
@@ -1603,8 +1620,6 @@ ATTN__INLINE double attn__madd_f64(double a, double b, double c) { return a * b 
 #endif
 
 ATTN__INLINE int attn__nan_f64(double x) { return (attn__bits_f64(x) & 0x7fffffffffffffffu) > 0x7ff0000000000000u; }
-
-ATTN__INLINE double attn__infinity(void) { return attn__from_bits_f64(0x7ff0000000000000u); }
 
 /* x = 2^e m, 0.5 <= |m| < 1, for finite x; e = 0 for x = 0. */
 ATTN__INLINE double attn__split(double x, int *e)
@@ -2044,7 +2059,7 @@ typedef struct attn__small {
     int weighs;   /* weights are wanted */
     size_t heads; /* of `alone`, which are so far apart: */
     ptrdiff_t q_head, k_head, v_head, out_head, weights_head;
-    double scale;
+    double scale, unit;  /* of queries, one after the other; unit is 1 where one factor is enough */
     void *queries;       /* (mr or fewer, TILE_STRIDE) */
     void *keys;          /* packed */
     void *values;        /* packed, if rows of v are not whole vectors */
@@ -6280,6 +6295,43 @@ static int attn__settle_window(const attn__problem *p, const attn__problem *care
     return others;
 }
 
+/* Columns in which row r sees what is not finite, where its result lies. Returns 0 if another is not finite. */
+static int attn__mend_row(const attn__problem *p, const attn__rows *rows, const attn__scratch *s, size_t r)
+{
+    const unsigned char *special = attn__special(p, s, r);
+    const ptrdiff_t step = p->out.stride[ATTN__D] * p->out.size;
+    char *out = attn__query_at(&p->out, rows, attn__head_of(rows, r), attn__query_of(rows, r));
+    for (size_t c = 0; c < p->dim_v; c++, out += step)
+        if (special[c]) attn__put(out, p->out.dtype, attn__special_value(special[c]));
+        else if (!attn__finite_f64(attn__get(out, p->out.dtype))) return 0;
+    return 1;
+}
+
+/* Results of a window that are there, and right but for such columns, without masks: of rows from one on that wait for
+ * new sums. Returns whether any still waits. */
+static int attn__mend_window(const attn__problem *careful, const attn__rows *window, attn__scratch *own,
+                             attn__row *rows, size_t from, attn__range within)
+{
+    const size_t step = careful->run.kernel->step;
+    attn__range all = {(size_t)-1, 0};
+    int waits = 0;
+    for (size_t r = 0; r < window->count; r++) {
+        const attn__range keys = attn__visible(careful, window, attn__query_of(window, r), within);
+        own->row[r].keys = keys;
+        if (keys.lo < keys.hi) all.lo = attn__min(all.lo, keys.lo), all.hi = attn__max(all.hi, keys.hi);
+    }
+    for (size_t next; all.lo < all.hi; all.lo = next) {
+        next = attn__min((all.lo / step + 1) * step, all.hi);
+        attn__set_aside(careful, window, own, all.lo, next);
+    }
+    for (size_t r = from; r < window->count; r++) {
+        if (rows[r].redo != ATTN__REDO_CLEAN) continue;
+        if (!attn__nan_f64(rows[r].factor) && attn__mend_row(careful, window, own, r)) rows[r].redo = 0;
+        else waits = 1;
+    }
+    return waits;
+}
+
 /* Rows that are to be done again, over the keys of `within`. Leaves in redo how their scores and weights are to be had,
  * and of others 0. `prepared`: for the first pass, and for others. */
 static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
@@ -6310,6 +6362,12 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
             attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
             own->ranges_key->count = 0;
+            if (pass == ATTN__REDO_CLEAN && settle == attn__settle_row && !attn__masked(p)) {
+                if (!attn__mend_window(careful, &window, own, s->row + start, r - start, within)) {
+                    r = start + window.count;
+                    continue;
+                }
+            }
             if (pass == ATTN__REDO_SCALED) at_once = attn__scaled_states(careful, &window, own, within);
             else if (pass != ATTN__REDO_BOTH || attn__any_weight(own, window.count))
                 attn__states(careful, &window, own, within);
@@ -7929,8 +7987,10 @@ static int attn__is_small(const attn__problem *p, attn__small *little)
         return 0;
     if (p->q.dtype != dtype || p->k.dtype != dtype || p->v.dtype != dtype || p->out.dtype != dtype ||
         p->q.stride[ATTN__D] != 1 || p->k.stride[ATTN__D] != 1 || p->v.stride[ATTN__D] != 1 ||
-        p->out.stride[ATTN__D] != 1 || !attn__one_factor(p, ATTN__UNIT_LN2, &little->scale))
+        p->out.stride[ATTN__D] != 1)
         return 0;
+    little->unit = 1;
+    if (!attn__one_factor(p, ATTN__UNIT_LN2, &little->scale)) little->scale = p->scale, little->unit = ATTN__UNIT_LN2;
     little->visible = p->kv_len;
     if (p->right >= 0) {
         attn__rows all;
@@ -12052,8 +12112,11 @@ static int ATTN__V(small)(const attn__small *p, const void *q_, const void *k_, 
     for (size_t i = 0; i < p->q_len; i += rows) {
         double sum[ATTN__MR];
         rows = attn__tile_rows(p->q_len - i, ATTN__MR);
-        for (size_t r = 0; r < rows; r++, q += p->q_step)
-            ATTN__V(scale_row)(queries + r * ATTN__TILE_STRIDE, q, p->dim, p->scale, spare);
+        for (size_t r = 0; r < rows; r++, q += p->q_step) {
+            attn__real *query = queries + r * ATTN__TILE_STRIDE;
+            ATTN__V(scale_row)(query, q, p->dim, p->scale, spare);
+            if (p->unit > 1) ATTN__V(scale_row)(query, query, p->dim, p->unit, spare);
+        }
         ATTN__V(multiply)(rows, n, p->dim, queries, keys, ATTN__NR, p->dim * ATTN__NR, tile, ATTN__TILE_STRIDE, 0);
         if (ATTN__V(softmax_rows)(tile, rows, n, p->visible + i, sum))
             for (size_t r = 0; r < rows; r++)
@@ -12154,6 +12217,7 @@ static int ATTN__V(alone)(const attn__small *p, const void *q, const void *k_, c
     int any = 0;
     attn__vec nonfinite[4];
     ATTN__V(scale_rows)(p->keys, (ptrdiff_t)p->dim, q, (size_t)p->q_head, heads, p->dim, &p->scale, 0);
+    if (p->unit > 1) ATTN__V(scale_rows)(p->keys, (ptrdiff_t)p->dim, p->keys, p->dim, heads, p->dim, &p->unit, 0);
     for (size_t h = 0, done; h < heads; h += done) {
         done = n == ATTN__VL && p->k_head && h + 1 < heads ? 2 : 1;
         ATTN__V(dot_alone)(n, p->dim, query, k, p->k_step, done > 1 ? p->k_head : 0, p->fetches, row);
