@@ -4489,6 +4489,13 @@ static attn__range attn__between(const attn__problem *p, const attn__rows *rows,
     if (keys.lo >= keys.hi) keys.hi = keys.lo;
     return keys;
 }
+/* Makes `all` as wide as it has to be for these keys, too. */
+static void attn__widen(attn__range *all, attn__range keys)
+{
+    if (keys.lo >= keys.hi) return;
+    all->lo = attn__min(all->lo, keys.lo);
+    all->hi = attn__max(all->hi, keys.hi);
+}
 static attn__range attn__visible(const attn__problem *p, const attn__rows *rows, size_t i, attn__range within)
 {
     const int64_t at = p->left >= 0 || p->right >= 0 ? attn__position(p, rows, i) : 0;
@@ -5916,10 +5923,7 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
     for (size_t r = 0; r < count; r++) {
         attn__row *row = s->row + r;
         row->keys = attn__visible(p, rows, attn__query_of(rows, r), within);
-        if (row->keys.lo < row->keys.hi) {
-            all.lo = attn__min(all.lo, row->keys.lo);
-            all.hi = attn__max(all.hi, row->keys.hi);
-        }
+        attn__widen(&all, row->keys);
         each.lo = attn__max(each.lo, row->keys.lo);
         each.hi = attn__min(each.hi, row->keys.hi);
         if (p->find == ATTN__WEIGHED) continue;
@@ -6253,7 +6257,7 @@ static int attn__any_special(const attn__problem *p, const attn__rows *rows, att
     attn__range all = {(size_t)-1, 0};
     for (size_t r = 0; r < rows->count; r++) {
         const attn__range keys = attn__visible(p, rows, attn__query_of(rows, r), within);
-        if (keys.lo < keys.hi) all.lo = attn__min(all.lo, keys.lo), all.hi = attn__max(all.hi, keys.hi);
+        attn__widen(&all, keys);
         if (ATTN__HAS(p, sinks) && !(attn__element(&p->sinks, 0, attn__head_of(rows, r)) < attn__infinity())) return 1;
     }
     for (size_t next; all.lo < all.hi; all.lo = next) {
@@ -6318,7 +6322,7 @@ static int attn__mend_window(const attn__problem *careful, const attn__rows *win
     for (size_t r = 0; r < window->count; r++) {
         const attn__range keys = attn__visible(careful, window, attn__query_of(window, r), within);
         own->row[r].keys = keys;
-        if (keys.lo < keys.hi) all.lo = attn__min(all.lo, keys.lo), all.hi = attn__max(all.hi, keys.hi);
+        attn__widen(&all, keys);
     }
     for (size_t next; all.lo < all.hi; all.lo = next) {
         next = attn__min((all.lo / step + 1) * step, all.hi);

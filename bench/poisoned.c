@@ -26,8 +26,9 @@ typedef struct shape {
     size_t heads, kv_heads, queries, keys, dim;
 } shape;
 static const shape shapes[] = {
-    {12, 12, 1, 1, 64}, {12, 12, 1, 8, 64},   {2, 2, 6, 6, 8},    {4, 4, 16, 16, 16},   {1, 1, 17, 100, 40}, {1, 1, 64, 64, 64},
-    {8, 2, 1, 512, 64}, {2, 2, 16, 512, 16}, {1, 1, 64, 512, 64}, {1, 1, 64, 1500, 64}, {2, 1, 4, 1500, 32}, {8, 2, 1, 3000, 128},
+    {12, 12, 1, 1, 64},  {12, 12, 1, 8, 64},   {2, 2, 6, 6, 8},     {4, 4, 16, 16, 16},
+    {1, 1, 17, 100, 40}, {1, 1, 64, 64, 64},   {8, 2, 1, 512, 64},  {2, 2, 16, 512, 16},
+    {1, 1, 64, 512, 64}, {1, 1, 64, 1500, 64}, {2, 1, 4, 1500, 32}, {8, 2, 1, 3000, 128},
 };
 
 /* What an array has: in every STEP-th element, or in the first of each row, the value or its opposite. */
@@ -119,7 +120,10 @@ typedef struct problem {
 
 static double largest(attn_dtype type)
 {
-    return type == ATTN_F64 ? DBL_MAX : type == ATTN_F16 ? 65504 : type == ATTN_BF16 ? 3.3895313892515355e38 : (double)FLT_MAX;
+    return type == ATTN_F64    ? DBL_MAX
+           : type == ATTN_F16  ? 65504
+           : type == ATTN_BF16 ? 3.3895313892515355e38
+                               : (double)FLT_MAX;
 }
 
 static void put(const attn_array *a, size_t at, double x)
@@ -174,10 +178,14 @@ static problem make(const shape *s, const options *o, const poison *by, attn_dty
     }
     if (o->sinks) d->sinks = array(real, 1, 1, s->heads), d->sinks.ndim = 1, d->sinks.shape[0] = s->heads;
     if (o->weights) d->scores = array(real, s->heads, s->queries, s->keys);
-    if (o->colsum) d->colsum = array(real, 1, s->heads, s->keys), d->colsum.ndim = 2, d->colsum.shape[0] = s->heads, d->colsum.shape[1] = s->keys;
+    if (o->colsum)
+        d->colsum = array(real, 1, s->heads, s->keys), d->colsum.ndim = 2, d->colsum.shape[0] = s->heads,
+        d->colsum.shape[1] = s->keys;
     if (o->statistics) {
         attn_array *const to[] = {&d->lse, &d->rowmax, &d->rowsum};
-        for (size_t i = 0; i < 3; i++) *to[i] = array(real, 1, s->heads, s->queries), to[i]->ndim = 2, to[i]->shape[0] = s->heads, to[i]->shape[1] = s->queries;
+        for (size_t i = 0; i < 3; i++)
+            *to[i] = array(real, 1, s->heads, s->queries), to[i]->ndim = 2, to[i]->shape[0] = s->heads,
+            to[i]->shape[1] = s->queries;
     }
     if (!by) return p;
     if (by->scale != 0) d->scale = by->scale >= 1e300 ? largest(real) : by->scale;
@@ -194,7 +202,7 @@ static problem make(const shape *s, const options *o, const poison *by, attn_dty
 static void unmake(problem *p)
 {
     attn_desc *d = &p->desc;
-    void *const all[] = {d->q.data,     d->k.data,      d->v.data,   d->out.data, d->mask.data,   d->alibi.data,
+    void *const all[] = {d->q.data,     d->k.data,      d->v.data,      d->out.data, d->mask.data,   d->alibi.data,
                          d->sinks.data, d->scores.data, d->colsum.data, d->lse.data, d->rowmax.data, d->rowsum.data};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
@@ -236,8 +244,10 @@ typedef struct element_types {
     const char *name;
     attn_dtype q, kv;
 } element_types;
-static const element_types types[] = {
-    {"f32", ATTN_F32, ATTN_F32}, {"f64", ATTN_F64, ATTN_F64}, {"f16", ATTN_F16, ATTN_F16}, {"bf16", ATTN_F32, ATTN_BF16}};
+static const element_types types[] = {{"f32", ATTN_F32, ATTN_F32},
+                                      {"f64", ATTN_F64, ATTN_F64},
+                                      {"f16", ATTN_F16, ATTN_F16},
+                                      {"bf16", ATTN_F32, ATTN_BF16}};
 
 typedef struct tally {
     double limit, worst;
@@ -257,8 +267,8 @@ static void measure(const element_types *type, const shape *s, const options *o,
         problem bad;
         double seconds, r;
         char name[200];
-        snprintf(name, sizeof name, "%s  %zu/%zu x (%zu, %zu, %zu)  %s: %s", type->name, s->heads, s->kv_heads, s->queries,
-                 s->keys, s->dim, o->name, poisons[k].name);
+        snprintf(name, sizeof name, "%s  %zu/%zu x (%zu, %zu, %zu)  %s: %s", type->name, s->heads, s->kv_heads,
+                 s->queries, s->keys, s->dim, o->name, poisons[k].name);
         if (to->only && !strstr(name, to->only)) continue;
         bad = make(s, o, poisons + k, type->q, type->kv);
         r = ratio(&clean.desc, &bad.desc, &run, 7, &seconds);
@@ -286,8 +296,8 @@ int main(int argc, char **argv)
         if (argc > 1 && strcmp(argv[1], types[t].name) != 0 && strcmp(argv[1], "all") != 0) continue;
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (size_t o = 0; o < sizeof sets / sizeof *sets; o++) measure(types + t, shapes + s, sets + o, path, &of);
-        printf("%s, %s: %d of %d above %g, the worst %.1f\n", types[t].name, attn_path_name(path), of.above, of.cases, of.limit,
-               of.worst);
+        printf("%s, %s: %d of %d above %g, the worst %.1f\n", types[t].name, attn_path_name(path), of.above, of.cases,
+               of.limit, of.worst);
     }
     return 0;
 }

@@ -520,6 +520,43 @@ static void try_fma_ties(void)
     test_ok(wrong64 == 0, "float64 multiply-add beside ties (%zu wrong)", wrong64);
 }
 
+/* In software, a product has two parts or three, by how many bits its factors have, and beside the least numbers it is
+ * added in multiples of them. */
+static void try_fma_parts(void)
+{
+    test_rng rng = {9};
+    size_t wrong = 0, below = 0;
+    for (int bits = 1; bits <= 53; bits++)
+        for (int i = 0; i < 4000; i++) {
+            const double a = 1 + test_uniform(&rng),
+                         b = floor(ldexp(1 + test_uniform(&rng), bits - 1)) * ldexp(1, 1 - bits),
+                         c = i % 2 ? -a * b * (1 + ldexp(test_uniform(&rng), -30))
+                                   : ldexp(test_uniform(&rng), i % 120 - 60);
+            wrong += attn__bits_f64(attn__fma_f64(a, b, c)) != attn__bits_f64(fma(a, b, c));
+        }
+    for (int e = -1080; e < -1010; e++)
+        for (int i = 0; i < 4000; i++) {
+            const double a = ldexp(1 + test_uniform(&rng), i % 2 ? -530 : -400),
+                         b = ldexp(i % 3 ? 1 + test_uniform(&rng) : 1, e - (i % 2 ? -530 : -400)),
+                         d = ldexp(test_uniform(&rng) - 0.5, -1074 + (int)test_below(&rng, 57)),
+                         c = i % 5 ? d : -(a * b);
+            below += attn__bits_f64(attn__fma_f64(a, b, c)) != attn__bits_f64(fma(a, b, c));
+            below += attn__bits_f64(attn__fma_f64(-a, b, c)) != attn__bits_f64(fma(-a, b, c));
+        }
+    for (int i = 1; i < 53; i++) /* a hair less than half of the least number, beside odd and even multiples of it */
+        for (int n = 0; n < 53; n++)
+            for (int odd = 0; odd < 4; odd++) {
+                const double a = ldexp(1 + ldexp(1, -i), -500), b = ldexp(1 - ldexp(1, -i), odd < 2 ? -575 : -1070),
+                             c = (ldexp(1, n) + odd % 2) * 0x1p-1074;
+                below += attn__bits_f64(attn__fma_f64(a, b, c)) != attn__bits_f64(fma(a, b, c));
+                below += attn__bits_f64(attn__fma_f64(a, -b, c)) != attn__bits_f64(fma(a, -b, c));
+                below += attn__bits_f64(attn__fma_f64(b, b, c)) != attn__bits_f64(fma(b, b, c));
+                below += attn__bits_f64(attn__fma_f64(b, -b, 0 * c)) != attn__bits_f64(fma(b, -b, 0 * c));
+            }
+    test_ok(wrong == 0, "float64 multiply-add of factors of 1 to 53 bits (%zu wrong)", wrong);
+    test_ok(below == 0, "float64 multiply-add below normal numbers (%zu wrong)", below);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "exhaustive") == 0) {
@@ -538,5 +575,6 @@ int main(int argc, char **argv)
     try_sqrt();
     try_fma();
     try_fma_ties();
+    try_fma_parts();
     return test_done();
 }

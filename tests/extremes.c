@@ -608,6 +608,33 @@ static void try_equal_giants(attn_dtype type)
         }
 }
 
+/* Rows that have no result because of their sink, or of a query beside values that are NaN, where `out` has one of
+ * before. */
+static void try_results_of_before(attn_dtype type)
+{
+    static const char *const names[] = {"sink NaN", "sink inf", "NaN in a query and in a value"};
+    for (int kind = 0; kind < 3; kind++)
+        for (size_t queries = 1; queries < 80; queries += 39) {
+            test_rng rng = {queries};
+            attn_desc d = problem(type, queries, 90, 6, &rng);
+            size_t other = 0;
+            d.sinks = test_1d(type, 2);
+            test_fill(&d.sinks, 0);
+            if (kind < 2) ref_set(&d.sinks, 0, 0, 0, 1, kind ? (double)INFINITY : (double)NAN);
+            else {
+                ref_set(&d.q, 0, 1, queries / 2, 0, (double)NAN);
+                ref_set(&d.v, 0, 0, 3, 1, (double)NAN);
+            }
+            test_fill(&d.out, 1);
+            if (attn_forward(&d, NULL)) other++;
+            for (size_t i = kind < 2 ? 0 : queries / 2; i < (kind < 2 ? queries : queries / 2 + 1); i++)
+                for (size_t c = 0; c < 5; c++) other += !isnan((double)ref_get(&d.out, 0, 1, i, c));
+            test_ok(other == 0, "%s, %zu queries, %s: no result of before stands", attn_dtype_name(type), queries,
+                    names[kind]);
+            test_release();
+        }
+}
+
 /* Queries that make one panel, whose keys are taken a few at a time: one of any of these few is found. */
 static void try_few_at_a_time(attn_dtype type)
 {
@@ -636,6 +663,7 @@ int main(int argc, char **argv)
         try_mixture(test_types[t]);
         try_parameters(test_types[t]);
         try_sinks(test_types[t]);
+        try_results_of_before(test_types[t]);
         try_least_softcap(test_types[t]);
         try_meetings(test_types[t], 2);
         try_meetings(test_types[t], 70);
