@@ -635,6 +635,38 @@ static void try_results_of_before(attn_dtype type)
         }
 }
 
+/* Queries that are multiplied by the scale and by log2 e, one after the other, as their product is no normal number. */
+static void try_small_problems(attn_dtype type)
+{
+    static const test_shape shapes[] = {
+        {ATTN_F32, 1, 2, 2, 6, 6, 8, 8}, {ATTN_F32, 1, 5, 5, 1, 7, 20, 9}, {ATTN_F32, 2, 4, 2, 1, 4, 8, 8}};
+    const int most = type == ATTN_F64 ? 1023 : 127;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int large = 0; large < 2; large++) {
+            test_shape shape = shapes[i];
+            test_rng rng = {i};
+            attn_desc d, with_lse;
+            int pass;
+            shape.type = type;
+            d = test_problem(&shape, &rng);
+            with_lse = d; /* which is never small */
+            with_lse.out = test_copy(&d.out);
+            d.lse = d.scores = test_absent;
+            with_lse.scale = d.scale = ldexp(1.5, large ? most : -most - 6);
+            if (!large) test_fill_normal(&d.k, &rng, 64);
+            for (size_t b = 0; b < shape.batch; b++)
+                for (size_t h = 0; h < shape.q_heads; h++)
+                    for (size_t e = 0; e < shape.q_len * shape.head_dim; e++)
+                        ref_set(&d.q, b, h, e / shape.head_dim, e % shape.head_dim,
+                                ldexp(test_uniform(&rng) - 0.5, large ? 2 - most : most - 2));
+            test_attention(&d, "%s, a small problem of %zu queries, scale %g", attn_dtype_name(type), shape.q_len,
+                           d.scale);
+            pass = test_status(test_forward(&with_lse, test_on(ATTN_PATH_AUTO)), ATTN_OK) &&
+                   test_same(&d.out, &with_lse.out);
+            test_ok(test_release() && pass, "%s: the bits of others", attn_dtype_name(type));
+        }
+}
+
 /* Queries that make one panel, whose keys are taken a few at a time: one of any of these few is found. */
 static void try_few_at_a_time(attn_dtype type)
 {
@@ -671,6 +703,7 @@ int main(int argc, char **argv)
         try_stages(test_types[t]);
         try_subnormal_queries(test_types[t]);
         try_few_at_a_time(test_types[t]);
+        try_small_problems(test_types[t]);
         try_own_poison(test_types[t]);
         try_scores_beside_nan(test_types[t]);
         try_equal_giants(test_types[t]);
