@@ -5600,22 +5600,27 @@ static int attn__modify_scaled(const attn__problem *p, const attn__rows *rows, a
     double *scaled = attn__scaled_row(p, s, r), *first = attn__scaled_row(p, s, p->rows),
            *first_scaled = attn__scaled_row(p, s, p->rows + 1);
     attn__row *known = s->row + r;
-    int lower = p->find == ATTN__FIND_AT_ONCE && attn__large_scale(p) ? ATTN__LOWER : 0;
+    const int either = p->find == ATTN__FIND_AT_ONCE && attn__large_scale(p), exponent = known->exponent;
+    int as_before = either && r > 0 && s->row[r - 1].exponent == exponent,
+        lower = either && !as_before ? ATTN__LOWER : 0;
     if (known->sees & (p->find ? ATTN__SEES_NAN : ATTN__SEES_NAN | ATTN__SEES_INF)) return 1;
-    if (lower) attn__memcpy(first, row + lo, size), attn__memcpy(first_scaled, scaled + lo, size);
-    for (known->exponent -= lower;; lower = 0) { /* which often is the right one */
+    if (either) attn__memcpy(first, row + lo, size), attn__memcpy(first_scaled, scaled + lo, size);
+    for (;;) { /* the lower one often is the right one, and that of the row before, if there is no doubt */
+        known->exponent = exponent - lower;
         attn__scale_scores(p, s, r, lo, hi);
         if (attn__complete_row(p, rows, s, r, row, base, lo, hi, 0)) {
             known->sees |= ATTN__SEES_NAN;
+            if (either) known->exponent = exponent - ATTN__LOWER;
             return 1;
         }
         attn__modify_row(p, rows, s, r, (char *)row, bias, base, range, ATTN__UNIT_1);
         if (p->find)
             known->sees = (unsigned char)(known->sees | p->run.kernel->find_top(scaled + lo, hi - lo, &known->top));
-        if (!lower || attn__wants_lower(known, lower)) break;
+        if (as_before ? !attn__wants_lower(known, 10) : !lower || attn__wants_lower(known, lower)) break;
         attn__memcpy(row + lo, first, size), attn__memcpy(scaled + lo, first_scaled, size);
         known->sees = 0, known->top = ATTN__MASKED_F64;
-        known->exponent += lower;
+        lower = as_before ? ATTN__LOWER : 0;
+        as_before = 0;
     }
     return p->find == ATTN__FIND_FIRST || known->sees & (ATTN__SEES_NAN | ATTN__SEES_INF);
 }

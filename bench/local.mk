@@ -27,6 +27,9 @@ bench_bench_LDADD = bench/libpeer.a $(BLAS_LIBS) $(DNNL_LIBS)
 EXTRA_PROGRAMS += bench/mixed_batch
 bench_mixed_batch_SOURCES = bench/mixed_batch.c check/clock.h examples/pthread_parallel_for.h
 
+EXTRA_PROGRAMS += bench/poisoned
+bench_poisoned_SOURCES = bench/poisoned.c check/clock.h check/implementation.c check/reference.c check/reference.h
+
 # What a good C programmer writes for himself, with the flags that it wants.
 EXTRA_LIBRARIES += bench/libpeer.a
 bench_libpeer_a_SOURCES = bench/peer_softmax.c bench/peer_softmax_body.h
@@ -34,13 +37,17 @@ bench_libpeer_a_CFLAGS = $(AM_CFLAGS) -ffast-math $(VECLIB_CFLAGS)
 CLEANFILES += bench/mpi bench/simd128.js
 EXTRA_DIST += bench/NOTES.md bench/performance.svg bench/peer.py bench/peer_onnxruntime.js bench/cost.sh bench/hot_loop.awk bench/int8_scores.c bench/neon_mca.sh bench/simd128.c bench/mpi.c
 
-.PHONY: bench bench-batch bench-mpi bench-peers bench-plot bench-wasm cost neon-mca
+.PHONY: bench bench-batch bench-mpi bench-peers bench-plot bench-poisoned bench-wasm cost neon-mca
 bench: bench/bench$(EXEEXT)
 	bench/bench$(EXEEXT) $(BENCH_ARGS)
 
 # a batch of sequences in one call and one by one, by one worker and by two
 bench-batch: bench/mixed_batch$(EXEEXT)
 	bench/mixed_batch$(EXEEXT)
+
+# what NaN, infinities and numbers beyond the range cost; BENCH_ARGS="f32 scalar 8"
+bench-poisoned: bench/poisoned$(EXEEXT)
+	bench/poisoned$(EXEEXT) $(BENCH_ARGS)
 
 # with the programs of other languages that configure found
 bench-peers: bench/bench$(EXEEXT)

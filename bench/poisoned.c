@@ -44,27 +44,27 @@ typedef struct poison {
 /* a part of the largest number of the type; less than that is taken as it is */
 #define LARGE(part) (1e300 * (part))
 static const poison poisons[] = {
-    {"q inf", "q", INFINITY, EACH, SAME, 0},
-    {"q inf, first", "q", INFINITY, FIRST_OF_ROW, SAME, 0},
-    {"q nan, first", "q", NAN, FIRST_OF_ROW, SAME, 0},
+    {"q inf", "q", (double)INFINITY, EACH, SAME, 0},
+    {"q inf, first", "q", (double)INFINITY, FIRST_OF_ROW, SAME, 0},
+    {"q nan, first", "q", (double)NAN, FIRST_OF_ROW, SAME, 0},
     {"q largest", "q", LARGE(1), EACH, SAME, 0},
     {"q largest, first", "q", LARGE(1), FIRST_OF_ROW, SAME, 0},
     {"q large, signs", "q", LARGE(0.5), EACH, ALTERNATING, 0},
-    {"k inf", "k", INFINITY, EACH, SAME, 0},
-    {"k inf, signs", "k", INFINITY, EACH, ALTERNATING, 0},
-    {"k inf, first", "k", INFINITY, FIRST_OF_ROW, SAME, 0},
-    {"k inf, some", "k", INFINITY, ONE_OF_64, SAME, 0},
-    {"k nan, some", "k", NAN, ONE_OF_64, SAME, 0},
-    {"k nan", "k", NAN, EACH, SAME, 0},
+    {"k inf", "k", (double)INFINITY, EACH, SAME, 0},
+    {"k inf, signs", "k", (double)INFINITY, EACH, ALTERNATING, 0},
+    {"k inf, first", "k", (double)INFINITY, FIRST_OF_ROW, SAME, 0},
+    {"k inf, some", "k", (double)INFINITY, ONE_OF_64, SAME, 0},
+    {"k nan, some", "k", (double)NAN, ONE_OF_64, SAME, 0},
+    {"k nan", "k", (double)NAN, EACH, SAME, 0},
     {"k largest", "k", LARGE(1), EACH, SAME, 0},
     {"k largest, signs", "k", LARGE(1), EACH, ALTERNATING, 0},
     {"k largest, some", "k", LARGE(1), ONE_OF_64, SAME, 0},
-    {"v inf", "v", INFINITY, EACH, SAME, 0},
-    {"v inf, signs", "v", INFINITY, EACH, ALTERNATING, 0},
-    {"v inf, first", "v", INFINITY, FIRST_OF_ROW, SAME, 0},
-    {"v inf, some", "v", INFINITY, ONE_OF_64, SAME, 0},
-    {"v nan, some", "v", NAN, ONE_OF_64, SAME, 0},
-    {"v nan", "v", NAN, EACH, SAME, 0},
+    {"v inf", "v", (double)INFINITY, EACH, SAME, 0},
+    {"v inf, signs", "v", (double)INFINITY, EACH, ALTERNATING, 0},
+    {"v inf, first", "v", (double)INFINITY, FIRST_OF_ROW, SAME, 0},
+    {"v inf, some", "v", (double)INFINITY, ONE_OF_64, SAME, 0},
+    {"v nan, some", "v", (double)NAN, ONE_OF_64, SAME, 0},
+    {"v nan", "v", (double)NAN, EACH, SAME, 0},
     {"v largest", "v", LARGE(1), EACH, SAME, 0},
     {"v largest, signs", "v", LARGE(1), EACH, ALTERNATING, 0},
     {"v largest, some", "v", LARGE(1), ONE_OF_64, SAME, 0},
@@ -74,15 +74,15 @@ static const poison poisons[] = {
     {"q k v large, signs", "qkv", LARGE(0.5), EACH, ALTERNATING, 0},
     {"q k v some", "qkv", LARGE(1), ONE_OF_64, ALTERNATING, 0},
     {"k largest, v nan", "kV", LARGE(1), EACH, SAME, 0},
-    {"k v inf", "kv", INFINITY, EACH, SAME, 0},
+    {"k v inf", "kv", (double)INFINITY, EACH, SAME, 0},
     {"all largest", "qkvmas", LARGE(1), EACH, SAME, 0},
     {"all large, signs", "qkvmas", LARGE(0.5), EACH, ALTERNATING, 0},
     {"mask largest", "m", LARGE(1), EACH, ALTERNATING, 0},
-    {"mask nan, some", "m", NAN, ONE_OF_64, SAME, 0},
-    {"slopes inf", "a", INFINITY, EACH, SAME, 0},
+    {"mask nan, some", "m", (double)NAN, ONE_OF_64, SAME, 0},
+    {"slopes inf", "a", (double)INFINITY, EACH, SAME, 0},
     {"slopes largest", "a", LARGE(1), EACH, SAME, 0},
-    {"sinks nan", "s", NAN, EACH, SAME, 0},
-    {"sinks inf", "s", INFINITY, EACH, SAME, 0},
+    {"sinks nan", "s", (double)NAN, EACH, SAME, 0},
+    {"sinks inf", "s", (double)INFINITY, EACH, SAME, 0},
     {"scale largest", "", 0, EACH, SAME, LARGE(1)},
     {"scale largest, q largest", "q", LARGE(1), EACH, SAME, LARGE(1)},
     {"scale largest, q k v largest", "qkv", LARGE(1), EACH, ALTERNATING, LARGE(1)},
@@ -192,7 +192,7 @@ static problem make(const shape *s, const options *o, const poison *by, attn_dty
     if (strchr(by->arrays, 'q')) spoil(&d->q, s->dim, by, by->value);
     if (strchr(by->arrays, 'k')) spoil(&d->k, s->dim, by, by->value);
     if (strchr(by->arrays, 'v')) spoil(&d->v, s->dim, by, by->value);
-    if (strchr(by->arrays, 'V')) spoil(&d->v, s->dim, by, NAN);
+    if (strchr(by->arrays, 'V')) spoil(&d->v, s->dim, by, (double)NAN);
     if (o->mask && strchr(by->arrays, 'm')) spoil(&d->mask, s->keys, by, by->value);
     if (o->slopes && strchr(by->arrays, 'a')) spoil(&d->alibi, 1, by, fabs(by->value));
     if (o->sinks && strchr(by->arrays, 's')) spoil(&d->sinks, 1, by, by->value);
@@ -225,7 +225,7 @@ static double once(const attn_desc *d, attn_exec *run, int calls)
 /* The least of several rounds, in turns. */
 static double ratio(const attn_desc *clean, const attn_desc *bad, attn_exec *run, int rounds, double *clean_time)
 {
-    double a = INFINITY, b = INFINITY, first;
+    double a = (double)INFINITY, b = a, first;
     int calls;
     once(clean, run, 1);
     first = once(clean, run, 1);
