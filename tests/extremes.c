@@ -636,6 +636,30 @@ static void try_results_of_before(attn_dtype type)
         }
 }
 
+/* Rows by turns whose scores are far beyond the range, and just beyond it, where their last bits decide. */
+static void try_far_and_near(void)
+{
+    for (size_t first = 0; first < 2; first++)
+        for (size_t kv_len = 5; kv_len < 100; kv_len += 70) {
+            test_rng rng = {kv_len};
+            attn_desc d = problem(ATTN_F64, 6, kv_len, 2, &rng);
+            d.scale = 1.7976931348623157e308;
+            for (size_t j = 0; j < kv_len; j++) {
+                const double away = (double)((7 * j) % kv_len);
+                ref_set(&d.k, 0, 0, j, 0, 1 + ldexp(away, -50));
+                ref_set(&d.k, 0, 0, j, 1, ldexp(1 + away / 128, 1022));
+            }
+            for (size_t h = 0; h < 2; h++)
+                for (size_t i = 0; i < 6; i++) {
+                    ref_set(&d.q, 0, h, i, 0, i % 2 == first ? 64 : 0);
+                    ref_set(&d.q, 0, h, i, 1, i % 2 == first ? 0 : ldexp(1, 1020));
+                }
+            test_attention(&d, "%zu keys, scores far beyond the range beside others, from row %zu on", kv_len,
+                           1 - first);
+            test_release();
+        }
+}
+
 /* Queries that are multiplied by the scale and by log2 e, one after the other, as their product is no normal number. */
 static void try_small_problems(attn_dtype type)
 {
@@ -714,5 +738,6 @@ int main(int argc, char **argv)
             try_poisoned(test_types[t], -(double)INFINITY, softcap);
         }
     }
+    try_far_and_near();
     return test_done();
 }
