@@ -286,9 +286,10 @@
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Rows that see them, and those that overflow, take 2 to 8 times as long as others, at
- *   worst 10 times (float64 beyond its range with few keys); on the scalar path, which
- *   emulates the multiply-adds of doubles, float32 takes up to 14 times as long.
+ *   Rows that see them, and those that overflow, take 2 to 8 times as long as others. The
+ *   worst known: 9 times (calls of 2 us, of whose rows some overflow and others see NaN),
+ *   11 (float64 with the largest scales, calls of 1 us), 10 (float32 on the scalar path,
+ *   which emulates the multiply-adds of doubles).
  *   attn_forward and attn_softmax write one kind of NaN; in results of attn_matmul and
  *   attn_scores its sign and payload depend on the machine.
  *
@@ -298,7 +299,7 @@
  *
  *   NaN, infinities and huge numbers take attn_softmax hardly longer than others.
  *   Subnormal inputs cost no time, except in scalar float64 code that emulates the
- *   multiply-add, which takes up to 3.3 times as long.
+ *   multiply-add, which takes up to 3.5 times as long, products of matrices 7 times.
  *
  *   Ordinary finite inputs raise neither invalid nor divide-by-zero nor overflow.
  *   Rounding modes and flush-to-zero are neither set nor reset, and the bits are
@@ -1525,9 +1526,10 @@ static double attn__odd_sum(double a, double b)
 static double attn__unit(double x, int *e)
 {
     *e = attn__exponent_of(x);
-    if (!*e) {
-        x *= 18446744073709551616.0; /* 2^64 */
-        *e = attn__exponent_of(x) - 64;
+    if (!*e) { /* in integers, as operands that are subnormal take long */
+        const double m = (double)(int64_t)(attn__bits_f64(x) << 1 >> 1);
+        *e = attn__exponent_of(m) - 1074;
+        x = attn__bits_f64(x) >> 63 ? -m : m;
     }
     return attn__with_exponent(x, 1023);
 }
@@ -1571,7 +1573,7 @@ ATTN__NOINLINE static double attn__fma_f64_any(double a, double b, double c)
     sign = p + c;
     if (attn__is_zero(sign)) sign = rest;
     c += end; /* exact: c is a multiple of the least number, too */
-    if (!attn__sum_is_sure(p, rest, c, &x) || attn__exponent_of(x) + e <= 0) {
+    if (!attn__sum_is_sure(p, rest, c, &x) || (!tiny && attn__exponent_of(x) + e <= 0)) {
         c = attn__two_sum(c, rest, &lower);
         p = attn__two_sum(p, c, &low);
         low = attn__odd_sum(lower, low); /* for rounding, p + low is all of it */
@@ -1595,10 +1597,11 @@ ATTN__NOINLINE static double attn__fma_f64_any(double a, double b, double c)
 /* Not inlined: it is long, and code for machines with fma may have a * b - c contracted. */
 ATTN__NOINLINE static double attn__fma_f64(double a, double b, double c)
 {
-    double p = a * b, rest, x;
-    const unsigned ep = (unsigned)attn__exponent_of(p), ec = (unsigned)attn__exponent_of(c);
-    if (ep - 123 <= 1800 && (ec - 123 <= 1800 || attn__is_zero(c))) { /* and all parts of the product are exact */
-        if (attn__bits_f64(b) << 35 == 0) {                           /* a float */
+    const unsigned ea = (unsigned)attn__exponent_of(a), eb = (unsigned)attn__exponent_of(b),
+                   ec = (unsigned)attn__exponent_of(c);
+    if (ea - 623 <= 800 && eb - 623 <= 800 && (ec - 123 <= 1800 || attn__is_zero(c))) { /* all parts are exact */
+        double p, rest, x;
+        if (attn__bits_f64(b) << 35 == 0) { /* a float */
             const double high = attn__from_bits_f64(attn__bits_f64(a) >> 24 << 24);
             p = high * b;
             rest = (a - high) * b;
