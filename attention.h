@@ -1464,6 +1464,28 @@ ATTN__INLINE int attn__finite_f64(double x) { return (attn__bits_f64(x) >> 52 & 
 
 ATTN__INLINE double attn__infinity(void) { return attn__from_bits_f64(0x7ff0000000000000u); }
 
+ATTN__INLINE int attn__exponent_of(double x) { return (int)(attn__bits_f64(x) >> 52 & 0x7ff); }
+ATTN__INLINE double attn__with_exponent(double x, int e)
+{
+    return attn__from_bits_f64((attn__bits_f64(x) & UINT64_C(0x800fffffffffffff)) | (uint64_t)e << 52);
+}
+ATTN__INLINE int attn__is_zero(double x) { return attn__bits_f64(x) << 1 == 0; }
+/* 2^e, a normal number */
+ATTN__INLINE double attn__power2(int e) { return attn__from_bits_f64((uint64_t)(1023 + e) << 52); }
+/* x = 2^e m, 0.5 <= |m| < 1, for finite x; e = 0 for x = 0. */
+ATTN__INLINE double attn__split(double x, int *e)
+{
+    *e = 0;
+    if (attn__is_zero(x)) return x;
+    *e = attn__exponent_of(x) - 1022;
+    if (*e == -1022) { /* subnormal: in integers, as operands that are take long */
+        const double m = (double)(int64_t)(attn__bits_f64(x) << 1 >> 1);
+        *e = attn__exponent_of(m) - 1022 - 1074;
+        x = attn__bits_f64(x) >> 63 ? -m : m;
+    }
+    return attn__with_exponent(x, 1022);
+}
+
 /* a * b + c with one rounding. Faster than a library call, and right where the library's is not. */
 #if ATTN__FMA_F32
 ATTN__INLINE float attn__fma_f32(float a, float b, float c) { return ATTN__HARDWARE_FMA_F32(a, b, c); }
@@ -1490,13 +1512,6 @@ ATTN__INLINE float attn__fma_f32(float a, float b, float c)
 #if ATTN__FMA_F64
 ATTN__INLINE double attn__fma_f64(double a, double b, double c) { return ATTN__HARDWARE_FMA_F64(a, b, c); }
 #else
-ATTN__INLINE int attn__exponent_of(double x) { return (int)(attn__bits_f64(x) >> 52 & 0x7ff); }
-ATTN__INLINE double attn__with_exponent(double x, int e)
-{
-    return attn__from_bits_f64((attn__bits_f64(x) & UINT64_C(0x800fffffffffffff)) | (uint64_t)e << 52);
-}
-ATTN__INLINE int attn__is_zero(double x) { return attn__bits_f64(x) << 1 == 0; }
-
 /* a b = p + e (Dekker 1971) */
 ATTN__INLINE double attn__two_product(double a, double b, double *e)
 {
@@ -1522,17 +1537,6 @@ static double attn__odd_sum(double a, double b)
     return (u & 1) || !(e < 0 || e > 0) ? s : attn__from_bits_f64((e > 0) == (s > 0) ? u + 1 : u - 1);
 }
 
-/* x = m 2^(e - 1023), 1 <= |m| < 2, for finite x but 0 */
-static double attn__unit(double x, int *e)
-{
-    *e = attn__exponent_of(x);
-    if (!*e) { /* in integers, as operands that are subnormal take long */
-        const double m = (double)(int64_t)(attn__bits_f64(x) << 1 >> 1);
-        *e = attn__exponent_of(m) - 1074;
-        x = attn__bits_f64(x) >> 63 ? -m : m;
-    }
-    return attn__with_exponent(x, 1023);
-}
 /* *x = p + e + c, where p + e is a product. In two parts, v + r, that sum has an error of 2^-53 of r, so where more of
  * r and less give the same number, it is right: then 1 is returned (Ziv 1991). */
 ATTN__INLINE int attn__sum_is_sure(double p, double e, double c, double *x)
@@ -1545,29 +1549,28 @@ ATTN__INLINE int attn__sum_is_sure(double p, double e, double c, double *x)
 }
 
 /* For numbers of any kind. Of finite ones exponents are set aside, and put back where the result is a normal number;
- * else it is rounded with `end`, of whose size numbers are multiples of the least one, 2^(el - 1023) here. */
+ * else it is rounded with `end`, of whose size numbers are multiples of the least one, 2^el here. */
 ATTN__NOINLINE static double attn__fma_f64_any(double a, double b, double c)
 {
     const int special = 0x7ff, remote = 200;
-    double p, rest, low, lower, x, least, end = 0, sign;
+    double p, rest, low, lower, x, end = 0, sign;
     int ea = attn__exponent_of(a), eb = attn__exponent_of(b), ec = attn__exponent_of(c), e, el, tiny;
     if (ec == special && ea != special && eb != special) return c + c; /* even where the product overflows */
     if (ea == special || eb == special || attn__is_zero(a) || attn__is_zero(b)) return a * b + c;
-    a = attn__unit(a, &ea);
-    b = attn__unit(b, &eb);
-    e = ea + eb - 2 * 1023; /* of the product */
-    el = e < -1074 - remote ? 1023 + remote : 1023 - 1074 - e;
-    least = attn__with_exponent(1, el);
-    tiny = e < -1025 && attn__bits_f64(c) << 1 >> 51 == 0; /* both less than 2^50 of the least number */
+    a = attn__split(a, &ea);
+    b = attn__split(b, &eb);
+    e = ea + eb; /* of the product */
+    el = e < -1074 - remote ? remote : -1074 - e;
+    tiny = e < -1023 && attn__bits_f64(c) << 1 >> 51 == 0; /* both less than 2^50 of the least number */
     if (tiny) {
-        x = (double)(int64_t)(attn__bits_f64(c) << 1 >> 1) * least;
+        x = (double)(int64_t)(attn__bits_f64(c) << 1 >> 1) * attn__power2(el);
         c = attn__bits_f64(c) >> 63 ? -x : x;
-        end = attn__with_exponent(1.5, el + 52);
+        end = attn__power2(el + 52) * 1.5;
     } else if (!attn__is_zero(c)) {
-        x = attn__unit(c, &ec);
+        x = attn__split(c, &ec);
         ec -= e;
-        if (ec > 1023 + remote) return c;
-        c = attn__with_exponent(x, ec < 1023 - remote ? 1023 - remote : ec); /* so small, its sign counts */
+        if (ec > remote) return c;
+        c = attn__with_exponent(x, 1022 + (ec < -remote ? -remote : ec)); /* so small, its sign counts */
     }
     p = attn__two_product(a, b, &rest);
     sign = p + c;
@@ -1580,14 +1583,14 @@ ATTN__NOINLINE static double attn__fma_f64_any(double a, double b, double c)
         x = p + low;
         if (!tiny && !attn__is_zero(x) && attn__exponent_of(x) + e <= 0) {
             sign = x;
-            end = attn__with_exponent(x < 0 ? -1 : 1, el + 52);
+            end = x < 0 ? -attn__power2(el + 52) : attn__power2(el + 52);
             x = attn__two_sum(end, p, &lower);
             x += attn__odd_sum(lower, low);
             tiny = 1;
         }
     }
     if (tiny) {
-        x = (x - end) * attn__with_exponent(1, 2 * 1023 - el);
+        x = (x - end) * attn__power2(-el);
         return attn__from_bits_f64((attn__bits_f64(sign) >> 63 << 63) | (uint64_t)(int64_t)(x < 0 ? -x : x));
     }
     if (attn__is_zero(x)) return x;
@@ -1623,24 +1626,6 @@ ATTN__INLINE double attn__madd_f64(double a, double b, double c) { return a * b 
 #endif
 
 ATTN__INLINE int attn__nan_f64(double x) { return (attn__bits_f64(x) & 0x7fffffffffffffffu) > 0x7ff0000000000000u; }
-
-/* x = 2^e m, 0.5 <= |m| < 1, for finite x; e = 0 for x = 0. */
-ATTN__INLINE double attn__split(double x, int *e)
-{
-    uint64_t u = attn__bits_f64(x);
-    int k = (int)(u >> 52 & 0x7ff), shift = 0;
-    if ((u & 0x7fffffffffffffffu) == 0) {
-        *e = 0;
-        return x;
-    }
-    if (k == 0) {                                    /* subnormal */
-        u = attn__bits_f64(x * 18014398509481984.0); /* 2^54 */
-        k = (int)(u >> 52 & 0x7ff);
-        shift = 54;
-    }
-    *e = k - 1022 - shift;
-    return attn__from_bits_f64((u & 0x800fffffffffffffu) | (uint64_t)1022 << 52);
-}
 
 /* 2^e x, saturating to infinity and 0 as multiplication does. */
 ATTN__NOINLINE static double attn__scale2(double x, int e)
@@ -5502,8 +5487,6 @@ static double attn__special_score(const attn__problem *p, const attn__rows *rows
     return score * p->scale;
 }
 
-/* 2^e, a normal number */
-ATTN__INLINE double attn__power2(int e) { return attn__from_bits_f64((uint64_t)(1023 + e) << 52); }
 static attn__beyond attn__beyond_of(const attn__row *row)
 {
     const int third = row->exponent / 3, rest = row->exponent - 2 * third; /* 2^exponent may be no number */
