@@ -299,7 +299,7 @@
  *
  *   NaN, infinities and huge numbers take attn_softmax hardly longer than others.
  *   Subnormal inputs cost no time, except in scalar float64 code that emulates the
- *   multiply-add, which takes up to 3.5 times as long, products of matrices 7 times.
+ *   multiply-add, which takes up to 3.5 times as long, products of matrices 6 times.
  *
  *   Ordinary finite inputs raise neither invalid nor divide-by-zero nor overflow.
  *   Rounding modes and flush-to-zero are neither set nor reset, and the bits are
@@ -6357,11 +6357,10 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
             attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
             own->ranges_key->count = 0;
-            if (pass == ATTN__REDO_CLEAN && settle == attn__settle_row && !attn__masked(p)) {
-                if (!attn__mend_window(careful, &window, own, s->row + start, r - start, within)) {
-                    r = start + window.count;
-                    continue;
-                }
+            if (pass == ATTN__REDO_CLEAN && settle == attn__settle_row && !attn__masked(p) &&
+                !attn__mend_window(careful, &window, own, s->row + start, r - start, within)) {
+                r = start + window.count;
+                continue;
             }
             if (pass == ATTN__REDO_SCALED) at_once = attn__scaled_states(careful, &window, own, within);
             else if (pass != ATTN__REDO_BOTH || attn__any_weight(own, window.count))

@@ -113,11 +113,6 @@ static const options sets[] = {
 
 /* -------------------------------------------------------------- problem -- */
 
-typedef struct problem {
-    attn_desc desc;
-    attn_dtype q, kv; /* element types */
-} problem;
-
 static double largest(attn_dtype type)
 {
     return type == ATTN_F64    ? DBL_MAX
@@ -154,13 +149,10 @@ static void spoil(const attn_array *a, size_t row, const poison *by, double valu
     for (size_t i = 0; i < n; i += step) put(a, i, by->signs == ALTERNATING && i * 7 / 3 % 2 ? -value : value);
 }
 
-static problem make(const shape *s, const options *o, const poison *by, attn_dtype q, attn_dtype kv)
+static attn_desc make(const shape *s, const options *o, const poison *by, attn_dtype q, attn_dtype kv)
 {
-    problem p;
-    attn_desc *d = &p.desc;
+    attn_desc desc = attn_desc_default(), *const d = &desc;
     const attn_dtype real = q == ATTN_F64 ? ATTN_F64 : ATTN_F32;
-    p.q = q, p.kv = kv;
-    *d = attn_desc_default();
     d->q = array(q, s->heads, s->queries, s->dim);
     d->k = array(kv, s->kv_heads, s->keys, s->dim);
     d->v = array(kv, s->kv_heads, s->keys, s->dim);
@@ -187,7 +179,7 @@ static problem make(const shape *s, const options *o, const poison *by, attn_dty
             *to[i] = array(real, 1, s->heads, s->queries), to[i]->ndim = 2, to[i]->shape[0] = s->heads,
             to[i]->shape[1] = s->queries;
     }
-    if (!by) return p;
+    if (!by) return desc;
     if (by->scale != 0) d->scale = by->scale >= 1e300 ? largest(real) : by->scale;
     if (strchr(by->arrays, 'q')) spoil(&d->q, s->dim, by, by->value);
     if (strchr(by->arrays, 'k')) spoil(&d->k, s->dim, by, by->value);
@@ -196,12 +188,11 @@ static problem make(const shape *s, const options *o, const poison *by, attn_dty
     if (o->mask && strchr(by->arrays, 'm')) spoil(&d->mask, s->keys, by, by->value);
     if (o->slopes && strchr(by->arrays, 'a')) spoil(&d->alibi, 1, by, fabs(by->value));
     if (o->sinks && strchr(by->arrays, 's')) spoil(&d->sinks, 1, by, by->value);
-    return p;
+    return desc;
 }
 
-static void unmake(problem *p)
+static void unmake(const attn_desc *d)
 {
-    attn_desc *d = &p->desc;
     void *const all[] = {d->q.data,     d->k.data,      d->v.data,      d->out.data, d->mask.data,   d->alibi.data,
                          d->sinks.data, d->scores.data, d->colsum.data, d->lse.data, d->rowmax.data, d->rowsum.data};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
@@ -258,21 +249,20 @@ typedef struct tally {
 /* All poisons in a shape with a set of options, whose clean problem is measured beside each. */
 static void measure(const element_types *type, const shape *s, const options *o, attn_path path, tally *to)
 {
-    problem clean = make(s, o, NULL, type->q, type->kv);
+    attn_desc clean = make(s, o, NULL, type->q, type->kv);
     attn_exec run = {0};
-    if (attn_workspace_size(&clean.desc, 1, &run.workspace_size)) exit(1);
     run.path = path;
-    run.workspace = malloc(run.workspace_size);
+    if (attn_workspace_size(&clean, 1, &run.workspace_size) || !(run.workspace = malloc(run.workspace_size))) exit(1);
     for (size_t k = 0; k < sizeof poisons / sizeof *poisons; k++) {
-        problem bad;
+        attn_desc bad;
         double seconds, r;
         char name[200];
         snprintf(name, sizeof name, "%s  %zu/%zu x (%zu, %zu, %zu)  %s: %s", type->name, s->heads, s->kv_heads,
                  s->queries, s->keys, s->dim, o->name, poisons[k].name);
         if (to->only && !strstr(name, to->only)) continue;
         bad = make(s, o, poisons + k, type->q, type->kv);
-        r = ratio(&clean.desc, &bad.desc, &run, 7, &seconds);
-        if (r > to->limit * 0.95) r = ratio(&clean.desc, &bad.desc, &run, 41, &seconds);
+        r = ratio(&clean, &bad, &run, 7, &seconds);
+        if (r > to->limit * 0.95) r = ratio(&clean, &bad, &run, 41, &seconds);
         to->cases++;
         to->worst = fmax(to->worst, r);
         if (r > to->limit) {
@@ -289,8 +279,15 @@ static void measure(const element_types *type, const shape *s, const options *o,
 int main(int argc, char **argv)
 {
     attn_path path = ATTN_PATH_AUTO;
-    for (int p = 0; p < ATTN_PATH_COUNT && argc > 2; p++)
-        if (strcmp(argv[2], attn_path_name((attn_path)p)) == 0) path = (attn_path)p;
+    int known = argc < 2 || strcmp(argv[1], "all") == 0, found = argc < 3;
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) known |= argc > 1 && strcmp(argv[1], types[t].name) == 0;
+    for (int p = 0; p < ATTN_PATH_COUNT && !found; p++)
+        if (strcmp(argv[2], attn_path_name((attn_path)p)) == 0) path = (attn_path)p, found = 1;
+    if (!known || !found || !attn_path_supported(path)) {
+        fprintf(stderr,
+                "poisoned: no such type, or no such path here: [f32|f64|f16|bf16|all [PATH|auto [LIMIT [PART]]]]\n");
+        return 2;
+    }
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         tally of = {argc > 3 ? atof(argv[3]) : 8, 0, 0, 0, argc > 4 ? argv[4] : NULL};
         if (argc > 1 && strcmp(argv[1], types[t].name) != 0 && strcmp(argv[1], "all") != 0) continue;
