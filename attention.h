@@ -1597,18 +1597,18 @@ ATTN__NOINLINE static double attn__fma_f64_any(double a, double b, double c)
     ec = attn__exponent_of(x) + e;
     return ec < special ? attn__with_exponent(x, ec) : x * attn__infinity();
 }
-/* Not inlined: it is long, and code for machines with fma may have a * b - c contracted. */
+/* Not inlined: it is long, and code for machines with fma may have a * b - c contracted. Where the product is neither
+ * large nor small, all parts of it are exact, or if a factor's split overflows, NaN; so is a sum that does. */
 ATTN__NOINLINE static double attn__fma_f64(double a, double b, double c)
 {
-    const unsigned ea = (unsigned)attn__exponent_of(a), eb = (unsigned)attn__exponent_of(b),
-                   ec = (unsigned)attn__exponent_of(c);
-    if (ea - 623 <= 800 && eb - 623 <= 800 && (ec - 123 <= 1800 || attn__is_zero(c))) { /* all parts are exact */
+    if ((unsigned)(attn__exponent_of(a) + attn__exponent_of(b)) - 1146 <= 1800) {
         double p, rest, x;
         if (attn__bits_f64(b) << 35 == 0) { /* a float */
             const double high = attn__from_bits_f64(attn__bits_f64(a) >> 24 << 24);
             p = high * b;
             rest = (a - high) * b;
         } else p = attn__two_product(a, b, &rest);
+        if (attn__is_zero(rest)) return p + c;
         if (attn__sum_is_sure(p, rest, c, &x)) return x;
     }
     return attn__fma_f64_any(a, b, c);
@@ -2728,6 +2728,19 @@ ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a)
 {
     return _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0));
 }
+#define ATTN__OWN_PARTS /* masked stores take longer than these */
+ATTN__INLINE attn__vec ATTN__V(load_part)(const float *p, size_t n)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane));
+}
+ATTN__INLINE void ATTN__V(store_part)(float *p, attn__vec a, size_t n)
+{
+    __m128 x = _mm256_castps256_ps128(a);
+    if (n & 4) _mm_storeu_ps(p, x), p += 4, x = _mm256_extractf128_ps(a, 1);
+    if (n & 2) _mm_storel_pi((__m64 *)(void *)p, x), p += 2, x = _mm_movehl_ps(x, x);
+    if (n & 1) _mm_store_ss(p, x);
+}
 #define ATTN__OWN_HALVES
 ATTN__INLINE void ATTN__V(store_f16)(uint16_t *p, attn__vec a)
 {
@@ -2786,6 +2799,17 @@ ATTN__BASICS(ATTN__W256, pd, epi64, si256, 52)
 ATTN__INLINE attn__vec ATTN__V(load_f32)(const float *p) { return ATTN__W256(cvtps_pd)(ATTN__W128(loadu_ps)(p)); }
 #if ATTN__X86
 ATTN__INLINE attn__vec ATTN__V(reverse)(attn__vec a) { return _mm256_permute4x64_pd(a, 27); }
+ATTN__INLINE attn__vec ATTN__V(load_part)(const double *p, size_t n)
+{
+    const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
+    return _mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x((int)n), lane));
+}
+ATTN__INLINE void ATTN__V(store_part)(double *p, attn__vec a, size_t n)
+{
+    __m128d x = _mm256_castpd256_pd128(a);
+    if (n & 2) _mm_storeu_pd(p, x), p += 2, x = _mm256_extractf128_pd(a, 1);
+    if (n & 1) _mm_store_sd(p, x);
+}
 #define ATTN__OWN_SINGLES
 ATTN__INLINE void ATTN__V(store_f32)(float *p, attn__vec a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
 ATTN__INLINE void ATTN__V(store_odd)(float *p, attn__vec a)
@@ -2834,6 +2858,7 @@ ATTN__INLINE void ATTN__V(transpose)(const double *p, ptrdiff_t stride, attn__ve
 #undef ATTN__ISA
 #undef ATTN__OWN_REVERSE
 #undef ATTN__OWN_HALVES
+#undef ATTN__OWN_PARTS
 #undef ATTN__OWN_BYTES
 #undef ATTN__OWN_F8
 #undef ATTN__OWN_SINGLES
@@ -4238,6 +4263,7 @@ typedef struct attn__problem {
 #define ATTN__REDO_LIGHT 3  /* sums of float64 overflow: with light weights */
 #define ATTN__REDO_SCALED 4 /* a score of float64 is not safely finite: queries and keys are scaled, too */
 #define ATTN__REDO_BOTH 5
+#define ATTN__REDONE 6 /* with other scores, so that its weights are its own, too */
 
 /* The largest scaled score of a row, which decides what has a weight. */
 #define ATTN__FOUND 0
@@ -4964,8 +4990,8 @@ ATTN__INLINE unsigned char attn__take_kind_f64(double *at, double instead)
     return attn__nan_f64(x) ? ATTN__SEES_NAN : x > 0 ? ATTN__SEES_INF : ATTN__SEES_LOW;
 }
 
-/* Of columns, of which set_aside noted by 1 what is not finite: a byte each. NaN counts as both infinities. The upper
- * bits of the exponent of 1 are 0, then ones. */
+/* Of columns, of which set_aside noted by 1 what is not finite: a byte each, of whole words. NaN counts as both
+ * infinities. The upper bits of the exponent of 1 are 0, then ones. */
 static void attn__kinds_of(const attn__problem *p, const void *above, const void *below, unsigned char *kinds)
 {
     const int wide = p->run.kernel->dtype == ATTN_F64;
@@ -4976,6 +5002,7 @@ static void attn__kinds_of(const attn__problem *p, const void *above, const void
                                   : attn__bits_f32(((const float *)below)[c]);
         kinds[c] = (unsigned char)((high >> 28 & ATTN__SEES_INF) | (low >> 27 & ATTN__SEES_LOW));
     }
+    for (size_t c = p->dim_v; c % 8; c++) kinds[c] = ATTN__SEES_INF | ATTN__SEES_LOW;
 }
 
 /* words of 8 columns: what is seen there, and `more`. Is that anything new? */
@@ -4990,6 +5017,22 @@ static void attn__see(uint64_t *special, const uint64_t *more, size_t words)
     for (size_t c = 0; c < words; c++) special[c] |= more[c];
 }
 
+/* Has row r seen all there can be, NaN or both infinities in each column? Have all rows? */
+static int attn__sees_all(const attn__problem *p, const attn__scratch *s, size_t r)
+{
+    const uint64_t both = (uint64_t)(ATTN__SEES_INF | ATTN__SEES_LOW) * 0x0101010101010101u;
+    const size_t words = attn__pieces(p->dim_v, 8);
+    for (size_t w = 0; w < words; w++)
+        if (s->special[r * words + w] != both) return 0;
+    return 1;
+}
+static int attn__all_see_all(const attn__problem *p, const attn__rows *rows, const attn__scratch *s)
+{
+    for (size_t r = 0; r < rows->count; r++)
+        if (!attn__sees_all(p, s, r)) return 0;
+    return 1;
+}
+
 /* Values [from, to) to s->rows: what is not finite becomes 0, and is noted with the rows that see it. */
 static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to)
 {
@@ -5001,9 +5044,10 @@ static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn
     if (attn__masked(p) && !kernel->scale(s->rows, s->rows, (to - from) * n, 1)) return; /* squares overflow */
     attn__memset(above, 0, size);
     for (size_t j = from, next; j < to; j = next) {
+        const int known = attn__all_see_all(p, rows, s);
         int all = 1; /* rows that may see more know of it */
-        next = attn__seen_alike(p, rows, s, j, to);
-        if (!kernel->set_aside(s->rows + (j - from) * n * kernel->size, next - j, n, above, below)) continue;
+        next = known ? to : attn__seen_alike(p, rows, s, j, to);
+        if (!kernel->set_aside(s->rows + (j - from) * n * kernel->size, next - j, n, above, below) || known) continue;
         attn__kinds_of(p, above, below, (unsigned char *)kinds);
         for (size_t r = 0; r < rows->count; r++) {
             if (j >= s->row[r].keys.hi || !attn__news(s->special + r * words, kinds, words)) continue;
@@ -5489,13 +5533,16 @@ static double attn__special_score(const attn__problem *p, const attn__rows *rows
 
 static attn__beyond attn__beyond_of(const attn__row *row)
 {
-    const int third = row->exponent / 3, rest = row->exponent - 2 * third; /* 2^exponent may be no number */
+    const int exponent = row->exponent, third = exponent / 3, rest = exponent - 2 * third; /* 2^exponent may be none */
     attn__beyond b;
     b.third = attn__power2(third);
     b.rest = attn__power2(rest);
-    b.limit = -ATTN__MASKED_F64 * attn__power2(-third) * attn__power2(-third) * attn__power2(-rest);
+    /* the largest number times 2^-exponent, by its bits: that may be a subnormal number */
+    b.limit = attn__from_bits_f64(exponent < 2046 ? ((uint64_t)(2047 - exponent) << 52) - 1
+                                                  : (uint64_t)1 << (2098 - exponent));
     b.top = row->top;
-    b.only = (b.top > b.limit || b.top < -b.limit) && b.top > ATTN__MASKED_F64 && b.top < attn__infinity();
+    b.only = attn__bits_f64(b.top) << 1 >> 1 > attn__bits_f64(b.limit) && b.top > ATTN__MASKED_F64 &&
+             b.top < attn__infinity();
     return b;
 }
 /* Are all scores that have a weight beyond the range? Then it is the largest alone, as the next one lies further below
@@ -6283,8 +6330,7 @@ static int attn__settle_window(const attn__problem *p, const attn__problem *care
         if (rows[r].redo != pass) continue;
         again->redo = (unsigned char)settle(p, careful, window, own, r, to);
         others |= again->redo;
-        if (!again->redo && pass == attn__redo_scores(p)) again->redo = (unsigned char)pass;
-        if (!again->redo && pass == ATTN__REDO_BOTH) again->redo = ATTN__REDO_SCALED;
+        if (!again->redo && (pass == attn__redo_scores(p) || pass == ATTN__REDO_BOTH)) again->redo = ATTN__REDONE;
         rows[r] = *again;
     }
     return others;
@@ -6295,21 +6341,39 @@ static int attn__mend_row(const attn__problem *p, const attn__rows *rows, const 
 {
     const unsigned char *special = attn__special(p, s, r);
     const ptrdiff_t step = p->out.stride[ATTN__D] * p->out.size;
-    char *out = attn__query_at(&p->out, rows, attn__head_of(rows, r), attn__query_of(rows, r));
+    char *out = attn__query_at(&p->out, rows, attn__head_of(rows, r), attn__query_of(rows, r)),
+         *acc = s->acc + r * p->width * p->run.kernel->size;
+    if (attn__sees_all(p, s, r)) {
+        attn__put_special(p, acc, NULL);
+        p->run.kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
+        return 1;
+    }
     for (size_t c = 0; c < p->dim_v; c++, out += step)
         if (special[c]) attn__put(out, p->out.dtype, attn__special_value(special[c]));
         else if (!attn__finite_f64(attn__get(out, p->out.dtype))) return 0;
     return 1;
 }
 
-/* Results of a window that are there, and right but for such columns, without masks: of rows from one on that wait for
- * new sums. Returns whether any still waits. */
-static int attn__mend_window(const attn__problem *careful, const attn__rows *window, attn__scratch *own,
-                             attn__row *rows, size_t from, attn__range within)
+/* The same for results that are there, and right but for such columns, of rows from one on that wait for new sums.
+ * Returns whether any still waits. */
+static int attn__mend_rows(const attn__problem *p, const attn__rows *window, const attn__scratch *own, attn__row *rows,
+                           size_t from)
+{
+    int waits = 0;
+    for (size_t r = from; r < window->count; r++) {
+        if (rows[r].redo != ATTN__REDO_CLEAN) continue;
+        if (!attn__nan_f64(rows[r].factor) && attn__mend_row(p, window, own, r)) rows[r].redo = 0;
+        else waits = 1;
+    }
+    return waits;
+}
+
+/* Notes what rows of a window see of values that are not finite, without masks. */
+static void attn__see_values(const attn__problem *careful, const attn__rows *window, attn__scratch *own,
+                             attn__range within)
 {
     const size_t step = careful->run.kernel->step;
     attn__range all = {(size_t)-1, 0};
-    int waits = 0;
     for (size_t r = 0; r < window->count; r++) {
         const attn__range keys = attn__visible(careful, window, attn__query_of(window, r), within);
         own->row[r].keys = keys;
@@ -6319,12 +6383,6 @@ static int attn__mend_window(const attn__problem *careful, const attn__rows *win
         next = attn__min((all.lo / step + 1) * step, all.hi);
         attn__set_aside(careful, window, own, all.lo, next);
     }
-    for (size_t r = from; r < window->count; r++) {
-        if (rows[r].redo != ATTN__REDO_CLEAN) continue;
-        if (!attn__nan_f64(rows[r].factor) && attn__mend_row(careful, window, own, r)) rows[r].redo = 0;
-        else waits = 1;
-    }
-    return waits;
 }
 
 /* Rows that are to be done again, over the keys of `within`. Leaves in redo how their scores and weights are to be had,
@@ -6332,7 +6390,14 @@ static int attn__mend_window(const attn__problem *careful, const attn__rows *win
 static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
                             attn__settle *settle, const void *to, attn__prepared prepared[2])
 {
-    for (int pass = ATTN__REDO_CLEAN; pass <= ATTN__REDO_BOTH; pass++) {
+    const int mends = settle == attn__settle_row, masked = attn__masked(p);
+    int turn, clean = 0, others = 0;
+    for (size_t r = 0; r < rows->count; r++)
+        if (s->row[r].redo == ATTN__REDO_CLEAN) clean = 1;
+        else if (s->row[r].redo) others = 1;
+    /* windows of others tell what rows in them see that wait for new sums alone: those are done first, then */
+    for (turn = mends && clean && others ? 1 : ATTN__REDO_BOTH; turn < 2 * ATTN__REDO_BOTH; turn++) {
+        const int pass = turn % ATTN__REDO_BOTH + 1;
         attn__prepared *of = prepared + (pass != ATTN__REDO_CLEAN);
         attn__problem *careful = &of->careful;
         attn__scratch *own = &of->own;
@@ -6345,22 +6410,24 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 continue;
             }
             attn__prepare_pass(p, pass, s, of);
-            if (!ready && pass == ATTN__REDO_CLEAN && !attn__masked(p) &&
-                !attn__any_special(careful, rows, own, within)) {
+            if (!ready && pass == ATTN__REDO_CLEAN && !masked && !attn__any_special(careful, rows, own, within)) {
                 for (; r < rows->count; r++)
                     if (s->row[r].redo == pass) s->row[r].redo = (unsigned char)attn__redo_sums(careful);
                 continue;
             }
             ready = 1;
             window = attn__window(rows, r, careful->rows, &start);
-            while (s->row[start + window.count - 1].redo != pass) window.count--;
+            for (const attn__row *last; (last = s->row + start + window.count - 1)->redo != pass; window.count--)
+                if (mends && masked && last->redo == ATTN__REDO_CLEAN) break; /* done here it costs less than later */
             attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
             attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
             own->ranges_key->count = 0;
-            if (pass == ATTN__REDO_CLEAN && settle == attn__settle_row && !attn__masked(p) &&
-                !attn__mend_window(careful, &window, own, s->row + start, r - start, within)) {
-                r = start + window.count;
-                continue;
+            if (pass == ATTN__REDO_CLEAN && mends && !masked) {
+                attn__see_values(careful, &window, own, within);
+                if (!attn__mend_rows(careful, &window, own, s->row + start, r - start)) {
+                    r = start + window.count;
+                    continue;
+                }
             }
             if (pass == ATTN__REDO_SCALED) at_once = attn__scaled_states(careful, &window, own, within);
             else if (pass != ATTN__REDO_BOTH || attn__any_weight(own, window.count))
@@ -6373,6 +6440,7 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 careful->careful = ATTN__REDO_SCALED;
                 careful->find = ATTN__FOUND;
             }
+            if (mends) attn__mend_rows(careful, &window, own, s->row + start, 0);
             r = start + window.count;
         }
     }
@@ -6652,17 +6720,18 @@ static void attn__shape_tile(attn__problem *p, const attn__kernel *kernel, size_
 static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
 {
     const size_t most = sizeof(double), mr = attn__max(kernel->mr, p->doubles->mr),
-                 step = attn__max(kernel->step, p->doubles->step), rows = p->rows, width = p->width;
+                 nr = attn__max(kernel->nr, p->doubles->nr), step = attn__max(kernel->step, p->doubles->step),
+                 rows = p->rows, width = p->width;
     const int again = ATTN__HAS(p, scores) || ATTN__HAS(p, colsum); /* scores are computed */
     attn__layout own;
     attn_status status = p->few
-                             ? attn__scratch_layout(p, most, mr, kernel->nr, step, &p->layout)
+                             ? attn__scratch_layout(p, most, mr, nr, step, &p->layout)
                              : attn__scratch_layout(p, kernel->size, kernel->mr, kernel->nr, kernel->step, &p->layout);
     size_t size = p->layout.size;
     own = p->layout;
     if (!status && !p->few) {
         const size_t stored_blocks = p->stored_blocks;
-        status = attn__careful_layout(p, most, mr, kernel->nr, step, attn__min(rows, again ? ATTN__CARE_ROWS : 4));
+        status = attn__careful_layout(p, most, mr, nr, step, attn__min(rows, again ? ATTN__CARE_ROWS : 4));
         size = p->layout.size;
         p->layout = own;
         p->rows = rows, p->width = width, p->few = 0, p->stored_blocks = stored_blocks;
@@ -7945,6 +8014,8 @@ static attn_status attn__ready(attn__problem *p, const attn_exec *exec, int *mea
     if (status) return status;
     kernel = attn__kernel_of(path, p->q.dtype == ATTN_F64 ? ATTN_F64 : ATTN_F32);
     p->singles = attn__kernel_of(path, ATTN_F32);
+    if (p->q.dtype != ATTN_F64 && (status = attn__path_of(exec, 2 * p->kv_len, &path)))
+        return status; /* half as wide */
     p->doubles = attn__kernel_of(path, ATTN_F64);
     if ((status = attn__cut(p, kernel, workers))) return status;
     rows = p->rows;
