@@ -5801,9 +5801,10 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         attn__memset(block->acc, 0, rows->count * p->width * es);
         return;
     }
-    for (size_t r = 0; r < rows->count && p->stored_blocks; r++)
-        attn__store_weights(p, rows, s, r, block, block->ranges[r].lo, block->ranges[r].hi,
-                            s->tile + (r * ATTN__TILE_STRIDE + block->ranges[r].lo) * es);
+    for (size_t r = 0; r < rows->count && p->stored_blocks && !weighed; r++)
+        if (!p->careful || s->row[r].redo == p->careful)
+            attn__store_weights(p, rows, s, r, block, block->ranges[r].lo, block->ranges[r].hi,
+                                s->tile + (r * ATTN__TILE_STRIDE + block->ranges[r].lo) * es);
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
                                                                                and stays in the nearest cache */
         size_t cols = whole;
@@ -6187,7 +6188,7 @@ static int attn__finish_rows(const attn__problem *p, const attn__rows *rows, att
 static attn_status attn__careful_layout(attn__problem *p, size_t es, size_t mr, size_t nr, size_t step, size_t rows)
 {
     p->few = 1;
-    p->stored_blocks = 0;
+    if (p->q.dtype != ATTN_F64 || p->stored_blocks == 1) p->stored_blocks = 0; /* those of floats are rounded once */
     p->rows = rows;
     p->width = attn__round_up(p->dim_v, nr / 2);
     return attn__scratch_layout(p, es, mr, nr, step, &p->layout);
@@ -6204,6 +6205,7 @@ static void attn__careful(const attn__problem *p, int redo, attn__scratch *s, at
     while (attn__careful_layout(careful, kernel->size, kernel->mr, kernel->nr, kernel->step, rows) ||
            careful->layout.size > p->run.each - p->care_at)
         rows -= (rows + 7) / 8; /* four fit */
+    if (redo != ATTN__REDO_SCALED) careful->stored_blocks = 0; /* others leave weights as they are */
     attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
 }
 
@@ -6276,14 +6278,33 @@ static void attn__store_settled(const attn__problem *careful, const attn__rows *
     attn__store_scores(careful, at, row, begin, hi, end, 0);
 }
 
+/* Weights of row r that are stored, now that their sum is known. */
+static void attn__finish_row_weights(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t r)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const size_t first = p->kv_begin / ATTN__BLOCK, array_end = p->kv_begin + p->kv_len;
+    for (size_t number = 0; number < p->stored_blocks; number++) {
+        const size_t from = attn__max((first + number) * ATTN__BLOCK, p->kv_begin),
+                     n = attn__min((first + number + 1) * ATTN__BLOCK, array_end) - from;
+        const double max = s->block_max[r * p->stored_blocks + number];
+        char *at = attn__score_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), from);
+        if (!at) break;
+        if (max <= -attn__infinity()) attn__memset(at, 0, n * kernel->size);
+        else if (max < attn__infinity())
+            kernel->scale(at, at, n, kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
+    }
+}
+
 /* To the arrays of a problem. */
 static int attn__settle_row(const attn__problem *p, const attn__problem *careful, const attn__rows *rows,
                             attn__scratch *s, size_t r, const void *to)
 {
     const int bad = attn__finish_row(careful, rows, s, r, attn__special(p, s, r));
     (void)to;
-    if (p->stored_blocks == 1 && !attn__nan_f64(s->row[r].factor) && careful->careful == attn__redo_scores(p))
-        attn__store_settled(careful, rows, s, r); /* of others they are there already */
+    if (attn__nan_f64(s->row[r].factor) || careful->careful != attn__redo_scores(p))
+        return bad ? attn__redo_sums(careful) : 0;
+    if (p->stored_blocks == 1) attn__store_settled(careful, rows, s, r); /* of others they are there already */
+    else if (careful->stored_blocks) attn__finish_row_weights(careful, rows, s, r), s->row[r].weighed = 1;
     return bad ? attn__redo_sums(careful) : 0;
 }
 
@@ -6646,19 +6667,8 @@ static void attn__sweep(const attn__problem *p, const attn__rows *rows, attn__sc
  * with care, or see a NaN. */
 static void attn__finish_weights(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
-    const attn__kernel *kernel = p->run.kernel;
-    const size_t first = p->kv_begin / ATTN__BLOCK, array_end = p->kv_begin + p->kv_len;
     for (size_t r = 0; r < rows->count; r++)
-        for (size_t number = 0; number < p->stored_blocks && !s->row[r].redo; number++) {
-            const size_t from = attn__max((first + number) * ATTN__BLOCK, p->kv_begin),
-                         n = attn__min((first + number + 1) * ATTN__BLOCK, array_end) - from;
-            const double max = s->block_max[r * p->stored_blocks + number];
-            char *at = attn__score_at(p, rows, attn__head_of(rows, r), attn__query_of(rows, r), from);
-            if (!at) break;
-            if (max <= -attn__infinity()) attn__memset(at, 0, n * kernel->size);
-            else if (max < attn__infinity())
-                kernel->scale(at, at, n, kernel->exp_difference(max, s->row[r].max, 0) * s->row[r].factor);
-        }
+        if (!s->row[r].redo) attn__finish_row_weights(p, rows, s, r);
 }
 
 /* Are weights of all rows stored, that were done with care or see a NaN? */
