@@ -6299,12 +6299,11 @@ static void attn__finish_row_weights(const attn__problem *p, const attn__rows *r
 static int attn__settle_row(const attn__problem *p, const attn__problem *careful, const attn__rows *rows,
                             attn__scratch *s, size_t r, const void *to)
 {
-    const int bad = attn__finish_row(careful, rows, s, r, attn__special(p, s, r));
+    const int bad = attn__finish_row(careful, rows, s, r, attn__special(p, s, r)),
+              weights = careful->careful == attn__redo_scores(p) && !attn__nan_f64(s->row[r].factor);
     (void)to;
-    if (attn__nan_f64(s->row[r].factor) || careful->careful != attn__redo_scores(p))
-        return bad ? attn__redo_sums(careful) : 0;
-    if (p->stored_blocks == 1) attn__store_settled(careful, rows, s, r); /* of others they are there already */
-    else if (careful->stored_blocks) attn__finish_row_weights(careful, rows, s, r), s->row[r].weighed = 1;
+    if (weights && p->stored_blocks == 1) attn__store_settled(careful, rows, s, r); /* others are there already */
+    else if (weights && careful->stored_blocks) attn__finish_row_weights(careful, rows, s, r), s->row[r].weighed = 1;
     return bad ? attn__redo_sums(careful) : 0;
 }
 
