@@ -205,12 +205,13 @@ static void try_places(attn_dtype type, const test_shape *of)
         NAN_KEY,
         LARGE_SCORES,
         LARGE_VALUES,
+        LARGE_BOTH,
         NAN_VALUES,
         CASES
     };
-    static const char *const names[CASES] = {"plain",        "causal",         "a window",     "lengths",
-                                             "sinks",        "infinite sinks", "a mask",       "NaN",
-                                             "large scores", "large values",   "NaN in values"};
+    static const char *const names[CASES] = {"plain",        "causal",         "a window",   "lengths",
+                                             "sinks",        "infinite sinks", "a mask",     "NaN",
+                                             "large scores", "large values",   "large both", "NaN in values"};
     test_shape shape = *of;
     attn_path paths[ATTN_PATH_COUNT];
     const size_t num_paths = test_paths(paths), n = of->kv_len, heads = of->q_heads, some = of->q_len - of->q_len / 3;
@@ -235,7 +236,7 @@ static void try_places(attn_dtype type, const test_shape *of)
                 test_fill(&whole.sinks, (double)INFINITY);
                 if (heads > 1) ref_set(&whole.sinks, 0, 0, 0, 1, 0.25);
             }
-            if (c == LENGTHS) {
+            if (c == LENGTHS || c == LARGE_BOTH) {
                 whole.kv_lens = test_1d(ATTN_I32, 2);
                 ref_set(&whole.kv_lens, 0, 0, 0, 0, (double)(n / 2));
                 ref_set(&whole.kv_lens, 0, 0, 0, 1, (double)(n - 1));
@@ -247,7 +248,11 @@ static void try_places(attn_dtype type, const test_shape *of)
             }
             if (c == LARGE_SCORES) /* some rows are done with care: their scores overflow, or their sums of values */
                 for (size_t i = 0; i < of->q_len; i += 3) ref_set(&whole.q, 1, i % heads, i, 0, large);
-            if (c == LARGE_VALUES)
+            if (c == LARGE_BOTH) { /* of all keys alike, so that sums of values overflow */
+                for (size_t i = 0; i < of->q_len; i += 3) ref_set(&whole.q, 0, i % heads, i, 0, large);
+                for (size_t j = 0; j < n; j++) ref_set(&whole.k, 0, 0, j, 0, 4);
+            }
+            if (c == LARGE_VALUES || c == LARGE_BOTH)
                 for (size_t j = n / 4; j < n; j++) ref_set(&whole.v, 0, 0, j, 0, large);
             if (c == NAN_VALUES) ref_set(&whole.v, 0, 0, n - n / 8 - 1, 0, (double)NAN); /* which many see */
             if (c == NAN_KEY) ref_set(&whole.k, 1, 0, n / 2, 0, (double)NAN), whole.causal = 1;
