@@ -286,10 +286,8 @@
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Rows that see them, and those that overflow, take 2 to 8 times as long as others. The
- *   worst known: 9 times (calls of 2 us, of whose rows some overflow and others see NaN),
- *   11 (float64 with the largest scales, calls of 1 us), 10 (float32 on the scalar path,
- *   which emulates the multiply-adds of doubles).
+ *   Rows that see them, and those that overflow, take 2 to 8 times as long as others; on the
+ *   scalar path, which emulates the multiply-adds of doubles, up to 10 times.
  *   attn_forward and attn_softmax write one kind of NaN; in results of attn_matmul and
  *   attn_scores its sign and payload depend on the machine.
  *
