@@ -6589,9 +6589,11 @@ static void attn__sweep_care(const attn__problem *p, const attn__rows *rows, att
     int any = 0; /* scores are wanted */
     if (r < care->start || r >= care->end) {
         care->rows = attn__window(rows, r, care->by->careful.rows, &care->start);
+        while (!s->row[care->start + care->rows.count - 1].redo) care->rows.count--; /* others need none */
         care->end = care->start + care->rows.count;
         attn__memcpy(care->by->own.row, s->row + care->start, care->rows.count * sizeof *s->row);
-        for (size_t i = 0; i < care->rows.count; i++) any |= !weights || !attn__nan_f64(care->by->own.row[i].factor);
+        for (size_t i = care->start; i < care->end; i++)
+            any |= s->row[i].redo && !(weights && (s->row[i].weighed || attn__nan_f64(s->row[i].factor)));
         if (any && begin < end) {
             attn__load_queries(&care->by->careful, &care->rows, &care->by->own,
                                weights && !attn__scaled(&care->by->careful) ? ATTN__UNIT_LN2 : ATTN__UNIT_1);
