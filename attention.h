@@ -6158,7 +6158,8 @@ static int attn__finish_row(const attn__problem *p, const attn__rows *rows, attn
     return bad && !nan;
 }
 
-/* All rows, where results can be written as they are. Returns 1, with nothing of use in out, if a row needs care. */
+/* All rows, where results can be written as they are, but for those that need care, which become 0. Returns 1, with
+ * nothing of use in out, if results of others are not finite. */
 static int attn__finish_rows(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
     const attn__kernel *kernel = p->run.kernel;
@@ -6166,9 +6167,10 @@ static int attn__finish_rows(const attn__problem *p, const attn__rows *rows, att
     int bad = 0;
     if (p->out.dtype != kernel->dtype || p->out.stride[ATTN__D] != 1) return 1;
     for (size_t r = 0; r < rows->count; r++) {
-        factors[r] = attn__row_factor(p, rows, s, r);
-        bad |= attn__nan_f64(factors[r]) | s->row[r].not_finite;
-        if (s->max[r] <= -attn__infinity())
+        const double factor = attn__row_factor(p, rows, s, r);
+        const int care = attn__nan_f64(factor) | s->row[r].not_finite;
+        factors[r] = care ? 0 : factor;
+        if (care || s->max[r] <= -attn__infinity())
             attn__memset(s->acc + r * p->width * kernel->size, 0, p->width * kernel->size);
     }
     for (size_t i = 0; i < rows->heads && i < rows->count && !bad; i++)
@@ -6689,9 +6691,9 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
         attn__row *row = s->row + r;
         row->redo = row->weighed = 0;
         row->exponent = 0; /* of those that are not done again, beside others in a window */
-        if (!care) continue;
         if (row->not_finite) row->redo = attn__redo_scores(p);
-        else if (attn__finish_row(p, rows, s, r, NULL)) row->redo = ATTN__REDO_CLEAN;
+        else if (care ? attn__finish_row(p, rows, s, r, NULL) : attn__nan_f64(row->factor))
+            row->redo = ATTN__REDO_CLEAN;
         any |= row->redo;
     }
     if (any) attn__take_care(p, rows, s, attn__all_keys, attn__settle_row, NULL, prepared);
