@@ -2,7 +2,7 @@
  *
  * poisoned.c - what NaN, infinities and numbers beyond the range cost: each kind of them, in each array, with each set
  * of options and shape, against the same problem with ordinary numbers, in turns. Prints the cases above a limit of
- * clean times (8), and the worst of each type and path:
+ * clean times (8), and the worst of each type and path; then, where one row of 100 is such, those above 1.5:
  *
  *     bench/poisoned [TYPE|all [PATH|auto [LIMIT [PART-OF-A-NAME]]]]
  *
@@ -31,8 +31,13 @@ static const shape shapes[] = {
     {1, 1, 64, 512, 64}, {1, 1, 64, 1500, 64}, {2, 1, 4, 1500, 32}, {8, 2, 1, 3000, 128},
 };
 
-/* What an array has: in every STEP-th element, or in the first of each row, the value or its opposite. */
-enum { EACH = 1, ONE_OF_64 = 64, FIRST_OF_ROW = 0 };
+static const shape long_shapes[] = {
+    {1, 1, 200, 512, 64}, {1, 1, 200, 200, 64}, {1, 1, 400, 64, 32}, {2, 2, 200, 300, 128}, {100, 25, 1, 512, 64},
+};
+
+/* What an array has: in every STEP-th element, or in the first of each row, or of each hundredth, the value or its
+ * opposite. */
+enum { EACH = 1, ONE_OF_64 = 64, FIRST_OF_ROW = 0, FIRST_OF_100_ROWS = 2 };
 enum { SAME, ALTERNATING };
 typedef struct poison {
     const char *name, *arrays; /* q k v mask slopes sinks, by their first letters */
@@ -90,6 +95,12 @@ static const poison poisons[] = {
     {"scale tiny, q k largest", "qk", LARGE(1), EACH, ALTERNATING, 1e-38},
 };
 
+static const poison rare[] = {
+    {"q inf in one row of 100", "q", (double)INFINITY, FIRST_OF_100_ROWS, SAME, 0},
+    {"q nan in one row of 100", "q", (double)NAN, FIRST_OF_100_ROWS, SAME, 0},
+    {"q largest in one row of 100", "q", LARGE(1), FIRST_OF_100_ROWS, SAME, 0},
+};
+
 typedef struct options {
     const char *name;
     int causal, window, mask, slopes, sinks, weights, colsum, statistics, softcap;
@@ -144,7 +155,9 @@ static attn_array array(attn_dtype type, size_t heads, size_t rows, size_t colum
 static void spoil(const attn_array *a, size_t row, const poison *by, double value)
 {
     const size_t n = a->ndim == 3 ? a->shape[0] * a->shape[1] * a->shape[2] : a->shape[0],
-                 step = by->step == FIRST_OF_ROW ? row : by->step;
+                 step = by->step == FIRST_OF_ROW        ? row
+                        : by->step == FIRST_OF_100_ROWS ? row * 100
+                                                        : by->step;
     if (isfinite(value)) value = value / 1e300 * largest(a->dtype);
     for (size_t i = 0; i < n; i += step) put(a, i, by->signs == ALTERNATING && i * 7 / 3 % 2 ? -value : value);
 }
@@ -213,8 +226,9 @@ static double once(const attn_desc *d, attn_exec *run, int calls)
     return (thread_seconds() - begin) / calls;
 }
 
-/* The least of several rounds, in turns. */
-static double ratio(const attn_desc *clean, const attn_desc *bad, attn_exec *run, int rounds, double *clean_time)
+/* The least of several rounds, in turns; of few where it is far below the limit. */
+static double ratio(const attn_desc *clean, const attn_desc *bad, attn_exec *run, int rounds, double limit,
+                    double *clean_time)
 {
     double a = (double)INFINITY, b = a, first;
     int calls;
@@ -225,7 +239,7 @@ static double ratio(const attn_desc *clean, const attn_desc *bad, attn_exec *run
     for (int i = 0; i < rounds; i++) {
         a = fmin(a, once(clean, run, calls));
         b = fmin(b, once(bad, run, calls));
-        if (i > 1 && b < a * 5) break;
+        if (i > 1 && b < a * limit * 0.6) break;
     }
     *clean_time = a;
     return b / a;
@@ -247,33 +261,46 @@ typedef struct tally {
 } tally;
 
 /* All poisons in a shape with a set of options, whose clean problem is measured beside each. */
-static void measure(const element_types *type, const shape *s, const options *o, attn_path path, tally *to)
+static void measure(const element_types *type, const shape *s, const options *o, const poison *list, size_t count,
+                    attn_path path, tally *to)
 {
     attn_desc clean = make(s, o, NULL, type->q, type->kv);
     attn_exec run = {0};
     run.path = path;
     if (attn_workspace_size(&clean, 1, &run.workspace_size) || !(run.workspace = malloc(run.workspace_size))) exit(1);
-    for (size_t k = 0; k < sizeof poisons / sizeof *poisons; k++) {
+    for (size_t k = 0; k < count; k++) {
         attn_desc bad;
         double seconds, r;
         char name[200];
         snprintf(name, sizeof name, "%s  %zu/%zu x (%zu, %zu, %zu)  %s: %s", type->name, s->heads, s->kv_heads,
-                 s->queries, s->keys, s->dim, o->name, poisons[k].name);
+                 s->queries, s->keys, s->dim, o->name, list[k].name);
         if (to->only && !strstr(name, to->only)) continue;
-        bad = make(s, o, poisons + k, type->q, type->kv);
-        r = ratio(&clean, &bad, &run, 7, &seconds);
-        if (r > to->limit * 0.95) r = ratio(&clean, &bad, &run, 41, &seconds);
+        bad = make(s, o, list + k, type->q, type->kv);
+        r = ratio(&clean, &bad, &run, 7, to->limit, &seconds);
+        if (r > to->limit * 0.95) r = ratio(&clean, &bad, &run, 41, to->limit, &seconds);
         to->cases++;
         to->worst = fmax(to->worst, r);
         if (r > to->limit) {
             to->above++;
-            printf("%5.1f  %9.2f us  %s\n", r, seconds * 1e6, name);
+            printf("%5.2f  %9.2f us  %s\n", r, seconds * 1e6, name);
             fflush(stdout);
         }
         unmake(&bad);
     }
     unmake(&clean);
     free(run.workspace);
+}
+
+#define COUNT(list) (sizeof(list) / sizeof *(list))
+
+static void measure_all(const element_types *type, attn_path path, const shape *list, size_t count, const poison *kinds,
+                        size_t kind_count, double limit, const char *only)
+{
+    tally of = {limit, 0, 0, 0, only};
+    for (size_t s = 0; s < count; s++)
+        for (size_t o = 0; o < COUNT(sets); o++) measure(type, list + s, sets + o, kinds, kind_count, path, &of);
+    printf("%s, %s: %d of %d above %g, the worst %.2f\n", type->name, attn_path_name(path), of.above, of.cases,
+           of.limit, of.worst);
 }
 
 int main(int argc, char **argv)
@@ -288,13 +315,12 @@ int main(int argc, char **argv)
                 "poisoned: no such type, or no such path here: [f32|f64|f16|bf16|all [PATH|auto [LIMIT [PART]]]]\n");
         return 2;
     }
-    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-        tally of = {argc > 3 ? atof(argv[3]) : 8, 0, 0, 0, argc > 4 ? argv[4] : NULL};
+    for (size_t t = 0; t < COUNT(types); t++) {
+        const double limit = argc > 3 ? atof(argv[3]) : 8;
+        const char *only = argc > 4 ? argv[4] : NULL;
         if (argc > 1 && strcmp(argv[1], types[t].name) != 0 && strcmp(argv[1], "all") != 0) continue;
-        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-            for (size_t o = 0; o < sizeof sets / sizeof *sets; o++) measure(types + t, shapes + s, sets + o, path, &of);
-        printf("%s, %s: %d of %d above %g, the worst %.1f\n", types[t].name, attn_path_name(path), of.above, of.cases,
-               of.limit, of.worst);
+        measure_all(types + t, path, shapes, COUNT(shapes), poisons, COUNT(poisons), limit, only);
+        measure_all(types + t, path, long_shapes, COUNT(long_shapes), rare, COUNT(rare), fmin(limit, 1.5), only);
     }
     return 0;
 }
