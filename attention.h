@@ -286,8 +286,8 @@
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Rows that see them, and those that overflow, take 2 to 8 times as long as others; on the
- *   scalar path, which emulates the multiply-adds of doubles, up to 10 times.
+ *   Rows that see them, and those that overflow, take 2 to 8 times as long as others, at most
+ *   10 times: with 16-bit keys and masks, and on the scalar path, which emulates multiply-adds.
  *   attn_forward and attn_softmax write one kind of NaN; in results of attn_matmul and
  *   attn_scores its sign and payload depend on the machine.
  *
@@ -6410,7 +6410,7 @@ static void attn__see_values(const attn__problem *careful, const attn__rows *win
 static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
                             attn__settle *settle, const void *to, attn__prepared prepared[2])
 {
-    const int mends = settle == attn__settle_row, masked = attn__masked(p);
+    const int masked = attn__masked(p), mends = settle == attn__settle_row && !masked;
     int turn, clean = 0, others = 0;
     for (size_t r = 0; r < rows->count; r++)
         if (s->row[r].redo == ATTN__REDO_CLEAN) clean = 1;
@@ -6437,12 +6437,11 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             }
             ready = 1;
             window = attn__window(rows, r, careful->rows, &start);
-            for (const attn__row *last; (last = s->row + start + window.count - 1)->redo != pass; window.count--)
-                if (mends && masked && last->redo == ATTN__REDO_CLEAN) break; /* done here it costs less than later */
+            while (s->row[start + window.count - 1].redo != pass) window.count--;
             attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
             attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
             own->ranges_key->count = 0;
-            if (pass == ATTN__REDO_CLEAN && mends && !masked) {
+            if (pass == ATTN__REDO_CLEAN && mends) {
                 attn__see_values(careful, &window, own, within);
                 if (!attn__mend_rows(careful, &window, own, s->row + start, r - start)) {
                     r = start + window.count;
