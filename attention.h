@@ -6204,7 +6204,7 @@ static void attn__careful(const attn__problem *p, int redo, attn__scratch *s, at
     careful->gather = 1;
     while (attn__careful_layout(careful, kernel->size, kernel->mr, kernel->nr, kernel->step, rows) ||
            careful->layout.size > p->run.each - p->care_at)
-        rows -= (rows + 7) / 8; /* four fit */
+        rows -= (rows + 7) / 8;                                /* four fit */
     if (redo != ATTN__REDO_SCALED) careful->stored_blocks = 0; /* others leave weights as they are */
     attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
 }
