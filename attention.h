@@ -4261,7 +4261,6 @@ typedef struct attn__problem {
 #define ATTN__REDO_LIGHT 3  /* sums of float64 overflow: with light weights */
 #define ATTN__REDO_SCALED 4 /* a score of float64 is not safely finite: queries and keys are scaled, too */
 #define ATTN__REDO_BOTH 5
-#define ATTN__REDONE 6 /* with other scores, so that its weights are its own, too */
 
 /* The largest scaled score of a row, which decides what has a weight. */
 #define ATTN__FOUND 0
@@ -5015,19 +5014,12 @@ static void attn__see(uint64_t *special, const uint64_t *more, size_t words)
     for (size_t c = 0; c < words; c++) special[c] |= more[c];
 }
 
-/* Has row r seen all there can be, NaN or both infinities in each column? Have all rows? */
-static int attn__sees_all(const attn__problem *p, const attn__scratch *s, size_t r)
+/* Have all rows seen all there can be, NaN or both infinities in each column? */
+static int attn__all_seen(const attn__problem *p, const attn__rows *rows, const attn__scratch *s)
 {
     const uint64_t both = (uint64_t)(ATTN__SEES_INF | ATTN__SEES_LOW) * 0x0101010101010101u;
-    const size_t words = attn__pieces(p->dim_v, 8);
-    for (size_t w = 0; w < words; w++)
-        if (s->special[r * words + w] != both) return 0;
-    return 1;
-}
-static int attn__all_see_all(const attn__problem *p, const attn__rows *rows, const attn__scratch *s)
-{
-    for (size_t r = 0; r < rows->count; r++)
-        if (!attn__sees_all(p, s, r)) return 0;
+    for (size_t w = 0; w < rows->count * attn__pieces(p->dim_v, 8); w++)
+        if (s->special[w] != both) return 0;
     return 1;
 }
 
@@ -5042,7 +5034,7 @@ static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn
     if (attn__masked(p) && !kernel->scale(s->rows, s->rows, (to - from) * n, 1)) return; /* squares overflow */
     attn__memset(above, 0, size);
     for (size_t j = from, next; j < to; j = next) {
-        const int known = attn__all_see_all(p, rows, s);
+        const int known = attn__all_seen(p, rows, s);
         int all = 1; /* rows that may see more know of it */
         next = known ? to : attn__seen_alike(p, rows, s, j, to);
         if (!kernel->set_aside(s->rows + (j - from) * n * kernel->size, next - j, n, above, below) || known) continue;
@@ -6188,7 +6180,6 @@ static int attn__finish_rows(const attn__problem *p, const attn__rows *rows, att
 static attn_status attn__careful_layout(attn__problem *p, size_t es, size_t mr, size_t nr, size_t step, size_t rows)
 {
     p->few = 1;
-    if (p->q.dtype != ATTN_F64 || p->stored_blocks == 1) p->stored_blocks = 0; /* those of floats are rounded once */
     p->rows = rows;
     p->width = attn__round_up(p->dim_v, nr / 2);
     return attn__scratch_layout(p, es, mr, nr, step, &p->layout);
@@ -6202,10 +6193,11 @@ static void attn__careful(const attn__problem *p, int redo, attn__scratch *s, at
     careful->run.kernel = kernel;
     careful->careful = redo;
     careful->gather = 1;
+    /* by others weights are left as they are; those of one block come from the tile, of float32 from another pass */
+    if (redo != ATTN__REDO_SCALED || p->stored_blocks == 1) careful->stored_blocks = 0;
     while (attn__careful_layout(careful, kernel->size, kernel->mr, kernel->nr, kernel->step, rows) ||
            careful->layout.size > p->run.each - p->care_at)
-        rows -= (rows + 7) / 8;                                /* four fit */
-    if (redo != ATTN__REDO_SCALED) careful->stored_blocks = 0; /* others leave weights as they are */
+        rows -= (rows + 7) / 8; /* four fit */
     attn__scratch_at(&careful->layout, (char *)s->ranges_key + p->care_at, own);
 }
 
@@ -6350,7 +6342,8 @@ static int attn__settle_window(const attn__problem *p, const attn__problem *care
         if (rows[r].redo != pass) continue;
         again->redo = (unsigned char)settle(p, careful, window, own, r, to);
         others |= again->redo;
-        if (!again->redo && (pass == attn__redo_scores(p) || pass == ATTN__REDO_BOTH)) again->redo = ATTN__REDONE;
+        if (!again->redo && pass == attn__redo_scores(p)) again->redo = (unsigned char)pass;
+        if (!again->redo && pass == ATTN__REDO_BOTH) again->redo = ATTN__REDO_SCALED;
         rows[r] = *again;
     }
     return others;
@@ -6361,48 +6354,40 @@ static int attn__mend_row(const attn__problem *p, const attn__rows *rows, const 
 {
     const unsigned char *special = attn__special(p, s, r);
     const ptrdiff_t step = p->out.stride[ATTN__D] * p->out.size;
-    char *out = attn__query_at(&p->out, rows, attn__head_of(rows, r), attn__query_of(rows, r)),
-         *acc = s->acc + r * p->width * p->run.kernel->size;
-    if (attn__sees_all(p, s, r)) {
-        attn__put_special(p, acc, NULL);
-        p->run.kernel->store(out, p->out.dtype, p->out.stride[ATTN__D], acc, p->dim_v);
-        return 1;
-    }
+    char *out = attn__query_at(&p->out, rows, attn__head_of(rows, r), attn__query_of(rows, r));
     for (size_t c = 0; c < p->dim_v; c++, out += step)
         if (special[c]) attn__put(out, p->out.dtype, attn__special_value(special[c]));
         else if (!attn__finite_f64(attn__get(out, p->out.dtype))) return 0;
     return 1;
 }
 
-/* The same for results that are there, and right but for such columns, of rows from one on that wait for new sums.
- * Returns whether any still waits. */
-static int attn__mend_rows(const attn__problem *p, const attn__rows *window, const attn__scratch *own, attn__row *rows,
-                           size_t from)
+/* Results of a window that are there, and right but for such columns, without masks: of rows from one on that wait for
+ * new sums. Not where such a column's other values are so large that their sum may overflow, which is seen by summing
+ * alone. Returns whether any still waits. */
+static int attn__mend_window(const attn__problem *careful, const attn__rows *window, attn__scratch *own,
+                             attn__row *rows, size_t from, attn__range within)
 {
-    int waits = 0;
-    for (size_t r = from; r < window->count; r++) {
-        if (rows[r].redo != ATTN__REDO_CLEAN) continue;
-        if (!attn__nan_f64(rows[r].factor) && attn__mend_row(p, window, own, r)) rows[r].redo = 0;
-        else waits = 1;
-    }
-    return waits;
-}
-
-/* Notes what rows of a window see of values that are not finite, without masks. */
-static void attn__see_values(const attn__problem *careful, const attn__rows *window, attn__scratch *own,
-                             attn__range within)
-{
-    const size_t step = careful->run.kernel->step;
+    const attn__kernel *kernel = careful->run.kernel;
     attn__range all = {(size_t)-1, 0};
+    double most;
+    int waits = 0;
     for (size_t r = 0; r < window->count; r++) {
         const attn__range keys = attn__visible(careful, window, attn__query_of(window, r), within);
         own->row[r].keys = keys;
         attn__widen(&all, keys);
     }
+    most = 2 * (double)(all.hi - all.lo); /* weights are at most 1, and sums are rounded */
     for (size_t next; all.lo < all.hi; all.lo = next) {
-        next = attn__min((all.lo / step + 1) * step, all.hi);
+        next = attn__min((all.lo / kernel->step + 1) * kernel->step, all.hi);
         attn__set_aside(careful, window, own, all.lo, next);
+        if (kernel->scale(own->rows, own->rows, (next - all.lo) * careful->dim_v, most)) return 1;
     }
+    for (size_t r = from; r < window->count; r++) {
+        if (rows[r].redo != ATTN__REDO_CLEAN) continue;
+        if (!attn__nan_f64(rows[r].factor) && attn__mend_row(careful, window, own, r)) rows[r].redo = 0;
+        else waits = 1;
+    }
+    return waits;
 }
 
 /* Rows that are to be done again, over the keys of `within`. Leaves in redo how their scores and weights are to be had,
@@ -6410,14 +6395,7 @@ static void attn__see_values(const attn__problem *careful, const attn__rows *win
 static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
                             attn__settle *settle, const void *to, attn__prepared prepared[2])
 {
-    const int masked = attn__masked(p), mends = settle == attn__settle_row && !masked;
-    int turn, clean = 0, others = 0;
-    for (size_t r = 0; r < rows->count; r++)
-        if (s->row[r].redo == ATTN__REDO_CLEAN) clean = 1;
-        else if (s->row[r].redo) others = 1;
-    /* windows of others tell what rows in them see that wait for new sums alone: those are done first, then */
-    for (turn = mends && clean && others ? 1 : ATTN__REDO_BOTH; turn < 2 * ATTN__REDO_BOTH; turn++) {
-        const int pass = turn % ATTN__REDO_BOTH + 1;
+    for (int pass = ATTN__REDO_CLEAN; pass <= ATTN__REDO_BOTH; pass++) {
         attn__prepared *of = prepared + (pass != ATTN__REDO_CLEAN);
         attn__problem *careful = &of->careful;
         attn__scratch *own = &of->own;
@@ -6430,7 +6408,8 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 continue;
             }
             attn__prepare_pass(p, pass, s, of);
-            if (!ready && pass == ATTN__REDO_CLEAN && !masked && !attn__any_special(careful, rows, own, within)) {
+            if (!ready && pass == ATTN__REDO_CLEAN && !attn__masked(p) &&
+                !attn__any_special(careful, rows, own, within)) {
                 for (; r < rows->count; r++)
                     if (s->row[r].redo == pass) s->row[r].redo = (unsigned char)attn__redo_sums(careful);
                 continue;
@@ -6441,12 +6420,10 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
             attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
             own->ranges_key->count = 0;
-            if (pass == ATTN__REDO_CLEAN && mends) {
-                attn__see_values(careful, &window, own, within);
-                if (!attn__mend_rows(careful, &window, own, s->row + start, r - start)) {
-                    r = start + window.count;
-                    continue;
-                }
+            if (pass == ATTN__REDO_CLEAN && settle == attn__settle_row && !attn__masked(p) &&
+                !attn__mend_window(careful, &window, own, s->row + start, r - start, within)) {
+                r = start + window.count;
+                continue;
             }
             if (pass == ATTN__REDO_SCALED) at_once = attn__scaled_states(careful, &window, own, within);
             else if (pass != ATTN__REDO_BOTH || attn__any_weight(own, window.count))
@@ -6459,7 +6436,6 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 careful->careful = ATTN__REDO_SCALED;
                 careful->find = ATTN__FOUND;
             }
-            if (mends) attn__mend_rows(careful, &window, own, s->row + start, 0);
             r = start + window.count;
         }
     }
@@ -6682,7 +6658,7 @@ static int attn__all_weighed(const attn__rows *rows, const attn__scratch *s)
 /* From the states in slot 0 to all outputs. */
 static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__scratch *s)
 {
-    const int care = attn__finish_rows(p, rows, s);
+    const int singly = attn__finish_rows(p, rows, s);
     attn__prepared prepared[2];
     int any = 0;
     prepared[0].pass = prepared[1].pass = 0;
@@ -6691,7 +6667,7 @@ static void attn__finish(const attn__problem *p, const attn__rows *rows, attn__s
         row->redo = row->weighed = 0;
         row->exponent = 0; /* of those that are not done again, beside others in a window */
         if (row->not_finite) row->redo = attn__redo_scores(p);
-        else if (care ? attn__finish_row(p, rows, s, r, NULL) : attn__nan_f64(row->factor))
+        else if (singly ? attn__finish_row(p, rows, s, r, NULL) : attn__nan_f64(row->factor))
             row->redo = ATTN__REDO_CLEAN;
         any |= row->redo;
     }
@@ -6741,6 +6717,7 @@ static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
     own = p->layout;
     if (!status && !p->few) {
         const size_t stored_blocks = p->stored_blocks;
+        if (p->q.dtype != ATTN_F64) p->stored_blocks = 0; /* see attn__careful */
         status = attn__careful_layout(p, most, mr, nr, step, attn__min(rows, again ? ATTN__CARE_ROWS : 4));
         size = p->layout.size;
         p->layout = own;
@@ -8080,7 +8057,6 @@ static int attn__is_small(const attn__problem *p, attn__small *little)
     little->together = alike && !little->alone; /* queries of a group are as those of a head */
     if (!little->alone && p->kv_len > kernel->lanes) return 0;
     attn__scratch_of(p, 0, &s);
-    little->kv_len = p->kv_len;
     little->dim = p->dim;
     little->dim_v = p->dim_v;
     little->q_head = p->q.stride[ATTN__H];
@@ -8109,11 +8085,16 @@ static int attn__call_small(const attn__problem *p, attn__small *little, size_t 
     const attn__kernel *kernel = p->run.kernel;
     const size_t kv = h / p->group, visible = little->visible;
     const void *q = attn__at(&p->q, b, h, i, 0), *k = attn__at(&p->k, b, kv, 0, 0), *v = attn__at(&p->v, b, kv, 0, 0);
-    void *out = attn__at(&p->out, b, h, i, 0), *weights = little->weighs ? attn__at(&p->scores, b, h, i, 0) : NULL;
+    char *out = attn__at(&p->out, b, h, i, 0), *weights = little->weighs ? attn__at(&p->scores, b, h, i, 0) : NULL;
     int any;
     little->q_len = little->heads = n;
     little->visible += i;
+    little->kv_len = attn__min(p->kv_len, little->visible + n - 1); /* of others, values meet no weights */
     any = (little->alone ? kernel->alone : kernel->little)(little, q, k, v, out, weights);
+    for (size_t r = 0; r < n && weights && little->kv_len < p->kv_len; r++) {
+        char *row = weights + (ptrdiff_t)r * little->weights_step * (ptrdiff_t)kernel->size;
+        attn__memset(row + little->kv_len * kernel->size, 0, (p->kv_len - little->kv_len) * kernel->size);
+    }
     little->visible = visible;
     return any;
 }

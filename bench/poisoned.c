@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COUNT(list) (sizeof(list) / sizeof *(list))
+
 /* ---------------------------------------------------------------- cases -- */
 
 typedef struct shape {
@@ -291,8 +293,6 @@ static void measure(const element_types *type, const shape *s, const options *o,
     free(run.workspace);
 }
 
-#define COUNT(list) (sizeof(list) / sizeof *(list))
-
 static void measure_all(const element_types *type, attn_path path, const shape *list, size_t count, const poison *kinds,
                         size_t kind_count, double limit, const char *only)
 {
@@ -307,7 +307,7 @@ int main(int argc, char **argv)
 {
     attn_path path = ATTN_PATH_AUTO;
     int known = argc < 2 || strcmp(argv[1], "all") == 0, found = argc < 3;
-    for (size_t t = 0; t < sizeof types / sizeof *types; t++) known |= argc > 1 && strcmp(argv[1], types[t].name) == 0;
+    for (size_t t = 0; t < COUNT(types); t++) known |= argc > 1 && strcmp(argv[1], types[t].name) == 0;
     for (int p = 0; p < ATTN_PATH_COUNT && !found; p++)
         if (strcmp(argv[2], attn_path_name((attn_path)p)) == 0) path = (attn_path)p, found = 1;
     if (!known || !found || !attn_path_supported(path)) {

@@ -707,6 +707,77 @@ static void try_few_at_a_time(attn_dtype type)
         }
 }
 
+/* Sets columns of some keys' values, each key's own. */
+enum { SPOILT_KEYS = 3 };
+static void spoil(const attn_array *v, const size_t keys[SPOILT_KEYS], const uint64_t columns[SPOILT_KEYS],
+                  double value)
+{
+    for (size_t h = 0; h < ref_length(v, 3); h++)
+        for (size_t k = h % 2; k < SPOILT_KEYS; k++)
+            for (size_t c = 0; c < ref_length(v, 1); c++)
+                if (columns[k] >> c & 1) ref_set(v, 0, h, keys[k], c, value);
+}
+
+/* Other columns than those have the bits they have with 0 in place of what is not finite; so have these where no such
+ * key is seen. With large values beside them, whose sum may overflow: then the whole row is computed in another way. */
+static void try_columns(attn_dtype type, double poison, int large)
+{
+    const double most = type == ATTN_F64 ? 1.7e308 : 3.3e38;
+    const size_t size = attn_dtype_size(type);
+    attn_path paths[ATTN_PATH_COUNT];
+    const size_t num_paths = test_paths(paths);
+    int pass = 1;
+    for (uint64_t seed = 0; seed < 300 && pass; seed++) {
+        test_rng rng = {seed};
+        const test_shape shape = {type,
+                                  1,
+                                  2 + 2 * test_below(&rng, 2),
+                                  2,
+                                  1 + test_below(&rng, 20),
+                                  1 + test_below(&rng, seed % 8 ? 40 : 700),
+                                  test_below(&rng, 24),
+                                  1 + test_below(&rng, 40)};
+        attn_desc d = test_problem(&shape, &rng), clean;
+        size_t keys[SPOILT_KEYS];
+        uint64_t columns[SPOILT_KEYS];
+        d.causal = (int)test_below(&rng, 2);
+        d.align = test_below(&rng, 2) ? ATTN_ALIGN_UPPER_LEFT : ATTN_ALIGN_LOWER_RIGHT;
+        d.lse = test_absent; /* so that small problems are done as such */
+        if (test_below(&rng, 2)) d.scores = test_absent;
+        if (test_below(&rng, 3) == 0) {
+            d.mask = test_2d(ATTN_BOOL, shape.q_len, shape.kv_len);
+            for (size_t i = 0; i < shape.q_len; i++)
+                for (size_t j = 0; j < shape.kv_len; j++) ref_set(&d.mask, 0, 0, i, j, (double)test_below(&rng, 2));
+        }
+        for (size_t k = 0; k < SPOILT_KEYS; k++) {
+            keys[k] = test_below(&rng, shape.kv_len);
+            columns[k] = test_u64(&rng) & test_u64(&rng);
+        }
+        for (size_t h = 0; h < 2 && large; h++)
+            for (size_t j = 0; j < shape.kv_len; j++)
+                for (size_t c = 0; c < shape.head_dim_v; c += 5) ref_set(&d.v, 0, h, j, c, most * test_uniform(&rng));
+        for (size_t p = 0; p < num_paths && pass; p++) {
+            spoil(&d.v, keys, columns, 0);
+            clean = test_again(&d);
+            pass = test_status(test_forward(&clean, test_on(paths[p])), ATTN_OK);
+            spoil(&d.v, keys, columns, poison);
+            pass = pass && test_status(test_forward(&d, test_on(paths[p])), ATTN_OK) &&
+                   (!d.scores.data || test_same(&d.scores, &clean.scores));
+            for (size_t h = 0; h < shape.q_heads && pass; h++)
+                for (size_t i = 0; i < shape.q_len; i++)
+                    for (size_t c = 0; c < shape.head_dim_v; c++) {
+                        const uint64_t spoilt = columns[0] | columns[1] | columns[2];
+                        const int reached = spoilt >> c & 1 && !isfinite((double)ref_get(&d.out, 0, h, i, c));
+                        pass &= reached || !memcmp(ref_at(&d.out, 0, h, i, c), ref_at(&clean.out, 0, h, i, c), size);
+                    }
+        }
+        if (!pass) test_note("seed %d", (int)seed);
+        pass = test_release() && pass;
+    }
+    test_ok(pass, "%s, %g in columns of values%s: others have the same bits", attn_dtype_name(type), poison,
+            large ? ", large values beside them" : "");
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "table") == 0) {
@@ -732,6 +803,10 @@ int main(int argc, char **argv)
         try_own_poison(test_types[t]);
         try_scores_beside_nan(test_types[t]);
         try_equal_giants(test_types[t]);
+        for (int large = 0; large < 2; large++) {
+            try_columns(test_types[t], (double)NAN, large);
+            try_columns(test_types[t], (double)INFINITY, large);
+        }
         for (int softcap = 0; softcap <= 5; softcap += 5) {
             try_poisoned(test_types[t], (double)NAN, softcap);
             try_poisoned(test_types[t], (double)INFINITY, softcap);
