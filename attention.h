@@ -4267,6 +4267,10 @@ typedef struct attn__problem {
 #define ATTN__WEIGHED 1      /* and weights are there, for other sums of values */
 #define ATTN__FIND_FIRST 2   /* nothing else is done: there are several blocks of keys */
 #define ATTN__FIND_AT_ONCE 3 /* and then it decides */
+#define ATTN__LOOK 4         /* not at scores, but at the values that meet weights: who sees what of them */
+#define ATTN__LOOK_FOR_ANY 5 /* that is not finite, seen or not */
+
+static int attn__looks(const attn__problem *p) { return p->find >= ATTN__LOOK; }
 
 /* What is known of one row. */
 typedef struct attn__row {
@@ -4292,6 +4296,7 @@ typedef struct attn__scratch {
     ATTN__SCRATCH(ATTN__X)
 #undef ATTN__X
     attn__tree tree;
+    int any_special, any_large; /* of values that were looked at, see attn__look_at_values */
 } attn__scratch;
 
 /* Rows that are computed together: row r is query `query + r / heads` of head
@@ -5023,15 +5028,16 @@ static int attn__all_seen(const attn__problem *p, const attn__rows *rows, const 
     return 1;
 }
 
-/* Values [from, to) to s->rows: what is not finite becomes 0, and is noted with the rows that see it. */
-static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to)
+/* Values [from, to) to s->rows: what is not finite becomes 0, and is noted with the rows that see it. Returns 1 if
+ * there may be large ones. */
+static int attn__set_aside(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from, size_t to)
 {
     const attn__kernel *kernel = p->run.kernel;
     const size_t n = p->dim_v, words = attn__pieces(n, 8), size = 2 * attn__round_up(n, 16) * kernel->size;
     char *above = s->kinds, *below = above + size / 2;
     uint64_t *kinds = s->special + p->rows * words;
-    if (attn__finite_f64(attn__gather(p, rows, s, &p->v, from, to, 0, n))) return;
-    if (attn__masked(p) && !kernel->scale(s->rows, s->rows, (to - from) * n, 1)) return; /* squares overflow */
+    if (attn__finite_f64(attn__gather(p, rows, s, &p->v, from, to, 0, n))) return 0;
+    if (attn__masked(p) && !kernel->scale(s->rows, s->rows, (to - from) * n, 1)) return 1; /* squares overflow */
     attn__memset(above, 0, size);
     for (size_t j = from, next; j < to; j = next) {
         const int known = attn__all_seen(p, rows, s);
@@ -5046,6 +5052,7 @@ static void attn__set_aside(const attn__problem *p, const attn__rows *rows, attn
         }
         if (!all) attn__memset(above, 0, size); /* or else it is no news any more */
     }
+    return 1;
 }
 
 /* Are values in s->rows before they are used? */
@@ -5753,12 +5760,28 @@ static void attn__store_weights(const attn__problem *p, const attn__rows *rows, 
     s->block_max[r * p->stored_blocks + number] = alone ? attn__infinity() : block->max[r];
 }
 
-/* Has any row weights, as far as its scores are concerned? */
-static int attn__any_weight(const attn__scratch *s, size_t count)
+/* Has any of so many rows weights, as far as its scores are known? */
+static int attn__any_weight(const attn__problem *p, const attn__row *row, size_t count)
 {
     for (size_t r = 0; r < count; r++)
-        if (!(s->row[r].sees & (ATTN__SEES_NAN | ATTN__SEES_INF))) return 1;
+        if (p->careful ? !(row[r].sees & (ATTN__SEES_NAN | ATTN__SEES_INF)) : !row[r].not_finite) return 1;
     return 0;
+}
+
+/* Values [from, to): is any special; or also: who sees what of them, and are others so large that their sum may
+ * overflow? */
+static void attn__look_at_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from,
+                                 size_t to)
+{
+    const attn__kernel *kernel = p->run.kernel;
+    const double most = 2 * (double)p->kv_len; /* weights are at most 1, and sums are rounded */
+    for (size_t next; from < to; from = next) {
+        const size_t n = ((next = attn__min((from / kernel->step + 1) * kernel->step, to)) - from) * p->dim_v;
+        if (p->find == ATTN__LOOK)
+            s->any_large |= attn__set_aside(p, rows, s, from, next) && kernel->scale(s->rows, s->rows, n, most);
+        else if (!s->any_special && !attn__finite_f64(attn__gather(p, rows, s, &p->v, from, next, 0, p->dim_v)))
+            s->any_special = kernel->scale(s->rows, s->rows, n, 1);
+    }
 }
 
 /* Few rows over one block of keys, which are in lanes: scores, weights, and the sum of their values. */
@@ -5787,7 +5810,7 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         if (p->find != ATTN__FIND_FIRST) attn__memset(row + from * es, 0, (to - from) * es);
     }
     if (p->find == ATTN__FIND_FIRST) return;
-    if (p->careful && !attn__any_weight(s, rows->count)) { /* values do not matter */
+    if (!attn__any_weight(p, s->row, rows->count)) { /* values do not matter */
         attn__memset(block->acc, 0, rows->count * p->width * es);
         return;
     }
@@ -5865,6 +5888,10 @@ static void attn__do_panel(const attn__problem *p, const attn__rows *rows, attn_
     kernel->weigh(s->tile, count, ranges, first, within, seen, max, looked, block->max + r0, block->sum + r0);
     for (size_t r = r0; r < r0 + count; r++)
         if (attn__nan_f64(block->max[r])) block->max[r] = -attn__infinity(), s->row[r].not_finite = 1;
+    if (!attn__any_weight(p, s->row + r0, count)) { /* values do not matter */
+        attn__memset(acc, 0, count * p->width * es);
+        return;
+    }
     if (p->stored_blocks) {
         kernel->turn(s->panel, ATTN__TILE_STRIDE, s->tile + within.lo * nr * es, (ptrdiff_t)nr, within.hi - within.lo,
                      count);
@@ -5955,20 +5982,22 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         attn__widen(&all, row->keys);
         each.lo = attn__max(each.lo, row->keys.lo);
         each.hi = attn__min(each.hi, row->keys.hi);
-        if (p->find == ATTN__WEIGHED) continue;
+        if (p->find == ATTN__WEIGHED || attn__looks(p)) continue;
         row->not_finite = 0;
         if (!attn__scaled(p) || p->find) row->sees = 0, row->top = ATTN__MASKED_F64;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
     for (size_t i = 0; i < count * p->stored_blocks; i++) s->block_max[i] = -attn__infinity();
-    block.queries =
-        p->find == ATTN__WEIGHED ? 0 : attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
+    block.queries = 0;
+    if (p->find != ATTN__WEIGHED && !attn__looks(p))
+        block.queries = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
 
     s->tree.depth = 0;
     for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
         const size_t base = number * ATTN__BLOCK;
         size_t slot;
+        if (!p->careful && !attn__any_weight(p, s->row, count)) break; /* all are done again */
         block.base = base;
         block.keys.lo = all.lo > base ? all.lo - base : 0;
         block.keys.hi = attn__min(all.hi - base, ATTN__BLOCK);
@@ -5987,6 +6016,10 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             }
         if (block.keys.lo >= block.keys.hi) {
             if (ATTN__HAS(p, q_bounds)) number = attn__next_seen(p, rows, s, base + ATTN__BLOCK) / ATTN__BLOCK - 1;
+            continue;
+        }
+        if (attn__looks(p)) {
+            attn__look_at_values(p, rows, s, base + block.keys.lo, base + block.keys.hi);
             continue;
         }
         if (p->find != ATTN__FIND_FIRST) attn__join_slots(p, count, s, number);
@@ -6221,7 +6254,7 @@ static int attn__scaled_states(attn__problem *careful, const attn__rows *window,
     }
     if (again) attn__states(careful, window, own, within);
     careful->find = ATTN__FOUND;
-    if (!at_once && attn__any_weight(own, window->count)) attn__states(careful, window, own, within);
+    if (!at_once && attn__any_weight(careful, own->row, window->count)) attn__states(careful, window, own, within);
     return at_once;
 }
 
@@ -6301,22 +6334,28 @@ static int attn__settle_row(const attn__problem *p, const attn__problem *careful
 
 /* Is a value not finite, of all that met weights of these rows, seen or not, or a sink so that there is no output? If
  * none is, sums of values overflow. Without masks: between the first and the last key each is seen by some row. */
-static int attn__any_special(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within)
+static int attn__any_special(attn__problem *careful, const attn__rows *rows, attn__scratch *own, attn__range within)
 {
-    const attn__kernel *kernel = p->run.kernel;
+    const int masked = attn__masked(careful);
     attn__range all = {(size_t)-1, 0};
     for (size_t r = 0; r < rows->count; r++) {
-        const attn__range keys = attn__visible(p, rows, attn__query_of(rows, r), within);
+        const attn__range keys = attn__visible(careful, rows, attn__query_of(rows, r), within);
         attn__widen(&all, keys);
-        if (ATTN__HAS(p, sinks) && !(attn__element(&p->sinks, 0, attn__head_of(rows, r)) < attn__infinity())) return 1;
-    }
-    for (size_t next; all.lo < all.hi; all.lo = next) {
-        next = attn__min(all.lo + kernel->step, all.hi);
-        if (!attn__finite_f64(attn__gather(p, rows, s, &p->v, all.lo, next, 0, p->dim_v)) &&
-            kernel->scale(s->rows, s->rows, (next - all.lo) * p->dim_v, 1))
+        if (ATTN__HAS(careful, sinks) &&
+            !(attn__element(&careful->sinks, 0, attn__head_of(rows, r)) < attn__infinity()))
             return 1;
     }
-    return 0;
+    own->any_special = 0;
+    careful->find = ATTN__LOOK_FOR_ANY;
+    if (!masked) attn__look_at_values(careful, rows, own, all.lo, all.hi);
+    for (size_t r = 0, start; masked && r < rows->count && !own->any_special;) {
+        const attn__rows window = attn__window(rows, r, careful->rows, &start);
+        own->ranges_key->count = 0;
+        attn__states(careful, &window, own, within);
+        r = start + window.count;
+    }
+    careful->find = ATTN__FOUND;
+    return own->any_special;
 }
 
 /* What a pass is done with. */
@@ -6361,30 +6400,21 @@ static int attn__mend_row(const attn__problem *p, const attn__rows *rows, const 
     return 1;
 }
 
-/* Results of a window that are there, and right but for such columns, without masks: of rows from one on that wait for
- * new sums. Not where such a column's other values are so large that their sum may overflow, which is seen by summing
- * alone. Returns whether any still waits. */
-static int attn__mend_window(const attn__problem *careful, const attn__rows *window, attn__scratch *own,
-                             attn__row *rows, size_t from, attn__range within)
+/* Results of a window that are there, and right but for special columns: of rows from one on that wait for new sums.
+ * Not where such a column's other values are so large that their sum may overflow, which is seen by summing alone.
+ * Returns whether any still waits. */
+static int attn__mend_window(attn__problem *careful, const attn__rows *window, attn__scratch *own, attn__row *rows,
+                             size_t from, attn__range within)
 {
-    const attn__kernel *kernel = careful->run.kernel;
-    attn__range all = {(size_t)-1, 0};
-    double most;
     int waits = 0;
-    for (size_t r = 0; r < window->count; r++) {
-        const attn__range keys = attn__visible(careful, window, attn__query_of(window, r), within);
-        own->row[r].keys = keys;
-        attn__widen(&all, keys);
-    }
-    most = 2 * (double)(all.hi - all.lo); /* weights are at most 1, and sums are rounded */
-    for (size_t next; all.lo < all.hi; all.lo = next) {
-        next = attn__min((all.lo / kernel->step + 1) * kernel->step, all.hi);
-        attn__set_aside(careful, window, own, all.lo, next);
-        if (kernel->scale(own->rows, own->rows, (next - all.lo) * careful->dim_v, most)) return 1;
-    }
+    own->any_large = 0;
+    careful->find = ATTN__LOOK;
+    attn__states(careful, window, own, within);
+    careful->find = ATTN__FOUND;
     for (size_t r = from; r < window->count; r++) {
         if (rows[r].redo != ATTN__REDO_CLEAN) continue;
-        if (!attn__nan_f64(rows[r].factor) && attn__mend_row(careful, window, own, r)) rows[r].redo = 0;
+        if (!own->any_large && !attn__nan_f64(rows[r].factor) && attn__mend_row(careful, window, own, r))
+            rows[r].redo = 0;
         else waits = 1;
     }
     return waits;
@@ -6408,8 +6438,7 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 continue;
             }
             attn__prepare_pass(p, pass, s, of);
-            if (!ready && pass == ATTN__REDO_CLEAN && !attn__masked(p) &&
-                !attn__any_special(careful, rows, own, within)) {
+            if (!ready && pass == ATTN__REDO_CLEAN && !attn__any_special(careful, rows, own, within)) {
                 for (; r < rows->count; r++)
                     if (s->row[r].redo == pass) s->row[r].redo = (unsigned char)attn__redo_sums(careful);
                 continue;
@@ -6420,13 +6449,13 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
             attn__memset(own->special, 0, window.count * attn__pieces(p->dim_v, 8) * sizeof *own->special);
             attn__memcpy(own->row, s->row + start, window.count * sizeof *own->row); /* what was found already */
             own->ranges_key->count = 0;
-            if (pass == ATTN__REDO_CLEAN && settle == attn__settle_row && !attn__masked(p) &&
+            if (pass == ATTN__REDO_CLEAN && settle == attn__settle_row &&
                 !attn__mend_window(careful, &window, own, s->row + start, r - start, within)) {
                 r = start + window.count;
                 continue;
             }
             if (pass == ATTN__REDO_SCALED) at_once = attn__scaled_states(careful, &window, own, within);
-            else if (pass != ATTN__REDO_BOTH || attn__any_weight(own, window.count))
+            else if (pass != ATTN__REDO_BOTH || attn__any_weight(careful, own->row, window.count))
                 attn__states(careful, &window, own, within);
             if (attn__settle_window(p, careful, &window, own, pass, s->row + start, r - start, settle, to) && at_once) {
                 careful->careful = ATTN__REDO_BOTH; /* the weights are there still */
@@ -6718,7 +6747,7 @@ static attn_status attn__lay_out(attn__problem *p, const attn__kernel *kernel)
     if (!status && !p->few) {
         const size_t stored_blocks = p->stored_blocks;
         if (p->q.dtype != ATTN_F64) p->stored_blocks = 0; /* see attn__careful */
-        status = attn__careful_layout(p, most, mr, nr, step, attn__min(rows, again ? ATTN__CARE_ROWS : 4));
+        status = attn__careful_layout(p, most, mr, nr, step, attn__min(rows, again ? ATTN__CARE_ROWS : 16));
         size = p->layout.size;
         p->layout = own;
         p->rows = rows, p->width = width, p->few = 0, p->stored_blocks = stored_blocks;
