@@ -5760,11 +5760,15 @@ static void attn__store_weights(const attn__problem *p, const attn__rows *rows, 
     s->block_max[r * p->stored_blocks + number] = alone ? attn__infinity() : block->max[r];
 }
 
+/* Is a row done for its own sake, and not for others in its window? */
+static int attn__wanted(const attn__problem *p, const attn__row *row) { return !p->careful || row->redo == p->careful; }
 /* Has any of so many rows weights, as far as its scores are known? */
 static int attn__any_weight(const attn__problem *p, const attn__row *row, size_t count)
 {
     for (size_t r = 0; r < count; r++)
-        if (p->careful ? !(row[r].sees & (ATTN__SEES_NAN | ATTN__SEES_INF)) : !row[r].not_finite) return 1;
+        if (attn__wanted(p, row + r) &&
+            (p->careful ? !(row[r].sees & (ATTN__SEES_NAN | ATTN__SEES_INF)) : !row[r].not_finite))
+            return 1;
     return 0;
 }
 
@@ -5799,8 +5803,9 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
     if (!weighed) attn__score_rows(p, rows, s, base, from, to);
     for (size_t r = 0; r < rows->count; r++) {
         char *row = s->tile + r * ATTN__TILE_STRIDE * es;
-        if (weighed || !attn__row_softmax(p, rows, s, r, &block->ranges[r], row, s->bias, base, from, to,
-                                          &block->max[r], &block->sum[r])) {
+        if (attn__wanted(p, s->row + r) &&
+            (weighed || !attn__row_softmax(p, rows, s, r, &block->ranges[r], row, s->bias, base, from, to,
+                                           &block->max[r], &block->sum[r]))) {
             if (attn__light(p)) kernel->scale(row + from * es, row + from * es, to - from, ATTN__LIGHT);
             continue;
         }
@@ -5815,7 +5820,7 @@ static void attn__do_rows(const attn__problem *p, const attn__rows *rows, attn__
         return;
     }
     for (size_t r = 0; r < rows->count && p->stored_blocks && !weighed; r++)
-        if (!p->careful || s->row[r].redo == p->careful)
+        if (attn__wanted(p, s->row + r))
             attn__store_weights(p, rows, s, r, block, block->ranges[r].lo, block->ranges[r].hi,
                                 s->tile + (r * ATTN__TILE_STRIDE + block->ranges[r].lo) * es);
     for (size_t lo = block->keys.lo, next; lo < block->keys.hi; lo = next) { /* a piece at a time: it comes in order,
