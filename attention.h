@@ -6149,15 +6149,17 @@ static double attn__special_value(unsigned sees)
     static const unsigned upper[8] = {0x7ff8, 0x7ff8, 0x7ff0, 0x7ff8, 0xfff0, 0x7ff8, 0x7ff8, 0x7ff8};
     return attn__from_bits_f64((uint64_t)upper[sees] << 48); /* NaN, but for one infinity alone */
 }
-/* Of a row; `special` is NULL where all are NaN. */
-static void attn__put_special(const attn__problem *p, char *acc, const unsigned char *special)
+/* Of a row; `special` is NULL where all are NaN. Returns whether there are any. */
+static int attn__put_special(const attn__problem *p, char *acc, const unsigned char *special)
 {
     const int wide = p->run.kernel->size == sizeof(double);
     unsigned sees = ATTN__SEES_NAN, before = sees; /* often the same again */
     double value = attn__special_value(sees);
+    int any = 0;
     for (size_t c = 0, end; c < p->dim_v; c = end) {
         end = attn__min(c + 8, p->dim_v);
         if (special && !attn__word((const char *)special + c, 0)) continue;
+        any = 1;
         for (; c < end; c++) {
             if (special) sees = special[c];
             if (sees != before) value = attn__special_value(before = sees);
@@ -6165,6 +6167,7 @@ static void attn__put_special(const attn__problem *p, char *acc, const unsigned 
             else if (sees) ((float *)(void *)acc)[c] = (float)value;
         }
     }
+    return any;
 }
 
 /* And to its output, with what is `special` if it is done with care, or else NULL; with light weights, only where that
@@ -8609,9 +8612,9 @@ static char *attn__node_acc(const attn__problem *p, const attn__node *node, size
 }
 
 /* A row's output, as if it were one key of score lse, but with room to add others; or only where it is `missing`, as
- * what is there is not finite. */
-static void attn__put_node_row(const attn__problem *p, const attn__node *node, size_t row, double lse,
-                               const double *out, int missing)
+ * what is there is not finite. Changes `out`. */
+static void attn__put_node_row(const attn__problem *p, const attn__node *node, size_t row, double lse, double *out,
+                               int missing)
 {
     const attn__kernel *kernel = p->run.kernel;
     char *acc = attn__node_acc(p, node, row);
@@ -8626,8 +8629,10 @@ static void attn__put_node_row(const attn__problem *p, const attn__node *node, s
     }
     node->max[row] = max;
     node->sum[row] = sum;
-    for (size_t c = 0; c < p->dim_v; c++, acc += kernel->size)
-        if (!missing || !attn__finite_f64(attn__get(acc, kernel->dtype))) attn__put(acc, kernel->dtype, out[c] * sum);
+    p->doubles->scale(out, out, p->dim_v, sum);
+    if (!missing) p->doubles->store(acc, kernel->dtype, 1, out, p->dim_v);
+    for (size_t c = 0; c < p->dim_v && missing; c++) /* of float64 */
+        if (!attn__finite_f64(((double *)(void *)acc)[c])) ((double *)(void *)acc)[c] = out[c];
 }
 
 /* acc of a row to that of a node. Returns 1 if it comes too near to the largest number. */
@@ -8658,15 +8663,11 @@ static int attn__settle_node_row(const attn__problem *p, const attn__problem *ca
         attn__take_logs(careful, s->row + r, 1, lse);
         node->own[at] = attn__statistics_of(careful, s, r);
         if (node->own[at].max <= -attn__infinity()) node->own[at].sum = 0; /* counts for nothing, as in the output */
-        attn__put_node_row(p, node, at, lse[0], (const double *)(const void *)acc, attn__light(careful));
+        attn__put_node_row(p, node, at, lse[0], (double *)(void *)acc, attn__light(careful));
         if (bad && !nan) return attn__redo_sums(careful);
     }
-    for (size_t c = 0; c < p->dim_v && !nan; c++) {
-        const unsigned sees = attn__special(p, s, r)[c];
-        if (!sees) continue;
-        attn__put(sums + c * p->run.kernel->size, p->run.kernel->dtype, attn__special_value(sees));
-        if (node->own[at].sum < 0) node->own[at].max = node->max[at], node->own[at].sum = node->sum[at];
-    }
+    if (!nan && attn__put_special(p, sums, attn__special(p, s, r)) && node->own[at].sum < 0)
+        node->own[at].max = node->max[at], node->own[at].sum = node->sum[at];
     return 0;
 }
 

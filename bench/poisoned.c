@@ -105,23 +105,26 @@ static const poison rare[] = {
 
 typedef struct options {
     const char *name;
-    int causal, window, mask, slopes, sinks, weights, colsum, statistics, softcap;
+    int causal, window, mask, slopes, sinks, weights, colsum, statistics, softcap, part;
 } options;
 static const options sets[] = {
-    {"plain", 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {"causal", 1, 0, 0, 0, 0, 0, 0, 0, 0},
-    {"window", 1, 1, 0, 0, 0, 0, 0, 0, 0},
-    {"mask", 0, 0, 1, 0, 0, 0, 0, 0, 0},
-    {"alibi", 1, 0, 0, 1, 0, 0, 0, 0, 0},
-    {"sinks", 0, 0, 0, 0, 1, 0, 0, 0, 0},
-    {"softcap", 0, 0, 0, 0, 0, 0, 0, 0, 1},
-    {"softcap, mask", 0, 0, 1, 0, 0, 0, 0, 0, 1},
-    {"weights", 0, 0, 0, 0, 0, 1, 0, 0, 0},
-    {"weights, causal", 1, 0, 0, 0, 0, 1, 0, 0, 0},
-    {"weights, mask, softcap", 0, 0, 1, 0, 0, 1, 0, 0, 1},
-    {"colsum", 0, 0, 0, 0, 0, 0, 1, 0, 0},
-    {"statistics", 0, 0, 0, 0, 0, 0, 0, 1, 0},
-    {"all of them", 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {"plain", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {"causal", 1, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {"window", 1, 1, 0, 0, 0, 0, 0, 0, 0, 0},
+    {"mask", 0, 0, 1, 0, 0, 0, 0, 0, 0, 0},
+    {"alibi", 1, 0, 0, 1, 0, 0, 0, 0, 0, 0},
+    {"sinks", 0, 0, 0, 0, 1, 0, 0, 0, 0, 0},
+    {"softcap", 0, 0, 0, 0, 0, 0, 0, 0, 1, 0},
+    {"softcap, mask", 0, 0, 1, 0, 0, 0, 0, 0, 1, 0},
+    {"weights", 0, 0, 0, 0, 0, 1, 0, 0, 0, 0},
+    {"weights, causal", 1, 0, 0, 0, 0, 1, 0, 0, 0, 0},
+    {"weights, mask, softcap", 0, 0, 1, 0, 0, 1, 0, 0, 1, 0},
+    {"colsum", 0, 0, 0, 0, 0, 0, 1, 0, 0, 0},
+    {"statistics", 0, 0, 0, 0, 0, 0, 0, 1, 0, 0},
+    {"all of them", 1, 1, 1, 1, 1, 1, 1, 1, 1, 0},
+    {"part", 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},
+    {"part, causal, alibi", 1, 0, 0, 1, 0, 0, 0, 0, 0, 1},
+    {"part, mask, softcap", 0, 0, 1, 0, 0, 0, 0, 0, 1, 1},
 };
 
 /* -------------------------------------------------------------- problem -- */
@@ -173,7 +176,7 @@ static attn_desc make(const shape *s, const options *o, const poison *by, attn_d
     d->v = array(kv, s->kv_heads, s->keys, s->dim);
     d->out = array(q, s->heads, s->queries, s->dim);
     d->causal = o->causal;
-    d->align = ATTN_ALIGN_LOWER_RIGHT;
+    d->align = o->part ? ATTN_ALIGN_UPPER_LEFT : ATTN_ALIGN_LOWER_RIGHT;
     d->window = o->window;
     d->window_left = o->window ? (int64_t)(s->keys / 2) : 0;
     d->softcap = o->softcap ? 30 : 0;
@@ -215,11 +218,19 @@ static void unmake(const attn_desc *d)
 
 /* ------------------------------------------------------------ measuring -- */
 
-static double once(const attn_desc *d, attn_exec *run, int calls)
+/* A state of a part, if the problem is to become one, and what it is computed with. */
+typedef struct workspace {
+    attn_exec exec;
+    void *state;
+    size_t state_size;
+} workspace;
+
+static double once(const attn_desc *d, const workspace *run, int calls)
 {
     const double begin = thread_seconds();
     for (int i = 0; i < calls; i++) {
-        const attn_status status = attn_forward(d, run);
+        const attn_status status =
+            run->state ? attn_partial(d, run->state, run->state_size, &run->exec) : attn_forward(d, &run->exec);
         if (status) {
             fprintf(stderr, "poisoned: %s\n", attn_status_string(status));
             exit(1);
@@ -229,7 +240,7 @@ static double once(const attn_desc *d, attn_exec *run, int calls)
 }
 
 /* The least of several rounds, in turns; of few where it is far below the limit. */
-static double ratio(const attn_desc *clean, const attn_desc *bad, attn_exec *run, int rounds, double limit,
+static double ratio(const attn_desc *clean, const attn_desc *bad, const workspace *run, int rounds, double limit,
                     double *clean_time)
 {
     double a = (double)INFINITY, b = a, first;
@@ -267,9 +278,13 @@ static void measure(const element_types *type, const shape *s, const options *o,
                     attn_path path, tally *to)
 {
     attn_desc clean = make(s, o, NULL, type->q, type->kv);
-    attn_exec run = {0};
-    run.path = path;
-    if (attn_workspace_size(&clean, 1, &run.workspace_size) || !(run.workspace = malloc(run.workspace_size))) exit(1);
+    attn_exec exec = {0};
+    workspace run = {exec, NULL, 0};
+    run.exec.path = path;
+    if (attn_workspace_size(&clean, 1, &run.exec.workspace_size) ||
+        !(run.exec.workspace = malloc(run.exec.workspace_size)))
+        exit(1);
+    if (o->part && (attn_state_size(&clean, &run.state_size) || !(run.state = malloc(run.state_size)))) exit(1);
     for (size_t k = 0; k < count; k++) {
         attn_desc bad;
         double seconds, r;
@@ -290,7 +305,8 @@ static void measure(const element_types *type, const shape *s, const options *o,
         unmake(&bad);
     }
     unmake(&clean);
-    free(run.workspace);
+    free(run.exec.workspace);
+    free(run.state);
 }
 
 static void measure_all(const element_types *type, attn_path path, const shape *list, size_t count, const poison *kinds,
