@@ -6432,6 +6432,8 @@ static int attn__mend_window(attn__problem *careful, const attn__rows *window, a
 static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn__scratch *s, attn__range within,
                             attn__settle *settle, const void *to, attn__prepared prepared[2])
 {
+    /* light weights leave columns as they are that do not overflow, and those of a state are not there before */
+    const int leaves = settle != attn__settle_row && p->q.dtype == ATTN_F64;
     for (int pass = ATTN__REDO_CLEAN; pass <= ATTN__REDO_BOTH; pass++) {
         attn__prepared *of = prepared + (pass != ATTN__REDO_CLEAN);
         attn__problem *careful = &of->careful;
@@ -6445,7 +6447,7 @@ static void attn__take_care(const attn__problem *p, const attn__rows *rows, attn
                 continue;
             }
             attn__prepare_pass(p, pass, s, of);
-            if (!ready && pass == ATTN__REDO_CLEAN && !attn__any_special(careful, rows, own, within)) {
+            if (!ready && pass == ATTN__REDO_CLEAN && !leaves && !attn__any_special(careful, rows, own, within)) {
                 for (; r < rows->count; r++)
                     if (s->row[r].redo == pass) s->row[r].redo = (unsigned char)attn__redo_sums(careful);
                 continue;

@@ -433,6 +433,29 @@ static void try_largest(attn_dtype type, int what, int aligned)
             names[what], aligned ? "at multiples of 512" : "anywhere");
 }
 
+/* Where sums of one column of float64 overflow, weights are made light for it; others do not lose their last bits by
+ * that, though they are so small that light sums are subnormal numbers. It takes six roundings more. */
+static void try_small_beside_largest(void)
+{
+    static const size_t all[] = {0, 1100};
+    const attn_desc whole = problem_of(ATTN_F64, 1100, FEW, PLAIN);
+    const attn_desc with = test_again(&whole), without = test_again(&whole);
+    test_rng rng = {1};
+    int pass;
+    for (size_t e = 0; e < BATCH * 1100; e++)
+        for (size_t c = 0; c < FEW; c++)
+            ref_set(&whole.v, e / 1100, 0, e % 1100, c, c ? ldexp(1 + test_uniform(&rng) / 4, -990) : 1);
+    pass = finish(&without, compute_in_parts(&whole, all, 1, &rng), any_path(&rng));
+    for (size_t e = 0; e < BATCH * 1100; e++) ref_set(&whole.v, e / 1100, 0, e % 1100, 0, DBL_MAX);
+    pass = pass && finish(&with, compute_in_parts(&whole, all, 1, &rng), any_path(&rng));
+    for (size_t e = 0; e < BATCH * HEADS * Q_LEN * FEW && pass; e++) {
+        const size_t c = e % FEW, i = e / FEW % Q_LEN, h = e / FEW / Q_LEN % HEADS, b = e / FEW / Q_LEN / HEADS;
+        const double x = (double)ref_get(&with.out, b, h, i, c), y = (double)ref_get(&without.out, b, h, i, c);
+        pass = c ? fabs(x - y) <= 7 * DBL_EPSILON / 2 * y : isfinite(x);
+    }
+    test_ok(test_release() && pass, "float64, small values beside a column of the largest: as without it");
+}
+
 /* Sums that may be added 2^24 times without overflow, but not twice as often. */
 static void try_room(attn_dtype type)
 {
@@ -839,6 +862,7 @@ int main(void)
         }
     try_halves(ATTN_F32, ATTN_F16);
     try_halves(ATTN_F16, ATTN_BF16);
+    try_small_beside_largest();
     for (size_t t = 0; t < 2; t++) {
         try_shapes(test_types[t]);
         try_bytes(test_types[t], PLAIN);
