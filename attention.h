@@ -914,7 +914,8 @@ ATTN_DEF attn_status attn_workspace_size(const attn_desc *desc, size_t num_worke
  * identity, and so is, for its row, one whose visible scores are all -inf. A row
  * whose part overflows, or comes within 2^24 of it, is computed again in double, and
  * rounded to the compute type, so that what is merged stays finite; it is then no
- * longer bit-identical. Nor may a row be that sees a value which is not finite.
+ * longer bit-identical, and results below 2^24 times the least normal number lose
+ * bits. Nor may a row be the same that sees a value which is not finite.
  * attn_state_redone says which heads have such rows: [*first, *end), none if both are 0. */
 ATTN_DEF attn_status attn_state_size(const attn_desc *desc, size_t *bytes);
 ATTN_DEF attn_status attn_partial(const attn_desc *desc, void *state, size_t state_size, const attn_exec *exec);
