@@ -287,7 +287,8 @@
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
  *   Rows that see them, and those that overflow, take 2 to 8 times as long as others; heads of six
- *   float64 keys, beyond the range by scale and values, 8.5 times.
+ *   float64 keys, beyond the range by scale and values, 8.5 times, and parts of few float64 keys
+ *   11 times on the scalar path, which emulates multiply-adds.
  *   attn_forward and attn_softmax write one kind of NaN; in results of attn_matmul and
  *   attn_scores its sign and payload depend on the machine.
  *
