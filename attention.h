@@ -286,9 +286,9 @@
  *   Visible NaN and infinity follow IEEE 754 in the scores of their own row. In V
  *   they make the column infinite, or NaN where there are both signs or a NaN, for
  *   the rows that see them, however small the weight; other columns keep their bits.
- *   Rows that see them, and those that overflow, take 2 to 8 times as long as others; heads of six
- *   float64 keys, beyond the range by scale and values, 8.5 times, and parts of few float64 keys
- *   11 times on the scalar path, which emulates multiply-adds.
+ *   Rows that see them, and those that overflow, take 2 to 8 times as long as others; calls of a
+ *   few microseconds up to 8.5 times, and parts of few float64 keys up to 15 times on the scalar
+ *   path, which emulates multiply-adds.
  *   attn_forward and attn_softmax write one kind of NaN; in results of attn_matmul and
  *   attn_scores its sign and payload depend on the machine.
  *
@@ -1601,7 +1601,7 @@ ATTN__NOINLINE static double attn__fma_f64_any(double a, double b, double c)
  * large nor small, all parts of it are exact, or if a factor's split overflows, NaN; so is a sum that does. */
 ATTN__NOINLINE static double attn__fma_f64(double a, double b, double c)
 {
-    if ((unsigned)(attn__exponent_of(a) + attn__exponent_of(b)) - 1146 <= 1800) {
+    if ((unsigned)(attn__exponent_of(a) + attn__exponent_of(b)) - 1146 <= 1922) {
         double p, rest, x;
         if (attn__bits_f64(b) << 35 == 0) { /* a float */
             const double high = attn__from_bits_f64(attn__bits_f64(a) >> 24 << 24);
@@ -4266,13 +4266,14 @@ typedef struct attn__problem {
 
 /* The largest scaled score of a row, which decides what has a weight. */
 #define ATTN__FOUND 0
-#define ATTN__WEIGHED 1      /* and weights are there, for other sums of values */
-#define ATTN__FIND_FIRST 2   /* nothing else is done: there are several blocks of keys */
-#define ATTN__FIND_AT_ONCE 3 /* and then it decides */
-#define ATTN__LOOK 4         /* not at scores, but at the values that meet weights: who sees what of them */
-#define ATTN__LOOK_FOR_ANY 5 /* that is not finite, seen or not */
+#define ATTN__FIND_FIRST 1   /* nothing else is done: there are several blocks of keys */
+#define ATTN__FIND_AT_ONCE 2 /* and then it decides */
+/* Or no scores are needed: */
+#define ATTN__WEIGHED 3      /* weights are there, for other sums of values */
+#define ATTN__LOOK_SPECIAL 4 /* is a value that meets weights not finite, seen or not? */
+#define ATTN__LOOK_LARGE 5   /* who sees what of those, and is another so large that sums may overflow? */
 
-static int attn__looks(const attn__problem *p) { return p->find >= ATTN__LOOK; }
+static int attn__needs_scores(const attn__problem *p) { return p->find < ATTN__WEIGHED; }
 
 /* What is known of one row. */
 typedef struct attn__row {
@@ -4298,7 +4299,7 @@ typedef struct attn__scratch {
     ATTN__SCRATCH(ATTN__X)
 #undef ATTN__X
     attn__tree tree;
-    int any_special, any_large; /* of values that were looked at, see attn__look_at_values */
+    int found; /* what attn__look_at_values is to find */
 } attn__scratch;
 
 /* Rows that are computed together: row r is query `query + r / heads` of head
@@ -5774,19 +5775,18 @@ static int attn__any_weight(const attn__problem *p, const attn__row *row, size_t
     return 0;
 }
 
-/* Values [from, to): is any special; or also: who sees what of them, and are others so large that their sum may
- * overflow? */
+/* Values [from, to), until what p->find asks for is found. */
 static void attn__look_at_values(const attn__problem *p, const attn__rows *rows, attn__scratch *s, size_t from,
                                  size_t to)
 {
     const attn__kernel *kernel = p->run.kernel;
-    const double most = 2 * (double)p->kv_len; /* weights are at most 1, and sums are rounded */
-    for (size_t next; from < to; from = next) {
-        const size_t n = ((next = attn__min((from / kernel->step + 1) * kernel->step, to)) - from) * p->dim_v;
-        if (p->find == ATTN__LOOK)
-            s->any_large |= attn__set_aside(p, rows, s, from, next) && kernel->scale(s->rows, s->rows, n, most);
-        else if (!s->any_special && !attn__finite_f64(attn__gather(p, rows, s, &p->v, from, next, 0, p->dim_v)))
-            s->any_special = kernel->scale(s->rows, s->rows, n, 1);
+    const int large = p->find == ATTN__LOOK_LARGE;
+    const double most = large ? 2 * (double)p->kv_len : 1; /* weights are at most 1, and sums are rounded */
+    for (size_t next; from < to && !s->found; from = next) {
+        next = attn__min((from / kernel->step + 1) * kernel->step, to);
+        if (large ? attn__set_aside(p, rows, s, from, next)
+                  : !attn__finite_f64(attn__gather(p, rows, s, &p->v, from, next, 0, p->dim_v)))
+            s->found = kernel->scale(s->rows, s->rows, (next - from) * p->dim_v, most);
     }
 }
 
@@ -5988,16 +5988,15 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
         attn__widen(&all, row->keys);
         each.lo = attn__max(each.lo, row->keys.lo);
         each.hi = attn__min(each.hi, row->keys.hi);
-        if (p->find == ATTN__WEIGHED || attn__looks(p)) continue;
+        if (!attn__needs_scores(p)) continue;
         row->not_finite = 0;
         if (!attn__scaled(p) || p->find) row->sees = 0, row->top = ATTN__MASKED_F64;
         s->max[r] = -attn__infinity();
         s->sum[r] = 0;
     }
     for (size_t i = 0; i < count * p->stored_blocks; i++) s->block_max[i] = -attn__infinity();
-    block.queries = 0;
-    if (p->find != ATTN__WEIGHED && !attn__looks(p))
-        block.queries = attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2);
+    block.queries =
+        attn__needs_scores(p) ? attn__load_queries(p, rows, s, attn__scaled(p) ? ATTN__UNIT_1 : ATTN__UNIT_LN2) : 0;
 
     s->tree.depth = 0;
     for (size_t number = all.lo / ATTN__BLOCK; number * ATTN__BLOCK < all.hi; number++) {
@@ -6024,8 +6023,9 @@ static void attn__states(const attn__problem *p, const attn__rows *rows, attn__s
             if (ATTN__HAS(p, q_bounds)) number = attn__next_seen(p, rows, s, base + ATTN__BLOCK) / ATTN__BLOCK - 1;
             continue;
         }
-        if (attn__looks(p)) {
+        if (p->find >= ATTN__LOOK_SPECIAL) {
             attn__look_at_values(p, rows, s, base + block.keys.lo, base + block.keys.hi);
+            if (s->found) break;
             continue;
         }
         if (p->find != ATTN__FIND_FIRST) attn__join_slots(p, count, s, number);
@@ -6342,7 +6342,7 @@ static int attn__settle_row(const attn__problem *p, const attn__problem *careful
 }
 
 /* Is a value not finite, of all that met weights of these rows, seen or not, or a sink so that there is no output? If
- * none is, sums of values overflow. Without masks: between the first and the last key each is seen by some row. */
+ * none is, sums of values overflow. Without masks each key between the first and the last is seen by some row. */
 static int attn__any_special(attn__problem *careful, const attn__rows *rows, attn__scratch *own, attn__range within)
 {
     const int masked = attn__masked(careful);
@@ -6354,17 +6354,17 @@ static int attn__any_special(attn__problem *careful, const attn__rows *rows, att
             !(attn__element(&careful->sinks, 0, attn__head_of(rows, r)) < attn__infinity()))
             return 1;
     }
-    own->any_special = 0;
-    careful->find = ATTN__LOOK_FOR_ANY;
+    own->found = 0;
+    careful->find = ATTN__LOOK_SPECIAL;
     if (!masked) attn__look_at_values(careful, rows, own, all.lo, all.hi);
-    for (size_t r = 0, start; masked && r < rows->count && !own->any_special;) {
+    for (size_t r = 0, start; masked && r < rows->count && !own->found;) {
         const attn__rows window = attn__window(rows, r, careful->rows, &start);
         own->ranges_key->count = 0;
         attn__states(careful, &window, own, within);
         r = start + window.count;
     }
     careful->find = ATTN__FOUND;
-    return own->any_special;
+    return own->found;
 }
 
 /* What a pass is done with. */
@@ -6390,8 +6390,8 @@ static int attn__settle_window(const attn__problem *p, const attn__problem *care
         if (rows[r].redo != pass) continue;
         again->redo = (unsigned char)settle(p, careful, window, own, r, to);
         others |= again->redo;
-        if (!again->redo && pass == attn__redo_scores(p)) again->redo = (unsigned char)pass;
-        if (!again->redo && pass == ATTN__REDO_BOTH) again->redo = ATTN__REDO_SCALED;
+        if (!again->redo && (pass == attn__redo_scores(p) || pass == ATTN__REDO_BOTH))
+            again->redo = attn__redo_scores(p);
         rows[r] = *again;
     }
     return others;
@@ -6416,14 +6416,13 @@ static int attn__mend_window(attn__problem *careful, const attn__rows *window, a
                              size_t from, attn__range within)
 {
     int waits = 0;
-    own->any_large = 0;
-    careful->find = ATTN__LOOK;
+    own->found = 0;
+    careful->find = ATTN__LOOK_LARGE;
     attn__states(careful, window, own, within);
     careful->find = ATTN__FOUND;
     for (size_t r = from; r < window->count; r++) {
         if (rows[r].redo != ATTN__REDO_CLEAN) continue;
-        if (!own->any_large && !attn__nan_f64(rows[r].factor) && attn__mend_row(careful, window, own, r))
-            rows[r].redo = 0;
+        if (!own->found && !attn__nan_f64(rows[r].factor) && attn__mend_row(careful, window, own, r)) rows[r].redo = 0;
         else waits = 1;
     }
     return waits;

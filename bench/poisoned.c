@@ -218,7 +218,7 @@ static void unmake(const attn_desc *d)
 
 /* ------------------------------------------------------------ measuring -- */
 
-/* A state of a part, if the problem is to become one, and what it is computed with. */
+/* How to run, and room for a state, where that of a part is wanted. */
 typedef struct workspace {
     attn_exec exec;
     void *state;
@@ -278,8 +278,7 @@ static void measure(const element_types *type, const shape *s, const options *o,
                     attn_path path, tally *to)
 {
     attn_desc clean = make(s, o, NULL, type->q, type->kv);
-    attn_exec exec = {0};
-    workspace run = {exec, NULL, 0};
+    workspace run = {attn_exec_default(), NULL, 0};
     run.exec.path = path;
     if (attn_workspace_size(&clean, 1, &run.exec.workspace_size) ||
         !(run.exec.workspace = malloc(run.exec.workspace_size)))

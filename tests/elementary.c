@@ -435,13 +435,23 @@ static void try_sqrt(void)
 
 /* The same bits, but with an exponent within 256 of that of 1. */
 static uint64_t moderate(uint64_t bits) { return (bits & ~(UINT64_C(0x7ff) << 52)) | (767 + (bits >> 52) % 512) << 52; }
+/* With 20 bits, within 2^16 of 2^511: products are exact, and some overflow. */
+static double large(uint64_t bits)
+{
+    return attn__from_bits_f64((bits & UINT64_C(0x800fffff) << 32) | (1518 + bits % 32) << 52);
+}
 
 /* Random bits, or bits with moderate exponents. The addend is often close to the product, for
  * cancellation, ties, overflow and subnormal results. */
 static void try_fma(void)
 {
     test_rng rng = {3};
-    size_t n, wrong32 = 0, wrong64 = 0;
+    size_t n, wrong32 = 0, wrong64 = 0, wrong_large = 0;
+    for (n = 0; n < 200000; n++) { /* products that an addend brings back from beyond the range */
+        const double x = large(test_u64(&rng)), y = large(test_u64(&rng)), most = ldexp(1 + test_uniform(&rng), 1022),
+                     z = (x > 0) == (y > 0) ? -most : most, want = fma(x, y, z), got = attn__fma_f64(x, y, z);
+        wrong_large += attn__bits_f64(got) != attn__bits_f64(want);
+    }
     for (n = 0; n < 2000000; n++) {
         const float a = attn__from_bits_f32((uint32_t)test_u64(&rng)),
                     b = attn__from_bits_f32((uint32_t)test_u64(&rng));
@@ -466,6 +476,7 @@ static void try_fma(void)
     }
     test_ok(wrong32 == 0, "float32 multiply-add rounds once (%zu wrong)", wrong32);
     test_ok(wrong64 == 0, "float64 multiply-add rounds once (%zu wrong)", wrong64);
+    test_ok(wrong_large == 0, "float64 multiply-add, products beyond the range (%zu wrong)", wrong_large);
 }
 
 /* Sums very close to the midpoint of two floats: a b is 1 - i^2 2^-46 (2^-104 for doubles)
